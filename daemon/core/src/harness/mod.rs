@@ -1,0 +1,99 @@
+//! The formats rrd reads: one file each, and the registry of them.
+//!
+//! Adding a harness touches one parser file, one line in [`formats`] and one fixture folder.
+//! Parsing never fails: unknown kinds are counted, damaged lines become issues, nothing panics.
+//! Not here: where files are opened, how status is decided.
+
+mod claude_code;
+mod codex;
+
+pub use claude_code::RegistryEntry;
+
+use rrd_proto::{Harness, ParentKind};
+use serde::{Deserialize, Serialize};
+
+use crate::fact::Parsed;
+
+/// Reads one transcript, line by line, in order. Its state is small and is stored with the cursor.
+pub trait Parser {
+    /// Understands one line (without its newline) as far as it can.
+    fn line<'a>(&mut self, line: &'a [u8]) -> Parsed<'a>;
+}
+
+/// What a parser must remember between lines; stored with the cursor, so it only grows.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ParserState {
+    /// The file's own header has been seen: later ones are copies.
+    pub header_seen: bool,
+    /// The file uses the newer of two vocabularies, so the older one repeats it.
+    pub paginated: bool,
+    /// Records up to this ordinal are the parent's.
+    pub copied_below: u64,
+    /// A fork's copied part is being read.
+    pub copying: bool,
+}
+
+/// What a file beneath a root is, told by its path alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FileRole {
+    /// A transcript. `session_id` is what the name says; a record may say better.
+    Transcript {
+        /// The id in the name.
+        session_id: String,
+        /// The parent in the path, for subagents.
+        parent: Option<(String, ParentKind)>,
+        /// The bytes are zstd frames.
+        zstd: bool,
+        /// The harness has archived it.
+        archived: bool,
+    },
+    /// Facts about the transcript `session_id`, one small JSON object, rewritten in place.
+    Sidecar {
+        /// Whose.
+        session_id: String,
+    },
+    /// The live registry's entry of one process.
+    LiveEntry,
+    /// The lock that the live writer of `session_id` holds.
+    WriterLock {
+        /// Whose.
+        session_id: String,
+    },
+    /// An append-only list of titles by session id.
+    TitleIndex,
+    /// Not ours to read.
+    Ignored,
+}
+
+/// One harness's format.
+#[derive(Clone, Copy)]
+pub struct Format {
+    /// Its name.
+    pub name: &'static str,
+    /// What the file at this path (relative to the root, `/`-separated) is.
+    pub classify: fn(&str) -> FileRole,
+    /// The directories beneath a root worth looking into (relative, `/`-separated).
+    pub folders: &'static [&'static str],
+    /// Reads a transcript, going on from `state`.
+    pub parser: fn(ParserState) -> Box<dyn ParserWithState>,
+}
+
+/// A parser whose state can be taken out again.
+pub trait ParserWithState: Parser + Send {
+    /// What to hand to [`Format::parser`] next time.
+    fn state(&self) -> ParserState;
+}
+
+/// Every format this release reads.
+#[must_use]
+pub fn formats() -> &'static [Format] {
+    const FORMATS: &[Format] = &[claude_code::FORMAT, codex::FORMAT];
+    FORMATS
+}
+
+/// The format of `harness`, if this release reads it.
+#[must_use]
+pub fn format_of(harness: &Harness) -> Option<&'static Format> {
+    formats().iter().find(|format| format.name == harness.as_str())
+}

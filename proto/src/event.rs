@@ -1,0 +1,80 @@
+//! One parsed fact about what an agent did, in the order it was logged.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Timestamp;
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventKind {
+    /// A person (or the SDK's caller) asked something.
+    Prompt,
+    /// The agent said something.
+    Message,
+    /// The agent used a tool.
+    ToolCall,
+    /// A tool answered.
+    ToolResult,
+    /// The model's API or the harness failed.
+    Error,
+    /// The agent handed the turn back.
+    TurnEnd,
+    /// The conversation was summarised to make room.
+    Compaction,
+    /// A subagent began.
+    SubagentStart,
+    /// A subagent finished.
+    SubagentStop,
+    /// The harness asked its user for permission.
+    PermissionRequest,
+    /// Another session sent a message.
+    PeerMessage,
+    /// The session was given a title.
+    Title,
+    /// The session ended.
+    Ended,
+}
+
+impl EventKind {
+    /// The word used in tables and JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Prompt => "prompt",
+            Self::Message => "message",
+            Self::ToolCall => "tool_call",
+            Self::ToolResult => "tool_result",
+            Self::Error => "error",
+            Self::TurnEnd => "turn_end",
+            Self::Compaction => "compaction",
+            Self::SubagentStart => "subagent_start",
+            Self::SubagentStop => "subagent_stop",
+            Self::PermissionRequest => "permission_request",
+            Self::PeerMessage => "peer_message",
+            Self::Title => "title",
+            Self::Ended => "ended",
+        }
+    }
+}
+
+/// One fact. `text` is one line's worth: [`Event::truncated`] says when there is more in the source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// Position in the session, from 0, without gaps; never reused.
+    pub seq: u64,
+    /// When the harness says it happened; null where it does not.
+    pub at: Option<Timestamp>,
+    /// What happened.
+    pub kind: EventKind,
+    /// Short text: the prompt, the answer, the command.
+    pub text: String,
+    /// The tool, for tool calls and results.
+    pub tool: Option<String>,
+    /// Joins a tool's call and its result.
+    pub tool_call_id: Option<String>,
+    /// A failed tool or API call.
+    pub is_error: bool,
+    /// `text` was cut.
+    pub truncated: bool,
+}

@@ -1,0 +1,56 @@
+//! The programs that run agents and write the logs rrd follows.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A harness by name; a name this release does not know is kept as it came.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Harness {
+    /// Anthropic's Claude Code.
+    ClaudeCode,
+    /// OpenAI's Codex CLI.
+    Codex,
+    /// A harness a newer release follows.
+    Other(String),
+}
+
+impl Harness {
+    /// The name used in tables, JSON, configuration and ids.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::ClaudeCode => "claude-code",
+            Self::Codex => "codex",
+            Self::Other(name) => name,
+        }
+    }
+}
+
+impl From<&str> for Harness {
+    fn from(name: &str) -> Self {
+        match name {
+            "claude-code" => Self::ClaudeCode,
+            "codex" => Self::Codex,
+            other => Self::Other(other.to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Harness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl Serialize for Harness {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for Harness {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|name| Self::from(name.as_str()))
+    }
+}

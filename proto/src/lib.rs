@@ -1,0 +1,37 @@
+//! Words and wire formats of rrd: everything that crosses a process, host or disk boundary.
+//!
+//! Plain data with serde derives. JSON is the contract for scripts and other releases: fields are
+//! snake_case, times are RFC 3339 in UTC, nullable keys are always present, and keys are only ever
+//! added. The `rpc` feature adds the local service, its codec and its preamble; that wire is for the
+//! same release only, so its types may change freely until the first tag.
+//!
+//! Not here: files, sockets, clocks, rules. Those live in `rrd-daemon` and `rrd-core`.
+
+mod event;
+mod harness;
+mod id;
+mod part;
+mod query;
+mod session;
+mod time;
+
+#[cfg(feature = "rpc")]
+pub mod codec;
+#[cfg(feature = "rpc")]
+pub mod preamble;
+#[cfg(feature = "rpc")]
+pub mod rpc;
+
+pub use event::{Event, EventKind};
+pub use harness::Harness;
+pub use id::{SessionKey, session_ref};
+pub use part::{Health, PartStatus};
+pub use query::{EventPage, EventQuery, IndexProgress, ListQuery, ListReply, Lookup, Root, RootState, Totals};
+pub use session::{
+    Activity, Counts, EndReason, HostState, Issue, ParentKind, Session, Status, StatusSource,
+    Tokens, TurnResult, WaitingFor,
+};
+pub use time::Timestamp;
+
+/// The release this code belongs to; the local RPC asks both ends for the same one.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

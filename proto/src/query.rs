@@ -1,0 +1,126 @@
+//! Questions a client asks and the answers it gets.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Event, Harness, Session, SessionKey, Status, Timestamp};
+
+/// Which sessions to list. The default is what `rrd sessions list` shows: the active ones.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListQuery {
+    /// Every session, ended ones too.
+    pub all: bool,
+    /// Also live sessions that are not active (open, but idle for long).
+    pub open: bool,
+    /// Only this host's label.
+    pub host: Option<String>,
+    /// Only this harness.
+    pub harness: Option<Harness>,
+    /// Only this repository name.
+    pub repo: Option<String>,
+    /// Only this status; without `all`, ended sessions match too when asked for.
+    pub status: Option<Status>,
+    /// Only sessions with activity at or after this.
+    pub since: Option<Timestamp>,
+}
+
+/// How many sessions there are, whatever the query's filter.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// All sessions known, subagents not counted.
+    pub sessions: u64,
+    /// Active ones.
+    pub active: u64,
+    /// Waiting ones.
+    pub waiting: u64,
+    /// Live but not active.
+    pub open: u64,
+}
+
+/// How far the first index is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IndexProgress {
+    /// Bytes read.
+    pub done: u64,
+    /// Bytes to read in all.
+    pub total: u64,
+    /// Transcripts not read to their end yet.
+    pub files_left: u64,
+}
+
+/// What a place looked in holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RootState {
+    /// Not there (yet).
+    Missing,
+    /// There, with so many transcripts.
+    Found {
+        /// Transcripts beneath it.
+        transcripts: u64,
+    },
+    /// There, but it cannot be read; the text says why.
+    Unreadable(String),
+}
+
+/// A place looked in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Root {
+    /// Whose.
+    pub harness: Harness,
+    /// The directory.
+    pub path: String,
+    /// What is there.
+    pub state: RootState,
+}
+
+/// The answer to a [`ListQuery`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListReply {
+    /// Matching sessions in the order they are shown: waiting, executing, idle, ended; a subagent
+    /// right after its parent.
+    pub sessions: Vec<Session>,
+    /// When the answer was made, by the answering node's clock.
+    pub as_of: Timestamp,
+    /// Changes whenever any session does; what [`crate::rpc`]'s `watch` waits on.
+    pub cursor: u64,
+    /// Counts over everything known.
+    pub totals: Totals,
+    /// The most recently ended session, for an empty list.
+    pub last_ended: Option<Box<Session>>,
+    /// Present while transcripts are still being read for the first time.
+    pub progress: Option<IndexProgress>,
+    /// Where sessions were looked for.
+    pub roots: Vec<Root>,
+}
+
+/// The answer to looking a session up by what a person typed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Lookup {
+    /// Exactly one.
+    Found(Box<Session>),
+    /// More than one; the candidates, at most twenty.
+    Ambiguous(Vec<Session>),
+    /// None.
+    NotFound,
+}
+
+/// Which events of a session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventQuery {
+    /// The session.
+    pub key: SessionKey,
+    /// Only events with a greater seq; null for the newest `limit`.
+    pub after: Option<u64>,
+    /// At most so many (the daemon caps it at 1,000).
+    pub limit: u32,
+    /// How long to wait for one when there is none, in milliseconds.
+    pub wait_ms: u32,
+}
+
+/// Some events of a session, oldest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventPage {
+    /// The events.
+    pub events: Vec<Event>,
+    /// More follow at once.
+    pub more: bool,
+}

@@ -1,0 +1,22 @@
+//! The local service: what a client on this host may ask its daemon.
+//!
+//! tarpc has no streams, so following is long-polling: [`Local::watch`] and [`Local::events`] wait
+//! up to the time asked for. Calls must set a deadline a little beyond that wait.
+#![allow(missing_docs)] // the macro's generated items
+
+use crate::{EventPage, EventQuery, ListQuery, ListReply, Lookup, PartStatus};
+
+/// Asks a daemon on the same host, of the same release.
+#[tarpc::service]
+pub trait Local {
+    /// Sessions that match.
+    async fn list(query: ListQuery) -> ListReply;
+    /// One session by ref, unique prefix of its id, or host/harness/session_id.
+    async fn show(id: String) -> Lookup;
+    /// Events of one session.
+    async fn events(query: EventQuery) -> EventPage;
+    /// Returns the current cursor as soon as it differs from `cursor`, at the latest after `wait_ms`.
+    async fn watch(cursor: u64, wait_ms: u32) -> u64;
+    /// How each part of the daemon is.
+    async fn status() -> Vec<PartStatus>;
+}

@@ -1,0 +1,274 @@
+//! A session as everyone sees it: one row of `rrd sessions list`, and its JSON.
+//!
+//! Nothing in a row ticks: it holds times, not ages, so its bytes change only when the session does.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Harness, SessionKey, Timestamp};
+
+macro_rules! words {
+    ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident = $word:literal,)* }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum $name { $($(#[$vmeta])* $variant,)* }
+
+        impl $name {
+            /// The word used in tables and JSON.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)* }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = String;
+            fn from_str(word: &str) -> Result<Self, String> {
+                match word {
+                    $($word => Ok(Self::$variant),)*
+                    _ => Err(format!("not one of {}", [$($word),*].join(", "))),
+                }
+            }
+        }
+    };
+}
+
+words! {
+    /// What a session is doing, most urgent first.
+    Status {
+        /// It needs someone: see [`Session::waiting_for`].
+        Waiting = "waiting",
+        /// A turn is running.
+        Executing = "executing",
+        /// Its user's move.
+        Idle = "idle",
+        /// Its process is gone, or it has been silent for a day.
+        Ended = "ended",
+    }
+}
+words! {
+    /// The evidence behind [`Session::status`], best first.
+    StatusSource {
+        /// The harness's own live registry.
+        Registry = "registry",
+        /// A hook call.
+        Hook = "hook",
+        /// An OS lock the live process holds.
+        Lock = "lock",
+        /// A tool call, prompt or question in the log that nothing has answered yet.
+        OpenRecord = "open_record",
+        /// The log says that the turn is over.
+        StopReason = "stop_reason",
+        /// The process itself: it is there, or it is gone.
+        Pid = "pid",
+        /// Only the silence: nothing has been written for long.
+        Age = "age",
+    }
+}
+words! {
+    /// What a waiting session waits for.
+    WaitingFor {
+        /// Someone must allow or refuse a tool.
+        Permission = "permission",
+        /// Someone must answer a question.
+        Input = "input",
+        /// Another session.
+        Session = "session",
+    }
+}
+words! {
+    /// How the last turn ended.
+    TurnResult {
+        /// The agent finished.
+        Completed = "completed",
+        /// The model's API or the harness failed.
+        Error = "error",
+        /// Its user stopped it.
+        Interrupted = "interrupted",
+        /// A rate or usage limit stopped it.
+        RateLimited = "rate_limited",
+    }
+}
+words! {
+    /// Why an ended session ended.
+    EndReason {
+        /// Its process left after a finished turn.
+        Exit = "exit",
+        /// Its process died in the middle of a turn.
+        Crashed = "crashed",
+        /// Silent for a day, and nothing tells whether the process lives.
+        Unknown = "unknown",
+    }
+}
+words! {
+    /// How a session came from its parent.
+    ParentKind {
+        /// Delegated by the parent.
+        Subagent = "subagent",
+        /// Copied from the parent's history.
+        Fork = "fork",
+        /// Continues the parent after compaction.
+        Compression = "compression",
+        /// Continues the parent elsewhere.
+        Resume = "resume",
+    }
+}
+words! {
+    /// How this node knows a session's host.
+    HostState {
+        /// This is the host.
+        Here = "here",
+        /// Reachable.
+        Live = "live",
+        /// Silent since [`Session::host_seen_at`]; its rows are its last word.
+        Away = "away",
+    }
+}
+
+/// What the agent is doing right now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Activity {
+    /// The tool at work; null while the model thinks.
+    pub tool: Option<String>,
+    /// One line: the command, the file, the question.
+    pub summary: String,
+    /// When it began.
+    pub since: Option<Timestamp>,
+}
+
+/// What a transcript holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// What a person or the SDK's caller asked; no injected turns, tool results or command echoes.
+    pub prompts: u64,
+    /// Distinct assistant messages.
+    pub messages: u64,
+    /// Tool uses.
+    pub tool_calls: u64,
+    /// Failed tool results and API errors.
+    pub errors: u64,
+}
+
+/// Tokens as the harness reports them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tokens {
+    /// Read by the model, caches not included.
+    pub input: u64,
+    /// Written by the model.
+    pub output: u64,
+    /// Read from the prompt cache.
+    pub cache_read: u64,
+    /// Written to the prompt cache.
+    pub cache_write: u64,
+}
+
+/// Something in a transcript that could not be taken at face value; counted, never fatal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Issue {
+    /// A stable word: `damaged_line`, `oversized_line`, `rewritten`, `unreadable`, …
+    pub kind: String,
+    /// How often.
+    pub count: u64,
+    /// Byte offset of the first one; null where it has none.
+    pub offset: Option<u64>,
+}
+
+/// One session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// Five letters, the same on every node.
+    #[serde(rename = "ref")]
+    pub reference: String,
+    /// The host's label.
+    pub host: String,
+    /// The host's identity; null until its daemon has run once.
+    pub node_id: Option<String>,
+    /// Who writes the transcript.
+    pub harness: Harness,
+    /// The harness's own id.
+    pub session_id: String,
+    /// Repository name: from the remote, else the root directory; null outside a repository.
+    pub repo: Option<String>,
+    /// Its root directory on the host; a worktree shows the main checkout.
+    pub repo_root: Option<String>,
+    /// Its remote, without credentials.
+    pub repo_remote: Option<String>,
+    /// The branch as the harness logged it.
+    pub branch: Option<String>,
+    /// Where the session was started.
+    pub cwd: Option<String>,
+    /// The earliest record that this session itself wrote.
+    pub started_at: Option<Timestamp>,
+    /// The latest record.
+    pub last_activity_at: Option<Timestamp>,
+    /// The transcript on its host.
+    pub transcript_path: String,
+    /// The given title, else the first prompt.
+    pub title: Option<String>,
+    /// The model of the last answer.
+    pub model: Option<String>,
+    /// What it is doing.
+    pub status: Status,
+    /// Since when.
+    pub status_since: Option<Timestamp>,
+    /// On what evidence.
+    pub status_source: StatusSource,
+    /// What a waiting session waits for.
+    pub waiting_for: Option<WaitingFor>,
+    /// One line of it: `Bash: npm publish`.
+    pub waiting_detail: Option<String>,
+    /// The session waited for, as a ref.
+    pub waiting_on: Option<String>,
+    /// What an executing session is doing.
+    pub activity: Option<Activity>,
+    /// How the last turn ended; null before the first end and while one is open.
+    pub turn_result: Option<TurnResult>,
+    /// Why it ended.
+    pub end_reason: Option<EndReason>,
+    /// Shown by `list` without flags.
+    pub active: bool,
+    /// Its process is known to be there; null when nothing tells.
+    pub live: Option<bool>,
+    /// A person sits at it (not `-p`, `exec` or an SDK); null when nothing tells.
+    pub interactive: Option<bool>,
+    /// Its process, while it lives.
+    pub pid: Option<u32>,
+    /// The session it came from.
+    pub parent_session_id: Option<String>,
+    /// How it came from there.
+    pub parent_kind: Option<ParentKind>,
+    /// What the transcript holds; null while it is not fully read.
+    pub counts: Option<Counts>,
+    /// Tokens used; null while it is not fully read or where the harness does not tell.
+    pub tokens: Option<Tokens>,
+    /// The whole transcript has been read.
+    pub complete: bool,
+    /// How this node knows the host.
+    pub host_state: HostState,
+    /// When the host was last heard of; null for this host.
+    pub host_seen_at: Option<Timestamp>,
+    /// A command that takes you to it, where the harness tells.
+    pub attach: Option<String>,
+    /// What could not be taken at face value.
+    pub issues: Vec<Issue>,
+}
+
+impl Session {
+    /// Harness and session id.
+    #[must_use]
+    pub fn key(&self) -> SessionKey {
+        SessionKey { harness: self.harness.clone(), session_id: self.session_id.clone() }
+    }
+
+    /// True for a subagent, which `list` indents under its parent.
+    #[must_use]
+    pub fn is_subagent(&self) -> bool {
+        self.parent_kind == Some(ParentKind::Subagent)
+    }
+}
