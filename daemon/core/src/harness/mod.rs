@@ -7,17 +7,21 @@
 mod claude_code;
 mod codex;
 
-pub use claude_code::RegistryEntry;
-
 use rrd_proto::{Harness, ParentKind};
 use serde::{Deserialize, Serialize};
 
-use crate::fact::Parsed;
+use crate::{
+    fact::{Fact, Parsed},
+    live::RegistryEntry,
+};
 
-/// Reads one transcript, line by line, in order. Its state is small and is stored with the cursor.
-pub trait Parser {
+/// Reads one transcript, line by line, in order.
+pub trait Parser: Send {
     /// Understands one line (without its newline) as far as it can.
     fn line<'a>(&mut self, line: &'a [u8]) -> Parsed<'a>;
+
+    /// What to hand to [`Format::parser`] to go on from here.
+    fn state(&self) -> ParserState;
 }
 
 /// What a parser must remember between lines; stored with the cursor, so it only grows.
@@ -66,23 +70,23 @@ pub enum FileRole {
     Ignored,
 }
 
-/// One harness's format.
+/// One harness's format: plain functions, so that a new one is one file and one line.
 #[derive(Clone, Copy)]
 pub struct Format {
     /// Its name.
     pub name: &'static str,
-    /// What the file at this path (relative to the root, `/`-separated) is.
-    pub classify: fn(&str) -> FileRole,
     /// The directories beneath a root worth looking into (relative, `/`-separated).
     pub folders: &'static [&'static str],
-    /// Reads a transcript, going on from `state`.
-    pub parser: fn(ParserState) -> Box<dyn ParserWithState>,
-}
-
-/// A parser whose state can be taken out again.
-pub trait ParserWithState: Parser + Send {
-    /// What to hand to [`Format::parser`] next time.
-    fn state(&self) -> ParserState;
+    /// What the file at this path (relative to the root, `/`-separated) is.
+    pub classify: fn(&str) -> FileRole,
+    /// Reads a transcript, going on from a state (the default one at its start).
+    pub parser: fn(ParserState) -> Box<dyn Parser>,
+    /// Reads a [`FileRole::Sidecar`]; `None` while it is torn.
+    pub sidecar: fn(&[u8]) -> Option<Vec<Fact<'static>>>,
+    /// Reads a [`FileRole::LiveEntry`]; `None` while it is torn.
+    pub live_entry: fn(&[u8]) -> Option<RegistryEntry>,
+    /// Reads one line of a [`FileRole::TitleIndex`]: session id and title.
+    pub title_line: fn(&[u8]) -> Option<(String, String)>,
 }
 
 /// Every format this release reads.
