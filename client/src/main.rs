@@ -1,2 +1,3 @@
-//! x
+//! The binary (placeholder until the commands stand).
+
 fn main() {}

@@ -26,7 +26,9 @@ pub use event::{Event, EventKind};
 pub use harness::Harness;
 pub use id::{SessionKey, session_ref};
 pub use part::{Health, PartStatus};
-pub use query::{EventPage, EventQuery, IndexProgress, ListQuery, ListReply, Lookup, Root, RootState, Totals};
+pub use query::{
+    EventPage, EventQuery, IndexProgress, ListQuery, ListReply, Lookup, Root, RootState, Totals,
+};
 pub use session::{
     Activity, Counts, EndReason, HostState, Issue, ParentKind, Session, Status, StatusSource,
     Tokens, TurnResult, WaitingFor,

@@ -41,6 +41,7 @@ pub enum Origin {
 
 /// One thing a record says.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)] // the fields say it
 pub enum Fact<'a> {
     /// The session's id, when the record names it and the file's name does not.
     SessionId(Text<'a>),
@@ -100,7 +101,9 @@ pub enum Fact<'a> {
 }
 
 /// Better titles replace worse ones; of the same rank, the first prompt stays and others are last-wins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 pub enum TitleRank {
     /// What a delegate was asked to do.
     Task,

@@ -6,3 +6,10 @@
 pub mod fact;
 pub mod harness;
 pub mod live;
+
+/// The hash behind every stored identity (record keys, first lines, cursor tails): XXH3, 64 bits.
+/// On disk, so it must never change.
+#[must_use]
+pub fn hash(bytes: &[u8]) -> u64 {
+    xxhash_rust::xxh3::xxh3_64(bytes)
+}

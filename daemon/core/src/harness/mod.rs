@@ -4,9 +4,6 @@
 //! Parsing never fails: unknown kinds are counted, damaged lines become issues, nothing panics.
 //! Not here: where files are opened, how status is decided.
 
-mod claude_code;
-mod codex;
-
 use rrd_proto::{Harness, ParentKind};
 use serde::{Deserialize, Serialize};
 
@@ -92,7 +89,7 @@ pub struct Format {
 /// Every format this release reads.
 #[must_use]
 pub fn formats() -> &'static [Format] {
-    const FORMATS: &[Format] = &[claude_code::FORMAT, codex::FORMAT];
+    const FORMATS: &[Format] = &[];
     FORMATS
 }
 

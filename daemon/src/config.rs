@@ -1,0 +1,353 @@
+//! Settings: flag, then environment, then config.toml, then default; and where each came from.
+//!
+//! Binds, opens and creates nothing but the reading of one file. Not here: the flags themselves
+//! (the client parses them) and what each setting does.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fmt, fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rrd_proto::Harness;
+use serde::Deserialize;
+
+use crate::dirs::Dirs;
+
+/// Reads one environment variable; injected so that tests own their environment.
+pub type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+
+/// What the command line set.
+#[derive(Debug, Default, Clone)]
+pub struct Flags {
+    /// `--name`.
+    pub name: Option<String>,
+}
+
+/// Everything the daemon and the one-shot scan need to know.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where rrd keeps its own files.
+    pub dirs: Dirs,
+    /// This host's label.
+    pub host: String,
+    /// How long an idle session stays in the list, and how long an unproven turn counts as running.
+    pub idle_timeout: Duration,
+    /// Whether file notifications are used.
+    pub watch: WatchMode,
+    /// Where each harness keeps its files, in the order they are looked at.
+    pub roots: Vec<HarnessRoot>,
+    settings: Vec<Setting>,
+}
+
+/// A directory in which a harness keeps its files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HarnessRoot {
+    /// Whose.
+    pub harness: Harness,
+    /// Its home (`~/.claude`, `~/.codex`).
+    pub path: PathBuf,
+}
+
+/// How changes are noticed. Sweeps find them in every mode, later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WatchMode {
+    /// Notifications where the file system gives them, polling elsewhere.
+    Auto,
+    /// Polling only.
+    Poll,
+    /// Sweeps only.
+    Off,
+}
+
+/// One setting as `rrd config` prints it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    /// Its key in config.toml.
+    pub key: String,
+    /// What is in force.
+    pub value: String,
+    /// Whence.
+    pub source: SettingSource,
+}
+
+/// Where a setting's value came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SettingSource {
+    /// A command line flag.
+    Flag,
+    /// This environment variable.
+    Env(String),
+    /// config.toml.
+    File,
+    /// Nobody set it.
+    Default,
+}
+
+impl fmt::Display for SettingSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag => f.pad("flag"),
+            Self::Env(name) => f.pad(name),
+            Self::File => f.pad("config.toml"),
+            Self::Default => f.pad("default"),
+        }
+    }
+}
+
+/// Why the settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// config.toml is there but cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// config.toml is not what it should be.
+    #[error("{path}: {message}")]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// What and where.
+        message: String,
+    },
+    /// A value makes no sense.
+    #[error("{key} ({source_name}): {message}")]
+    Value {
+        /// The setting.
+        key: &'static str,
+        /// Where the value came from.
+        source_name: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// No home directory and no `RRD_HOME`.
+    #[error(
+        "cannot tell your home directory: set HOME, or RRD_HOME to a directory for rrd's own files"
+    )]
+    NoHome,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct File {
+    name: Option<String>,
+    idle_timeout: Option<String>,
+    watch: Option<String>,
+    harness: BTreeMap<String, HarnessFile>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct HarnessFile {
+    roots: Option<Vec<String>>,
+}
+
+impl Config {
+    /// Settles every setting.
+    ///
+    /// # Errors
+    /// When config.toml is unreadable or wrong, a value makes no sense, or there is no home.
+    pub fn load(env: Env<'_>, flags: &Flags) -> Result<Self, ConfigError> {
+        let dirs = Dirs::resolve(env).ok_or(ConfigError::NoHome)?;
+        let file = read_file(&dirs.config_file)?;
+        let mut settings = Vec::new();
+        let mut settle =
+            |key: &str, flag: Option<String>, var: &str, file: Option<String>, default: String| {
+                let of_env = env(var).and_then(|v| v.into_string().ok()).filter(|v| !v.is_empty());
+                let (value, source) = match (flag, of_env, file) {
+                    (Some(value), ..) => (value, SettingSource::Flag),
+                    (None, Some(value), _) => (value, SettingSource::Env(var.to_owned())),
+                    (None, None, Some(value)) => (value, SettingSource::File),
+                    (None, None, None) => (default, SettingSource::Default),
+                };
+                settings.push(Setting {
+                    key: key.to_owned(),
+                    value: value.clone(),
+                    source: source.clone(),
+                });
+                (value, source)
+            };
+
+        let (host, _) =
+            settle("name", flags.name.clone(), "RRD_NAME", file.name, default_host(env));
+        let (timeout, from) =
+            settle("idle_timeout", None, "RRD_IDLE_TIMEOUT", file.idle_timeout, "5m".to_owned());
+        let idle_timeout = parse_duration(&timeout)
+            .map_err(|message| value_error("idle_timeout", &from, message))?;
+        let (watch, from) = settle("watch", None, "RRD_WATCH", file.watch, "auto".to_owned());
+        let watch = match watch.as_str() {
+            "auto" => WatchMode::Auto,
+            "poll" => WatchMode::Poll,
+            "off" => WatchMode::Off,
+            other => {
+                let message = format!("`{other}` is not one of auto, poll, off");
+                return Err(value_error("watch", &from, message));
+            }
+        };
+
+        let mut roots = Vec::new();
+        for (name, var, defaults) in HARNESS_ROOTS {
+            let (paths, source) = harness_roots(name, var, defaults, &file.harness, env, &dirs);
+            let shown =
+                paths.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(", ");
+            settings.push(Setting { key: format!("harness.{name}.roots"), value: shown, source });
+            for path in paths {
+                let root = HarnessRoot { harness: Harness::from(*name), path };
+                if !roots.contains(&root) {
+                    roots.push(root);
+                }
+            }
+        }
+        if let Some(unknown) =
+            file.harness.keys().find(|k| HARNESS_ROOTS.iter().all(|(n, ..)| n != k))
+        {
+            let known = HARNESS_ROOTS.map(|(name, ..)| name).join(", ");
+            let message = format!("[harness.{unknown}]: this release knows {known}");
+            return Err(ConfigError::Syntax { path: dirs.config_file, message });
+        }
+        Ok(Self { dirs, host, idle_timeout, watch, roots, settings })
+    }
+
+    /// Every setting in force and whence, for `rrd config`.
+    #[must_use]
+    pub fn settings(&self) -> &[Setting] {
+        &self.settings
+    }
+}
+
+/// Harness, the variable that moves its home, and its default homes beneath the user's.
+const HARNESS_ROOTS: &[(&str, &str, &[&str]); 2] = &[
+    // The second is where some wrappers put it (claude-code.md §1); a root that is missing costs nothing.
+    ("claude-code", "CLAUDE_CONFIG_DIR", &[".claude", ".config/claude"]),
+    ("codex", "CODEX_HOME", &[".codex"]),
+];
+
+fn harness_roots(
+    name: &str,
+    var: &str,
+    defaults: &[&str],
+    file: &BTreeMap<String, HarnessFile>,
+    env: Env<'_>,
+    dirs: &Dirs,
+) -> (Vec<PathBuf>, SettingSource) {
+    if let Some(value) = env(var).filter(|v| !v.is_empty()) {
+        // Claude Code's variable may list several, separated by commas.
+        let paths = match value.to_str() {
+            Some(text) => text.split(',').map(|p| expand(p.trim(), dirs)).collect(),
+            None => vec![PathBuf::from(value)],
+        };
+        return (paths, SettingSource::Env(var.to_owned()));
+    }
+    if let Some(roots) = file.get(name).and_then(|h| h.roots.as_ref()) {
+        return (roots.iter().map(|p| expand(p, dirs)).collect(), SettingSource::File);
+    }
+    (defaults.iter().map(|p| dirs.user_home.join(p)).collect(), SettingSource::Default)
+}
+
+fn expand(path: &str, dirs: &Dirs) -> PathBuf {
+    match path.strip_prefix("~/") {
+        Some(rest) => dirs.user_home.join(rest),
+        None if path == "~" => dirs.user_home.clone(),
+        None => PathBuf::from(path),
+    }
+}
+
+fn read_file(path: &Path) -> Result<File, ConfigError> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(File::default()),
+        Err(source) => return Err(ConfigError::Read { path: path.to_owned(), source }),
+    };
+    toml::from_str(&text)
+        .map_err(|e| ConfigError::Syntax { path: path.to_owned(), message: e.to_string() })
+}
+
+fn value_error(key: &'static str, source: &SettingSource, message: String) -> ConfigError {
+    ConfigError::Value { key, source_name: source.to_string(), message }
+}
+
+/// Reads `90s`, `5m`, `2h`, `3d`; a bare number has no unit and is refused.
+///
+/// # Errors
+/// A sentence that says what is wrong.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let text = text.trim();
+    let wrong = || format!("`{text}` is not a duration like 90s, 5m, 2h or 3d");
+    let unit = match text.chars().last() {
+        Some('s') => 1,
+        Some('m') => 60,
+        Some('h') => 3_600,
+        Some('d') => 86_400,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
+    number.checked_mul(unit).map(Duration::from_secs).ok_or_else(wrong)
+}
+
+fn default_host(env: Env<'_>) -> String {
+    let host = gethostname::gethostname().to_string_lossy().into_owned();
+    // Each WSL distribution is a host of its own, beside the Windows one it shares its name with.
+    match env("WSL_DISTRO_NAME").and_then(|d| d.into_string().ok()) {
+        Some(distro) if !distro.is_empty() => format!("{host}-{}", distro.to_lowercase()),
+        _ => host,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(vars: &[(&str, &str)], file: &str) -> Result<Config, ConfigError> {
+        let home = tempfile::tempdir().unwrap();
+        fs::write(home.path().join("config.toml"), file).unwrap();
+        let env = |name: &str| match name {
+            "RRD_HOME" => Some(home.path().as_os_str().to_owned()),
+            "HOME" => Some("/home/dev".into()),
+            _ => vars.iter().find(|(n, _)| *n == name).map(|(_, v)| OsString::from(v)),
+        };
+        Config::load(&env, &Flags::default())
+    }
+
+    #[test]
+    fn environment_beats_file_beats_default() {
+        let file = "idle_timeout = \"10m\"\nname = \"desk\"\n[harness.codex]\nroots = [\"~/cx\", \"/srv/cx\"]\n";
+        let config = load(&[("RRD_IDLE_TIMEOUT", "90s")], file).unwrap();
+        assert_eq!(config.idle_timeout, Duration::from_secs(90));
+        assert_eq!(config.host, "desk");
+        let codex: Vec<_> = config.roots.iter().filter(|r| r.harness == Harness::Codex).collect();
+        assert_eq!(codex[0].path, Path::new("/home/dev/cx"));
+        assert_eq!(codex[1].path, Path::new("/srv/cx"));
+        let sources: Vec<_> =
+            config.settings().iter().map(|s| (s.key.as_str(), s.source.to_string())).collect();
+        assert!(sources.contains(&("idle_timeout", "RRD_IDLE_TIMEOUT".to_owned())));
+        assert!(sources.contains(&("watch", "default".to_owned())));
+        assert!(sources.contains(&("harness.codex.roots", "config.toml".to_owned())));
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (file, says) in [
+            ("idle_timeout = \"5\"", "not a duration"),
+            ("idle_timout = \"5m\"", "unknown field"),
+            ("watch = \"maybe\"", "auto, poll, off"),
+            ("[harness.cursor]\nroots = []", "this release knows"),
+        ] {
+            let error = load(&[], file).unwrap_err().to_string();
+            assert!(error.contains(says), "{file}: {error}");
+        }
+    }
+
+    #[test]
+    fn durations_have_units() {
+        assert_eq!(parse_duration("2h"), Ok(Duration::from_secs(7_200)));
+        for wrong in ["", "5", "m", "-5m", "5 parsecs", "99999999999999999999d"] {
+            assert!(parse_duration(wrong).is_err(), "{wrong}");
+        }
+    }
+}
