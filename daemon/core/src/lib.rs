@@ -3,9 +3,16 @@
 //! No clock, file, socket, thread, task or log: everything comes in as an argument, so a test can
 //! replay a recording, and the same bytes give the same answer everywhere.
 
+pub mod cursor;
 pub mod fact;
+pub mod fold;
+pub mod frame;
 pub mod harness;
+mod line;
 pub mod live;
+pub mod repo;
+pub mod roster;
+pub mod status;
 
 /// The hash behind every stored identity (record keys, first lines, cursor tails): XXH3, 64 bits.
 /// On disk, so it must never change.

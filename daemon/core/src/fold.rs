@@ -1,0 +1,431 @@
+//! Folds what the records say into one session and its events.
+//!
+//! ```text
+//!            prompt, tool call, result, message            turn end, interrupt, error
+//!   Unknown ────────────────────────────────────▶ Open ────────────────────────────────▶ Over
+//!                                                  ▲                                      │
+//!                                                  └──────── prompt, tool call ───────────┘
+//! ```
+//!
+//! The state is what must be remembered between lines, nothing more: bounded whatever a transcript
+//! holds, and stored with the cursor so that a restart reads nothing twice. Not here: parsing, the
+//! process ([`crate::live`]) and what status follows ([`crate::status`]).
+
+use std::collections::{BTreeMap, VecDeque};
+
+use rrd_proto::{
+    Activity, Counts, Event, EventKind, Issue, ParentKind, Timestamp, Tokens, TurnResult,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    fact::{Fact, Origin, Parsed, TitleRank},
+    line::{one_line, truncate},
+};
+
+/// Tools that may be open at once; more than a hundred parallel calls have not been seen.
+const MAX_OPEN_TOOLS: usize = 256;
+
+/// How many recent message and failed-call ids are remembered. A message's records follow each other
+/// closely; only parallel tool results come in between.
+const RECENT: usize = 64;
+
+/// Characters of an event's text kept in the index.
+pub const EVENT_TEXT: usize = 120;
+
+/// Characters of a title.
+const TITLE_TEXT: usize = 200;
+
+/// One session, as far as its transcript tells.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Fold {
+    /// Where it was started.
+    pub cwd: Option<String>,
+    /// Where the work belongs when `cwd` is a throw-away worktree.
+    pub original_cwd: Option<String>,
+    /// The branch last logged.
+    pub branch: Option<String>,
+    /// The remote the harness recorded; may hold credentials, so it is never shown as it is.
+    pub remote: Option<String>,
+    /// The model that answered last.
+    pub model: Option<String>,
+    /// The harness's version.
+    pub version: Option<String>,
+    /// A person sits at it.
+    pub interactive: Option<bool>,
+    /// Its harness leaves a trace while it lives, so no trace means no process.
+    pub leaves_trace: bool,
+    /// Where it came from.
+    pub parent: Option<(String, ParentKind)>,
+    /// The latest record.
+    pub last_activity: Option<Timestamp>,
+    /// The turn.
+    pub turn: Turn,
+    /// Tools that have not answered, oldest first.
+    pub open_tools: Vec<OpenTool>,
+    /// A delegate that has handed back its work.
+    pub finished: bool,
+    /// What the transcript holds.
+    pub counts: Counts,
+    /// Tokens, where the harness tells.
+    pub tokens: Option<Tokens>,
+    /// The next event's number.
+    pub next_seq: u64,
+    title: Option<(TitleRank, String)>,
+    first_prompt: Option<String>,
+    started: Option<Timestamp>,
+    chain_started: Option<Timestamp>,
+    recent_messages: VecDeque<(u64, Tokens)>,
+    recent_failures: VecDeque<u64>,
+    issues: BTreeMap<String, (u64, Option<u64>)>,
+}
+
+/// Whose move it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Turn {
+    /// Nothing has been asked yet.
+    #[default]
+    Unknown,
+    /// The agent's.
+    Open {
+        /// Since when.
+        since: Option<Timestamp>,
+    },
+    /// The user's.
+    Over {
+        /// Since when.
+        since: Option<Timestamp>,
+        /// How it ended.
+        result: TurnResult,
+    },
+}
+
+/// A tool call without an answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenTool {
+    /// The call.
+    pub id: String,
+    /// The tool.
+    pub name: String,
+    /// One line of what it does.
+    pub summary: String,
+    /// When it was called.
+    pub since: Option<Timestamp>,
+    /// It asks the user something.
+    pub asks: bool,
+}
+
+impl Fold {
+    /// Takes one record; new events are appended to `out`. True when the record left something that
+    /// would be counted twice if it were taken again: the driver must remember its key.
+    pub fn apply(&mut self, parsed: Parsed<'_>, offset: u64, out: &mut Vec<Event>) -> bool {
+        let before = (self.counts, self.next_seq);
+        for kind in &parsed.issues {
+            self.note(kind, Some(offset));
+        }
+        self.saw(parsed.at, parsed.origin);
+        let at = parsed.at;
+        for fact in parsed.facts {
+            self.take(fact, at, out);
+        }
+        before != (self.counts, self.next_seq)
+    }
+
+    /// Leaves a gap: what follows is read from much later in the transcript, so whatever was open
+    /// before says nothing any more.
+    pub fn skip_ahead(&mut self) {
+        self.turn = Turn::Unknown;
+        self.open_tools.clear();
+    }
+
+    /// Counts something that could not be taken at face value.
+    pub fn note(&mut self, kind: &str, offset: Option<u64>) {
+        let (count, first) = self.issues.entry(kind.to_owned()).or_default();
+        *count += 1;
+        if first.is_none() {
+            *first = offset;
+        }
+    }
+
+    /// What could not be taken at face value.
+    #[must_use]
+    pub fn issues(&self) -> Vec<Issue> {
+        let issue = |(kind, (count, offset)): (&String, &(u64, Option<u64>))| Issue {
+            kind: kind.clone(),
+            count: *count,
+            offset: *offset,
+        };
+        self.issues.iter().map(issue).collect()
+    }
+
+    /// The given title, else a generated one, else the first prompt.
+    #[must_use]
+    pub fn title(&self) -> Option<&str> {
+        match &self.title {
+            Some((TitleRank::Task, task)) => Some(self.first_prompt.as_deref().unwrap_or(task)),
+            Some((_, text)) => Some(text),
+            None => self.first_prompt.as_deref(),
+        }
+    }
+
+    /// The earliest record this session wrote itself.
+    #[must_use]
+    pub fn started_at(&self) -> Option<Timestamp> {
+        match (self.started, self.chain_started) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    /// What the agent is doing while its turn is open: the tool called last, else thinking.
+    #[must_use]
+    pub fn activity(&self) -> Option<Activity> {
+        let Turn::Open { since } = self.turn else { return None };
+        Some(match self.open_tools.last() {
+            Some(tool) => Activity {
+                tool: Some(tool.name.clone()),
+                summary: tool.summary.clone(),
+                since: tool.since,
+            },
+            None => {
+                Activity { tool: None, summary: String::new(), since: self.last_activity.or(since) }
+            }
+        })
+    }
+
+    /// The question the log shows as open, if its last word is one.
+    #[must_use]
+    pub fn open_question(&self) -> Option<&OpenTool> {
+        self.open_tools.iter().rev().find(|tool| tool.asks)
+    }
+
+    fn saw(&mut self, at: Option<Timestamp>, origin: Origin) {
+        if origin == Origin::Copied {
+            // What looked like this session's beginning was its parent's.
+            self.chain_started = None;
+        }
+        let Some(at) = at else { return };
+        self.last_activity = self.last_activity.max(Some(at));
+        let began = match origin {
+            Origin::Own => &mut self.started,
+            Origin::Chain => &mut self.chain_started,
+            Origin::Copied => return,
+        };
+        *began = Some(began.map_or(at, |earlier| earlier.min(at)));
+    }
+
+    fn take(&mut self, fact: Fact<'_>, at: Option<Timestamp>, out: &mut Vec<Event>) {
+        match fact {
+            Fact::SessionId(_) => {} // the driver's: it decides which session a file belongs to
+            Fact::Cwd(cwd) => set_once(&mut self.cwd, &cwd),
+            Fact::OriginalCwd(cwd) => set(&mut self.original_cwd, &cwd),
+            Fact::Branch(branch) => set(&mut self.branch, &branch),
+            Fact::Remote(remote) => set(&mut self.remote, &remote),
+            Fact::Model(model) => set(&mut self.model, &model),
+            Fact::Version(version) => set(&mut self.version, &version),
+            Fact::Interactive(yes) => self.interactive = Some(yes),
+            Fact::LeavesTrace => self.leaves_trace = true,
+            Fact::Parent { id, kind } => {
+                if self.parent.is_none() {
+                    self.parent = Some((id.into_owned(), kind));
+                }
+            }
+            Fact::Started(began) => {
+                self.started = Some(self.started.map_or(began, |earlier| earlier.min(began)));
+            }
+            Fact::Title { rank, text } => self.retitle(rank, &text, at, out),
+            Fact::TurnStart => self.open_turn(at),
+            Fact::Prompt { text } => {
+                self.counts.prompts += 1;
+                if self.first_prompt.is_none() && !text.trim().is_empty() {
+                    self.first_prompt = Some(truncate(&one_line(&text), TITLE_TEXT).0);
+                }
+                // Whatever was unanswered was abandoned.
+                self.open_tools.clear();
+                self.turn = Turn::Open { since: at };
+                out.push(self.event(EventKind::Prompt, at, &text));
+            }
+            Fact::Injected => self.open_turn(at),
+            Fact::PeerMessage { text } => {
+                self.open_turn(at);
+                out.push(self.event(EventKind::PeerMessage, at, &text));
+            }
+            Fact::Message { id, text } => self.message(id.as_deref(), &text, at, out),
+            Fact::MessageTokens { id, tokens } => self.message_tokens(&id, tokens),
+            Fact::TotalTokens(tokens) => self.tokens = Some(tokens),
+            Fact::ToolCall { id, name, summary, asks } => {
+                self.counts.tool_calls += 1;
+                self.open_turn(at);
+                out.push(Event {
+                    tool: Some(name.to_string()),
+                    tool_call_id: Some(id.to_string()),
+                    ..self.event(EventKind::ToolCall, at, &summary)
+                });
+                if self.open_tools.len() == MAX_OPEN_TOOLS {
+                    self.open_tools.remove(0);
+                }
+                let summary = truncate(&one_line(&summary), TITLE_TEXT).0;
+                let (id, name) = (id.into_owned(), name.into_owned());
+                self.open_tools.push(OpenTool { id, name, summary, since: at, asks });
+            }
+            Fact::ToolResult { id, is_error, text } => {
+                self.tool_result(&id, is_error, &text, at, out)
+            }
+            Fact::ToolFailed { id } => self.count_failure(&id),
+            Fact::Error { text, rate_limited: _ } => {
+                self.counts.errors += 1;
+                out.push(Event { is_error: true, ..self.event(EventKind::Error, at, &text) });
+            }
+            Fact::TurnEnd(result) => self.end_turn(result, at, out),
+            Fact::Compaction => {
+                out.push(self.event(EventKind::Compaction, at, ""));
+            }
+            Fact::Finished => self.finished = true,
+        }
+    }
+
+    fn open_turn(&mut self, at: Option<Timestamp>) {
+        if !matches!(self.turn, Turn::Open { .. }) {
+            self.turn = Turn::Open { since: at };
+        }
+    }
+
+    fn end_turn(&mut self, result: TurnResult, at: Option<Timestamp>, out: &mut Vec<Event>) {
+        self.open_tools.clear();
+        // Several records may end one turn; the first knows how.
+        if matches!(self.turn, Turn::Over { .. }) {
+            return;
+        }
+        self.turn = Turn::Over { since: at, result };
+        let is_error = matches!(result, TurnResult::Error | TurnResult::RateLimited);
+        out.push(Event { is_error, ..self.event(EventKind::TurnEnd, at, result.as_str()) });
+    }
+
+    fn message(
+        &mut self,
+        id: Option<&str>,
+        text: &str,
+        at: Option<Timestamp>,
+        out: &mut Vec<Event>,
+    ) {
+        let is_new = match id.map(|id| crate::hash(id.as_bytes())) {
+            Some(id) if self.recent_messages.iter().any(|(seen, _)| *seen == id) => false,
+            Some(id) => {
+                self.recent_messages.push_back((id, Tokens::default()));
+                if self.recent_messages.len() > RECENT {
+                    self.recent_messages.pop_front();
+                }
+                true
+            }
+            None => true,
+        };
+        if is_new {
+            self.counts.messages += 1;
+            self.open_turn(at);
+        }
+        if !text.trim().is_empty() {
+            out.push(self.event(EventKind::Message, at, text));
+        }
+    }
+
+    fn message_tokens(&mut self, id: &str, tokens: Tokens) {
+        let id = crate::hash(id.as_bytes());
+        let Some((_, known)) = self.recent_messages.iter_mut().rev().find(|(seen, _)| *seen == id)
+        else {
+            return;
+        };
+        let before = std::mem::replace(known, tokens);
+        let total = self.tokens.get_or_insert_default();
+        let swap =
+            |total: &mut u64, old: u64, new: u64| *total = (*total + new).saturating_sub(old);
+        swap(&mut total.input, before.input, tokens.input);
+        swap(&mut total.output, before.output, tokens.output);
+        swap(&mut total.cache_read, before.cache_read, tokens.cache_read);
+        swap(&mut total.cache_write, before.cache_write, tokens.cache_write);
+    }
+
+    fn tool_result(
+        &mut self,
+        id: &str,
+        is_error: bool,
+        text: &str,
+        at: Option<Timestamp>,
+        out: &mut Vec<Event>,
+    ) {
+        let position = self.open_tools.iter().position(|tool| tool.id == id);
+        let tool = position.map(|i| self.open_tools.remove(i).name);
+        if tool.is_some() || self.turn == Turn::Unknown {
+            self.open_turn(at);
+        }
+        if is_error {
+            self.count_failure(id);
+        }
+        // A failure is worth a line; what a tool printed is in the transcript.
+        let kept = self.event(EventKind::ToolResult, at, if is_error { text } else { "" });
+        out.push(Event { tool, tool_call_id: Some(id.to_owned()), is_error, ..kept });
+    }
+
+    /// Counts a failed call once, however many records say so.
+    fn count_failure(&mut self, id: &str) {
+        let id = crate::hash(id.as_bytes());
+        if self.recent_failures.contains(&id) {
+            return;
+        }
+        self.counts.errors += 1;
+        self.recent_failures.push_back(id);
+        if self.recent_failures.len() > RECENT {
+            self.recent_failures.pop_front();
+        }
+    }
+
+    fn retitle(
+        &mut self,
+        rank: TitleRank,
+        text: &str,
+        at: Option<Timestamp>,
+        out: &mut Vec<Event>,
+    ) {
+        let text = truncate(&one_line(text), TITLE_TEXT).0;
+        let replaces = match &self.title {
+            None => true,
+            Some((TitleRank::Task, _)) if rank == TitleRank::Task => false,
+            Some((have, old)) => rank >= *have && *old != text,
+        };
+        if text.is_empty() || !replaces {
+            return;
+        }
+        if rank == TitleRank::Given {
+            out.push(self.event(EventKind::Title, at, &text));
+        }
+        self.title = Some((rank, text));
+    }
+
+    fn event(&mut self, kind: EventKind, at: Option<Timestamp>, text: &str) -> Event {
+        let (kept, truncated) = truncate(&one_line(text), EVENT_TEXT);
+        let seq = self.next_seq;
+        self.next_seq += 1;
+        Event {
+            seq,
+            at,
+            kind,
+            text: kept,
+            tool: None,
+            tool_call_id: None,
+            is_error: false,
+            truncated,
+        }
+    }
+}
+
+fn set(field: &mut Option<String>, value: &str) {
+    if field.as_deref() != Some(value) {
+        *field = Some(value.to_owned());
+    }
+}
+
+fn set_once(field: &mut Option<String>, value: &str) {
+    if field.is_none() && !value.is_empty() {
+        *field = Some(value.to_owned());
+    }
+}

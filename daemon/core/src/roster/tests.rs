@@ -1,0 +1,166 @@
+//! Rows, order, filters and look-ups over sessions made by hand.
+
+use std::borrow::Cow;
+
+use rrd_proto::{EndReason, Harness};
+
+use super::*;
+use crate::fact::{Fact, Parsed};
+
+const NOW: Timestamp = Timestamp::from_millis(1_795_170_000_000);
+
+fn roster() -> Roster {
+    Roster::new(Place { host: "mac".into(), node_id: None, idle_timeout: Duration::from_secs(300) })
+}
+
+fn key(id: &str) -> SessionKey {
+    SessionKey { harness: Harness::ClaudeCode, session_id: id.into() }
+}
+
+/// A session whose last record is `age` seconds old.
+fn entry(age: i64, facts: Vec<Fact<'static>>) -> Entry {
+    let mut fold = Fold::default();
+    let parsed = Parsed { at: Some(NOW.plus(-age * 1000)), facts, ..Parsed::default() };
+    fold.apply(parsed, 0, &mut Vec::new());
+    Entry {
+        fold: Arc::new(fold),
+        path: "t.jsonl".into(),
+        root: 0,
+        repo: Arc::default(),
+        index_title: None,
+        complete: true,
+    }
+}
+
+fn prompt() -> Fact<'static> {
+    Fact::Prompt { text: Cow::Borrowed("do it") }
+}
+
+fn question() -> Fact<'static> {
+    let (id, name) = (Cow::Borrowed("q"), Cow::Borrowed("AskUserQuestion"));
+    Fact::ToolCall { id, name, summary: "which one?".into(), asks: true }
+}
+
+fn child_of(parent: &'static str) -> Fact<'static> {
+    Fact::Parent { id: Cow::Borrowed(parent), kind: ParentKind::Subagent }
+}
+
+fn ids(reply: &ListReply) -> Vec<&str> {
+    reply.sessions.iter().map(|s| s.session_id.as_str()).collect()
+}
+
+fn list(roster: &Roster, query: ListQuery) -> ListReply {
+    roster.list(&query, NOW, None, Vec::new())
+}
+
+#[test]
+fn what_needs_someone_comes_first_and_children_follow_their_parent() {
+    let mut roster = roster();
+    let over = || vec![prompt(), Fact::TurnEnd(rrd_proto::TurnResult::Completed)];
+    roster.set(key("idle-old"), entry(3_600, over()));
+    roster.set(key("idle"), entry(60, over()));
+    roster.set(key("run"), entry(5, vec![prompt()]));
+    roster.set(key("child"), entry(1, vec![child_of("run"), prompt()]));
+    roster.set(key("child-done"), entry(1, [vec![child_of("run")], over()].concat()));
+    roster.set(key("ask-new"), entry(10, vec![prompt(), question()]));
+    roster.set(key("ask-old"), entry(900, vec![prompt(), question()]));
+    roster.set(key("gone"), entry(90_000, vec![prompt()]));
+
+    let active = list(&roster, ListQuery::default());
+    assert_eq!(ids(&active), ["ask-old", "ask-new", "run", "child", "idle"]);
+    assert_eq!((active.totals.sessions, active.totals.active, active.totals.waiting), (6, 4, 2));
+    let all = list(&roster, ListQuery { all: true, ..ListQuery::default() });
+    assert_eq!(all.sessions.len(), 8);
+    let ended = list(&roster, ListQuery { status: Some(Status::Ended), ..ListQuery::default() });
+    assert_eq!(ids(&ended), ["child-done", "gone"]);
+    let recent = ListQuery { all: true, since: Some(NOW.plus(-30_000)), ..ListQuery::default() };
+    assert_eq!(ids(&list(&roster, recent)), ["ask-new", "run", "child", "child-done"]);
+}
+
+#[test]
+fn an_empty_list_names_what_ended_last() {
+    let mut roster = roster();
+    roster.set(key("older"), entry(200_000, vec![prompt()]));
+    roster.set(key("newer"), entry(100_000, vec![prompt()]));
+    let reply = list(&roster, ListQuery::default());
+    assert_eq!(reply.last_ended.map(|s| s.session_id).as_deref(), Some("newer"));
+}
+
+#[test]
+fn no_trace_means_no_process_once_the_look_is_fresh_enough() {
+    let mut roster = roster();
+    roster.set(key("s"), entry(10, vec![prompt(), Fact::LeavesTrace]));
+    let status = |roster: &Roster| {
+        let all = list(roster, ListQuery { all: true, ..ListQuery::default() });
+        (all.sessions[0].status, all.sessions[0].end_reason)
+    };
+    assert_eq!(status(&roster), (Status::Executing, None), "nothing has looked yet");
+    let look =
+        |ago: i64, traces| RootLive { traces, checked_at: NOW.plus(-ago), ..RootLive::default() };
+    roster.set_live(0, look(9_000, true));
+    assert_eq!(status(&roster), (Status::Executing, None), "it may have begun after the look");
+    roster.set_live(0, look(0, false));
+    assert_eq!(status(&roster), (Status::Executing, None), "nobody leaves traces here");
+    roster.set_live(0, look(0, true));
+    assert_eq!(status(&roster), (Status::Ended, Some(EndReason::Crashed)));
+}
+
+#[test]
+fn a_subagent_lives_and_dies_with_its_parent() {
+    let mut roster = roster();
+    roster.set(key("p"), entry(400, vec![prompt(), Fact::LeavesTrace]));
+    roster.set(key("c"), entry(400, vec![child_of("p"), prompt(), Fact::LeavesTrace]));
+    let mut look = RootLive { traces: true, checked_at: NOW, ..RootLive::default() };
+    let status = |roster: &Roster, look: &RootLive| {
+        let mut now = Roster::new(roster.place.clone());
+        for (key, entry) in &roster.entries {
+            now.set(key.clone(), entry.clone());
+        }
+        now.set_live(0, look.clone());
+        let Lookup::Found(row) = now.lookup("c", NOW) else { panic!("lost") };
+        (row.status, row.end_reason)
+    };
+    assert_eq!(status(&roster, &look), (Status::Ended, Some(EndReason::Crashed)));
+    let busy = Evidence {
+        liveness: Liveness::Alive,
+        registry: Some(RegistryState::Busy),
+        ..Evidence::default()
+    };
+    look.found.insert(key("p"), busy.clone());
+    assert_eq!(status(&roster, &look), (Status::Executing, None));
+    look.found.insert(key("p"), Evidence { registry: Some(RegistryState::Idle), ..busy });
+    assert_eq!(status(&roster, &look), (Status::Ended, Some(EndReason::Exit)));
+}
+
+#[test]
+fn lookup_takes_what_people_type() {
+    let mut roster = roster();
+    roster.set(key("b41f-1"), entry(1, vec![prompt()]));
+    roster.set(key("b4e0-2"), entry(1, vec![prompt()]));
+    let found = |id: &str| match roster.lookup(id, NOW) {
+        Lookup::Found(row) => row.session_id,
+        Lookup::Ambiguous(rows) => format!("{} candidates", rows.len()),
+        Lookup::NotFound => "none".into(),
+    };
+    let reference = session_ref("", &key("b41f-1"));
+    for (typed, want) in [
+        ("b41f", "b41f-1"),
+        ("b4", "2 candidates"),
+        (reference.as_str(), "b41f-1"),
+        ("mac/claude-code/b4e0-2", "b4e0-2"),
+        ("claude-code/b4e0-2", "b4e0-2"),
+        ("", "none"),
+        ("../b41f", "none"),
+    ] {
+        assert_eq!(found(typed), want, "{typed}");
+    }
+}
+
+#[test]
+fn a_row_not_read_to_its_end_claims_no_counts() {
+    let mut roster = roster();
+    roster.set(key("s"), Entry { complete: false, ..entry(1, vec![prompt()]) });
+    let row = list(&roster, ListQuery::default()).sessions.remove(0);
+    assert_eq!((row.complete, row.counts, row.tokens), (false, None, None));
+    assert_eq!(row.title.as_deref(), Some("do it"));
+}

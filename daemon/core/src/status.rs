@@ -1,0 +1,224 @@
+//! What a session is doing, and on what evidence.
+//!
+//! | the log or registry says | alive | dead | unknown |
+//! |---|---|---|---|
+//! | turn open | executing | ended, `crashed` | executing; silent for `idle_timeout` ⇒ idle, source `age` |
+//! | waiting for permission or input | waiting, never expires | ended, `crashed` | waiting; silent for 12 h ⇒ idle, source `age` |
+//! | turn over | idle | ended, `exit` | idle; silent for 24 h ⇒ ended, `unknown` |
+//!
+//! Evidence, best first: the harness's registry or a hook, an OS lock, an open record, a stop reason,
+//! the pid, age. A pure function of its arguments: a row changes by the passing of time alone without
+//! anything having to tick. Not here: finding the evidence.
+
+use std::time::Duration;
+
+use rrd_proto::{EndReason, ParentKind, Status, StatusSource, Timestamp, TurnResult, WaitingFor};
+
+use crate::{
+    fold::{Fold, OpenTool, Turn},
+    live::{Evidence, Liveness, LivenessBy, RegistryState},
+};
+
+/// A question nobody answers for this long is no longer believed, unless the process is known to live.
+const WAITING_EXPIRES_MS: i64 = 12 * 3_600_000;
+
+/// A session silent for this long, of which nothing tells whether it lives, has ended.
+const SILENCE_ENDS_MS: i64 = 24 * 3_600_000;
+
+/// A crashed or failed session stays in the list for this long.
+const FAILED_SHOWN_MS: i64 = 3_600_000;
+
+/// What was decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// The status.
+    pub status: Status,
+    /// Since when.
+    pub since: Option<Timestamp>,
+    /// The evidence that won.
+    pub source: StatusSource,
+    /// For a waiting session: what for.
+    pub waiting_for: Option<WaitingFor>,
+    /// One line of it.
+    pub waiting_detail: Option<String>,
+    /// How the last turn ended, unless one is open.
+    pub turn_result: Option<TurnResult>,
+    /// Why it ended.
+    pub end_reason: Option<EndReason>,
+}
+
+/// Decides.
+#[must_use]
+pub fn decide(fold: &Fold, evidence: &Evidence, now: Timestamp, idle_timeout: Duration) -> Verdict {
+    let verdict = match evidence.liveness {
+        Liveness::Alive => alive(fold, evidence),
+        Liveness::Dead => dead(fold, evidence),
+        Liveness::Unknown => unknown(fold, now, idle_timeout),
+    };
+    let is_subagent = matches!(fold.parent, Some((_, ParentKind::Subagent)));
+    if is_subagent && verdict.status == Status::Idle {
+        // A delegate has no user whose move it could be: it has handed back its work, or was dropped.
+        let end_reason =
+            if verdict.source == StatusSource::Age { EndReason::Unknown } else { EndReason::Exit };
+        return Verdict { status: Status::Ended, end_reason: Some(end_reason), ..verdict };
+    }
+    verdict
+}
+
+/// Whether `list` shows it without flags.
+#[must_use]
+pub fn is_active(
+    verdict: &Verdict,
+    is_subagent: bool,
+    last_activity: Option<Timestamp>,
+    now: Timestamp,
+    idle_timeout: Duration,
+) -> bool {
+    let silent = last_activity.map_or(i64::MAX, |at| now.since(at));
+    if is_subagent {
+        return matches!(verdict.status, Status::Executing | Status::Waiting);
+    }
+    let failed = verdict.end_reason == Some(EndReason::Crashed)
+        || matches!(verdict.turn_result, Some(TurnResult::Error | TurnResult::RateLimited));
+    match verdict.status {
+        Status::Executing | Status::Waiting => true,
+        Status::Idle => silent <= millis(idle_timeout) || (failed && silent <= FAILED_SHOWN_MS),
+        Status::Ended => failed && silent <= FAILED_SHOWN_MS,
+    }
+}
+
+fn alive(fold: &Fold, evidence: &Evidence) -> Verdict {
+    let said = |status| Verdict {
+        since: evidence.registry_since,
+        ..Verdict::new(status, None, StatusSource::Registry)
+    };
+    match &evidence.registry {
+        Some(RegistryState::Busy) => {
+            let since = match fold.turn {
+                Turn::Open { since } => since,
+                Turn::Unknown | Turn::Over { .. } => None,
+            };
+            Verdict { since: since.or(evidence.registry_since), ..said(Status::Executing) }
+        }
+        Some(RegistryState::WaitingPermission) => Verdict {
+            waiting_for: Some(WaitingFor::Permission),
+            waiting_detail: fold.open_tools.last().map(describe),
+            ..said(Status::Waiting)
+        },
+        Some(RegistryState::WaitingInput) => Verdict {
+            waiting_for: Some(WaitingFor::Input),
+            waiting_detail: fold.open_question().or(fold.open_tools.last()).map(describe),
+            ..said(Status::Waiting)
+        },
+        Some(RegistryState::Idle) => {
+            Verdict { turn_result: turn_result(fold), ..said(Status::Idle) }
+        }
+        Some(RegistryState::Unknown(_)) | None => {
+            let mut verdict = from_log(fold);
+            if evidence.by == LivenessBy::Lock {
+                verdict.source = StatusSource::Lock;
+            }
+            verdict
+        }
+    }
+}
+
+fn dead(fold: &Fold, evidence: &Evidence) -> Verdict {
+    let frozen = matches!(
+        evidence.registry,
+        Some(RegistryState::Busy | RegistryState::WaitingPermission | RegistryState::WaitingInput)
+    );
+    let crashed = frozen || (matches!(fold.turn, Turn::Open { .. }) && !fold.finished);
+    let source = match evidence.by {
+        LivenessBy::Registry => StatusSource::Pid,
+        LivenessBy::Lock => StatusSource::Lock,
+    };
+    Verdict {
+        end_reason: Some(if crashed { EndReason::Crashed } else { EndReason::Exit }),
+        turn_result: turn_result(fold),
+        ..Verdict::new(Status::Ended, fold.last_activity, source)
+    }
+}
+
+fn unknown(fold: &Fold, now: Timestamp, idle_timeout: Duration) -> Verdict {
+    let verdict = from_log(fold);
+    // A clock set back, or a record from the future, is no silence.
+    let silent = fold.last_activity.map_or(0, |at| now.since(at).max(0));
+    let limit = match verdict.status {
+        Status::Executing => millis(idle_timeout),
+        Status::Waiting => WAITING_EXPIRES_MS,
+        Status::Idle | Status::Ended => SILENCE_ENDS_MS,
+    };
+    if silent <= limit {
+        return verdict;
+    }
+    let aged = |status| Verdict {
+        turn_result: turn_result(fold),
+        ..Verdict::new(status, fold.last_activity, StatusSource::Age)
+    };
+    if silent > SILENCE_ENDS_MS {
+        return Verdict { end_reason: Some(EndReason::Unknown), ..aged(Status::Ended) };
+    }
+    aged(Status::Idle)
+}
+
+/// The transcript's own word.
+fn from_log(fold: &Fold) -> Verdict {
+    if fold.finished {
+        return Verdict {
+            turn_result: turn_result(fold),
+            ..Verdict::new(Status::Idle, fold.last_activity, StatusSource::StopReason)
+        };
+    }
+    match fold.turn {
+        Turn::Open { since } => match fold.open_question() {
+            Some(question) => Verdict {
+                waiting_for: Some(WaitingFor::Input),
+                waiting_detail: Some(describe(question)),
+                ..Verdict::new(Status::Waiting, question.since, StatusSource::OpenRecord)
+            },
+            None => Verdict::new(Status::Executing, since, StatusSource::OpenRecord),
+        },
+        Turn::Over { since, result } => Verdict {
+            turn_result: Some(result),
+            ..Verdict::new(Status::Idle, since, StatusSource::StopReason)
+        },
+        Turn::Unknown => Verdict::new(Status::Idle, fold.last_activity, StatusSource::StopReason),
+    }
+}
+
+impl Verdict {
+    fn new(status: Status, since: Option<Timestamp>, source: StatusSource) -> Self {
+        Self {
+            status,
+            since,
+            source,
+            waiting_for: None,
+            waiting_detail: None,
+            turn_result: None,
+            end_reason: None,
+        }
+    }
+}
+
+fn turn_result(fold: &Fold) -> Option<TurnResult> {
+    match fold.turn {
+        Turn::Over { result, .. } => Some(result),
+        Turn::Unknown | Turn::Open { .. } => None,
+    }
+}
+
+fn describe(tool: &OpenTool) -> String {
+    if tool.summary.is_empty() {
+        tool.name.clone()
+    } else {
+        format!("{}: {}", tool.name, tool.summary)
+    }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

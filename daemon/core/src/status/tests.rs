@@ -1,0 +1,144 @@
+//! The status table, cell by cell.
+
+use std::borrow::Cow;
+
+use super::*;
+use crate::fact::{Fact, Parsed};
+
+const IDLE: Duration = Duration::from_secs(300);
+const START: Timestamp = Timestamp::from_millis(1_795_170_000_000);
+
+fn at(seconds: i64) -> Timestamp {
+    START.plus(seconds * 1000)
+}
+
+/// A session after these facts, one record a second.
+fn session(facts: &[Fact<'static>]) -> Fold {
+    let mut fold = Fold::default();
+    for (i, fact) in facts.iter().enumerate() {
+        let parsed =
+            Parsed { at: Some(at(i as i64)), facts: vec![fact.clone()], ..Parsed::default() };
+        fold.apply(parsed, 0, &mut Vec::new());
+    }
+    fold
+}
+
+fn prompt() -> Fact<'static> {
+    Fact::Prompt { text: Cow::Borrowed("do it") }
+}
+
+fn call(name: &'static str, asks: bool) -> Fact<'static> {
+    let (id, name) = (Cow::Borrowed("call_1"), Cow::Borrowed(name));
+    Fact::ToolCall { id, name, summary: "rm -rf build".into(), asks }
+}
+
+fn evidence(liveness: Liveness, registry: Option<RegistryState>) -> Evidence {
+    Evidence { liveness, registry, registry_since: Some(at(100)), ..Evidence::default() }
+}
+
+/// Status, source and end reason of a session `seconds` after its last record.
+fn verdict(
+    fold: &Fold,
+    evidence: &Evidence,
+    seconds: i64,
+) -> (Status, StatusSource, Option<EndReason>) {
+    let now = fold.last_activity.unwrap_or(START).plus(seconds * 1000);
+    let verdict = decide(fold, evidence, now, IDLE);
+    (verdict.status, verdict.source, verdict.end_reason)
+}
+
+#[test]
+fn each_cell_of_the_table() {
+    use EndReason::{Crashed, Exit, Unknown as Unclear};
+    use Liveness::{Alive, Dead, Unknown};
+    use Status::{Ended, Executing, Idle, Waiting};
+    use StatusSource::{Age, OpenRecord, Pid, StopReason};
+
+    let open = session(&[prompt(), call("Bash", false)]);
+    let question = session(&[prompt(), call("AskUserQuestion", true)]);
+    let over = session(&[prompt(), Fact::TurnEnd(TurnResult::Completed)]);
+    let (minute, hour, day) = (60, 3_600, 86_400);
+    for (what, fold, liveness, after, want) in [
+        ("open, alive, for long", &open, Alive, 3 * day, (Executing, OpenRecord, None)),
+        ("open, dead", &open, Dead, minute, (Ended, Pid, Some(Crashed))),
+        ("open, unknown, fresh", &open, Unknown, minute, (Executing, OpenRecord, None)),
+        ("open, unknown, silent", &open, Unknown, 6 * minute, (Idle, Age, None)),
+        ("open, unknown, for days", &open, Unknown, 2 * day, (Ended, Age, Some(Unclear))),
+        ("asks, alive, for long", &question, Alive, 3 * day, (Waiting, OpenRecord, None)),
+        ("asks, dead", &question, Dead, minute, (Ended, Pid, Some(Crashed))),
+        ("asks, unknown, overnight", &question, Unknown, 11 * hour, (Waiting, OpenRecord, None)),
+        ("asks, unknown, too long", &question, Unknown, 13 * hour, (Idle, Age, None)),
+        ("over, alive, for long", &over, Alive, 3 * day, (Idle, StopReason, None)),
+        ("over, dead", &over, Dead, minute, (Ended, Pid, Some(Exit))),
+        ("over, unknown", &over, Unknown, 23 * hour, (Idle, StopReason, None)),
+        ("over, unknown, for days", &over, Unknown, 25 * hour, (Ended, Age, Some(Unclear))),
+        ("clock set back", &open, Unknown, -hour, (Executing, OpenRecord, None)),
+    ] {
+        assert_eq!(verdict(fold, &evidence(liveness, None), after), want, "{what}");
+    }
+}
+
+#[test]
+fn the_registry_overrules_the_log_while_the_process_lives() {
+    let over = session(&[prompt(), Fact::TurnEnd(TurnResult::Completed)]);
+    let open = session(&[prompt(), call("Bash", false)]);
+    // Only a background agent runs: the log says that the turn is over.
+    let busy = evidence(Liveness::Alive, Some(RegistryState::Busy));
+    assert_eq!(verdict(&over, &busy, 5).0, Status::Executing);
+    // Esc leaves an open call in some releases.
+    let idle = evidence(Liveness::Alive, Some(RegistryState::Idle));
+    assert_eq!(verdict(&open, &idle, 5).0, Status::Idle);
+
+    let dialog = evidence(Liveness::Alive, Some(RegistryState::WaitingPermission));
+    let waiting = decide(&open, &dialog, at(1_000), IDLE);
+    assert_eq!(waiting.waiting_for, Some(WaitingFor::Permission));
+    assert_eq!(waiting.waiting_detail.as_deref(), Some("Bash: rm -rf build"));
+    assert_eq!((waiting.since, waiting.source), (Some(at(100)), StatusSource::Registry));
+}
+
+#[test]
+fn a_registry_frozen_in_a_dialog_is_a_crash() {
+    let over = session(&[prompt(), Fact::TurnEnd(TurnResult::Completed)]);
+    let frozen = evidence(Liveness::Dead, Some(RegistryState::WaitingPermission));
+    assert_eq!(verdict(&over, &frozen, 5).2, Some(EndReason::Crashed));
+}
+
+#[test]
+fn a_lock_is_named_as_the_source() {
+    let open = session(&[prompt(), call("exec_command", false)]);
+    let held = Evidence { by: LivenessBy::Lock, ..evidence(Liveness::Alive, None) };
+    assert_eq!(verdict(&open, &held, 5), (Status::Executing, StatusSource::Lock, None));
+    let free = Evidence { by: LivenessBy::Lock, ..evidence(Liveness::Dead, None) };
+    assert_eq!(
+        verdict(&open, &free, 5),
+        (Status::Ended, StatusSource::Lock, Some(EndReason::Crashed))
+    );
+}
+
+#[test]
+fn a_delegate_that_handed_back_has_ended() {
+    let parent = Fact::Parent { id: Cow::Borrowed("p"), kind: ParentKind::Subagent };
+    let over = session(&[parent, prompt(), Fact::TurnEnd(TurnResult::Completed)]);
+    let alive = evidence(Liveness::Alive, None);
+    assert_eq!(
+        verdict(&over, &alive, 5),
+        (Status::Ended, StatusSource::StopReason, Some(EndReason::Exit))
+    );
+}
+
+#[test]
+fn failures_stay_in_the_list_for_an_hour() {
+    let failed = session(&[prompt(), Fact::TurnEnd(TurnResult::RateLimited)]);
+    let crashed = session(&[prompt(), call("Bash", false)]);
+    for (fold, liveness) in [(&failed, Liveness::Alive), (&crashed, Liveness::Dead)] {
+        for (minutes, shown) in [(59, true), (61, false)] {
+            let now = fold.last_activity.unwrap().plus(minutes * 60_000);
+            let verdict = decide(fold, &evidence(liveness, None), now, IDLE);
+            assert_eq!(
+                is_active(&verdict, false, fold.last_activity, now, IDLE),
+                shown,
+                "{minutes} min"
+            );
+        }
+    }
+}
