@@ -129,4 +129,6 @@ pub mod issue {
     pub const OVERSIZED: &str = "oversized_line";
     /// The file was truncated, rewritten or replaced; it was read again from its start.
     pub const REWRITTEN: &str = "rewritten";
+    /// The transcript cannot be read at the moment; what was read before stands.
+    pub const UNREADABLE: &str = "unreadable";
 }

@@ -68,7 +68,7 @@ pub enum FileRole {
 }
 
 /// One harness's format: plain functions, so that a new one is one file and one line.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub struct Format {
     /// Its name.
     pub name: &'static str,

@@ -1,0 +1,82 @@
+//! How each part of the daemon is, for `rrd status` and `rrd doctor`.
+
+use std::{path::PathBuf, sync::Arc, time::Instant};
+
+use rrd_proto::PartStatus;
+
+use crate::{hub::Hub, store::Writer};
+
+/// What the parts' states are made from.
+pub(crate) struct Health {
+    pub(crate) host: String,
+    pub(crate) started: Instant,
+    pub(crate) socket: PathBuf,
+    pub(crate) state_dir: PathBuf,
+    pub(crate) writer: Arc<Writer>,
+}
+
+impl Health {
+    /// Every part, in the order data flows.
+    pub(crate) fn parts(&self, hub: &Hub) -> Vec<PartStatus> {
+        let (tails, progress) = hub.parts();
+        let minutes = self.started.elapsed().as_secs() / 60;
+        let pid = std::process::id();
+        let daemon =
+            format!("rrd {} on {}, pid {pid}, up {minutes} min", rrd_proto::VERSION, self.host);
+        let mut parts = vec![part("daemon", rrd_proto::Health::Ok, daemon)];
+        parts.extend(tails);
+        parts.push(match progress {
+            Some(left) => {
+                let mb = |bytes: u64| bytes / 1_000_000;
+                let detail = format!(
+                    "first reading: {} of {} MB, {} transcripts left",
+                    mb(left.done),
+                    mb(left.total),
+                    left.files_left
+                );
+                part("index", rrd_proto::Health::Ok, detail)
+            }
+            None => part("index", rrd_proto::Health::Ok, "up to date".to_owned()),
+        });
+        parts.push(self.store());
+        parts.push(part(
+            "rpc",
+            rrd_proto::Health::Ok,
+            format!("answers at {}", self.socket.display()),
+        ));
+        parts
+    }
+
+    fn store(&self) -> PartStatus {
+        let state = self.writer.state();
+        let bytes: u64 = ["index.db", "index.db-wal"]
+            .iter()
+            .filter_map(|name| std::fs::metadata(self.state_dir.join(name)).ok())
+            .map(|metadata| metadata.len())
+            .sum();
+        let place = format!("{} ({} KB)", self.state_dir.join("index.db").display(), bytes / 1000);
+        match (state.failing, state.set_aside) {
+            (Some(why), _) => PartStatus {
+                hint: Some(format!("df -h {}", self.state_dir.display())),
+                ..part(
+                    "store",
+                    rrd_proto::Health::Failed,
+                    format!("cannot be written ({why}); reading waits for it"),
+                )
+            },
+            (None, Some(aside)) => part(
+                "store",
+                rrd_proto::Health::Degraded,
+                format!(
+                    "{place}; a damaged one was set aside as {} and is being rebuilt",
+                    aside.display()
+                ),
+            ),
+            (None, None) => part("store", rrd_proto::Health::Ok, place),
+        }
+    }
+}
+
+fn part(name: &str, state: rrd_proto::Health, detail: String) -> PartStatus {
+    PartStatus { part: name.to_owned(), state, detail, hint: None }
+}

@@ -1,0 +1,161 @@
+//! The one place where everything known of this host's sessions comes together.
+//!
+//! Inputs are applied one at a time under one lock, synchronously and in microseconds; whoever waits
+//! for changes watches the version. Nothing is queued here: the tails' own work is the queue, and their
+//! transcripts the buffer. Not here: reading, storing, answering over a socket.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::SystemTime,
+};
+
+use rrd_core::{
+    fold::Fold,
+    roster::{Entry, Place, RootLive, Roster},
+};
+use rrd_proto::{
+    IndexProgress, ListQuery, ListReply, Lookup, PartStatus, Root, RootState, SessionKey, Timestamp,
+};
+use tokio::sync::watch;
+
+use crate::config::HarnessRoot;
+
+/// Everything that can happen to what is known.
+#[derive(Debug)]
+pub(crate) enum Input {
+    /// A session is known this far.
+    Session(SessionKey, Entry),
+    /// The processes behind a root's sessions have been looked at.
+    Live(usize, RootLive),
+    /// What a root holds.
+    Root(usize, RootState),
+    /// How far a root's first index is.
+    Progress(usize, IndexProgress),
+    /// A root's tail speaks of itself.
+    Parts(usize, Vec<PartStatus>),
+}
+
+/// What is known of this host's sessions, and who waits for changes of it.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    known: Mutex<Known>,
+    version: watch::Sender<u64>,
+}
+
+#[derive(Debug)]
+struct Known {
+    roster: Roster,
+    roots: Vec<KnownRoot>,
+    /// Which root a session belongs to: one home copied into another must not list it twice.
+    claims: HashMap<SessionKey, usize>,
+}
+
+#[derive(Debug)]
+struct KnownRoot {
+    root: Root,
+    progress: IndexProgress,
+    parts: Vec<PartStatus>,
+}
+
+impl Hub {
+    pub(crate) fn new(place: Place, roots: &[HarnessRoot]) -> Self {
+        let root = |root: &HarnessRoot| KnownRoot {
+            root: Root {
+                harness: root.harness.clone(),
+                path: root.path.display().to_string(),
+                state: RootState::Missing,
+            },
+            progress: IndexProgress::default(),
+            parts: Vec::new(),
+        };
+        let roots = roots.iter().map(root).collect();
+        let known = Known { roster: Roster::new(place), roots, claims: HashMap::new() };
+        Self { known: Mutex::new(known), version: watch::channel(1).0 }
+    }
+
+    /// Takes one input.
+    pub(crate) fn apply(&self, input: Input) {
+        let version = {
+            let mut known = self.lock();
+            match input {
+                Input::Session(key, entry) => known.roster.set(key, entry),
+                Input::Live(root, look) => known.roster.set_live(root, look),
+                Input::Root(root, state) => known.roots[root].root.state = state,
+                Input::Progress(root, progress) => known.roots[root].progress = progress,
+                Input::Parts(root, parts) => known.roots[root].parts = parts,
+            }
+            known.roster.version()
+        };
+        self.version.send_if_modified(|seen| std::mem::replace(seen, version) != version);
+    }
+
+    /// True when the session belongs to this root, because it came first or nobody did before.
+    pub(crate) fn claim(&self, key: &SessionKey, root: usize) -> bool {
+        *self.lock().claims.entry(key.clone()).or_insert(root) == root
+    }
+
+    /// The session's fold, once it has been read to its end.
+    pub(crate) fn fold(&self, key: &SessionKey) -> Option<Arc<Fold>> {
+        self.lock()
+            .roster
+            .get(key)
+            .filter(|entry| entry.complete)
+            .map(|entry| Arc::clone(&entry.fold))
+    }
+
+    /// What is known of a session.
+    pub(crate) fn entry(&self, key: &SessionKey) -> Option<Entry> {
+        self.lock().roster.get(key).cloned()
+    }
+
+    /// Changes with every change of what is known.
+    pub(crate) fn version(&self) -> watch::Receiver<u64> {
+        self.version.subscribe()
+    }
+
+    /// Answers `list`.
+    pub(crate) fn list(&self, query: &ListQuery) -> ListReply {
+        let known = self.lock();
+        let roots = known.roots.iter().map(|r| r.root.clone()).collect();
+        known.roster.list(query, now(), known.progress(), roots)
+    }
+
+    /// Answers `show`.
+    pub(crate) fn lookup(&self, id: &str) -> Lookup {
+        self.lock().roster.lookup(id, now())
+    }
+
+    /// What the tails say of themselves, and how far the first index is.
+    pub(crate) fn parts(&self) -> (Vec<PartStatus>, Option<IndexProgress>) {
+        let known = self.lock();
+        (known.roots.iter().flat_map(|root| root.parts.clone()).collect(), known.progress())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        // What is known stays usable: each input leaves it whole.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn progress(&self) -> Option<IndexProgress> {
+        let sum = self.roots.iter().fold(IndexProgress::default(), |sum, root| IndexProgress {
+            done: sum.done + root.progress.done,
+            total: sum.total + root.progress.total,
+            files_left: sum.files_left + root.progress.files_left,
+        });
+        (sum.files_left > 0).then_some(sum)
+    }
+}
+
+/// The wall clock.
+pub(crate) fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    Timestamp::from_millis(since.map_or(0, |s| i64::try_from(s.as_millis()).unwrap_or(i64::MAX)))
+}
+
+/// A transcript's path as it is shown and stored.
+pub(crate) fn shown(path: &std::path::Path) -> String {
+    path.to_string_lossy().into_owned()
+}

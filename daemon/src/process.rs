@@ -1,0 +1,97 @@
+//! The process table: is this pid there, and is it still the process that took it?
+//!
+//! Pids are reused, so a pid counts only together with its start time, in the operating system's own
+//! spelling as harnesses record it. Where that cannot be had the answer is *unknown*, not *dead*.
+
+use std::fs;
+
+/// What the process table says of a pid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Process {
+    /// There, started then.
+    Started(String),
+    /// Not there.
+    Gone,
+    /// Cannot be told here.
+    Unknown,
+}
+
+/// Looks a pid up.
+#[cfg(target_os = "linux")]
+pub(crate) fn process(pid: u32) -> Process {
+    match fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Ok(stat) => parse_stat(&stat),
+        Err(e)
+            if e.kind() == std::io::ErrorKind::NotFound
+                && fs::metadata("/proc/self/stat").is_ok() =>
+        {
+            Process::Gone
+        }
+        Err(_) => Process::Unknown,
+    }
+}
+
+/// Field 22 of `/proc/<pid>/stat`, in clock ticks since boot. The name in field 2 may hold anything,
+/// so fields are counted from its closing parenthesis.
+#[cfg(target_os = "linux")]
+fn parse_stat(stat: &str) -> Process {
+    let mut fields =
+        stat.rsplit_once(')').map(|(_, rest)| rest.split_whitespace()).into_iter().flatten();
+    let state = fields.next();
+    match (state, fields.nth(18)) {
+        // A zombie does nothing any more; only its parent has not noticed.
+        (Some("Z" | "X"), _) => Process::Gone,
+        (_, Some(start)) => Process::Started(start.to_owned()),
+        (_, None) => Process::Unknown,
+    }
+}
+
+/// As Claude Code records it on macOS: `ps`'s `lstart` in the C locale and UTC.
+#[cfg(target_os = "macos")]
+pub(crate) fn process(pid: u32) -> Process {
+    let output = std::process::Command::new("/bin/ps")
+        .args(["-o", "lstart=", "-p", &pid.to_string()])
+        .env("LC_ALL", "C")
+        .env("TZ", "UTC")
+        .output();
+    match output {
+        Ok(output) => match String::from_utf8_lossy(&output.stdout).trim() {
+            "" => Process::Gone,
+            start => Process::Started(start.to_owned()),
+        },
+        Err(_) => Process::Unknown,
+    }
+}
+
+/// How harnesses spell start times elsewhere has not been seen.
+#[cfg(not(any(target_os = "linux", target_os = "macos")))]
+pub(crate) fn process(_pid: u32) -> Process {
+    Process::Unknown
+}
+
+/// Where our pids mean something, spelt as Claude Code does: machine and pid namespace. `None` where
+/// that spelling is not known; then a registry entry's own is not compared.
+pub(crate) fn pid_domain() -> Option<String> {
+    let machine = fs::read_to_string("/etc/machine-id").ok()?;
+    let namespace = fs::read_link("/proc/self/ns/pid").ok()?;
+    Some(format!("linux:{}:{}", machine.trim(), namespace.display()))
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn start_time_is_field_22_whatever_the_name() {
+        let rest = "S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 72155 20";
+        assert_eq!(parse_stat(&format!("7 (a) b (c)) {rest}")), Process::Started("72155".into()));
+        assert_eq!(parse_stat(&format!("7 (x) {}", rest.replace('S', "Z"))), Process::Gone);
+        assert_eq!(parse_stat("garbage"), Process::Unknown);
+    }
+
+    #[test]
+    fn we_are_there_and_pid_zero_is_not() {
+        assert!(matches!(process(std::process::id()), Process::Started(_)));
+        assert_eq!(process(0), Process::Gone);
+    }
+}

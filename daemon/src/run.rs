@@ -1,0 +1,231 @@
+//! The daemon in the foreground: what starts in which order, and how it stops.
+//!
+//! Data flows one way: tails read into the hub and the store; the local socket answers from both. Each
+//! tail and the store have a thread, everything else is one small runtime. A part that ends by itself
+//! is fatal: what was read is written, the exit code is 1, and the service manager starts it anew.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io::{self, Read, Seek, Write},
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::Config,
+    health::Health,
+    hub::Hub,
+    rpc::{self, Index, Server},
+    scan::{place, split},
+    store::{Reader, Writer},
+    tail::{Scene, StoreLedger, Tail, TailHandle},
+};
+
+/// Whatever has not stopped by then is left behind; its transcripts are read again.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// How often the parts' threads are looked after.
+const LOOK_AFTER: Duration = Duration::from_secs(2);
+
+/// Why the daemon cannot start or had to stop.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Another daemon has this `RRD_HOME`.
+    #[error("another rrd daemon{} already uses {home}", who(*pid))]
+    AlreadyRunning {
+        /// Its process, where it can be told.
+        pid: Option<u32>,
+        /// The directory both want.
+        home: String,
+    },
+    /// Something it cannot do without failed.
+    #[error("{0:#}")]
+    Fatal(#[from] anyhow::Error),
+}
+
+fn who(pid: Option<u32>) -> String {
+    pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
+}
+
+/// Runs the daemon until it is told to stop (SIGTERM, SIGINT, Ctrl-C); `ready` is called once, when
+/// the socket answers, with the socket's path.
+///
+/// # Errors
+/// [`RunError`].
+pub fn run(config: Config, ready: &mut dyn FnMut(&Path)) -> Result<(), RunError> {
+    let state_dir = config.dirs.state.clone();
+    private_dir(&state_dir).with_context(|| format!("cannot use {}", state_dir.display()))?;
+    let _lock = lock(&state_dir)?;
+    owner_only(&state_dir.join("index.db")).context("cannot make the index")?;
+    let writer = Arc::new(Writer::start(&state_dir).context("cannot open the index")?);
+    let stored = Reader::open(&state_dir).and_then(|reader| reader.load().ok()).unwrap_or_default();
+
+    let hub = Arc::new(Hub::new(place(&config), &config.roots));
+    let ledger =
+        Arc::new(StoreLedger { writer: Arc::clone(&writer), state_dir: state_dir.clone() });
+    let mut stored = split(stored, &config.roots).into_iter();
+    let (surveyed, surveys) = std::sync::mpsc::channel::<()>();
+    let mut tails = Vec::new();
+    for (i, root) in config.roots.iter().enumerate() {
+        let stored = stored.next().unwrap_or_default();
+        let Some(scene) = Scene::new(i, root, &hub) else { continue };
+        let (ledger, surveyed) = (Arc::clone(&ledger), surveyed.clone());
+        let tail = Tail::spawn(scene, ledger, config.watch, stored, move || drop(surveyed));
+        tails.push(tail.context("cannot start a thread")?);
+    }
+    drop(surveyed);
+    // The first answer is a whole one, but a root on a hung disk must not hold it up.
+    let _ = surveys.recv_timeout(Duration::from_secs(2));
+
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("rrd-rpc")
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let socket = config.dirs.socket.clone();
+    let health = Health {
+        host: config.host.clone(),
+        started: Instant::now(),
+        socket: socket.clone(),
+        state_dir: state_dir.clone(),
+        writer: Arc::clone(&writer),
+    };
+    let index = Arc::new(Index::new(state_dir, writer.committed()));
+    let server = Server { hub, health: Arc::new(health), index };
+    let stop = CancellationToken::new();
+    let failed = runtime.block_on(async {
+        if let Some(dir) = socket.parent().filter(|_| cfg!(unix)) {
+            private_dir(dir).with_context(|| format!("cannot use {}", dir.display()))?;
+        }
+        let listener =
+            rpc::bind(&socket).with_context(|| format!("cannot listen at {}", socket.display()))?;
+        let serving = tokio::spawn(rpc::serve(listener, server, stop.clone()));
+        ready(&socket);
+        let failed = until_told(&tails, &serving).await;
+        stop.cancel();
+        let _ = tokio::time::timeout(GRACE, serving).await;
+        Ok::<_, anyhow::Error>(failed)
+    })?;
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    #[cfg(unix)]
+    let _ = fs::remove_file(&socket);
+    stop_tails(tails);
+    // The last handles of the writer: what is queued is written before it ends.
+    drop((ledger, writer));
+    match failed {
+        Some(part) => Err(anyhow::anyhow!("{part} ended by itself; see the log").into()),
+        None => Ok(()),
+    }
+}
+
+/// Waits for a signal (`None`) or for a part that ends by itself.
+async fn until_told(
+    tails: &[TailHandle],
+    serving: &tokio::task::JoinHandle<()>,
+) -> Option<&'static str> {
+    let mut look_after = tokio::time::interval(LOOK_AFTER);
+    let told = told();
+    tokio::pin!(told);
+    loop {
+        tokio::select! {
+            () = &mut told => return None,
+            _ = look_after.tick() => {
+                if tails.iter().any(TailHandle::has_ended) {
+                    return Some("a tail");
+                }
+                if serving.is_finished() {
+                    return Some("the local socket");
+                }
+            }
+        }
+    }
+}
+
+#[cfg(unix)]
+async fn told() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut term), Ok(mut int)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+    // Draining should take milliseconds; whoever asks twice does not want to wait for it.
+    tokio::spawn(async move {
+        tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+        std::process::exit(1);
+    });
+}
+
+#[cfg(not(unix))]
+async fn told() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+fn stop_tails(tails: Vec<TailHandle>) {
+    let (done, all) = std::sync::mpsc::channel();
+    let stopping = std::thread::Builder::new().name("rrd-stop".into()).spawn(move || {
+        tails.into_iter().for_each(TailHandle::stop);
+        let _ = done.send(());
+    });
+    if stopping.is_ok() && all.recv_timeout(GRACE).is_err() {
+        tracing::warn!(
+            "a tail did not stop in time; its transcripts are read again at the next start"
+        );
+    }
+}
+
+/// Makes a directory that only its owner can enter.
+fn private_dir(dir: &Path) -> io::Result<()> {
+    fs::create_dir_all(dir)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{MetadataExt, PermissionsExt};
+        let metadata = fs::metadata(dir)?;
+        if metadata.mode() & 0o077 != 0 {
+            fs::set_permissions(dir, fs::Permissions::from_mode(0o700))?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes a file that only its owner can read; SQLite gives its companions the same mode.
+fn owner_only(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+/// Takes the lock that only one daemon per home can hold; it goes with the process, however it ends.
+fn lock(state_dir: &Path) -> Result<File, RunError> {
+    let path = state_dir.join("daemon.lock");
+    let mut file = owner_only(&path).with_context(|| format!("cannot open {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => {
+            let note = |file: &mut File| {
+                file.set_len(0)?;
+                file.rewind()?;
+                write!(file, "{}", std::process::id())
+            };
+            note(&mut file).with_context(|| format!("cannot write {}", path.display()))?;
+            Ok(file)
+        }
+        Err(TryLockError::WouldBlock) => {
+            let mut text = String::new();
+            let pid = file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
+            Err(RunError::AlreadyRunning { pid, home: state_dir.display().to_string() })
+        }
+        Err(TryLockError::Error(error)) => {
+            Err(anyhow::Error::new(error).context(format!("cannot lock {}", path.display())).into())
+        }
+    }
+}

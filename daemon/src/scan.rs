@@ -1,0 +1,180 @@
+//! One look at this host without a daemon: the same survey, the same answers, nothing written.
+//!
+//! Reads the index where a daemon has left one, so that transcripts it has read are not read again.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    path::Path,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use rrd_core::roster::Place;
+use rrd_proto::{
+    Event, EventPage, EventQuery, IndexProgress, ListQuery, ListReply, Lookup, SessionKey,
+};
+
+use crate::{
+    config::{Config, HarnessRoot},
+    hub::Hub,
+    store::{Commit, Reader, Stored},
+    tail::{Ledger, Scene, read_events},
+};
+
+/// How often progress is told.
+const TELL: Duration = Duration::from_millis(100);
+
+/// Most events one page holds.
+pub(crate) const MAX_PAGE: u32 = 1_000;
+
+/// What one look at this host's transcripts found; answers like a daemon would.
+#[derive(Debug)]
+pub struct Scan {
+    hub: Arc<Hub>,
+    roots: Vec<HarnessRoot>,
+    index: Option<Mutex<Reader>>,
+}
+
+impl Scan {
+    /// Looks: whole small transcripts, head and tail of large ones. Writes nothing. `progress` is
+    /// called now and then while it lasts.
+    #[must_use]
+    pub fn new(config: &Config, progress: &mut dyn FnMut(IndexProgress)) -> Self {
+        let hub = Arc::new(Hub::new(place(config), &config.roots));
+        let index = Reader::open(&config.dirs.state);
+        let mut stored =
+            split(index.as_ref().and_then(|r| r.load().ok()).unwrap_or_default(), &config.roots);
+        let index = index.map(Mutex::new);
+        let ledger = Readonly(&index);
+        let finished = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let surveys: Vec<_> = config
+                .roots
+                .iter()
+                .enumerate()
+                .filter_map(|(i, root)| Some((Scene::new(i, root, &hub)?, stored.remove(0))))
+                .map(|(mut scene, stored)| {
+                    let ledger = &ledger;
+                    scope.spawn(move || drop(scene.survey(stored, ledger)))
+                })
+                .collect();
+            let (main, finished) = (std::thread::current(), &finished);
+            scope.spawn(move || {
+                for survey in surveys {
+                    let _ = survey.join();
+                }
+                finished.store(true, Ordering::Release);
+                main.unpark();
+            });
+            while !finished.load(Ordering::Acquire) {
+                std::thread::park_timeout(TELL);
+                if let (_, Some(now)) = hub.parts() {
+                    progress(now);
+                }
+            }
+        });
+        Self { hub, roots: config.roots.clone(), index }
+    }
+
+    /// The sessions that match.
+    #[must_use]
+    pub fn list(&self, query: &ListQuery) -> ListReply {
+        self.hub.list(query)
+    }
+
+    /// One session by what a person typed.
+    #[must_use]
+    pub fn show(&self, id: &str) -> Lookup {
+        self.hub.lookup(id)
+    }
+
+    /// Events of one session, read from its transcript, or from the index where that is gone.
+    #[must_use]
+    pub fn events(&self, query: &EventQuery) -> EventPage {
+        let limit = query.limit.min(MAX_PAGE);
+        let page = Page { after: query.after, limit: limit as usize, kept: Mutex::default() };
+        let read = self.hub.entry(&query.key).is_some_and(|entry| {
+            let root = &self.roots[entry.root];
+            read_events(root, &query.key, Path::new(&*entry.path), &page).is_ok()
+        });
+        let (mut events, mut more) = page.kept.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if !read && let Some(index) = &self.index {
+            let index = index.lock().unwrap_or_else(PoisonError::into_inner);
+            events = index.events(&query.key, query.after, limit).unwrap_or_default().into();
+            more = query.after.is_some() && events.len() == limit as usize;
+        }
+        EventPage { events: events.into(), more }
+    }
+}
+
+/// What rows say of this host.
+pub(crate) fn place(config: &Config) -> Place {
+    Place { host: config.host.clone(), node_id: None, idle_timeout: config.idle_timeout }
+}
+
+/// Gives each root what is stored of it.
+pub(crate) fn split(stored: Stored, roots: &[HarnessRoot]) -> Vec<Stored> {
+    let mut parts: Vec<Stored> = roots.iter().map(|_| Stored::default()).collect();
+    let mut of_session = std::collections::HashMap::new();
+    for file in stored.files {
+        let beneath = |root: &HarnessRoot| {
+            root.harness == file.session.harness && Path::new(&file.path).starts_with(&root.path)
+        };
+        if let Some(i) = roots.iter().position(beneath) {
+            of_session.insert(file.session.clone(), i);
+            parts[i].files.push(file);
+        }
+    }
+    for (key, fold) in stored.sessions {
+        if let Some(i) = of_session.get(&key) {
+            parts[*i].sessions.push((key, fold));
+        }
+    }
+    parts
+}
+
+/// Commits nothing; knows what the index knows.
+struct Readonly<'a>(&'a Option<Mutex<Reader>>);
+
+impl Ledger for Readonly<'_> {
+    fn commit(&self, _: Commit) {}
+
+    fn keys(&self, session: &SessionKey) -> HashSet<u64> {
+        let Some(index) = self.0 else { return HashSet::new() };
+        index.lock().unwrap_or_else(PoisonError::into_inner).keys(session).unwrap_or_default()
+    }
+}
+
+/// Keeps the asked-for events of everything that passes.
+struct Page {
+    after: Option<u64>,
+    limit: usize,
+    kept: Mutex<(VecDeque<Event>, bool)>,
+}
+
+impl Ledger for Page {
+    fn commit(&self, commit: Commit) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let (events, more) = &mut *kept;
+        for event in commit.events.into_iter().map(|stored| stored.event) {
+            match self.after {
+                Some(after) if event.seq <= after => {}
+                Some(_) if events.len() >= self.limit => *more = true,
+                Some(_) => events.push_back(event),
+                None => {
+                    events.push_back(event);
+                    if events.len() > self.limit {
+                        events.pop_front();
+                    }
+                }
+            }
+        }
+    }
+
+    fn keys(&self, _: &SessionKey) -> HashSet<u64> {
+        HashSet::new()
+    }
+}

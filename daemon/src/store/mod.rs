@@ -1,0 +1,111 @@
+//! The index on disk: cursors, folds and events of every transcript.
+//!
+//! SQLite in WAL mode, one writer thread, read-only readers. A cursor is written in the same
+//! transaction as the events read before it, so a kill at any point neither loses nor repeats one.
+//! Everything here can be rebuilt from the transcripts while they exist: a damaged database is set
+//! aside and begun anew. Not here: state that cannot be rebuilt (identity), and bodies.
+
+mod reader;
+mod schema;
+mod writer;
+
+use std::path::{Path, PathBuf};
+
+use rrd_core::{cursor::Cursor, fold::Fold, harness::ParserState};
+use rrd_proto::{Event, SessionKey};
+
+pub use reader::Reader;
+pub use writer::{Writer, WriterState};
+
+/// Raised when folds or parsers change what they remember: sessions stored by another number are read
+/// again from their transcripts.
+pub const READER_VERSION: i64 = 1;
+
+/// Why the index cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// SQLite says no.
+    #[error("{path}: {source}")]
+    Sqlite {
+        /// The database.
+        path: PathBuf,
+        /// Why.
+        source: rusqlite::Error,
+    },
+    /// Written by a newer release.
+    #[error("{path} was written by a newer rrd (schema {found}, this one knows {known})")]
+    Newer {
+        /// The database.
+        path: PathBuf,
+        /// Its schema.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
+    /// The file system says no.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// How far one transcript has been taken.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FileState {
+    /// The transcript's path, as shown.
+    pub path: String,
+    /// Whose it is.
+    pub session: SessionKey,
+    /// Where to go on.
+    pub cursor: Cursor,
+    /// What the parser remembers.
+    pub parser: ParserState,
+    /// Size when it was last looked at; more than the cursor's offset while the last line is torn.
+    pub size: u64,
+    /// Modification time then, in nanoseconds since the epoch.
+    pub mtime: i64,
+}
+
+/// One event and where it stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredEvent {
+    /// The event.
+    pub event: Event,
+    /// Where its record starts in the transcript.
+    pub offset: u64,
+    /// The record's key.
+    pub key: u64,
+}
+
+/// What one stretch of one transcript gave: all of it becomes durable, or nothing.
+#[derive(Debug, Clone)]
+pub struct Commit {
+    /// The transcript and how far it has been taken.
+    pub file: FileState,
+    /// The session after it.
+    pub fold: Fold,
+    /// The new events.
+    pub events: Vec<StoredEvent>,
+    /// Keys of records that were counted without giving an event.
+    pub marks: Vec<u64>,
+    /// Begin the session anew: whatever an older reader stored of it goes.
+    pub reset: bool,
+    /// The transcript's former path, when it was moved.
+    pub moved_from: Option<String>,
+}
+
+/// Everything a start needs.
+#[derive(Debug, Default)]
+pub struct Stored {
+    /// Sessions with their folds, as far as this release's reader wrote them.
+    pub sessions: Vec<(SessionKey, Fold)>,
+    /// Transcripts and how far they have been taken.
+    pub files: Vec<FileState>,
+}
+
+fn database(state_dir: &Path) -> PathBuf {
+    state_dir.join("index.db")
+}

@@ -1,0 +1,157 @@
+//! Reading the index: never writes, never blocks the writer.
+
+use std::{collections::HashSet, path::Path, time::Duration};
+
+use rrd_core::fold::Fold;
+use rrd_proto::{Event, EventKind, Harness, SessionKey, Timestamp};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
+
+use super::{FileState, READER_VERSION, Stored, database, schema};
+
+/// A read-only connection.
+#[derive(Debug)]
+pub struct Reader {
+    db: Connection,
+}
+
+/// Event kinds by number: part of the disk format, so it only grows at its end.
+pub(super) const KINDS: [EventKind; 13] = [
+    EventKind::Prompt,
+    EventKind::Message,
+    EventKind::ToolCall,
+    EventKind::ToolResult,
+    EventKind::Error,
+    EventKind::TurnEnd,
+    EventKind::Compaction,
+    EventKind::SubagentStart,
+    EventKind::SubagentStop,
+    EventKind::PermissionRequest,
+    EventKind::PeerMessage,
+    EventKind::Title,
+    EventKind::Ended,
+];
+
+pub(super) const FLAG_ERROR: i64 = 1;
+pub(super) const FLAG_TRUNCATED: i64 = 2;
+
+impl Reader {
+    /// Opens the index if there is one this release understands.
+    #[must_use]
+    pub fn open(state_dir: &Path) -> Option<Self> {
+        let path = database(state_dir);
+        if !path.exists() {
+            return None;
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let db = Connection::open_with_flags(path, flags).ok()?;
+        db.busy_timeout(Duration::from_millis(250)).ok()?;
+        db.pragma_update(None, "trusted_schema", false).ok()?;
+        schema::is_current(&db).then_some(Self { db })
+    }
+
+    /// Every session and transcript this release's reader stored.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn load(&self) -> rusqlite::Result<Stored> {
+        let mut stored = Stored::default();
+        let mut sessions =
+            self.db.prepare("SELECT harness, session_id, fold FROM sessions WHERE reader = ?1")?;
+        let mut rows = sessions.query([READER_VERSION])?;
+        while let Some(row) = rows.next()? {
+            let fold: Option<Fold> = serde_json::from_str(row.get_ref(2)?.as_str()?).ok();
+            if let Some(fold) = fold {
+                stored.sessions.push((key(row, 0)?, fold));
+            }
+        }
+        let mut files = self.db.prepare(
+            "SELECT s.harness, s.session_id, f.path, f.cursor, f.parser, f.size, f.mtime
+             FROM files f JOIN sessions s ON s.id = f.session WHERE s.reader = ?1",
+        )?;
+        let mut rows = files.query([READER_VERSION])?;
+        while let Some(row) = rows.next()? {
+            let cursor = serde_json::from_str(row.get_ref(3)?.as_str()?);
+            let parser = serde_json::from_str(row.get_ref(4)?.as_str()?);
+            if let (Ok(cursor), Ok(parser)) = (cursor, parser) {
+                let size = row.get::<_, i64>(5)?.cast_unsigned();
+                let (session, path, mtime) = (key(row, 0)?, row.get(2)?, row.get(6)?);
+                stored.files.push(FileState { path, session, cursor, parser, size, mtime });
+            }
+        }
+        Ok(stored)
+    }
+
+    /// Events of one session with `seq > after`, or its newest ones; oldest first, at most `limit`.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn events(
+        &self,
+        key: &SessionKey,
+        after: Option<u64>,
+        limit: u32,
+    ) -> rusqlite::Result<Vec<Event>> {
+        let Some(session) = self.session(key)? else { return Ok(Vec::new()) };
+        const COLUMNS: &str =
+            "SELECT seq, at, kind, flags, text, tool, call FROM events WHERE session = ?1";
+        let mut events = Vec::new();
+        if let Some(after) = after {
+            let sql = format!("{COLUMNS} AND seq > ?2 ORDER BY seq LIMIT ?3");
+            let mut statement = self.db.prepare_cached(&sql)?;
+            let mut rows = statement.query(params![session, after.cast_signed(), limit])?;
+            while let Some(row) = rows.next()? {
+                events.extend(event(row)?);
+            }
+        } else {
+            let sql = format!("{COLUMNS} ORDER BY seq DESC LIMIT ?2");
+            let mut statement = self.db.prepare_cached(&sql)?;
+            let mut rows = statement.query(params![session, limit])?;
+            while let Some(row) = rows.next()? {
+                events.extend(event(row)?);
+            }
+            events.reverse();
+        }
+        Ok(events)
+    }
+
+    /// Keys of every record of a session that must not be counted again.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn keys(&self, key: &SessionKey) -> rusqlite::Result<HashSet<u64>> {
+        let Some(session) = self.session(key)? else { return Ok(HashSet::new()) };
+        let sql = "SELECT key FROM events WHERE session = ?1 UNION ALL SELECT key FROM marks WHERE session = ?1";
+        let mut statement = self.db.prepare_cached(sql)?;
+        let rows = statement.query_map([session], |row| row.get::<_, i64>(0))?;
+        rows.map(|key| key.map(i64::cast_unsigned)).collect()
+    }
+
+    fn session(&self, key: &SessionKey) -> rusqlite::Result<Option<i64>> {
+        self.db
+            .prepare_cached("SELECT id FROM sessions WHERE harness = ?1 AND session_id = ?2")?
+            .query_row([key.harness.as_str(), &key.session_id], |row| row.get(0))
+            .optional()
+    }
+}
+
+fn key(row: &Row<'_>, at: usize) -> rusqlite::Result<SessionKey> {
+    let harness = Harness::from(row.get_ref(at)?.as_str()?);
+    Ok(SessionKey { harness, session_id: row.get(at + 1)? })
+}
+
+/// `None` for a kind a newer release wrote.
+fn event(row: &Row<'_>) -> rusqlite::Result<Option<Event>> {
+    let kind = usize::try_from(row.get::<_, i64>(2)?).ok().and_then(|number| KINDS.get(number));
+    let Some(kind) = kind else { return Ok(None) };
+    let flags: i64 = row.get(3)?;
+    Ok(Some(Event {
+        seq: row.get::<_, i64>(0)?.cast_unsigned(),
+        at: row.get::<_, Option<i64>>(1)?.map(Timestamp::from_millis),
+        kind: *kind,
+        text: row.get(4)?,
+        tool: row.get(5)?,
+        tool_call_id: row.get(6)?,
+        is_error: flags & FLAG_ERROR != 0,
+        truncated: flags & FLAG_TRUNCATED != 0,
+    }))
+}

@@ -1,0 +1,72 @@
+//! The tables, and the list of changes that made them. The list only ever grows.
+
+use rusqlite::Connection;
+
+use super::StoreError;
+
+/// `RRDi`, so that `file` and we can tell whose database it is.
+const APPLICATION_ID: i64 = 0x5252_4469;
+
+/// Each entry takes the schema from its index to the next number.
+const MIGRATIONS: &[&str] = &["
+    CREATE TABLE sessions (
+        id         INTEGER PRIMARY KEY,
+        harness    TEXT NOT NULL,
+        session_id TEXT NOT NULL,
+        reader     INTEGER NOT NULL,  -- which READER_VERSION wrote the fold
+        fold       TEXT NOT NULL,     -- JSON
+        UNIQUE (harness, session_id)
+    ) STRICT;
+    CREATE TABLE files (
+        path    TEXT PRIMARY KEY,
+        session INTEGER NOT NULL REFERENCES sessions (id),
+        cursor  TEXT NOT NULL,        -- JSON
+        parser  TEXT NOT NULL,        -- JSON
+        size    INTEGER NOT NULL,
+        mtime   INTEGER NOT NULL      -- nanoseconds since the epoch
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE events (
+        session INTEGER NOT NULL,
+        seq     INTEGER NOT NULL,
+        at      INTEGER,              -- milliseconds since the epoch
+        kind    INTEGER NOT NULL,
+        flags   INTEGER NOT NULL,     -- 1 error, 2 truncated
+        offset  INTEGER NOT NULL,     -- of its record in the transcript
+        key     INTEGER NOT NULL,     -- hash of its record's id
+        text    TEXT NOT NULL,
+        tool    TEXT,
+        call    TEXT,
+        PRIMARY KEY (session, seq)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE marks (
+        session INTEGER NOT NULL,
+        key     INTEGER NOT NULL,
+        PRIMARY KEY (session, key)
+    ) STRICT, WITHOUT ROWID;
+"];
+
+/// Brings a database to this release's schema.
+pub(super) fn migrate(db: &mut Connection, path: &std::path::Path) -> Result<(), StoreError> {
+    let sqlite = |source| StoreError::Sqlite { path: path.to_owned(), source };
+    let known = MIGRATIONS.len() as i64;
+    let found: i64 =
+        db.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(sqlite)?;
+    if found > known {
+        return Err(StoreError::Newer { path: path.to_owned(), found, known });
+    }
+    for (number, change) in MIGRATIONS.iter().enumerate().skip(usize::try_from(found).unwrap_or(0))
+    {
+        let transaction = db.transaction().map_err(sqlite)?;
+        transaction.execute_batch(change).map_err(sqlite)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(sqlite)?;
+        transaction.pragma_update(None, "user_version", number as i64 + 1).map_err(sqlite)?;
+        transaction.commit().map_err(sqlite)?;
+    }
+    Ok(())
+}
+
+/// Whether a reader of this release understands the database.
+pub(super) fn is_current(db: &Connection) -> bool {
+    db.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))
+        .is_ok_and(|found| found == MIGRATIONS.len() as i64)
+}

@@ -1,0 +1,119 @@
+//! Finds the files beneath a harness's root.
+//!
+//! The root and its top folders may be links (people move them to other disks); beneath them links are
+//! not followed, so nothing outside is read and no loop is walked. Pipes, sockets and devices are not
+//! files. Not here: what a file is (its [`rrd_core::harness::Format`] says).
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use rrd_core::{
+    cursor::FileId,
+    harness::{FileRole, Format},
+};
+
+use super::source::{file_id, mtime};
+
+/// Harnesses nest three or four deep; a deeper tree is not theirs.
+const MAX_DEPTH: usize = 12;
+
+/// A file a format cares about.
+#[derive(Debug, Clone)]
+pub(crate) struct Found {
+    /// Where it is.
+    pub(crate) path: PathBuf,
+    /// What it is.
+    pub(crate) role: FileRole,
+    /// Which file it is.
+    pub(crate) id: FileId,
+    /// Its size in bytes.
+    pub(crate) size: u64,
+    /// Nanoseconds since the epoch.
+    pub(crate) mtime: i64,
+}
+
+/// What a walk saw.
+#[derive(Debug, Default)]
+pub(crate) struct Walk {
+    /// Files the format cares about.
+    pub(crate) files: Vec<Found>,
+    /// Directories and files that could not be looked at, and why.
+    pub(crate) unreadable: Vec<(PathBuf, String)>,
+}
+
+/// Everything beneath `root`.
+pub(crate) fn walk_root(root: &Path, format: &Format) -> Walk {
+    let mut walk = Walk::default();
+    walk.list(root, root, format, 0, false);
+    for folder in format.folders {
+        let folder = root.join(folder);
+        if folder.is_dir() {
+            walk.list(root, &folder, format, 1, true);
+        }
+    }
+    walk
+}
+
+/// Everything beneath one directory of `root`.
+pub(crate) fn walk_subtree(root: &Path, dir: &Path, format: &Format) -> Walk {
+    let mut walk = Walk::default();
+    walk.list(root, dir, format, 1, true);
+    walk
+}
+
+/// One file beneath `root`, if it is there and the format cares about it.
+pub(crate) fn look_at(root: &Path, path: &Path, format: &Format) -> io::Result<Option<Found>> {
+    let role = classify(root, path, format);
+    if role == FileRole::Ignored {
+        return Ok(None);
+    }
+    let metadata = fs::symlink_metadata(path)?;
+    if !metadata.is_file() {
+        return Ok(None);
+    }
+    let id = file_id(path, &metadata)?;
+    Ok(Some(Found {
+        path: path.to_owned(),
+        role,
+        id,
+        size: metadata.len(),
+        mtime: mtime(&metadata),
+    }))
+}
+
+impl Walk {
+    fn list(&mut self, root: &Path, dir: &Path, format: &Format, depth: usize, deep: bool) {
+        let entries = match fs::read_dir(dir) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return,
+            Err(e) => return self.unreadable.push((dir.to_owned(), e.to_string())),
+        };
+        for entry in entries.flatten() {
+            let Ok(kind) = entry.file_type() else { continue };
+            let path = entry.path();
+            if kind.is_dir() {
+                if deep && depth < MAX_DEPTH {
+                    self.list(root, &path, format, depth + 1, true);
+                }
+            } else if kind.is_file() {
+                match look_at(root, &path, format) {
+                    Ok(found) => self.files.extend(found),
+                    Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                    Err(e) => self.unreadable.push((path, e.to_string())),
+                }
+            }
+        }
+    }
+}
+
+fn classify(root: &Path, path: &Path, format: &Format) -> FileRole {
+    let Ok(relative) = path.strip_prefix(root) else { return FileRole::Ignored };
+    let Some(relative) = relative.to_str() else { return FileRole::Ignored };
+    if cfg!(windows) {
+        (format.classify)(&relative.replace('\\', "/"))
+    } else {
+        (format.classify)(relative)
+    }
+}

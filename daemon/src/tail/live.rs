@@ -1,0 +1,290 @@
+//! Looks at the processes behind a root's sessions: registry entries, writer locks, pids.
+//!
+//! Claude Code keeps `sessions/<pid>.json` while it lives and rewrites it in place, so a read may be
+//! torn: the last good value stands then. Codex holds `thread-writer-locks/<thread>.lock`. A lock is
+//! looked up in the kernel's own list where there is one; only where that cannot decide is it probed,
+//! shared and for an instant (one of the two named exceptions to "rrd never touches a harness's
+//! files"). Not here: what follows for the status.
+
+use std::{
+    collections::HashMap,
+    fs::{self, File, TryLockError},
+    io,
+    path::{Path, PathBuf},
+};
+
+use rrd_core::{
+    harness::{FileRole, Format},
+    live::{Evidence, Liveness, LivenessBy, RegistryEntry},
+    roster::RootLive,
+};
+use rrd_proto::{Harness, SessionKey, Timestamp};
+
+use crate::process::{Process, pid_domain, process};
+
+/// Registry entries are under a kilobyte; anything much larger is not one.
+const MAX_ENTRY: u64 = 64 << 10;
+
+/// Where live sessions of a harness leave traces, relative to its root.
+const TRACES: &[(&str, LivenessBy)] =
+    &[("sessions", LivenessBy::Registry), ("thread-writer-locks", LivenessBy::Lock)];
+
+/// Looks at one root again and again.
+#[derive(Debug)]
+pub(crate) struct Live {
+    root: PathBuf,
+    harness: Harness,
+    format: &'static Format,
+    domain: Option<String>,
+    last_good: HashMap<PathBuf, RegistryEntry>,
+    /// Processes or locks were there at the last look, so the next one must not wait for a hint.
+    pub(crate) busy: bool,
+}
+
+impl Live {
+    /// Nothing has been looked at yet.
+    pub(crate) fn new(root: &Path, harness: Harness, format: &'static Format) -> Self {
+        let (root, domain) = (root.to_owned(), pid_domain());
+        Self { root, harness, format, domain, last_good: HashMap::new(), busy: false }
+    }
+
+    /// Whether a change of this file calls for a new look.
+    pub(crate) fn concerns(role: &FileRole) -> bool {
+        matches!(role, FileRole::LiveEntry | FileRole::WriterLock { .. })
+    }
+
+    /// Looks.
+    pub(crate) fn look(&mut self, now: Timestamp) -> RootLive {
+        let mut look = RootLive { checked_at: now, ..RootLive::default() };
+        self.busy = false;
+        for (folder, by) in TRACES {
+            // Which folder means what is the format's to say: Codex has a `sessions` of its own.
+            let Ok(entries) = fs::read_dir(self.root.join(folder)) else { continue };
+            let of_harness = (*by == LivenessBy::Registry) == (self.harness == Harness::ClaudeCode);
+            if !of_harness {
+                continue;
+            }
+            (look.traces, look.by) = (true, *by);
+            let mut locks = Vec::new();
+            for path in entries.flatten().map(|entry| entry.path()) {
+                let Some(name) = path.file_name().and_then(|n| n.to_str()) else { continue };
+                match (self.format.classify)(&format!("{folder}/{name}")) {
+                    FileRole::LiveEntry => self.registry_entry(&path, &mut look),
+                    FileRole::WriterLock { session_id } => locks.push((path, session_id)),
+                    _ => {}
+                }
+            }
+            self.locks(locks, &mut look);
+        }
+        self.last_good.retain(|path, _| path.exists());
+        look
+    }
+
+    fn registry_entry(&mut self, path: &Path, look: &mut RootLive) {
+        let read = read_small(path).ok().and_then(|bytes| (self.format.live_entry)(&bytes));
+        let entry = match (read, self.last_good.get(path)) {
+            (Some(entry), _) => entry,
+            (None, Some(good)) => good.clone(),
+            (None, None) => return,
+        };
+        let evidence = self.judge(&entry);
+        self.busy |= evidence.liveness == Liveness::Alive;
+        let key =
+            SessionKey { harness: self.harness.clone(), session_id: entry.session_id.clone() };
+        // A session resumed after a crash has two entries: the live one speaks for it.
+        let better = look.found.get(&key).is_none_or(|other| {
+            let rank = |e: &Evidence| (e.liveness == Liveness::Alive, e.registry_since);
+            rank(&evidence) > rank(other)
+        });
+        if better {
+            look.found.insert(key, evidence);
+        }
+        self.last_good.insert(path.to_owned(), entry);
+    }
+
+    fn judge(&self, entry: &RegistryEntry) -> Evidence {
+        let elsewhere = matches!((&entry.pid_domain, &self.domain), (Some(a), Some(b)) if a != b);
+        let liveness = match (elsewhere, process(entry.pid)) {
+            // A container's pid, or another machine's home: our process table says nothing of it.
+            (true, _) | (_, Process::Unknown) => Liveness::Unknown,
+            (false, Process::Gone) => Liveness::Dead,
+            (false, Process::Started(start)) => match &entry.proc_start {
+                Some(recorded) if *recorded == start => Liveness::Alive,
+                Some(_) => Liveness::Dead,
+                None => Liveness::Unknown,
+            },
+        };
+        let attach =
+            entry.tmux_session.as_ref().map(|name| format!("tmux attach -t {}", quote(name)));
+        Evidence {
+            liveness,
+            by: LivenessBy::Registry,
+            registry: entry.state.clone(),
+            registry_since: entry.state_since,
+            pid: Some(entry.pid),
+            interactive: entry.interactive,
+            attach,
+        }
+    }
+
+    fn locks(&mut self, locks: Vec<(PathBuf, String)>, look: &mut RootLive) {
+        if locks.is_empty() {
+            return;
+        }
+        let held = KernelLocks::read();
+        for (path, session_id) in locks {
+            let (liveness, pid) = match held.holder(&path) {
+                Holder::Nobody => continue,
+                Holder::Process(pid) => (Liveness::Alive, pid),
+                Holder::Unclear => match probe(&path) {
+                    Ok(true) => (Liveness::Alive, None),
+                    Ok(false) => continue,
+                    Err(_) => (Liveness::Unknown, None),
+                },
+            };
+            self.busy = true;
+            let key = SessionKey { harness: self.harness.clone(), session_id };
+            look.found.insert(
+                key,
+                Evidence { liveness, by: LivenessBy::Lock, pid, ..Evidence::default() },
+            );
+        }
+    }
+}
+
+/// Reads a small regular file whole.
+fn read_small(path: &Path) -> io::Result<Vec<u8>> {
+    let source = super::source::Source::open(path)?;
+    let mut bytes = vec![0; usize::try_from(source.size.min(MAX_ENTRY)).unwrap_or(0)];
+    let got = source.read_at(&mut bytes, 0)?;
+    bytes.truncate(got);
+    Ok(bytes)
+}
+
+/// Whether somebody else holds the lock: takes it shared and gives it back at once.
+fn probe(path: &Path) -> io::Result<bool> {
+    let file = File::open(path)?;
+    match file.try_lock_shared() {
+        Ok(()) => file.unlock().map(|()| false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+enum Holder {
+    Nobody,
+    Process(Option<u32>),
+    Unclear,
+}
+
+/// The kernel's list of file locks (Linux's `/proc/locks`); `None` where there is no such list.
+struct KernelLocks(Option<Vec<KernelLock>>);
+
+struct KernelLock {
+    pid: Option<u32>,
+    major: u64,
+    minor: u64,
+    inode: u64,
+}
+
+impl KernelLocks {
+    fn read() -> Self {
+        Self(fs::read_to_string("/proc/locks").ok().map(|text| Self::parse(&text)))
+    }
+
+    /// `1: FLOCK  ADVISORY  WRITE 1234 08:01:131 0 EOF`
+    fn parse(text: &str) -> Vec<KernelLock> {
+        let lock = |line: &str| {
+            let mut fields = line.split_whitespace().skip(1).skip_while(|field| *field == "->");
+            if fields.next()? != "FLOCK" {
+                return None;
+            }
+            let pid = fields.nth(2)?.parse().ok();
+            let mut place = fields.next()?.split(':');
+            let major = u64::from_str_radix(place.next()?, 16).ok()?;
+            let minor = u64::from_str_radix(place.next()?, 16).ok()?;
+            let inode = place.next()?.parse().ok()?;
+            Some(KernelLock { pid: pid.filter(|pid| *pid > 0), major, minor, inode })
+        };
+        text.lines().filter_map(lock).collect()
+    }
+
+    #[cfg(unix)]
+    fn holder(&self, path: &Path) -> Holder {
+        use std::os::unix::fs::MetadataExt;
+        let (Some(locks), Ok(file)) = (&self.0, fs::symlink_metadata(path)) else {
+            return Holder::Unclear;
+        };
+        let (major, minor) = (libc::major(file.dev()), libc::minor(file.dev()));
+        let mut on_inode = locks.iter().filter(|lock| lock.inode == file.ino()).peekable();
+        if on_inode.peek().is_none() {
+            return Holder::Nobody;
+        }
+        let same =
+            |lock: &&KernelLock| (lock.major, lock.minor) == (u64::from(major), u64::from(minor));
+        match on_inode.find(same) {
+            Some(lock) => Holder::Process(lock.pid),
+            // Some file systems (btrfs, overlays) show another device to us than to the kernel.
+            None => Holder::Unclear,
+        }
+    }
+
+    #[cfg(not(unix))]
+    fn holder(&self, _path: &Path) -> Holder {
+        Holder::Unclear
+    }
+}
+
+/// A tmux session's name as a shell takes it.
+fn quote(name: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if !name.is_empty() && name.chars().all(plain) {
+        return name.to_owned();
+    }
+    format!("'{}'", name.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kernel_lock_line_is_read() {
+        let text = "1: FLOCK  ADVISORY  WRITE 1234 08:1f:131 0 EOF\n\
+                    1: -> FLOCK  ADVISORY  READ 99 08:1f:131 0 EOF\n\
+                    2: POSIX  ADVISORY  WRITE 5 08:01:7 0 EOF\n3: junk\n";
+        let locks = KernelLocks::parse(text);
+        assert_eq!(locks.len(), 2);
+        assert_eq!(
+            (locks[0].pid, locks[0].major, locks[0].minor, locks[0].inode),
+            (Some(1234), 8, 0x1f, 131)
+        );
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_held_lock_is_told_from_a_free_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("t.lock");
+        let file = File::create(&path).unwrap();
+        let held = |path: &Path| match KernelLocks::read().holder(path) {
+            Holder::Nobody => false,
+            Holder::Process(pid) => {
+                assert_eq!(pid, Some(std::process::id()));
+                true
+            }
+            Holder::Unclear => probe(path).unwrap(),
+        };
+        assert!(!held(&path) && !probe(&path).unwrap());
+        file.lock().unwrap();
+        assert!(held(&path) && probe(&path).unwrap());
+        file.unlock().unwrap();
+        assert!(!held(&path) && !probe(&path).unwrap());
+    }
+
+    #[test]
+    fn names_are_quoted_for_a_shell() {
+        assert_eq!(quote("t7"), "t7");
+        assert_eq!(quote("my $(x) 'y'"), "'my $(x) '\\''y'\\'''");
+    }
+}

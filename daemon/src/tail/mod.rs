@@ -1,0 +1,703 @@
+//! Follows everything beneath one root: one thread per root, so that a slow disk holds up nobody else.
+//!
+//! Truth comes from looking: notifications only say where to look first, changed files are stat'ed
+//! every tick while they are hot, and a sweep walks the whole root now and then. A large backlog is
+//! read by one more thread at a time; everything else happens here, one thing after another.
+//!
+//! Not here: what lines mean (rrd-core) and what becomes of sessions ([`crate::hub`]).
+
+mod discover;
+mod live;
+mod source;
+mod survey;
+mod take;
+mod watch;
+
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant, SystemTime},
+};
+
+use rrd_core::{
+    cursor::FileId,
+    fact::{Fact, Parsed, issue},
+    fold::Fold,
+    harness::{FileRole, Format, format_of},
+    roster::Entry,
+};
+use rrd_proto::{Harness, Health, IndexProgress, PartStatus, RootState, SessionKey};
+
+use crate::{
+    config::{HarnessRoot, WatchMode},
+    hub::{Hub, Input, now, shown},
+    repo::Repos,
+    store::{Commit, Reader, Stored, Writer},
+};
+use discover::{Found, Walk, look_at, walk_root, walk_subtree};
+use live::Live;
+use source::Source;
+use survey::{SMALL, Settled, Task, settle, tasks};
+pub(crate) use take::Ledger;
+use take::{Work, take};
+use watch::{Shortfall, Watch};
+
+/// How often hot files, processes and roots are looked at while something is going on …
+const TICK: Duration = Duration::from_secs(2);
+/// … and while nothing is.
+const QUIET_TICK: Duration = Duration::from_secs(5);
+/// A file is hot for so long after its last change: FSEvents and Windows may say nothing while its
+/// writer keeps it open.
+const HOT: Duration = Duration::from_secs(600);
+/// How often the whole root is walked where notifications work …
+const SWEEP: Duration = Duration::from_secs(60);
+/// … and where they do not.
+const POLL: Duration = Duration::from_secs(2);
+/// The wall clock running ahead of ours by so much means that the machine was asleep.
+const ASLEEP: Duration = Duration::from_secs(30);
+
+/// What wakes a tail.
+enum Message {
+    /// There are hints.
+    Hints,
+    /// A backlog task is done.
+    Done(Box<Settled>),
+    /// Stop.
+    Stop,
+}
+
+/// The handle of one root's thread.
+#[derive(Debug)]
+pub(crate) struct TailHandle {
+    inbox: SyncSender<Message>,
+    thread: JoinHandle<()>,
+}
+
+impl TailHandle {
+    /// Asks the thread to stop and waits until it has.
+    pub(crate) fn stop(self) {
+        let _ = self.inbox.send(Message::Stop);
+        let _ = self.thread.join();
+    }
+
+    /// True when the thread has ended by itself, which it never should.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.thread.is_finished()
+    }
+}
+
+/// The store as stretches see it: a queue in, keys out.
+pub(crate) struct StoreLedger {
+    pub(crate) writer: Arc<Writer>,
+    pub(crate) state_dir: PathBuf,
+}
+
+impl Ledger for StoreLedger {
+    fn commit(&self, commit: Commit) {
+        self.writer.commit(commit);
+    }
+
+    fn keys(&self, session: &SessionKey) -> HashSet<u64> {
+        self.writer.barrier();
+        let keys = Reader::open(&self.state_dir).map(|reader| reader.keys(session));
+        keys.and_then(Result::ok).unwrap_or_default()
+    }
+}
+
+/// What one root's sessions are made of, for the daemon and the one-shot scan alike.
+pub(crate) struct Scene {
+    index: usize,
+    root: PathBuf,
+    harness: Harness,
+    format: &'static Format,
+    hub: Arc<Hub>,
+    repos: std::sync::Mutex<Repos>,
+    /// Facts beside the transcripts, by session id.
+    sidecars: HashMap<String, Vec<Fact<'static>>>,
+    /// Titles from the harness's own list, by session id.
+    titles: HashMap<String, String>,
+}
+
+impl Scene {
+    /// `None` for a harness this release does not read.
+    pub(crate) fn new(index: usize, root: &HarnessRoot, hub: &Arc<Hub>) -> Option<Self> {
+        Some(Self {
+            index,
+            root: root.path.clone(),
+            harness: root.harness.clone(),
+            format: format_of(&root.harness)?,
+            hub: Arc::clone(hub),
+            repos: std::sync::Mutex::default(),
+            sidecars: HashMap::new(),
+            titles: HashMap::new(),
+        })
+    }
+
+    /// Looks at everything once: rows for all, whole where small. Gives the tasks that are left.
+    pub(crate) fn survey(
+        &mut self,
+        stored: Stored,
+        ledger: &(dyn Ledger + Sync),
+    ) -> (Vec<Task>, Walk) {
+        let mut walk = walk_root(&self.root, self.format);
+        // Folder order is not the same everywhere; which of two names of one file counts should be.
+        walk.files.sort_by(|a, b| a.path.cmp(&b.path));
+        for found in &walk.files {
+            self.beside(found);
+        }
+        let look = Live::new(&self.root, self.harness.clone(), self.format).look(now());
+        self.hub.apply(Input::Live(self.index, look));
+        let (tasks, gone) = tasks(&self.harness, self.format, walk.files.clone(), stored);
+        self.hub.apply(Input::Root(self.index, root_state(&self.root, tasks.len(), &walk)));
+        for gone in gone {
+            if self.hub.claim(&gone.key, self.index) {
+                self.publish(&gone.key, &gone.fold, &gone.path, true);
+            }
+        }
+        let tasks =
+            tasks.into_iter().filter(|task| self.hub.claim(&task.key, self.index)).collect();
+        let left = std::sync::Mutex::new(Vec::new());
+        settle(tasks, ledger, &|settled| {
+            let path = settled.task.files.last().map_or("", |work| &work.file.path);
+            let fold = settled.glance.as_ref().unwrap_or(&settled.task.fold);
+            self.publish(&settled.task.key, fold, path, settled.glance.is_none());
+            left.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(settled.task);
+        });
+        (left.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner), walk)
+    }
+
+    /// Takes what stands beside the transcripts; true when rows change by it.
+    fn beside(&mut self, found: &Found) -> bool {
+        match &found.role {
+            FileRole::Sidecar { session_id } => {
+                let facts = read_whole(&found.path).and_then(|bytes| (self.format.sidecar)(&bytes));
+                let Some(facts) = facts else { return false };
+                self.sidecars.insert(session_id.clone(), facts.clone()) != Some(facts)
+            }
+            FileRole::TitleIndex => {
+                let Some(bytes) = read_whole(&found.path) else { return false };
+                let lines = bytes.split(|b| *b == b'\n');
+                let titles: HashMap<_, _> = lines.filter_map(self.format.title_line).collect();
+                std::mem::replace(&mut self.titles, titles) != self.titles
+            }
+            _ => false,
+        }
+    }
+
+    fn publish(&self, key: &SessionKey, fold: &Fold, path: &str, complete: bool) {
+        let mut fold = fold.clone();
+        if let Some(facts) = self.sidecars.get(&key.session_id) {
+            fold.apply(Parsed { facts: facts.clone(), ..Parsed::default() }, 0, &mut Vec::new());
+        }
+        let repo = self.repos.lock().unwrap_or_else(std::sync::PoisonError::into_inner).of(&fold);
+        let entry = Entry {
+            fold: Arc::new(fold),
+            path: path.into(),
+            root: self.index,
+            repo,
+            index_title: self.titles.get(&key.session_id).cloned(),
+            complete,
+        };
+        self.hub.apply(Input::Session(key.clone(), entry));
+    }
+}
+
+/// Files beside transcripts are small; a larger one is not what it claims to be.
+fn read_whole(path: &Path) -> Option<Vec<u8>> {
+    const MAX: u64 = 8 << 20;
+    let source = Source::open(path).ok()?;
+    let mut bytes = vec![0; usize::try_from(source.size.min(MAX)).ok()?];
+    let got = source.read_at(&mut bytes, 0).ok()?;
+    bytes.truncate(got);
+    Some(bytes)
+}
+
+fn root_state(root: &Path, transcripts: usize, walk: &Walk) -> RootState {
+    if !root.exists() {
+        return RootState::Missing;
+    }
+    match walk.unreadable.iter().find(|(path, _)| transcripts == 0 || path == root) {
+        Some((_, why)) => RootState::Unreadable(why.clone()),
+        None => RootState::Found { transcripts: transcripts as u64 },
+    }
+}
+
+/// One root, followed.
+pub(crate) struct Tail {
+    scene: Scene,
+    ledger: Arc<StoreLedger>,
+    mode: WatchMode,
+    watch: Watch,
+    live: Live,
+    inbox: Receiver<Message>,
+    outbox: SyncSender<Message>,
+    files: HashMap<PathBuf, Followed>,
+    /// Sessions with tasks waiting or in work, whose files are not to be touched meanwhile.
+    waiting: Vec<Task>,
+    in_work: Option<(SessionKey, u64)>,
+    /// Files that changed meanwhile.
+    dirty: HashSet<PathBuf>,
+    places: Vec<(PathBuf, Option<FileId>)>,
+    unreadable: Vec<(PathBuf, String)>,
+    progress: IndexProgress,
+}
+
+/// A transcript that is followed.
+#[derive(Debug)]
+struct Followed {
+    work: Work,
+    hot_until: Option<Instant>,
+}
+
+impl Tail {
+    /// Starts following one root; `stored` is what the index has of it.
+    pub(crate) fn spawn(
+        scene: Scene,
+        ledger: Arc<StoreLedger>,
+        mode: WatchMode,
+        stored: Stored,
+        surveyed: impl FnOnce() + Send + 'static,
+    ) -> io::Result<TailHandle> {
+        // One wake-up waiting is enough: whoever finds the queue full knows that it will be seen.
+        let (outbox, inbox) = sync_channel(8);
+        let handle = outbox.clone();
+        let name = format!("rrd-tail-{}", scene.harness);
+        let thread = std::thread::Builder::new().name(name).spawn(move || {
+            let wake = outbox.clone();
+            let watch = match mode {
+                WatchMode::Auto => Watch::new(move || {
+                    let _ = wake.try_send(Message::Hints);
+                }),
+                WatchMode::Poll | WatchMode::Off => Watch::off(),
+            };
+            let live = Live::new(&scene.root, scene.harness.clone(), scene.format);
+            let mut tail = Self {
+                scene,
+                ledger,
+                mode,
+                watch,
+                live,
+                inbox,
+                outbox,
+                files: HashMap::new(),
+                waiting: Vec::new(),
+                in_work: None,
+                dirty: HashSet::new(),
+                places: Vec::new(),
+                unreadable: Vec::new(),
+                progress: IndexProgress::default(),
+            };
+            // Armed first: whatever changes during the survey leaves a hint.
+            tail.check_places();
+            tail.begin(stored);
+            surveyed();
+            tail.run();
+        })?;
+        Ok(TailHandle { inbox: handle, thread })
+    }
+
+    fn begin(&mut self, stored: Stored) {
+        let (tasks, walk) = self.scene.survey(stored, self.ledger.as_ref());
+        self.unreadable = walk.unreadable;
+        for task in tasks {
+            self.keep(task);
+        }
+        // Taken from the end: newest first.
+        self.waiting.sort_by_key(|task| task.newest);
+        self.next_task();
+        self.report();
+    }
+
+    fn run(&mut self) {
+        let mut last_tick = (Instant::now(), SystemTime::now());
+        let mut last_sweep = Instant::now();
+        loop {
+            let tick = if self.is_quiet() { QUIET_TICK } else { TICK };
+            match self.inbox.recv_timeout(tick.saturating_sub(last_tick.0.elapsed())) {
+                Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                Ok(Message::Hints) => {
+                    if self.take_hints() {
+                        last_sweep = Instant::now();
+                    }
+                }
+                Ok(Message::Done(settled)) => self.done(*settled),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if last_tick.0.elapsed() >= tick {
+                let slept =
+                    last_tick.1.elapsed().unwrap_or_default() > last_tick.0.elapsed() + ASLEEP;
+                last_tick = (Instant::now(), SystemTime::now());
+                let every = if self.polls() { POLL } else { SWEEP };
+                if self.check_places() || slept || last_sweep.elapsed() >= every {
+                    self.sweep();
+                    last_sweep = Instant::now();
+                } else {
+                    self.look_at_hot_files();
+                }
+                self.look_at_processes();
+                self.report();
+            }
+        }
+    }
+
+    fn is_quiet(&self) -> bool {
+        !self.live.busy && !self.polls() && self.files.values().all(|file| file.hot_until.is_none())
+    }
+
+    fn polls(&self) -> bool {
+        self.mode == WatchMode::Poll || self.watch.shortfall.is_some()
+    }
+
+    /// Arms the watches; true when the root or one of its folders is another one than before.
+    fn check_places(&mut self) -> bool {
+        let id = |path: &Path| {
+            let metadata = std::fs::metadata(path).ok()?;
+            source::file_id(path, &metadata).ok()
+        };
+        let root = self.scene.root.clone();
+        let folders: Vec<PathBuf> =
+            self.scene.format.folders.iter().map(|f| root.join(f)).collect();
+        let places: Vec<_> =
+            std::iter::once(&root).chain(&folders).map(|p| (p.clone(), id(p))).collect();
+        if places == self.places {
+            return false;
+        }
+        let replaced = |(path, before): &(PathBuf, Option<FileId>)| {
+            before.is_some() && places.iter().any(|(p, now)| p == path && now != before)
+        };
+        let afresh = self.places.iter().any(replaced);
+        self.places = places;
+        self.watch.arm(&root, &folders, afresh);
+        true
+    }
+
+    /// True when the hints called for a sweep.
+    fn take_hints(&mut self) -> bool {
+        let hints = self.watch.hints();
+        if hints.rescan {
+            self.sweep();
+            return true;
+        }
+        let mut processes = false;
+        for dir in hints.dirs {
+            self.check_places();
+            let walk = walk_subtree(&self.scene.root, &dir, self.scene.format);
+            processes |= walk.files.iter().any(|found| Live::concerns(&found.role));
+            walk.files.into_iter().for_each(|found| self.changed(found));
+        }
+        for path in hints.files {
+            match look_at(&self.scene.root, &path, self.scene.format) {
+                Ok(Some(found)) => {
+                    processes |= Live::concerns(&found.role);
+                    self.changed(found);
+                }
+                Ok(None) => {}
+                // Gone: a registry entry or a lock that was removed says something, too.
+                Err(_) => processes |= !self.files.contains_key(&path),
+            }
+        }
+        if processes {
+            self.look_at_processes();
+        }
+        false
+    }
+
+    fn sweep(&mut self) {
+        let walk = walk_root(&self.scene.root, self.scene.format);
+        let here: HashSet<&PathBuf> = walk.files.iter().map(|found| &found.path).collect();
+        let transcripts =
+            walk.files.iter().filter(|f| matches!(f.role, FileRole::Transcript { .. })).count();
+        let state = root_state(&self.scene.root, transcripts, &walk);
+        // Files that are gone stay known until the new ones have been looked at: they may be the same.
+        let gone: Vec<PathBuf> =
+            self.files.keys().filter(|path| !here.contains(path)).cloned().collect();
+        for found in walk.files {
+            self.changed(found);
+        }
+        for path in gone {
+            if !path.exists() {
+                self.files.remove(&path);
+            }
+        }
+        self.unreadable = walk.unreadable;
+        self.scene.hub.apply(Input::Root(self.scene.index, state));
+    }
+
+    fn look_at_hot_files(&mut self) {
+        let hot: Vec<PathBuf> = self
+            .files
+            .iter_mut()
+            .filter_map(|(path, file)| {
+                let until = file.hot_until?;
+                if until < Instant::now() {
+                    // Its remembered keys go with it; they are read again if they are needed.
+                    (file.hot_until, file.work.seen) = (None, None);
+                }
+                Some(path.clone())
+            })
+            .collect();
+        for path in hot {
+            if let Ok(Some(found)) = look_at(&self.scene.root, &path, self.scene.format) {
+                self.changed(found);
+            }
+        }
+    }
+
+    fn look_at_processes(&mut self) {
+        let look = self.live.look(now());
+        self.scene.hub.apply(Input::Live(self.scene.index, look));
+    }
+
+    /// A file that may have changed.
+    fn changed(&mut self, found: Found) {
+        let FileRole::Transcript { session_id, parent, zstd, .. } = &found.role else {
+            if self.scene.beside(&found) {
+                self.republish(&found.role);
+            }
+            return;
+        };
+        if let Some(file) = self.files.get_mut(&found.path) {
+            let state = &file.work.file;
+            if (state.cursor.id, state.size, state.mtime) == (found.id, found.size, found.mtime) {
+                return;
+            }
+            file.hot_until = Some(Instant::now() + HOT);
+        }
+        let work = match self.files.remove(&found.path) {
+            Some(file) => file.work,
+            None => {
+                let key = SessionKey {
+                    harness: self.scene.harness.clone(),
+                    session_id: session_id.clone(),
+                };
+                let is_other_name = |file: &Followed| {
+                    file.work.file.cursor.id == found.id && file.work.path.exists()
+                };
+                if !self.scene.hub.claim(&key, self.scene.index)
+                    || self.files.values().any(is_other_name)
+                {
+                    return;
+                }
+                let mut work =
+                    Work::new(self.scene.format, found.path.clone(), *zstd, key, found.id);
+                self.adopt_moved(&mut work);
+                work
+            }
+        };
+        if self.is_in_work(&work.file.session) {
+            self.dirty.insert(found.path.clone());
+            self.follow(work);
+            return;
+        }
+        self.advance(work, parent.clone(), &found);
+    }
+
+    /// A new path may be a known transcript that was moved (archived, or its directory renamed).
+    fn adopt_moved(&mut self, work: &mut Work) {
+        let moved = |file: &&Followed| {
+            file.work.file.session == work.file.session && !file.work.path.exists()
+        };
+        if let Some(old) = self.files.values().find(moved).map(|file| file.work.path.clone())
+            && let Some(old) = self.files.remove(&old)
+        {
+            work.adopt(old.work.file);
+        }
+    }
+
+    /// Reads what a changed transcript has gained, now if it is little, else later.
+    fn advance(
+        &mut self,
+        work: Work,
+        parent: Option<(String, rrd_proto::ParentKind)>,
+        found: &Found,
+    ) {
+        let key = work.file.session.clone();
+        let hub = &self.scene.hub;
+        let fold = hub.fold(&key).map(|fold| Fold::clone(&fold)).unwrap_or_default();
+        let read_to = if work.zstd { 0 } else { work.file.cursor.offset };
+        let unread = found.size.saturating_sub(read_to).max(1);
+        let mut task = Task { key, parent, fold, files: vec![work], unread, newest: found.mtime };
+        if unread > SMALL {
+            let glance = task.glance();
+            self.show(&task, glance.as_ref().ok().unwrap_or(&task.fold), false);
+            self.progress.total += unread;
+            self.keep(task);
+            self.next_task();
+            return;
+        }
+        match task.take(self.ledger.as_ref()) {
+            Ok(()) => self.show(&task, &task.fold, true),
+            Err(error) => self.fail(&mut task, &error),
+        }
+        self.keep(task);
+    }
+
+    /// The transcript cannot be read now. Its state is as before, so the next look tries again.
+    fn fail(&mut self, task: &mut Task, error: &io::Error) {
+        if error.kind() == io::ErrorKind::NotFound {
+            return;
+        }
+        task.unread = 0;
+        let mut fold = task.fold.clone();
+        fold.note(issue::UNREADABLE, None);
+        self.show(task, &fold, self.scene.hub.fold(&task.key).is_some());
+        for work in &task.files {
+            self.unreadable.push((work.path.clone(), error.to_string()));
+        }
+    }
+
+    fn show(&self, task: &Task, fold: &Fold, complete: bool) {
+        let path = task.files.last().map_or("", |work| &work.file.path);
+        self.scene.publish(&task.key, fold, path, complete);
+    }
+
+    /// Keeps a task's files: to follow them, or to read them later when something is left to read.
+    fn keep(&mut self, task: Task) {
+        if task.unread > 0 {
+            self.progress.files_left += task.files.len() as u64;
+            self.waiting.push(task);
+        } else {
+            task.files.into_iter().for_each(|work| self.follow(work));
+        }
+    }
+
+    fn follow(&mut self, work: Work) {
+        let changed = work.file.mtime;
+        let recent = u64::try_from(changed).is_ok_and(|at| {
+            let at = SystemTime::UNIX_EPOCH + Duration::from_nanos(at);
+            at.elapsed().is_ok_and(|ago| ago < HOT)
+        });
+        let hot_until = recent.then(|| Instant::now() + HOT);
+        self.files.insert(work.path.clone(), Followed { work, hot_until });
+    }
+
+    fn is_in_work(&self, key: &SessionKey) -> bool {
+        self.in_work.as_ref().is_some_and(|(session, _)| session == key)
+            || self.waiting.iter().any(|task| task.key == *key)
+    }
+
+    fn next_task(&mut self) {
+        if self.in_work.is_some() {
+            return;
+        }
+        let Some(mut task) = self.waiting.pop() else { return };
+        self.in_work = Some((task.key.clone(), task.unread));
+        let (ledger, outbox) = (Arc::clone(&self.ledger), self.outbox.clone());
+        let read = move || {
+            let result = task.take(ledger.as_ref());
+            let glance = result.err().map(|error| {
+                let mut fold = task.fold.clone();
+                if error.kind() != io::ErrorKind::NotFound {
+                    fold.note(issue::UNREADABLE, None);
+                }
+                task.unread = 0;
+                fold
+            });
+            let _ = outbox.send(Message::Done(Box::new(Settled { task, glance })));
+        };
+        if std::thread::Builder::new().name("rrd-backlog".into()).spawn(read).is_err() {
+            // No thread to be had now: the sweep finds the file unread and tries again.
+            self.in_work = None;
+        }
+    }
+
+    fn done(&mut self, settled: Settled) {
+        if let Some((_, bytes)) = self.in_work.take() {
+            self.progress.done += bytes;
+        }
+        let Settled { task, glance } = settled;
+        self.progress.files_left = self.progress.files_left.saturating_sub(task.files.len() as u64);
+        self.show(&task, glance.as_ref().unwrap_or(&task.fold), glance.is_none());
+        self.keep(task);
+        self.next_task();
+        if self.waiting.is_empty() && self.in_work.is_none() {
+            self.progress = IndexProgress::default();
+            self.scene.hub.apply(Input::Progress(self.scene.index, self.progress));
+        }
+        for path in std::mem::take(&mut self.dirty) {
+            if let Ok(Some(found)) = look_at(&self.scene.root, &path, self.scene.format) {
+                self.changed(found);
+            }
+        }
+    }
+
+    fn republish(&self, role: &FileRole) {
+        for file in self.files.values() {
+            let key = &file.work.file.session;
+            let concerned = match role {
+                FileRole::Sidecar { session_id } => *session_id == key.session_id,
+                _ => true,
+            };
+            if let Some(entry) = self.scene.hub.entry(key)
+                && concerned
+            {
+                self.scene.publish(key, &entry.fold, &entry.path, entry.complete);
+            }
+        }
+    }
+
+    fn report(&self) {
+        let scene = &self.scene;
+        let root = scene.root.display();
+        let (state, detail) = match (&self.watch.shortfall, self.unreadable.first()) {
+            (_, Some((path, why))) => (
+                Health::Degraded,
+                format!(
+                    "{}: {why} ({} unreadable beneath {root})",
+                    path.display(),
+                    self.unreadable.len()
+                ),
+            ),
+            (Some(Shortfall::WatchLimit), _) => (
+                Health::Degraded,
+                format!("{root}: the system's limit of file watches is reached, so it is polled"),
+            ),
+            (Some(Shortfall::NetworkFileSystem(kind)), _) => {
+                (Health::Ok, format!("{root}: on {kind}, which does not notify, so it is polled"))
+            }
+            (Some(Shortfall::Unavailable(why)), _) => (
+                Health::Degraded,
+                format!("{root}: no file notifications ({why}), so it is polled"),
+            ),
+            (None, None) if !scene.root.exists() => {
+                (Health::Ok, format!("{root}: not there (yet)"))
+            }
+            (None, None) => {
+                (Health::Ok, format!("{root}: {} transcripts followed", self.files.len()))
+            }
+        };
+        let hint = (self.watch.shortfall == Some(Shortfall::WatchLimit))
+            .then(|| "sudo sysctl fs.inotify.max_user_watches=524288".to_owned());
+        let part = PartStatus { part: format!("tail {}", scene.harness), state, detail, hint };
+        scene.hub.apply(Input::Parts(scene.index, vec![part]));
+        if !self.waiting.is_empty() || self.in_work.is_some() {
+            let left: u64 = self.waiting.iter().map(|task| task.unread).sum();
+            let now = self.in_work.as_ref().map_or(0, |(_, bytes)| *bytes);
+            let total = self.progress.done + left + now;
+            let files_left = self.progress.files_left;
+            let progress = IndexProgress { done: self.progress.done, total, files_left };
+            scene.hub.apply(Input::Progress(scene.index, progress));
+        }
+    }
+}
+
+/// Reads every event of one session from its transcripts, without a store.
+pub(crate) fn read_events(
+    root: &HarnessRoot,
+    session: &SessionKey,
+    path: &Path,
+    sink: &dyn Ledger,
+) -> io::Result<()> {
+    let Some(format) = format_of(&root.harness) else { return Ok(()) };
+    let Some(found) = look_at(&root.path, path, format)? else { return Ok(()) };
+    let FileRole::Transcript { zstd, .. } = found.role else { return Ok(()) };
+    let mut work = Work::new(format, found.path, zstd, session.clone(), found.id);
+    debug_assert_eq!(work.file.path, shown(path));
+    take(&mut work, &mut Fold::default(), sink).map(|_| ())
+}

@@ -1,0 +1,276 @@
+//! The first look at a root: which transcripts there are, and a row for each as fast as it can be had.
+//!
+//! What the index has and nobody touched is taken as it is; what is small is read whole; of what is
+//! large head and tail are read now and the rest later. Newest first, on two threads. Used by the
+//! daemon's start and, without a store, by the one-shot scan. Not here: what happens afterwards
+//! ([`super::Tail`]).
+
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+    path::PathBuf,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+};
+
+use rrd_core::{
+    cursor::{self, Cursor, FileId, Next},
+    fact::{Fact, Parsed, issue},
+    fold::Fold,
+    harness::{FileRole, Format, ParserState},
+};
+use rrd_proto::{Harness, ParentKind, SessionKey};
+
+use super::{
+    discover::Found,
+    source::Source,
+    take::{Ledger, Taken, Work, glance, take},
+};
+use crate::{
+    hub::shown,
+    store::{FileState, Stored},
+};
+
+/// A session with no more than this left to read is read at once.
+pub(crate) const SMALL: u64 = 1 << 20;
+
+/// Read at once in all; beyond it even small transcripts get only head and tail first.
+const SMALL_IN_ALL: u64 = 256 << 20;
+
+/// All transcripts of one session, with what is known of it so far.
+#[derive(Debug)]
+pub(crate) struct Task {
+    /// The session.
+    pub(crate) key: SessionKey,
+    /// Where it came from, where the path tells.
+    pub(crate) parent: Option<(String, ParentKind)>,
+    /// What is known.
+    pub(crate) fold: Fold,
+    /// Its transcripts, oldest first.
+    pub(crate) files: Vec<Work>,
+    /// Bytes beyond the cursors; 0 when nothing has changed since they were stored.
+    pub(crate) unread: u64,
+    /// Latest modification, nanoseconds since the epoch.
+    pub(crate) newest: i64,
+}
+
+/// What became of a task.
+#[derive(Debug)]
+pub(crate) struct Settled {
+    /// The task, its files as far as they have been taken.
+    pub(crate) task: Task,
+    /// A row's worth, when the transcripts have not been read to their end.
+    pub(crate) glance: Option<Fold>,
+}
+
+/// A session whose transcripts are gone; what was read of them stands.
+#[derive(Debug)]
+pub(crate) struct Gone {
+    /// The session.
+    pub(crate) key: SessionKey,
+    /// What is known.
+    pub(crate) fold: Fold,
+    /// Where its transcript was.
+    pub(crate) path: String,
+}
+
+/// Makes tasks of what was found and what is stored, newest first; and names what is stored only.
+pub(crate) fn tasks(
+    harness: &Harness,
+    format: &'static Format,
+    found: Vec<Found>,
+    stored: Stored,
+) -> (Vec<Task>, Vec<Gone>) {
+    let mut folds: HashMap<SessionKey, Fold> = stored.sessions.into_iter().collect();
+    let mut states: HashMap<String, FileState> =
+        stored.files.into_iter().map(|file| (file.path.clone(), file)).collect();
+    let mut once = HashSet::<FileId>::new();
+    let mut tasks: HashMap<SessionKey, Task> = HashMap::new();
+    let here: HashSet<String> = found.iter().map(|f| shown(&f.path)).collect();
+    for found in found {
+        let FileRole::Transcript { session_id, parent, zstd, archived: _ } = found.role else {
+            continue;
+        };
+        // Two names of one file are one transcript.
+        if !once.insert(found.id) {
+            continue;
+        }
+        let path = shown(&found.path);
+        let named = SessionKey { harness: harness.clone(), session_id };
+        let state = states.remove(&path);
+        let known = state.as_ref().map_or(&named, |state| &state.session).clone();
+        let unchanged = state
+            .as_ref()
+            .is_some_and(|s| (s.cursor.id, s.size, s.mtime) == (found.id, found.size, found.mtime));
+        let mut work = Work::new(format, found.path, zstd, named, found.id);
+        if let Some(state) = state {
+            work.file = state;
+        } else if let Some(old) = moved_from(&work, &mut states, &here) {
+            work.adopt(old);
+        }
+        let read_to = if zstd { 0 } else { work.file.cursor.offset };
+        let unread = if unchanged { 0 } else { found.size.saturating_sub(read_to).max(1) };
+        let task = tasks.entry(known.clone()).or_insert_with(|| Task {
+            fold: folds.remove(&known).unwrap_or_default(),
+            key: known,
+            parent,
+            files: Vec::new(),
+            unread: 0,
+            newest: i64::MIN,
+        });
+        task.unread += unread;
+        task.newest = task.newest.max(found.mtime);
+        task.files.push(work);
+    }
+    let mut tasks: Vec<Task> = tasks.into_values().collect();
+    for task in &mut tasks {
+        task.files.sort_by_key(|work| (work.file.mtime == 0, work.file.mtime));
+        // A reader before this one left something that this one does not go on from.
+        let fresh = task.fold.next_seq == 0;
+        for work in task.files.iter_mut().take(1) {
+            work.reset = fresh;
+        }
+    }
+    tasks.sort_by(|a, b| b.newest.cmp(&a.newest).then_with(|| a.key.cmp(&b.key)));
+    let of_gone = |state: FileState| {
+        let fold = folds.remove(&state.session)?;
+        Some(Gone { key: state.session, fold, path: state.path })
+    };
+    let gone = states.into_values().filter_map(of_gone).collect();
+    (tasks, gone)
+}
+
+/// The stored state of the transcript this one was before it was moved: its path is gone, and our
+/// bytes go on where it stood.
+fn moved_from(
+    work: &Work,
+    states: &mut HashMap<String, FileState>,
+    here: &HashSet<String>,
+) -> Option<FileState> {
+    if work.zstd {
+        return None;
+    }
+    let session = &work.file.session;
+    let gone = |state: &&FileState| state.session == *session && !here.contains(&state.path);
+    let old = states.values().find(gone)?.clone();
+    states.remove(&old.path);
+    Some(old)
+}
+
+impl Work {
+    /// A transcript nothing is known of.
+    pub(crate) fn new(
+        format: &'static Format,
+        path: PathBuf,
+        zstd: bool,
+        session: SessionKey,
+        id: FileId,
+    ) -> Self {
+        let file = FileState {
+            path: shown(&path),
+            session,
+            cursor: Cursor::start(id),
+            parser: ParserState::default(),
+            size: 0,
+            mtime: 0,
+        };
+        Self { format, path, zstd, file, seen: None, scanned_to: 0, moved_from: None, reset: false }
+    }
+
+    /// Goes on where a moved transcript stood, if it really is that one.
+    pub(crate) fn adopt(&mut self, old: FileState) {
+        let same = Source::open(&self.path)
+            .and_then(|source| source.look(&old.cursor))
+            .is_ok_and(|look| cursor::next(&old.cursor, &look) != Next::Restart);
+        if same {
+            self.moved_from = Some(old.path.clone());
+            self.file = FileState { path: self.file.path.clone(), ..old };
+        }
+    }
+}
+
+impl Task {
+    /// Reads everything there is beyond the cursors.
+    pub(crate) fn take(&mut self, ledger: &dyn Ledger) -> io::Result<()> {
+        self.name_parent();
+        for work in &mut self.files {
+            if let Taken::OtherSession(id) = take(work, &mut self.fold, ledger)? {
+                // The record knows better than the file's name.
+                self.key.session_id.clone_from(&id);
+                work.file.session.session_id = id;
+                take(work, &mut self.fold, ledger)?;
+            }
+        }
+        self.unread = 0;
+        Ok(())
+    }
+
+    /// Reads enough for a row.
+    pub(crate) fn glance(&mut self) -> io::Result<Fold> {
+        self.name_parent();
+        let mut fold = self.fold.clone();
+        for work in &self.files {
+            fold = glance(work, &fold)?;
+        }
+        Ok(fold)
+    }
+
+    fn name_parent(&mut self) {
+        if let Some((id, kind)) = self.parent.take() {
+            let facts = vec![Fact::Parent { id: id.into(), kind }];
+            self.fold.apply(Parsed { facts, ..Parsed::default() }, 0, &mut Vec::new());
+        }
+    }
+}
+
+/// Settles every task: each result is handed to `done` as soon as it is there.
+pub(crate) fn settle(
+    tasks: Vec<Task>,
+    ledger: &(dyn Ledger + Sync),
+    done: &(dyn Fn(Settled) + Sync),
+) {
+    let queue: Vec<Mutex<Option<Task>>> =
+        tasks.into_iter().map(|task| Mutex::new(Some(task))).collect();
+    let (next, budget) = (AtomicUsize::new(0), AtomicU64::new(SMALL_IN_ALL));
+    let work = || {
+        while let Some(slot) = queue.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if let Some(task) = slot.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                done(settle_one(task, ledger, &budget));
+            }
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, |n| n.get().min(2));
+    if threads == 1 || queue.len() < 8 {
+        return work();
+    }
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(work);
+        }
+    });
+}
+
+fn settle_one(mut task: Task, ledger: &dyn Ledger, budget: &AtomicU64) -> Settled {
+    if task.unread == 0 {
+        return Settled { task, glance: None };
+    }
+    let unread = task.unread;
+    let affordable = unread <= SMALL
+        && budget
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(unread))
+            .is_ok();
+    let result =
+        if affordable { task.take(ledger).map(|()| None) } else { task.glance().map(Some) };
+    match result {
+        Ok(glance) => Settled { task, glance },
+        Err(error) => {
+            let mut seen = task.fold.clone();
+            if error.kind() != io::ErrorKind::NotFound {
+                seen.note(issue::UNREADABLE, None);
+            }
+            Settled { task, glance: Some(seen) }
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! Takes what a transcript holds beyond its cursor: bytes to lines to facts to a folded session.
+//!
+//! [`take`] reads everything, in stretches that each become one commit; [`glance`] reads a large
+//! transcript's head and tail only, enough for a row that claims no counts. Both bounded in memory
+//! whatever a line's or file's length. Not here: when to read, and what becomes of the result.
+
+use std::{
+    collections::HashSet,
+    io::{self, Read},
+    path::PathBuf,
+};
+
+use rrd_core::{
+    cursor::{self, Cursor, Next},
+    fact::{Fact, issue},
+    fold::{Fold, Turn},
+    frame::{Frame, Framer},
+    harness::{Format, Parser, ParserState},
+};
+use rrd_proto::SessionKey;
+
+use super::source::Source;
+use crate::store::{Commit, FileState, StoredEvent};
+
+/// Read at once.
+const CHUNK: usize = 256 << 10;
+
+/// A commit is made at the first chunk's end after so many bytes: few enough for bounded queues, many
+/// enough that a gigabyte is a thousand commits.
+const STRETCH: u64 = 1 << 20;
+
+/// Head of a large transcript that is read for a first row: a Codex header alone is 22 KB.
+const HEAD: usize = 64 << 10;
+
+/// Tail that is read for a first row; single records reach 72 KB, so it grows until one that tells
+/// whose move it is has been seen, up to [`MAX_TAIL`].
+const TAIL: u64 = 64 << 10;
+const MAX_TAIL: u64 = 4 << 20;
+
+/// A torn last line this long is not read again before its newline has come.
+const LONG_TORN: u64 = 64 << 10;
+
+/// One transcript in work: what it is and where it stands.
+#[derive(Debug)]
+pub(crate) struct Work {
+    /// How to read it.
+    pub(crate) format: &'static Format,
+    /// The file.
+    pub(crate) path: PathBuf,
+    /// The bytes are zstd frames.
+    pub(crate) zstd: bool,
+    /// Where it stands; its `session` is what the file's name says, or what a record said better.
+    pub(crate) file: FileState,
+    /// Keys of records taken before, while some may come again.
+    pub(crate) seen: Option<HashSet<u64>>,
+    /// No newline follows between the cursor and here.
+    pub(crate) scanned_to: u64,
+    /// The file's former path, when it was moved.
+    pub(crate) moved_from: Option<String>,
+    /// Whatever an older reader stored of the session goes with the next commit.
+    pub(crate) reset: bool,
+}
+
+/// How it went.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// Everything up to the last newline has been taken.
+    UpToDate,
+    /// The transcript belongs to another session than its name says; nothing has been taken.
+    OtherSession(String),
+}
+
+/// Where stretches go, and where earlier ones are looked up.
+pub(crate) trait Ledger {
+    /// Takes one stretch; may wait.
+    fn commit(&self, commit: Commit);
+    /// Keys of every record of a session taken before.
+    fn keys(&self, session: &SessionKey) -> HashSet<u64>;
+}
+
+/// Takes everything beyond the cursor into `fold`, stretch by stretch.
+pub(crate) fn take(work: &mut Work, fold: &mut Fold, ledger: &dyn Ledger) -> io::Result<Taken> {
+    let source = Source::open(&work.path)?;
+    let next = if work.zstd {
+        // A compressed rollout is written once; whatever it repeats of the plain one is dropped.
+        if work.file.cursor.offset == 0 { Next::Continue } else { Next::Restart }
+    } else {
+        cursor::next(&work.file.cursor, &source.look(&work.file.cursor)?)
+    };
+    work.file.cursor.id = source.id;
+    match next {
+        Next::Nothing => {
+            if (source.size, source.mtime) != (work.file.size, work.file.mtime) {
+                work.settle(&source);
+                ledger.commit(work.stretch(fold, Stretch::default()));
+            }
+            return Ok(Taken::UpToDate);
+        }
+        Next::Continue => {}
+        Next::Restart => {
+            let epoch = work.file.cursor.epoch + 1;
+            work.file.cursor = Cursor { epoch, ..Cursor::start(source.id) };
+            work.file.parser = ParserState::default();
+            work.scanned_to = 0;
+            if !work.zstd {
+                fold.note(issue::REWRITTEN, None);
+            }
+        }
+    }
+    // Records may come again when the file was begun anew, or when another file gave some already.
+    let another = work.file.cursor.offset == 0 && fold.next_seq > 0 && !work.reset;
+    if work.seen.is_none() && (work.file.cursor.epoch > 0 || another) {
+        work.seen = Some(ledger.keys(&work.file.session));
+    }
+    if work.is_still_torn(&source)? {
+        work.settle(&source);
+        return Ok(Taken::UpToDate);
+    }
+    if work.zstd {
+        let mut stream = source.unzstd()?;
+        return work.read(fold, &source, &mut |buf, _| stream.read(buf), ledger);
+    }
+    work.read(fold, &source, &mut |buf, at| source.read_at(buf, at), ledger)
+}
+
+/// What one stretch gave so far.
+#[derive(Default)]
+struct Stretch {
+    events: Vec<StoredEvent>,
+    marks: Vec<u64>,
+}
+
+impl Work {
+    fn read(
+        &mut self,
+        fold: &mut Fold,
+        source: &Source,
+        read: &mut dyn FnMut(&mut [u8], u64) -> io::Result<usize>,
+        ledger: &dyn Ledger,
+    ) -> io::Result<Taken> {
+        let mut parser = (self.format.parser)(self.file.parser.clone());
+        let mut framer = Framer::new(self.file.cursor.offset);
+        let mut at = self.file.cursor.offset;
+        let unread = usize::try_from(source.size.saturating_sub(at)).unwrap_or(CHUNK);
+        let mut buf = vec![0; if self.zstd { CHUNK } else { (unread + 1).clamp(512, CHUNK) }];
+        let (mut stretch, mut other) = (Stretch::default(), None);
+        loop {
+            let got = read(&mut buf, at)?;
+            at += got as u64;
+            framer.feed(&buf[..got], &mut |frame| {
+                if other.is_none() {
+                    other = self.line(fold, parser.as_mut(), frame, &mut stretch);
+                }
+            });
+            if let Some(id) = other {
+                return Ok(Taken::OtherSession(id));
+            }
+            let ended = got == 0 || (!self.zstd && at >= source.size);
+            if ended || framer.consumed() - self.file.cursor.offset >= STRETCH {
+                self.advance(&framer, source, parser.as_ref())?;
+                if ended {
+                    self.scanned_to = at;
+                    self.settle(source);
+                } else {
+                    // Not read to its end: no later start may take it for unchanged.
+                    (self.file.size, self.file.mtime) = (self.file.cursor.offset, 0);
+                }
+                ledger.commit(self.stretch(fold, std::mem::take(&mut stretch)));
+            }
+            if ended {
+                return Ok(Taken::UpToDate);
+            }
+        }
+    }
+
+    /// Takes one line; the id of the session it says it belongs to, when that is another one.
+    fn line(
+        &mut self,
+        fold: &mut Fold,
+        parser: &mut dyn Parser,
+        frame: Frame<'_>,
+        stretch: &mut Stretch,
+    ) -> Option<String> {
+        let (offset, line) = match frame {
+            Frame::Line { offset, bytes } => (offset, bytes),
+            Frame::Oversized { offset, .. } => {
+                fold.note(issue::OVERSIZED, Some(offset));
+                return None;
+            }
+        };
+        let parsed = parser.line(line);
+        for fact in &parsed.facts {
+            if let Fact::SessionId(id) = fact
+                && *id != self.file.session.session_id
+            {
+                return Some(id.to_string());
+            }
+        }
+        let key = parsed.key.unwrap_or_else(|| rrd_core::hash(line));
+        if self.seen.as_ref().is_some_and(|seen| seen.contains(&key)) {
+            return None;
+        }
+        let mut new = Vec::new();
+        if fold.apply(parsed, offset, &mut new) && new.is_empty() {
+            stretch.marks.push(key);
+        }
+        stretch.events.extend(new.into_iter().map(|event| StoredEvent { event, offset, key }));
+        None
+    }
+
+    fn advance(&mut self, framer: &Framer, source: &Source, parser: &dyn Parser) -> io::Result<()> {
+        let cursor = &mut self.file.cursor;
+        cursor.offset = framer.consumed();
+        if !self.zstd {
+            cursor.tail = source.tail_hash(cursor.offset)?;
+            if cursor.first_line.is_none() && cursor.offset > 0 {
+                cursor.first_line = source.first_line()?;
+            }
+        }
+        self.file.parser = parser.state();
+        Ok(())
+    }
+
+    fn settle(&mut self, source: &Source) {
+        (self.file.size, self.file.mtime) = (source.size, source.mtime);
+    }
+
+    fn stretch(&mut self, fold: &Fold, stretch: Stretch) -> Commit {
+        Commit {
+            file: self.file.clone(),
+            fold: fold.clone(),
+            events: stretch.events,
+            marks: stretch.marks,
+            reset: std::mem::take(&mut self.reset),
+            moved_from: self.moved_from.take(),
+        }
+    }
+
+    fn is_still_torn(&mut self, source: &Source) -> io::Result<bool> {
+        let torn = self.scanned_to.saturating_sub(self.file.cursor.offset);
+        if torn < LONG_TORN || self.zstd || source.has_newline(self.scanned_to, source.size)? {
+            return Ok(false);
+        }
+        self.scanned_to = source.size;
+        Ok(true)
+    }
+}
+
+/// Reads head and tail of a large transcript into a copy of what is known of its session.
+pub(crate) fn glance(work: &Work, fold: &Fold) -> io::Result<Fold> {
+    let source = Source::open(&work.path)?;
+    let mut parser = (work.format.parser)(work.file.parser.clone());
+    let mut fold = fold.clone();
+    if work.zstd {
+        let mut buf = vec![0; HEAD];
+        let got = read_full(&mut source.unzstd()?, &mut buf)?;
+        feed(&mut fold, parser.as_mut(), 0, &buf[..got]);
+        return Ok(fold);
+    }
+    let from = work.file.cursor.offset;
+    let mut buf = vec![0; HEAD];
+    if from == 0 {
+        let got = source.read_at(&mut buf, 0)?;
+        feed(&mut fold, parser.as_mut(), 0, &buf[..got]);
+    }
+    fold.skip_ahead();
+    let mut within = TAIL;
+    loop {
+        let mut tail = fold.clone();
+        let start = source.size.saturating_sub(within).max(from);
+        let begins = if start == from { Some(from) } else { source.line_start(start, 1)? };
+        buf.resize(usize::try_from(source.size - start).unwrap_or(0), 0);
+        let got = source.read_at(&mut buf, start)?;
+        let bytes = &buf[..got];
+        // Unless it starts at a line's beginning, the first line is the end of one.
+        let skip = match begins {
+            Some(_) => 0,
+            None => memchr::memchr(b'\n', bytes).map_or(got, |at| at + 1),
+        };
+        feed(&mut tail, parser.as_mut(), start + skip as u64, &bytes[skip..]);
+        if tail.turn != Turn::Unknown || within >= MAX_TAIL || start == from {
+            return Ok(tail);
+        }
+        within *= 4;
+    }
+}
+
+fn feed(fold: &mut Fold, parser: &mut dyn Parser, offset: u64, bytes: &[u8]) {
+    let mut events = Vec::new();
+    Framer::new(offset).feed(bytes, &mut |frame| {
+        if let Frame::Line { offset, bytes } = frame {
+            fold.apply(parser.line(bytes), offset, &mut events);
+            events.clear();
+        }
+    });
+}
+
+fn read_full(stream: &mut dyn Read, buf: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buf.len() {
+        match stream.read(&mut buf[filled..])? {
+            0 => break,
+            n => filled += n,
+        }
+    }
+    Ok(filled)
+}

@@ -1,0 +1,159 @@
+//! File notifications: the only file that names `notify`.
+//!
+//! Notifications are hints that something may have changed, never truth: whatever is lost here the
+//! next sweep finds. The callback only notes paths in a bounded set and wakes the tail, so it never
+//! blocks. inotify reports a new directory but not what was written into it before its watch stood, so
+//! a created directory asks for its subtree to be listed.
+
+use std::{
+    collections::HashSet,
+    fs,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use notify::{
+    Config, Event, EventKind, EventKindMask, RecommendedWatcher, RecursiveMode, Watcher,
+    event::{CreateKind, ModifyKind},
+};
+
+/// Beyond so many noted paths a sweep is cheaper than looking at each.
+const MAX_NOTED: usize = 8_192;
+
+/// What may have changed since the last look.
+#[derive(Debug, Default)]
+pub(crate) struct Hints {
+    /// Files.
+    pub(crate) files: HashSet<PathBuf>,
+    /// Directories whose subtree must be listed.
+    pub(crate) dirs: HashSet<PathBuf>,
+    /// Anything.
+    pub(crate) rescan: bool,
+}
+
+/// Why notifications are not (fully) used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Shortfall {
+    /// The system's limit of watches is reached; the rest is polled.
+    WatchLimit,
+    /// The root is on a file system that does not notify.
+    NetworkFileSystem(String),
+    /// Notifications cannot be had; the text says why.
+    Unavailable(String),
+}
+
+/// Watches one root.
+pub(crate) struct Watch {
+    watcher: Option<RecommendedWatcher>,
+    hints: Arc<Mutex<Hints>>,
+    armed: HashSet<PathBuf>,
+    /// Why there is less than there should be.
+    pub(crate) shortfall: Option<Shortfall>,
+}
+
+impl Watch {
+    /// Watches nothing yet; `wake` is called (often, from another thread) when there are hints.
+    pub(crate) fn new(wake: impl Fn() + Send + 'static) -> Self {
+        let hints = Arc::new(Mutex::new(Hints::default()));
+        let noted = Arc::clone(&hints);
+        let handler = move |event: notify::Result<Event>| {
+            note(&noted, event);
+            wake();
+        };
+        // Without the mask our own reads would make events.
+        let config = Config::default().with_event_kinds(EventKindMask::CORE);
+        let (watcher, shortfall) = match RecommendedWatcher::new(handler, config) {
+            Ok(watcher) => (Some(watcher), None),
+            Err(error) => (None, Some(Shortfall::Unavailable(error.to_string()))),
+        };
+        Self { watcher, hints, armed: HashSet::new(), shortfall }
+    }
+
+    /// Watches nothing, ever: sweeps do all the work.
+    pub(crate) fn off() -> Self {
+        Self { watcher: None, hints: Arc::default(), armed: HashSet::new(), shortfall: None }
+    }
+
+    /// Watches these directories, the first one alone and the others with everything beneath them;
+    /// those already watched stay so, unless `afresh` (the root was replaced).
+    pub(crate) fn arm(&mut self, root: &Path, folders: &[PathBuf], afresh: bool) {
+        if let Some(file_system) = network_file_system(root) {
+            self.shortfall = Some(Shortfall::NetworkFileSystem(file_system));
+            return;
+        }
+        let Some(watcher) = &mut self.watcher else { return };
+        if afresh {
+            for path in self.armed.drain() {
+                // Its directory is gone, so the watch may be too.
+                let _ = watcher.unwatch(&path);
+            }
+            self.shortfall = None;
+        }
+        let folders = folders.iter().map(|folder| (folder.as_path(), RecursiveMode::Recursive));
+        for (path, mode) in std::iter::once((root, RecursiveMode::NonRecursive)).chain(folders) {
+            if self.armed.contains(path) || !path.is_dir() {
+                continue;
+            }
+            match watcher.watch(path, mode) {
+                Ok(()) => {}
+                Err(error) if matches!(error.kind, notify::ErrorKind::MaxFilesWatch) => {
+                    self.shortfall = Some(Shortfall::WatchLimit);
+                }
+                Err(error) => self.shortfall = Some(Shortfall::Unavailable(error.to_string())),
+            }
+            self.armed.insert(path.to_owned());
+        }
+    }
+
+    /// Takes what was noted since the last call.
+    pub(crate) fn hints(&self) -> Hints {
+        std::mem::take(&mut *self.hints.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn note(hints: &Mutex<Hints>, event: notify::Result<Event>) {
+    let mut hints = hints.lock().unwrap_or_else(PoisonError::into_inner);
+    let Ok(event) = event else {
+        hints.rescan = true;
+        return;
+    };
+    if event.need_rescan() || hints.files.len() + hints.dirs.len() + event.paths.len() > MAX_NOTED {
+        hints.rescan = true;
+        return;
+    }
+    let may_be_dir = match event.kind {
+        EventKind::Access(_) => return,
+        EventKind::Create(CreateKind::File) => false,
+        EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Metadata(_)) => false,
+        EventKind::Create(_) | EventKind::Modify(_) => true,
+        EventKind::Remove(_) | EventKind::Any | EventKind::Other => false,
+    };
+    for path in event.paths {
+        // A directory moved in tells nothing of what it brought along.
+        if may_be_dir && path.is_dir() {
+            hints.dirs.insert(path);
+        } else {
+            hints.files.insert(path);
+        }
+    }
+}
+
+/// The type of the file system `path` is on, where it is one that changes without notifying.
+fn network_file_system(path: &Path) -> Option<String> {
+    const NETWORK: &[&str] =
+        &["nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "drvfs", "ceph", "afs", "lustre"];
+    let path = fs::canonicalize(path).ok()?;
+    // Linux only; elsewhere there is no such file and notifications are taken at their word.
+    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let kind = mounts
+        .lines()
+        .filter_map(|line| {
+            let (before, after) = line.split_once(" - ")?;
+            let mount = before.split(' ').nth(4)?;
+            path.starts_with(mount)
+                .then(|| (mount.len(), after.split(' ').next().unwrap_or_default()))
+        })
+        .max_by_key(|(len, _)| *len)?
+        .1;
+    (NETWORK.contains(&kind) || kind.starts_with("fuse.")).then(|| kind.to_owned())
+}
