@@ -4,6 +4,12 @@
 //! Parsing never fails: unknown kinds are counted, damaged lines become issues, nothing panics.
 //! Not here: where files are opened, how status is decided.
 
+mod claude_code;
+mod codex;
+mod json;
+mod lines;
+mod summary;
+
 use rrd_proto::{Harness, ParentKind};
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +39,12 @@ pub struct ParserState {
     pub copied_below: u64,
     /// A fork's copied part is being read.
     pub copying: bool,
+    /// The file is a delegate's own: side-chain records in it are not another's.
+    pub delegate: bool,
+    /// A turn with a recorded begin is open, so its end will be recorded too.
+    pub in_turn: bool,
+    /// The last thing said, which another vocabulary may repeat (a hash; 0 is none).
+    pub said: u64,
 }
 
 /// What a file beneath a root is, told by its path alone.
@@ -89,7 +101,7 @@ pub struct Format {
 /// Every format this release reads.
 #[must_use]
 pub fn formats() -> &'static [Format] {
-    const FORMATS: &[Format] = &[];
+    const FORMATS: &[Format] = &[claude_code::FORMAT, codex::FORMAT];
     FORMATS
 }
 

@@ -1,0 +1,468 @@
+//! Claude Code's transcripts, as 2.1.197 and 2.1.329 write them and as older releases did.
+//!
+//! A record is one line; "chain" records (with a `uuid`) make the conversation, the others are
+//! bookkeeping that is appended again and again. One API message comes as several records with one
+//! id. Not here: its files beside the transcripts ([`files`]), and what a user record is
+//! ([`prompt`]).
+
+mod files;
+mod prompt;
+
+use std::borrow::Cow;
+
+use rrd_proto::{ParentKind, Timestamp, Tokens, TurnResult};
+
+use self::prompt::{Said, said};
+use super::{
+    Format, Parser, ParserState,
+    json::{Field, Head, Shape, Str, object},
+    lines::{self, Records},
+    summary::{Input, tells_of_a_limit},
+};
+use crate::fact::{Fact, Origin, Parsed, TitleRank, issue};
+
+/// What [`super::formats`] lists.
+pub(super) const FORMAT: Format = Format {
+    name: "claude-code",
+    folders: &["projects", "sessions"],
+    classify: files::classify,
+    parser: |state| Box::new(ClaudeCode { state }),
+    sidecar: files::sidecar,
+    live_entry: files::live_entry,
+    title_line: |_| None,
+};
+
+/// The first release whose processes all keep a registry entry.
+const KEEPS_REGISTRY: [u64; 3] = [2, 1, 197];
+
+object! {
+    struct Record<'a> {
+        kind: Str<'a> = "type",
+        uuid: Str<'a> = "uuid",
+        timestamp: Str<'a> = "timestamp",
+        // Both names may be in one line, and after `/clear` they differ: only this one is the file's.
+        session_id: Str<'a> = "sessionId",
+        cwd: Str<'a> = "cwd",
+        branch: Str<'a> = "gitBranch",
+        version: Str<'a> = "version",
+        entrypoint: Str<'a> = "entrypoint",
+        is_sidechain: Field<bool> = "isSidechain",
+        agent_id: Str<'a> = "agentId",
+        message: Field<Message<'a>> = "message",
+        is_meta: Field<bool> = "isMeta",
+        is_compact_summary: Field<bool> = "isCompactSummary",
+        prompt_source: Str<'a> = "promptSource",
+        origin: Field<PromptOrigin<'a>> = "origin",
+        subtype: Str<'a> = "subtype",
+        is_api_error: Field<bool> = "isApiErrorMessage",
+        request_session_id: Str<'a> = "requestSessionId",
+    }
+}
+
+object! {
+    /// Fields of rarer records, and of errors: another type of theirs is not worth a remark.
+    struct Extra<'a> {
+        kind: Str<'a> = "type",
+        custom_title: Str<'a> = "customTitle",
+        ai_title: Str<'a> = "aiTitle",
+        summary: Str<'a> = "summary",
+        worktree: Field<Worktree<'a>> = "worktreeSession",
+        api_error_status: Field<u64> = "apiErrorStatus",
+        error: Str<'a> = "error",
+    }
+}
+
+object! {
+    struct Worktree<'a> {
+        original_cwd: Str<'a> = "originalCwd",
+    }
+}
+
+object! {
+    struct PromptOrigin<'a> {
+        kind: Str<'a> = "kind",
+        body: Str<'a> = "body",
+    }
+}
+
+object! {
+    struct Message<'a> {
+        id: Str<'a> = "id",
+        model: Str<'a> = "model",
+        content: Field<Content<'a>> = "content",
+        stop_reason: Str<'a> = "stop_reason",
+        usage: Field<Usage> = "usage",
+    }
+}
+
+object! {
+    struct Usage {
+        input: Field<u64> = "input_tokens",
+        output: Field<u64> = "output_tokens",
+        cache_read: Field<u64> = "cache_read_input_tokens",
+        cache_write: Field<u64> = "cache_creation_input_tokens",
+    }
+}
+
+object! {
+    struct Block<'a> {
+        kind: Str<'a> = "type",
+        text: Head<'a> = "text",
+        id: Str<'a> = "id",
+        name: Str<'a> = "name",
+        input: Field<Input<'a>> = "input",
+        tool_use_id: Str<'a> = "tool_use_id",
+        is_error: Field<bool> = "is_error",
+        content: Head<'a> = "content",
+    }
+}
+
+/// `message.content`: a string or blocks, for the same kind of prompt.
+#[derive(Debug)]
+enum Content<'a> {
+    Text(Cow<'a, str>),
+    Blocks(Vec<Field<Block<'a>>>),
+}
+
+impl<'de: 'a, 'a> Shape<'de> for Content<'a> {
+    fn text(text: Cow<'de, str>) -> Option<Self> {
+        Some(Self::Text(text))
+    }
+
+    fn list<A: serde::de::SeqAccess<'de>>(items: A) -> Result<Option<Self>, A::Error> {
+        Ok(Vec::list(items)?.map(Self::Blocks))
+    }
+}
+
+struct ClaudeCode {
+    state: ParserState,
+}
+
+impl Parser for ClaudeCode {
+    fn line<'a>(&mut self, line: &'a [u8]) -> Parsed<'a> {
+        lines::read(self, line)
+    }
+
+    fn state(&self) -> ParserState {
+        self.state.clone()
+    }
+}
+
+impl Records for ClaudeCode {
+    fn record<'t>(&mut self, json: &'t str, into: &mut Parsed<'t>) -> bool {
+        match serde_json::from_str::<Field<Record<'t>>>(json) {
+            Ok(Field::Is(record)) => self.understand(record, json, into),
+            Ok(Field::Absent | Field::Wrong) => into.issues.push(issue::SHAPE),
+            Err(_) => return false,
+        }
+        true
+    }
+
+    fn begins(json: &str) -> bool {
+        const KEYS: [&str; 9] = [
+            "parentUuid\"",
+            "logicalParentUuid\"",
+            "isSidechain\"",
+            "uuid\"",
+            "sessionId\"",
+            "promptId\"",
+            "agentId\"",
+            "message\":{",
+            "type\"",
+        ];
+        let Some(key) = json.strip_prefix("{\"") else { return false };
+        KEYS.iter().any(|known| key.starts_with(known))
+            // Content blocks have a type too.
+            && match key.strip_prefix("type\":\"") {
+                Some(kind) => kind.split('"').next().is_some_and(is_known),
+                None => true,
+            }
+    }
+
+    fn is_record(json: &str) -> bool {
+        let Ok(Field::Is(record)) = serde_json::from_str::<Field<Record<'_>>>(json) else {
+            return false;
+        };
+        // A progress record may hold another agent's records, which lack the session.
+        let named = !record.session_id.text().is_empty();
+        match record.kind.text() {
+            kind if is_chain(kind) => {
+                named && !record.uuid.text().is_empty() && !record.timestamp.text().is_empty()
+            }
+            "summary" => json.contains("\"leafUuid\""),
+            "file-history-snapshot" => json.contains("\"snapshot\""),
+            kind => named && is_known(kind),
+        }
+    }
+}
+
+impl ClaudeCode {
+    fn understand<'a>(&mut self, mut record: Record<'a>, json: &'a str, into: &mut Parsed<'a>) {
+        if !record.timestamp.text().is_empty() {
+            into.at = Timestamp::parse(record.timestamp.text());
+        }
+        let misdated = into.at.is_none() && !matches!(record.timestamp, Field::Absent);
+        if let Some(uuid) = record.uuid.some() {
+            into.key = Some(crate::hash(uuid.as_bytes()));
+        }
+        let kind = record.kind.take().unwrap_or_default();
+        if misdated || kind.is_empty() || is_chain(&kind) && record.misshapen() {
+            into.issues.push(issue::SHAPE);
+        }
+        match &*kind {
+            kind if is_chain(kind) => self.chain(kind, record, json, into),
+            kind @ ("custom-title" | "ai-title" | "summary" | "worktree-state") => {
+                rare(kind, json, into)
+            }
+            "" => {}
+            kind if is_known(kind) => {}
+            _ => into.issues.push(issue::UNKNOWN),
+        }
+    }
+
+    fn chain<'a>(
+        &mut self,
+        kind: &str,
+        mut record: Record<'a>,
+        json: &'a str,
+        into: &mut Parsed<'a>,
+    ) {
+        into.origin = Origin::Chain;
+        let side = record.is_sidechain.is_true();
+        if !self.state.header_seen && !self.state.delegate {
+            if !side {
+                self.state.header_seen = true;
+            } else if let Some(agent) = record.agent_id.get()
+                && !agent.is_empty()
+            {
+                // Flat files of releases before 2.1 name their parent nowhere else.
+                self.state.delegate = true;
+                if let Some(id) = record.session_id.get() {
+                    into.facts.push(Fact::Parent { id: id.clone(), kind: ParentKind::Subagent });
+                }
+            }
+        }
+        if side && !self.state.delegate {
+            // A delegate's work, inline in its parent's file: not the parent's own.
+            return;
+        }
+        if kind == "assistant" && !side {
+            self.fork(&mut record, into);
+        }
+        let said = (kind == "user").then(|| said(&mut record, into));
+        if self.state.copying && into.origin == Origin::Chain {
+            // Copies carry no mark of their own except on answers; a prompt begins what may be new.
+            match said {
+                Some(Said::Prompt(_)) => self.state.copying = false,
+                _ => into.origin = Origin::Copied,
+            }
+        }
+        place(&mut record, into);
+        match (said, kind) {
+            (Some(said), _) => self.user(said, into),
+            (None, "assistant") => assistant(&mut record, json, into),
+            (None, "system") => match record.subtype.text() {
+                "turn_duration" => into.facts.push(Fact::TurnEnd(TurnResult::Completed)),
+                "compact_boundary" => into.facts.push(Fact::Compaction),
+                _ => {}
+            },
+            (None, _) => {}
+        }
+    }
+
+    /// 2.1.329 marks the answers that a fork copied with the session that asked for them.
+    fn fork<'a>(&mut self, record: &mut Record<'a>, into: &mut Parsed<'a>) {
+        if let Some(id) = record.request_session_id.some()
+            && id != record.session_id.text()
+        {
+            self.state.copying = true;
+            into.origin = Origin::Copied;
+            into.facts.push(Fact::Parent { id, kind: ParentKind::Fork });
+        }
+    }
+
+    fn user<'a>(&mut self, said: Said<'a>, into: &mut Parsed<'a>) {
+        let fact = match said {
+            Said::Prompt(text) => {
+                // A delegate's first prompt is its task.
+                if self.state.delegate && !self.state.header_seen {
+                    self.state.header_seen = true;
+                    into.facts.push(Fact::Title { rank: TitleRank::Task, text: text.clone() });
+                }
+                Fact::Prompt { text }
+            }
+            Said::Peer(text) => Fact::PeerMessage { text },
+            Said::Injected => Fact::Injected,
+            Said::Interrupted => Fact::TurnEnd(TurnResult::Interrupted),
+            Said::Nothing => return,
+        };
+        into.facts.push(fact);
+    }
+}
+
+/// Where and how the session runs, as of this record.
+fn place<'a>(record: &mut Record<'a>, into: &mut Parsed<'a>) {
+    into.facts.extend(record.cwd.some().map(Fact::Cwd));
+    // "HEAD": not a repository, or detached; never a branch's name.
+    into.facts.extend(record.branch.some().filter(|name| name != "HEAD").map(Fact::Branch));
+    if let Some(version) = record.version.some() {
+        if numbers(&version) >= KEEPS_REGISTRY {
+            into.facts.push(Fact::LeavesTrace);
+        }
+        into.facts.push(Fact::Version(version));
+    }
+    match record.entrypoint.text() {
+        "cli" | "claude-vscode" | "claude-desktop" => into.facts.push(Fact::Interactive(true)),
+        sdk if sdk.starts_with("sdk-") => into.facts.push(Fact::Interactive(false)),
+        _ => {}
+    }
+}
+
+fn assistant<'a>(record: &mut Record<'a>, json: &'a str, into: &mut Parsed<'a>) {
+    let Some(mut message) = record.message.take() else {
+        into.issues.push(issue::SHAPE);
+        return;
+    };
+    let mut misshapen = message.misshapen();
+    let mut text = Cow::Borrowed("");
+    let mut calls = Vec::new();
+    match message.content.take() {
+        Some(Content::Text(whole)) => text = whole,
+        Some(Content::Blocks(blocks)) => {
+            for block in blocks {
+                let Field::Is(mut block) = block else {
+                    misshapen = true;
+                    continue;
+                };
+                misshapen |= block.misshapen();
+                match block.kind.text() {
+                    "text" if text.is_empty() => text = block.text.take().unwrap_or_default(),
+                    "tool_use" => calls.push(call(block)),
+                    _ => {}
+                }
+            }
+        }
+        None => {}
+    }
+    if misshapen && !into.issues.contains(&issue::SHAPE) {
+        into.issues.push(issue::SHAPE);
+    }
+    if record.is_api_error.is_true() {
+        let extra = extra(json);
+        let rate_limited = extra.api_error_status.count() == 429
+            || tells_of_a_limit(extra.error.text())
+            || tells_of_a_limit(&text);
+        into.facts.push(Fact::Error { text, rate_limited });
+        let result = if rate_limited { TurnResult::RateLimited } else { TurnResult::Error };
+        into.facts.push(Fact::TurnEnd(result));
+        return;
+    }
+    into.facts.extend(message.model.some().filter(|name| name != "<synthetic>").map(Fact::Model));
+    let id = message.id.some();
+    into.facts.push(Fact::Message { id: id.clone(), text });
+    if let (Some(id), Some(usage)) = (id, message.usage.get()) {
+        let tokens = Tokens {
+            input: usage.input.count(),
+            output: usage.output.count(),
+            cache_read: usage.cache_read.count(),
+            cache_write: usage.cache_write.count(),
+        };
+        into.facts.push(Fact::MessageTokens { id, tokens });
+    }
+    into.facts.extend(calls);
+    // 2.1.329 repeats the message's stop reason on each of its records, so this may come early;
+    // what follows opens the turn again.
+    if matches!(message.stop_reason.text(), "end_turn" | "stop_sequence" | "max_tokens" | "refusal")
+    {
+        into.facts.push(Fact::TurnEnd(TurnResult::Completed));
+    }
+}
+
+fn call(mut block: Block<'_>) -> Fact<'_> {
+    let name = block.name.take().unwrap_or_default();
+    Fact::ToolCall {
+        id: block.id.take().unwrap_or_default(),
+        summary: block.input.get().map(Input::summary).unwrap_or_default(),
+        asks: matches!(&*name, "AskUserQuestion" | "ExitPlanMode"),
+        name,
+    }
+}
+
+/// Records that are too rare to look for their fields in every line.
+fn rare<'a>(kind: &str, json: &'a str, into: &mut Parsed<'a>) {
+    let mut extra = extra(json);
+    let (rank, text) = match kind {
+        "custom-title" => (TitleRank::Given, &mut extra.custom_title),
+        "ai-title" => (TitleRank::Generated, &mut extra.ai_title),
+        "summary" => (TitleRank::Summary, &mut extra.summary),
+        _ => {
+            let cwd = extra.worktree.take().and_then(|mut worktree| worktree.original_cwd.some());
+            into.facts.extend(cwd.map(Fact::OriginalCwd));
+            return;
+        }
+    };
+    if text.wrong() {
+        into.issues.push(issue::SHAPE);
+    }
+    into.facts.extend(text.some().map(|text| Fact::Title { rank, text }));
+}
+
+fn extra(json: &str) -> Extra<'_> {
+    serde_json::from_str::<Field<Extra<'_>>>(json)
+        .ok()
+        .and_then(|mut extra| extra.take())
+        .unwrap_or_default()
+}
+
+/// The types that make the conversation.
+fn is_chain(kind: &str) -> bool {
+    matches!(kind, "user" | "assistant" | "system" | "attachment" | "progress")
+}
+
+fn is_known(kind: &str) -> bool {
+    is_chain(kind)
+        || kind.starts_with("marble-origami-")
+        || matches!(
+            kind,
+            "agent-color"
+                | "agent-name"
+                | "agent-setting"
+                | "agent_metadata"
+                | "ai-title"
+                | "api-request"
+                | "api-request-blob"
+                | "api-request-shape"
+                | "atis-latch"
+                | "attribution-snapshot"
+                | "bridge-session"
+                | "content-replacement"
+                | "cost-state"
+                | "custom-title"
+                | "file-history-delta"
+                | "file-history-snapshot"
+                | "fork-context-ref"
+                | "frame-link"
+                | "goal"
+                | "isolation-latch"
+                | "last-prompt"
+                | "mode"
+                | "permission-mode"
+                | "pr-link"
+                | "queue-operation"
+                | "relocated"
+                | "speculation-accept"
+                | "summary"
+                | "tag"
+                | "tools-used"
+                | "worktree-state"
+        )
+}
+
+/// The three numbers of a version; what is no number counts as 0.
+fn numbers(version: &str) -> [u64; 3] {
+    let mut parts = version.split(['.', '-', '+']).map(|part| part.parse().unwrap_or(0));
+    std::array::from_fn(|_| parts.next().unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,144 @@
+//! What a `user` record really is: half of them are not the user.
+//!
+//! Tool results, echoes of slash commands, notifications, summaries and interrupts all come as user
+//! records. 2.1.197 and later say who spoke (`promptSource`, `origin`); older ones only by their text.
+
+use std::borrow::Cow;
+
+use super::{Block, Content, Record};
+use crate::{
+    fact::{Fact, Parsed, issue},
+    harness::json::Field,
+};
+
+/// Who spoke in a user record.
+pub(super) enum Said<'a> {
+    /// A person or the SDK's caller.
+    Prompt(Cow<'a, str>),
+    /// Another session.
+    Peer(Cow<'a, str>),
+    /// The harness, and the model works on it.
+    Injected,
+    /// The user stopped the turn.
+    Interrupted,
+    /// Nobody: tool results, echoes, context.
+    Nothing,
+}
+
+/// What the client wraps in these is its own: echoes, output of local commands, context from an IDE.
+const ECHOES: [&str; 16] = [
+    "<command-name>",
+    "<command-message>",
+    "<command-args>",
+    "<local-command-",
+    "<bash-input>",
+    "<bash-stdout>",
+    "<bash-stderr>",
+    "<ide_",
+    "<system-reminder>",
+    "<user-memory-input>",
+    "<user-prompt-submit-hook>",
+    "<post-tool-use-hook>",
+    "Caveat: The messages below were generated",
+    "This session is being continued from a previous conversation",
+    "<fork-boilerplate>",
+    "<new-diagnostics>",
+];
+
+const NOTICES: [&str; 5] =
+    ["<task-notification>", "<teammate-message", "<channel ", "<agent-notification", "<cron-"];
+
+const PEERS: [&str; 2] = ["Another Claude session sent a message:", "<cross-session-message"];
+
+/// Puts a user record's tool results into `into` and says what else it is.
+pub(super) fn said<'a>(record: &mut Record<'a>, into: &mut Parsed<'a>) -> Said<'a> {
+    let content = record.message.take().and_then(|mut message| {
+        if message.misshapen() {
+            into.issues.push(issue::SHAPE);
+        }
+        message.content.take()
+    });
+    let mut results = false;
+    let mut media = false;
+    let mut text = None;
+    let mut echo = None;
+    match content {
+        Some(Content::Text(whole)) => text = Some(whole),
+        Some(Content::Blocks(blocks)) => {
+            for block in blocks {
+                let Field::Is(mut block) = block else {
+                    into.issues.push(issue::SHAPE);
+                    continue;
+                };
+                match block.kind.text() {
+                    "tool_result" => {
+                        results = true;
+                        into.facts.push(result(block));
+                    }
+                    "text" => {
+                        let said = block.text.take().unwrap_or_default();
+                        // The IDE's context comes as a block before the prompt's own.
+                        if begins(&said, &ECHOES) {
+                            echo = echo.or(Some(said));
+                        } else if text.is_none() {
+                            text = Some(said);
+                        }
+                    }
+                    "image" | "document" => media = true,
+                    _ => {}
+                }
+            }
+        }
+        None => {
+            if !into.issues.contains(&issue::SHAPE) {
+                into.issues.push(issue::SHAPE);
+            }
+        }
+    }
+    let text = text.or(echo).unwrap_or_default();
+    if text.starts_with("[Request interrupted by user") {
+        Said::Interrupted
+    } else if results {
+        Said::Nothing
+    } else {
+        speaker(record, text, media)
+    }
+}
+
+fn speaker<'a>(record: &mut Record<'a>, text: Cow<'a, str>, media: bool) -> Said<'a> {
+    let mut origin = record.origin.take().unwrap_or_default();
+    let injected = !matches!(origin.kind.text(), "" | "human");
+    match (origin.kind.text(), record.prompt_source.text()) {
+        ("peer", _) => return Said::Peer(origin.body.some().unwrap_or(text)),
+        // In the middle of a turn the model goes on, after `/compact` nobody does.
+        _ if record.is_compact_summary.is_true() => return Said::Nothing,
+        (_, "system") => return Said::Injected,
+        _ if injected => return Said::Injected,
+        _ if record.is_meta.is_true() => return Said::Nothing,
+        (_, "typed" | "sdk") | ("human", _) => return Said::Prompt(text),
+        (_, "") => {}
+        _ => return Said::Injected,
+    }
+    if begins(&text, &NOTICES) {
+        Said::Injected
+    } else if begins(&text, &PEERS) {
+        Said::Peer(text)
+    } else if begins(&text, &ECHOES) || text.trim().is_empty() && !media {
+        Said::Nothing
+    } else {
+        Said::Prompt(text)
+    }
+}
+
+fn result(mut block: Block<'_>) -> Fact<'_> {
+    Fact::ToolResult {
+        id: block.tool_use_id.take().unwrap_or_default(),
+        is_error: block.is_error.is_true(),
+        text: block.content.take().unwrap_or_default(),
+    }
+}
+
+fn begins(text: &str, with: &[&str]) -> bool {
+    let text = text.trim_start();
+    with.iter().any(|start| text.starts_with(start))
+}

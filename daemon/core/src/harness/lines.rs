@@ -1,0 +1,220 @@
+//! From a line's bytes to whole records: most lines are one, some are damaged.
+//!
+//! Writers die, disks fill up, two processes append at once. What such a line still holds whole is
+//! recovered, nothing is invented: a piece counts only if it is complete and looks like a record of
+//! the harness, not like something nested in one. The work is bounded by a multiple of the line's
+//! length. Not here: what records mean.
+
+use std::borrow::Cow;
+
+use memchr::memmem;
+use serde::de::IgnoredAny;
+
+use super::json::hex4;
+use crate::fact::{Fact, Parsed, Text, issue};
+
+/// A harness's way to read one record.
+pub(super) trait Records {
+    /// Understands `json`; false, with nothing done, if it is not JSON.
+    fn record<'t>(&mut self, json: &'t str, into: &mut Parsed<'t>) -> bool;
+
+    /// Whether `json` begins as this harness's records do.
+    fn begins(json: &str) -> bool;
+
+    /// Whether the object `json` is a record of this harness.
+    fn is_record(json: &str) -> bool;
+}
+
+/// Understands one line as far as it can.
+pub(super) fn read<'a>(records: &mut impl Records, line: &'a [u8]) -> Parsed<'a> {
+    let mut parsed = Parsed::default();
+    let line = line.trim_ascii();
+    if line.is_empty() {
+        return parsed;
+    }
+    // The usual case: checked once as a whole, then not again string by string.
+    if let Ok(json) = std::str::from_utf8(line)
+        && records.record(json, &mut parsed)
+    {
+        return parsed;
+    }
+    repair(records, line)
+}
+
+fn repair(records: &mut impl Records, line: &[u8]) -> Parsed<'static> {
+    let text = clean(line);
+    let mut parsed = Parsed::default();
+    let mut whole = Parsed::default();
+    let mut found = 0;
+    if !text.is_empty() && records.record(&text, &mut whole) {
+        found = 1;
+        merge(&mut parsed, whole);
+    } else {
+        for piece in pieces(records, &text) {
+            let mut part = Parsed::default();
+            if records.record(piece, &mut part) {
+                found += 1;
+                merge(&mut parsed, part);
+            }
+        }
+    }
+    if found != 1 {
+        parsed.key = None;
+    }
+    parsed.issues.push(if found == 0 { issue::DAMAGED } else { issue::REPAIRED });
+    parsed
+}
+
+/// The whole records in a text that is not one.
+fn pieces<'t, R: Records>(_: &R, text: &'t str) -> Vec<&'t str> {
+    let mut budget = Budget(8 * text.len() + (1 << 16));
+    let mut found = Vec::new();
+    let mut from = 0;
+    while let Some(at) = next(text, from, R::begins)
+        && budget.0 > 0
+    {
+        let tail = &text[at..];
+        from = match budget.value(tail) {
+            // What a comma or bracket follows is nested in something that was cut.
+            Some(end)
+                if !tail[end..].trim_start().starts_with([',', '}', ']'])
+                    && R::is_record(&tail[..end]) =>
+            {
+                found.push(&tail[..end]);
+                at + end
+            }
+            _ => at + 1,
+        };
+    }
+    // Records that begin otherwise: only one that ends with the line.
+    let mut from = 0;
+    while found.is_empty()
+        && let Some(at) = next(text, from, |_| true)
+        && budget.0 > 0
+    {
+        let tail = &text[at..];
+        if budget.value(tail) == Some(tail.len()) && R::is_record(tail) {
+            found.push(tail);
+        }
+        from = at + 1;
+    }
+    found
+}
+
+/// The next place at or after `from` where an object with keys begins.
+fn next(text: &str, from: usize, begins: impl Fn(&str) -> bool) -> Option<usize> {
+    let tail = text.get(from..)?;
+    memmem::find_iter(tail.as_bytes(), b"{\"").map(|at| from + at).find(|at| begins(&text[*at..]))
+}
+
+/// How many more bytes may be looked at: hostile lines fail late, at every one of many beginnings.
+struct Budget(usize);
+
+impl Budget {
+    /// The length of the value that `text` begins with, if it is complete.
+    fn value(&mut self, text: &str) -> Option<usize> {
+        let mut values = serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>();
+        let (end, cost) = match values.next() {
+            Some(Ok(_)) => (Some(values.byte_offset()), values.byte_offset()),
+            // Without line breaks, the column is the distance.
+            Some(Err(error)) => (None, error.column()),
+            None => (None, 0),
+        };
+        self.0 = self.0.saturating_sub(cost + 256);
+        end
+    }
+}
+
+/// `line` as text that JSON allows: lossy, without byte order marks, NULs and bare control characters.
+fn clean(line: &[u8]) -> String {
+    let text = String::from_utf8_lossy(line);
+    let text = text.trim_matches(|c: char| c == '\0' || c == '\u{feff}' || c.is_whitespace());
+    let text: Cow<'_, str> = if text.bytes().any(|byte| byte < 0x20) {
+        let kept = text.chars().filter(|c| *c != '\0');
+        Cow::Owned(kept.map(|c| if c < ' ' { ' ' } else { c }).collect())
+    } else {
+        Cow::Borrowed(text)
+    };
+    whole_characters(text)
+}
+
+/// Replaces escapes of half a character (`\ud83d` alone), which JSON allows and Unicode does not.
+fn whole_characters(text: Cow<'_, str>) -> String {
+    let escape = memmem::Finder::new(b"\\");
+    let mut out = String::new();
+    let mut kept = 0;
+    let mut from = 0;
+    while let Some(at) = escape.find(&text.as_bytes()[from..]).map(|at| from + at) {
+        let unit = |at: usize| hex4(text.get(at..)?.strip_prefix("\\u")?);
+        from = match unit(at) {
+            Some(0xd800..0xdc00) if matches!(unit(at + 6), Some(0xdc00..0xe000)) => at + 12,
+            Some(0xd800..0xe000) => {
+                out.push_str(&text[kept..at]);
+                out.push_str("\\ufffd");
+                kept = at + 6;
+                kept
+            }
+            Some(_) => at + 6,
+            // The escaped character may itself be a backslash; it is one byte in valid JSON.
+            None => at + 2,
+        };
+        if from >= text.len() {
+            break;
+        }
+    }
+    if out.is_empty() {
+        return text.into_owned();
+    }
+    out.push_str(&text[kept..]);
+    out
+}
+
+fn merge(into: &mut Parsed<'static>, part: Parsed<'_>) {
+    into.at = part.at.or(into.at);
+    into.key = part.key;
+    into.origin = part.origin;
+    into.facts.extend(part.facts.into_iter().map(owned));
+    into.issues.extend(part.issues);
+}
+
+fn owned(fact: Fact<'_>) -> Fact<'static> {
+    fn text(text: Text<'_>) -> Text<'static> {
+        Cow::Owned(text.into_owned())
+    }
+    match fact {
+        Fact::SessionId(id) => Fact::SessionId(text(id)),
+        Fact::Cwd(path) => Fact::Cwd(text(path)),
+        Fact::Branch(name) => Fact::Branch(text(name)),
+        Fact::Remote(url) => Fact::Remote(text(url)),
+        Fact::OriginalCwd(path) => Fact::OriginalCwd(text(path)),
+        Fact::Model(name) => Fact::Model(text(name)),
+        Fact::Version(version) => Fact::Version(text(version)),
+        Fact::Interactive(it_is) => Fact::Interactive(it_is),
+        Fact::LeavesTrace => Fact::LeavesTrace,
+        Fact::Parent { id, kind } => Fact::Parent { id: text(id), kind },
+        Fact::Started(at) => Fact::Started(at),
+        Fact::Title { rank, text: title } => Fact::Title { rank, text: text(title) },
+        Fact::TurnStart => Fact::TurnStart,
+        Fact::Prompt { text: prompt } => Fact::Prompt { text: text(prompt) },
+        Fact::Injected => Fact::Injected,
+        Fact::PeerMessage { text: message } => Fact::PeerMessage { text: text(message) },
+        Fact::Message { id, text: message } => {
+            Fact::Message { id: id.map(text), text: text(message) }
+        }
+        Fact::MessageTokens { id, tokens } => Fact::MessageTokens { id: text(id), tokens },
+        Fact::TotalTokens(tokens) => Fact::TotalTokens(tokens),
+        Fact::ToolCall { id, name, summary, asks } => {
+            Fact::ToolCall { id: text(id), name: text(name), summary, asks }
+        }
+        Fact::ToolResult { id, is_error, text: result } => {
+            Fact::ToolResult { id: text(id), is_error, text: text(result) }
+        }
+        Fact::ToolFailed { id } => Fact::ToolFailed { id: text(id) },
+        Fact::Error { text: error, rate_limited } => {
+            Fact::Error { text: text(error), rate_limited }
+        }
+        Fact::TurnEnd(result) => Fact::TurnEnd(result),
+        Fact::Compaction => Fact::Compaction,
+        Fact::Finished => Fact::Finished,
+    }
+}
