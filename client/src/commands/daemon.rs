@@ -13,6 +13,9 @@ use crate::{
     local, output, text,
 };
 
+/// tarpc tells of every request at `info`.
+const USUAL: &str = "info,tarpc=warn";
+
 pub(crate) fn run(args: DaemonArgs) -> Result<(), CliError> {
     let config = local::config(args.name)?;
     log()?;
@@ -25,9 +28,9 @@ pub(crate) fn run(args: DaemonArgs) -> Result<(), CliError> {
 
 fn log() -> Result<(), CliError> {
     let wanted = std::env::var("RRD_LOG").ok().filter(|filter| !filter.is_empty());
-    let filter = EnvFilter::try_new(wanted.as_deref().unwrap_or("info")).map_err(|error| {
+    let filter = EnvFilter::try_new(wanted.as_deref().unwrap_or(USUAL)).map_err(|error| {
         CliError::new(Kind::Config, format!("RRD_LOG is not a filter: {error}"))
-            .hint("RRD_LOG=debug, or RRD_LOG=info,rrd_daemon=trace")
+            .hint("RRD_LOG=debug, or RRD_LOG=warn for less")
     })?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     if io::stderr().is_terminal() {
