@@ -35,8 +35,9 @@ An ID is any unique start of a session's id, its five-letter ref, or host/harnes
 Exit codes: 0 done, 1 nothing matches or a check failed, 64 usage, 69 no daemon, 70 internal, 78 settings."
 )]
 pub(crate) struct Cli {
-    /// When to use colours; NO_COLOR and CLICOLOR_FORCE are heeded.
-    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    /// Colours: auto, always or never; NO_COLOR and CLICOLOR_FORCE are heeded.
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN",
+        hide_possible_values = true, hide_default_value = true)]
     pub(crate) color: Color,
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -44,7 +45,6 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Color {
-    /// On a terminal.
     Auto,
     Always,
     Never,
