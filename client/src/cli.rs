@@ -1,0 +1,253 @@
+//! The command line: every command, flag and example in one tree.
+//!
+//! Not here: what the commands do ([`crate::commands`]), and settings that are not flags.
+
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
+use clap_complete::Shell;
+use rrd_proto::{Harness, Status};
+
+use crate::{
+    error::{CliError, Kind},
+    local, output,
+};
+
+/// See every coding-agent session on this machine: what each one does, and which one needs you.
+///
+/// rrd follows the transcripts that Claude Code and Codex already write. No wrapper and no account is
+/// needed; without a daemon, `rrd sessions list` looks once by itself.
+#[derive(Debug, Parser)]
+#[command(
+    name = "rrd",
+    version,
+    max_term_width = 100,
+    after_help = "\
+Examples:
+  rrd sessions list            what is active, and what needs you
+  rrd sessions list --watch    the same, live
+  rrd sessions show b41f       one session: why it has its status, and its last events
+  rrd sessions tail b41f -f    follow what it does
+  rrd daemon                   keep watch in the foreground
+  rrd doctor                   when something looks wrong
+
+An ID is any unique start of a session's id, its five-letter ref, or host/harness/id.
+Exit codes: 0 done, 1 nothing matches or a check failed, 64 usage, 69 no daemon, 70 internal, 78 settings."
+)]
+pub(crate) struct Cli {
+    /// Colours: auto, always or never; NO_COLOR and CLICOLOR_FORCE are heeded.
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN",
+        hide_possible_values = true, hide_default_value = true)]
+    pub(crate) color: Color,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// List sessions, look into one, follow one.
+    #[command(subcommand, visible_alias = "s")]
+    Sessions(Sessions),
+    /// How each part of the daemon is.
+    #[command(after_help = "Exits 69 when no daemon is running.")]
+    Status(JsonArgs),
+    /// Check everything rrd depends on, and say what helps.
+    #[command(after_help = "Exits 1 when a check fails.")]
+    Doctor(JsonArgs),
+    /// The settings in force, and where each came from.
+    #[command(after_help = "\
+A setting is taken from its flag, else its variable, else config.toml, else its default.
+
+Example config.toml:
+  name = \"mac\"
+  idle_timeout = \"10m\"
+  [harness.codex]
+  roots = [\"~/.codex\", \"/srv/codex\"]")]
+    Config(JsonArgs),
+    /// Follow this host's sessions in the foreground.
+    #[command(after_help = "\
+Logs go to stderr: text on a terminal, else one JSON object a line. RRD_LOG sets how much of it:
+  RRD_LOG=debug rrd daemon
+Ctrl-C or SIGTERM ends it in order; a second one at once.")]
+    Daemon(DaemonArgs),
+    /// Print a completion script for a shell.
+    #[command(after_help = "\
+Examples:
+  rrd completions bash > ~/.local/share/bash-completion/completions/rrd
+  rrd completions zsh  > ~/.zfunc/_rrd
+  rrd completions fish > ~/.config/fish/completions/rrd.fish")]
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Sessions {
+    /// What is active: what waits for someone first, then what runs, then what is idle.
+    #[command(
+        visible_alias = "ls",
+        after_help = "\
+Examples:
+  rrd sessions list                       the active ones
+  rrd sessions list --open                also those open but idle for long
+  rrd sessions list --all --since 2d      everything of the last two days
+  rrd sessions list --status waiting      only what needs someone
+  rrd sessions list --json | jq -r '.[] | select(.status == \"waiting\") | .title'
+
+Signs: ● waiting  ◐ executing  ○ idle  · ended  ✕ crashed  ◌ its host is away"
+    )]
+    List(ListArgs),
+    /// One session: what, where, why it has its status, its last events, what to do next.
+    #[command(after_help = "\
+Examples:
+  rrd sessions show b41f
+  rrd sessions show b41f --limit 50
+  rrd sessions show b41f --json --events | jq '.events[] | select(.is_error)'")]
+    Show(ShowArgs),
+    /// The events of a session, one line each.
+    #[command(after_help = "\
+Examples:
+  rrd sessions tail b41f -f
+  rrd sessions tail b41f --limit 200 --json | jq -r 'select(.kind == \"tool_call\") | .text'
+
+Following survives a restart of the daemon. Ctrl-C ends it.")]
+    Tail(TailArgs),
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ListArgs {
+    /// Print a JSON array: every field of every row.
+    #[arg(long, conflicts_with = "watch")]
+    pub(crate) json: bool,
+    /// Every session, ended ones too.
+    #[arg(long, short)]
+    pub(crate) all: bool,
+    /// Also sessions that are open but have been idle for long.
+    #[arg(long)]
+    pub(crate) open: bool,
+    /// Only sessions of this host.
+    #[arg(long)]
+    pub(crate) local: bool,
+    /// Only sessions of HOST.
+    #[arg(long)]
+    pub(crate) host: Option<String>,
+    /// Only sessions of this harness: claude-code or codex.
+    #[arg(long, value_parser = harness)]
+    pub(crate) harness: Option<Harness>,
+    /// Only sessions in this repository.
+    #[arg(long)]
+    pub(crate) repo: Option<String>,
+    /// Only this status: waiting, executing, idle or ended.
+    #[arg(long, value_parser = status)]
+    pub(crate) status: Option<Status>,
+    /// Only sessions with activity in the last DUR: 90s, 5m, 2h, 3d.
+    #[arg(long, value_name = "DUR", value_parser = duration)]
+    pub(crate) since: Option<Duration>,
+    /// Stay, and show changes as they happen; q leaves.
+    #[arg(long, short)]
+    pub(crate) watch: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    /// A unique start of its id, its ref, or host/harness/id.
+    pub(crate) id: String,
+    /// Print the session as one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// All its events (at most 1,000, the newest) instead of the last ten; in JSON, an `events` key.
+    #[arg(long)]
+    pub(crate) events: bool,
+    /// How many events, newest last.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) limit: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TailArgs {
+    /// A unique start of its id, its ref, or host/harness/id.
+    pub(crate) id: String,
+    /// Stay, and print events as they happen.
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+    /// How many of the past events to begin with.
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 20,
+        value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) limit: u32,
+    /// One JSON object a line.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct JsonArgs {
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DaemonArgs {
+    /// What to call this host, instead of its hostname.
+    #[arg(long, value_name = "HOST")]
+    pub(crate) name: Option<String>,
+}
+
+/// Reads the command line; prints help and version by itself.
+pub(crate) fn parse() -> Result<Cli, CliError> {
+    let cli = Cli::try_parse().map_err(|error| {
+        let asked_for = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+        // A closed pipe behind `rrd --help | head` is no failure either.
+        let _ = error.print();
+        CliError::new(if asked_for { Kind::Done } else { Kind::Usage }, "")
+    })?;
+    output::set_color(cli.color);
+    Ok(cli)
+}
+
+fn harness(name: &str) -> Result<Harness, String> {
+    match Harness::from(name) {
+        Harness::Other(_) => Err("not one of claude-code, codex".to_owned()),
+        known => Ok(known),
+    }
+}
+
+fn status(word: &str) -> Result<Status, String> {
+    word.parse()
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    local::parse_duration(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_tree_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn wrong_words_are_refused_with_the_right_ones() {
+        let says = |args: &[&str]| {
+            let args = ["rrd", "sessions", "list"].iter().chain(args);
+            Cli::try_parse_from(args).unwrap_err().to_string()
+        };
+        assert!(says(&["--status", "busy"]).contains("waiting, executing, idle, ended"));
+        assert!(says(&["--since", "5"]).contains("90s, 5m, 2h or 3d"));
+        assert!(says(&["--harness", "vim"]).contains("claude-code, codex"));
+        assert!(says(&["--json", "--watch"]).contains("cannot be used with"));
+    }
+}

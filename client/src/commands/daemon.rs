@@ -1,0 +1,42 @@
+//! `rrd daemon`: follows this host's sessions in the foreground.
+//!
+//! Says on stdout what it bound, logs to stderr: text for a person, JSON lines for a log collector.
+//! Not here: the daemon.
+
+use std::io::{self, IsTerminal};
+
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    cli::DaemonArgs,
+    error::{CliError, Kind},
+    local, output, text,
+};
+
+/// tarpc tells of every request at `info`.
+const USUAL: &str = "info,tarpc=warn";
+
+pub(crate) fn run(args: DaemonArgs) -> Result<(), CliError> {
+    let config = local::config(args.name)?;
+    log()?;
+    let host = text::clean(&config.host).into_owned();
+    local::run_daemon(config, &mut |socket| {
+        // Whoever started it may not listen; it works all the same.
+        let _ = output::print(&format!("rrd follows {host}; its socket is {}\n", socket.display()));
+    })
+}
+
+fn log() -> Result<(), CliError> {
+    let wanted = std::env::var("RRD_LOG").ok().filter(|filter| !filter.is_empty());
+    let filter = EnvFilter::try_new(wanted.as_deref().unwrap_or(USUAL)).map_err(|error| {
+        CliError::new(Kind::Config, format!("RRD_LOG is not a filter: {error}"))
+            .hint("RRD_LOG=debug, or RRD_LOG=warn for less")
+    })?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    if io::stderr().is_terminal() {
+        log.with_ansi(std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())).init();
+    } else {
+        log.json().flatten_event(true).init();
+    }
+    Ok(())
+}

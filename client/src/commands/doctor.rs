@@ -1,0 +1,200 @@
+//! `rrd doctor`: everything rrd depends on, checked from outside, then each part of the daemon.
+//!
+//! Works when nothing else does: a wrong config.toml or a daemon that is stuck is a finding, not the
+//! end. Not here: repairs; each finding names the command that helps.
+
+use std::{fs, io, path::Path};
+
+use rrd_proto::{Health, PartStatus};
+
+use crate::{
+    cli::JsonArgs,
+    commands::status,
+    connect::{self, Unreachable},
+    error::{CliError, Kind},
+    local::{self, Config, Dirs},
+    output,
+};
+
+pub(crate) fn run(args: &JsonArgs) -> Result<(), CliError> {
+    let findings = findings();
+    if args.json {
+        output::json(&findings)?;
+    } else {
+        output::print_lines(&status::lines(&findings))?;
+    }
+    let failed = findings.iter().filter(|finding| finding.state == Health::Failed).count();
+    if failed == 0 {
+        return Ok(());
+    }
+    let checks = if failed == 1 { "1 check".to_owned() } else { format!("{failed} checks") };
+    Err(CliError::new(Kind::NotFound, format!("{checks} failed")))
+}
+
+fn findings() -> Vec<PartStatus> {
+    let Some(dirs) = local::dirs() else {
+        let hint = Some("set HOME, or RRD_HOME to a directory for rrd's own files");
+        return vec![finding("home", Health::Failed, "there is no home directory", hint)];
+    };
+    let mut findings = Vec::new();
+    let config = local::config(None);
+    findings.push(settings(&config, &dirs));
+    for (part, path) in places(&dirs) {
+        findings.push(private(part, path));
+    }
+    if let Ok(config) = &config {
+        findings.extend(
+            config.roots.iter().map(|root| readable(&format!("root {}", root.harness), &root.path)),
+        );
+    }
+    findings.extend(daemon(&dirs));
+    findings
+}
+
+fn finding(part: &str, state: Health, detail: impl Into<String>, hint: Option<&str>) -> PartStatus {
+    let hint = hint.map(str::to_owned);
+    PartStatus { part: part.to_owned(), state, detail: detail.into(), hint }
+}
+
+fn settings(config: &Result<Config, CliError>, dirs: &Dirs) -> PartStatus {
+    let file = dirs.config_file.display();
+    match config {
+        Ok(_) if dirs.config_file.exists() => {
+            finding("config", Health::Ok, format!("{file} is in force"), None)
+        }
+        Ok(_) => finding("config", Health::Ok, format!("{file} is not there: defaults"), None),
+        Err(error) => {
+            let lines: Vec<_> = error.lines().into_iter().map(|(_, line)| line).collect();
+            // The last line is the hint to come here.
+            let said = lines[..lines.len() - 1].join(" ");
+            finding(
+                "config",
+                Health::Failed,
+                said,
+                Some("correct it, then rrd config shows what is in force"),
+            )
+        }
+    }
+}
+
+/// rrd's own directories: what others must not read.
+fn places(dirs: &Dirs) -> Vec<(&'static str, &Path)> {
+    let mut places = vec![("state", dirs.state.as_path())];
+    if cfg!(unix) {
+        places.extend(dirs.socket.parent().map(|dir| ("socket", dir)));
+    }
+    if let Some(home) = dirs.state.parent().filter(|_| std::env::var_os("RRD_HOME").is_some()) {
+        places.insert(0, ("RRD_HOME", home));
+    }
+    places
+}
+
+fn private(part: &str, path: &Path) -> PartStatus {
+    let shown = path.display();
+    let meta = match fs::metadata(path) {
+        Ok(meta) => meta,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let detail = format!("{shown} is not there yet; the daemon makes it");
+            return finding(part, Health::Ok, detail, None);
+        }
+        Err(error) => {
+            let hint = format!("ls -ld {shown}");
+            return finding(part, Health::Failed, format!("{shown}: {error}"), Some(&hint));
+        }
+    };
+    if !meta.is_dir() {
+        let hint = format!("mv {shown} {shown}.aside");
+        return finding(part, Health::Failed, format!("{shown} is not a directory"), Some(&hint));
+    }
+    if let Some(why) = open_to_others(&meta) {
+        let hint = format!("chmod 700 {shown}");
+        // RRD_HOME only holds directories that are closed themselves.
+        let state = if part == "RRD_HOME" { Health::Degraded } else { Health::Failed };
+        return finding(part, state, format!("{shown} {why}"), Some(&hint));
+    }
+    finding(part, Health::Ok, format!("{shown} is this user's alone"), None)
+}
+
+#[cfg(unix)]
+fn open_to_others(meta: &fs::Metadata) -> Option<String> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = meta.permissions().mode() & 0o777;
+    (mode & 0o077 != 0).then(|| format!("is open to other users (mode {mode:o})"))
+}
+
+#[cfg(not(unix))]
+fn open_to_others(_meta: &fs::Metadata) -> Option<String> {
+    None
+}
+
+fn readable(part: &str, path: &Path) -> PartStatus {
+    let shown = path.display();
+    match fs::read_dir(path) {
+        Ok(_) => finding(part, Health::Ok, format!("{shown} can be read"), None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let detail = format!("{shown} is not there; it is followed once it appears");
+            finding(part, Health::Off, detail, None)
+        }
+        Err(error) => {
+            let hint = format!("ls -ld {shown}");
+            finding(part, Health::Failed, format!("{shown}: {error}"), Some(&hint))
+        }
+    }
+}
+
+fn daemon(dirs: &Dirs) -> Vec<PartStatus> {
+    let release = rrd_proto::VERSION;
+    let connection = match connect::dial(&dirs.socket) {
+        Ok(connection) => connection,
+        Err(why) => {
+            // Without a daemon rrd still answers; with one that cannot be used something is wrong.
+            let state = match why {
+                Unreachable::NotRunning => Health::Off,
+                _ => Health::Failed,
+            };
+            return vec![finding("reach", state, why.to_string(), Some(why.remedy()))];
+        }
+    };
+    let detail = format!("the daemon answers, release {release} like this rrd");
+    let mut findings = vec![finding("reach", Health::Ok, detail, None)];
+    match connection.status() {
+        Ok(parts) => findings.extend(parts),
+        Err(error) => {
+            let hint = Some("rrd service restart starts it anew");
+            findings.push(finding("parts", Health::Failed, error.message(), hint));
+        }
+    }
+    findings
+}
+
+#[cfg(unix)]
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_directory_open_to_others_is_found_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let mode =
+            |mode| fs::set_permissions(dir.path(), fs::Permissions::from_mode(mode)).unwrap();
+        mode(0o700);
+        assert_eq!(private("state", dir.path()).state, Health::Ok);
+        mode(0o755);
+        let found = private("state", dir.path());
+        assert_eq!(found.state, Health::Failed);
+        assert!(found.detail.contains("mode 755"), "{}", found.detail);
+        assert!(found.hint.unwrap().starts_with("chmod 700 "));
+    }
+
+    #[test]
+    fn a_root_that_is_a_file_fails_and_a_missing_one_is_off() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("f");
+        fs::write(&file, "").unwrap();
+        assert_eq!(readable("root", &file).state, Health::Failed);
+        assert_eq!(readable("root", &dir.path().join("none")).state, Health::Off);
+        assert_eq!(readable("root", dir.path()).state, Health::Ok);
+    }
+}

@@ -1,0 +1,33 @@
+//! The commands, one file each: ask, then print.
+//!
+//! Not here: how anything is drawn or reached, which several commands share.
+
+mod completions;
+mod config;
+mod daemon;
+mod doctor;
+mod sessions;
+mod show;
+mod status;
+mod tail;
+mod watch;
+
+use crate::{
+    cli::{Cli, Command, Sessions},
+    error::CliError,
+};
+
+/// Runs what the command line asks for.
+pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
+    match cli.command {
+        Command::Sessions(Sessions::List(args)) if args.watch => watch::run(&args),
+        Command::Sessions(Sessions::List(args)) => sessions::run(&args),
+        Command::Sessions(Sessions::Show(args)) => show::run(&args),
+        Command::Sessions(Sessions::Tail(args)) => tail::run(&args),
+        Command::Status(args) => status::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Config(args) => config::run(&args),
+        Command::Daemon(args) => daemon::run(args),
+        Command::Completions { shell } => completions::run(shell),
+    }
+}

@@ -1,0 +1,228 @@
+//! `rrd sessions show ID`: one session, why it has its status, its last events, what to do next.
+
+use rrd_proto::{Event, EventQuery, ParentKind, Session, Timestamp};
+use serde::Serialize;
+
+use crate::{
+    ask::Answerer,
+    cli::ShowArgs,
+    clock,
+    error::CliError,
+    local, look, output, table, text,
+    text::{clean, counted, fit_end, fit_middle, pad},
+    timeline, why,
+};
+
+/// What `show` prints without `--events` or `--limit`, and with `--events`.
+const LAST: u32 = 10;
+const MOST: u32 = 1_000;
+/// Columns of a fact's name.
+const NAME: usize = 10;
+
+#[derive(Serialize)]
+struct WithEvents<'a> {
+    #[serde(flatten)]
+    session: &'a Session,
+    events: &'a [Event],
+}
+
+pub(crate) fn run(args: &ShowArgs) -> Result<(), CliError> {
+    let config = local::config(None)?;
+    let answerer = Answerer::open(&config);
+    let session = answerer.find(&args.id)?;
+    if args.json && !args.events {
+        return output::json(&session);
+    }
+    let limit = args.limit.unwrap_or(if args.events { MOST } else { LAST });
+    let query = EventQuery { key: session.key(), after: None, limit, wait_ms: 0 };
+    let events = answerer.events(&query)?.events;
+    if args.json {
+        return output::json(&WithEvents { session: &session, events: &events });
+    }
+    let now = clock::now();
+    let columns = output::columns();
+    let mut lines = header(&session, now, columns);
+    lines.push(String::new());
+    lines.push(format!("{} {}", bold("why"), why::sentence(&session, now)));
+    lines.push(String::new());
+    lines.push(match events.len() {
+        0 => bold("no events"),
+        1 => bold("the last event"),
+        count => bold(&format!("the last {count} events")),
+    });
+    lines.extend(events.iter().map(|event| timeline::line(event, now, columns)));
+    lines.push(String::new());
+    lines.push(bold("next"));
+    lines.extend(next(&session, &args.id).into_iter().map(|command| format!("  {command}")));
+    output::print_lines(&lines)
+}
+
+fn bold(text: &str) -> String {
+    look::paint(look::BOLD, text)
+}
+
+fn header(session: &Session, now: Timestamp, columns: Option<usize>) -> Vec<String> {
+    let (sign, style) = look::status_sign(session);
+    let words = look::status_words(session, session.waiting_on.as_deref(), now);
+    let lasts =
+        look::status_since(session).map(|at| format!(" for {}", clock::span(now.since(at))));
+    let status = look::paint(style, &format!("{sign} {words}"));
+    let mut lines =
+        vec![bold(&table::title(session)), format!("{status}{}", lasts.unwrap_or_default())];
+    if let Some(detail) = &session.waiting_detail {
+        lines.push(format!("{}{}", look::paint(look::AMBER, "│   "), clean(detail)));
+    }
+    lines.push(String::new());
+    let room = columns.map_or(usize::MAX, |columns| columns.saturating_sub(NAME + 2));
+    for (name, value) in facts(session, now) {
+        let value = clean(&value);
+        // Of a path both ends tell something; `next` has it whole.
+        let value =
+            if value.contains('/') { fit_middle(&value, room) } else { fit_end(&value, room) };
+        lines.push(format!("{}  {value}", look::paint(look::DIM, &pad(name, NAME))));
+    }
+    lines
+}
+
+fn facts(session: &Session, now: Timestamp) -> Vec<(&'static str, String)> {
+    let s = session;
+    let joined =
+        |parts: &[Option<&str>]| parts.iter().flatten().copied().collect::<Vec<_>>().join(" · ");
+    let at = |at: Timestamp| format!("{} ({} ago)", clock::date_time(at), clock::age(now, at));
+    let place = format!("{}:{}", s.host, s.cwd.as_deref().unwrap_or("?"));
+    let mut facts = vec![
+        ("session", joined(&[Some(&s.session_id), Some(s.harness.as_str()), Some(&s.reference)])),
+        ("where", joined(&[Some(&place), s.repo.as_deref(), s.branch.as_deref()])),
+    ];
+    facts.extend(s.started_at.map(|t| ("started", at(t))));
+    facts.extend(s.last_activity_at.map(|t| ("last wrote", at(t))));
+    facts.push(("transcript", s.transcript_path.clone()));
+    facts.extend(s.model.clone().map(|model| ("model", model)));
+    facts.push(match (s.counts, s.complete) {
+        (Some(counts), _) => (
+            "counts",
+            [
+                counted(counts.prompts, "prompt"),
+                counted(counts.messages, "message"),
+                counted(counts.tool_calls, "tool call"),
+                counted(counts.errors, "error"),
+            ]
+            .join(" · "),
+        ),
+        (None, true) => ("counts", "not known".to_owned()),
+        (None, false) => ("counts", "not known yet: the transcript is still being read".to_owned()),
+    });
+    facts.extend(s.tokens.map(|t| {
+        let [input, output, read, written] =
+            [t.input, t.output, t.cache_read, t.cache_write].map(amount);
+        (
+            "tokens",
+            format!("{input} in · {output} out · {read} read from cache · {written} written to it"),
+        )
+    }));
+    if let Some(pid) = s.pid {
+        let how = match s.interactive {
+            Some(true) => ", a person sits at it",
+            Some(false) => ", nobody sits at it",
+            None => "",
+        };
+        facts.push(("process", format!("{pid}{how}")));
+    }
+    if let Some(parent) = &s.parent_session_id {
+        let kind = match s.parent_kind {
+            Some(ParentKind::Subagent) => "subagent of",
+            Some(ParentKind::Fork) => "fork of",
+            Some(ParentKind::Compression | ParentKind::Resume) => "continues",
+            None => "child of",
+        };
+        facts.push(("origin", format!("{kind} {parent}")));
+    }
+    for issue in &s.issues {
+        let first = issue.offset.map(|at| format!(", the first at byte {at}")).unwrap_or_default();
+        facts.push(("issue", format!("{} × {}{first}", issue.kind.replace('_', " "), issue.count)));
+    }
+    facts
+}
+
+/// Commands to paste. What cannot be shown as it is cannot be pasted either, so it is left out.
+fn next(session: &Session, id: &str) -> Vec<String> {
+    let mut commands = Vec::new();
+    if let Some(id) = text::shell_word(id.trim()) {
+        commands.push(format!("rrd sessions tail {id} -f"));
+        commands.push(format!("rrd sessions show {id} --events"));
+    }
+    // Built by the daemon for a shell, so it is shown whole or not at all.
+    commands.extend(session.attach.iter().filter(|attach| clean(attach) == **attach).cloned());
+    commands.extend(text::shell_word(&session.transcript_path).map(|path| format!("less {path}")));
+    commands
+}
+
+/// `812`, `34.1k`, `5.6M`.
+fn amount(count: u64) -> String {
+    let tenths = |unit: u64| format!("{}.{}", count / unit, count % unit / (unit / 10));
+    match count {
+        0..1_000 => count.to_string(),
+        1_000..1_000_000 => format!("{}k", tenths(1_000)),
+        _ => format!("{}M", tenths(1_000_000)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        table::tests::{NOW, session, waiting},
+        text::is_unsafe,
+    };
+
+    fn plain(lines: &[String]) -> String {
+        anstream::adapter::strip_str(&lines.join("\n")).to_string()
+    }
+
+    #[test]
+    fn the_header_tells_what_and_where() {
+        let mut one = waiting("b41f0c2e", "Bash: npm publish");
+        one.pid = Some(4242);
+        one.interactive = Some(true);
+        one.tokens = Some(rrd_proto::Tokens { input: 812, output: 34_100, ..Default::default() });
+        let text = plain(&header(&one, NOW, None));
+        for part in [
+            "Publish the crate\n● waiting · permission for 2m\n│   Bash: npm publish\n",
+            "where       mac:/home/dev/src/rrd · rrd · main",
+            "tokens      812 in · 34.1k out",
+            "process     4242, a person sits at it",
+        ] {
+            assert!(text.contains(part), "{part} in\n{text}");
+        }
+    }
+
+    #[test]
+    fn only_what_can_be_pasted_is_offered() {
+        let mut one = session("b41f");
+        one.attach = Some("tmux attach -t t7".to_owned());
+        one.transcript_path = "/home/dev/a b.jsonl".to_owned();
+        let commands = next(&one, "b41f");
+        assert_eq!(commands[0], "rrd sessions tail b41f -f");
+        assert_eq!(commands[2..], ["tmux attach -t t7", "less '/home/dev/a b.jsonl'"]);
+        one.attach = Some("tmux attach\nrm -rf ~".to_owned());
+        one.transcript_path = "/home/\u{1b}[2J".to_owned();
+        assert_eq!(next(&one, "b41f").len(), 2);
+    }
+
+    #[test]
+    fn nothing_raw_gets_out() {
+        let evil = "x\u{1b}[31m\u{202e}\u{9b}y".to_owned();
+        let mut one = waiting(&evil, &evil);
+        one.model = Some(evil.clone());
+        one.cwd = Some(evil.clone());
+        one.transcript_path.clone_from(&evil);
+        one.parent_session_id = Some(evil);
+        let text = plain(&header(&one, NOW, None));
+        assert!(!text.chars().any(|c| c != '\n' && is_unsafe(c)), "{text:?}");
+    }
+
+    #[test]
+    fn amounts_are_short() {
+        assert_eq!([999, 1_050, 34_199, 5_600_000].map(amount), ["999", "1.0k", "34.1k", "5.6M"]);
+    }
+}

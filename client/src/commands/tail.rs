@@ -1,0 +1,95 @@
+//! `rrd sessions tail ID [-f]`: the events of a session, one line each, as they happen.
+//!
+//! Following outlives the daemon it began with: when that restarts, this waits for it and goes on
+//! behind the last event printed. Without a daemon it looks again each second.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use rrd_proto::{Event, EventPage, EventQuery};
+
+use crate::{
+    ask::{self, Answerer},
+    cli::TailArgs,
+    clock, connect,
+    connect::Connection,
+    error::CliError,
+    local::{self, Config},
+    output, timeline,
+};
+
+const WAIT_MS: u32 = 20_000;
+const AGAIN: Duration = Duration::from_secs(1);
+const PAGE: u32 = 1_000;
+
+pub(crate) fn run(args: &TailArgs) -> Result<(), CliError> {
+    let config = local::config(None)?;
+    let mut answerer = Answerer::open(&config);
+    let session = answerer.find(&args.id)?;
+    let mut query = EventQuery { key: session.key(), after: None, limit: args.limit, wait_ms: 0 };
+    let mut page = answerer.events(&query)?;
+    print(&page.events, args.json)?;
+    if !args.follow {
+        return Ok(());
+    }
+    query.limit = PAGE;
+    loop {
+        // An empty session has no last event yet: its newest ones are its first.
+        query.after = page.events.last().map(|event| event.seq).or(query.after);
+        page = more(&mut answerer, &config, &mut query)?;
+        print(&page.events, args.json)?;
+    }
+}
+
+/// The events after `query.after`; waits for some, though it may return with none.
+fn more(
+    answerer: &mut Answerer,
+    config: &Config,
+    query: &mut EventQuery,
+) -> Result<EventPage, CliError> {
+    match answerer {
+        Answerer::Daemon(connection) => {
+            query.wait_ms = WAIT_MS;
+            match connection.events(query) {
+                Ok(page) => Ok(page),
+                Err(error) => {
+                    output::remark(&format!("{}: waiting for the daemon", error.message()));
+                    *connection = dial_until_answered(config);
+                    output::remark("the daemon is back");
+                    Ok(EventPage::default())
+                }
+            }
+        }
+        Answerer::Scan(scan) => {
+            query.wait_ms = 0;
+            let begun = Instant::now();
+            *scan = ask::look(config);
+            let page = scan.events(query);
+            if page.events.is_empty() {
+                // A machine with much to look at is not kept busy with looking.
+                thread::sleep(AGAIN.max(begun.elapsed() * 2));
+            }
+            Ok(page)
+        }
+    }
+}
+
+fn dial_until_answered(config: &Config) -> Connection {
+    loop {
+        thread::sleep(AGAIN / 4);
+        if let Ok(connection) = connect::dial(&config.dirs.socket) {
+            return connection;
+        }
+    }
+}
+
+fn print(events: &[Event], json: bool) -> Result<(), CliError> {
+    if json {
+        return events.iter().try_for_each(output::json_line);
+    }
+    let (now, columns) = (clock::now(), output::columns());
+    let lines: Vec<_> = events.iter().map(|event| timeline::line(event, now, columns)).collect();
+    output::print_lines(&lines)
+}

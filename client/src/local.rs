@@ -1,0 +1,51 @@
+//! What runs daemon code inside this process: settings, `rrd daemon`, the look without a daemon.
+//!
+//! The only file of the client that names `rrd_daemon`; everything else reaches a daemon through
+//! `rrd-proto`. A test in `tests/tidy.rs` holds it to that.
+
+use std::{path::Path, time::Duration};
+
+use rrd_daemon::config::{Env, Flags};
+use rrd_proto::IndexProgress;
+
+pub(crate) use rrd_daemon::{Dirs, Scan, config::Config};
+
+use crate::error::{CliError, Kind};
+
+const ENV: Env<'static> = &|name| std::env::var_os(name);
+
+/// Settles every setting.
+pub(crate) fn config(name: Option<String>) -> Result<Config, CliError> {
+    Config::load(ENV, &Flags { name }).map_err(|error| {
+        CliError::new(Kind::Config, error.to_string()).hint("rrd doctor checks the settings")
+    })
+}
+
+/// rrd's own places, which do not depend on config.toml being right.
+pub(crate) fn dirs() -> Option<Dirs> {
+    Dirs::resolve(ENV)
+}
+
+/// Looks at this host's transcripts once.
+pub(crate) fn scan(config: &Config, progress: &mut dyn FnMut(IndexProgress)) -> Scan {
+    Scan::new(config, progress)
+}
+
+/// Runs the daemon until it is told to stop.
+pub(crate) fn run_daemon(config: Config, ready: &mut dyn FnMut(&Path)) -> Result<(), CliError> {
+    rrd_daemon::run(config, ready).map_err(|error| match error {
+        rrd_daemon::RunError::AlreadyRunning { .. } => {
+            CliError::new(Kind::NoDaemon, error.to_string())
+                .hint("rrd status asks that one; RRD_HOME=DIR gives another its own place")
+        }
+        rrd_daemon::RunError::Fatal(cause) => {
+            CliError::new(Kind::Internal, format!("the daemon stopped: {cause:#}"))
+                .hint("rrd doctor checks what it depends on")
+        }
+    })
+}
+
+/// Reads `90s`, `5m`, `2h`, `3d`.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    rrd_daemon::config::parse_duration(text)
+}

@@ -1,0 +1,252 @@
+//! The list of sessions as a table that never wraps.
+//!
+//! A row says what a session does, for how long, where, and what about. When the terminal is narrow
+//! the columns that only identify go first: AGENT, ID, REPO; TITLE takes what is left. Not here: which
+//! sessions, in which order (the answer's), and the line beneath the table ([`crate::footer`]).
+
+use std::{borrow::Cow, collections::HashMap, ops::RangeInclusive};
+
+use anstyle::Style;
+use rrd_proto::{HostState, Session, Status, Timestamp, WaitingFor};
+
+use crate::{
+    clock, look,
+    text::{clean, fit_end, pad, width},
+};
+
+/// The shortest id that is shown, and the longest: beyond it a session's ref says more with less.
+const ID: RangeInclusive<usize> = 4..=8;
+/// What TITLE gets before other columns may stay.
+const TITLE_MIN: usize = 20;
+/// Titles in output that has no width of its own.
+const TITLE_PIPED: usize = 80;
+const GAP: &str = "  ";
+
+const STATUS: usize = 0;
+const AGE: usize = 1;
+const HOST: usize = 2;
+const REPO: usize = 3;
+const TITLE: usize = 4;
+const AGENT: usize = 5;
+const IDS: usize = 6;
+const HEADERS: [&str; 7] = ["  STATUS", "AGE", "HOST", "REPO", "TITLE", "AGENT", "ID"];
+/// What a long name may cost the title.
+const CAPS: [usize; 7] = [30, 5, 16, 20, usize::MAX, 12, 8];
+
+/// One line, and the session it belongs to.
+pub(crate) struct Line {
+    pub(crate) text: String,
+    pub(crate) row: Option<usize>,
+}
+
+struct Row {
+    tree: &'static str,
+    sign: &'static str,
+    style: Style,
+    /// Colour of everything but the sign and the status.
+    rest: Style,
+    cells: [String; 7],
+    detail: Option<String>,
+}
+
+/// Draws `sessions` as they are at `now`, in at most `columns`.
+pub(crate) fn draw(sessions: &[Session], now: Timestamp, columns: Option<usize>) -> Vec<Line> {
+    let rows = rows(sessions, now);
+    let widths = widths(&rows, sessions, columns);
+    let mut header = String::new();
+    for (at, width) in shown(&widths) {
+        push_cell(&mut header, at, HEADERS[at], width, look::DIM);
+    }
+    let mut lines = vec![Line { text: header, row: None }];
+    for (index, row) in rows.iter().enumerate() {
+        let mut line = String::new();
+        for (at, width) in shown(&widths) {
+            if at == STATUS {
+                let room = width.saturating_sub(row.tree.chars().count() + 2);
+                line.push_str(&look::paint(look::DIM, row.tree));
+                line.push_str(&look::paint(row.style, row.sign));
+                line.push(' ');
+                line.push_str(&look::paint(row.style, &pad(&row.cells[STATUS], room)));
+            } else {
+                push_cell(&mut line, at, &row.cells[at], width, row.rest);
+            }
+        }
+        lines.push(Line { text: line, row: Some(index) });
+        if let Some(detail) = &row.detail {
+            let detail = fit_end(detail, columns.unwrap_or(usize::MAX).saturating_sub(4));
+            let text = format!("{}{detail}", look::paint(look::AMBER, "│   "));
+            lines.push(Line { text, row: Some(index) });
+        }
+    }
+    lines
+}
+
+fn push_cell(line: &mut String, at: usize, cell: &str, width: usize, style: Style) {
+    if at != STATUS {
+        line.push_str(GAP);
+    }
+    let cell = fit_end(cell, width);
+    let missing = " ".repeat(width - crate::text::width(&cell));
+    // Ages line up at their unit.
+    let (left, right) = if at == AGE { (missing.as_str(), "") } else { ("", missing.as_str()) };
+    line.push_str(left);
+    line.push_str(&look::paint(style, &cell));
+    line.push_str(right);
+}
+
+fn shown(widths: &[Option<usize>; 7]) -> impl Iterator<Item = (usize, usize)> {
+    widths.iter().enumerate().filter_map(|(at, width)| width.map(|width| (at, width)))
+}
+
+/// Each column's width; `None` for those left out.
+fn widths(rows: &[Row], sessions: &[Session], columns: Option<usize>) -> [Option<usize>; 7] {
+    let mut widths: [Option<usize>; 7] = std::array::from_fn(|at| {
+        let cells = rows.iter().map(|row| match at {
+            STATUS => width(row.tree) + 2 + width(&row.cells[at]),
+            _ => width(&row.cells[at]),
+        });
+        Some(cells.max().unwrap_or(0).min(CAPS[at]).max(width(HEADERS[at])))
+    });
+    if sessions.iter().all(|s| s.host == sessions[0].host) {
+        widths[HOST] = None;
+    }
+    if rows.iter().all(|row| row.cells[REPO].is_empty()) {
+        widths[REPO] = None;
+    }
+    let title = widths[TITLE].unwrap_or(0);
+    let Some(columns) = columns else {
+        widths[TITLE] = Some(title.min(TITLE_PIPED));
+        return widths;
+    };
+    let left_for_title = |widths: &[Option<usize>; 7]| {
+        let others =
+            shown(widths).filter(|(at, _)| *at != TITLE).map(|(_, width)| width + GAP.len());
+        columns.saturating_sub(others.sum())
+    };
+    let wanted = title.min(TITLE_MIN);
+    for drop in [AGENT, IDS, REPO] {
+        if left_for_title(&widths) < wanted {
+            widths[drop] = None;
+        }
+    }
+    // Still too narrow: first the words behind the sign give way, then the host.
+    for (at, least) in [(STATUS, 11), (HOST, 6), (STATUS, 3), (HOST, 0)] {
+        let missing = wanted.min(TITLE_MIN / 2).saturating_sub(left_for_title(&widths));
+        widths[at] = widths[at].map(|width| width.saturating_sub(missing).max(least.min(width)));
+    }
+    widths[TITLE] = Some(title.min(left_for_title(&widths)));
+    widths
+}
+
+fn rows(sessions: &[Session], now: Timestamp) -> Vec<Row> {
+    let ids = short_ids(sessions, ID);
+    let by_ref: HashMap<&str, usize> =
+        sessions.iter().enumerate().map(|(at, s)| (s.reference.as_str(), at)).collect();
+    let tree = tree(sessions);
+    let mut rows = Vec::with_capacity(sessions.len());
+    for (at, session) in sessions.iter().enumerate() {
+        let on = session.waiting_on.as_deref().map(|reference| match by_ref.get(reference) {
+            Some(&other) if sessions[other].host != session.host => {
+                Cow::Owned(format!("{} ({})", ids[other], sessions[other].host))
+            }
+            Some(&other) => Cow::Borrowed(ids[other].as_str()),
+            None => Cow::Borrowed(reference),
+        });
+        let (sign, style) = look::status_sign(session);
+        let rest = match session.status {
+            _ if session.host_state == HostState::Away => look::DIM,
+            Status::Ended => look::DIM,
+            _ => look::PLAIN,
+        };
+        let child = !tree[at].is_empty();
+        let age = look::status_since(session).map(|since| clock::age(now, since));
+        let agent = if child { "subagent" } else { session.harness.as_str() };
+        let repo = session.repo.as_deref().filter(|_| !child).unwrap_or_default();
+        rows.push(Row {
+            tree: tree[at],
+            sign,
+            style,
+            rest,
+            cells: [
+                look::status_words(session, on.as_deref(), now),
+                age.unwrap_or_default(),
+                clean(if child { "" } else { &session.host }).into_owned(),
+                clean(repo).into_owned(),
+                title(session),
+                clean(agent).into_owned(),
+                ids[at].clone(),
+            ],
+            detail: detail(session),
+        });
+    }
+    rows
+}
+
+/// What to call a session: its title, else what it does, else that it has none.
+pub(crate) fn title(session: &Session) -> String {
+    let activity = session.activity.as_ref().map(|a| a.summary.as_str());
+    let given = [session.title.as_deref(), activity];
+    let given = given.into_iter().flatten().map(clean).find(|title| !title.is_empty());
+    given.map_or_else(|| "(untitled)".to_owned(), Cow::into_owned)
+}
+
+/// What someone must see to act: only of what waits for a person.
+fn detail(session: &Session) -> Option<String> {
+    let waits = session.status == Status::Waiting
+        && session.waiting_for != Some(WaitingFor::Session)
+        && session.host_state != HostState::Away;
+    let detail = session.waiting_detail.as_deref().filter(|_| waits).map(clean)?;
+    (!detail.is_empty()).then(|| detail.into_owned())
+}
+
+/// What stands before each row: a subagent hangs beneath its parent when that is right above.
+fn tree(sessions: &[Session]) -> Vec<&'static str> {
+    let mut tree = vec![""; sessions.len()];
+    let mut parent: Option<&Session> = None;
+    for (at, session) in sessions.iter().enumerate() {
+        let hangs = session.is_subagent()
+            && parent.is_some_and(|p| {
+                p.host == session.host
+                    && session.parent_session_id.as_deref() == Some(p.session_id.as_str())
+            });
+        if !hangs {
+            parent = Some(session);
+            continue;
+        }
+        if tree[at - 1] == "└ " {
+            tree[at - 1] = "├ ";
+        }
+        tree[at] = "└ ";
+    }
+    tree
+}
+
+/// For each session the shortest start of its id, of a length within `lengths`, that no other one
+/// here shares. Ids that begin with a time are long to tell apart: those get the session's ref.
+pub(crate) fn short_ids(sessions: &[Session], lengths: RangeInclusive<usize>) -> Vec<String> {
+    let ids: Vec<Vec<char>> =
+        sessions.iter().map(|s| clean(&s.session_id).chars().collect()).collect();
+    let mut order: Vec<usize> = (0..ids.len()).collect();
+    order.sort_by(|a, b| ids[*a].cmp(&ids[*b]));
+    let common = |a: usize, b: usize| {
+        ids[order[a]].iter().zip(&ids[order[b]]).take_while(|(x, y)| x == y).count()
+    };
+    let mut short = vec![String::new(); ids.len()];
+    for place in 0..order.len() {
+        let before = if place > 0 { common(place - 1, place) } else { 0 };
+        let after = if place + 1 < order.len() { common(place, place + 1) } else { 0 };
+        let at = order[place];
+        let length = (before.max(after) + 1).max(*lengths.start());
+        let same = before.max(after) == ids[at].len();
+        short[at] = if length > *lengths.end() && !same && !sessions[at].reference.is_empty() {
+            clean(&sessions[at].reference).into_owned()
+        } else {
+            ids[at].iter().take(length).collect()
+        };
+    }
+    short
+}
+
+#[cfg(test)]
+#[path = "table_tests.rs"]
+pub(crate) mod tests;

@@ -1,0 +1,206 @@
+//! The table on made-up sessions; also where other modules' tests get theirs.
+
+use proptest::prelude::*;
+use rrd_proto::{Activity, Harness, ParentKind, StatusSource};
+
+use super::*;
+use crate::text::is_unsafe;
+
+pub(crate) const NOW: Timestamp = Timestamp::from_millis(1_795_000_000_000);
+
+/// An idle session of two minutes ago on `mac`.
+pub(crate) fn session(id: &str) -> Session {
+    Session {
+        reference: String::new(),
+        host: "mac".to_owned(),
+        node_id: None,
+        harness: Harness::ClaudeCode,
+        session_id: id.to_owned(),
+        repo: Some("rrd".to_owned()),
+        repo_root: Some("/home/dev/src/rrd".to_owned()),
+        repo_remote: None,
+        branch: Some("main".to_owned()),
+        cwd: Some("/home/dev/src/rrd".to_owned()),
+        started_at: Some(NOW.plus(-600_000)),
+        last_activity_at: Some(NOW.plus(-120_000)),
+        transcript_path: format!("/home/dev/.claude/projects/x/{id}.jsonl"),
+        title: Some("Publish the crate".to_owned()),
+        model: None,
+        status: Status::Idle,
+        status_since: Some(NOW.plus(-120_000)),
+        status_source: StatusSource::StopReason,
+        waiting_for: None,
+        waiting_detail: None,
+        waiting_on: None,
+        activity: None,
+        turn_result: None,
+        end_reason: None,
+        active: true,
+        live: None,
+        interactive: None,
+        pid: None,
+        parent_session_id: None,
+        parent_kind: None,
+        counts: None,
+        tokens: None,
+        complete: true,
+        host_state: HostState::Here,
+        host_seen_at: None,
+        attach: None,
+        issues: Vec::new(),
+    }
+}
+
+pub(crate) fn waiting(id: &str, detail: &str) -> Session {
+    Session {
+        status: Status::Waiting,
+        waiting_for: Some(WaitingFor::Permission),
+        waiting_detail: Some(detail.to_owned()),
+        ..session(id)
+    }
+}
+
+pub(crate) fn executing(id: &str, tool: &str) -> Session {
+    Session {
+        status: Status::Executing,
+        activity: Some(Activity {
+            tool: Some(tool.to_owned()),
+            summary: "client/Cargo.toml".to_owned(),
+            since: Some(NOW.plus(-3_000)),
+        }),
+        ..session(id)
+    }
+}
+
+fn subagent(id: &str, parent: &str) -> Session {
+    Session {
+        parent_session_id: Some(parent.to_owned()),
+        parent_kind: Some(ParentKind::Subagent),
+        title: Some("audit the stylesheets".to_owned()),
+        ..executing(id, "Grep")
+    }
+}
+
+fn plain(sessions: &[Session], columns: Option<usize>) -> Vec<String> {
+    draw(sessions, NOW, columns)
+        .iter()
+        .map(|line| anstream::adapter::strip_str(&line.text).to_string().trim_end().to_owned())
+        .collect()
+}
+
+#[test]
+fn the_table_of_the_readme() {
+    let mut blocked = session("01a1bbbb");
+    blocked.host = "server".to_owned();
+    blocked.harness = Harness::Codex;
+    blocked.status = Status::Waiting;
+    blocked.waiting_for = Some(WaitingFor::Session);
+    blocked.waiting_on = Some("xtgsh".to_owned());
+    let mut first = waiting("b41f0000", "Bash: npm publish --access public");
+    first.reference = "xtgsh".to_owned();
+    let rows = [
+        first,
+        blocked,
+        executing("7f2c1111", "Edit"),
+        subagent("a9371111", "7f2c1111"),
+        subagent("a9382222", "7f2c1111"),
+        session("20262222"),
+    ];
+    assert_eq!(
+        plain(&rows, Some(110)),
+        [
+            "  STATUS                   AGE  HOST    REPO  TITLE                  AGENT        ID",
+            "● waiting · permission      2m  mac     rrd   Publish the crate      claude-code  b41f",
+            "│   Bash: npm publish --access public",
+            "● waiting · on b41f (mac)   2m  server  rrd   Publish the crate      codex        01a1",
+            "◐ executing · Edit          3s  mac     rrd   Publish the crate      claude-code  7f2c",
+            "├ ◐ executing · Grep        3s                audit the stylesheets  subagent     a937",
+            "└ ◐ executing · Grep        3s                audit the stylesheets  subagent     a938",
+            "○ idle                      2m  mac     rrd   Publish the crate      claude-code  2026",
+        ]
+    );
+}
+
+#[test]
+fn columns_go_in_order_as_it_gets_narrow() {
+    let rows = [waiting("b41f", "Bash: ls"), session("7f2c")];
+    let header = |columns| plain(&rows, Some(columns)).swap_remove(0);
+    let columns =
+        |columns| header(columns).split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(columns(100), ["STATUS", "AGE", "REPO", "TITLE", "AGENT", "ID"]);
+    assert_eq!(columns(68), ["STATUS", "AGE", "REPO", "TITLE", "ID"]);
+    assert_eq!(columns(56), ["STATUS", "AGE", "REPO", "TITLE"]);
+    assert_eq!(columns(50), ["STATUS", "AGE", "TITLE"]);
+    assert_eq!(columns(40), ["STATUS", "AGE", "TITLE"]);
+}
+
+#[test]
+fn an_away_host_keeps_its_last_word() {
+    let mut away = executing("e76f", "Bash");
+    away.host_state = HostState::Away;
+    away.host_seen_at = Some(NOW);
+    let line = plain(&[away], None).swap_remove(1);
+    assert!(line.starts_with("◌ executing ("), "{line}");
+}
+
+#[test]
+fn a_subagent_without_its_parent_stands_alone() {
+    let line = plain(&[session("b41f"), subagent("a937", "7f2c")], None).swap_remove(2);
+    assert!(line.starts_with("◐ executing · Grep"), "{line}");
+    assert!(line.contains("claude-code"));
+}
+
+#[test]
+fn ids_are_as_short_as_they_can_be() {
+    let ids = |ids: &[&str]| short_ids(&ids.iter().map(|id| session(id)).collect::<Vec<_>>(), ID);
+    assert_eq!(ids(&["b41f0c2e", "7f2c1111"]), ["b41f", "7f2c"]);
+    assert_eq!(ids(&["b41f0c2e", "b41f1111"]), ["b41f0", "b41f1"]);
+    assert_eq!(ids(&["ab", "abcdefg"]), ["ab", "abcd"]);
+    // Version 7 UUIDs of the same weeks: five letters instead of twelve digits.
+    let mut timed = vec![session("019a9b2c-1111-7a"), session("019a9b2c-1122-7b")];
+    timed[0].reference = "xtgsh".to_owned();
+    timed[1].reference = "qwert".to_owned();
+    assert_eq!(short_ids(&timed, ID), ["xtgsh", "qwert"]);
+}
+
+#[test]
+fn no_transcript_text_reaches_the_terminal_raw() {
+    let evil = "a\u{1b}]52;c;x\u{7}\u{9b}2J\nb\u{202e}c\u{200b}\u{2066}";
+    let mut row = waiting(evil, evil);
+    for field in [&mut row.title, &mut row.repo, &mut row.branch, &mut row.waiting_on] {
+        *field = Some(evil.to_owned());
+    }
+    row.host = evil.to_owned();
+    row.harness = Harness::Other(evil.to_owned());
+    row.reference = evil.to_owned();
+    let mut busy = executing("x", evil);
+    busy.title = None;
+    for line in plain(&[row, busy], None) {
+        assert!(!line.chars().any(is_unsafe), "{line:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_line_is_wider_than_the_terminal(
+        columns in 40_usize..160,
+        titles in prop::collection::vec(any::<String>(), 1..6),
+        host in "[a-z]{1,30}",
+        tool in any::<String>(),
+    ) {
+        let mut rows: Vec<_> = titles
+            .iter()
+            .enumerate()
+            .map(|(at, title)| {
+                let mut row = if at % 2 == 0 { waiting("b41f", title) } else { executing("7f2c", &tool) };
+                row.title = Some(title.clone());
+                row.repo = Some(title.clone());
+                row
+            })
+            .collect();
+        rows[0].host = host;
+        for line in plain(&rows, Some(columns)) {
+            prop_assert!(width(&line) <= columns, "{columns}: {line}");
+        }
+    }
+}

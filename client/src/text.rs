@@ -1,0 +1,190 @@
+//! Makes text from a transcript safe and short enough for one line of a terminal.
+//!
+//! A transcript holds whatever an agent read on the web, so every string in it is hostile: escape
+//! sequences that write the clipboard, bidirectional marks that reorder a command, invisible
+//! characters that hide one, newlines that forge a row. [`clean`] lets none of them through; what it
+//! returns is one line. Not here: colours, which are added after cleaning.
+
+use std::borrow::Cow;
+
+use unicode_width::UnicodeWidthChar;
+
+/// More marks than this on one letter are decoration that grows into the rows above and below.
+const MAX_MARKS: usize = 3;
+
+/// One line without anything a terminal would act on or would not show.
+pub(crate) fn clean(text: &str) -> Cow<'_, str> {
+    if text.bytes().all(|b| matches!(b, b' '..=b'~')) && !text.contains("  ") {
+        return Cow::Borrowed(text.trim());
+    }
+    let mut line = String::with_capacity(text.len());
+    let mut marks = 0;
+    for c in text.chars() {
+        if c.is_whitespace() {
+            if !line.ends_with(' ') {
+                line.push(' ');
+            }
+        } else if !is_unsafe(c) {
+            marks = if c.width() == Some(0) { marks + 1 } else { 0 };
+            if marks <= MAX_MARKS {
+                line.push(c);
+            }
+        }
+    }
+    line.truncate(line.trim_end().len());
+    if line.starts_with(' ') {
+        line.remove(0);
+    }
+    Cow::Owned(line)
+}
+
+/// Characters that steer a terminal, reorder text or are there without being seen.
+pub(crate) fn is_unsafe(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180b}'..='\u{180e}'
+            | '\u{200b}'..='\u{200f}'            // zero width, joiners, marks of direction
+            | '\u{2028}'..='\u{202e}'            // separators, embeddings, overrides
+            | '\u{2060}'..='\u{206f}'            // word joiner, isolates, shaping
+            | '\u{fe00}'..='\u{fe0f}'            // variation selectors: they change a width
+            | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e0fff}') // tags and more selectors, all invisible
+}
+
+/// Columns that `text` takes, letter by letter: an upper bound where a terminal joins several.
+pub(crate) fn width(text: &str) -> usize {
+    text.chars().map(|c| c.width().unwrap_or(0)).sum()
+}
+
+/// At most `columns` columns, cut at the end.
+pub(crate) fn fit_end(text: &str, columns: usize) -> Cow<'_, str> {
+    if width(text) <= columns {
+        return Cow::Borrowed(text);
+    }
+    if columns == 0 {
+        return Cow::Borrowed("");
+    }
+    let head = head(text, columns - 1);
+    Cow::Owned(format!("{}…", head.trim_end()))
+}
+
+/// At most `columns` columns, cut in the middle: both ends of a path tell something.
+pub(crate) fn fit_middle(text: &str, columns: usize) -> Cow<'_, str> {
+    if width(text) <= columns {
+        return Cow::Borrowed(text);
+    }
+    if columns < 3 {
+        return fit_end(text, columns);
+    }
+    let front = head(text, (columns - 1) / 3);
+    let room = columns - 1 - width(front);
+    let mut used = 0;
+    let start = text
+        .char_indices()
+        .rev()
+        .take_while(|(_, c)| {
+            used += c.width().unwrap_or(0);
+            used <= room
+        })
+        .last()
+        .map_or(text.len(), |(at, _)| at);
+    Cow::Owned(format!("{front}…{}", &text[start..]))
+}
+
+/// The longest start of `text` that takes at most `columns`.
+fn head(text: &str, columns: usize) -> &str {
+    let mut used = 0;
+    let end = text
+        .char_indices()
+        .find(|(_, c)| {
+            used += c.width().unwrap_or(0);
+            used > columns
+        })
+        .map_or(text.len(), |(at, _)| at);
+    &text[..end]
+}
+
+/// `text` in exactly `columns` columns: cut at the end, or spaces added.
+pub(crate) fn pad(text: &str, columns: usize) -> String {
+    let mut cell = fit_end(text, columns).into_owned();
+    let missing = columns.saturating_sub(width(&cell));
+    cell.extend(std::iter::repeat_n(' ', missing));
+    cell
+}
+
+/// `count` and its noun: `1 session`, `2 sessions`.
+pub(crate) fn counted(count: u64, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+/// Quotes `word` for a POSIX shell where it needs it; `None` where cleaning would change it, because
+/// what is shown would then not be what it names.
+pub(crate) fn shell_word(word: &str) -> Option<String> {
+    if clean(word) != word {
+        return None;
+    }
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return Some(word.to_owned());
+    }
+    Some(format!("'{}'", word.replace('\'', r"'\''")))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_acts_on_is_gone() {
+        for (raw, shown) in [
+            ("a\u{1b}]52;c;ZXZpbA==\u{7}b", "a]52;c;ZXZpbA==b"),
+            ("\u{9b}31mred", "31mred"),
+            ("one\ntwo\r\n\tthree", "one two three"),
+            ("rm \u{202e}fr-\u{202c} x", "rm fr- x"),
+            ("pay\u{200b}pal\u{feff}", "paypal"),
+            ("a\u{2066}b\u{2069}\u{200e}\u{200f}", "ab"),
+            ("  lead and trail  ", "lead and trail"),
+            ("z\u{301}\u{301}\u{301}\u{301}\u{301}", "z\u{301}\u{301}\u{301}"),
+            ("日本 naïve 🦀", "日本 naïve 🦀"),
+        ] {
+            assert_eq!(clean(raw), shown);
+        }
+    }
+
+    #[test]
+    fn cuts_leave_what_tells_most() {
+        assert_eq!(fit_end("Publish the crate", 10), "Publish t…");
+        assert_eq!(fit_end("日本語", 4), "日…");
+        assert_eq!(fit_middle("/home/dev/src/rrd/client/src/text.rs", 19), "/home/…/src/text.rs");
+        assert_eq!(pad("ab", 4), "ab  ");
+        assert_eq!(pad("abcdef", 4), "abc…");
+        assert_eq!(fit_end("abc", 0), "");
+    }
+
+    #[test]
+    fn a_pasted_word_is_the_word() {
+        assert_eq!(shell_word("/tmp/a.jsonl").as_deref(), Some("/tmp/a.jsonl"));
+        assert_eq!(shell_word("/tmp/it's a.jsonl").as_deref(), Some(r"'/tmp/it'\''s a.jsonl'"));
+        assert_eq!(shell_word("/tmp/\u{1b}[2Ja"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn cleaning_is_safe_and_settles_at_once(raw in any::<String>()) {
+            let line = clean(&raw).into_owned();
+            prop_assert!(!line.chars().any(is_unsafe));
+            prop_assert!(!line.contains("  ") && line.trim() == line);
+            prop_assert_eq!(clean(&line), line.as_str());
+        }
+
+        #[test]
+        fn nothing_is_wider_than_asked(raw in any::<String>(), columns in 0_usize..60) {
+            let line = clean(&raw);
+            prop_assert!(width(&fit_end(&line, columns)) <= columns);
+            prop_assert!(width(&fit_middle(&line, columns)) <= columns);
+            prop_assert_eq!(width(&pad(&line, columns)), columns);
+        }
+    }
+}

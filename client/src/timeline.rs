@@ -1,0 +1,77 @@
+//! Events as lines: when, what kind, what; errors with a sign.
+//!
+//! Not here: which events, and the JSON of one (the event itself).
+
+use rrd_proto::{Event, Timestamp};
+
+use crate::{
+    clock, look,
+    text::{clean, fit_end, pad, width},
+};
+
+/// Wide enough for every kind and most tools' names.
+const WORD: usize = 12;
+
+/// One line, at most `columns` wide.
+pub(crate) fn line(event: &Event, now: Timestamp, columns: Option<usize>) -> String {
+    let time = event.at.map_or_else(|| "        ".to_owned(), |at| clock::time_of_day(at, now));
+    let (sign, word, style) = look::event_words(event);
+    let mut text = clean(&event.text).into_owned();
+    if event.truncated && !text.ends_with('…') {
+        text.push('…');
+    }
+    let head = width(&time) + WORD + 6;
+    let text = fit_end(&text, columns.map_or(usize::MAX, |columns| columns.saturating_sub(head)));
+    let line = format!(
+        "{}  {} {}  {}",
+        look::paint(look::DIM, &time),
+        look::paint(style, sign),
+        look::paint(style, &pad(&word, WORD)),
+        look::paint(style, &text),
+    );
+    line.trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use rrd_proto::EventKind;
+
+    use super::*;
+    use crate::table::tests::NOW;
+
+    fn event(kind: EventKind, text: &str) -> Event {
+        Event {
+            seq: 0,
+            at: Some(NOW),
+            kind,
+            text: text.to_owned(),
+            tool: Some("Bash".to_owned()),
+            tool_call_id: None,
+            is_error: false,
+            truncated: false,
+        }
+    }
+
+    fn plain(event: &Event, columns: Option<usize>) -> String {
+        anstream::adapter::strip_str(&line(event, NOW, columns)).to_string()
+    }
+
+    #[test]
+    fn one_event_is_one_line() {
+        let call = plain(&event(EventKind::ToolCall, "cargo test\n--workspace\u{1b}[2J"), None);
+        assert!(call.ends_with("    Bash          cargo test --workspace[2J"), "{call}");
+        let mut failed = event(EventKind::ToolResult, "exit 1");
+        failed.is_error = true;
+        assert!(plain(&failed, None).contains("  ✕ result  "));
+        assert!(plain(&event(EventKind::ToolResult, "ok"), None).contains("  ✓ result  "));
+    }
+
+    #[test]
+    fn it_fits_and_says_when_it_was_cut() {
+        let mut long = event(EventKind::Prompt, &"x".repeat(200));
+        assert_eq!(width(&plain(&long, Some(60))), 60);
+        long.text = "short".to_owned();
+        long.truncated = true;
+        assert!(plain(&long, None).ends_with("short…"));
+    }
+}
