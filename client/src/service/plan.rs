@@ -120,7 +120,7 @@ pub(super) fn print(steps: &[Step], out: &mut dyn Write) -> io::Result<()> {
             Step::Run { argv, on_failure } => {
                 let note = match on_failure {
                     OnFailure::Stop { .. } | OnFailure::Retry { .. } => "",
-                    OnFailure::Ignore | OnFailure::Say(_) => "   (goes on if this fails)",
+                    OnFailure::Ignore | OnFailure::Say(_) => " (goes on if it fails)",
                 };
                 writeln!(out, "# would run{note}:\n{}", shown(argv))?;
             }

@@ -33,6 +33,16 @@ pub(super) fn file(host: &Host) -> String {
 }
 
 pub(super) fn install(host: &Host) -> Result<Vec<Step>, ServiceError> {
+    // systemd calls these "special characters" in a program's name, however they are escaped.
+    if host.binary.contains(['"', '\'', '\\', '\u{7f}']) {
+        return Err(ServiceError::new(
+            format!(
+                "systemd runs no program whose path has quotes or backslashes: {}",
+                host.binary
+            ),
+            "cargo install --path client --root DIR, with another DIR",
+        ));
+    }
     Ok(vec![
         // Asked first: without a manager nothing is written.
         systemctl(&["show-environment"], OnFailure::Stop { hint: NO_MANAGER }),

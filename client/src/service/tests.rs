@@ -97,6 +97,15 @@ fn systemd_unit_quotes_what_it_is_given() {
 }
 
 #[test]
+fn systemd_is_not_given_a_program_that_it_refuses() {
+    for binary in ["/a\"b/rrd", "/a'b/rrd", "/a\\b/rrd"] {
+        let error = systemd::install(&host(Manager::Systemd, binary, &[])).unwrap_err();
+        assert!(error.message().contains("quotes or backslashes"), "{error}");
+    }
+    assert!(systemd::install(&host(Manager::Systemd, "/a b%$c/é/rrd", &[])).is_ok());
+}
+
+#[test]
 fn launchd_agent_escapes_what_it_is_given() {
     let host = host(Manager::Launchd, ODD, &[("CODEX_HOME", "/srv/<a> & 'b'")]);
     let agent = launchd::file(&host);
