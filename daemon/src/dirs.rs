@@ -21,6 +21,7 @@ pub struct Dirs {
 }
 
 /// `sun_path` holds 104 bytes on macOS and 108 on Linux, with its NUL.
+#[cfg(not(windows))]
 const MAX_SOCKET_PATH: usize = 100;
 
 impl Dirs {
