@@ -43,13 +43,13 @@ object! {
 }
 
 object! {
-    struct Subagent<'a> {
+    pub(super) struct Subagent<'a> {
         spawn: Field<Spawn<'a>> = "thread_spawn",
     }
 }
 
 object! {
-    struct Spawn<'a> {
+    pub(super) struct Spawn<'a> {
         parent: Str<'a> = "parent_thread_id",
     }
 }

@@ -18,7 +18,8 @@ use rrd_proto::{Timestamp, Tokens, TurnResult};
 use self::header::{Git, Source};
 use super::{
     Format, Parser, ParserState,
-    json::{Field, Head, Raw, Str, object},
+    head::{Head, Raw},
+    json::{Field, Str, object},
     lines::{self, Records},
     summary::{Input, tells_of_a_limit},
 };

@@ -9,7 +9,8 @@ use super::Payload;
 use crate::{
     fact::{Fact, Parsed, issue},
     harness::{
-        json::{Field, Head, Raw, object},
+        head::{Head, Raw},
+        json::{Field, object},
         summary::{Input, of_text},
     },
 };
