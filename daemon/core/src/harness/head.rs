@@ -23,7 +23,7 @@ impl<'a> Raw<'a> {
         self.0.map_or("", RawValue::get)
     }
 
-    #[allow(clippy::unused_self, reason = "asked by `object!` of every field")]
+    /// Nothing is: [`object!`] asks every field.
     pub(super) fn wrong(self) -> bool {
         false
     }

@@ -123,6 +123,12 @@ impl<'de, T: Shape<'de>> Shape<'de> for Vec<Field<T>> {
     }
 }
 
+impl<'de, T: Shape<'de>> Shape<'de> for Box<T> {
+    fn object<A: MapAccess<'de>>(entries: A) -> Result<Option<Self>, A::Error> {
+        Ok(T::object(entries)?.map(Self::new))
+    }
+}
+
 struct FieldVisitor<T>(PhantomData<T>);
 
 impl<'de, T: Shape<'de>> FieldVisitor<T> {

@@ -55,7 +55,7 @@ object! {
 }
 
 impl Codex {
-    pub(super) fn header<'a>(&mut self, mut payload: Payload<'a>, into: &mut Parsed<'a>) {
+    pub(super) fn header<'a>(&mut self, mut payload: Box<Payload<'a>>, into: &mut Parsed<'a>) {
         if self.state.header_seen {
             into.origin = Origin::Copied;
             return;

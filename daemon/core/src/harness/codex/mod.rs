@@ -41,7 +41,8 @@ object! {
         timestamp: Str<'a> = "timestamp",
         ordinal: Field<u64> = "ordinal",
         kind: Str<'a> = "type",
-        payload: Field<Payload<'a>> = "payload",
+        // Large, and moved about.
+        payload: Field<Box<Payload<'a>>> = "payload",
     }
 }
 
@@ -206,7 +207,7 @@ impl Codex {
         }
     }
 
-    fn event<'a>(&mut self, mut payload: Payload<'a>, into: &mut Parsed<'a>) {
+    fn event<'a>(&mut self, mut payload: Box<Payload<'a>>, into: &mut Parsed<'a>) {
         let kind = payload.kind.take().unwrap_or_default();
         match &*kind {
             "task_started" | "turn_started" => {
