@@ -4,7 +4,7 @@
 //! [`object!`] declares the fields worth reading; everything else is skipped. A field of another type
 //! becomes [`Field::Wrong`] and leaves its neighbours alone; of a repeated key the last one counts.
 //! Skipped values are not recursed into, so no depth of nesting overflows the stack.
-//! Not here: what any field means, and text that is not JSON at all ([`super::lines`]).
+//! Not here: long texts ([`super::head`]), and text that is not JSON at all ([`super::lines`]).
 
 use std::{borrow::Cow, fmt, marker::PhantomData};
 
@@ -12,10 +12,6 @@ use serde::{
     Deserialize, Deserializer,
     de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
-use serde_json::value::RawValue;
-
-/// Facts carry a line of text, so of a long string only this much is ever decoded.
-const HEAD: usize = 4096;
 
 /// A value that may be absent (or null), or not of its type.
 #[derive(Debug, Default)]
@@ -127,6 +123,12 @@ impl<'de, T: Shape<'de>> Shape<'de> for Vec<Field<T>> {
     }
 }
 
+impl<'de, T: Shape<'de>> Shape<'de> for Box<T> {
+    fn object<A: MapAccess<'de>>(entries: A) -> Result<Option<Self>, A::Error> {
+        Ok(T::object(entries)?.map(Self::new))
+    }
+}
+
 struct FieldVisitor<T>(PhantomData<T>);
 
 impl<'de, T: Shape<'de>> FieldVisitor<T> {
@@ -217,7 +219,7 @@ macro_rules! object {
     }) => {
         $(#[$meta])*
         #[derive(Debug, Default)]
-        $vis struct $name $(<$life>)? { $($field: $type,)* }
+        $vis struct $name $(<$life>)? { $(pub(super) $field: $type,)* }
 
         impl<'de $(: $life, $life)?> $crate::harness::json::Shape<'de> for $name $(<$life>)? {
             fn object<A: serde::de::MapAccess<'de>>(mut entries: A) -> Result<Option<Self>, A::Error> {
@@ -234,147 +236,13 @@ macro_rules! object {
 
         impl $(<$life>)? $name $(<$life>)? {
             #[allow(dead_code, reason = "not every object's shape is worth a remark")]
-            fn misshapen(&self) -> bool {
+            pub(super) fn misshapen(&self) -> bool {
                 $(self.$field.wrong())||*
             }
         }
     };
 }
 pub(super) use object;
-
-/// A value of any type, kept as it is written.
-#[derive(Debug, Default, Clone, Copy)]
-pub(super) struct Raw<'a>(Option<&'a RawValue>);
-
-impl<'a> Raw<'a> {
-    /// As written; empty when absent.
-    pub(super) fn json(self) -> &'a str {
-        self.0.map_or("", RawValue::get)
-    }
-
-    #[allow(clippy::unused_self, reason = "asked by `object!` of every field")]
-    pub(super) fn wrong(self) -> bool {
-        false
-    }
-
-    /// The beginning of the text: of a string, or of the first text in a list of blocks.
-    pub(super) fn head(self) -> Head<'a> {
-        Head::of(self.json())
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Raw<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        <&'de RawValue>::deserialize(deserializer).map(|raw| Self(Some(raw)))
-    }
-}
-
-/// The beginning of a text that may be very long: only that much is decoded, and nothing is copied
-/// unless it holds escapes.
-#[derive(Debug, Default)]
-pub(super) struct Head<'a>(Str<'a>);
-
-object! {
-    struct TextBlock<'a> {
-        text: Head<'a> = "text",
-    }
-}
-
-impl<'a> Head<'a> {
-    fn of(json: &'a str) -> Self {
-        Self(match json.as_bytes().first() {
-            Some(b'"') => Field::Is(decode(json)),
-            Some(b'[') => {
-                let blocks: Field<Vec<Field<TextBlock<'a>>>> =
-                    serde_json::from_str(json).unwrap_or_default();
-                let mut blocks = match blocks {
-                    Field::Is(blocks) => blocks,
-                    Field::Absent | Field::Wrong => Vec::new(),
-                };
-                let text = blocks.iter_mut().find_map(|block| block.take()?.text.take());
-                Field::Is(text.unwrap_or_default())
-            }
-            None | Some(b'n') => Field::Absent,
-            Some(_) => Field::Wrong,
-        })
-    }
-
-    pub(super) fn text(&self) -> &str {
-        self.0.text()
-    }
-
-    pub(super) fn take(&mut self) -> Option<Cow<'a, str>> {
-        self.0.take()
-    }
-
-    pub(super) fn wrong(&self) -> bool {
-        self.0.wrong()
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Head<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Raw::deserialize(deserializer).map(Raw::head)
-    }
-}
-
-/// The head of the JSON string `json`, quotes included.
-fn decode(json: &str) -> Cow<'_, str> {
-    let text = json.get(1..json.len().saturating_sub(1)).unwrap_or_default();
-    let mut end = text.len().min(HEAD);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    let head = &text[..end];
-    match memchr::memchr(b'\\', head.as_bytes()) {
-        None => Cow::Borrowed(head),
-        Some(_) => Cow::Owned(unescape(head)),
-    }
-}
-
-/// Undoes JSON's escapes; stops before one that is cut, and shows what no character is as U+FFFD.
-fn unescape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = memchr::memchr(b'\\', rest.as_bytes()) {
-        out.push_str(&rest[..at]);
-        let Some(letter) = rest[at + 1..].chars().next() else { return out };
-        let mut used = at + 1 + letter.len_utf8();
-        out.push(match letter {
-            'n' => '\n',
-            't' => '\t',
-            'r' => '\r',
-            'b' => '\u{8}',
-            'f' => '\u{c}',
-            'u' => {
-                let Some(high) = hex4(&rest[used..]) else { return out };
-                used += 4;
-                let pair = (0xd800..0xdc00).contains(&high).then(|| {
-                    let low = hex4(rest[used..].strip_prefix("\\u")?)?;
-                    let low = low.checked_sub(0xdc00).filter(|low| *low < 0x400)?;
-                    char::from_u32(0x1_0000 + ((high - 0xd800) << 10) + low)
-                });
-                match pair.flatten() {
-                    Some(character) => {
-                        used += 6;
-                        character
-                    }
-                    None => char::from_u32(high).unwrap_or(char::REPLACEMENT_CHARACTER),
-                }
-            }
-            other => other,
-        });
-        rest = &rest[used..];
-    }
-    out.push_str(rest);
-    out
-}
-
-/// The number in the four hexadecimal digits that `text` begins with.
-pub(super) fn hex4(text: &str) -> Option<u32> {
-    let digits = text.get(..4).filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))?;
-    u32::from_str_radix(digits, 16).ok()
-}
 
 /// The first value in `bytes`, whatever follows it.
 pub(super) fn first<'a, T: Shape<'a>>(bytes: &'a [u8]) -> Option<T> {
@@ -389,7 +257,6 @@ mod tests {
     object! {
         struct Sample<'a> {
             word: Str<'a> = "word",
-            long: Head<'a> = "long",
             number: Field<u64> = "number",
         }
     }
@@ -403,21 +270,10 @@ mod tests {
 
     #[test]
     fn a_wrong_field_leaves_its_neighbours_alone() {
-        let it = sample(r#"{"word":{"x":[1]},"x":[[{}]],"number":7,"long":"l"}"#);
+        let it = sample(r#"{"word":{"x":[1]},"x":[[{}]],"number":7}"#);
         assert!(it.word.wrong() && it.misshapen());
-        assert_eq!((it.number.count(), it.long.text()), (7, "l"));
+        assert_eq!(it.number.count(), 7);
         assert!(!sample(r#"{"word":null}"#).misshapen());
         assert_eq!(sample(r#"{"word":"a","word":"b"}"#).word.text(), "b");
-    }
-
-    #[test]
-    fn heads_are_cut_and_decoded() {
-        assert_eq!(
-            sample(r#"{"long":"a\nb\u00e9\ud83d\ude00\ud83dx\""}"#).long.text(),
-            "a\nbé😀\u{fffd}x\""
-        );
-        assert_eq!(sample(r#"{"long":[{"type":"image"},{"text":"t"}]}"#).long.text(), "t");
-        let long = format!(r#"{{"long":"{}"}}"#, "é\\n".repeat(HEAD));
-        assert!(sample(&long).long.text().len() < HEAD);
     }
 }

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use memchr::memmem;
 use serde::de::IgnoredAny;
 
-use super::json::hex4;
+use super::head::hex4;
 use crate::fact::{Fact, Parsed, Text, issue};
 
 /// A harness's way to read one record.

@@ -6,6 +6,7 @@
 
 mod claude_code;
 mod codex;
+mod head;
 mod json;
 mod lines;
 mod summary;

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use super::{Block, Content, Record};
+use super::record::{Block, Content, Record};
 use crate::{
     fact::{Fact, Parsed, issue},
     harness::json::Field,

@@ -1,1 +1,295 @@
+use rrd_proto::{ParentKind, Timestamp, Tokens, TurnResult};
 
+use super::FORMAT;
+use crate::{
+    fact::{Fact, Origin, Parsed, TitleRank, issue},
+    harness::{Parser, ParserState},
+};
+
+fn parser() -> Box<dyn Parser> {
+    (FORMAT.parser)(ParserState::default())
+}
+
+/// A chain record of a session `own`.
+fn record(kind: &str, rest: &str) -> String {
+    format!(
+        r#"{{"type":"{kind}","uuid":"u","timestamp":"2026-11-20T10:00:00Z","sessionId":"own",{rest}}}"#
+    )
+}
+
+fn user(content: &str, rest: &str) -> String {
+    record("user", &format!(r#""message":{{"role":"user","content":{content}}}{rest}"#))
+}
+
+fn assistant(content: &str, rest: &str) -> String {
+    record(
+        "assistant",
+        &format!(r#""message":{{"id":"m","content":[{content}],{rest}}},"isSidechain":false"#),
+    )
+}
+
+/// The facts of one line of a new file.
+fn facts(line: &str) -> Vec<Fact<'_>> {
+    let parsed = parser().line(line.as_bytes());
+    assert_eq!(parsed.issues, [""; 0], "{line}");
+    parsed.facts
+}
+
+fn prompt(text: &str) -> Vec<Fact<'_>> {
+    vec![Fact::Prompt { text: text.into() }]
+}
+
+#[test]
+fn half_of_the_user_records_are_not_the_user() {
+    let nothing = Vec::new;
+    let injected = || vec![Fact::Injected];
+    let peer = |text| vec![Fact::PeerMessage { text }];
+    let interrupted = || vec![Fact::TurnEnd(TurnResult::Interrupted)];
+    for (line, expected) in [
+        (user(r#""hi""#, r#","promptSource":"typed","origin":{"kind":"human"}"#), prompt("hi")),
+        (user(r#"[{"type":"text","text":"hi"}]"#, r#","promptSource":"sdk""#), prompt("hi")),
+        (user(r#""hi""#, r#","promptSource":"system""#), injected()),
+        (
+            user(
+                r#""hi""#,
+                r#","promptSource":"system","isMeta":true,"origin":{"kind":"task-notification"}"#,
+            ),
+            injected(),
+        ),
+        (
+            user(
+                r#""x hi""#,
+                r#","promptSource":"system","isMeta":true,"origin":{"kind":"peer","body":"hi"}"#,
+            ),
+            peer("hi".into()),
+        ),
+        (user(r#""hi""#, r#","isMeta":true"#), nothing()),
+        (user(r#""sum""#, r#","isCompactSummary":true"#), nothing()),
+        (
+            user(r#"[{"type":"text","text":"[Request interrupted by user for tool use]"}]"#, ""),
+            interrupted(),
+        ),
+        // Older releases.
+        (user(r#""hi""#, ""), prompt("hi")),
+        (
+            user(
+                r#"[{"type":"text","text":"<ide_opened_file>x</ide_opened_file>"},{"type":"text","text":"hi"}]"#,
+                "",
+            ),
+            prompt("hi"),
+        ),
+        (user(r#"[{"type":"image","source":{"data":"AAAA"}}]"#, ""), prompt("")),
+        (user(r#""""#, ""), nothing()),
+        (user(r#""<command-name>/exit</command-name>""#, ""), nothing()),
+        (user(r#""<local-command-stdout>x</local-command-stdout>""#, ""), nothing()),
+        (user(r#""<local-command-caveat>x""#, ""), nothing()),
+        (user(r#""<task-notification>x""#, ""), injected()),
+        (
+            user(r#""Another Claude session sent a message:\nx""#, ""),
+            peer("Another Claude session sent a message:\nx".into()),
+        ),
+    ] {
+        assert_eq!(facts(&line), expected, "{line}");
+    }
+}
+
+#[test]
+fn tool_results_may_come_with_an_interrupt() {
+    let result = |is_error, text| Fact::ToolResult { id: "t".into(), is_error, text };
+    let line = user(
+        r#"[{"type":"tool_result","tool_use_id":"t","is_error":true,"content":"no"},{"type":"text","text":"[Request interrupted by user]"}]"#,
+        r#","toolUseResult":"Error: no""#,
+    );
+    assert_eq!(facts(&line), [result(true, "no".into()), Fact::TurnEnd(TurnResult::Interrupted)]);
+    let line = user(
+        r#"[{"tool_use_id":"t","type":"tool_result","content":[{"type":"text","text":"a\nb"}]}]"#,
+        r#","promptSource":"sdk""#,
+    );
+    assert_eq!(facts(&line), [result(false, "a\nb".into())]);
+}
+
+#[test]
+fn answers() {
+    let tokens = Tokens { input: 1, output: 2, cache_read: 3, cache_write: 4 };
+    let usage = r#""usage":{"input_tokens":1,"output_tokens":2,"cache_read_input_tokens":3,"cache_creation_input_tokens":4}"#;
+    let line = assistant(
+        r#"{"type":"thinking","thinking":"…"},{"type":"tool_use","id":"t","name":"Bash","input":{"command":"ls"}}"#,
+        &format!(r#""model":"opus","stop_reason":"tool_use",{usage}"#),
+    );
+    assert_eq!(
+        facts(&line),
+        [
+            Fact::Model("opus".into()),
+            Fact::Message { id: Some("m".into()), text: "".into() },
+            Fact::MessageTokens { id: "m".into(), tokens },
+            Fact::ToolCall {
+                id: "t".into(),
+                name: "Bash".into(),
+                summary: "ls".to_owned(),
+                asks: false
+            },
+        ]
+    );
+    let ends = |reason: &str| {
+        let line =
+            assistant(r#"{"type":"text","text":"x"}"#, &format!(r#""stop_reason":{reason}"#));
+        facts(&line).contains(&Fact::TurnEnd(TurnResult::Completed))
+    };
+    for (reason, end) in [
+        ("\"end_turn\"", true),
+        ("\"stop_sequence\"", true),
+        ("\"max_tokens\"", true),
+        ("\"refusal\"", true),
+        ("\"tool_use\"", false),
+        ("\"pause_turn\"", false),
+        ("null", false),
+    ] {
+        assert_eq!(ends(reason), end, "{reason}");
+    }
+    let question = assistant(
+        r#"{"type":"tool_use","id":"t","name":"AskUserQuestion","input":{"questions":[{"question":"Which?"}]}}"#,
+        r#""model":"<synthetic>""#,
+    );
+    assert_eq!(
+        facts(&question)[1..],
+        [Fact::ToolCall {
+            id: "t".into(),
+            name: "AskUserQuestion".into(),
+            summary: "Which?".to_owned(),
+            asks: true
+        }]
+    );
+}
+
+#[test]
+fn api_errors_are_not_messages() {
+    for (rest, text, rate_limited, result) in [
+        (r#""apiErrorStatus":500"#, "API Error: 500", false, TurnResult::Error),
+        (r#""apiErrorStatus":429"#, "API Error", true, TurnResult::RateLimited),
+        (r#""error":"rate_limit""#, "x", true, TurnResult::RateLimited),
+        (r#""error":{}"#, "You've hit your usage limit", true, TurnResult::RateLimited),
+    ] {
+        let line = record(
+            "assistant",
+            &format!(
+                r#""isApiErrorMessage":true,{rest},"message":{{"id":"x","model":"<synthetic>","stop_reason":"stop_sequence","content":[{{"type":"text","text":"{text}"}}]}}"#
+            ),
+        );
+        assert_eq!(
+            facts(&line),
+            [Fact::Error { text: text.into(), rate_limited }, Fact::TurnEnd(result)]
+        );
+    }
+}
+
+#[test]
+fn where_and_how_a_session_runs() {
+    let at = |rest: &str| format!("{:?}", facts(&record("attachment", rest)));
+    let new = at(r#""cwd":"/w","gitBranch":"main","version":"2.1.197","entrypoint":"cli""#);
+    assert_eq!(
+        new,
+        r#"[Cwd("/w"), Branch("main"), LeavesTrace, Version("2.1.197"), Interactive(true)]"#
+    );
+    let old = at(r#""gitBranch":"HEAD","version":"2.1.30","entrypoint":"sdk-ts""#);
+    assert_eq!(old, r#"[Version("2.1.30"), Interactive(false)]"#);
+    assert!(at(r#""version":"2.10.0-beta""#).contains("LeavesTrace"));
+    assert!(!at(r#""version":"next""#).contains("LeavesTrace"));
+}
+
+#[test]
+fn records_beside_the_chain() {
+    let title = |rank, text| vec![Fact::Title { rank, text }];
+    for (line, expected) in [
+        (
+            r#"{"type":"custom-title","customTitle":"T","sessionId":"own"}"#,
+            title(TitleRank::Given, "T".into()),
+        ),
+        (r#"{"type":"ai-title","aiTitle":"T"}"#, title(TitleRank::Generated, "T".into())),
+        (
+            r#"{"type":"summary","summary":"T","leafUuid":"l"}"#,
+            title(TitleRank::Summary, "T".into()),
+        ),
+        (
+            r#"{"type":"worktree-state","worktreeSession":{"originalCwd":"/w"}}"#,
+            vec![Fact::OriginalCwd("/w".into())],
+        ),
+        (r#"{"type":"worktree-state","worktreeSession":null}"#, vec![]),
+        (r#"{"type":"last-prompt","lastPrompt":"x"}"#, vec![]),
+        (r#"{"type":"marble-origami-x"}"#, vec![]),
+    ] {
+        let parsed = parser().line(line.as_bytes());
+        assert_eq!((parsed.facts, parsed.issues, parsed.key), (expected, vec![], None), "{line}");
+        assert_eq!((parsed.origin, parsed.at), (Origin::Own, None));
+    }
+    let snapshot =
+        br#"{"type":"file-history-snapshot","snapshot":{"timestamp":"2026-11-20T10:00:00Z"}}"#;
+    assert_eq!(parser().line(snapshot).at, None);
+    let queue =
+        parser().line(br#"{"type":"queue-operation","timestamp":"2026-11-20T10:00:00.5Z"}"#).at;
+    assert_eq!(queue, Timestamp::parse("2026-11-20T10:00:00.5Z"));
+    assert_eq!(
+        facts(&record("system", r#""subtype":"turn_duration""#)),
+        [Fact::TurnEnd(TurnResult::Completed)]
+    );
+    assert_eq!(facts(&record("system", r#""subtype":"compact_boundary""#)), [Fact::Compaction]);
+    assert_eq!(facts(&record("system", r#""subtype":"local_command""#)), []);
+}
+
+#[test]
+fn a_delegates_file_and_a_delegate_inside_its_parents_file() {
+    let task = user(r#""audit""#, r#","isSidechain":true,"agentId":"a9""#);
+    let mut own = parser();
+    assert_eq!(
+        own.line(task.as_bytes()).facts,
+        [
+            Fact::Parent { id: "own".into(), kind: ParentKind::Subagent },
+            Fact::Title { rank: TitleRank::Task, text: "audit".into() },
+            Fact::Prompt { text: "audit".into() },
+        ]
+    );
+    let mut resumed = (FORMAT.parser)(own.state());
+    assert_eq!(resumed.line(task.as_bytes()).facts, prompt("audit"));
+
+    let mut parent = parser();
+    parent.line(user(r#""hi""#, r#","isSidechain":false"#).as_bytes());
+    let inline = user(r#""audit""#, r#","isSidechain":true,"cwd":"/elsewhere""#);
+    let Parsed { facts, at, .. } = parent.line(inline.as_bytes());
+    assert_eq!((facts, at.is_some()), (vec![], true));
+}
+
+#[test]
+fn a_fork_begins_where_the_copies_end() {
+    let ask = user(r#""q""#, "");
+    let reply =
+        |from: &str| record("assistant", &format!(r#""message":{{"id":"m","content":[]}}{from}"#));
+    let copied = reply(r#","requestSessionId":"parent""#);
+    let mut parser = parser();
+    let mut origin = |line: &str| parser.line(line.as_bytes()).origin;
+    assert_eq!(origin(&ask), Origin::Chain);
+    assert_eq!(origin(&copied), Origin::Copied);
+    assert_eq!(origin(&record("system", r#""subtype":"stop_hook_summary""#)), Origin::Copied);
+    assert_eq!(origin(r#"{"type":"mode","mode":"normal"}"#), Origin::Own);
+    // Whether the second prompt was copied, too, only its answer tells.
+    assert_eq!(origin(&ask), Origin::Chain);
+    assert_eq!(origin(&copied), Origin::Copied);
+    assert_eq!(origin(&ask), Origin::Chain);
+    assert_eq!(origin(&reply("")), Origin::Chain);
+    assert_eq!(origin(&reply(r#","requestSessionId":"own""#)), Origin::Chain);
+    assert!(facts(&copied).contains(&Fact::Parent { id: "parent".into(), kind: ParentKind::Fork }));
+}
+
+#[test]
+fn two_names_of_a_session_may_be_in_one_line() {
+    let line = user(r#""hi""#, r#","session_id":"previous""#);
+    assert_eq!(facts(&line), prompt("hi"));
+    assert_eq!(parser().line(line.as_bytes()).key, Some(crate::hash(b"u")));
+}
+
+#[test]
+fn oddities_are_counted() {
+    let issues = |line: &str| parser().line(line.as_bytes()).issues;
+    assert_eq!(issues(r#"{"type":"tomorrow"}"#), [issue::UNKNOWN]);
+    assert_eq!(issues(&assistant("7", r#""usage":[]"#)), [issue::SHAPE]);
+    assert_eq!(issues(&record("assistant", r#""message":"x""#)).first(), Some(&issue::SHAPE));
+    assert_eq!(issues(r#"{"type":"custom-title","customTitle":[]}"#), [issue::SHAPE]);
+}

@@ -43,19 +43,19 @@ object! {
 }
 
 object! {
-    struct Subagent<'a> {
+    pub(super) struct Subagent<'a> {
         spawn: Field<Spawn<'a>> = "thread_spawn",
     }
 }
 
 object! {
-    struct Spawn<'a> {
+    pub(super) struct Spawn<'a> {
         parent: Str<'a> = "parent_thread_id",
     }
 }
 
 impl Codex {
-    pub(super) fn header<'a>(&mut self, mut payload: Payload<'a>, into: &mut Parsed<'a>) {
+    pub(super) fn header<'a>(&mut self, mut payload: Box<Payload<'a>>, into: &mut Parsed<'a>) {
         if self.state.header_seen {
             into.origin = Origin::Copied;
             return;

@@ -18,7 +18,8 @@ use rrd_proto::{Timestamp, Tokens, TurnResult};
 use self::header::{Git, Source};
 use super::{
     Format, Parser, ParserState,
-    json::{Field, Head, Raw, Str, object},
+    head::{Head, Raw},
+    json::{Field, Str, object},
     lines::{self, Records},
     summary::{Input, tells_of_a_limit},
 };
@@ -40,7 +41,8 @@ object! {
         timestamp: Str<'a> = "timestamp",
         ordinal: Field<u64> = "ordinal",
         kind: Str<'a> = "type",
-        payload: Field<Payload<'a>> = "payload",
+        // Large, and moved about.
+        payload: Field<Box<Payload<'a>>> = "payload",
     }
 }
 
@@ -205,7 +207,7 @@ impl Codex {
         }
     }
 
-    fn event<'a>(&mut self, mut payload: Payload<'a>, into: &mut Parsed<'a>) {
+    fn event<'a>(&mut self, mut payload: Box<Payload<'a>>, into: &mut Parsed<'a>) {
         let kind = payload.kind.take().unwrap_or_default();
         match &*kind {
             "task_started" | "turn_started" => {

@@ -9,7 +9,8 @@ use super::Payload;
 use crate::{
     fact::{Fact, Parsed, issue},
     harness::{
-        json::{Field, Head, Raw, object},
+        head::{Head, Raw},
+        json::{Field, object},
         summary::{Input, of_text},
     },
 };
@@ -26,7 +27,7 @@ object! {
 
 /// What the model was sent or sent itself: of these, calls and results matter.
 pub(super) fn item<'a>(
-    mut payload: Payload<'a>,
+    mut payload: Box<Payload<'a>>,
     at: Option<Cow<'a, str>>,
     paginated: bool,
     into: &mut Parsed<'a>,
@@ -55,10 +56,10 @@ pub(super) fn item<'a>(
 }
 
 /// The end of a command or patch, where a client writes it.
-pub(super) fn ended<'a>(mut payload: Payload<'a>, into: &mut Parsed<'a>) {
-    let exited = matches!(payload.exit_code.json(), "" | "0" | "null");
+pub(super) fn ended<'a>(mut payload: Box<Payload<'a>>, into: &mut Parsed<'a>) {
+    let clean = matches!(payload.exit_code.json(), "" | "0" | "null");
     let failed =
-        !exited || matches!(payload.success, Field::Is(false)) || payload.status.text() == "failed";
+        !clean || matches!(payload.success, Field::Is(false)) || payload.status.text() == "failed";
     // What the user runs in the prompt is not the agent's.
     let user_shell =
         matches!(&payload.source, Field::Is(super::Source::Word(word)) if word == "user_shell");
@@ -67,7 +68,7 @@ pub(super) fn ended<'a>(mut payload: Payload<'a>, into: &mut Parsed<'a>) {
     }
 }
 
-fn call<'a>(mut payload: Payload<'a>, tool: &str, id: Cow<'a, str>) -> Fact<'a> {
+fn call<'a>(mut payload: Box<Payload<'a>>, tool: &str, id: Cow<'a, str>) -> Fact<'a> {
     let summary = match (payload.arguments.json(), payload.input.json()) {
         ("" | "null", "" | "null") => payload.action.get().map(Input::summary).unwrap_or_default(),
         ("" | "null", _) => of_text(payload.input.head().text()),

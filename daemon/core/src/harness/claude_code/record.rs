@@ -1,0 +1,163 @@
+//! The fields of Claude Code's records that are worth reading, and the record types it writes.
+//!
+//! Not here: what they mean.
+
+use std::borrow::Cow;
+
+use crate::harness::{
+    head::Head,
+    json::{Field, Shape, Str, object},
+    summary::Input,
+};
+
+object! {
+    pub(super) struct Record<'a> {
+        kind: Str<'a> = "type",
+        uuid: Str<'a> = "uuid",
+        timestamp: Str<'a> = "timestamp",
+        // Both names may be in one line, and after `/clear` they differ: only this one is the file's.
+        session_id: Str<'a> = "sessionId",
+        cwd: Str<'a> = "cwd",
+        branch: Str<'a> = "gitBranch",
+        version: Str<'a> = "version",
+        entrypoint: Str<'a> = "entrypoint",
+        is_sidechain: Field<bool> = "isSidechain",
+        agent_id: Str<'a> = "agentId",
+        message: Field<Message<'a>> = "message",
+        is_meta: Field<bool> = "isMeta",
+        is_compact_summary: Field<bool> = "isCompactSummary",
+        prompt_source: Str<'a> = "promptSource",
+        origin: Field<PromptOrigin<'a>> = "origin",
+        subtype: Str<'a> = "subtype",
+        is_api_error: Field<bool> = "isApiErrorMessage",
+        request_session_id: Str<'a> = "requestSessionId",
+    }
+}
+
+object! {
+    /// Fields of rarer records, and of errors: another type of theirs is not worth a remark.
+    pub(super) struct Extra<'a> {
+        kind: Str<'a> = "type",
+        custom_title: Str<'a> = "customTitle",
+        ai_title: Str<'a> = "aiTitle",
+        summary: Str<'a> = "summary",
+        worktree: Field<Worktree<'a>> = "worktreeSession",
+        api_error_status: Field<u64> = "apiErrorStatus",
+        error: Str<'a> = "error",
+    }
+}
+
+object! {
+    pub(super) struct Worktree<'a> {
+        original_cwd: Str<'a> = "originalCwd",
+    }
+}
+
+object! {
+    pub(super) struct PromptOrigin<'a> {
+        kind: Str<'a> = "kind",
+        body: Str<'a> = "body",
+    }
+}
+
+object! {
+    pub(super) struct Message<'a> {
+        id: Str<'a> = "id",
+        model: Str<'a> = "model",
+        content: Field<Content<'a>> = "content",
+        stop_reason: Str<'a> = "stop_reason",
+        usage: Field<Usage> = "usage",
+    }
+}
+
+object! {
+    pub(super) struct Usage {
+        input: Field<u64> = "input_tokens",
+        output: Field<u64> = "output_tokens",
+        cache_read: Field<u64> = "cache_read_input_tokens",
+        cache_write: Field<u64> = "cache_creation_input_tokens",
+    }
+}
+
+object! {
+    pub(super) struct Block<'a> {
+        kind: Str<'a> = "type",
+        text: Head<'a> = "text",
+        id: Str<'a> = "id",
+        name: Str<'a> = "name",
+        input: Field<Input<'a>> = "input",
+        tool_use_id: Str<'a> = "tool_use_id",
+        is_error: Field<bool> = "is_error",
+        content: Head<'a> = "content",
+    }
+}
+
+/// `message.content`: a string or blocks, for the same kind of prompt.
+#[derive(Debug)]
+pub(super) enum Content<'a> {
+    Text(Cow<'a, str>),
+    Blocks(Vec<Field<Block<'a>>>),
+}
+
+impl<'de: 'a, 'a> Shape<'de> for Content<'a> {
+    fn text(text: Cow<'de, str>) -> Option<Self> {
+        Some(Self::Text(text))
+    }
+
+    fn list<A: serde::de::SeqAccess<'de>>(items: A) -> Result<Option<Self>, A::Error> {
+        Ok(Vec::list(items)?.map(Self::Blocks))
+    }
+}
+
+/// The rarer fields of the record `json`.
+pub(super) fn extra(json: &str) -> Extra<'_> {
+    serde_json::from_str::<Field<Extra<'_>>>(json)
+        .ok()
+        .and_then(|mut extra| extra.take())
+        .unwrap_or_default()
+}
+
+/// The types that make the conversation.
+pub(super) fn is_chain(kind: &str) -> bool {
+    matches!(kind, "user" | "assistant" | "system" | "attachment" | "progress")
+}
+
+/// Every type this release has met or read of.
+pub(super) fn is_known(kind: &str) -> bool {
+    is_chain(kind)
+        || kind.starts_with("marble-origami-")
+        || matches!(
+            kind,
+            "agent-color"
+                | "agent-name"
+                | "agent-setting"
+                | "agent_metadata"
+                | "ai-title"
+                | "api-request"
+                | "api-request-blob"
+                | "api-request-shape"
+                | "atis-latch"
+                | "attribution-snapshot"
+                | "bridge-session"
+                | "content-replacement"
+                | "cost-state"
+                | "custom-title"
+                | "file-history-delta"
+                | "file-history-snapshot"
+                | "fork-context-ref"
+                | "frame-link"
+                | "goal"
+                | "isolation-latch"
+                | "last-prompt"
+                | "mode"
+                | "permission-mode"
+                | "pr-link"
+                | "queue-operation"
+                | "relocated"
+                | "speculation-accept"
+                | "summary"
+                | "tag"
+                | "tools-used"
+                | "worktree-state"
+        )
+}
