@@ -112,6 +112,22 @@ pub(crate) fn pad(text: &str, columns: usize) -> String {
     cell
 }
 
+/// `text` in lines of at most `columns`, broken between words where those are short enough.
+pub(crate) fn wrap(text: &str, columns: Option<usize>) -> Vec<String> {
+    let columns = columns.unwrap_or(usize::MAX);
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if width(line) + 1 + width(word) <= columns => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(fit_end(word, columns).into_owned()),
+        }
+    }
+    lines
+}
+
 /// `count` and its noun: `1 session`, `2 sessions`.
 pub(crate) fn counted(count: u64, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
@@ -185,6 +201,7 @@ mod tests {
             prop_assert!(width(&fit_end(&line, columns)) <= columns);
             prop_assert!(width(&fit_middle(&line, columns)) <= columns);
             prop_assert_eq!(width(&pad(&line, columns)), columns);
+            prop_assert!(wrap(&line, Some(columns)).iter().all(|l| width(l) <= columns));
         }
     }
 }

@@ -267,7 +267,7 @@ fn show_tells_why_and_what_next() {
     for part in [
         "Publish the crate\n● waiting · permission for ",
         "│   Bash: npm publish\n",
-        "why claude-code's live registry says that process 4242 waits for a permission",
+        "why: claude-code's live registry says that process 4242 waits for a permission",
         "the last 2 events\n",
         "first\n",
         "  rrd sessions tail b41f -f\n",

@@ -207,7 +207,7 @@ fn show_and_tail_find_it_by_any_of_its_names() {
         let (code, out, err) = home.run(&["sessions", "show", id]);
         assert_eq!(code, 0, "{id}: {err}");
         assert!(out.contains("Run the tests\n◐ executing · Bash"), "{out}");
-        assert!(out.contains("why the transcript shows Bash begun at "), "{out}");
+        assert!(out.contains("why: the transcript shows Bash begun at "), "{out}");
     }
     let (code, _, err) = home.run(&["sessions", "show", "b4"]);
     assert_eq!(code, 1);

@@ -9,7 +9,7 @@ use crate::{
     clock,
     error::CliError,
     local, look, output, table, text,
-    text::{clean, counted, fit_end, fit_middle, pad},
+    text::{clean, counted, fit_end, fit_middle, pad, wrap},
     timeline, why,
 };
 
@@ -43,7 +43,8 @@ pub(crate) fn run(args: &ShowArgs) -> Result<(), CliError> {
     let columns = output::columns();
     let mut lines = header(&session, now, columns);
     lines.push(String::new());
-    lines.push(format!("{} {}", bold("why"), why::sentence(&session, now)));
+    let why = wrap(&format!("why: {}", why::sentence(&session, now)), columns);
+    lines.extend(why.into_iter().map(|line| line.replacen("why:", &bold("why:"), 1)));
     lines.push(String::new());
     lines.push(match events.len() {
         0 => bold("no events"),

@@ -36,6 +36,8 @@ enum Input {
     Reply(Box<ListReply>, Option<String>),
     Redraw,
     Leave,
+    /// A thread that feeds the loop has ended.
+    Lost,
 }
 
 pub(crate) fn run(args: &ListArgs) -> Result<(), CliError> {
@@ -58,7 +60,11 @@ pub(crate) fn run(args: &ListArgs) -> Result<(), CliError> {
         match inputs.recv_timeout(Duration::from_secs(1)) {
             Ok(Input::Reply(reply, remark)) => view.take(*reply, remark),
             Ok(Input::Redraw) | Err(RecvTimeoutError::Timeout) => {}
-            Ok(Input::Leave) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            Ok(Input::Leave) => return Ok(()),
+            Ok(Input::Lost) | Err(RecvTimeoutError::Disconnected) => {
+                return Err(CliError::new(Kind::Internal, "nothing reaches this screen any more")
+                    .hint("rrd doctor checks what it depends on"));
+            }
         }
     }
 }
@@ -67,18 +73,18 @@ fn failed(error: io::Error) -> CliError {
     CliError::new(Kind::Internal, format!("cannot draw on this terminal: {error}"))
 }
 
-/// Leaves when a feeding thread ends, however it ends: a picture that stands still would lie.
-struct LeaveOnDrop(SyncSender<Input>);
+/// Tells when a feeding thread ends, however it ends: a picture that stands still would lie.
+struct LostOnDrop(SyncSender<Input>);
 
-impl Drop for LeaveOnDrop {
+impl Drop for LostOnDrop {
     fn drop(&mut self) {
-        let _ = self.0.send(Input::Leave);
+        let _ = self.0.send(Input::Lost);
     }
 }
 
 fn spawn_answers(sender: SyncSender<Input>, config: Config, args: ListArgs) {
     thread::spawn(move || {
-        let sender = LeaveOnDrop(sender);
+        let sender = LostOnDrop(sender);
         while answers(&sender.0, &config, &args).is_some() {}
     });
 }
@@ -118,7 +124,7 @@ fn answers(sender: &SyncSender<Input>, config: &Config, args: &ListArgs) -> Opti
 
 fn spawn_terminal(sender: SyncSender<Input>) {
     thread::spawn(move || {
-        let sender = LeaveOnDrop(sender);
+        let sender = LostOnDrop(sender);
         while let Ok(event) = crossterm::event::read() {
             let input = match event {
                 Event::Key(key) if key.kind != KeyEventKind::Release => {
