@@ -1,6 +1,6 @@
 //! The driver of rrd: everything that blocks or fails. A library; the binary is the client's.
 //!
-//! [`run`] is the daemon in the foreground; [`Scan`] answers the same questions once, without one.
+//! [`run`] is the daemon in the foreground, [`Daemon`] one in this process; [`Scan`] answers the same questions once, without one.
 //! Data flows one way: [`mod@tail`] reads transcripts and looks at processes, the hub holds what is
 //! known, [`store`] makes it durable, the local socket answers. Not here: rules (rrd-core), flags,
 //! tables (the client).
@@ -18,5 +18,5 @@ pub mod store;
 mod tail;
 
 pub use dirs::Dirs;
-pub use run::{RunError, run};
+pub use run::{Daemon, RunError, run};
 pub use scan::Scan;

@@ -7,12 +7,13 @@
 use std::{
     fs::{self, File, TryLockError},
     io::{self, Read, Seek, Write},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::Context;
+use rrd_proto::{ListQuery, ListReply};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -27,6 +28,9 @@ use crate::{
 
 /// Whatever has not stopped by then is left behind; its transcripts are read again.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// How long a start waits for the first look at every root.
+const FIRST_ANSWER: Duration = Duration::from_secs(2);
 
 /// How often the parts' threads are looked after.
 const LOOK_AFTER: Duration = Duration::from_secs(2);
@@ -57,69 +61,110 @@ fn who(pid: Option<u32>) -> String {
 /// # Errors
 /// [`RunError`].
 pub fn run(config: Config, ready: &mut dyn FnMut(&Path)) -> Result<(), RunError> {
-    let state_dir = config.dirs.state.clone();
-    private_dir(&state_dir).with_context(|| format!("cannot use {}", state_dir.display()))?;
-    let _lock = lock(&state_dir)?;
-    owner_only(&state_dir.join("index.db")).context("cannot make the index")?;
-    let writer = Arc::new(Writer::start(&state_dir).context("cannot open the index")?);
-    let stored = Reader::open(&state_dir).and_then(|reader| reader.load().ok()).unwrap_or_default();
-
-    let hub = Arc::new(Hub::new(place(&config), &config.roots));
-    let ledger =
-        Arc::new(StoreLedger { writer: Arc::clone(&writer), state_dir: state_dir.clone() });
-    let mut stored = split(stored, &config.roots).into_iter();
-    let (surveyed, surveys) = std::sync::mpsc::channel::<()>();
-    let mut tails = Vec::new();
-    for (i, root) in config.roots.iter().enumerate() {
-        let stored = stored.next().unwrap_or_default();
-        let Some(scene) = Scene::new(i, root, &hub) else { continue };
-        let (ledger, surveyed) = (Arc::clone(&ledger), surveyed.clone());
-        let tail = Tail::spawn(scene, ledger, config.watch, stored, move || drop(surveyed));
-        tails.push(tail.context("cannot start a thread")?);
-    }
-    drop(surveyed);
-    // The first answer is a whole one, but a root on a hung disk must not hold it up.
-    let _ = surveys.recv_timeout(Duration::from_secs(2));
-
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .thread_name("rrd-rpc")
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")?;
-    let socket = config.dirs.socket.clone();
-    let health = Health {
-        host: config.host.clone(),
-        started: Instant::now(),
-        socket: socket.clone(),
-        state_dir: state_dir.clone(),
-        writer: Arc::clone(&writer),
-    };
-    let index = Arc::new(Index::new(state_dir, writer.committed()));
-    let server = Server { hub, health: Arc::new(health), index };
-    let stop = CancellationToken::new();
-    let failed = runtime.block_on(async {
-        if let Some(dir) = socket.parent().filter(|_| cfg!(unix)) {
-            private_dir(dir).with_context(|| format!("cannot use {}", dir.display()))?;
-        }
-        let listener =
-            rpc::bind(&socket).with_context(|| format!("cannot listen at {}", socket.display()))?;
-        let serving = tokio::spawn(rpc::serve(listener, server, stop.clone()));
-        ready(&socket);
-        let failed = until_told(&tails, &serving).await;
-        stop.cancel();
-        let _ = tokio::time::timeout(GRACE, serving).await;
-        Ok::<_, anyhow::Error>(failed)
-    })?;
-    runtime.shutdown_timeout(Duration::from_millis(200));
-    #[cfg(unix)]
-    let _ = fs::remove_file(&socket);
-    stop_tails(tails);
-    // The last handles of the writer: what is queued is written before it ends.
-    drop((ledger, writer));
+    let daemon = Daemon::start(config)?;
+    ready(&daemon.socket);
+    let failed = daemon.runtime.block_on(until_told(&daemon.tails, &daemon.serving));
+    daemon.stop();
     match failed {
         Some(part) => Err(anyhow::anyhow!("{part} ended by itself; see the log").into()),
         None => Ok(()),
+    }
+}
+
+/// A daemon in this process. Must not be started or stopped inside an async runtime.
+pub struct Daemon {
+    socket: PathBuf,
+    hub: Arc<Hub>,
+    writer: Arc<Writer>,
+    tails: Vec<TailHandle>,
+    runtime: tokio::runtime::Runtime,
+    serving: tokio::task::JoinHandle<()>,
+    stop: CancellationToken,
+    _lock: File,
+}
+
+impl Daemon {
+    /// Starts every part; returns when the socket answers and there is a row for every session (or
+    /// after two seconds: a root on a hung disk must not hold the others up).
+    ///
+    /// # Errors
+    /// [`RunError`].
+    pub fn start(config: Config) -> Result<Self, RunError> {
+        let state_dir = config.dirs.state.clone();
+        private_dir(&state_dir).with_context(|| format!("cannot use {}", state_dir.display()))?;
+        let lock = lock(&state_dir)?;
+        owner_only(&state_dir.join("index.db")).context("cannot make the index")?;
+        let writer = Arc::new(Writer::start(&state_dir).context("cannot open the index")?);
+        let stored =
+            Reader::open(&state_dir).and_then(|reader| reader.load().ok()).unwrap_or_default();
+
+        let hub = Arc::new(Hub::new(place(&config), &config.roots));
+        let ledger =
+            Arc::new(StoreLedger { writer: Arc::clone(&writer), state_dir: state_dir.clone() });
+        let (surveyed, surveys) = std::sync::mpsc::channel::<()>();
+        let mut tails = Vec::new();
+        for ((i, root), stored) in config.roots.iter().enumerate().zip(split(stored, &config.roots))
+        {
+            let Some(scene) = Scene::new(i, root, &hub) else { continue };
+            let (ledger, surveyed) = (Arc::clone(&ledger), surveyed.clone());
+            let tail = Tail::spawn(scene, ledger, config.watch, stored, move || drop(surveyed));
+            tails.push(tail.context("cannot start a thread")?);
+        }
+        drop(surveyed);
+        // Nothing is ever sent: the channel closes when the last survey is done.
+        let _ = surveys.recv_timeout(FIRST_ANSWER);
+
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("rrd-rpc")
+            .enable_all()
+            .build()
+            .context("cannot start the runtime")?;
+        let socket = config.dirs.socket.clone();
+        let health = Health {
+            host: config.host.clone(),
+            started: Instant::now(),
+            socket: socket.clone(),
+            state_dir: state_dir.clone(),
+            writer: Arc::clone(&writer),
+        };
+        let index = Arc::new(Index::new(state_dir, writer.committed()));
+        let server = Server { hub: Arc::clone(&hub), health: Arc::new(health), index };
+        let stop = CancellationToken::new();
+        if let Some(dir) = socket.parent().filter(|_| cfg!(unix)) {
+            private_dir(dir).with_context(|| format!("cannot use {}", dir.display()))?;
+        }
+        let serving = {
+            let _guard = runtime.enter();
+            let listener = rpc::bind(&socket)
+                .with_context(|| format!("cannot listen at {}", socket.display()))?;
+            runtime.spawn(rpc::serve(listener, server, stop.clone()))
+        };
+        Ok(Self { socket, hub, writer, tails, runtime, serving, stop, _lock: lock })
+    }
+
+    /// The sessions that match, from memory.
+    #[must_use]
+    pub fn list(&self, query: &ListQuery) -> ListReply {
+        self.hub.list(query)
+    }
+
+    /// Returns when everything read so far is durable.
+    pub fn flush(&self) {
+        self.writer.barrier();
+    }
+
+    /// Stops every part in the order data flows, and returns when what was read is written.
+    pub fn stop(self) {
+        self.stop.cancel();
+        let serving = self.serving;
+        let _ = self.runtime.block_on(async { tokio::time::timeout(GRACE, serving).await });
+        self.runtime.shutdown_timeout(Duration::from_millis(200));
+        #[cfg(unix)]
+        let _ = fs::remove_file(&self.socket);
+        stop_tails(self.tails);
+        // A tail that hangs still holds the store: what is queued is written all the same.
+        self.writer.barrier();
     }
 }
 
