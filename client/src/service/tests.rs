@@ -22,7 +22,7 @@ fn host(manager: Manager, binary: &str, environment: &[(&'static str, &str)]) ->
     Host {
         manager,
         binary: binary.to_owned(),
-        file: PathBuf::from("/home/dev/units/file"),
+        file: PathBuf::from("/home/dev/.config/systemd/user/rrd.service"),
         home: PathBuf::from("/home/dev"),
         environment: environment.iter().map(|&(n, v)| (n, v.to_owned())).collect(),
         user: "DESK\\dev & co".to_owned(),
@@ -167,15 +167,25 @@ fn systemd_install_runs_these_commands_and_again_changes_nothing() {
             "systemctl --user daemon-reload",
             "systemctl --user enable rrd.service",
             "systemctl --user restart rrd.service",
-            "loginctl enable-linger",
+            "loginctl --no-ask-password enable-linger",
         ]
     );
     assert_eq!(fake.files[&host.file], systemd::file(&host).into_bytes());
-    assert!(said.contains("wrote /home/dev/units/file"), "{said}");
+    assert!(said.contains("wrote /home/dev/.config/systemd/user/rrd.service"), "{said}");
     let files = fake.files.clone();
     let said = fake.act(&host, Action::Install, false).unwrap();
     assert!(said.contains("unchanged "), "{said}");
     assert_eq!(fake.files, files);
+}
+
+#[test]
+fn a_unit_outside_the_usual_place_is_enabled_by_its_path() {
+    let mut host = host(Manager::Systemd, "/usr/bin/rrd", &[]);
+    host.file = PathBuf::from("/cfg/systemd/user/rrd.service");
+    let mut fake = Fake::default();
+    fake.act(&host, Action::Install, false).unwrap();
+    assert_eq!(fake.ran[2], "systemctl --user enable /cfg/systemd/user/rrd.service");
+    assert_eq!(fake.ran[3], "systemctl --user restart rrd.service");
 }
 
 #[test]
@@ -216,8 +226,8 @@ fn launchd_waits_for_the_old_daemon_to_go() {
         [
             "launchctl bootout gui/501/dev.rrd.daemon",
             "launchctl enable gui/501/dev.rrd.daemon",
-            "launchctl bootstrap gui/501 /home/dev/units/file",
-            "launchctl bootstrap gui/501 /home/dev/units/file",
+            "launchctl bootstrap gui/501 /home/dev/.config/systemd/user/rrd.service",
+            "launchctl bootstrap gui/501 /home/dev/.config/systemd/user/rrd.service",
             "launchctl kickstart gui/501/dev.rrd.daemon",
         ]
     );
@@ -232,7 +242,7 @@ fn windows_install_hands_the_file_over_and_records_the_environment() {
     assert_eq!(
         fake.ran,
         [
-            "schtasks /Create /TN rrd /XML /home/dev/units/file /F",
+            "schtasks /Create /TN rrd /XML /home/dev/.config/systemd/user/rrd.service /F",
             "schtasks /End /TN rrd",
             "schtasks /Run /TN rrd",
         ]
@@ -276,7 +286,7 @@ fn uninstall_removes_the_file_and_says_what_stays() {
     fake.act(&host, Action::Install, false).unwrap();
     let said = fake.act(&host, Action::Uninstall, false).unwrap();
     assert!(fake.files.is_empty());
-    assert!(said.contains("removed /home/dev/units/file"), "{said}");
+    assert!(said.contains("removed /home/dev/.config/systemd/user/rrd.service"), "{said}");
     assert!(said.contains("left in place: /home/dev/state"), "{said}");
     // Nothing there: still not an error.
     fake.act(&host, Action::Uninstall, false).unwrap();
