@@ -43,15 +43,20 @@ pub(super) fn install(host: &Host) -> Result<Vec<Step>, ServiceError> {
             "cargo install --path client --root DIR, with another DIR",
         ));
     }
+    let path = host.file.display().to_string();
+    // By its path where the manager may not look: its XDG_CONFIG_HOME need not be this shell's.
+    let usual = host.home.join(".config/systemd/user").join(UNIT);
+    let unit = if host.file == usual { UNIT } else { &path };
     Ok(vec![
         // Asked first: without a manager nothing is written.
         systemctl(&["show-environment"], OnFailure::Stop { hint: NO_MANAGER }),
         Step::Write { path: host.file.clone(), bytes: file(host).into_bytes() },
         systemctl(&["daemon-reload"], OnFailure::Stop { hint: NO_MANAGER }),
-        systemctl(&["enable", UNIT], OnFailure::Stop { hint: SEE_LOG }),
+        systemctl(&["enable", unit], OnFailure::Stop { hint: SEE_LOG }),
         // Not `enable --now`: that leaves a running daemon of the release before as it is.
         systemctl(&["restart", UNIT], OnFailure::Stop { hint: SEE_LOG }),
-        Step::run(&["loginctl", "enable-linger"], OnFailure::Say(NO_LINGER)),
+        // A question asked here would wait for ever: there is no input to answer it.
+        Step::run(&["loginctl", "--no-ask-password", "enable-linger"], OnFailure::Say(NO_LINGER)),
     ])
 }
 
