@@ -2,7 +2,7 @@
 //!
 //! Not here: what the commands do ([`crate::commands`]), and settings that are not flags.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
 use clap_complete::Shell;
@@ -77,6 +77,16 @@ Logs go to stderr: text on a terminal, else one JSON object a line. RRD_LOG sets
   RRD_LOG=debug rrd daemon
 Ctrl-C or SIGTERM ends it in order; a second one at once.")]
     Daemon(DaemonArgs),
+    /// Keep the daemon running: at every login, and again when it fails.
+    #[command(after_help = "\
+The service remembers where this shell looks (CLAUDE_CONFIG_DIR, CODEX_HOME, RRD_HOME, …), so that
+both list the same. Install again after changing them, or after updating rrd.
+
+Examples:
+  rrd service install --print     what would be written and run; changes nothing
+  rrd service install
+  rrd service status")]
+    Service(ServiceArgs),
     /// Print a completion script for a shell.
     #[command(after_help = "\
 Examples:
@@ -199,6 +209,31 @@ pub(crate) struct DaemonArgs {
     /// What to call this host, instead of its hostname.
     #[arg(long, value_name = "HOST")]
     pub(crate) name: Option<String>,
+    /// A file of NAME=value lines that come before the environment: a Windows task has none.
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub(crate) environment: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServiceArgs {
+    /// What to do.
+    #[arg(value_enum)]
+    pub(crate) action: ServiceAction,
+    /// Show what would be written and run, and change nothing.
+    #[arg(long)]
+    pub(crate) print: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ServiceAction {
+    /// Write the service file; start the daemon now and at every login.
+    Install,
+    /// Stop the daemon and remove the service file.
+    Uninstall,
+    /// What is installed, and whether it runs.
+    Status,
+    /// Stop the daemon and start it again.
+    Restart,
 }
 
 /// Reads the command line; prints help and version by itself.

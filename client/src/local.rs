@@ -3,7 +3,7 @@
 //! The only file of the client that names `rrd_daemon`; everything else reaches a daemon through
 //! `rrd-proto`. A test in `tests/tidy.rs` holds it to that.
 
-use std::{path::Path, time::Duration};
+use std::{ffi::OsString, path::Path, time::Duration};
 
 use rrd_daemon::config::{Env, Flags};
 use rrd_proto::IndexProgress;
@@ -16,7 +16,23 @@ const ENV: Env<'static> = &|name| std::env::var_os(name);
 
 /// Settles every setting.
 pub(crate) fn config(name: Option<String>) -> Result<Config, CliError> {
-    Config::load(ENV, &Flags { name }).map_err(|error| {
+    config_in(ENV, name)
+}
+
+/// Settles every setting, with these variables before the environment's.
+pub(crate) fn config_with(
+    variables: &[(String, OsString)],
+    name: Option<String>,
+) -> Result<Config, CliError> {
+    let env = |wanted: &str| {
+        let recorded = variables.iter().find(|(name, _)| name == wanted);
+        recorded.map(|(_, value)| value.clone()).or_else(|| ENV(wanted))
+    };
+    config_in(&env, name)
+}
+
+fn config_in(env: Env<'_>, name: Option<String>) -> Result<Config, CliError> {
+    Config::load(env, &Flags { name }).map_err(|error| {
         CliError::new(Kind::Config, error.to_string()).hint("rrd doctor checks the settings")
     })
 }

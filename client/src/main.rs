@@ -12,6 +12,7 @@ mod local;
 mod look;
 mod output;
 mod screen;
+mod service;
 mod table;
 mod text;
 mod timeline;

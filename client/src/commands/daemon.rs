@@ -10,14 +10,21 @@ use tracing_subscriber::EnvFilter;
 use crate::{
     cli::DaemonArgs,
     error::{CliError, Kind},
-    local, output, text,
+    local, output, service, text,
 };
 
 /// tarpc tells of every request at `info`.
 const USUAL: &str = "info,tarpc=warn";
 
 pub(crate) fn run(args: DaemonArgs) -> Result<(), CliError> {
-    let config = local::config(args.name)?;
+    let recorded = match &args.environment {
+        Some(file) => service::read_environment(file).map_err(|error| {
+            CliError::new(Kind::Config, format!("cannot read {}: {error}", file.display()))
+                .hint("rrd service install writes it anew")
+        })?,
+        None => Vec::new(),
+    };
+    let config = local::config_with(&recorded, args.name)?;
     log()?;
     let host = text::clean(&config.host).into_owned();
     local::run_daemon(config, &mut |socket| {

@@ -6,6 +6,7 @@ mod completions;
 mod config;
 mod daemon;
 mod doctor;
+mod service;
 mod sessions;
 mod show;
 mod status;
@@ -28,6 +29,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
         Command::Doctor(args) => doctor::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Daemon(args) => daemon::run(args),
+        Command::Service(args) => service::run(&args),
         Command::Completions { shell } => completions::run(shell),
     }
 }
