@@ -1,3 +1,5 @@
+//! Claude Code records, one shape at a time.
+
 use rrd_proto::{ParentKind, Timestamp, Tokens, TurnResult};
 
 use super::FORMAT;

@@ -1,3 +1,5 @@
+//! Codex records of both vocabularies, one shape at a time.
+
 use rrd_proto::{ParentKind, Tokens, TurnResult};
 
 use super::FORMAT;
