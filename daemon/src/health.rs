@@ -4,7 +4,10 @@ use std::{path::PathBuf, sync::Arc, time::Instant};
 
 use rrd_proto::PartStatus;
 
-use crate::{hub::Hub, store::Writer};
+use crate::{
+    hub::Hub,
+    store::{Writer, aside},
+};
 
 /// What the parts' states are made from.
 pub(crate) struct Health {
@@ -55,25 +58,23 @@ impl Health {
             .map(|metadata| metadata.len())
             .sum();
         let place = format!("{} ({} KB)", self.state_dir.join("index.db").display(), bytes / 1000);
-        match (state.failing, state.set_aside) {
-            (Some(why), _) => PartStatus {
-                hint: Some(format!("df -h {}", self.state_dir.display())),
-                ..part(
-                    "store",
-                    rrd_proto::Health::Failed,
-                    format!("cannot be written ({why}); reading waits for it"),
-                )
-            },
-            (None, Some(aside)) => part(
-                "store",
-                rrd_proto::Health::Degraded,
-                format!(
-                    "{place}; a damaged one was set aside as {} and is being rebuilt",
-                    aside.display()
-                ),
-            ),
-            (None, None) => part("store", rrd_proto::Health::Ok, place),
+        if let Some(why) = state.failing {
+            let detail = format!("cannot be written ({why}); reading waits for it");
+            let hint = Some(format!("df -h {}", self.state_dir.display()));
+            return PartStatus { hint, ..part("store", rrd_proto::Health::Failed, detail) };
         }
+        if state.damaged {
+            let detail = format!("{place} is damaged; it is about to be set aside and begun anew");
+            return part("store", rrd_proto::Health::Degraded, detail);
+        }
+        let aside = aside(&self.state_dir);
+        if aside.exists() {
+            let detail =
+                format!("{place}; a damaged one was set aside and is kept as {}", aside.display());
+            let hint = Some(format!("rm {}*", aside.display()));
+            return PartStatus { hint, ..part("store", rrd_proto::Health::Ok, detail) };
+        }
+        part("store", rrd_proto::Health::Ok, place)
     }
 }
 

@@ -22,7 +22,7 @@ use crate::{
     hub::Hub,
     rpc::{self, Index, Server},
     scan::{place, split},
-    store::{Reader, Writer},
+    store::{self, Writer},
     tail::{Scene, StoreLedger, Tail, TailHandle},
 };
 
@@ -55,20 +55,39 @@ fn who(pid: Option<u32>) -> String {
     pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
 }
 
-/// Runs the daemon until it is told to stop (SIGTERM, SIGINT, Ctrl-C); `ready` is called once, when
-/// the socket answers, with the socket's path.
+/// Runs the daemon until it is told to stop (SIGTERM, SIGINT, Ctrl-C); `ready` is called with
+/// the socket's path when it answers (again, when a damaged index made it begin anew).
 ///
 /// # Errors
 /// [`RunError`].
 pub fn run(config: Config, ready: &mut dyn FnMut(&Path)) -> Result<(), RunError> {
-    let daemon = Daemon::start(config)?;
-    ready(&daemon.socket);
-    let failed = daemon.runtime.block_on(until_told(&daemon.tails, &daemon.serving));
-    daemon.stop();
-    match failed {
-        Some(part) => Err(anyhow::anyhow!("{part} ended by itself; see the log").into()),
-        None => Ok(()),
+    loop {
+        let daemon = Daemon::start(config.clone())?;
+        ready(&daemon.socket);
+        let told = daemon.runtime.block_on(daemon.until_told());
+        daemon.stop();
+        match told {
+            Told::ToStop => return Ok(()),
+            Told::Ended(part) => {
+                return Err(anyhow::anyhow!("{part} ended by itself; see the log").into());
+            }
+            Told::Damaged => {
+                let aside =
+                    store::set_aside(&config.dirs.state).context("cannot set the index aside")?;
+                tracing::error!(aside = %aside.display(), "the damaged index was set aside; reading anew");
+            }
+        }
     }
+}
+
+/// What ends a daemon.
+enum Told {
+    /// A signal.
+    ToStop,
+    /// A part that never should have ended has.
+    Ended(&'static str),
+    /// The index is damaged and must be begun anew.
+    Damaged,
 }
 
 /// A daemon in this process. Must not be started or stopped inside an async runtime.
@@ -94,9 +113,8 @@ impl Daemon {
         private_dir(&state_dir).with_context(|| format!("cannot use {}", state_dir.display()))?;
         let lock = lock(&state_dir)?;
         owner_only(&state_dir.join("index.db")).context("cannot make the index")?;
-        let writer = Arc::new(Writer::start(&state_dir).context("cannot open the index")?);
-        let stored =
-            Reader::open(&state_dir).and_then(|reader| reader.load().ok()).unwrap_or_default();
+        let (writer, stored) = store::open(&state_dir).context("cannot open the index")?;
+        let writer = Arc::new(writer);
 
         let hub = Arc::new(Hub::new(place(&config), &config.roots));
         let ledger =
@@ -143,6 +161,29 @@ impl Daemon {
         Ok(Self { socket, hub, writer, tails, runtime, serving, stop, _lock: lock })
     }
 
+    /// Waits for a signal, or for a part that fails.
+    async fn until_told(&self) -> Told {
+        let mut look_after = tokio::time::interval(LOOK_AFTER);
+        let told = told();
+        tokio::pin!(told);
+        loop {
+            tokio::select! {
+                () = &mut told => return Told::ToStop,
+                _ = look_after.tick() => {
+                    if self.tails.iter().any(TailHandle::has_ended) {
+                        return Told::Ended("a tail");
+                    }
+                    if self.serving.is_finished() {
+                        return Told::Ended("the local socket");
+                    }
+                    if self.writer.state().damaged {
+                        return Told::Damaged;
+                    }
+                }
+            }
+        }
+    }
+
     /// The sessions that match, from memory.
     #[must_use]
     pub fn list(&self, query: &ListQuery) -> ListReply {
@@ -165,29 +206,6 @@ impl Daemon {
         stop_tails(self.tails);
         // A tail that hangs still holds the store: what is queued is written all the same.
         self.writer.barrier();
-    }
-}
-
-/// Waits for a signal (`None`) or for a part that ends by itself.
-async fn until_told(
-    tails: &[TailHandle],
-    serving: &tokio::task::JoinHandle<()>,
-) -> Option<&'static str> {
-    let mut look_after = tokio::time::interval(LOOK_AFTER);
-    let told = told();
-    tokio::pin!(told);
-    loop {
-        tokio::select! {
-            () = &mut told => return None,
-            _ = look_after.tick() => {
-                if tails.iter().any(TailHandle::has_ended) {
-                    return Some("a tail");
-                }
-                if serving.is_finished() {
-                    return Some("the local socket");
-                }
-            }
-        }
     }
 }
 

@@ -28,7 +28,7 @@ const MAX_OPEN_TOOLS: usize = 256;
 
 /// How many recent message and failed-call ids are remembered. A message's records follow each other
 /// closely; only parallel tool results come in between.
-const RECENT: usize = 64;
+const RECENT: usize = 32;
 
 /// Characters of an event's text kept in the index.
 pub const EVENT_TEXT: usize = 120;

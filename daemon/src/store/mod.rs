@@ -9,7 +9,10 @@ mod reader;
 mod schema;
 mod writer;
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use rrd_core::{cursor::Cursor, fold::Fold, harness::ParserState};
 use rrd_proto::{Event, SessionKey};
@@ -104,6 +107,56 @@ pub struct Stored {
     pub sessions: Vec<(SessionKey, Fold)>,
     /// Transcripts and how far they have been taken.
     pub files: Vec<FileState>,
+}
+
+/// Opens (or makes) the index and reads what it knows; a damaged one is set aside and begun anew.
+///
+/// # Errors
+/// When no index can be opened at all, or a newer release wrote it.
+pub fn open(state_dir: &Path) -> Result<(Writer, Stored), StoreError> {
+    let opened = Writer::start(state_dir).and_then(|writer| {
+        let source = |source| StoreError::Sqlite { path: database(state_dir), source };
+        let stored =
+            Reader::open(state_dir).map(|reader| reader.load()).transpose().map_err(source)?;
+        Ok((writer, stored.unwrap_or_default()))
+    });
+    match opened {
+        Err(StoreError::Sqlite { source, .. }) if is_damage(&source) => {
+            set_aside(state_dir)?;
+            Ok((Writer::start(state_dir)?, Stored::default()))
+        }
+        other => other,
+    }
+}
+
+/// Renames the database and its companions out of the way, so that the next start begins anew; only
+/// the newest one set aside is kept. Nothing may have it open.
+///
+/// # Errors
+/// The file system's.
+pub fn set_aside(state_dir: &Path) -> Result<PathBuf, StoreError> {
+    let (path, aside) = (database(state_dir), aside(state_dir));
+    for suffix in ["", "-wal", "-shm"] {
+        let with = |path: &Path| PathBuf::from(format!("{}{suffix}", path.display()));
+        match fs::rename(with(&path), with(&aside)) {
+            Err(source) if suffix.is_empty() => return Err(StoreError::Io { path, source }),
+            // Without a companion of its own, an older one's must not be taken for it.
+            Err(_) => drop(fs::remove_file(with(&aside))),
+            Ok(()) => {}
+        }
+    }
+    Ok(aside)
+}
+
+/// Where a damaged database is kept.
+#[must_use]
+pub fn aside(state_dir: &Path) -> PathBuf {
+    database(state_dir).with_extension("db.damaged")
+}
+
+fn is_damage(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+    matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
 }
 
 fn database(state_dir: &Path) -> PathBuf {

@@ -2,14 +2,14 @@
 //!
 //! The queue is bounded and its senders wait: the transcript is the buffer, and its cursor has not
 //! moved. When the disk is full the transaction is rolled back and tried again until it goes through,
-//! so ingest pauses by itself and nothing is lost.
+//! so ingest pauses by itself and nothing is lost. The whole database is checked once, when there is
+//! nothing else to do: a damaged one is no longer written, and whoever runs the daemon begins it anew.
 
 use std::{
-    fs,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc, Mutex, PoisonError,
-        mpsc::{self, Receiver, SyncSender},
+        mpsc::{self, Receiver, RecvTimeoutError, SyncSender},
     },
     thread::JoinHandle,
     time::Duration,
@@ -20,7 +20,7 @@ use rusqlite::{Connection, Transaction, params};
 use tokio::sync::watch;
 
 use super::{
-    Commit, READER_VERSION, StoreError, database,
+    Commit, READER_VERSION, StoreError, database, is_damage,
     reader::{FLAG_ERROR, FLAG_TRUNCATED, KINDS},
     schema,
 };
@@ -30,6 +30,9 @@ const QUEUE: usize = 64;
 
 /// Most commits in one transaction.
 const GROUP: usize = 256;
+
+/// How long the queue must have been empty before the database is checked.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// How long a failed transaction waits before it is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -53,25 +56,25 @@ pub struct Writer {
 pub struct WriterState {
     /// Why the last transaction failed, while it is being tried again.
     pub failing: Option<String>,
-    /// Where a damaged database was set aside at this start.
-    pub set_aside: Option<PathBuf>,
+    /// The database is damaged and no longer written; see [`super::set_aside`].
+    pub damaged: bool,
 }
 
 impl Writer {
-    /// Opens (or makes, or replaces) the index and starts the thread.
+    /// Opens or makes the index and starts the thread.
     ///
     /// # Errors
-    /// When no index can be opened at all, or a newer release wrote it.
-    pub fn start(state_dir: &Path) -> Result<Self, StoreError> {
+    /// When no index can be opened, or a newer release wrote it.
+    pub(super) fn start(state_dir: &Path) -> Result<Self, StoreError> {
         let path = database(state_dir);
-        let (db, set_aside) = open_or_replace(&path)?;
-        let state = Arc::new(Mutex::new(WriterState { failing: None, set_aside }));
+        let db = open(&path)?;
+        let state = Arc::new(Mutex::new(WriterState::default()));
         let (queue, orders) = mpsc::sync_channel(QUEUE);
         let (sender, committed) = watch::channel(0);
         let shared = Arc::clone(&state);
         let thread = std::thread::Builder::new()
             .name("rrd-store".into())
-            .spawn(move || write(db, &orders, &sender, &shared))
+            .spawn(move || Work { db, orders, committed: sender, state: shared }.run())
             .map_err(|source| StoreError::Io { path, source })?;
         Ok(Self { queue: Some(queue), thread: Some(thread), committed, state })
     }
@@ -118,17 +121,6 @@ impl Drop for Writer {
     }
 }
 
-fn open_or_replace(path: &Path) -> Result<(Connection, Option<PathBuf>), StoreError> {
-    match open(path) {
-        Ok(db) => Ok((db, None)),
-        Err(StoreError::Sqlite { source, .. }) if is_damage(&source) => {
-            let aside = set_aside(path)?;
-            Ok((open(path)?, Some(aside)))
-        }
-        Err(other) => Err(other),
-    }
-}
-
 fn open(path: &Path) -> Result<Connection, StoreError> {
     let sqlite = |source| StoreError::Sqlite { path: path.to_owned(), source };
     let mut db = Connection::open(path).map_err(sqlite)?;
@@ -148,53 +140,87 @@ fn open(path: &Path) -> Result<Connection, StoreError> {
     Ok(db)
 }
 
-fn is_damage(error: &rusqlite::Error) -> bool {
-    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
-    matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
+/// The thread's own side.
+struct Work {
+    db: Connection,
+    orders: Receiver<Order>,
+    committed: watch::Sender<u64>,
+    state: Arc<Mutex<WriterState>>,
 }
 
-/// Renames the database and its companions out of the way; the newest set-aside one is kept.
-fn set_aside(path: &Path) -> Result<PathBuf, StoreError> {
-    let aside = path.with_extension("db.damaged");
-    for suffix in ["", "-wal", "-shm"] {
-        let with = |path: &Path| PathBuf::from(format!("{}{suffix}", path.display()));
-        match fs::rename(with(path), with(&aside)) {
-            Err(source) if suffix.is_empty() => {
-                return Err(StoreError::Io { path: path.to_owned(), source });
+impl Work {
+    fn run(mut self) {
+        let mut checked = false;
+        loop {
+            let first = if checked {
+                self.orders.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            } else {
+                self.orders.recv_timeout(QUIET)
+            };
+            match first {
+                Ok(first) => self.group(first),
+                Err(RecvTimeoutError::Timeout) => {
+                    checked = true;
+                    self.check();
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
             }
-            _ => {}
         }
     }
-    Ok(aside)
-}
 
-fn write(
-    mut db: Connection,
-    orders: &Receiver<Order>,
-    committed: &watch::Sender<u64>,
-    state: &Mutex<WriterState>,
-) {
-    while let Ok(first) = orders.recv() {
-        let mut commits = Vec::new();
-        let mut barriers = Vec::new();
+    /// Everything that is waiting becomes one transaction.
+    fn group(&mut self, first: Order) {
+        let (mut commits, mut barriers) = (Vec::new(), Vec::new());
         let mut next = Some(first);
         while let Some(order) = next {
             match order {
                 Order::Write(commit) => commits.push(commit),
                 Order::Barrier(done) => barriers.push(done),
             }
-            next = if commits.len() < GROUP { orders.try_recv().ok() } else { None };
+            next = if commits.len() < GROUP { self.orders.try_recv().ok() } else { None };
         }
-        while let Err(error) = transact(&mut db, &commits) {
-            tracing::warn!(%error, "the index cannot be written; trying again");
-            state.lock().unwrap_or_else(PoisonError::into_inner).failing = Some(error.to_string());
-            std::thread::sleep(RETRY);
+        while !self.is_damaged() {
+            match transact(&mut self.db, &commits) {
+                Ok(()) => {
+                    self.change(|state| state.failing = None);
+                    break;
+                }
+                Err(error) if is_damage(&error) => self.damage(&error.to_string()),
+                Err(error) => {
+                    tracing::warn!(%error, "the index cannot be written; trying again");
+                    self.change(|state| state.failing = Some(error.to_string()));
+                    std::thread::sleep(RETRY);
+                }
+            }
         }
-        state.lock().unwrap_or_else(PoisonError::into_inner).failing = None;
-        committed.send_modify(|count| *count += 1);
+        self.committed.send_modify(|count| *count += 1);
         for done in barriers {
+            // Whoever asked may have gone.
             let _ = done.send(());
         }
+    }
+
+    fn check(&self) {
+        let found = self.db.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
+        match found {
+            Ok(word) if word == "ok" => {}
+            Ok(damage) => self.damage(&damage),
+            Err(error) => self.damage(&error.to_string()),
+        }
+    }
+
+    /// Nothing is written from here on: what is queued is read again into the next index.
+    fn damage(&self, what: &str) {
+        tracing::error!(what, "the index is damaged");
+        self.change(|state| state.damaged = true);
+    }
+
+    fn is_damaged(&self) -> bool {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).damaged
+    }
+
+    fn change(&self, change: impl FnOnce(&mut WriterState)) {
+        change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
 

@@ -7,8 +7,10 @@ use rrd_core::{
 };
 use rrd_proto::{Event, EventKind, Harness};
 
+use std::fs;
+
 use super::*;
-use crate::store::{FileState, Reader, StoredEvent};
+use crate::store::{FileState, Reader, StoredEvent, aside, open as open_store};
 
 fn commit(seqs: std::ops::Range<u64>, offset: u64) -> Commit {
     let session = SessionKey { harness: Harness::Codex, session_id: "s".into() };
@@ -49,7 +51,7 @@ fn commit(seqs: std::ops::Range<u64>, offset: u64) -> Commit {
 #[test]
 fn what_is_committed_is_read_back() {
     let dir = tempfile::tempdir().unwrap();
-    let writer = Writer::start(dir.path()).unwrap();
+    let (writer, _) = open_store(dir.path()).unwrap();
     let (first, second) = (commit(0..3, 10), commit(3..5, 20));
     let key = first.file.session.clone();
     writer.commit(first);
@@ -70,7 +72,7 @@ fn what_is_committed_is_read_back() {
 #[test]
 fn a_reset_begins_the_session_anew() {
     let dir = tempfile::tempdir().unwrap();
-    let writer = Writer::start(dir.path()).unwrap();
+    let (writer, _) = open_store(dir.path()).unwrap();
     writer.commit(commit(0..9, 90));
     writer.commit(Commit { reset: true, ..commit(0..2, 20) });
     writer.barrier();
@@ -82,7 +84,7 @@ fn a_reset_begins_the_session_anew() {
 #[test]
 fn everything_queued_is_durable_when_the_writer_is_dropped() {
     let dir = tempfile::tempdir().unwrap();
-    let writer = Writer::start(dir.path()).unwrap();
+    let (writer, _) = open_store(dir.path()).unwrap();
     for step in 0..40 {
         writer.commit(commit(step..step + 1, step));
     }
@@ -91,37 +93,59 @@ fn everything_queued_is_durable_when_the_writer_is_dropped() {
     assert_eq!(reader.load().unwrap().sessions[0].1.next_seq, 40);
 }
 
-#[test]
-fn a_damaged_index_is_set_aside_and_begun_anew() {
-    let dir = tempfile::tempdir().unwrap();
-    drop({
-        let writer = Writer::start(dir.path()).unwrap();
-        writer.commit(commit(0..500, 10));
-        writer
-    });
-    let path = database(dir.path());
-    let len = fs::metadata(&path).unwrap().len();
+/// Overwrites the header of each b-tree page that `which` picks; the file's own header stays.
+fn damage(dir: &Path, which: impl Fn(usize) -> bool) {
+    let path = database(dir);
     let mut bytes = fs::read(&path).unwrap();
-    for page in (4096..bytes.len()).step_by(4096) {
-        bytes[page..page + 64].fill(0xA5);
+    for page in (0..bytes.len() / 4096).filter(|page| which(*page)) {
+        let header = if page == 0 { 100 } else { page * 4096 };
+        bytes[header..header + 64].fill(0xA5);
     }
     fs::write(&path, bytes).unwrap();
-    let writer = Writer::start(dir.path()).unwrap();
-    let aside = writer.state().set_aside.expect("the damage is said");
-    assert_eq!(fs::metadata(aside).unwrap().len(), len);
+}
+
+fn filled(dir: &Path) {
+    let (writer, _) = open_store(dir).unwrap();
+    writer.commit(commit(0..5_000, 10));
+}
+
+#[test]
+fn damage_met_at_the_start_is_set_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    filled(dir.path());
+    let len = fs::metadata(database(dir.path())).unwrap().len();
+    damage(dir.path(), |page| page < 8);
+    let (writer, stored) = open_store(dir.path()).unwrap();
+    assert_eq!(fs::metadata(aside(dir.path())).unwrap().len(), len, "it is kept");
+    assert!(stored.sessions.is_empty());
     writer.commit(commit(0..2, 10));
     writer.barrier();
-    let reader = Reader::open(dir.path()).unwrap();
-    assert_eq!(reader.load().unwrap().files.len(), 1);
+    assert_eq!(Reader::open(dir.path()).unwrap().load().unwrap().files.len(), 1);
+}
+
+#[test]
+fn damage_deep_inside_is_found_by_the_check() {
+    let dir = tempfile::tempdir().unwrap();
+    filled(dir.path());
+    damage(dir.path(), |page| page > 40);
+    let (writer, _) = open_store(dir.path()).unwrap();
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while !writer.state().damaged {
+        assert!(std::time::Instant::now() < deadline, "nobody noticed");
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    // Nobody waits for a writer that no longer writes.
+    writer.commit(commit(0..2, 10));
+    writer.barrier();
 }
 
 #[test]
 fn a_newer_schema_is_refused_not_overwritten() {
     let dir = tempfile::tempdir().unwrap();
-    drop(Writer::start(dir.path()).unwrap());
+    drop(open_store(dir.path()).unwrap());
     let db = Connection::open(database(dir.path())).unwrap();
     db.pragma_update(None, "user_version", 999).unwrap();
     drop(db);
-    assert!(matches!(Writer::start(dir.path()), Err(StoreError::Newer { found: 999, .. })));
+    assert!(matches!(open_store(dir.path()), Err(StoreError::Newer { found: 999, .. })));
     assert!(Reader::open(dir.path()).is_none());
 }
