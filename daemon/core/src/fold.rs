@@ -76,7 +76,7 @@ pub struct Fold {
     first_prompt: Option<String>,
     started: Option<Timestamp>,
     chain_started: Option<Timestamp>,
-    recent_messages: VecDeque<(u64, Tokens)>,
+    recent_messages: VecDeque<(u64, [u64; 4])>,
     recent_failures: VecDeque<u64>,
     issues: BTreeMap<String, (u64, Option<u64>)>,
 }
@@ -312,7 +312,7 @@ impl Fold {
         let is_new = match id.map(|id| crate::hash(id.as_bytes())) {
             Some(id) if self.recent_messages.iter().any(|(seen, _)| *seen == id) => false,
             Some(id) => {
-                self.recent_messages.push_back((id, Tokens::default()));
+                self.recent_messages.push_back((id, [0; 4]));
                 if self.recent_messages.len() > RECENT {
                     self.recent_messages.pop_front();
                 }
@@ -335,14 +335,14 @@ impl Fold {
         else {
             return;
         };
-        let before = std::mem::replace(known, tokens);
+        let new = [tokens.input, tokens.output, tokens.cache_read, tokens.cache_write];
+        let old = std::mem::replace(known, new);
         let total = self.tokens.get_or_insert_default();
-        let swap =
-            |total: &mut u64, old: u64, new: u64| *total = (*total + new).saturating_sub(old);
-        swap(&mut total.input, before.input, tokens.input);
-        swap(&mut total.output, before.output, tokens.output);
-        swap(&mut total.cache_read, before.cache_read, tokens.cache_read);
-        swap(&mut total.cache_write, before.cache_write, tokens.cache_write);
+        let sums =
+            [&mut total.input, &mut total.output, &mut total.cache_read, &mut total.cache_write];
+        for (sum, (old, new)) in sums.into_iter().zip(old.into_iter().zip(new)) {
+            *sum = sum.saturating_add(new).saturating_sub(old);
+        }
     }
 
     fn tool_result(

@@ -131,12 +131,6 @@ fn open(path: &Path) -> Result<Connection, StoreError> {
     db.pragma_update(None, "trusted_schema", false).map_err(sqlite)?;
     db.pragma_update(None, "cache_size", -4096).map_err(sqlite)?;
     schema::migrate(&mut db, path)?;
-    let check: String =
-        db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(sqlite)?;
-    if check != "ok" {
-        let error = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
-        return Err(sqlite(rusqlite::Error::SqliteFailure(error, Some(check))));
-    }
     Ok(db)
 }
 
