@@ -32,7 +32,12 @@ use tokio::{
 };
 use tokio_util::{codec::LengthDelimitedCodec, sync::CancellationToken};
 
-use crate::{health::Health, hub::Hub, scan::MAX_PAGE, store::Reader};
+use crate::{
+    health::Health,
+    hub::Hub,
+    scan::MAX_PAGE,
+    store::{Reader, Writer},
+};
 
 /// A client says who it is within this, or goes.
 const HANDSHAKE: Duration = Duration::from_secs(2);
@@ -129,12 +134,12 @@ pub(crate) struct Server {
 pub(crate) struct Index {
     state_dir: PathBuf,
     reader: Mutex<Option<Reader>>,
-    committed: tokio::sync::watch::Receiver<u64>,
+    writer: Arc<Writer>,
 }
 
 impl Index {
-    pub(crate) fn new(state_dir: PathBuf, committed: tokio::sync::watch::Receiver<u64>) -> Self {
-        Self { state_dir, reader: Mutex::default(), committed }
+    pub(crate) fn new(state_dir: PathBuf, writer: Arc<Writer>) -> Self {
+        Self { state_dir, reader: Mutex::default(), writer }
     }
 
     fn events(&self, key: &SessionKey, after: Option<u64>, limit: u32) -> Vec<Event> {
@@ -167,7 +172,9 @@ impl Local for Server {
     async fn events(self, _: Context, query: EventQuery) -> EventPage {
         let deadline = Instant::now() + wait(query.wait_ms);
         let limit = query.limit.clamp(1, MAX_PAGE);
-        let mut committed = self.index.committed.clone();
+        let mut committed = self.index.writer.committed();
+        // Whoever only looks takes what is there; who waits wants the next one at once.
+        let _awaited = (query.wait_ms > 0).then(|| self.index.writer.awaited());
         loop {
             committed.mark_unchanged();
             let (index, key, after) = (Arc::clone(&self.index), query.key.clone(), query.after);

@@ -146,7 +146,7 @@ impl Daemon {
             state_dir: state_dir.clone(),
             writer: Arc::clone(&writer),
         };
-        let index = Arc::new(Index::new(state_dir, writer.committed()));
+        let index = Arc::new(Index::new(state_dir, Arc::clone(&writer)));
         let server = Server { hub: Arc::clone(&hub), health: Arc::new(health), index };
         let stop = CancellationToken::new();
         if let Some(dir) = socket.parent().filter(|_| cfg!(unix)) {

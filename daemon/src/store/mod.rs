@@ -5,6 +5,7 @@
 //! Everything here can be rebuilt from the transcripts while they exist: a damaged database is set
 //! aside and begun anew. Not here: state that cannot be rebuilt (identity), and bodies.
 
+mod queue;
 mod reader;
 mod schema;
 mod writer;
@@ -12,13 +13,14 @@ mod writer;
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use rrd_core::{cursor::Cursor, fold::Fold, harness::ParserState};
 use rrd_proto::{Event, SessionKey};
 
 pub use reader::Reader;
-pub use writer::{Writer, WriterState};
+pub use writer::{Awaited, Writer, WriterState};
 
 /// Raised when folds or parsers change what they remember: sessions stored by another number are read
 /// again from their transcripts.
@@ -89,7 +91,7 @@ pub struct Commit {
     /// The transcript and how far it has been taken.
     pub file: FileState,
     /// The session after it.
-    pub fold: Fold,
+    pub fold: Arc<Fold>,
     /// The new events.
     pub events: Vec<StoredEvent>,
     /// Keys of records that were counted without giving an event.

@@ -6,30 +6,26 @@
 //! nothing else to do: a damaged one is no longer written, and whoever runs the daemon begins it anew.
 
 use std::{
+    collections::HashMap,
     path::Path,
     sync::{
         Arc, Mutex, PoisonError,
-        mpsc::{self, Receiver, RecvTimeoutError, SyncSender},
+        mpsc::{self, SyncSender},
     },
     thread::JoinHandle,
     time::Duration,
 };
 
 use rrd_proto::SessionKey;
-use rusqlite::{Connection, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use tokio::sync::watch;
 
 use super::{
     Commit, READER_VERSION, StoreError, database, is_damage,
+    queue::{Next, Queue},
     reader::{FLAG_ERROR, FLAG_TRUNCATED, KINDS},
     schema,
 };
-
-/// Commits that may wait; each holds at most what one stretch of a transcript gave.
-const QUEUE: usize = 64;
-
-/// Most commits in one transaction.
-const GROUP: usize = 256;
 
 /// How long the queue must have been empty before the database is checked.
 const QUIET: Duration = Duration::from_secs(1);
@@ -37,18 +33,23 @@ const QUIET: Duration = Duration::from_secs(1);
 /// How long a failed transaction waits before it is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
-enum Order {
-    Write(Box<Commit>),
-    Barrier(SyncSender<()>),
-}
-
 /// The handle of the writer thread. Dropping it writes what is queued and ends the thread.
 #[derive(Debug)]
 pub struct Writer {
-    queue: Option<SyncSender<Order>>,
+    queue: Arc<Queue>,
     thread: Option<JoinHandle<()>>,
     committed: watch::Receiver<u64>,
     state: Arc<Mutex<WriterState>>,
+}
+
+/// Somebody waits for new events: while this lives they are written as soon as they come.
+#[derive(Debug)]
+pub struct Awaited(Arc<Queue>);
+
+impl Drop for Awaited {
+    fn drop(&mut self) {
+        self.0.awaited(false);
+    }
 }
 
 /// How the writer is.
@@ -69,26 +70,27 @@ impl Writer {
         let path = database(state_dir);
         let db = open(&path)?;
         let state = Arc::new(Mutex::new(WriterState::default()));
-        let (queue, orders) = mpsc::sync_channel(QUEUE);
+        let queue = Arc::new(Queue::default());
         let (sender, committed) = watch::channel(0);
-        let shared = Arc::clone(&state);
+        let work =
+            Work { db, queue: Arc::clone(&queue), committed: sender, state: Arc::clone(&state) };
         let thread = std::thread::Builder::new()
             .name("rrd-store".into())
-            .spawn(move || Work { db, orders, committed: sender, state: shared }.run())
+            .spawn(move || work.run())
             .map_err(|source| StoreError::Io { path, source })?;
-        Ok(Self { queue: Some(queue), thread: Some(thread), committed, state })
+        Ok(Self { queue, thread: Some(thread), committed, state })
     }
 
     /// Queues a commit; waits while the queue is full.
     pub fn commit(&self, commit: Commit) {
-        self.send(Order::Write(Box::new(commit)));
+        self.queue.commit(commit);
     }
 
     /// Returns when everything queued before it is durable.
     pub fn barrier(&self) {
         let (done, wait) = mpsc::sync_channel(1);
-        self.send(Order::Barrier(done));
-        // An error means that the thread has ended, after writing everything.
+        self.queue.barrier(done);
+        // An error means that the thread has ended; everything queued was written first.
         let _ = wait.recv();
     }
 
@@ -98,23 +100,23 @@ impl Writer {
         self.committed.clone()
     }
 
+    /// Has events written as soon as they come, as long as the answer lives.
+    #[must_use]
+    pub fn awaited(&self) -> Awaited {
+        self.queue.awaited(true);
+        Awaited(Arc::clone(&self.queue))
+    }
+
     /// How the writer is.
     #[must_use]
     pub fn state(&self) -> WriterState {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
-
-    fn send(&self, order: Order) {
-        if let Some(queue) = &self.queue {
-            // An error means that the thread panicked; its absence shows in `state` and at exit.
-            let _ = queue.send(order);
-        }
-    }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.queue = None;
+        self.queue.close();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -137,44 +139,30 @@ fn open(path: &Path) -> Result<Connection, StoreError> {
 /// The thread's own side.
 struct Work {
     db: Connection,
-    orders: Receiver<Order>,
+    queue: Arc<Queue>,
     committed: watch::Sender<u64>,
     state: Arc<Mutex<WriterState>>,
 }
 
 impl Work {
     fn run(mut self) {
-        let mut checked = false;
+        let mut check_after = Some(QUIET);
         loop {
-            let first = if checked {
-                self.orders.recv().map_err(|_| RecvTimeoutError::Disconnected)
-            } else {
-                self.orders.recv_timeout(QUIET)
-            };
-            match first {
-                Ok(first) => self.group(first),
-                Err(RecvTimeoutError::Timeout) => {
-                    checked = true;
+            match self.queue.next(check_after) {
+                Next::Write(commits, barriers) => self.write(&commits, barriers),
+                Next::Quiet => {
+                    check_after = None;
                     self.check();
                 }
-                Err(RecvTimeoutError::Disconnected) => return,
+                Next::Closed => return,
             }
         }
     }
 
-    /// Everything that is waiting becomes one transaction.
-    fn group(&mut self, first: Order) {
-        let (mut commits, mut barriers) = (Vec::new(), Vec::new());
-        let mut next = Some(first);
-        while let Some(order) = next {
-            match order {
-                Order::Write(commit) => commits.push(commit),
-                Order::Barrier(done) => barriers.push(done),
-            }
-            next = if commits.len() < GROUP { self.orders.try_recv().ok() } else { None };
-        }
+    /// Everything that was collected becomes one transaction.
+    fn write(&mut self, commits: &[Commit], barriers: Vec<SyncSender<()>>) {
         while !self.is_damaged() {
-            match transact(&mut self.db, &commits) {
+            match transact(&mut self.db, commits) {
                 Ok(()) => {
                     self.change(|state| state.failing = None);
                     break;
@@ -218,22 +206,31 @@ impl Work {
     }
 }
 
-fn transact(db: &mut Connection, commits: &[Box<Commit>]) -> rusqlite::Result<()> {
+fn transact(db: &mut Connection, commits: &[Commit]) -> rusqlite::Result<()> {
     if commits.is_empty() {
         return Ok(());
     }
+    // Of several commits of one transcript the last one's state holds.
+    let last: HashMap<&str, usize> =
+        commits.iter().enumerate().map(|(i, commit)| (commit.file.path.as_str(), i)).collect();
     let transaction = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    for commit in commits {
-        put(&transaction, commit)?;
+    for (i, commit) in commits.iter().enumerate() {
+        let session = session_row(&transaction, &commit.file.session)?;
+        put_events(&transaction, session, commit)?;
+        if last[commit.file.path.as_str()] == i {
+            put_state(&transaction, session, commit)?;
+        }
     }
     transaction.commit()
 }
 
-fn put(db: &Transaction<'_>, commit: &Commit) -> rusqlite::Result<()> {
-    let session = session_row(db, &commit.file.session, commit)?;
+fn put_events(db: &Transaction<'_>, session: i64, commit: &Commit) -> rusqlite::Result<()> {
     if commit.reset {
         db.execute("DELETE FROM events WHERE session = ?1", [session])?;
         db.execute("DELETE FROM marks WHERE session = ?1", [session])?;
+    }
+    if let Some(from) = &commit.moved_from {
+        db.prepare_cached("DELETE FROM files WHERE path = ?1")?.execute([from])?;
     }
     let mut insert = db.prepare_cached(
         "INSERT INTO events (session, seq, at, kind, flags, offset, key, text, tool, call)
@@ -267,12 +264,12 @@ fn put(db: &Transaction<'_>, commit: &Commit) -> rusqlite::Result<()> {
     for key in &commit.marks {
         mark.execute(params![session, key.cast_signed()])?;
     }
-    if let Some(from) = &commit.moved_from {
-        db.prepare_cached("DELETE FROM files WHERE path = ?1")?.execute([from])?;
-    }
-    let json = |value: serde_json::Result<String>| {
-        value.map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))
-    };
+    Ok(())
+}
+
+fn put_state(db: &Transaction<'_>, session: i64, commit: &Commit) -> rusqlite::Result<()> {
+    db.prepare_cached("UPDATE sessions SET reader = ?2, fold = ?3 WHERE id = ?1")?
+        .execute(params![session, READER_VERSION, json(&*commit.fold)?])?;
     db.prepare_cached(
         "INSERT INTO files (path, session, cursor, parser, size, mtime) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
          ON CONFLICT (path) DO UPDATE SET session = ?2, cursor = ?3, parser = ?4, size = ?5, mtime = ?6",
@@ -280,24 +277,32 @@ fn put(db: &Transaction<'_>, commit: &Commit) -> rusqlite::Result<()> {
     .execute(params![
         commit.file.path,
         session,
-        json(serde_json::to_string(&commit.file.cursor))?,
-        json(serde_json::to_string(&commit.file.parser))?,
+        json(&commit.file.cursor)?,
+        json(&commit.file.parser)?,
         commit.file.size.cast_signed(),
         commit.file.mtime,
     ])?;
     Ok(())
 }
 
-fn session_row(db: &Transaction<'_>, key: &SessionKey, commit: &Commit) -> rusqlite::Result<i64> {
-    let fold = serde_json::to_string(&commit.fold)
-        .map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))?;
+fn json(value: &impl serde::Serialize) -> rusqlite::Result<String> {
+    serde_json::to_string(value).map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))
+}
+
+/// The session's row, made when it is not there; its fold comes with [`put_state`].
+fn session_row(db: &Transaction<'_>, key: &SessionKey) -> rusqlite::Result<i64> {
+    let known = db
+        .prepare_cached("SELECT id FROM sessions WHERE harness = ?1 AND session_id = ?2")?
+        .query_row([key.harness.as_str(), &key.session_id], |row| row.get(0))
+        .optional()?;
+    if let Some(id) = known {
+        return Ok(id);
+    }
+    let empty = json(&rrd_core::fold::Fold::default())?;
     db.prepare_cached(
-        "INSERT INTO sessions (harness, session_id, reader, fold) VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT (harness, session_id) DO UPDATE SET reader = ?3, fold = ?4 RETURNING id",
+        "INSERT INTO sessions (harness, session_id, reader, fold) VALUES (?1, ?2, ?3, ?4)",
     )?
-    .query_row(params![key.harness.as_str(), key.session_id, READER_VERSION, fold], |row| {
-        row.get(0)
-    })
+    .insert(params![key.harness.as_str(), key.session_id, READER_VERSION, empty])
 }
 
 #[cfg(test)]

@@ -157,7 +157,7 @@ impl Scene {
         self.hub.apply(Input::Root(self.index, root_state(&self.root, tasks.len(), &walk)));
         for gone in gone {
             if self.hub.claim(&gone.key, self.index) {
-                self.publish(&gone.key, &gone.fold, &gone.path, true);
+                self.publish(&gone.key, &Arc::new(gone.fold), &gone.path, true);
             }
         }
         let tasks =
@@ -190,14 +190,18 @@ impl Scene {
         }
     }
 
-    fn publish(&self, key: &SessionKey, fold: &Fold, path: &str, complete: bool) {
-        let mut fold = fold.clone();
+    fn publish(&self, key: &SessionKey, fold: &Arc<Fold>, path: &str, complete: bool) {
+        let mut fold = Arc::clone(fold);
         if let Some(facts) = self.sidecars.get(&key.session_id) {
-            fold.apply(Parsed { facts: facts.clone(), ..Parsed::default() }, 0, &mut Vec::new());
+            Arc::make_mut(&mut fold).apply(
+                Parsed { facts: facts.clone(), ..Parsed::default() },
+                0,
+                &mut Vec::new(),
+            );
         }
         let repo = self.repos.lock().unwrap_or_else(std::sync::PoisonError::into_inner).of(&fold);
         let entry = Entry {
-            fold: Arc::new(fold),
+            fold,
             path: path.into(),
             root: self.index,
             repo,
@@ -519,13 +523,14 @@ impl Tail {
     ) {
         let key = work.file.session.clone();
         let hub = &self.scene.hub;
-        let fold = hub.fold(&key).map(|fold| Fold::clone(&fold)).unwrap_or_default();
+        let fold = hub.fold(&key).unwrap_or_default();
         let read_to = if work.zstd { 0 } else { work.file.cursor.offset };
         let unread = found.size.saturating_sub(read_to).max(1);
         let mut task = Task { key, parent, fold, files: vec![work], unread, newest: found.mtime };
         if unread > SMALL {
             let glance = task.glance();
-            self.show(&task, glance.as_ref().ok().unwrap_or(&task.fold), false);
+            let shown = glance.map_or_else(|_| Arc::clone(&task.fold), Arc::new);
+            self.show(&task, &shown, false);
             self.progress.total += unread;
             self.keep(task);
             self.next_task();
@@ -544,15 +549,15 @@ impl Tail {
             return;
         }
         task.unread = 0;
-        let mut fold = task.fold.clone();
-        fold.note(issue::UNREADABLE, None);
+        let mut fold = Arc::clone(&task.fold);
+        Arc::make_mut(&mut fold).note(issue::UNREADABLE, None);
         self.show(task, &fold, self.scene.hub.fold(&task.key).is_some());
         for work in &task.files {
             self.unreadable.push((work.path.clone(), error.to_string()));
         }
     }
 
-    fn show(&self, task: &Task, fold: &Fold, complete: bool) {
+    fn show(&self, task: &Task, fold: &Arc<Fold>, complete: bool) {
         let path = task.files.last().map_or("", |work| &work.file.path);
         self.scene.publish(&task.key, fold, path, complete);
     }
@@ -592,9 +597,9 @@ impl Tail {
         let read = move || {
             let result = task.take(ledger.as_ref());
             let glance = result.err().map(|error| {
-                let mut fold = task.fold.clone();
+                let mut fold = Arc::clone(&task.fold);
                 if error.kind() != io::ErrorKind::NotFound {
-                    fold.note(issue::UNREADABLE, None);
+                    Arc::make_mut(&mut fold).note(issue::UNREADABLE, None);
                 }
                 task.unread = 0;
                 fold
@@ -699,5 +704,5 @@ pub(crate) fn read_events(
     let FileRole::Transcript { zstd, .. } = found.role else { return Ok(()) };
     let mut work = Work::new(format, found.path, zstd, session.clone(), found.id);
     debug_assert_eq!(work.file.path, shown(path));
-    take(&mut work, &mut Fold::default(), sink).map(|_| ())
+    take(&mut work, &mut Arc::default(), sink).map(|_| ())
 }

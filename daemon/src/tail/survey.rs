@@ -10,7 +10,7 @@ use std::{
     io,
     path::PathBuf,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
@@ -47,7 +47,7 @@ pub(crate) struct Task {
     /// Where it came from, where the path tells.
     pub(crate) parent: Option<(String, ParentKind)>,
     /// What is known.
-    pub(crate) fold: Fold,
+    pub(crate) fold: Arc<Fold>,
     /// Its transcripts, oldest first.
     pub(crate) files: Vec<Work>,
     /// Bytes beyond the cursors; 0 when nothing has changed since they were stored.
@@ -62,7 +62,7 @@ pub(crate) struct Settled {
     /// The task, its files as far as they have been taken.
     pub(crate) task: Task,
     /// A row's worth, when the transcripts have not been read to their end.
-    pub(crate) glance: Option<Fold>,
+    pub(crate) glance: Option<Arc<Fold>>,
 }
 
 /// A session whose transcripts are gone; what was read of them stands.
@@ -113,7 +113,7 @@ pub(crate) fn tasks(
         let read_to = if zstd { 0 } else { work.file.cursor.offset };
         let unread = if unchanged { 0 } else { found.size.saturating_sub(read_to).max(1) };
         let task = tasks.entry(known.clone()).or_insert_with(|| Task {
-            fold: folds.remove(&known).unwrap_or_default(),
+            fold: Arc::new(folds.remove(&known).unwrap_or_default()),
             key: known,
             parent,
             files: Vec::new(),
@@ -210,7 +210,7 @@ impl Task {
     /// Reads enough for a row.
     pub(crate) fn glance(&mut self) -> io::Result<Fold> {
         self.name_parent();
-        let mut fold = self.fold.clone();
+        let mut fold = Fold::clone(&self.fold);
         for work in &self.files {
             fold = glance(work, &fold)?;
         }
@@ -220,7 +220,11 @@ impl Task {
     fn name_parent(&mut self) {
         if let Some((id, kind)) = self.parent.take() {
             let facts = vec![Fact::Parent { id: id.into(), kind }];
-            self.fold.apply(Parsed { facts, ..Parsed::default() }, 0, &mut Vec::new());
+            Arc::make_mut(&mut self.fold).apply(
+                Parsed { facts, ..Parsed::default() },
+                0,
+                &mut Vec::new(),
+            );
         }
     }
 }
@@ -261,16 +265,19 @@ fn settle_one(mut task: Task, ledger: &dyn Ledger, budget: &AtomicU64) -> Settle
         && budget
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(unread))
             .is_ok();
-    let result =
-        if affordable { task.take(ledger).map(|()| None) } else { task.glance().map(Some) };
+    let result = if affordable {
+        task.take(ledger).map(|()| None)
+    } else {
+        task.glance().map(|fold| Some(Arc::new(fold)))
+    };
     match result {
         Ok(glance) => Settled { task, glance },
         Err(error) => {
-            let mut seen = task.fold.clone();
+            let mut seen = Fold::clone(&task.fold);
             if error.kind() != io::ErrorKind::NotFound {
                 seen.note(issue::UNREADABLE, None);
             }
-            Settled { task, glance: Some(seen) }
+            Settled { task, glance: Some(Arc::new(seen)) }
         }
     }
 }

@@ -8,6 +8,7 @@ use std::{
     collections::HashSet,
     io::{self, Read},
     path::PathBuf,
+    sync::Arc,
 };
 
 use rrd_core::{
@@ -79,7 +80,11 @@ pub(crate) trait Ledger {
 }
 
 /// Takes everything beyond the cursor into `fold`, stretch by stretch.
-pub(crate) fn take(work: &mut Work, fold: &mut Fold, ledger: &dyn Ledger) -> io::Result<Taken> {
+pub(crate) fn take(
+    work: &mut Work,
+    fold: &mut Arc<Fold>,
+    ledger: &dyn Ledger,
+) -> io::Result<Taken> {
     let source = Source::open(&work.path)?;
     let next = if work.zstd {
         // A compressed rollout is written once; whatever it repeats of the plain one is dropped.
@@ -103,7 +108,7 @@ pub(crate) fn take(work: &mut Work, fold: &mut Fold, ledger: &dyn Ledger) -> io:
             work.file.parser = ParserState::default();
             work.scanned_to = 0;
             if !work.zstd {
-                fold.note(issue::REWRITTEN, None);
+                Arc::make_mut(fold).note(issue::REWRITTEN, None);
             }
         }
     }
@@ -133,7 +138,7 @@ struct Stretch {
 impl Work {
     fn read(
         &mut self,
-        fold: &mut Fold,
+        fold: &mut Arc<Fold>,
         source: &Source,
         read: &mut dyn FnMut(&mut [u8], u64) -> io::Result<usize>,
         ledger: &dyn Ledger,
@@ -147,9 +152,10 @@ impl Work {
         loop {
             let got = read(&mut buf, at)?;
             at += got as u64;
+            let folding = Arc::make_mut(fold);
             framer.feed(&buf[..got], &mut |frame| {
                 if other.is_none() {
-                    other = self.line(fold, parser.as_mut(), frame, &mut stretch);
+                    other = self.line(folding, parser.as_mut(), frame, &mut stretch);
                 }
             });
             if let Some(id) = other {
@@ -225,10 +231,10 @@ impl Work {
         (self.file.size, self.file.mtime) = (source.size, source.mtime);
     }
 
-    fn stretch(&mut self, fold: &Fold, stretch: Stretch) -> Commit {
+    fn stretch(&mut self, fold: &Arc<Fold>, stretch: Stretch) -> Commit {
         Commit {
             file: self.file.clone(),
-            fold: fold.clone(),
+            fold: Arc::clone(fold),
             events: stretch.events,
             marks: stretch.marks,
             reset: std::mem::take(&mut self.reset),

@@ -7,7 +7,7 @@ use rrd_core::{
 };
 use rrd_proto::{Event, EventKind, Harness};
 
-use std::fs;
+use std::{fs, time::Instant};
 
 use super::*;
 use crate::store::{FileState, Reader, StoredEvent, aside, open as open_store};
@@ -38,7 +38,7 @@ fn commit(seqs: std::ops::Range<u64>, offset: u64) -> Commit {
             size: offset,
             mtime: -5,
         },
-        fold,
+        fold: Arc::new(fold),
         events: seqs
             .map(|seq| StoredEvent { event: event(seq), offset, key: u64::MAX - seq })
             .collect(),
@@ -129,9 +129,9 @@ fn damage_deep_inside_is_found_by_the_check() {
     filled(dir.path());
     damage(dir.path(), |page| (20..40).contains(&page));
     let (writer, _) = open_store(dir.path()).unwrap();
-    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(20);
     while !writer.state().damaged {
-        assert!(std::time::Instant::now() < deadline, "nobody noticed");
+        assert!(Instant::now() < deadline, "nobody noticed");
         std::thread::park_timeout(Duration::from_millis(20));
     }
     // Nobody waits for a writer that no longer writes.

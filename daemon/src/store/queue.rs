@@ -1,0 +1,134 @@
+//! What waits to be written: bounded, its senders wait, and the writer is woken only when it should
+//! write.
+//!
+//! Lines come one at a time while an agent works; waking a thread costs more than writing one does. So
+//! commits are collected for a moment, unless somebody waits for them or enough have come together.
+
+use std::{
+    collections::VecDeque,
+    sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc::SyncSender},
+    time::Duration,
+};
+
+use super::Commit;
+
+/// Commits that may wait; each holds at most what one stretch of a transcript gave.
+const MAX: usize = 64;
+
+/// Commits are collected for so long …
+const COLLECT: Duration = Duration::from_millis(200);
+
+/// … unless they hold this many events already.
+const ENOUGH: usize = 2_048;
+
+/// Commits on their way from the tails to the writer.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    waiting: Mutex<Waiting>,
+    /// The writer waits here.
+    to_write: Condvar,
+    /// Senders wait here while the queue is full.
+    room: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    commits: VecDeque<Commit>,
+    barriers: Vec<SyncSender<()>>,
+    events: usize,
+    awaited: usize,
+    closed: bool,
+}
+
+/// What the writer is to do next.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// Write these, then tell those.
+    Write(Vec<Commit>, Vec<SyncSender<()>>),
+    /// Nothing came for so long.
+    Quiet,
+    /// Nothing will come any more.
+    Closed,
+}
+
+impl Queue {
+    /// Adds a commit; waits while the queue is full.
+    pub(super) fn commit(&self, commit: Commit) {
+        let full = |waiting: &mut Waiting| waiting.commits.len() >= MAX && !waiting.closed;
+        let mut waiting =
+            self.room.wait_while(self.lock(), full).unwrap_or_else(PoisonError::into_inner);
+        waiting.events += commit.events.len();
+        waiting.commits.push_back(commit);
+        // The first one starts the collecting; after it only urgency wakes the writer.
+        if waiting.commits.len() == 1 || waiting.is_urgent() {
+            self.to_write.notify_one();
+        }
+    }
+
+    /// `done` is told when everything added before is written.
+    pub(super) fn barrier(&self, done: SyncSender<()>) {
+        self.lock().barriers.push(done);
+        self.to_write.notify_one();
+    }
+
+    /// Counts those who wait for commits to be written, up or down.
+    pub(super) fn awaited(&self, more: bool) {
+        let mut waiting = self.lock();
+        waiting.awaited =
+            if more { waiting.awaited + 1 } else { waiting.awaited.saturating_sub(1) };
+        if waiting.is_urgent() {
+            self.to_write.notify_one();
+        }
+    }
+
+    /// Nothing will be added any more.
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+        self.to_write.notify_one();
+        self.room.notify_all();
+    }
+
+    /// Waits for something to write; with `quiet`, no longer than that for the first of it.
+    pub(super) fn next(&self, quiet: Option<Duration>) -> Next {
+        let idle = |waiting: &mut Waiting| waiting.is_empty() && !waiting.closed;
+        let mut waiting = match quiet {
+            Some(quiet) => {
+                let woken = self.to_write.wait_timeout_while(self.lock(), quiet, idle);
+                woken.unwrap_or_else(PoisonError::into_inner).0
+            }
+            None => {
+                self.to_write.wait_while(self.lock(), idle).unwrap_or_else(PoisonError::into_inner)
+            }
+        };
+        if waiting.is_empty() {
+            return if waiting.closed { Next::Closed } else { Next::Quiet };
+        }
+        let calm = |waiting: &mut Waiting| !waiting.is_urgent();
+        if calm(&mut waiting) {
+            let collected = self.to_write.wait_timeout_while(waiting, COLLECT, calm);
+            waiting = collected.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        waiting.events = 0;
+        self.room.notify_all();
+        let commits = std::mem::take(&mut waiting.commits).into();
+        Next::Write(commits, std::mem::take(&mut waiting.barriers))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    fn is_empty(&self) -> bool {
+        self.commits.is_empty() && self.barriers.is_empty()
+    }
+
+    fn is_urgent(&self) -> bool {
+        let enough = self.events >= ENOUGH || self.commits.len() >= MAX;
+        enough
+            || self.closed
+            || !self.barriers.is_empty()
+            || (self.awaited > 0 && !self.commits.is_empty())
+    }
+}
