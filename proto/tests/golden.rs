@@ -1,0 +1,94 @@
+//! The JSON that scripts rely on, byte for byte: keys are only ever added, words never change.
+//!
+//! A failing test here is a broken promise unless the only change is a new key.
+#![allow(clippy::unwrap_used)] // the lint's exception for tests does not reach plain functions here
+
+use rrd_proto::{
+    Activity, Counts, Event, EventKind, Harness, HostState, Issue, ParentKind, Session, Status,
+    StatusSource, Timestamp, Tokens,
+};
+
+fn session() -> Session {
+    let at = |ms: i64| Some(Timestamp::from_millis(1_795_170_000_000 + ms));
+    Session {
+        reference: "abcde".into(),
+        host: "mac".into(),
+        node_id: None,
+        harness: Harness::ClaudeCode,
+        session_id: "b41f".into(),
+        repo: Some("rrd".into()),
+        repo_root: Some("/src/rrd".into()),
+        repo_remote: None,
+        branch: Some("main".into()),
+        cwd: Some("/src/rrd".into()),
+        started_at: at(0),
+        last_activity_at: at(1_500),
+        transcript_path: "/t.jsonl".into(),
+        title: Some("Publish the crate".into()),
+        model: None,
+        status: Status::Executing,
+        status_since: at(1_000),
+        status_source: StatusSource::OpenRecord,
+        waiting_for: None,
+        waiting_detail: None,
+        waiting_on: None,
+        activity: Some(Activity { tool: Some("Bash".into()), summary: "ls".into(), since: None }),
+        turn_result: None,
+        end_reason: None,
+        active: true,
+        live: Some(true),
+        interactive: Some(true),
+        pid: Some(7),
+        parent_session_id: Some("p".into()),
+        parent_kind: Some(ParentKind::Fork),
+        counts: Some(Counts { prompts: 1, messages: 2, tool_calls: 3, errors: 4 }),
+        tokens: Some(Tokens { input: 1, output: 2, cache_read: 3, cache_write: 4 }),
+        complete: true,
+        host_state: HostState::Here,
+        host_seen_at: None,
+        attach: Some("tmux attach -t t7".into()),
+        issues: vec![Issue { kind: "damaged_line".into(), count: 1, offset: Some(9) }],
+    }
+}
+
+const SESSION: &str = r#"{"ref":"abcde","host":"mac","node_id":null,"harness":"claude-code","session_id":"b41f","repo":"rrd","repo_root":"/src/rrd","repo_remote":null,"branch":"main","cwd":"/src/rrd","started_at":"2026-11-20T10:20:00.000Z","last_activity_at":"2026-11-20T10:20:01.500Z","transcript_path":"/t.jsonl","title":"Publish the crate","model":null,"status":"executing","status_since":"2026-11-20T10:20:01.000Z","status_source":"open_record","waiting_for":null,"waiting_detail":null,"waiting_on":null,"activity":{"tool":"Bash","summary":"ls","since":null},"turn_result":null,"end_reason":null,"active":true,"live":true,"interactive":true,"pid":7,"parent_session_id":"p","parent_kind":"fork","counts":{"prompts":1,"messages":2,"tool_calls":3,"errors":4},"tokens":{"input":1,"output":2,"cache_read":3,"cache_write":4},"complete":true,"host_state":"here","host_seen_at":null,"attach":"tmux attach -t t7","issues":[{"kind":"damaged_line","count":1,"offset":9}]}"#;
+
+#[test]
+fn a_session_in_json_is_as_promised() {
+    assert_eq!(serde_json::to_string(&session()).unwrap(), SESSION);
+    let back: Session = serde_json::from_str(SESSION).unwrap();
+    assert_eq!(back, session());
+}
+
+#[test]
+fn a_session_of_a_newer_release_is_read_all_the_same() {
+    let newer = SESSION
+        .replace(r#""harness":"claude-code""#, r#""harness":"gemini","some_new_key":{"a":1}"#);
+    let read: Session = serde_json::from_str(&newer).unwrap();
+    assert_eq!(read.harness, Harness::Other("gemini".into()));
+}
+
+#[test]
+fn an_event_in_json_is_as_promised() {
+    let event = Event {
+        seq: 5,
+        at: Some(Timestamp::from_millis(1)),
+        kind: EventKind::ToolResult,
+        text: "boom".into(),
+        tool: Some("Bash".into()),
+        tool_call_id: Some("toolu_1".into()),
+        is_error: true,
+        truncated: false,
+    };
+    let text = r#"{"seq":5,"at":"1970-01-01T00:00:00.001Z","kind":"tool_result","text":"boom","tool":"Bash","tool_call_id":"toolu_1","is_error":true,"truncated":false}"#;
+    assert_eq!(serde_json::to_string(&event).unwrap(), text);
+}
+
+#[test]
+fn words_in_json_are_the_words_of_the_tables() {
+    for status in [Status::Waiting, Status::Executing, Status::Idle, Status::Ended] {
+        assert_eq!(serde_json::to_string(&status).unwrap(), format!("\"{status}\""));
+        assert_eq!(status.as_str().parse(), Ok(status));
+    }
+    assert!("running".parse::<Status>().unwrap_err().contains("waiting, executing, idle, ended"));
+}
