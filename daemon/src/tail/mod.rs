@@ -19,6 +19,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
+        atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
     thread::JoinHandle,
@@ -80,7 +81,7 @@ pub(crate) struct TailHandle {
 }
 
 impl TailHandle {
-    /// Asks the thread to stop and waits until it has.
+    /// Asks the thread to stop and waits until it has; a backlog ends where its ledger is over.
     pub(crate) fn stop(self) {
         let _ = self.inbox.send(Message::Stop);
         let _ = self.thread.join();
@@ -96,6 +97,8 @@ impl TailHandle {
 pub(crate) struct StoreLedger {
     pub(crate) writer: Arc<Writer>,
     pub(crate) state_dir: PathBuf,
+    /// Set when the daemon stops: a backlog must not go on writing beside the next one.
+    pub(crate) over: AtomicBool,
 }
 
 impl Ledger for StoreLedger {
@@ -103,10 +106,15 @@ impl Ledger for StoreLedger {
         self.writer.commit(commit);
     }
 
-    fn keys(&self, session: &SessionKey) -> HashSet<u64> {
+    fn keys(&self, session: &SessionKey) -> io::Result<HashSet<u64>> {
         self.writer.barrier();
-        let keys = Reader::open(&self.state_dir).map(|reader| reader.keys(session));
-        keys.and_then(Result::ok).unwrap_or_default()
+        let reader = Reader::open(&self.state_dir);
+        let reader = reader.ok_or_else(|| io::Error::other("the index cannot be read"))?;
+        reader.keys(session).map_err(io::Error::other)
+    }
+
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
     }
 }
 
@@ -241,6 +249,9 @@ pub(crate) struct Tail {
     /// Sessions with tasks waiting or in work, whose files are not to be touched meanwhile.
     waiting: Vec<Task>,
     in_work: Option<(SessionKey, u64)>,
+    backlog: Option<JoinHandle<()>>,
+    /// What is known of sessions of which something could not be read: their rows show less.
+    partial: HashMap<SessionKey, Fold>,
     /// Files that changed meanwhile.
     dirty: HashSet<PathBuf>,
     places: Vec<(PathBuf, Option<FileId>)>,
@@ -288,6 +299,8 @@ impl Tail {
                 files: HashMap::new(),
                 waiting: Vec::new(),
                 in_work: None,
+                backlog: None,
+                partial: HashMap::new(),
                 dirty: HashSet::new(),
                 places: Vec::new(),
                 unreadable: Vec::new(),
@@ -298,6 +311,7 @@ impl Tail {
             tail.begin(stored);
             surveyed();
             tail.run();
+            tail.end();
         })?;
         Ok(TailHandle { inbox: handle, thread })
     }
@@ -343,6 +357,14 @@ impl Tail {
                 self.look_at_processes();
                 self.report();
             }
+        }
+    }
+
+    /// Returns when nothing is read any more: one daemon must not write while the next one does.
+    fn end(self) {
+        drop(self.inbox);
+        if let Some(backlog) = self.backlog {
+            let _ = backlog.join();
         }
     }
 
@@ -476,8 +498,11 @@ impl Tail {
                     harness: self.scene.harness.clone(),
                     session_id: session_id.clone(),
                 };
+                // By what is there now: a moved file's name may be another one's already.
                 let is_other_name = |file: &Followed| {
-                    file.work.file.cursor.id == found.id && file.work.path.exists()
+                    file.work.file.cursor.id == found.id
+                        && look_at(&self.scene.root, &file.work.path, self.scene.format)
+                            .is_ok_and(|now| now.is_some_and(|now| now.id == found.id))
                 };
                 if !self.scene.hub.claim(&key, self.scene.index)
                     || self.files.values().any(is_other_name)
@@ -518,8 +543,8 @@ impl Tail {
         found: &Found,
     ) {
         let key = work.file.session.clone();
-        let hub = &self.scene.hub;
-        let fold = hub.fold(&key).map(|fold| Fold::clone(&fold)).unwrap_or_default();
+        let of_hub = || self.scene.hub.fold(&key).map(|fold| Fold::clone(&fold));
+        let fold = self.partial.remove(&key).or_else(of_hub).unwrap_or_default();
         let read_to = if work.zstd { 0 } else { work.file.cursor.offset };
         let unread = found.size.saturating_sub(read_to).max(1);
         let mut task = Task { key, parent, fold, files: vec![work], unread, newest: found.mtime };
@@ -540,10 +565,12 @@ impl Tail {
 
     /// The transcript cannot be read now. Its state is as before, so the next look tries again.
     fn fail(&mut self, task: &mut Task, error: &io::Error) {
+        // Nothing waits for it: the next change, or the sweep, tries again from where it stands.
+        task.unread = 0;
+        self.partial.insert(task.key.clone(), task.fold.clone());
         if error.kind() == io::ErrorKind::NotFound {
             return;
         }
-        task.unread = 0;
         let mut fold = task.fold.clone();
         fold.note(issue::UNREADABLE, None);
         self.show(task, &fold, self.scene.hub.fold(&task.key).is_some());
@@ -601,9 +628,10 @@ impl Tail {
             });
             let _ = outbox.send(Message::Done(Box::new(Settled { task, glance })));
         };
-        if std::thread::Builder::new().name("rrd-backlog".into()).spawn(read).is_err() {
+        match std::thread::Builder::new().name("rrd-backlog".into()).spawn(read) {
+            Ok(backlog) => self.backlog = Some(backlog),
             // No thread to be had now: the sweep finds the file unread and tries again.
-            self.in_work = None;
+            Err(_) => self.in_work = None,
         }
     }
 
@@ -613,6 +641,9 @@ impl Tail {
         }
         let Settled { task, glance } = settled;
         self.progress.files_left = self.progress.files_left.saturating_sub(task.files.len() as u64);
+        if glance.is_some() {
+            self.partial.insert(task.key.clone(), task.fold.clone());
+        }
         self.show(&task, glance.as_ref().unwrap_or(&task.fold), glance.is_none());
         self.keep(task);
         self.next_task();

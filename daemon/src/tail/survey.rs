@@ -128,7 +128,7 @@ pub(crate) fn tasks(
     for task in &mut tasks {
         task.files.sort_by_key(|work| (work.file.mtime == 0, work.file.mtime));
         // A reader before this one left something that this one does not go on from.
-        let fresh = task.fold.next_seq == 0;
+        let fresh = !task.fold.has_taken_any();
         for work in task.files.iter_mut().take(1) {
             work.reset = fresh;
         }
@@ -176,7 +176,7 @@ impl Work {
             size: 0,
             mtime: 0,
         };
-        Self { format, path, zstd, file, seen: None, scanned_to: 0, moved_from: None, reset: false }
+        Self { format, path, zstd, file, seen: None, torn: None, moved_from: None, reset: false }
     }
 
     /// Goes on where a moved transcript stood, if it really is that one.

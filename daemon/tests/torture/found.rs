@@ -17,7 +17,17 @@ fn run(actions: &[Action]) {
 #[test]
 fn rewritten_again_what_the_first_rewriting_brought_is_not_new() {
     run(&[Append(2, 2), Replace(2, 1), Sync, Replace(2, 0)]);
-    run(&[Append(0, 2), Sync, Rewrite(0, 0), Sync, Rewrite(0, 1), Sync, Rewrite(0, 2), Stop, Recreate(0)]);
+    run(&[
+        Append(0, 2),
+        Sync,
+        Rewrite(0, 0),
+        Sync,
+        Rewrite(0, 1),
+        Sync,
+        Rewrite(0, 2),
+        Stop,
+        Recreate(0),
+    ]);
 }
 
 #[test]

@@ -56,10 +56,7 @@ impl Transcript {
     }
 
     pub(crate) fn key(&self) -> SessionKey {
-        SessionKey {
-            harness: self.author.harness.clone(),
-            session_id: self.author.id().to_owned(),
-        }
+        SessionKey { harness: self.author.harness.clone(), session_id: self.author.id().to_owned() }
     }
 
     pub(crate) fn is_there(&self) -> bool {
@@ -221,7 +218,8 @@ impl Transcript {
             0 => [old[..whole].to_vec(), self.lines(2)].concat(),
             // Some of the same, in another order, and more behind.
             1 => {
-                let kept: Vec<u8> = lines.iter().rev().step_by(2).copied().flatten().copied().collect();
+                let kept: Vec<u8> =
+                    lines.iter().rev().step_by(2).copied().flatten().copied().collect();
                 [kept, self.lines(1)].concat()
             }
             // More before the same.
