@@ -170,14 +170,34 @@ impl Scene {
         }
         let tasks =
             tasks.into_iter().filter(|task| self.hub.claim(&task.key, self.index)).collect();
-        let left = std::sync::Mutex::new(Vec::new());
+        let both = std::sync::Mutex::new((Vec::new(), Vec::new()));
         settle(tasks, ledger, &|settled| {
-            let path = settled.task.files.last().map_or("", |work| &work.file.path);
             let fold = settled.glance.as_ref().unwrap_or(&settled.task.fold);
-            self.publish(&settled.task.key, fold, path, settled.glance.is_none());
-            left.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(settled.task);
+            self.show(&settled.task, fold, settled.glance.is_none());
+            let mut both = both.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            both.0.push(settled.task);
+            both.1.extend(settled.strays);
         });
-        (left.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner), walk)
+        let (mut left, strays) =
+            both.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        for mut stray in strays {
+            let waits = left.iter().any(|task| task.key == stray.key && task.unread > 0);
+            if !waits && self.hub.claim(&stray.key, self.index) {
+                stray.go_on_from(self.hub.fold(&stray.key).map(|fold| Fold::clone(&fold)));
+                if stray.take(ledger).is_ok() {
+                    self.show(&stray, &stray.fold, true);
+                }
+            }
+            left.push(stray);
+        }
+        (left, walk)
+    }
+
+    fn show(&self, task: &Task, fold: &Fold, complete: bool) {
+        // Nothing is left of one whose transcripts turned out to be another's.
+        if let Some(work) = task.files.last() {
+            self.publish(&task.key, fold, &work.file.path, complete);
+        }
     }
 
     /// Takes what stands beside the transcripts; true when rows change by it.
@@ -543,24 +563,33 @@ impl Tail {
         found: &Found,
     ) {
         let key = work.file.session.clone();
-        let of_hub = || self.scene.hub.fold(&key).map(|fold| Fold::clone(&fold));
-        let fold = self.partial.remove(&key).or_else(of_hub).unwrap_or_default();
+        let fold = self.known(&key).unwrap_or_default();
         let read_to = if work.zstd { 0 } else { work.file.cursor.offset };
         let unread = found.size.saturating_sub(read_to).max(1);
         let mut task = Task { key, parent, fold, files: vec![work], unread, newest: found.mtime };
         if unread > SMALL {
             let glance = task.glance();
-            self.show(&task, glance.as_ref().ok().unwrap_or(&task.fold), false);
+            self.scene.show(&task, glance.as_ref().ok().unwrap_or(&task.fold), false);
             self.progress.total += unread;
             self.keep(task);
             self.next_task();
             return;
         }
         match task.take(self.ledger.as_ref()) {
-            Ok(()) => self.show(&task, &task.fold, true),
+            Ok(strays) => {
+                self.scene.show(&task, &task.fold, true);
+                self.keep_strays(strays);
+            }
             Err(error) => self.fail(&mut task, &error),
         }
         self.keep(task);
+        self.next_task();
+    }
+
+    /// What is known of a session whose transcripts are not being read now.
+    fn known(&mut self, key: &SessionKey) -> Option<Fold> {
+        let of_hub = || self.scene.hub.fold(key).map(|fold| Fold::clone(&fold));
+        self.partial.remove(key).or_else(of_hub)
     }
 
     /// The transcript cannot be read now. Its state is as before, so the next look tries again.
@@ -573,15 +602,10 @@ impl Tail {
         }
         let mut fold = task.fold.clone();
         fold.note(issue::UNREADABLE, None);
-        self.show(task, &fold, self.scene.hub.fold(&task.key).is_some());
+        self.scene.show(task, &fold, self.scene.hub.fold(&task.key).is_some());
         for work in &task.files {
             self.unreadable.push((work.path.clone(), error.to_string()));
         }
-    }
-
-    fn show(&self, task: &Task, fold: &Fold, complete: bool) {
-        let path = task.files.last().map_or("", |work| &work.file.path);
-        self.scene.publish(&task.key, fold, path, complete);
     }
 
     /// Keeps a task's files: to follow them, or to read them later when something is left to read.
@@ -591,6 +615,15 @@ impl Tail {
             self.waiting.push(task);
         } else {
             task.files.into_iter().for_each(|work| self.follow(work));
+        }
+    }
+
+    /// Has them read as what they are, unless another root has that session.
+    fn keep_strays(&mut self, strays: Vec<Task>) {
+        for stray in strays {
+            if self.scene.hub.claim(&stray.key, self.scene.index) {
+                self.keep(stray);
+            }
         }
     }
 
@@ -614,19 +647,22 @@ impl Tail {
             return;
         }
         let Some(mut task) = self.waiting.pop() else { return };
+        task.go_on_from(self.known(&task.key));
         self.in_work = Some((task.key.clone(), task.unread));
         let (ledger, outbox) = (Arc::clone(&self.ledger), self.outbox.clone());
         let read = move || {
-            let result = task.take(ledger.as_ref());
-            let glance = result.err().map(|error| {
-                let mut fold = task.fold.clone();
-                if error.kind() != io::ErrorKind::NotFound {
-                    fold.note(issue::UNREADABLE, None);
+            let (glance, strays) = match task.take(ledger.as_ref()) {
+                Ok(strays) => (None, strays),
+                Err(error) => {
+                    let mut fold = task.fold.clone();
+                    if error.kind() != io::ErrorKind::NotFound {
+                        fold.note(issue::UNREADABLE, None);
+                    }
+                    task.unread = 0;
+                    (Some(fold), Vec::new())
                 }
-                task.unread = 0;
-                fold
-            });
-            let _ = outbox.send(Message::Done(Box::new(Settled { task, glance })));
+            };
+            let _ = outbox.send(Message::Done(Box::new(Settled { task, glance, strays })));
         };
         match std::thread::Builder::new().name("rrd-backlog".into()).spawn(read) {
             Ok(backlog) => self.backlog = Some(backlog),
@@ -639,13 +675,14 @@ impl Tail {
         if let Some((_, bytes)) = self.in_work.take() {
             self.progress.done += bytes;
         }
-        let Settled { task, glance } = settled;
+        let Settled { task, glance, strays } = settled;
         self.progress.files_left = self.progress.files_left.saturating_sub(task.files.len() as u64);
         if glance.is_some() {
             self.partial.insert(task.key.clone(), task.fold.clone());
         }
-        self.show(&task, glance.as_ref().unwrap_or(&task.fold), glance.is_none());
+        self.scene.show(&task, glance.as_ref().unwrap_or(&task.fold), glance.is_none());
         self.keep(task);
+        self.keep_strays(strays);
         self.next_task();
         if self.waiting.is_empty() && self.in_work.is_none() {
             self.progress = IndexProgress::default();

@@ -63,6 +63,8 @@ pub(crate) struct Settled {
     pub(crate) task: Task,
     /// A row's worth, when the transcripts have not been read to their end.
     pub(crate) glance: Option<Fold>,
+    /// Transcripts among its files that are other sessions'.
+    pub(crate) strays: Vec<Task>,
 }
 
 /// A session whose transcripts are gone; what was read of them stands.
@@ -192,19 +194,50 @@ impl Work {
 }
 
 impl Task {
-    /// Reads everything there is beyond the cursors.
-    pub(crate) fn take(&mut self, ledger: &dyn Ledger) -> io::Result<()> {
+    /// Reads everything there is beyond the cursors. Gives the transcripts that turn out to be of
+    /// other sessions than their names say: nothing of them has been taken.
+    pub(crate) fn take(&mut self, ledger: &dyn Ledger) -> io::Result<Vec<Self>> {
         self.name_parent();
-        for work in &mut self.files {
-            if let Taken::OtherSession(id) = take(work, &mut self.fold, ledger)? {
-                // The record knows better than the file's name.
-                self.key.session_id.clone_from(&id);
-                work.file.session.session_id = id;
-                take(work, &mut self.fold, ledger)?;
+        let mut strays = Vec::new();
+        let mut files = std::mem::take(&mut self.files).into_iter();
+        while let Some(mut work) = files.next() {
+            // Lines before the one that tells must not stay.
+            let before = (work.file.cursor.offset == 0).then(|| self.fold.clone());
+            let taken = take(&mut work, &mut self.fold, ledger);
+            match (taken, before) {
+                (Ok(Taken::OtherSession(id)), before) => {
+                    self.fold = before.unwrap_or_default();
+                    strays.push(self.stray(work, id));
+                }
+                (Ok(Taken::UpToDate), _) => self.files.push(work),
+                (Err(error), _) => {
+                    self.files.push(work);
+                    self.files.extend(files);
+                    return Err(error);
+                }
             }
         }
         self.unread = 0;
-        Ok(())
+        Ok(strays)
+    }
+
+    /// The record knows better than the file's name whose it is.
+    fn stray(&self, mut work: Work, id: String) -> Self {
+        work.file.session.session_id = id;
+        work.file.cursor = Cursor::start(work.file.cursor.id);
+        let key = work.file.session.clone();
+        let (parent, fold, files) = (None, Fold::default(), vec![work]);
+        Self { key, parent, fold, files, unread: self.unread.max(1), newest: self.newest }
+    }
+
+    /// Goes on from what is known of the session by now.
+    pub(crate) fn go_on_from(&mut self, known: Option<Fold>) {
+        if let Some(fold) = known {
+            self.fold = fold;
+        }
+        if self.fold.has_taken_any() {
+            self.files.iter_mut().for_each(|work| work.reset = false);
+        }
     }
 
     /// Reads enough for a row.
@@ -254,23 +287,26 @@ pub(crate) fn settle(
 
 fn settle_one(mut task: Task, ledger: &dyn Ledger, budget: &AtomicU64) -> Settled {
     if task.unread == 0 {
-        return Settled { task, glance: None };
+        return Settled { task, glance: None, strays: Vec::new() };
     }
     let unread = task.unread;
     let affordable = unread <= SMALL
         && budget
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(unread))
             .is_ok();
-    let result =
-        if affordable { task.take(ledger).map(|()| None) } else { task.glance().map(Some) };
+    let result = if affordable {
+        task.take(ledger).map(|strays| (None, strays))
+    } else {
+        task.glance().map(|glance| (Some(glance), Vec::new()))
+    };
     match result {
-        Ok(glance) => Settled { task, glance },
+        Ok((glance, strays)) => Settled { task, glance, strays },
         Err(error) => {
             let mut seen = task.fold.clone();
             if error.kind() != io::ErrorKind::NotFound {
                 seen.note(issue::UNREADABLE, None);
             }
-            Settled { task, glance: Some(seen) }
+            Settled { task, glance: Some(seen), strays: Vec::new() }
         }
     }
 }
