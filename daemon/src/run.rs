@@ -8,7 +8,7 @@ use std::{
     fs::{self, File, TryLockError},
     io::{self, Read, Seek, Write},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -95,6 +95,7 @@ pub struct Daemon {
     socket: PathBuf,
     hub: Arc<Hub>,
     writer: Arc<Writer>,
+    ledger: Arc<StoreLedger>,
     tails: Vec<TailHandle>,
     runtime: tokio::runtime::Runtime,
     serving: tokio::task::JoinHandle<()>,
@@ -117,8 +118,11 @@ impl Daemon {
         let writer = Arc::new(writer);
 
         let hub = Arc::new(Hub::new(place(&config), &config.roots));
-        let ledger =
-            Arc::new(StoreLedger { writer: Arc::clone(&writer), state_dir: state_dir.clone() });
+        let ledger = Arc::new(StoreLedger {
+            writer: Arc::clone(&writer),
+            state_dir: state_dir.clone(),
+            over: false.into(),
+        });
         let (surveyed, surveys) = std::sync::mpsc::channel::<()>();
         let mut tails = Vec::new();
         for ((i, root), stored) in config.roots.iter().enumerate().zip(split(stored, &config.roots))
@@ -158,7 +162,7 @@ impl Daemon {
                 .with_context(|| format!("cannot listen at {}", socket.display()))?;
             runtime.spawn(rpc::serve(listener, server, stop.clone()))
         };
-        Ok(Self { socket, hub, writer, tails, runtime, serving, stop, _lock: lock })
+        Ok(Self { socket, hub, writer, ledger, tails, runtime, serving, stop, _lock: lock })
     }
 
     /// Waits for a signal, or for a part that fails.
@@ -203,6 +207,7 @@ impl Daemon {
         self.runtime.shutdown_timeout(Duration::from_millis(200));
         #[cfg(unix)]
         let _ = fs::remove_file(&self.socket);
+        self.ledger.over.store(true, Ordering::Relaxed);
         stop_tails(self.tails);
         // A tail that hangs still holds the store: what is queued is written all the same.
         self.writer.barrier();

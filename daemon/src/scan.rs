@@ -4,6 +4,7 @@
 
 use std::{
     collections::{HashSet, VecDeque},
+    io,
     path::Path,
     sync::{
         Arc, Mutex, PoisonError,
@@ -142,9 +143,10 @@ struct Readonly<'a>(&'a Option<Mutex<Reader>>);
 impl Ledger for Readonly<'_> {
     fn commit(&self, _: Commit) {}
 
-    fn keys(&self, session: &SessionKey) -> HashSet<u64> {
-        let Some(index) = self.0 else { return HashSet::new() };
-        index.lock().unwrap_or_else(PoisonError::into_inner).keys(session).unwrap_or_default()
+    fn keys(&self, session: &SessionKey) -> io::Result<HashSet<u64>> {
+        let Some(index) = self.0 else { return Ok(HashSet::new()) };
+        let index = index.lock().unwrap_or_else(PoisonError::into_inner);
+        index.keys(session).map_err(io::Error::other)
     }
 }
 
@@ -174,7 +176,7 @@ impl Ledger for Page {
         }
     }
 
-    fn keys(&self, _: &SessionKey) -> HashSet<u64> {
-        HashSet::new()
+    fn keys(&self, _: &SessionKey) -> io::Result<HashSet<u64>> {
+        Ok(HashSet::new())
     }
 }

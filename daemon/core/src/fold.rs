@@ -132,6 +132,12 @@ impl Fold {
         before != (self.counts, self.next_seq)
     }
 
+    /// True once something has been taken that must not be taken again.
+    #[must_use]
+    pub fn has_taken_any(&self) -> bool {
+        self.next_seq > 0 || self.counts != Counts::default()
+    }
+
     /// Leaves a gap: what follows is read from much later in the transcript, so whatever was open
     /// before says nothing any more.
     pub fn skip_ahead(&mut self) {

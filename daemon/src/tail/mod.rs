@@ -19,6 +19,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
+        atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
     thread::JoinHandle,
@@ -80,7 +81,7 @@ pub(crate) struct TailHandle {
 }
 
 impl TailHandle {
-    /// Asks the thread to stop and waits until it has.
+    /// Asks the thread to stop and waits until it has; a backlog ends where its ledger is over.
     pub(crate) fn stop(self) {
         let _ = self.inbox.send(Message::Stop);
         let _ = self.thread.join();
@@ -96,6 +97,8 @@ impl TailHandle {
 pub(crate) struct StoreLedger {
     pub(crate) writer: Arc<Writer>,
     pub(crate) state_dir: PathBuf,
+    /// Set when the daemon stops: a backlog must not go on writing beside the next one.
+    pub(crate) over: AtomicBool,
 }
 
 impl Ledger for StoreLedger {
@@ -103,10 +106,15 @@ impl Ledger for StoreLedger {
         self.writer.commit(commit);
     }
 
-    fn keys(&self, session: &SessionKey) -> HashSet<u64> {
+    fn keys(&self, session: &SessionKey) -> io::Result<HashSet<u64>> {
         self.writer.barrier();
-        let keys = Reader::open(&self.state_dir).map(|reader| reader.keys(session));
-        keys.and_then(Result::ok).unwrap_or_default()
+        let reader = Reader::open(&self.state_dir);
+        let reader = reader.ok_or_else(|| io::Error::other("the index cannot be read"))?;
+        reader.keys(session).map_err(io::Error::other)
+    }
+
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
     }
 }
 
@@ -160,16 +168,42 @@ impl Scene {
                 self.publish(&gone.key, &Arc::new(gone.fold), &gone.path, true);
             }
         }
-        let tasks =
+        let mut tasks: Vec<Task> =
             tasks.into_iter().filter(|task| self.hub.claim(&task.key, self.index)).collect();
-        let left = std::sync::Mutex::new(Vec::new());
+        for task in &mut tasks {
+            // What is read below is committed with it; what is not must be by itself.
+            if self.fold_beside(&task.key, &mut task.fold) && task.unread == 0 {
+                task.restate(ledger);
+            }
+        }
+        let both = std::sync::Mutex::new((Vec::new(), Vec::new()));
         settle(tasks, ledger, &|settled| {
-            let path = settled.task.files.last().map_or("", |work| &work.file.path);
             let fold = settled.glance.as_ref().unwrap_or(&settled.task.fold);
-            self.publish(&settled.task.key, fold, path, settled.glance.is_none());
-            left.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(settled.task);
+            self.show(&settled.task, fold, settled.glance.is_none());
+            let mut both = both.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            both.0.push(settled.task);
+            both.1.extend(settled.strays);
         });
-        (left.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner), walk)
+        let (mut left, strays) =
+            both.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        for mut stray in strays {
+            let waits = left.iter().any(|task| task.key == stray.key && task.unread > 0);
+            if !waits && self.hub.claim(&stray.key, self.index) {
+                stray.go_on_from(self.hub.fold(&stray.key));
+                if stray.take(ledger).is_ok() {
+                    self.show(&stray, &stray.fold, true);
+                }
+            }
+            left.push(stray);
+        }
+        (left, walk)
+    }
+
+    fn show(&self, task: &Task, fold: &Arc<Fold>, complete: bool) {
+        // Nothing is left of one whose transcripts turned out to be another's.
+        if let Some(work) = task.files.last() {
+            self.publish(&task.key, fold, &work.file.path, complete);
+        }
     }
 
     /// Takes what stands beside the transcripts; true when rows change by it.
@@ -190,15 +224,17 @@ impl Scene {
         }
     }
 
+    /// Folds what stands beside a session's transcripts into it; true when that was news.
+    fn fold_beside(&self, key: &SessionKey, fold: &mut Arc<Fold>) -> bool {
+        let Some(facts) = self.sidecars.get(&key.session_id) else { return false };
+        let before = Arc::clone(fold);
+        let parsed = Parsed { facts: facts.clone(), ..Parsed::default() };
+        Arc::make_mut(fold).apply(parsed, 0, &mut Vec::new());
+        before != *fold
+    }
+
     fn publish(&self, key: &SessionKey, fold: &Arc<Fold>, path: &str, complete: bool) {
-        let mut fold = Arc::clone(fold);
-        if let Some(facts) = self.sidecars.get(&key.session_id) {
-            Arc::make_mut(&mut fold).apply(
-                Parsed { facts: facts.clone(), ..Parsed::default() },
-                0,
-                &mut Vec::new(),
-            );
-        }
+        let fold = Arc::clone(fold);
         let repo = self.repos.lock().unwrap_or_else(std::sync::PoisonError::into_inner).of(&fold);
         let entry = Entry {
             fold,
@@ -245,6 +281,9 @@ pub(crate) struct Tail {
     /// Sessions with tasks waiting or in work, whose files are not to be touched meanwhile.
     waiting: Vec<Task>,
     in_work: Option<(SessionKey, u64)>,
+    backlog: Option<JoinHandle<()>>,
+    /// What is known of sessions of which something could not be read: their rows show less.
+    partial: HashMap<SessionKey, Arc<Fold>>,
     /// Files that changed meanwhile.
     dirty: HashSet<PathBuf>,
     places: Vec<(PathBuf, Option<FileId>)>,
@@ -292,6 +331,8 @@ impl Tail {
                 files: HashMap::new(),
                 waiting: Vec::new(),
                 in_work: None,
+                backlog: None,
+                partial: HashMap::new(),
                 dirty: HashSet::new(),
                 places: Vec::new(),
                 unreadable: Vec::new(),
@@ -302,6 +343,7 @@ impl Tail {
             tail.begin(stored);
             surveyed();
             tail.run();
+            tail.end();
         })?;
         Ok(TailHandle { inbox: handle, thread })
     }
@@ -347,6 +389,14 @@ impl Tail {
                 self.look_at_processes();
                 self.report();
             }
+        }
+    }
+
+    /// Returns when nothing is read any more: one daemon must not write while the next one does.
+    fn end(self) {
+        drop(self.inbox);
+        if let Some(backlog) = self.backlog {
+            let _ = backlog.join();
         }
     }
 
@@ -480,8 +530,11 @@ impl Tail {
                     harness: self.scene.harness.clone(),
                     session_id: session_id.clone(),
                 };
+                // By what is there now: a moved file's name may be another one's already.
                 let is_other_name = |file: &Followed| {
-                    file.work.file.cursor.id == found.id && file.work.path.exists()
+                    file.work.file.cursor.id == found.id
+                        && look_at(&self.scene.root, &file.work.path, self.scene.format)
+                            .is_ok_and(|now| now.is_some_and(|now| now.id == found.id))
                 };
                 if !self.scene.hub.claim(&key, self.scene.index)
                     || self.files.values().any(is_other_name)
@@ -522,44 +575,50 @@ impl Tail {
         found: &Found,
     ) {
         let key = work.file.session.clone();
-        let hub = &self.scene.hub;
-        let fold = hub.fold(&key).unwrap_or_default();
+        let fold = self.known(&key).unwrap_or_default();
         let read_to = if work.zstd { 0 } else { work.file.cursor.offset };
         let unread = found.size.saturating_sub(read_to).max(1);
         let mut task = Task { key, parent, fold, files: vec![work], unread, newest: found.mtime };
+        self.scene.fold_beside(&task.key, &mut task.fold);
         if unread > SMALL {
             let glance = task.glance();
             let shown = glance.map_or_else(|_| Arc::clone(&task.fold), Arc::new);
-            self.show(&task, &shown, false);
+            self.scene.show(&task, &shown, false);
             self.progress.total += unread;
             self.keep(task);
             self.next_task();
             return;
         }
         match task.take(self.ledger.as_ref()) {
-            Ok(()) => self.show(&task, &task.fold, true),
+            Ok(strays) => {
+                self.scene.show(&task, &task.fold, true);
+                self.keep_strays(strays);
+            }
             Err(error) => self.fail(&mut task, &error),
         }
         self.keep(task);
+        self.next_task();
+    }
+
+    /// What is known of a session whose transcripts are not being read now.
+    fn known(&mut self, key: &SessionKey) -> Option<Arc<Fold>> {
+        self.partial.remove(key).or_else(|| self.scene.hub.fold(key))
     }
 
     /// The transcript cannot be read now. Its state is as before, so the next look tries again.
     fn fail(&mut self, task: &mut Task, error: &io::Error) {
+        // Nothing waits for it: the next change, or the sweep, tries again from where it stands.
+        task.unread = 0;
+        self.partial.insert(task.key.clone(), Arc::clone(&task.fold));
         if error.kind() == io::ErrorKind::NotFound {
             return;
         }
-        task.unread = 0;
         let mut fold = Arc::clone(&task.fold);
         Arc::make_mut(&mut fold).note(issue::UNREADABLE, None);
-        self.show(task, &fold, self.scene.hub.fold(&task.key).is_some());
+        self.scene.show(task, &fold, self.scene.hub.fold(&task.key).is_some());
         for work in &task.files {
             self.unreadable.push((work.path.clone(), error.to_string()));
         }
-    }
-
-    fn show(&self, task: &Task, fold: &Arc<Fold>, complete: bool) {
-        let path = task.files.last().map_or("", |work| &work.file.path);
-        self.scene.publish(&task.key, fold, path, complete);
     }
 
     /// Keeps a task's files: to follow them, or to read them later when something is left to read.
@@ -569,6 +628,15 @@ impl Tail {
             self.waiting.push(task);
         } else {
             task.files.into_iter().for_each(|work| self.follow(work));
+        }
+    }
+
+    /// Has them read as what they are, unless another root has that session.
+    fn keep_strays(&mut self, strays: Vec<Task>) {
+        for stray in strays {
+            if self.scene.hub.claim(&stray.key, self.scene.index) {
+                self.keep(stray);
+            }
         }
     }
 
@@ -592,23 +660,27 @@ impl Tail {
             return;
         }
         let Some(mut task) = self.waiting.pop() else { return };
+        task.go_on_from(self.known(&task.key));
         self.in_work = Some((task.key.clone(), task.unread));
         let (ledger, outbox) = (Arc::clone(&self.ledger), self.outbox.clone());
         let read = move || {
-            let result = task.take(ledger.as_ref());
-            let glance = result.err().map(|error| {
-                let mut fold = Arc::clone(&task.fold);
-                if error.kind() != io::ErrorKind::NotFound {
-                    Arc::make_mut(&mut fold).note(issue::UNREADABLE, None);
+            let (glance, strays) = match task.take(ledger.as_ref()) {
+                Ok(strays) => (None, strays),
+                Err(error) => {
+                    let mut fold = Arc::clone(&task.fold);
+                    if error.kind() != io::ErrorKind::NotFound {
+                        Arc::make_mut(&mut fold).note(issue::UNREADABLE, None);
+                    }
+                    task.unread = 0;
+                    (Some(fold), Vec::new())
                 }
-                task.unread = 0;
-                fold
-            });
-            let _ = outbox.send(Message::Done(Box::new(Settled { task, glance })));
+            };
+            let _ = outbox.send(Message::Done(Box::new(Settled { task, glance, strays })));
         };
-        if std::thread::Builder::new().name("rrd-backlog".into()).spawn(read).is_err() {
+        match std::thread::Builder::new().name("rrd-backlog".into()).spawn(read) {
+            Ok(backlog) => self.backlog = Some(backlog),
             // No thread to be had now: the sweep finds the file unread and tries again.
-            self.in_work = None;
+            Err(_) => self.in_work = None,
         }
     }
 
@@ -616,10 +688,18 @@ impl Tail {
         if let Some((_, bytes)) = self.in_work.take() {
             self.progress.done += bytes;
         }
-        let Settled { task, glance } = settled;
+        let Settled { mut task, glance, strays } = settled;
+        // What came to stand beside it meanwhile.
+        if self.scene.fold_beside(&task.key, &mut task.fold) && glance.is_none() {
+            task.restate(self.ledger.as_ref());
+        }
         self.progress.files_left = self.progress.files_left.saturating_sub(task.files.len() as u64);
-        self.show(&task, glance.as_ref().unwrap_or(&task.fold), glance.is_none());
+        if glance.is_some() {
+            self.partial.insert(task.key.clone(), Arc::clone(&task.fold));
+        }
+        self.scene.show(&task, glance.as_ref().unwrap_or(&task.fold), glance.is_none());
         self.keep(task);
+        self.keep_strays(strays);
         self.next_task();
         if self.waiting.is_empty() && self.in_work.is_none() {
             self.progress = IndexProgress::default();
@@ -632,18 +712,20 @@ impl Tail {
         }
     }
 
-    fn republish(&self, role: &FileRole) {
-        for file in self.files.values() {
-            let key = &file.work.file.session;
+    fn republish(&mut self, role: &FileRole) {
+        for file in self.files.values_mut() {
+            let key = file.work.file.session.clone();
             let concerned = match role {
                 FileRole::Sidecar { session_id } => *session_id == key.session_id,
                 _ => true,
             };
-            if let Some(entry) = self.scene.hub.entry(key)
-                && concerned
-            {
-                self.scene.publish(key, &entry.fold, &entry.path, entry.complete);
+            let Some(mut entry) = self.scene.hub.entry(&key).filter(|_| concerned) else {
+                continue;
+            };
+            if self.scene.fold_beside(&key, &mut entry.fold) && entry.complete {
+                self.ledger.commit(file.work.restate(&entry.fold));
             }
+            self.scene.publish(&key, &entry.fold, &entry.path, entry.complete);
         }
     }
 

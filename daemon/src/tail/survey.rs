@@ -63,6 +63,8 @@ pub(crate) struct Settled {
     pub(crate) task: Task,
     /// A row's worth, when the transcripts have not been read to their end.
     pub(crate) glance: Option<Arc<Fold>>,
+    /// Transcripts among its files that are other sessions'.
+    pub(crate) strays: Vec<Task>,
 }
 
 /// A session whose transcripts are gone; what was read of them stands.
@@ -128,7 +130,7 @@ pub(crate) fn tasks(
     for task in &mut tasks {
         task.files.sort_by_key(|work| (work.file.mtime == 0, work.file.mtime));
         // A reader before this one left something that this one does not go on from.
-        let fresh = task.fold.next_seq == 0;
+        let fresh = !task.fold.has_taken_any();
         for work in task.files.iter_mut().take(1) {
             work.reset = fresh;
         }
@@ -176,7 +178,7 @@ impl Work {
             size: 0,
             mtime: 0,
         };
-        Self { format, path, zstd, file, seen: None, scanned_to: 0, moved_from: None, reset: false }
+        Self { format, path, zstd, file, seen: None, torn: None, moved_from: None, reset: false }
     }
 
     /// Goes on where a moved transcript stood, if it really is that one.
@@ -192,19 +194,57 @@ impl Work {
 }
 
 impl Task {
-    /// Reads everything there is beyond the cursors.
-    pub(crate) fn take(&mut self, ledger: &dyn Ledger) -> io::Result<()> {
+    /// Reads everything there is beyond the cursors. Gives the transcripts that turn out to be of
+    /// other sessions than their names say: nothing of them has been taken.
+    pub(crate) fn take(&mut self, ledger: &dyn Ledger) -> io::Result<Vec<Self>> {
         self.name_parent();
-        for work in &mut self.files {
-            if let Taken::OtherSession(id) = take(work, &mut self.fold, ledger)? {
-                // The record knows better than the file's name.
-                self.key.session_id.clone_from(&id);
-                work.file.session.session_id = id;
-                take(work, &mut self.fold, ledger)?;
+        let mut strays = Vec::new();
+        let mut files = std::mem::take(&mut self.files).into_iter();
+        while let Some(mut work) = files.next() {
+            // Lines before the one that tells must not stay.
+            let before = (work.file.cursor.offset == 0).then(|| Arc::clone(&self.fold));
+            let taken = take(&mut work, &mut self.fold, ledger);
+            match (taken, before) {
+                (Ok(Taken::OtherSession(id)), before) => {
+                    self.fold = before.unwrap_or_default();
+                    strays.push(self.stray(work, id));
+                }
+                (Ok(Taken::UpToDate), _) => self.files.push(work),
+                (Err(error), _) => {
+                    self.files.push(work);
+                    self.files.extend(files);
+                    return Err(error);
+                }
             }
         }
         self.unread = 0;
-        Ok(())
+        Ok(strays)
+    }
+
+    /// The record knows better than the file's name whose it is.
+    fn stray(&self, mut work: Work, id: String) -> Self {
+        work.file.session.session_id = id;
+        work.file.cursor = Cursor::start(work.file.cursor.id);
+        let key = work.file.session.clone();
+        let (parent, fold, files) = (None, Arc::default(), vec![work]);
+        Self { key, parent, fold, files, unread: self.unread.max(1), newest: self.newest }
+    }
+
+    /// Goes on from what is known of the session by now.
+    pub(crate) fn go_on_from(&mut self, known: Option<Arc<Fold>>) {
+        if let Some(fold) = known {
+            self.fold = fold;
+        }
+        if self.fold.has_taken_any() {
+            self.files.iter_mut().for_each(|work| work.reset = false);
+        }
+    }
+
+    /// Commits what is known without having read anything.
+    pub(crate) fn restate(&mut self, ledger: &dyn Ledger) {
+        if let Some(work) = self.files.last_mut() {
+            ledger.commit(work.restate(&self.fold));
+        }
     }
 
     /// Reads enough for a row.
@@ -258,7 +298,7 @@ pub(crate) fn settle(
 
 fn settle_one(mut task: Task, ledger: &dyn Ledger, budget: &AtomicU64) -> Settled {
     if task.unread == 0 {
-        return Settled { task, glance: None };
+        return Settled { task, glance: None, strays: Vec::new() };
     }
     let unread = task.unread;
     let affordable = unread <= SMALL
@@ -266,18 +306,18 @@ fn settle_one(mut task: Task, ledger: &dyn Ledger, budget: &AtomicU64) -> Settle
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(unread))
             .is_ok();
     let result = if affordable {
-        task.take(ledger).map(|()| None)
+        task.take(ledger).map(|strays| (None, strays))
     } else {
-        task.glance().map(|fold| Some(Arc::new(fold)))
+        task.glance().map(|glance| (Some(Arc::new(glance)), Vec::new()))
     };
     match result {
-        Ok(glance) => Settled { task, glance },
+        Ok((glance, strays)) => Settled { task, glance, strays },
         Err(error) => {
             let mut seen = Fold::clone(&task.fold);
             if error.kind() != io::ErrorKind::NotFound {
                 seen.note(issue::UNREADABLE, None);
             }
-            Settled { task, glance: Some(Arc::new(seen)) }
+            Settled { task, glance: Some(Arc::new(seen)), strays: Vec::new() }
         }
     }
 }

@@ -54,8 +54,8 @@ pub(crate) struct Work {
     pub(crate) file: FileState,
     /// Keys of records taken before, while some may come again.
     pub(crate) seen: Option<HashSet<u64>>,
-    /// No newline follows between the cursor and here.
-    pub(crate) scanned_to: u64,
+    /// The last look found a torn line up to here, and this hash of its end.
+    pub(crate) torn: Option<(u64, u64)>,
     /// The file's former path, when it was moved.
     pub(crate) moved_from: Option<String>,
     /// Whatever an older reader stored of the session goes with the next commit.
@@ -76,7 +76,14 @@ pub(crate) trait Ledger {
     /// Takes one stretch; may wait.
     fn commit(&self, commit: Commit);
     /// Keys of every record of a session taken before.
-    fn keys(&self, session: &SessionKey) -> HashSet<u64>;
+    ///
+    /// # Errors
+    /// When they cannot be had now: without them, records would be taken twice.
+    fn keys(&self, session: &SessionKey) -> io::Result<HashSet<u64>>;
+    /// True when what is read now should be left for the next start.
+    fn is_over(&self) -> bool {
+        false
+    }
 }
 
 /// Takes everything beyond the cursor into `fold`, stretch by stretch.
@@ -106,16 +113,22 @@ pub(crate) fn take(
             let epoch = work.file.cursor.epoch + 1;
             work.file.cursor = Cursor { epoch, ..Cursor::start(source.id) };
             work.file.parser = ParserState::default();
-            work.scanned_to = 0;
+            work.torn = None;
+            // What has been taken since they were read may come again, too.
+            work.seen = None;
             if !work.zstd {
                 Arc::make_mut(fold).note(issue::REWRITTEN, None);
             }
         }
     }
     // Records may come again when the file was begun anew, or when another file gave some already.
-    let another = work.file.cursor.offset == 0 && fold.next_seq > 0 && !work.reset;
-    if work.seen.is_none() && (work.file.cursor.epoch > 0 || another) {
-        work.seen = Some(ledger.keys(&work.file.session));
+    let another = work.file.cursor.offset == 0 && fold.has_taken_any() && !work.reset;
+    if another && work.file.cursor.epoch == 0 {
+        // For as long as it is read, over restarts as well.
+        work.file.cursor.epoch = 1;
+    }
+    if work.seen.is_none() && work.file.cursor.epoch > 0 {
+        work.seen = Some(ledger.keys(&work.file.session)?);
     }
     if work.is_still_torn(&source)? {
         work.settle(&source);
@@ -150,6 +163,9 @@ impl Work {
         let mut buf = vec![0; if self.zstd { CHUNK } else { (unread + 1).clamp(512, CHUNK) }];
         let (mut stretch, mut other) = (Stretch::default(), None);
         loop {
+            if ledger.is_over() {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
             let got = read(&mut buf, at)?;
             at += got as u64;
             let folding = Arc::make_mut(fold);
@@ -165,7 +181,7 @@ impl Work {
             if ended || framer.consumed() - self.file.cursor.offset >= STRETCH {
                 self.advance(&framer, source, parser.as_ref())?;
                 if ended {
-                    self.scanned_to = at;
+                    self.torn = Some((at, source.tail_hash(at)?));
                     self.settle(source);
                 } else {
                     // Not read to its end: no later start may take it for unchanged.
@@ -231,6 +247,11 @@ impl Work {
         (self.file.size, self.file.mtime) = (source.size, source.mtime);
     }
 
+    /// A commit of what is known, without anything new read.
+    pub(crate) fn restate(&mut self, fold: &Arc<Fold>) -> Commit {
+        self.stretch(fold, Stretch::default())
+    }
+
     fn stretch(&mut self, fold: &Arc<Fold>, stretch: Stretch) -> Commit {
         Commit {
             file: self.file.clone(),
@@ -243,11 +264,16 @@ impl Work {
     }
 
     fn is_still_torn(&mut self, source: &Source) -> io::Result<bool> {
-        let torn = self.scanned_to.saturating_sub(self.file.cursor.offset);
-        if torn < LONG_TORN || self.zstd || source.has_newline(self.scanned_to, source.size)? {
+        let Some((to, end)) = self.torn.filter(|_| !self.zstd) else { return Ok(false) };
+        // A writer that starts again may cut off what it had torn.
+        if to.saturating_sub(self.file.cursor.offset) < LONG_TORN
+            || source.size < to
+            || source.tail_hash(to)? != end
+            || source.has_newline(to, source.size)?
+        {
             return Ok(false);
         }
-        self.scanned_to = source.size;
+        self.torn = Some((source.size, source.tail_hash(source.size)?));
         Ok(true)
     }
 }
