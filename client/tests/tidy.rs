@@ -122,13 +122,23 @@ fn has_a_name(file: &Source) -> Option<String> {
     Some(format!("`{}` says nothing about what is in it", found.trim()))
 }
 
-const RULES: [(&str, Rule); 6] = [
+/// Until hosts speak to each other there is nothing to listen for.
+fn opens_no_network_socket(file: &Source) -> Option<String> {
+    if file.is_test() {
+        return None;
+    }
+    let sockets = ["TcpListener", "TcpStream", "UdpSocket"];
+    sockets.iter().find_map(|word| file.uses(word)).map(|line| format!("a network socket: {line}"))
+}
+
+const RULES: [(&str, Rule); 7] = [
     ("every file says what it is for", opens_with_a_header),
     ("a file can be read in one sitting", stays_readable),
     ("the core is sans-IO", core_does_no_io),
     ("the client reaches a daemon through rrd-proto", one_file_names_the_daemon),
     ("notifications are hints, behind one seam", one_file_names_notify),
     ("modules are named for what is in them", has_a_name),
+    ("nothing listens on the network", opens_no_network_socket),
 ];
 
 fn root() -> PathBuf {
@@ -205,7 +215,7 @@ fn the_protocol_depends_on_no_crate_of_ours() {
 fn each_rule_sees_a_violation_and_lets_the_like_of_it_pass() {
     let long = format!("//! x\n{}", "fn x() {}\n".repeat(LONGEST));
     let long_tests = format!("//! x\n#[cfg(test)]\n{long}");
-    let cases: [(Rule, &str, &str, bool); 19] = [
+    let cases: [(Rule, &str, &str, bool); 21] = [
         (opens_with_a_header, "proto/src/a.rs", "use std::fmt;\n", true),
         (opens_with_a_header, "proto/src/a.rs", "//! About.\n", false),
         (stays_readable, "daemon/src/a.rs", &long, true),
@@ -235,6 +245,8 @@ fn each_rule_sees_a_violation_and_lets_the_like_of_it_pass() {
         (has_a_name, "daemon/src/helpers/mod.rs", "//! x\n", true),
         (has_a_name, "client/src/main.rs", "//! x\nmod common;\n", true),
         (has_a_name, "client/src/main.rs", "//! x\nmod commands;\n", false),
+        (opens_no_network_socket, "daemon/src/a.rs", "//! x\nTcpListener::bind(a)", true),
+        (opens_no_network_socket, "daemon/tests/a.rs", "//! x\nTcpListener::bind(a)", false),
     ];
     for (rule, path, text, broken) in cases {
         let file = Source { path: path.to_owned(), text: text.to_owned() };
