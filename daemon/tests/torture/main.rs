@@ -74,6 +74,10 @@ impl Torture {
             agent: agent.map(str::to_owned),
         };
         let projects = home.path().join(".claude/projects");
+        // A root that appears later is found at the next tick: once is enough, elsewhere.
+        for root in [".claude", ".codex"] {
+            std::fs::create_dir(home.path().join(root)).unwrap();
+        }
         let transcripts = vec![
             Transcript::new(
                 author("claude-code", "aaaa-1", None),
@@ -123,7 +127,9 @@ impl Torture {
     pub(crate) fn run(&mut self, actions: &[Action]) -> Result<(), String> {
         self.daemon();
         for (n, action) in actions.iter().enumerate() {
-            self.apply(*action).map_err(|e| format!("action {n} ({action:?}): {e}"))?;
+            let t = Instant::now();
+            let r = self.apply(*action);
+            r.map_err(|e| format!("action {n} ({action:?}): {e}"))?;
         }
         self.sync().map_err(|e| format!("at the end: {e}"))?;
         self.compare_events()?;

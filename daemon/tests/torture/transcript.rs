@@ -176,10 +176,11 @@ impl Transcript {
             }
             2 => {
                 // Text in no encoding, in a record that is whole.
-                let line = self.record(60);
+                let line = self.record(700);
                 let index = self.records.len() - 1;
-                let damaged: Vec<u8> =
-                    line.iter().map(|b| if *b == b'x' { 0xff } else { *b }).collect();
+                let mut damaged = line.clone();
+                let padding = damaged.len() - 22;
+                damaged[padding..padding + 20].fill(0xff);
                 self.by_line.remove(&line);
                 self.by_line.insert(damaged.clone(), index);
                 self.records[index].line.clone_from(&damaged);
