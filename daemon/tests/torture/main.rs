@@ -63,6 +63,8 @@ pub(crate) struct Torture {
     daemon: Option<Daemon>,
     pub(crate) transcripts: Vec<Transcript>,
     moves: usize,
+    /// A daemon may have seen what no sync point has.
+    unsettled: bool,
 }
 
 impl Torture {
@@ -94,7 +96,7 @@ impl Torture {
                 projects.join("-p0/aaaa-1/subagents/agent-a77.jsonl"),
             ),
         ];
-        Self { home, watch, daemon: None, transcripts, moves: 0 }
+        Self { home, watch, daemon: None, transcripts, moves: 0, unsettled: false }
     }
 
     pub(crate) fn root(&self) -> &Path {
@@ -127,9 +129,7 @@ impl Torture {
     pub(crate) fn run(&mut self, actions: &[Action]) -> Result<(), String> {
         self.daemon();
         for (n, action) in actions.iter().enumerate() {
-            let t = Instant::now();
-            let r = self.apply(*action);
-            r.map_err(|e| format!("action {n} ({action:?}): {e}"))?;
+            self.apply(*action).map_err(|e| format!("action {n} ({action:?}): {e}"))?;
         }
         self.sync().map_err(|e| format!("at the end: {e}"))?;
         self.compare_events()?;
@@ -145,9 +145,14 @@ impl Torture {
         };
         let destroys =
             matches!(action, Truncate(..) | Rewrite(..) | Replace(..) | Delete(_) | Recreate(_));
-        if destroys && self.daemon.is_some() {
+        if destroys && (self.daemon.is_some() || self.unsettled) {
+            let stopped = self.daemon.is_none();
             self.sync()?;
+            if stopped {
+                self.stop();
+            }
         }
+        self.unsettled |= self.daemon.is_some();
         match action {
             Write(t, count) => self.transcripts[t].write(count),
             WriteBytes(t) => self.transcripts[t].write_bytes(),
@@ -211,6 +216,7 @@ impl Torture {
         loop {
             let got = listed(self.daemon());
             if got == want {
+                self.unsettled = false;
                 return Ok(());
             }
             if since.elapsed() > NEVER {
