@@ -439,8 +439,11 @@ impl Tail {
             return true;
         }
         let mut processes = false;
-        for dir in hints.dirs {
+        if !hints.dirs.is_empty() {
             self.check_places();
+            self.watch.catch_up();
+        }
+        for dir in hints.dirs {
             let walk = walk_subtree(&self.scene.root, &dir, self.scene.format);
             processes |= walk.files.iter().any(|found| Live::concerns(&found.role));
             walk.files.into_iter().for_each(|found| self.changed(found));

@@ -114,11 +114,17 @@ impl Source {
     pub(crate) fn first_line(&self) -> io::Result<Option<u64>> {
         let mut buf = [0; FIRST_LINE_BYTES as usize];
         let got = self.read_at(&mut buf, 0)?;
-        Ok(match memchr(b'\n', &buf[..got]) {
-            Some(end) => Some(rrd_core::hash(&buf[..end])),
-            None if got == buf.len() => Some(rrd_core::hash(&buf)),
-            None => None,
-        })
+        Ok(hash_of_first_line(&buf[..got]))
+    }
+}
+
+/// The same of a file that begins with `bytes`.
+pub(crate) fn hash_of_first_line(bytes: &[u8]) -> Option<u64> {
+    let bytes = &bytes[..bytes.len().min(FIRST_LINE_BYTES as usize)];
+    match memchr(b'\n', bytes) {
+        Some(end) => Some(rrd_core::hash(&bytes[..end])),
+        None if bytes.len() == FIRST_LINE_BYTES as usize => Some(rrd_core::hash(bytes)),
+        None => None,
     }
 }
 

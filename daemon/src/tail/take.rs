@@ -12,7 +12,7 @@ use std::{
 };
 
 use rrd_core::{
-    cursor::{self, Cursor, Next},
+    cursor::{self, Cursor, FIRST_LINE_BYTES, Next, TAIL_BYTES},
     fact::{Fact, issue},
     fold::{Fold, Turn},
     frame::{Frame, Framer},
@@ -141,6 +141,37 @@ pub(crate) fn take(
     work.read(fold, &source, &mut |buf, at| source.read_at(buf, at), ledger)
 }
 
+/// What a cursor remembers of the bytes as they were read; the file may hold others by now.
+#[derive(Default)]
+struct Trail {
+    /// The first ones.
+    head: Vec<u8>,
+    /// The last ones.
+    last: Vec<u8>,
+    /// Hash of the last ones when the last newline was read.
+    line: u64,
+}
+
+impl Trail {
+    fn follow(&mut self, chunk: &[u8]) {
+        let room = (FIRST_LINE_BYTES as usize).saturating_sub(self.head.len());
+        self.head.extend_from_slice(&chunk[..room.min(chunk.len())]);
+        let whole = memchr::memrchr(b'\n', chunk).map_or(0, |at| at + 1);
+        if whole > 0 {
+            self.keep(&chunk[..whole]);
+            self.line = rrd_core::hash(&self.last);
+        }
+        self.keep(&chunk[whole..]);
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        let most = TAIL_BYTES as usize;
+        let bytes = &bytes[bytes.len().saturating_sub(most)..];
+        self.last.drain(..(self.last.len() + bytes.len()).saturating_sub(most));
+        self.last.extend_from_slice(bytes);
+    }
+}
+
 /// What one stretch gave so far.
 #[derive(Default)]
 struct Stretch {
@@ -158,9 +189,13 @@ impl Work {
     ) -> io::Result<Taken> {
         let mut parser = (self.format.parser)(self.file.parser.clone());
         let mut framer = Framer::new(self.file.cursor.offset);
-        let mut at = self.file.cursor.offset;
+        // Together with the bytes before the cursor: they must be what they were when the rest is read.
+        let before = if self.zstd { 0 } else { self.file.cursor.offset.min(TAIL_BYTES) as usize };
+        let mut before = Some(before).filter(|len| *len > 0);
+        let mut trail = Trail { line: self.file.cursor.tail, ..Trail::default() };
+        let mut at = self.file.cursor.offset - before.unwrap_or(0) as u64;
         let unread = usize::try_from(source.size.saturating_sub(at)).unwrap_or(CHUNK);
-        let mut buf = vec![0; if self.zstd { CHUNK } else { (unread + 1).clamp(512, CHUNK) }];
+        let mut buf = vec![0; if self.zstd { CHUNK } else { (unread + 1).clamp(1024, CHUNK) }];
         let (mut stretch, mut other) = (Stretch::default(), None);
         loop {
             if ledger.is_over() {
@@ -168,8 +203,19 @@ impl Work {
             }
             let got = read(&mut buf, at)?;
             at += got as u64;
+            let mut chunk = &buf[..got];
+            if let Some(len) = before.take() {
+                let (tail, rest) = chunk.split_at(len.min(got));
+                if rrd_core::hash(tail) != self.file.cursor.tail {
+                    // Rewritten this moment: the next look sees it, and starts again.
+                    return Ok(Taken::UpToDate);
+                }
+                trail.last.extend_from_slice(tail);
+                chunk = rest;
+            }
+            trail.follow(chunk);
             let folding = Arc::make_mut(fold);
-            framer.feed(&buf[..got], &mut |frame| {
+            framer.feed(chunk, &mut |frame| {
                 if other.is_none() {
                     other = self.line(folding, parser.as_mut(), frame, &mut stretch);
                 }
@@ -179,9 +225,9 @@ impl Work {
             }
             let ended = got == 0 || (!self.zstd && at >= source.size);
             if ended || framer.consumed() - self.file.cursor.offset >= STRETCH {
-                self.advance(&framer, source, parser.as_ref())?;
+                self.advance(&framer, &trail, parser.as_ref());
                 if ended {
-                    self.torn = Some((at, source.tail_hash(at)?));
+                    self.torn = Some((at, rrd_core::hash(&trail.last)));
                     self.settle(source);
                 } else {
                     // Not read to its end: no later start may take it for unchanged.
@@ -230,17 +276,16 @@ impl Work {
         None
     }
 
-    fn advance(&mut self, framer: &Framer, source: &Source, parser: &dyn Parser) -> io::Result<()> {
+    fn advance(&mut self, framer: &Framer, trail: &Trail, parser: &dyn Parser) {
         let cursor = &mut self.file.cursor;
         cursor.offset = framer.consumed();
         if !self.zstd {
-            cursor.tail = source.tail_hash(cursor.offset)?;
+            cursor.tail = trail.line;
             if cursor.first_line.is_none() && cursor.offset > 0 {
-                cursor.first_line = source.first_line()?;
+                cursor.first_line = super::source::hash_of_first_line(&trail.head);
             }
         }
         self.file.parser = parser.state();
-        Ok(())
     }
 
     fn settle(&mut self, source: &Source) {

@@ -3,7 +3,7 @@
 //! Notifications are hints that something may have changed, never truth: whatever is lost here the
 //! next sweep finds. The callback only notes paths in a bounded set and wakes the tail, so it never
 //! blocks. inotify reports a new directory but not what was written into it before its watch stood, so
-//! a created directory asks for its subtree to be listed.
+//! a created directory asks for its subtree to be listed, once its watch stands.
 
 use std::{
     collections::HashSet,
@@ -102,6 +102,19 @@ impl Watch {
                 Err(error) => self.shortfall = Some(Shortfall::Unavailable(error.to_string())),
             }
             self.armed.insert(path.to_owned());
+        }
+    }
+
+    /// Returns when directories that have been reported are watched: a listing made afterwards and
+    /// later reports together miss nothing.
+    pub(crate) fn catch_up(&mut self) {
+        // inotify watches each directory by itself, and a new one is reported before it is watched;
+        // what was created within until then is never reported. The watcher answers a request,
+        // even one for nothing, after it has done so.
+        if cfg!(target_os = "linux")
+            && let Some(watcher) = &mut self.watcher
+        {
+            let _ = watcher.unwatch(Path::new("/nothing/that/is/watched"));
         }
     }
 

@@ -153,3 +153,16 @@ fn a_backlog_ends_with_its_daemon() {
 fn zstd(bytes: &[u8]) -> Vec<u8> {
     zstd::stream::encode_all(bytes, 0).unwrap()
 }
+
+#[test]
+fn a_record_recovered_from_a_damaged_line_may_come_again_undamaged() {
+    for t in [0, 2] {
+        let mut torture = Torture::new("auto");
+        torture.transcripts[t].write(1);
+        torture.transcripts[t].tear(40);
+        torture.transcripts[t].write(1);
+        torture.sync().unwrap();
+        torture.transcripts[t].mend();
+        torture.run(&[Append(t, 1)]).unwrap();
+    }
+}

@@ -63,6 +63,8 @@ pub(crate) struct Torture {
     daemon: Option<Daemon>,
     pub(crate) transcripts: Vec<Transcript>,
     moves: usize,
+    /// A daemon may have seen what no sync point has.
+    unsettled: bool,
 }
 
 impl Torture {
@@ -74,6 +76,10 @@ impl Torture {
             agent: agent.map(str::to_owned),
         };
         let projects = home.path().join(".claude/projects");
+        // A root that appears later is found at the next tick: once is enough, elsewhere.
+        for root in [".claude", ".codex"] {
+            std::fs::create_dir(home.path().join(root)).unwrap();
+        }
         let transcripts = vec![
             Transcript::new(
                 author("claude-code", "aaaa-1", None),
@@ -90,7 +96,7 @@ impl Torture {
                 projects.join("-p0/aaaa-1/subagents/agent-a77.jsonl"),
             ),
         ];
-        Self { home, watch, daemon: None, transcripts, moves: 0 }
+        Self { home, watch, daemon: None, transcripts, moves: 0, unsettled: false }
     }
 
     pub(crate) fn root(&self) -> &Path {
@@ -139,9 +145,14 @@ impl Torture {
         };
         let destroys =
             matches!(action, Truncate(..) | Rewrite(..) | Replace(..) | Delete(_) | Recreate(_));
-        if destroys && self.daemon.is_some() {
+        if destroys && (self.daemon.is_some() || self.unsettled) {
+            let stopped = self.daemon.is_none();
             self.sync()?;
+            if stopped {
+                self.stop();
+            }
         }
+        self.unsettled |= self.daemon.is_some();
         match action {
             Write(t, count) => self.transcripts[t].write(count),
             WriteBytes(t) => self.transcripts[t].write_bytes(),
@@ -205,6 +216,7 @@ impl Torture {
         loop {
             let got = listed(self.daemon());
             if got == want {
+                self.unsettled = false;
                 return Ok(());
             }
             if since.elapsed() > NEVER {

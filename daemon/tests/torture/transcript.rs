@@ -1,8 +1,7 @@
 //! One transcript: the file as it is, and what was ever to be seen in it.
 //!
 //! The model keeps the file's bytes and every record ever written to it. What the daemon must know is
-//! the union of all distinct records that were there at some look: by uuid for Claude Code, by the
-//! line's bytes for Codex. Lines are told by the records they hold, never by parsing.
+//! the union of all distinct records that were there at some look. Lines are told by the records they hold, never by parsing.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -27,7 +26,7 @@ pub(crate) struct Transcript {
     records: Vec<Record>,
     by_line: HashMap<Vec<u8>, usize>,
     next: u64,
-    seen: HashSet<Vec<u8>>,
+    seen: HashSet<usize>,
     /// What must be known, once this has been looked at once.
     pub(crate) known: Option<Known>,
 }
@@ -73,13 +72,9 @@ impl Transcript {
             // A damaged line gives the record it ends with.
             let held = self.records.iter().position(|record| line.ends_with(&record.line));
             let Some(index) = self.by_line.get(line).copied().or(held) else { continue };
-            let identity = match self.author.is_codex() {
-                true => line.to_vec(),
-                false => index.to_ne_bytes().to_vec(),
-            };
             let record = &self.records[index];
             known.last_activity = known.last_activity.max(Some(record.at));
-            if self.seen.insert(identity) {
+            if self.seen.insert(index) {
                 known.counts.prompts += record.counts.prompts;
                 known.counts.messages += record.counts.messages;
                 known.counts.tool_calls += record.counts.tool_calls;
@@ -176,10 +171,11 @@ impl Transcript {
             }
             2 => {
                 // Text in no encoding, in a record that is whole.
-                let line = self.record(60);
+                let line = self.record(700);
                 let index = self.records.len() - 1;
-                let damaged: Vec<u8> =
-                    line.iter().map(|b| if *b == b'x' { 0xff } else { *b }).collect();
+                let mut damaged = line.clone();
+                let padding = damaged.len() - 22;
+                damaged[padding..padding + 20].fill(0xff);
                 self.by_line.remove(&line);
                 self.by_line.insert(damaged.clone(), index);
                 self.records[index].line.clone_from(&damaged);
@@ -247,6 +243,15 @@ impl Transcript {
         let mut file = OpenOptions::new().write(true).open(&self.path).unwrap();
         file.write_all(&bytes).unwrap();
         file.set_len(bytes.len() as u64).unwrap();
+        self.bytes = Some(bytes);
+    }
+
+    /// Writes every record that was seen into the same file, each on a line of its own.
+    pub(crate) fn mend(&mut self) {
+        let seen = self.records.iter().enumerate().filter(|(n, _)| self.seen.contains(n));
+        let bytes: Vec<u8> =
+            seen.flat_map(|(_, record)| [&record.line[..], b"\n"].concat()).collect();
+        fs::write(&self.path, &bytes).unwrap();
         self.bytes = Some(bytes);
     }
 

@@ -48,12 +48,15 @@ fn repair(records: &mut impl Records, line: &[u8]) -> Parsed<'static> {
     let mut found = 0;
     if !text.is_empty() && records.record(&text, &mut whole) {
         found = 1;
+        whole.key = whole.key.or_else(|| Some(crate::hash(text.as_bytes())));
         merge(&mut parsed, whole);
     } else {
         for piece in pieces(records, &text) {
             let mut part = Parsed::default();
             if records.record(piece, &mut part) {
                 found += 1;
+                // As if it stood alone: it may come again, undamaged.
+                part.key = part.key.or_else(|| Some(crate::hash(piece.as_bytes())));
                 merge(&mut parsed, part);
             }
         }
