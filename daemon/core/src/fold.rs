@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     fact::{Fact, Origin, Parsed, TitleRank},
     line::{one_line, truncate},
+    repo::strip_credentials,
 };
 
 /// Tools that may be open at once; more than a hundred parallel calls have not been seen.
@@ -46,7 +47,7 @@ pub struct Fold {
     pub original_cwd: Option<String>,
     /// The branch last logged.
     pub branch: Option<String>,
-    /// The remote the harness recorded; may hold credentials, so it is never shown as it is.
+    /// The remote the harness recorded, without the credentials it may have held.
     pub remote: Option<String>,
     /// The model that answered last.
     pub model: Option<String>,
@@ -121,6 +122,7 @@ impl Fold {
     /// would be counted twice if it were taken again: the driver must remember its key.
     pub fn apply(&mut self, parsed: Parsed<'_>, offset: u64, out: &mut Vec<Event>) -> bool {
         let before = (self.counts, self.next_seq);
+        let noted = !parsed.issues.is_empty();
         for kind in &parsed.issues {
             self.note(kind, Some(offset));
         }
@@ -129,7 +131,16 @@ impl Fold {
         for fact in parsed.facts {
             self.take(fact, at, out);
         }
-        before != (self.counts, self.next_seq)
+        noted || before != (self.counts, self.next_seq)
+    }
+
+    /// Takes a record that was taken before, in a transcript that is read again: whose move it is may
+    /// have to be found out anew, but nothing is counted and nothing happens twice.
+    pub fn again(&mut self, parsed: Parsed<'_>) {
+        let (counts, next_seq, tokens) = (self.counts, self.next_seq, self.tokens);
+        let parsed = Parsed { issues: Vec::new(), ..parsed };
+        self.apply(parsed, 0, &mut Vec::new());
+        (self.counts, self.next_seq, self.tokens) = (counts, next_seq, tokens);
     }
 
     /// Leaves a gap: what follows is read from much later in the transcript, so whatever was open
@@ -221,13 +232,14 @@ impl Fold {
             Fact::Cwd(cwd) => set_once(&mut self.cwd, &cwd),
             Fact::OriginalCwd(cwd) => set(&mut self.original_cwd, &cwd),
             Fact::Branch(branch) => set(&mut self.branch, &branch),
-            Fact::Remote(remote) => set(&mut self.remote, &remote),
+            Fact::Remote(remote) => set(&mut self.remote, &strip_credentials(&remote)),
             Fact::Model(model) => set(&mut self.model, &model),
             Fact::Version(version) => set(&mut self.version, &version),
             Fact::Interactive(yes) => self.interactive = Some(yes),
             Fact::LeavesTrace => self.leaves_trace = true,
             Fact::Parent { id, kind } => {
-                if self.parent.is_none() {
+                // A fork of a fork holds its grandparent's records before its parent's.
+                if matches!(self.parent, None | Some((_, ParentKind::Fork))) {
                     self.parent = Some((id.into_owned(), kind));
                 }
             }
@@ -262,6 +274,9 @@ impl Fold {
                     tool_call_id: Some(id.to_string()),
                     ..self.event(EventKind::ToolCall, at, &summary)
                 });
+                if !id.is_empty() {
+                    self.open_tools.retain(|tool| tool.id != id);
+                }
                 if self.open_tools.len() == MAX_OPEN_TOOLS {
                     self.open_tools.remove(0);
                 }

@@ -40,7 +40,7 @@ use crate::{
     repo::Repos,
     store::{Commit, Reader, Stored, Writer},
 };
-use discover::{Found, Walk, look_at, walk_root, walk_subtree};
+use discover::{Found, Walk, is_behind_link, look_at, walk_root, walk_subtree};
 use live::Live;
 use source::Source;
 use survey::{SMALL, Settled, Task, settle, tasks};
@@ -245,6 +245,8 @@ pub(crate) struct Tail {
     dirty: HashSet<PathBuf>,
     places: Vec<(PathBuf, Option<FileId>)>,
     unreadable: Vec<(PathBuf, String)>,
+    /// Sessions whose reading failed half-way, as far as their cursors go: the next look goes on there.
+    unfinished: HashMap<SessionKey, Fold>,
     progress: IndexProgress,
 }
 
@@ -291,6 +293,7 @@ impl Tail {
                 dirty: HashSet::new(),
                 places: Vec::new(),
                 unreadable: Vec::new(),
+                unfinished: HashMap::new(),
                 progress: IndexProgress::default(),
             };
             // Armed first: whatever changes during the survey leaves a hint.
@@ -392,6 +395,9 @@ impl Tail {
             walk.files.into_iter().for_each(|found| self.changed(found));
         }
         for path in hints.files {
+            if is_behind_link(&self.scene.root, &path) {
+                continue;
+            }
             match look_at(&self.scene.root, &path, self.scene.format) {
                 Ok(Some(found)) => {
                     processes |= Live::concerns(&found.role);
@@ -417,6 +423,7 @@ impl Tail {
         // Files that are gone stay known until the new ones have been looked at: they may be the same.
         let gone: Vec<PathBuf> =
             self.files.keys().filter(|path| !here.contains(path)).cloned().collect();
+        self.unreadable = walk.unreadable;
         for found in walk.files {
             self.changed(found);
         }
@@ -425,7 +432,6 @@ impl Tail {
                 self.files.remove(&path);
             }
         }
-        self.unreadable = walk.unreadable;
         self.scene.hub.apply(Input::Root(self.scene.index, state));
     }
 
@@ -513,13 +519,15 @@ impl Tail {
     /// Reads what a changed transcript has gained, now if it is little, else later.
     fn advance(
         &mut self,
-        work: Work,
+        mut work: Work,
         parent: Option<(String, rrd_proto::ParentKind)>,
         found: &Found,
     ) {
         let key = work.file.session.clone();
-        let hub = &self.scene.hub;
-        let fold = hub.fold(&key).map(|fold| Fold::clone(&fold)).unwrap_or_default();
+        let of_hub = || self.scene.hub.fold(&key).map(|fold| Fold::clone(&fold));
+        let fold = self.unfinished.remove(&key).or_else(of_hub).unwrap_or_default();
+        // An earlier release's reader may have stored what this one does not go on from.
+        work.reset |= fold.next_seq == 0 && work.file.cursor.offset == 0;
         let read_to = if work.zstd { 0 } else { work.file.cursor.offset };
         let unread = found.size.saturating_sub(read_to).max(1);
         let mut task = Task { key, parent, fold, files: vec![work], unread, newest: found.mtime };
@@ -532,7 +540,10 @@ impl Tail {
             return;
         }
         match task.take(self.ledger.as_ref()) {
-            Ok(()) => self.show(&task, &task.fold, true),
+            Ok(()) => {
+                self.unreadable.retain(|(path, _)| *path != found.path);
+                self.show(&task, &task.fold, true);
+            }
             Err(error) => self.fail(&mut task, &error),
         }
         self.keep(task);
@@ -540,14 +551,16 @@ impl Tail {
 
     /// The transcript cannot be read now. Its state is as before, so the next look tries again.
     fn fail(&mut self, task: &mut Task, error: &io::Error) {
+        task.unread = 0;
+        self.unfinished.insert(task.key.clone(), task.fold.clone());
         if error.kind() == io::ErrorKind::NotFound {
             return;
         }
-        task.unread = 0;
         let mut fold = task.fold.clone();
         fold.note(issue::UNREADABLE, None);
         self.show(task, &fold, self.scene.hub.fold(&task.key).is_some());
         for work in &task.files {
+            self.unreadable.retain(|(path, _)| *path != work.path);
             self.unreadable.push((work.path.clone(), error.to_string()));
         }
     }
@@ -590,16 +603,8 @@ impl Tail {
         self.in_work = Some((task.key.clone(), task.unread));
         let (ledger, outbox) = (Arc::clone(&self.ledger), self.outbox.clone());
         let read = move || {
-            let result = task.take(ledger.as_ref());
-            let glance = result.err().map(|error| {
-                let mut fold = task.fold.clone();
-                if error.kind() != io::ErrorKind::NotFound {
-                    fold.note(issue::UNREADABLE, None);
-                }
-                task.unread = 0;
-                fold
-            });
-            let _ = outbox.send(Message::Done(Box::new(Settled { task, glance })));
+            let error = task.take(ledger.as_ref()).err();
+            let _ = outbox.send(Message::Done(Box::new(Settled { task, glance: None, error })));
         };
         if std::thread::Builder::new().name("rrd-backlog".into()).spawn(read).is_err() {
             // No thread to be had now: the sweep finds the file unread and tries again.
@@ -611,9 +616,12 @@ impl Tail {
         if let Some((_, bytes)) = self.in_work.take() {
             self.progress.done += bytes;
         }
-        let Settled { task, glance } = settled;
+        let Settled { mut task, error, .. } = settled;
         self.progress.files_left = self.progress.files_left.saturating_sub(task.files.len() as u64);
-        self.show(&task, glance.as_ref().unwrap_or(&task.fold), glance.is_none());
+        match error {
+            None => self.show(&task, &task.fold, true),
+            Some(error) => self.fail(&mut task, &error),
+        }
         self.keep(task);
         self.next_task();
         if self.waiting.is_empty() && self.in_work.is_none() {

@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     hub::shown,
-    store::{FileState, Stored},
+    store::{Commit, FileState, Stored},
 };
 
 /// A session with no more than this left to read is read at once.
@@ -63,6 +63,8 @@ pub(crate) struct Settled {
     pub(crate) task: Task,
     /// A row's worth, when the transcripts have not been read to their end.
     pub(crate) glance: Option<Fold>,
+    /// Why not, when they cannot be.
+    pub(crate) error: Option<io::Error>,
 }
 
 /// A session whose transcripts are gone; what was read of them stands.
@@ -84,6 +86,7 @@ pub(crate) fn tasks(
     stored: Stored,
 ) -> (Vec<Task>, Vec<Gone>) {
     let mut folds: HashMap<SessionKey, Fold> = stored.sessions.into_iter().collect();
+    let with_fold: HashSet<SessionKey> = folds.keys().cloned().collect();
     let mut states: HashMap<String, FileState> =
         stored.files.into_iter().map(|file| (file.path.clone(), file)).collect();
     let mut once = HashSet::<FileId>::new();
@@ -99,7 +102,8 @@ pub(crate) fn tasks(
         }
         let path = shown(&found.path);
         let named = SessionKey { harness: harness.clone(), session_id };
-        let state = states.remove(&path);
+        // A cursor counts only with the fold that goes with it.
+        let state = states.remove(&path).filter(|s| with_fold.contains(&s.session));
         let known = state.as_ref().map_or(&named, |state| &state.session).clone();
         let unchanged = state
             .as_ref()
@@ -195,6 +199,9 @@ impl Task {
     /// Reads everything there is beyond the cursors.
     pub(crate) fn take(&mut self, ledger: &dyn Ledger) -> io::Result<()> {
         self.name_parent();
+        let remembering = Remembering { ledger, given: Mutex::default() };
+        // What one transcript gave another may hold once more.
+        let ledger = if self.files.len() > 1 { &remembering } else { ledger };
         for work in &mut self.files {
             if let Taken::OtherSession(id) = take(work, &mut self.fold, ledger)? {
                 // The record knows better than the file's name.
@@ -222,6 +229,27 @@ impl Task {
             let facts = vec![Fact::Parent { id: id.into(), kind }];
             self.fold.apply(Parsed { facts, ..Parsed::default() }, 0, &mut Vec::new());
         }
+    }
+}
+
+/// A ledger that knows what went through it, whether or not anything is kept of it.
+struct Remembering<'a> {
+    ledger: &'a dyn Ledger,
+    given: Mutex<HashSet<u64>>,
+}
+
+impl Ledger for Remembering<'_> {
+    fn commit(&self, commit: Commit) {
+        let keys =
+            commit.events.iter().map(|stored| stored.key).chain(commit.marks.iter().copied());
+        self.given.lock().unwrap_or_else(PoisonError::into_inner).extend(keys);
+        self.ledger.commit(commit);
+    }
+
+    fn keys(&self, session: &SessionKey) -> HashSet<u64> {
+        let mut keys = self.ledger.keys(session);
+        keys.extend(self.given.lock().unwrap_or_else(PoisonError::into_inner).iter());
+        keys
     }
 }
 
@@ -254,7 +282,7 @@ pub(crate) fn settle(
 
 fn settle_one(mut task: Task, ledger: &dyn Ledger, budget: &AtomicU64) -> Settled {
     if task.unread == 0 {
-        return Settled { task, glance: None };
+        return Settled { task, glance: None, error: None };
     }
     let unread = task.unread;
     let affordable = unread <= SMALL
@@ -264,13 +292,13 @@ fn settle_one(mut task: Task, ledger: &dyn Ledger, budget: &AtomicU64) -> Settle
     let result =
         if affordable { task.take(ledger).map(|()| None) } else { task.glance().map(Some) };
     match result {
-        Ok(glance) => Settled { task, glance },
+        Ok(glance) => Settled { task, glance, error: None },
         Err(error) => {
             let mut seen = task.fold.clone();
             if error.kind() != io::ErrorKind::NotFound {
                 seen.note(issue::UNREADABLE, None);
             }
-            Settled { task, glance: Some(seen) }
+            Settled { task, glance: Some(seen), error: Some(error) }
         }
     }
 }

@@ -102,6 +102,7 @@ pub(crate) fn take(work: &mut Work, fold: &mut Fold, ledger: &dyn Ledger) -> io:
             work.file.cursor = Cursor { epoch, ..Cursor::start(source.id) };
             work.file.parser = ParserState::default();
             work.scanned_to = 0;
+            fold.skip_ahead();
             if !work.zstd {
                 fold.note(issue::REWRITTEN, None);
             }
@@ -131,9 +132,26 @@ struct Stretch {
 }
 
 impl Work {
+    /// Leaves fold and cursor in step, also when reading fails on the way.
     fn read(
         &mut self,
         fold: &mut Fold,
+        source: &Source,
+        read: &mut dyn FnMut(&mut [u8], u64) -> io::Result<usize>,
+        ledger: &dyn Ledger,
+    ) -> io::Result<Taken> {
+        let mut sound = fold.clone();
+        let taken = self.read_on(fold, &mut sound, source, read, ledger);
+        if taken.is_err() {
+            *fold = sound;
+        }
+        taken
+    }
+
+    fn read_on(
+        &mut self,
+        fold: &mut Fold,
+        sound: &mut Fold,
         source: &Source,
         read: &mut dyn FnMut(&mut [u8], u64) -> io::Result<usize>,
         ledger: &dyn Ledger,
@@ -145,7 +163,14 @@ impl Work {
         let mut buf = vec![0; if self.zstd { CHUNK } else { (unread + 1).clamp(512, CHUNK) }];
         let (mut stretch, mut other) = (Stretch::default(), None);
         loop {
-            let got = read(&mut buf, at)?;
+            let got = match read(&mut buf, at) {
+                // Not the disk's error but the frame's: no second try gives more of it.
+                Err(error) if self.zstd && error.raw_os_error().is_none() => {
+                    fold.note(issue::DAMAGED, Some(at));
+                    0
+                }
+                read => read?,
+            };
             at += got as u64;
             framer.feed(&buf[..got], &mut |frame| {
                 if other.is_none() {
@@ -166,6 +191,7 @@ impl Work {
                     (self.file.size, self.file.mtime) = (self.file.cursor.offset, 0);
                 }
                 ledger.commit(self.stretch(fold, std::mem::take(&mut stretch)));
+                sound.clone_from(fold);
             }
             if ended {
                 return Ok(Taken::UpToDate);
@@ -198,6 +224,7 @@ impl Work {
         }
         let key = parsed.key.unwrap_or_else(|| rrd_core::hash(line));
         if self.seen.as_ref().is_some_and(|seen| seen.contains(&key)) {
+            fold.again(parsed);
             return None;
         }
         let mut new = Vec::new();
