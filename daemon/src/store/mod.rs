@@ -106,6 +106,15 @@ pub struct Stored {
     pub files: Vec<FileState>,
 }
 
+/// Makes a file that only its owner can read; SQLite gives its companions the same mode.
+pub(crate) fn owner_only(path: &Path) -> std::io::Result<std::fs::File> {
+    let mut options = std::fs::File::options();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
 fn database(state_dir: &Path) -> PathBuf {
     state_dir.join("index.db")
 }

@@ -20,7 +20,7 @@ use rusqlite::{Connection, Transaction, params};
 use tokio::sync::watch;
 
 use super::{
-    Commit, READER_VERSION, StoreError, database,
+    Commit, READER_VERSION, StoreError, database, owner_only,
     reader::{FLAG_ERROR, FLAG_TRUNCATED, KINDS},
     schema,
 };
@@ -119,6 +119,10 @@ impl Drop for Writer {
 }
 
 fn open_or_replace(path: &Path) -> Result<(Connection, Option<PathBuf>), StoreError> {
+    if path.is_dir() {
+        let aside = set_aside(path)?;
+        return Ok((open(path)?, Some(aside)));
+    }
     match open(path) {
         Ok(db) => Ok((db, None)),
         Err(StoreError::Sqlite { source, .. }) if is_damage(&source) => {
@@ -130,6 +134,7 @@ fn open_or_replace(path: &Path) -> Result<(Connection, Option<PathBuf>), StoreEr
 }
 
 fn open(path: &Path) -> Result<Connection, StoreError> {
+    owner_only(path).map_err(|source| StoreError::Io { path: path.to_owned(), source })?;
     let sqlite = |source| StoreError::Sqlite { path: path.to_owned(), source };
     let mut db = Connection::open(path).map_err(sqlite)?;
     db.busy_timeout(Duration::from_secs(5)).map_err(sqlite)?;
@@ -158,7 +163,11 @@ fn set_aside(path: &Path) -> Result<PathBuf, StoreError> {
     let aside = path.with_extension("db.damaged");
     for suffix in ["", "-wal", "-shm"] {
         let with = |path: &Path| PathBuf::from(format!("{}{suffix}", path.display()));
-        match fs::rename(with(path), with(&aside)) {
+        let to = with(&aside);
+        // An earlier one goes first: a file cannot be renamed onto a directory, nor be read with
+        // another's log.
+        let _ = if to.is_dir() { fs::remove_dir_all(&to) } else { fs::remove_file(&to) };
+        match fs::rename(with(path), to) {
             Err(source) if suffix.is_empty() => {
                 return Err(StoreError::Io { path: path.to_owned(), source });
             }

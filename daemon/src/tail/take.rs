@@ -228,8 +228,13 @@ impl Work {
             return None;
         }
         let mut new = Vec::new();
-        if fold.apply(parsed, offset, &mut new) && new.is_empty() {
-            stretch.marks.push(key);
+        if fold.apply(parsed, offset, &mut new) {
+            if let Some(seen) = &mut self.seen {
+                seen.insert(key);
+            }
+            if new.is_empty() {
+                stretch.marks.push(key);
+            }
         }
         stretch.events.extend(new.into_iter().map(|event| StoredEvent { event, offset, key }));
         None
