@@ -35,7 +35,7 @@ const RECENT: usize = 64;
 pub const EVENT_TEXT: usize = 120;
 
 /// Characters of a title.
-const TITLE_TEXT: usize = 200;
+pub(crate) const TITLE_TEXT: usize = 200;
 
 /// One session, as far as its transcript tells.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -243,12 +243,18 @@ pub(crate) struct Tail {
     in_work: Option<(SessionKey, u64)>,
     /// Files that changed meanwhile.
     dirty: HashSet<PathBuf>,
-    places: Vec<(PathBuf, Option<FileId>)>,
+    places: Vec<(PathBuf, Option<Place>)>,
     unreadable: Vec<(PathBuf, String)>,
     /// Sessions whose reading failed half-way, as far as their cursors go: the next look goes on there.
     unfinished: HashMap<SessionKey, Fold>,
+    /// Sessions with more than one transcript (a rollout and its compressed twin, a copied folder), and
+    /// which of them gave the last records.
+    shared: HashMap<SessionKey, PathBuf>,
     progress: IndexProgress,
 }
+
+/// Which directory it is. One made where another was removed often has its inode, too.
+type Place = (FileId, Option<SystemTime>);
 
 /// A transcript that is followed.
 #[derive(Debug)]
@@ -294,6 +300,7 @@ impl Tail {
                 places: Vec::new(),
                 unreadable: Vec::new(),
                 unfinished: HashMap::new(),
+                shared: HashMap::new(),
                 progress: IndexProgress::default(),
             };
             // Armed first: whatever changes during the survey leaves a hint.
@@ -361,7 +368,7 @@ impl Tail {
     fn check_places(&mut self) -> bool {
         let id = |path: &Path| {
             let metadata = std::fs::metadata(path).ok()?;
-            source::file_id(path, &metadata).ok()
+            Some((source::file_id(path, &metadata).ok()?, metadata.created().ok()))
         };
         let root = self.scene.root.clone();
         let folders: Vec<PathBuf> =
@@ -371,7 +378,7 @@ impl Tail {
         if places == self.places {
             return false;
         }
-        let replaced = |(path, before): &(PathBuf, Option<FileId>)| {
+        let replaced = |(path, before): &(PathBuf, Option<Place>)| {
             before.is_some() && places.iter().any(|(p, now)| p == path && now != before)
         };
         let afresh = self.places.iter().any(replaced);
@@ -528,6 +535,15 @@ impl Tail {
         let fold = self.unfinished.remove(&key).or_else(of_hub).unwrap_or_default();
         // An earlier release's reader may have stored what this one does not go on from.
         work.reset |= fold.next_seq == 0 && work.file.cursor.offset == 0;
+        if fold.next_seq > 0 && work.file.cursor.offset == 0 {
+            self.shared.entry(key.clone()).or_default();
+        }
+        if let Some(last) = self.shared.get_mut(&key)
+            && *last != work.path
+        {
+            last.clone_from(&work.path);
+            (work.may_repeat, work.seen) = (true, None);
+        }
         let read_to = if work.zstd { 0 } else { work.file.cursor.offset };
         let unread = found.size.saturating_sub(read_to).max(1);
         let mut task = Task { key, parent, fold, files: vec![work], unread, newest: found.mtime };
@@ -581,6 +597,9 @@ impl Tail {
     }
 
     fn follow(&mut self, work: Work) {
+        if work.may_repeat {
+            self.shared.entry(work.file.session.clone()).or_default();
+        }
         let changed = work.file.mtime;
         let recent = u64::try_from(changed).is_ok_and(|at| {
             let at = SystemTime::UNIX_EPOCH + Duration::from_nanos(at);

@@ -89,6 +89,10 @@ pub(crate) fn tasks(
     let with_fold: HashSet<SessionKey> = folds.keys().cloned().collect();
     let mut states: HashMap<String, FileState> =
         stored.files.into_iter().map(|file| (file.path.clone(), file)).collect();
+    let mut transcripts: HashMap<SessionKey, usize> = HashMap::new();
+    for state in states.values() {
+        *transcripts.entry(state.session.clone()).or_default() += 1;
+    }
     let mut once = HashSet::<FileId>::new();
     let mut tasks: HashMap<SessionKey, Task> = HashMap::new();
     let here: HashSet<String> = found.iter().map(|f| shown(&f.path)).collect();
@@ -114,6 +118,7 @@ pub(crate) fn tasks(
         } else if let Some(old) = moved_from(&work, &mut states, &here) {
             work.adopt(old);
         }
+        work.may_repeat = transcripts.get(&known).is_some_and(|count| *count > 1);
         let read_to = if zstd { 0 } else { work.file.cursor.offset };
         let unread = if unchanged { 0 } else { found.size.saturating_sub(read_to).max(1) };
         let task = tasks.entry(known.clone()).or_insert_with(|| Task {
@@ -180,7 +185,17 @@ impl Work {
             size: 0,
             mtime: 0,
         };
-        Self { format, path, zstd, file, seen: None, scanned_to: 0, moved_from: None, reset: false }
+        Self {
+            format,
+            path,
+            zstd,
+            file,
+            seen: None,
+            scanned_to: 0,
+            moved_from: None,
+            may_repeat: false,
+            reset: false,
+        }
     }
 
     /// Goes on where a moved transcript stood, if it really is that one.

@@ -57,6 +57,8 @@ pub(crate) struct Work {
     pub(crate) scanned_to: u64,
     /// The file's former path, when it was moved.
     pub(crate) moved_from: Option<String>,
+    /// Another transcript of the same session may have given meanwhile what follows here.
+    pub(crate) may_repeat: bool,
     /// Whatever an older reader stored of the session goes with the next commit.
     pub(crate) reset: bool,
 }
@@ -110,7 +112,7 @@ pub(crate) fn take(work: &mut Work, fold: &mut Fold, ledger: &dyn Ledger) -> io:
     }
     // Records may come again when the file was begun anew, or when another file gave some already.
     let another = work.file.cursor.offset == 0 && fold.next_seq > 0 && !work.reset;
-    if work.seen.is_none() && (work.file.cursor.epoch > 0 || another) {
+    if work.seen.is_none() && (work.file.cursor.epoch > 0 || another || work.may_repeat) {
         work.seen = Some(ledger.keys(&work.file.session));
     }
     if work.is_still_torn(&source)? {
