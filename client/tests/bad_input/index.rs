@@ -117,7 +117,7 @@ fn a_flipped_bit_never_changes_the_answer() {
         if round == 1 {
             // Structure of what is kept as JSON.
             for at in 0..bytes.len() - 20 {
-                if bytes[at..].starts_with(b"{\"cwd\"") {
+                if bytes[at..].starts_with(b"{\"cwd\":") {
                     bytes[at] = b'[';
                 }
             }

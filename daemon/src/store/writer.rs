@@ -146,7 +146,7 @@ fn open(path: &Path) -> Result<Connection, StoreError> {
     schema::migrate(&mut db, path)?;
     let check: String =
         db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(sqlite)?;
-    if check != "ok" {
+    if check != "ok" || !schema::is_whole(&db) {
         let error = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
         return Err(sqlite(rusqlite::Error::SqliteFailure(error, Some(check))));
     }
@@ -225,7 +225,8 @@ fn put(db: &Transaction<'_>, commit: &Commit) -> rusqlite::Result<()> {
         db.execute("DELETE FROM marks WHERE session = ?1", [session])?;
     }
     let mut insert = db.prepare_cached(
-        "INSERT INTO events (session, seq, at, kind, flags, offset, key, text, tool, call)
+        // A row can only be there already where the index is damaged; that must not stop what is new.
+        "INSERT OR REPLACE INTO events (session, seq, at, kind, flags, offset, key, text, tool, call)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     )?;
     for stored in &commit.events {
@@ -262,17 +263,24 @@ fn put(db: &Transaction<'_>, commit: &Commit) -> rusqlite::Result<()> {
     let json = |value: serde_json::Result<String>| {
         value.map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))
     };
+    let file = &commit.file;
+    let cursor = json(serde_json::to_string(&file.cursor))?;
+    let parser = json(serde_json::to_string(&file.parser))?;
+    let seal = schema::seal(&[&file.path, &file.session.to_string(), &cursor, &parser]);
     db.prepare_cached(
-        "INSERT INTO files (path, session, cursor, parser, size, mtime) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-         ON CONFLICT (path) DO UPDATE SET session = ?2, cursor = ?3, parser = ?4, size = ?5, mtime = ?6",
+        "INSERT INTO files (path, session, cursor, parser, size, mtime, seal)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+         ON CONFLICT (path) DO UPDATE
+         SET session = ?2, cursor = ?3, parser = ?4, size = ?5, mtime = ?6, seal = ?7",
     )?
     .execute(params![
-        commit.file.path,
+        file.path,
         session,
-        json(serde_json::to_string(&commit.file.cursor))?,
-        json(serde_json::to_string(&commit.file.parser))?,
-        commit.file.size.cast_signed(),
-        commit.file.mtime,
+        cursor,
+        parser,
+        file.size.cast_signed(),
+        file.mtime,
+        seal
     ])?;
     Ok(())
 }
@@ -281,12 +289,20 @@ fn session_row(db: &Transaction<'_>, key: &SessionKey, commit: &Commit) -> rusql
     let fold = serde_json::to_string(&commit.fold)
         .map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))?;
     db.prepare_cached(
-        "INSERT INTO sessions (harness, session_id, reader, fold) VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT (harness, session_id) DO UPDATE SET reader = ?3, fold = ?4 RETURNING id",
+        "INSERT INTO sessions (harness, session_id, reader, fold, seal) VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT (harness, session_id) DO UPDATE SET reader = ?3, fold = ?4, seal = ?5
+         RETURNING id",
     )?
-    .query_row(params![key.harness.as_str(), key.session_id, READER_VERSION, fold], |row| {
-        row.get(0)
-    })
+    .query_row(
+        params![
+            key.harness.as_str(),
+            key.session_id,
+            READER_VERSION,
+            fold,
+            schema::seal(&[&key.to_string(), &fold])
+        ],
+        |row| row.get(0),
+    )
 }
 
 #[cfg(test)]
