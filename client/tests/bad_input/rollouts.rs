@@ -9,7 +9,7 @@ pub(crate) struct Thread {
     pub(crate) id: String,
     at: i64,
     ordinal: u64,
-    header: Value,
+    pub(crate) header: Value,
 }
 
 impl Thread {

@@ -37,6 +37,10 @@ pub const EVENT_TEXT: usize = 120;
 /// Characters of a title.
 pub(crate) const TITLE_TEXT: usize = 200;
 
+/// Characters of a path, name or id: real ones are shorter, and a row must fit into an answer.
+const FIELD_TEXT: usize = 4096;
+const NAME_TEXT: usize = 256;
+
 /// One session, as far as its transcript tells.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -240,7 +244,7 @@ impl Fold {
             Fact::Parent { id, kind } => {
                 // A fork of a fork holds its grandparent's records before its parent's.
                 if matches!(self.parent, None | Some((_, ParentKind::Fork))) {
-                    self.parent = Some((id.into_owned(), kind));
+                    self.parent = Some((name(&id), kind));
                 }
             }
             Fact::Started(began) => {
@@ -266,26 +270,26 @@ impl Fold {
             Fact::Message { id, text } => self.message(id.as_deref(), &text, at, out),
             Fact::MessageTokens { id, tokens } => self.message_tokens(&id, tokens),
             Fact::TotalTokens(tokens) => self.tokens = Some(tokens),
-            Fact::ToolCall { id, name, summary, asks } => {
+            Fact::ToolCall { id, name: tool, summary, asks } => {
+                let (id, tool) = (name(&id), name(&tool));
                 self.counts.tool_calls += 1;
                 self.open_turn(at);
                 out.push(Event {
-                    tool: Some(name.to_string()),
-                    tool_call_id: Some(id.to_string()),
+                    tool: Some(tool.clone()),
+                    tool_call_id: Some(id.clone()),
                     ..self.event(EventKind::ToolCall, at, &summary)
                 });
                 if !id.is_empty() {
-                    self.open_tools.retain(|tool| tool.id != id);
+                    self.open_tools.retain(|open| open.id != id);
                 }
                 if self.open_tools.len() == MAX_OPEN_TOOLS {
                     self.open_tools.remove(0);
                 }
                 let summary = truncate(&one_line(&summary), TITLE_TEXT).0;
-                let (id, name) = (id.into_owned(), name.into_owned());
-                self.open_tools.push(OpenTool { id, name, summary, since: at, asks });
+                self.open_tools.push(OpenTool { id, name: tool, summary, since: at, asks });
             }
             Fact::ToolResult { id, is_error, text } => {
-                self.tool_result(&id, is_error, &text, at, out)
+                self.tool_result(&name(&id), is_error, &text, at, out)
             }
             Fact::ToolFailed { id } => self.count_failure(&id),
             Fact::Error { text, rate_limited: _ } => {
@@ -433,7 +437,15 @@ impl Fold {
     }
 }
 
+fn name(text: &str) -> String {
+    truncate(text, NAME_TEXT).0
+}
+
 fn set(field: &mut Option<String>, value: &str) {
+    let value = match value.char_indices().nth(FIELD_TEXT) {
+        Some((end, _)) => &value[..end],
+        None => value,
+    };
     if field.as_deref() != Some(value) {
         *field = Some(value.to_owned());
     }
@@ -441,6 +453,6 @@ fn set(field: &mut Option<String>, value: &str) {
 
 fn set_once(field: &mut Option<String>, value: &str) {
     if field.is_none() && !value.is_empty() {
-        *field = Some(value.to_owned());
+        set(field, value);
     }
 }
