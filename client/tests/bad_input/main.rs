@@ -190,33 +190,8 @@ impl Host {
         command
     }
 
-    /// Runs a command to its end; it must not hang.
     fn output(&self, args: &[&str]) -> Output {
-        let mut child =
-            self.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let (mut out, mut err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
-        let read = std::thread::spawn(move || {
-            let mut bytes = Vec::new();
-            std::io::Read::read_to_end(&mut out, &mut bytes).unwrap();
-            bytes
-        });
-        let errors = std::thread::spawn(move || {
-            let mut bytes = Vec::new();
-            std::io::Read::read_to_end(&mut err, &mut bytes).unwrap();
-            bytes
-        });
-        let begun = Instant::now();
-        let status = loop {
-            if let Some(status) = child.try_wait().unwrap() {
-                break status;
-            }
-            if begun.elapsed() > HANGS {
-                child.kill().unwrap();
-                panic!("{args:?} hangs");
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        };
-        Output { status, stdout: read.join().unwrap(), stderr: errors.join().unwrap() }
+        finish(self.command(args))
     }
 
     fn run(&self, args: &[&str]) -> String {
@@ -226,10 +201,16 @@ impl Host {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Every session, by one look without a daemon.
+    /// Every session, by one look without a daemon; with its index, unless it is there now.
     fn looked(&self) -> Vec<Session> {
-        serde_json::from_str(&self.run(&["sessions", "list", "--all", "--local", "--json"]))
-            .unwrap()
+        let mut command = self.command(&["sessions", "list", "--all", "--json"]);
+        if self.path("rrd/run/rrd.sock").exists() {
+            command.env("RRD_HOME", self.path("without-a-daemon"));
+        }
+        let output = finish(command);
+        let err = String::from_utf8_lossy(&output.stderr);
+        assert!(err.contains("looked once by itself"), "{err}");
+        serde_json::from_slice(&output.stdout).unwrap()
     }
 
     /// Every session, by the daemon.
@@ -283,6 +264,34 @@ impl Host {
         check("followed", &self.followed());
         daemon
     }
+}
+
+/// Runs a command to its end; it must not hang.
+fn finish(mut command: Command) -> Output {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let (mut out, mut err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+    let read = std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        std::io::Read::read_to_end(&mut out, &mut bytes).unwrap();
+        bytes
+    });
+    let errors = std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        std::io::Read::read_to_end(&mut err, &mut bytes).unwrap();
+        bytes
+    });
+    let begun = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if begun.elapsed() > HANGS {
+            child.kill().unwrap();
+            panic!("{command:?} hangs");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    Output { status, stdout: read.join().unwrap(), stderr: errors.join().unwrap() }
 }
 
 /// A running daemon; gone when dropped.
