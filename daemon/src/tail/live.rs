@@ -11,6 +11,7 @@ use std::{
     fs::{self, File, TryLockError},
     io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use rrd_core::{
@@ -24,6 +25,12 @@ use crate::process::{Process, pid_domain, process};
 
 /// Registry entries are under a kilobyte; anything much larger is not one.
 const MAX_ENTRY: u64 = 64 << 10;
+
+/// Rewriting an entry takes microseconds.
+const REWRITE: Duration = Duration::from_millis(2);
+
+/// An entry that cannot be read and has not changed for so long is no entry.
+const ABANDONED: Duration = Duration::from_secs(30);
 
 /// Where live sessions of a harness leave traces, relative to its root.
 const TRACES: &[(&str, LivenessBy)] =
@@ -81,11 +88,21 @@ impl Live {
     }
 
     fn registry_entry(&mut self, path: &Path, look: &mut RootLive) {
-        let read = read_small(path).ok().and_then(|bytes| (self.format.live_entry)(&bytes));
+        let read = || read_small(path).ok().and_then(|bytes| (self.format.live_entry)(&bytes));
+        let known = self.last_good.contains_key(path);
+        let read = read().or_else(|| {
+            // Only a first look has nothing to fall back on: whoever rewrites it takes no longer.
+            (!known).then(|| std::thread::sleep(REWRITE))?;
+            read()
+        });
         let entry = match (read, self.last_good.get(path)) {
             (Some(entry), _) => entry,
             (None, Some(good)) => good.clone(),
-            (None, None) => return,
+            (None, None) => {
+                // It is somebody's; until it can be read, the absence of a trace means nothing.
+                look.traces &= !is_being_written(path);
+                return;
+            }
         };
         let evidence = self.judge(&entry);
         self.busy |= evidence.liveness == Liveness::Alive;
@@ -150,6 +167,11 @@ impl Live {
             );
         }
     }
+}
+
+fn is_being_written(path: &Path) -> bool {
+    let changed = fs::metadata(path).and_then(|metadata| metadata.modified());
+    changed.is_ok_and(|at| at.elapsed().is_ok_and(|ago| ago < ABANDONED))
 }
 
 /// Reads a small regular file whole.
