@@ -66,7 +66,8 @@ fn who(pid: Option<u32>) -> String {
 pub fn run(config: Config, ready: &mut dyn FnMut(&Path)) -> Result<(), RunError> {
     let daemon = Daemon::start(config)?;
     ready(&daemon.socket);
-    let failed = daemon.runtime.block_on(until_told(&daemon.tails, &daemon.serving));
+    let failed =
+        daemon.runtime.block_on(until_told(&daemon.tails, &daemon.writer, &daemon.serving));
     daemon.stop();
     match failed {
         Some(part) => Err(anyhow::anyhow!("{part} ended by itself; see the log").into()),
@@ -176,6 +177,7 @@ impl Daemon {
 /// Waits for a signal (`None`) or for a part that ends by itself.
 async fn until_told(
     tails: &[TailHandle],
+    writer: &Writer,
     serving: &tokio::task::JoinHandle<()>,
 ) -> Option<&'static str> {
     let mut look_after = tokio::time::interval(LOOK_AFTER);
@@ -187,6 +189,9 @@ async fn until_told(
             _ = look_after.tick() => {
                 if tails.iter().any(TailHandle::has_ended) {
                     return Some("a tail");
+                }
+                if writer.has_ended() {
+                    return Some("the store");
                 }
                 if serving.is_finished() {
                     return Some("the local socket");

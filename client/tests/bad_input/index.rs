@@ -87,6 +87,44 @@ fn a_damaged_index_is_made_anew() {
     }
 }
 
+#[test]
+fn damage_while_it_is_used_ends_in_a_fresh_start() {
+    let (host, _) = indexed();
+    let path = database(&host);
+    let mut daemon = host.daemon();
+    let mut bytes = fs::read(&path).unwrap();
+    for page in bytes.chunks_mut(4096).skip(1) {
+        page.fill(0xa5);
+    }
+    fs::write(&path, bytes).unwrap();
+    let mut ended = false;
+    for number in 0..40 {
+        let id = format!("b41f0c2e-0000-4000-8000-{number:012}");
+        host.write(
+            &id,
+            &[Talk::new(&id)
+                .record("user", json!({"uuid": "more", "message": {"content": "More"}}))],
+        );
+    }
+    // It notices when it next reads what is damaged; until then its answers are those of before.
+    until("noticed, or not in the way", || {
+        ended = daemon.0.try_wait().unwrap().is_some();
+        let all = || host.followed().iter().all(|row| counts(row).0 == 21);
+        (ended || all()).then_some(())
+    });
+    drop(daemon);
+    let _daemon = host.daemon();
+    until("all", || {
+        host.followed()
+            .iter()
+            .all(|row| row.complete && counts(row) == (21, 20, 0, 0))
+            .then_some(())
+    });
+    if ended {
+        assert!(fs::read_to_string(host.path("log")).unwrap().contains("the index is damaged"));
+    }
+}
+
 /// SQLite keeps no checksums: a flipped letter is no damage to it.
 #[test]
 fn a_flipped_bit_never_changes_the_answer() {

@@ -71,7 +71,10 @@ impl Writer {
         let shared = Arc::clone(&state);
         let thread = std::thread::Builder::new()
             .name("rrd-store".into())
-            .spawn(move || write(db, &orders, &sender, &shared))
+            .spawn({
+                let path = path.clone();
+                move || write(db, &path, &orders, &sender, &shared)
+            })
             .map_err(|source| StoreError::Io { path, source })?;
         Ok(Self { queue: Some(queue), thread: Some(thread), committed, state })
     }
@@ -93,6 +96,12 @@ impl Writer {
     #[must_use]
     pub fn committed(&self) -> watch::Receiver<u64> {
         self.committed.clone()
+    }
+
+    /// True when the thread has ended by itself, because the index is damaged.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_some_and(JoinHandle::is_finished)
     }
 
     /// How the writer is.
@@ -179,6 +188,7 @@ fn set_aside(path: &Path) -> Result<PathBuf, StoreError> {
 
 fn write(
     mut db: Connection,
+    path: &Path,
     orders: &Receiver<Order>,
     committed: &watch::Sender<u64>,
     state: &Mutex<WriterState>,
@@ -195,6 +205,13 @@ fn write(
             next = if commits.len() < GROUP { orders.try_recv().ok() } else { None };
         }
         while let Err(error) = transact(&mut db, &commits) {
+            if is_damage(&error) {
+                // No second try helps. The next start begins anew from the transcripts.
+                tracing::error!(%error, "the index is damaged");
+                drop(db);
+                let _ = set_aside(path);
+                return;
+            }
             tracing::warn!(%error, "the index cannot be written; trying again");
             state.lock().unwrap_or_else(PoisonError::into_inner).failing = Some(error.to_string());
             std::thread::sleep(RETRY);
