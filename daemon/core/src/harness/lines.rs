@@ -153,27 +153,23 @@ fn clean(line: &[u8]) -> String {
 /// Replaces escapes of half a character (`\ud83d` alone), which JSON allows and Unicode does not.
 fn whole_characters(text: String) -> String {
     let escape = memmem::Finder::new(b"\\");
-    let mut halves = Vec::new();
+    let mut bytes = text.into_bytes();
     let mut from = 0;
-    while let Some(at) = escape.find(&text.as_bytes()[from..]).map(|at| from + at) {
-        let unit = |at: usize| hex4(text.get(at..)?.strip_prefix("\\u")?);
+    while let Some(at) = bytes.get(from..).and_then(|rest| escape.find(rest)).map(|at| from + at) {
+        let unit = |at: usize| {
+            let escape = std::str::from_utf8(bytes.get(at..at + 6)?).ok()?;
+            hex4(escape.strip_prefix("\\u")?)
+        };
         from = match unit(at) {
             Some(0xd800..0xdc00) if matches!(unit(at + 6), Some(0xdc00..0xe000)) => at + 12,
             Some(0xd800..0xe000) => {
-                halves.push(at);
+                bytes[at..at + 6].copy_from_slice(b"\\ufffd");
                 at + 6
             }
             Some(_) => at + 6,
             // The escaped character may itself be a backslash; it is one byte in valid JSON.
             None => at + 2,
         };
-        if from >= text.len() {
-            break;
-        }
-    }
-    let mut bytes = text.into_bytes();
-    for at in halves {
-        bytes[at..at + 6].copy_from_slice(b"\\ufffd");
     }
     // Only ASCII took the place of ASCII.
     String::from_utf8(bytes).unwrap_or_default()
