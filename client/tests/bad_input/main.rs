@@ -3,7 +3,7 @@
 //! by a daemon that follows while it happens.
 //!
 //! Not here: formats in full (the core's fixtures) and kills of rrd itself.
-#![cfg(unix)]
+#![cfg(target_os = "linux")] // its /proc, its locks, its namespaces
 #![allow(clippy::unwrap_used)] // the lint's exception for tests does not reach plain functions here
 
 mod files;
