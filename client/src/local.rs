@@ -54,6 +54,8 @@ pub(crate) fn run_daemon(config: Config, ready: &mut dyn FnMut(&Path)) -> Result
             CliError::new(Kind::NoDaemon, error.to_string())
                 .hint("rrd status asks that one; RRD_HOME=DIR gives another its own place")
         }
+        rrd_daemon::RunError::NewerIndex(_) => CliError::new(Kind::Config, error.to_string())
+            .hint("start that release, or set RRD_HOME to another directory for this one"),
         rrd_daemon::RunError::Fatal(cause) => {
             CliError::new(Kind::Internal, format!("the daemon stopped: {cause:#}"))
                 .hint("rrd doctor checks what it depends on")

@@ -237,9 +237,14 @@ fn harness_roots(
     dirs: &Dirs,
 ) -> (Vec<PathBuf>, SettingSource) {
     if let Some(value) = env(var).filter(|v| !v.is_empty()) {
-        // Claude Code's variable may list several, separated by commas.
+        // Claude Code's variable may list several, separated by commas. An empty one is none: it would
+        // be the directory rrd happens to run in.
         let paths = match value.to_str() {
-            Some(text) => text.split(',').map(|p| expand(p.trim(), dirs)).collect(),
+            Some(text) if name == "claude-code" => {
+                let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+                entries.map(|entry| expand(entry, dirs)).collect()
+            }
+            Some(text) => vec![expand(text, dirs)],
             None => vec![PathBuf::from(value)],
         };
         return (paths, SettingSource::Env(var.to_owned()));

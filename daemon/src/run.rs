@@ -22,7 +22,7 @@ use crate::{
     hub::Hub,
     rpc::{self, Index, Server},
     scan::{place, split},
-    store::{self, Writer},
+    store::{self, StoreError, Writer, owner_only},
     tail::{Scene, StoreLedger, Tail, TailHandle},
 };
 
@@ -46,6 +46,9 @@ pub enum RunError {
         /// The directory both want.
         home: String,
     },
+    /// A newer release wrote the index.
+    #[error("{0}")]
+    NewerIndex(StoreError),
     /// Something it cannot do without failed.
     #[error("{0:#}")]
     Fatal(#[from] anyhow::Error),
@@ -113,8 +116,10 @@ impl Daemon {
         let state_dir = config.dirs.state.clone();
         private_dir(&state_dir).with_context(|| format!("cannot use {}", state_dir.display()))?;
         let lock = lock(&state_dir)?;
-        owner_only(&state_dir.join("index.db")).context("cannot make the index")?;
-        let (writer, stored) = store::open(&state_dir).context("cannot open the index")?;
+        let (writer, stored) = match store::open(&state_dir) {
+            Err(newer @ StoreError::Newer { .. }) => return Err(RunError::NewerIndex(newer)),
+            opened => opened.context("cannot open the index")?,
+        };
         let writer = Arc::new(writer);
 
         let hub = Arc::new(Hub::new(place(&config), &config.roots));
@@ -262,15 +267,6 @@ fn private_dir(dir: &Path) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// Makes a file that only its owner can read; SQLite gives its companions the same mode.
-fn owner_only(path: &Path) -> io::Result<File> {
-    let mut options = File::options();
-    options.read(true).write(true).create(true).truncate(false);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
 }
 
 /// Takes the lock that only one daemon per home can hold; it goes with the process, however it ends.

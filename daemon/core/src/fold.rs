@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     fact::{Fact, Origin, Parsed, TitleRank},
     line::{one_line, truncate},
+    repo::strip_credentials,
 };
 
 /// Tools that may be open at once; more than a hundred parallel calls have not been seen.
@@ -34,7 +35,11 @@ const RECENT: usize = 32;
 pub const EVENT_TEXT: usize = 120;
 
 /// Characters of a title.
-const TITLE_TEXT: usize = 200;
+pub(crate) const TITLE_TEXT: usize = 200;
+
+/// Characters of a path, name or id: real ones are shorter, and a row must fit into an answer.
+const FIELD_TEXT: usize = 4096;
+const NAME_TEXT: usize = 256;
 
 /// One session, as far as its transcript tells.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -46,7 +51,7 @@ pub struct Fold {
     pub original_cwd: Option<String>,
     /// The branch last logged.
     pub branch: Option<String>,
-    /// The remote the harness recorded; may hold credentials, so it is never shown as it is.
+    /// The remote the harness recorded, without the credentials it may have held.
     pub remote: Option<String>,
     /// The model that answered last.
     pub model: Option<String>,
@@ -121,6 +126,7 @@ impl Fold {
     /// would be counted twice if it were taken again: the driver must remember its key.
     pub fn apply(&mut self, parsed: Parsed<'_>, offset: u64, out: &mut Vec<Event>) -> bool {
         let before = (self.counts, self.next_seq);
+        let noted = !parsed.issues.is_empty();
         for kind in &parsed.issues {
             self.note(kind, Some(offset));
         }
@@ -129,7 +135,16 @@ impl Fold {
         for fact in parsed.facts {
             self.take(fact, at, out);
         }
-        before != (self.counts, self.next_seq)
+        noted || before != (self.counts, self.next_seq)
+    }
+
+    /// Takes a record that was taken before, in a transcript that is read again: whose move it is may
+    /// have to be found out anew, but nothing is counted and nothing happens twice.
+    pub fn again(&mut self, parsed: Parsed<'_>) {
+        let (counts, next_seq, tokens) = (self.counts, self.next_seq, self.tokens);
+        let parsed = Parsed { issues: Vec::new(), ..parsed };
+        self.apply(parsed, 0, &mut Vec::new());
+        (self.counts, self.next_seq, self.tokens) = (counts, next_seq, tokens);
     }
 
     /// True once something has been taken that must not be taken again.
@@ -227,14 +242,15 @@ impl Fold {
             Fact::Cwd(cwd) => set_once(&mut self.cwd, &cwd),
             Fact::OriginalCwd(cwd) => set(&mut self.original_cwd, &cwd),
             Fact::Branch(branch) => set(&mut self.branch, &branch),
-            Fact::Remote(remote) => set(&mut self.remote, &remote),
+            Fact::Remote(remote) => set(&mut self.remote, &strip_credentials(&remote)),
             Fact::Model(model) => set(&mut self.model, &model),
             Fact::Version(version) => set(&mut self.version, &version),
             Fact::Interactive(yes) => self.interactive = Some(yes),
             Fact::LeavesTrace => self.leaves_trace = true,
             Fact::Parent { id, kind } => {
-                if self.parent.is_none() {
-                    self.parent = Some((id.into_owned(), kind));
+                // A fork of a fork holds its grandparent's records before its parent's.
+                if matches!(self.parent, None | Some((_, ParentKind::Fork))) {
+                    self.parent = Some((name(&id), kind));
                 }
             }
             Fact::Started(began) => {
@@ -260,23 +276,26 @@ impl Fold {
             Fact::Message { id, text } => self.message(id.as_deref(), &text, at, out),
             Fact::MessageTokens { id, tokens } => self.message_tokens(&id, tokens),
             Fact::TotalTokens(tokens) => self.tokens = Some(tokens),
-            Fact::ToolCall { id, name, summary, asks } => {
+            Fact::ToolCall { id, name: tool, summary, asks } => {
+                let (id, tool) = (name(&id), name(&tool));
                 self.counts.tool_calls += 1;
                 self.open_turn(at);
                 out.push(Event {
-                    tool: Some(name.to_string()),
-                    tool_call_id: Some(id.to_string()),
+                    tool: Some(tool.clone()),
+                    tool_call_id: Some(id.clone()),
                     ..self.event(EventKind::ToolCall, at, &summary)
                 });
+                if !id.is_empty() {
+                    self.open_tools.retain(|open| open.id != id);
+                }
                 if self.open_tools.len() == MAX_OPEN_TOOLS {
                     self.open_tools.remove(0);
                 }
                 let summary = truncate(&one_line(&summary), TITLE_TEXT).0;
-                let (id, name) = (id.into_owned(), name.into_owned());
-                self.open_tools.push(OpenTool { id, name, summary, since: at, asks });
+                self.open_tools.push(OpenTool { id, name: tool, summary, since: at, asks });
             }
             Fact::ToolResult { id, is_error, text } => {
-                self.tool_result(&id, is_error, &text, at, out)
+                self.tool_result(&name(&id), is_error, &text, at, out)
             }
             Fact::ToolFailed { id } => self.count_failure(&id),
             Fact::Error { text, rate_limited: _ } => {
@@ -424,7 +443,15 @@ impl Fold {
     }
 }
 
+fn name(text: &str) -> String {
+    truncate(text, NAME_TEXT).0
+}
+
 fn set(field: &mut Option<String>, value: &str) {
+    let value = match value.char_indices().nth(FIELD_TEXT) {
+        Some((end, _)) => &value[..end],
+        None => value,
+    };
     if field.as_deref() != Some(value) {
         *field = Some(value.to_owned());
     }
@@ -432,6 +459,6 @@ fn set(field: &mut Option<String>, value: &str) {
 
 fn set_once(field: &mut Option<String>, value: &str) {
     if field.is_none() && !value.is_empty() {
-        *field = Some(value.to_owned());
+        set(field, value);
     }
 }

@@ -53,12 +53,23 @@ pub fn strip_credentials(url: &str) -> String {
     let end = url.find(['?', '#']).unwrap_or(url.len());
     let url = &url[..end];
     let Some((scheme, rest)) = url.split_once("://") else {
-        // scp form: `user@host:path`; a password cannot stand in it, but somebody may have tried.
-        return match url.split_once('@') {
-            Some((user, rest)) if user.contains(':') => rest.to_owned(),
+        // scp form: `user@host:path`; a password cannot stand in it, but somebody may have tried, or
+        // put a token where the user belongs.
+        return match url.rsplit_once('@') {
+            Some((user, rest)) if user != "git" && !url.starts_with(['/', '.', '~']) => {
+                rest.to_owned()
+            }
             _ => url.to_owned(),
         };
     };
+    if let Some((before, _)) = rest.split_once("://") {
+        return match before.rfind('/') {
+            // A proxy in front of another URL: that one is meant.
+            Some(at) => strip_credentials(&rest[at + 1..]),
+            // No URL, whatever it is.
+            None => format!("{scheme}://{}", rest.rsplit_once('@').map_or(rest, |(_, host)| host)),
+        };
+    }
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let host = match authority.rsplit_once('@') {
         Some(("git", host)) if scheme == "ssh" => return format!("ssh://git@{host}{path}"),
@@ -98,6 +109,9 @@ mod tests {
             ("oauth2:secret@example.com:acme/alpha", "example.com:acme/alpha", "alpha"),
             ("ssh://git@host/a/b", "ssh://git@host/a/b", "b"),
             ("ssh://me:secret@host/a/b", "ssh://host/a/b", "b"),
+            ("secret@github.com:a/b.git", "github.com:a/b.git", "b"),
+            ("https://proxy/https://u:secret@github.com/a/b", "https://github.com/a/b", "b"),
+            ("https://u:secret://x@host/a/b", "https://host/a/b", "b"),
             ("/srv/git/b.git", "/srv/git/b.git", "b"),
         ] {
             let repo = Repo::new(None, Some(url));

@@ -116,6 +116,9 @@ pub struct Stored {
 /// # Errors
 /// When no index can be opened at all, or a newer release wrote it.
 pub fn open(state_dir: &Path) -> Result<(Writer, Stored), StoreError> {
+    if database(state_dir).is_dir() {
+        set_aside(state_dir)?;
+    }
     let opened = Writer::start(state_dir).and_then(|writer| {
         let source = |source| StoreError::Sqlite { path: database(state_dir), source };
         let stored =
@@ -140,11 +143,14 @@ pub fn set_aside(state_dir: &Path) -> Result<PathBuf, StoreError> {
     let (path, aside) = (database(state_dir), aside(state_dir));
     for suffix in ["", "-wal", "-shm"] {
         let with = |path: &Path| PathBuf::from(format!("{}{suffix}", path.display()));
-        match fs::rename(with(&path), with(&aside)) {
-            Err(source) if suffix.is_empty() => return Err(StoreError::Io { path, source }),
-            // Without a companion of its own, an older one's must not be taken for it.
-            Err(_) => drop(fs::remove_file(with(&aside))),
-            Ok(()) => {}
+        let to = with(&aside);
+        // An earlier one goes first: a file cannot be renamed onto a directory, nor be read with
+        // another's log.
+        let _ = if to.is_dir() { fs::remove_dir_all(&to) } else { fs::remove_file(&to) };
+        if let Err(source) = fs::rename(with(&path), to)
+            && suffix.is_empty()
+        {
+            return Err(StoreError::Io { path, source });
         }
     }
     Ok(aside)
@@ -159,6 +165,15 @@ pub fn aside(state_dir: &Path) -> PathBuf {
 fn is_damage(error: &rusqlite::Error) -> bool {
     use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
     matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
+}
+
+/// Makes a file that only its owner can read; SQLite gives its companions the same mode.
+pub(crate) fn owner_only(path: &Path) -> std::io::Result<fs::File> {
+    let mut options = fs::File::options();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
 }
 
 fn database(state_dir: &Path) -> PathBuf {

@@ -55,26 +55,36 @@ impl Reader {
     /// SQLite's.
     pub fn load(&self) -> rusqlite::Result<Stored> {
         let mut stored = Stored::default();
-        let mut sessions =
-            self.db.prepare("SELECT harness, session_id, fold FROM sessions WHERE reader = ?1")?;
+        let mut sessions = self
+            .db
+            .prepare("SELECT harness, session_id, fold, seal FROM sessions WHERE reader = ?1")?;
         let mut rows = sessions.query([READER_VERSION])?;
         while let Some(row) = rows.next()? {
-            let fold: Option<Fold> = serde_json::from_str(row.get_ref(2)?.as_str()?).ok();
-            if let Some(fold) = fold {
-                stored.sessions.push((key(row, 0)?, fold));
+            let (key, text) = (key(row, 0)?, row.get_ref(2)?.as_str()?);
+            if schema::seal(&[&key.to_string(), text]) == row.get::<_, i64>(3)?
+                && let Ok(fold) = serde_json::from_str::<Fold>(text)
+            {
+                stored.sessions.push((key, fold));
             }
         }
         let mut files = self.db.prepare(
-            "SELECT s.harness, s.session_id, f.path, f.cursor, f.parser, f.size, f.mtime
+            "SELECT s.harness, s.session_id, f.path, f.cursor, f.parser, f.size, f.mtime, f.seal
              FROM files f JOIN sessions s ON s.id = f.session WHERE s.reader = ?1",
         )?;
         let mut rows = files.query([READER_VERSION])?;
         while let Some(row) = rows.next()? {
-            let cursor = serde_json::from_str(row.get_ref(3)?.as_str()?);
-            let parser = serde_json::from_str(row.get_ref(4)?.as_str()?);
-            if let (Ok(cursor), Ok(parser)) = (cursor, parser) {
+            let (cursor, parser) = (row.get_ref(3)?.as_str()?, row.get_ref(4)?.as_str()?);
+            let (session, path): (_, String) = (key(row, 0)?, row.get(2)?);
+            if schema::seal(&[&path, &session.to_string(), cursor, parser])
+                != row.get::<_, i64>(7)?
+            {
+                continue;
+            }
+            if let (Ok(cursor), Ok(parser)) =
+                (serde_json::from_str(cursor), serde_json::from_str(parser))
+            {
                 let size = row.get::<_, i64>(5)?.cast_unsigned();
-                let (session, path, mtime) = (key(row, 0)?, row.get(2)?, row.get(6)?);
+                let mtime = row.get(6)?;
                 stored.files.push(FileState { path, session, cursor, parser, size, mtime });
             }
         }

@@ -8,7 +8,8 @@ use super::StoreError;
 const APPLICATION_ID: i64 = 0x5252_4469;
 
 /// Each entry takes the schema from its index to the next number.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE sessions (
         id         INTEGER PRIMARY KEY,
         harness    TEXT NOT NULL,
@@ -43,7 +44,31 @@ const MIGRATIONS: &[&str] = &["
         key     INTEGER NOT NULL,
         PRIMARY KEY (session, key)
     ) STRICT, WITHOUT ROWID;
-"];
+",
+    // SQLite keeps no checksums of its own: a flipped bit in a row is no damage to it.
+    "
+    ALTER TABLE sessions ADD COLUMN seal INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE files ADD COLUMN seal INTEGER NOT NULL DEFAULT 0;
+",
+];
+
+/// What is read of each table: a name in the schema may be damaged, which no check of SQLite's finds.
+const READ: &[&str] = &[
+    "SELECT id, harness, session_id, reader, fold, seal FROM sessions",
+    "SELECT path, session, cursor, parser, size, mtime, seal FROM files",
+    "SELECT session, seq, at, kind, flags, offset, key, text, tool, call FROM events",
+    "SELECT session, key FROM marks",
+];
+
+/// Whether every table is there with its columns.
+pub(super) fn is_whole(db: &Connection) -> bool {
+    READ.iter().all(|sql| db.prepare(sql).is_ok())
+}
+
+/// The checksum of a row's columns.
+pub(super) fn seal(columns: &[&str]) -> i64 {
+    rrd_core::hash(columns.join("\0").as_bytes()).cast_signed()
+}
 
 /// Brings a database to this release's schema.
 pub(super) fn migrate(db: &mut Connection, path: &std::path::Path) -> Result<(), StoreError> {

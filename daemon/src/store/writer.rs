@@ -21,7 +21,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use tokio::sync::watch;
 
 use super::{
-    Commit, READER_VERSION, StoreError, database, is_damage,
+    Commit, READER_VERSION, StoreError, database, is_damage, owner_only,
     queue::{Next, Queue},
     reader::{FLAG_ERROR, FLAG_TRUNCATED, KINDS},
     schema,
@@ -124,6 +124,7 @@ impl Drop for Writer {
 }
 
 fn open(path: &Path) -> Result<Connection, StoreError> {
+    owner_only(path).map_err(|source| StoreError::Io { path: path.to_owned(), source })?;
     let sqlite = |source| StoreError::Sqlite { path: path.to_owned(), source };
     let mut db = Connection::open(path).map_err(sqlite)?;
     db.busy_timeout(Duration::from_secs(5)).map_err(sqlite)?;
@@ -133,6 +134,11 @@ fn open(path: &Path) -> Result<Connection, StoreError> {
     db.pragma_update(None, "trusted_schema", false).map_err(sqlite)?;
     db.pragma_update(None, "cache_size", -4096).map_err(sqlite)?;
     schema::migrate(&mut db, path)?;
+    if !schema::is_whole(&db) {
+        let error = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+        let what = "a table or column is missing".to_owned();
+        return Err(sqlite(rusqlite::Error::SqliteFailure(error, Some(what))));
+    }
     Ok(db)
 }
 
@@ -233,7 +239,8 @@ fn put_events(db: &Transaction<'_>, session: i64, commit: &Commit) -> rusqlite::
         db.prepare_cached("DELETE FROM files WHERE path = ?1")?.execute([from])?;
     }
     let mut insert = db.prepare_cached(
-        "INSERT INTO events (session, seq, at, kind, flags, offset, key, text, tool, call)
+        // A row can only be there already where the index is damaged; that must not stop what is new.
+        "INSERT OR REPLACE INTO events (session, seq, at, kind, flags, offset, key, text, tool, call)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     )?;
     for stored in &commit.events {
@@ -268,19 +275,27 @@ fn put_events(db: &Transaction<'_>, session: i64, commit: &Commit) -> rusqlite::
 }
 
 fn put_state(db: &Transaction<'_>, session: i64, commit: &Commit) -> rusqlite::Result<()> {
-    db.prepare_cached("UPDATE sessions SET reader = ?2, fold = ?3 WHERE id = ?1")?
-        .execute(params![session, READER_VERSION, json(&*commit.fold)?])?;
+    let file = &commit.file;
+    let fold = json(&*commit.fold)?;
+    let seal = schema::seal(&[&file.session.to_string(), &fold]);
+    db.prepare_cached("UPDATE sessions SET reader = ?2, fold = ?3, seal = ?4 WHERE id = ?1")?
+        .execute(params![session, READER_VERSION, fold, seal])?;
+    let (cursor, parser) = (json(&file.cursor)?, json(&file.parser)?);
+    let seal = schema::seal(&[&file.path, &file.session.to_string(), &cursor, &parser]);
     db.prepare_cached(
-        "INSERT INTO files (path, session, cursor, parser, size, mtime) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-         ON CONFLICT (path) DO UPDATE SET session = ?2, cursor = ?3, parser = ?4, size = ?5, mtime = ?6",
+        "INSERT INTO files (path, session, cursor, parser, size, mtime, seal)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+         ON CONFLICT (path) DO UPDATE
+         SET session = ?2, cursor = ?3, parser = ?4, size = ?5, mtime = ?6, seal = ?7",
     )?
     .execute(params![
-        commit.file.path,
+        file.path,
         session,
-        json(&commit.file.cursor)?,
-        json(&commit.file.parser)?,
-        commit.file.size.cast_signed(),
-        commit.file.mtime,
+        cursor,
+        parser,
+        file.size.cast_signed(),
+        file.mtime,
+        seal
     ])?;
     Ok(())
 }

@@ -56,11 +56,24 @@ pub(crate) fn walk_root(root: &Path, format: &Format) -> Walk {
     walk
 }
 
-/// Everything beneath one directory of `root`.
+/// Everything beneath one directory of `root`; nothing when a link leads to it.
 pub(crate) fn walk_subtree(root: &Path, dir: &Path, format: &Format) -> Walk {
     let mut walk = Walk::default();
-    walk.list(root, dir, format, 1, true);
+    if !is_behind_link(root, dir) {
+        walk.list(root, dir, format, 1, true);
+    }
     walk
+}
+
+/// Whether a link beneath the top folders of `root` leads to `path`, or is it. Walks meet no link;
+/// what a notification names may lie behind one.
+pub(crate) fn is_behind_link(root: &Path, path: &Path) -> bool {
+    let Ok(relative) = path.strip_prefix(root) else { return true };
+    let mut place = root.to_owned();
+    relative.components().enumerate().any(|(depth, part)| {
+        place.push(part);
+        depth > 0 && fs::symlink_metadata(&place).is_ok_and(|it| it.is_symlink())
+    })
 }
 
 /// One file beneath `root`, if it is there and the format cares about it.

@@ -11,6 +11,7 @@ use std::{
     fs::{self, File, TryLockError},
     io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use rrd_core::{
@@ -24,6 +25,12 @@ use crate::process::{Process, pid_domain, process};
 
 /// Registry entries are under a kilobyte; anything much larger is not one.
 const MAX_ENTRY: u64 = 64 << 10;
+
+/// Rewriting an entry takes microseconds.
+const REWRITE: Duration = Duration::from_millis(2);
+
+/// An entry that cannot be read and has not changed for so long is no entry.
+const ABANDONED: Duration = Duration::from_secs(30);
 
 /// Where live sessions of a harness leave traces, relative to its root.
 const TRACES: &[(&str, LivenessBy)] =
@@ -81,11 +88,21 @@ impl Live {
     }
 
     fn registry_entry(&mut self, path: &Path, look: &mut RootLive) {
-        let read = read_small(path).ok().and_then(|bytes| (self.format.live_entry)(&bytes));
+        let read = || read_small(path).ok().and_then(|bytes| (self.format.live_entry)(&bytes));
+        let known = self.last_good.contains_key(path);
+        let read = read().or_else(|| {
+            // Only a first look has nothing to fall back on: whoever rewrites it takes no longer.
+            (!known).then(|| std::thread::sleep(REWRITE))?;
+            read()
+        });
         let entry = match (read, self.last_good.get(path)) {
             (Some(entry), _) => entry,
             (None, Some(good)) => good.clone(),
-            (None, None) => return,
+            (None, None) => {
+                // It is somebody's; until it can be read, the absence of a trace means nothing.
+                look.traces &= !is_being_written(path);
+                return;
+            }
         };
         let evidence = self.judge(&entry);
         self.busy |= evidence.liveness == Liveness::Alive;
@@ -152,6 +169,11 @@ impl Live {
     }
 }
 
+fn is_being_written(path: &Path) -> bool {
+    let changed = fs::metadata(path).and_then(|metadata| metadata.modified());
+    changed.is_ok_and(|at| at.elapsed().is_ok_and(|ago| ago < ABANDONED))
+}
+
 /// Reads a small regular file whole.
 fn read_small(path: &Path) -> io::Result<Vec<u8>> {
     let source = super::source::Source::open(path)?;
@@ -177,6 +199,9 @@ enum Holder {
     Unclear,
 }
 
+/// The pid namespace that the kernel starts with; its number never changes.
+const FIRST_NAMESPACE: &str = "pid:[4026531836]";
+
 /// The kernel's list of file locks (Linux's `/proc/locks`); `None` where there is no such list.
 struct KernelLocks(Option<Vec<KernelLock>>);
 
@@ -189,6 +214,12 @@ struct KernelLock {
 
 impl KernelLocks {
     fn read() -> Self {
+        // In a pid namespace of its own (a container) a reader is not told of locks held outside.
+        let sees_all = fs::read_link("/proc/self/ns/pid")
+            .is_ok_and(|namespace| namespace == Path::new(FIRST_NAMESPACE));
+        if !sees_all {
+            return Self(None);
+        }
         Self(fs::read_to_string("/proc/locks").ok().map(|text| Self::parse(&text)))
     }
 

@@ -41,7 +41,7 @@ use crate::{
     repo::Repos,
     store::{Commit, Reader, Stored, Writer},
 };
-use discover::{Found, Walk, look_at, walk_root, walk_subtree};
+use discover::{Found, Walk, is_behind_link, look_at, walk_root, walk_subtree};
 use live::Live;
 use source::Source;
 use survey::{SMALL, Settled, Task, settle, tasks};
@@ -286,10 +286,16 @@ pub(crate) struct Tail {
     partial: HashMap<SessionKey, Arc<Fold>>,
     /// Files that changed meanwhile.
     dirty: HashSet<PathBuf>,
-    places: Vec<(PathBuf, Option<FileId>)>,
+    places: Vec<(PathBuf, Option<Place>)>,
     unreadable: Vec<(PathBuf, String)>,
+    /// Sessions with more than one transcript (a rollout and its compressed twin, a copied folder), and
+    /// which of them gave the last records.
+    shared: HashMap<SessionKey, PathBuf>,
     progress: IndexProgress,
 }
+
+/// Which directory it is. One made where another was removed often has its inode, too.
+type Place = (FileId, Option<SystemTime>);
 
 /// A transcript that is followed.
 #[derive(Debug)]
@@ -336,6 +342,7 @@ impl Tail {
                 dirty: HashSet::new(),
                 places: Vec::new(),
                 unreadable: Vec::new(),
+                shared: HashMap::new(),
                 progress: IndexProgress::default(),
             };
             // Armed first: whatever changes during the survey leaves a hint.
@@ -412,7 +419,7 @@ impl Tail {
     fn check_places(&mut self) -> bool {
         let id = |path: &Path| {
             let metadata = std::fs::metadata(path).ok()?;
-            source::file_id(path, &metadata).ok()
+            Some((source::file_id(path, &metadata).ok()?, metadata.created().ok()))
         };
         let root = self.scene.root.clone();
         let folders: Vec<PathBuf> =
@@ -422,7 +429,7 @@ impl Tail {
         if places == self.places {
             return false;
         }
-        let replaced = |(path, before): &(PathBuf, Option<FileId>)| {
+        let replaced = |(path, before): &(PathBuf, Option<Place>)| {
             before.is_some() && places.iter().any(|(p, now)| p == path && now != before)
         };
         let afresh = self.places.iter().any(replaced);
@@ -449,6 +456,9 @@ impl Tail {
             walk.files.into_iter().for_each(|found| self.changed(found));
         }
         for path in hints.files {
+            if is_behind_link(&self.scene.root, &path) {
+                continue;
+            }
             match look_at(&self.scene.root, &path, self.scene.format) {
                 Ok(Some(found)) => {
                     processes |= Live::concerns(&found.role);
@@ -474,6 +484,7 @@ impl Tail {
         // Files that are gone stay known until the new ones have been looked at: they may be the same.
         let gone: Vec<PathBuf> =
             self.files.keys().filter(|path| !here.contains(path)).cloned().collect();
+        self.unreadable = walk.unreadable;
         for found in walk.files {
             self.changed(found);
         }
@@ -482,7 +493,6 @@ impl Tail {
                 self.files.remove(&path);
             }
         }
-        self.unreadable = walk.unreadable;
         self.scene.hub.apply(Input::Root(self.scene.index, state));
     }
 
@@ -573,12 +583,23 @@ impl Tail {
     /// Reads what a changed transcript has gained, now if it is little, else later.
     fn advance(
         &mut self,
-        work: Work,
+        mut work: Work,
         parent: Option<(String, rrd_proto::ParentKind)>,
         found: &Found,
     ) {
         let key = work.file.session.clone();
         let fold = self.known(&key).unwrap_or_default();
+        // An earlier release's reader may have stored what this one does not go on from.
+        work.reset |= !fold.has_taken_any() && work.file.cursor.offset == 0;
+        if fold.has_taken_any() && work.file.cursor.offset == 0 {
+            self.shared.entry(key.clone()).or_default();
+        }
+        if let Some(last) = self.shared.get_mut(&key)
+            && *last != work.path
+        {
+            last.clone_from(&work.path);
+            (work.may_repeat, work.seen) = (true, None);
+        }
         let read_to = if work.zstd { 0 } else { work.file.cursor.offset };
         let unread = found.size.saturating_sub(read_to).max(1);
         let mut task = Task { key, parent, fold, files: vec![work], unread, newest: found.mtime };
@@ -594,6 +615,7 @@ impl Tail {
         }
         match task.take(self.ledger.as_ref()) {
             Ok(strays) => {
+                self.unreadable.retain(|(path, _)| *path != found.path);
                 self.scene.show(&task, &task.fold, true);
                 self.keep_strays(strays);
             }
@@ -620,6 +642,7 @@ impl Tail {
         Arc::make_mut(&mut fold).note(issue::UNREADABLE, None);
         self.scene.show(task, &fold, self.scene.hub.fold(&task.key).is_some());
         for work in &task.files {
+            self.unreadable.retain(|(path, _)| *path != work.path);
             self.unreadable.push((work.path.clone(), error.to_string()));
         }
     }
@@ -644,6 +667,9 @@ impl Tail {
     }
 
     fn follow(&mut self, work: Work) {
+        if work.may_repeat {
+            self.shared.entry(work.file.session.clone()).or_default();
+        }
         let changed = work.file.mtime;
         let recent = u64::try_from(changed).is_ok_and(|at| {
             let at = SystemTime::UNIX_EPOCH + Duration::from_nanos(at);

@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     hub::shown,
-    store::{FileState, Stored},
+    store::{Commit, FileState, Stored},
 };
 
 /// A session with no more than this left to read is read at once.
@@ -86,8 +86,13 @@ pub(crate) fn tasks(
     stored: Stored,
 ) -> (Vec<Task>, Vec<Gone>) {
     let mut folds: HashMap<SessionKey, Fold> = stored.sessions.into_iter().collect();
+    let with_fold: HashSet<SessionKey> = folds.keys().cloned().collect();
     let mut states: HashMap<String, FileState> =
         stored.files.into_iter().map(|file| (file.path.clone(), file)).collect();
+    let mut transcripts: HashMap<SessionKey, usize> = HashMap::new();
+    for state in states.values() {
+        *transcripts.entry(state.session.clone()).or_default() += 1;
+    }
     let mut once = HashSet::<FileId>::new();
     let mut tasks: HashMap<SessionKey, Task> = HashMap::new();
     let here: HashSet<String> = found.iter().map(|f| shown(&f.path)).collect();
@@ -101,7 +106,8 @@ pub(crate) fn tasks(
         }
         let path = shown(&found.path);
         let named = SessionKey { harness: harness.clone(), session_id };
-        let state = states.remove(&path);
+        // A cursor counts only with the fold that goes with it.
+        let state = states.remove(&path).filter(|s| with_fold.contains(&s.session));
         let known = state.as_ref().map_or(&named, |state| &state.session).clone();
         let unchanged = state
             .as_ref()
@@ -112,6 +118,7 @@ pub(crate) fn tasks(
         } else if let Some(old) = moved_from(&work, &mut states, &here) {
             work.adopt(old);
         }
+        work.may_repeat = transcripts.get(&known).is_some_and(|count| *count > 1);
         let read_to = if zstd { 0 } else { work.file.cursor.offset };
         let unread = if unchanged { 0 } else { found.size.saturating_sub(read_to).max(1) };
         let task = tasks.entry(known.clone()).or_insert_with(|| Task {
@@ -178,7 +185,17 @@ impl Work {
             size: 0,
             mtime: 0,
         };
-        Self { format, path, zstd, file, seen: None, torn: None, moved_from: None, reset: false }
+        Self {
+            format,
+            path,
+            zstd,
+            file,
+            seen: None,
+            torn: None,
+            moved_from: None,
+            may_repeat: false,
+            reset: false,
+        }
     }
 
     /// Goes on where a moved transcript stood, if it really is that one.
@@ -198,6 +215,9 @@ impl Task {
     /// other sessions than their names say: nothing of them has been taken.
     pub(crate) fn take(&mut self, ledger: &dyn Ledger) -> io::Result<Vec<Self>> {
         self.name_parent();
+        let remembering = Remembering { ledger, given: Mutex::default() };
+        // What one transcript gave another may hold once more.
+        let ledger = if self.files.len() > 1 { &remembering } else { ledger };
         let mut strays = Vec::new();
         let mut files = std::mem::take(&mut self.files).into_iter();
         while let Some(mut work) = files.next() {
@@ -266,6 +286,31 @@ impl Task {
                 &mut Vec::new(),
             );
         }
+    }
+}
+
+/// A ledger that knows what went through it, whether or not anything is kept of it.
+struct Remembering<'a> {
+    ledger: &'a dyn Ledger,
+    given: Mutex<HashSet<u64>>,
+}
+
+impl Ledger for Remembering<'_> {
+    fn commit(&self, commit: Commit) {
+        let keys =
+            commit.events.iter().map(|stored| stored.key).chain(commit.marks.iter().copied());
+        self.given.lock().unwrap_or_else(PoisonError::into_inner).extend(keys);
+        self.ledger.commit(commit);
+    }
+
+    fn keys(&self, session: &SessionKey) -> io::Result<HashSet<u64>> {
+        let mut keys = self.ledger.keys(session)?;
+        keys.extend(self.given.lock().unwrap_or_else(PoisonError::into_inner).iter());
+        Ok(keys)
+    }
+
+    fn is_over(&self) -> bool {
+        self.ledger.is_over()
     }
 }
 

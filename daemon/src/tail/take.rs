@@ -58,6 +58,8 @@ pub(crate) struct Work {
     pub(crate) torn: Option<(u64, u64)>,
     /// The file's former path, when it was moved.
     pub(crate) moved_from: Option<String>,
+    /// Another transcript of the same session may have given meanwhile what follows here.
+    pub(crate) may_repeat: bool,
     /// Whatever an older reader stored of the session goes with the next commit.
     pub(crate) reset: bool,
 }
@@ -116,6 +118,7 @@ pub(crate) fn take(
             work.torn = None;
             // What has been taken since they were read may come again, too.
             work.seen = None;
+            Arc::make_mut(fold).skip_ahead();
             if !work.zstd {
                 Arc::make_mut(fold).note(issue::REWRITTEN, None);
             }
@@ -127,7 +130,7 @@ pub(crate) fn take(
         // For as long as it is read, over restarts as well.
         work.file.cursor.epoch = 1;
     }
-    if work.seen.is_none() && work.file.cursor.epoch > 0 {
+    if work.seen.is_none() && (work.file.cursor.epoch > 0 || work.may_repeat) {
         work.seen = Some(ledger.keys(&work.file.session)?);
     }
     if work.is_still_torn(&source)? {
@@ -180,9 +183,26 @@ struct Stretch {
 }
 
 impl Work {
+    /// Leaves fold and cursor in step, also when reading fails on the way.
     fn read(
         &mut self,
         fold: &mut Arc<Fold>,
+        source: &Source,
+        read: &mut dyn FnMut(&mut [u8], u64) -> io::Result<usize>,
+        ledger: &dyn Ledger,
+    ) -> io::Result<Taken> {
+        let mut sound = Arc::clone(fold);
+        let taken = self.read_on(fold, &mut sound, source, read, ledger);
+        if taken.is_err() {
+            *fold = sound;
+        }
+        taken
+    }
+
+    fn read_on(
+        &mut self,
+        fold: &mut Arc<Fold>,
+        sound: &mut Arc<Fold>,
         source: &Source,
         read: &mut dyn FnMut(&mut [u8], u64) -> io::Result<usize>,
         ledger: &dyn Ledger,
@@ -201,7 +221,14 @@ impl Work {
             if ledger.is_over() {
                 return Err(io::ErrorKind::Interrupted.into());
             }
-            let got = read(&mut buf, at)?;
+            let got = match read(&mut buf, at) {
+                // Not the disk's error but the frame's: no second try gives more of it.
+                Err(error) if self.zstd && error.raw_os_error().is_none() => {
+                    Arc::make_mut(fold).note(issue::DAMAGED, Some(at));
+                    0
+                }
+                read => read?,
+            };
             at += got as u64;
             let mut chunk = &buf[..got];
             if let Some(len) = before.take() {
@@ -234,6 +261,7 @@ impl Work {
                     (self.file.size, self.file.mtime) = (self.file.cursor.offset, 0);
                 }
                 ledger.commit(self.stretch(fold, std::mem::take(&mut stretch)));
+                *sound = Arc::clone(fold);
             }
             if ended {
                 return Ok(Taken::UpToDate);
@@ -266,11 +294,17 @@ impl Work {
         }
         let key = parsed.key.unwrap_or_else(|| rrd_core::hash(line));
         if self.seen.as_ref().is_some_and(|seen| seen.contains(&key)) {
+            fold.again(parsed);
             return None;
         }
         let mut new = Vec::new();
-        if fold.apply(parsed, offset, &mut new) && new.is_empty() {
-            stretch.marks.push(key);
+        if fold.apply(parsed, offset, &mut new) {
+            if let Some(seen) = &mut self.seen {
+                seen.insert(key);
+            }
+            if new.is_empty() {
+                stretch.marks.push(key);
+            }
         }
         stretch.events.extend(new.into_iter().map(|event| StoredEvent { event, offset, key }));
         None

@@ -61,7 +61,9 @@ impl Watch {
             wake();
         };
         // Without the mask our own reads would make events.
-        let config = Config::default().with_event_kinds(EventKindMask::CORE);
+        // Links beneath a root are not followed, least of all to watch what they lead to.
+        let config =
+            Config::default().with_event_kinds(EventKindMask::CORE).with_follow_symlinks(false);
         let (watcher, shortfall) = match RecommendedWatcher::new(handler, config) {
             Ok(watcher) => (Some(watcher), None),
             Err(error) => (None, Some(Shortfall::Unavailable(error.to_string()))),

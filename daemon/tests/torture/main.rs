@@ -299,7 +299,7 @@ fn told((key, counts, at, complete): &Row) -> String {
 
 /// Where a rollout is, live or archived.
 fn rollout(home: &Path, moves: usize) -> PathBuf {
-    let folder = if moves % 2 == 0 { "sessions/2026/11/20" } else { "archived_sessions" };
+    let folder = if moves.is_multiple_of(2) { "sessions/2026/11/20" } else { "archived_sessions" };
     home.join(".codex")
         .join(folder)
         .join(format!("rollout-2026-11-20T10-00-0{}-{CODEX_ID}.jsonl", moves % 10))

@@ -129,47 +129,53 @@ impl Budget {
 }
 
 /// `line` as text that JSON allows: lossy, without byte order marks, NULs and bare control characters.
+/// One copy and no growing: lines may be megabytes long, and a broken byte becomes three.
 fn clean(line: &[u8]) -> String {
-    let text = String::from_utf8_lossy(line);
-    let text = text.trim_matches(|c: char| c == '\0' || c == '\u{feff}' || c.is_whitespace());
-    let text: Cow<'_, str> = if text.bytes().any(|byte| byte < 0x20) {
-        let kept = text.chars().filter(|c| *c != '\0');
-        Cow::Owned(kept.map(|c| if c < ' ' { ' ' } else { c }).collect())
-    } else {
-        Cow::Borrowed(text)
-    };
+    let room =
+        |chunk: std::str::Utf8Chunk<'_>| chunk.valid().len() + 3 * chunk.invalid().len().min(1);
+    let mut text = String::new();
+    text.reserve_exact(line.utf8_chunks().map(room).sum());
+    for chunk in line.utf8_chunks() {
+        if chunk.valid().bytes().any(|byte| byte < 0x20) {
+            let kept = chunk.valid().chars().filter(|c| *c != '\0');
+            text.extend(kept.map(|c| if c < ' ' { ' ' } else { c }));
+        } else {
+            text.push_str(chunk.valid());
+        }
+        // A run of broken bytes is one loss.
+        if !chunk.invalid().is_empty() && !text.ends_with('\u{fffd}') {
+            text.push('\u{fffd}');
+        }
+    }
+    let around = |c: char| c == '\u{feff}' || c.is_whitespace();
+    text.truncate(text.trim_end_matches(around).len());
+    text.drain(..text.len() - text.trim_start_matches(around).len());
     whole_characters(text)
 }
 
 /// Replaces escapes of half a character (`\ud83d` alone), which JSON allows and Unicode does not.
-fn whole_characters(text: Cow<'_, str>) -> String {
+fn whole_characters(text: String) -> String {
     let escape = memmem::Finder::new(b"\\");
-    let mut out = String::new();
-    let mut kept = 0;
+    let mut bytes = text.into_bytes();
     let mut from = 0;
-    while let Some(at) = escape.find(&text.as_bytes()[from..]).map(|at| from + at) {
-        let unit = |at: usize| hex4(text.get(at..)?.strip_prefix("\\u")?);
+    while let Some(at) = bytes.get(from..).and_then(|rest| escape.find(rest)).map(|at| from + at) {
+        let unit = |at: usize| {
+            let escape = std::str::from_utf8(bytes.get(at..at + 6)?).ok()?;
+            hex4(escape.strip_prefix("\\u")?)
+        };
         from = match unit(at) {
             Some(0xd800..0xdc00) if matches!(unit(at + 6), Some(0xdc00..0xe000)) => at + 12,
             Some(0xd800..0xe000) => {
-                out.push_str(&text[kept..at]);
-                out.push_str("\\ufffd");
-                kept = at + 6;
-                kept
+                bytes[at..at + 6].copy_from_slice(b"\\ufffd");
+                at + 6
             }
             Some(_) => at + 6,
             // The escaped character may itself be a backslash; it is one byte in valid JSON.
             None => at + 2,
         };
-        if from >= text.len() {
-            break;
-        }
     }
-    if out.is_empty() {
-        return text.into_owned();
-    }
-    out.push_str(&text[kept..]);
-    out
+    // Only ASCII took the place of ASCII.
+    String::from_utf8(bytes).unwrap_or_default()
 }
 
 fn merge(into: &mut Parsed<'static>, part: Parsed<'_>) {

@@ -1,8 +1,12 @@
 //! Codex's files: which path is what, and its list of titles. Not here: rollouts.
 
-use crate::harness::{
-    FileRole,
-    json::{Str, first, object},
+use crate::{
+    fold::TITLE_TEXT,
+    harness::{
+        FileRole,
+        json::{Str, first, object},
+    },
+    line::{one_line, truncate},
 };
 
 /// What the file at `path` is. A name's time is local and only its id matters.
@@ -59,7 +63,8 @@ object! {
 /// Reads a line of `session_index.jsonl`.
 pub(super) fn title_line(line: &[u8]) -> Option<(String, String)> {
     let mut title: Title<'_> = first(line)?;
-    Some((title.id.some()?.into_owned(), title.name.some()?.into_owned()))
+    let name = truncate(&one_line(&title.name.some()?), TITLE_TEXT).0;
+    Some((title.id.some()?.into_owned(), name))
 }
 
 #[cfg(test)]
