@@ -9,6 +9,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
         mpsc::{self, Receiver, SyncSender},
     },
     thread::JoinHandle,
@@ -46,6 +47,7 @@ pub struct Writer {
     thread: Option<JoinHandle<()>>,
     committed: watch::Receiver<u64>,
     state: Arc<Mutex<WriterState>>,
+    finishing: Arc<AtomicBool>,
 }
 
 /// How the writer is.
@@ -69,11 +71,13 @@ impl Writer {
         let (queue, orders) = mpsc::sync_channel(QUEUE);
         let (sender, committed) = watch::channel(0);
         let shared = Arc::clone(&state);
+        let finishing = Arc::new(AtomicBool::new(false));
+        let last = Arc::clone(&finishing);
         let thread = std::thread::Builder::new()
             .name("rrd-store".into())
-            .spawn(move || write(db, &orders, &sender, &shared))
+            .spawn(move || write(db, &orders, &sender, &shared, &last))
             .map_err(|source| StoreError::Io { path, source })?;
-        Ok(Self { queue: Some(queue), thread: Some(thread), committed, state })
+        Ok(Self { queue: Some(queue), thread: Some(thread), committed, state, finishing })
     }
 
     /// Queues a commit; waits while the queue is full.
@@ -87,6 +91,12 @@ impl Writer {
         self.send(Order::Barrier(done));
         // An error means that the thread has ended, after writing everything.
         let _ = wait.recv();
+    }
+
+    /// From now on, what cannot be written is left to be read again instead of being tried again: a
+    /// full disk must not keep the daemon from ending.
+    pub fn finish(&self) {
+        self.finishing.store(true, Ordering::Relaxed);
     }
 
     /// Counts transactions; changes when new events can be read.
@@ -173,6 +183,7 @@ fn write(
     orders: &Receiver<Order>,
     committed: &watch::Sender<u64>,
     state: &Mutex<WriterState>,
+    finishing: &AtomicBool,
 ) {
     while let Ok(first) = orders.recv() {
         let mut commits = Vec::new();
@@ -188,6 +199,9 @@ fn write(
         while let Err(error) = transact(&mut db, &commits) {
             tracing::warn!(%error, "the index cannot be written; trying again");
             state.lock().unwrap_or_else(PoisonError::into_inner).failing = Some(error.to_string());
+            if finishing.load(Ordering::Relaxed) {
+                return;
+            }
             std::thread::sleep(RETRY);
         }
         state.lock().unwrap_or_else(PoisonError::into_inner).failing = None;
