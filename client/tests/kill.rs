@@ -353,6 +353,25 @@ fn a_full_disk_is_said_and_nothing_is_lost_by_it() {
     home.check_events(&transcripts);
 }
 
+#[test]
+fn a_full_disk_does_not_keep_it_from_ending() {
+    let home = Home::new();
+    let mut transcripts = [Transcript::new(&home, "claude-code", 1)];
+    let Some(daemon) = on_small_disk(&home, 1_500) else {
+        eprintln!("SKIPPED: no disk of a given size can be mounted here");
+        return;
+    };
+    eventually("the disk to be full", || {
+        transcripts[0].write(200, 0);
+        let status = home.status();
+        if status.contains("cannot be written") { Ok(()) } else { Err(status) }
+    });
+    assert!(daemon.stop().success());
+    // What did not fit was not taken: the next one, with more room, reads it.
+    let _daemon = home.daemon();
+    home.wait_for(&transcripts);
+}
+
 /// A path as the daemon sees it.
 fn inside(daemon: &Running, path: &Path) -> PathBuf {
     PathBuf::from(format!("/proc/{}/root{}", daemon.0.id(), path.display()))

@@ -45,6 +45,9 @@ const HANDSHAKE: Duration = Duration::from_secs(2);
 /// The longest wait one call may ask for.
 const MAX_WAIT: Duration = Duration::from_secs(60);
 
+/// How long events that are being written are waited for.
+const PATIENCE: Duration = Duration::from_millis(500);
+
 /// Connections at once; each is a client on this host.
 const MAX_CLIENTS: usize = 256;
 
@@ -175,6 +178,9 @@ impl Local for Server {
         let mut committed = self.index.writer.committed();
         // Whoever only looks takes what is there; who waits wants the next one at once.
         let _awaited = (query.wait_ms > 0).then(|| self.index.writer.awaited());
+        // What has been read is seen, written or not.
+        let writer = Arc::clone(&self.index.writer);
+        let _ = tokio::task::spawn_blocking(move || writer.hurry(PATIENCE)).await;
         loop {
             committed.mark_unchanged();
             let (index, key, after) = (Arc::clone(&self.index), query.key.clone(), query.after);

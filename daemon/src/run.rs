@@ -213,6 +213,7 @@ impl Daemon {
         #[cfg(unix)]
         let _ = fs::remove_file(&self.socket);
         self.ledger.over.store(true, Ordering::Relaxed);
+        self.writer.finish();
         stop_tails(self.tails);
         // A tail that hangs still holds the store: what is queued is written all the same.
         self.writer.barrier();

@@ -72,6 +72,13 @@ fn a_damaged_index_is_made_anew() {
     ];
     let (host, before) = indexed();
     for (what, damage) in damages {
+        for entry in fs::read_dir(database(&host).parent().unwrap()).unwrap().flatten() {
+            if entry.file_name().to_string_lossy().contains("damaged") {
+                let path = entry.path();
+                if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
+                    .unwrap();
+            }
+        }
         damage(&database(&host));
         the_same(what, &host.looked(), &before);
         let daemon = host.daemon();

@@ -162,9 +162,21 @@ pub fn aside(state_dir: &Path) -> PathBuf {
     database(state_dir).with_extension("db.damaged")
 }
 
+/// Errors that no second try mends: what is in the database is not what was put there.
 fn is_damage(error: &rusqlite::Error) -> bool {
-    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
-    matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
+    use rusqlite::{
+        Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, Utf8Error},
+        ErrorCode::{ConstraintViolation, DatabaseCorrupt, NotADatabase},
+    };
+    let broken_value = matches!(
+        error,
+        Utf8Error(..)
+            | FromSqlConversionFailure(..)
+            | InvalidColumnType(..)
+            | IntegralValueOutOfRange(..)
+    );
+    let code = error.sqlite_error_code();
+    broken_value || matches!(code, Some(DatabaseCorrupt | NotADatabase | ConstraintViolation))
 }
 
 /// Makes a file that only its owner can read; SQLite gives its companions the same mode.

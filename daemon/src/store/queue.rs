@@ -37,6 +37,8 @@ struct Waiting {
     barriers: Vec<SyncSender<()>>,
     events: usize,
     awaited: usize,
+    /// What was taken last is being written.
+    writing: bool,
     closed: bool,
 }
 
@@ -71,6 +73,17 @@ impl Queue {
         self.to_write.notify_one();
     }
 
+    /// The same, unless nothing is waiting or being written: then there is nothing to be told.
+    pub(super) fn barrier_unless_idle(&self, done: SyncSender<()>) -> bool {
+        let mut waiting = self.lock();
+        if waiting.is_empty() && !waiting.writing {
+            return false;
+        }
+        waiting.barriers.push(done);
+        self.to_write.notify_one();
+        true
+    }
+
     /// Counts those who wait for commits to be written, up or down.
     pub(super) fn awaited(&self, more: bool) {
         let mut waiting = self.lock();
@@ -91,6 +104,7 @@ impl Queue {
     /// Waits for something to write; with `quiet`, no longer than that for the first of it.
     pub(super) fn next(&self, quiet: Option<Duration>) -> Next {
         let idle = |waiting: &mut Waiting| waiting.is_empty() && !waiting.closed;
+        self.lock().writing = false;
         let mut waiting = match quiet {
             Some(quiet) => {
                 let woken = self.to_write.wait_timeout_while(self.lock(), quiet, idle);
@@ -109,6 +123,7 @@ impl Queue {
             waiting = collected.unwrap_or_else(PoisonError::into_inner).0;
         }
         waiting.events = 0;
+        waiting.writing = true;
         self.room.notify_all();
         let commits = std::mem::take(&mut waiting.commits).into();
         Next::Write(commits, std::mem::take(&mut waiting.barriers))

@@ -10,6 +10,7 @@ use std::{
     path::Path,
     sync::{
         Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
         mpsc::{self, SyncSender},
     },
     thread::JoinHandle,
@@ -40,6 +41,7 @@ pub struct Writer {
     thread: Option<JoinHandle<()>>,
     committed: watch::Receiver<u64>,
     state: Arc<Mutex<WriterState>>,
+    finishing: Arc<AtomicBool>,
 }
 
 /// Somebody waits for new events: while this lives they are written as soon as they come.
@@ -72,13 +74,19 @@ impl Writer {
         let state = Arc::new(Mutex::new(WriterState::default()));
         let queue = Arc::new(Queue::default());
         let (sender, committed) = watch::channel(0);
-        let work =
-            Work { db, queue: Arc::clone(&queue), committed: sender, state: Arc::clone(&state) };
+        let finishing = Arc::new(AtomicBool::new(false));
+        let work = Work {
+            db,
+            queue: Arc::clone(&queue),
+            committed: sender,
+            state: Arc::clone(&state),
+            finishing: Arc::clone(&finishing),
+        };
         let thread = std::thread::Builder::new()
             .name("rrd-store".into())
             .spawn(move || work.run())
             .map_err(|source| StoreError::Io { path, source })?;
-        Ok(Self { queue, thread: Some(thread), committed, state })
+        Ok(Self { queue, thread: Some(thread), committed, state, finishing })
     }
 
     /// Queues a commit; waits while the queue is full.
@@ -92,6 +100,20 @@ impl Writer {
         self.queue.barrier(done);
         // An error means that the thread has ended; everything queued was written first.
         let _ = wait.recv();
+    }
+
+    /// Has what is queued written at once, and waits for it, but no longer than `patience`.
+    pub fn hurry(&self, patience: Duration) {
+        let (done, wait) = mpsc::sync_channel(1);
+        if self.queue.barrier_unless_idle(done) {
+            let _ = wait.recv_timeout(patience);
+        }
+    }
+
+    /// From now on, what cannot be written is left to be read again instead of being tried again: a
+    /// full disk must not keep the daemon from ending.
+    pub fn finish(&self) {
+        self.finishing.store(true, Ordering::Relaxed);
     }
 
     /// Counts transactions; changes when new events can be read.
@@ -148,6 +170,7 @@ struct Work {
     queue: Arc<Queue>,
     committed: watch::Sender<u64>,
     state: Arc<Mutex<WriterState>>,
+    finishing: Arc<AtomicBool>,
 }
 
 impl Work {
@@ -177,6 +200,9 @@ impl Work {
                 Err(error) => {
                     tracing::warn!(%error, "the index cannot be written; trying again");
                     self.change(|state| state.failing = Some(error.to_string()));
+                    if self.finishing.load(Ordering::Relaxed) {
+                        break;
+                    }
                     std::thread::sleep(RETRY);
                 }
             }
