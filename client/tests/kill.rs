@@ -344,6 +344,17 @@ fn a_full_disk_is_said_and_nothing_is_lost_by_it() {
         "the index to be written again",
         || if full() { Err(home.status()) } else { Ok(()) },
     );
+    // Whoever asks for events is told of what is written only.
+    for transcript in &transcripts {
+        let last = format!("\"prompt {}\"", transcript.prompts - 1);
+        eventually("the last record to be written", || {
+            let id = transcript.key().session_id;
+            let out =
+                home.rrd(&["sessions", "tail", &id, "--limit", "1", "--json"]).output().unwrap();
+            let said = String::from_utf8(out.stdout).unwrap();
+            if said.contains(&last) { Ok(()) } else { Err(format!("{said} instead of {last}")) }
+        });
+    }
     // The disk goes with the daemon.
     let mut copied = false;
     for name in ["index.db", "index.db-wal"] {
