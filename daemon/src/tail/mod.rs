@@ -6,8 +6,11 @@
 //!
 //! Not here: what lines mean (rrd-core) and what becomes of sessions ([`crate::hub`]).
 
+mod backlog;
 mod discover;
 mod live;
+mod report;
+mod scene;
 mod source;
 mod survey;
 mod take;
@@ -28,26 +31,24 @@ use std::{
 
 use rrd_core::{
     cursor::FileId,
-    fact::{Fact, Parsed, issue},
     fold::Fold,
-    harness::{FileRole, Format, format_of},
-    roster::Entry,
+    harness::{FileRole, format_of},
 };
-use rrd_proto::{Harness, Health, IndexProgress, PartStatus, RootState, SessionKey};
+use rrd_proto::{IndexProgress, SessionKey};
 
 use crate::{
     config::{HarnessRoot, WatchMode},
-    hub::{Hub, Input, now, shown},
-    repo::Repos,
+    hub::{Input, now, shown},
     store::{Commit, Reader, Stored, Writer},
 };
-use discover::{Found, Walk, is_behind_link, look_at, walk_root, walk_subtree};
+use discover::{Found, is_behind_link, look_at, walk_root, walk_subtree};
 use live::Live;
-use source::Source;
-use survey::{SMALL, Settled, Task, settle, tasks};
+pub(crate) use scene::Scene;
+use scene::root_state;
+use survey::{SMALL, Settled, Task};
 pub(crate) use take::Ledger;
 use take::{Work, take};
-use watch::{Shortfall, Watch};
+use watch::Watch;
 
 /// How often hot files, processes and roots are looked at while something is going on …
 const TICK: Duration = Duration::from_secs(2);
@@ -115,156 +116,6 @@ impl Ledger for StoreLedger {
 
     fn is_over(&self) -> bool {
         self.over.load(Ordering::Relaxed)
-    }
-}
-
-/// What one root's sessions are made of, for the daemon and the one-shot scan alike.
-pub(crate) struct Scene {
-    index: usize,
-    root: PathBuf,
-    harness: Harness,
-    format: &'static Format,
-    hub: Arc<Hub>,
-    repos: std::sync::Mutex<Repos>,
-    /// Facts beside the transcripts, by session id.
-    sidecars: HashMap<String, Vec<Fact<'static>>>,
-    /// Titles from the harness's own list, by session id.
-    titles: HashMap<String, String>,
-}
-
-impl Scene {
-    /// `None` for a harness this release does not read.
-    pub(crate) fn new(index: usize, root: &HarnessRoot, hub: &Arc<Hub>) -> Option<Self> {
-        Some(Self {
-            index,
-            root: root.path.clone(),
-            harness: root.harness.clone(),
-            format: format_of(&root.harness)?,
-            hub: Arc::clone(hub),
-            repos: std::sync::Mutex::default(),
-            sidecars: HashMap::new(),
-            titles: HashMap::new(),
-        })
-    }
-
-    /// Looks at everything once: rows for all, whole where small. Gives the tasks that are left.
-    pub(crate) fn survey(
-        &mut self,
-        stored: Stored,
-        ledger: &(dyn Ledger + Sync),
-    ) -> (Vec<Task>, Walk) {
-        let mut walk = walk_root(&self.root, self.format);
-        // Folder order is not the same everywhere; which of two names of one file counts should be.
-        walk.files.sort_by(|a, b| a.path.cmp(&b.path));
-        for found in &walk.files {
-            self.beside(found);
-        }
-        let look = Live::new(&self.root, self.harness.clone(), self.format).look(now());
-        self.hub.apply(Input::Live(self.index, look));
-        let (tasks, gone) = tasks(&self.harness, self.format, walk.files.clone(), stored);
-        self.hub.apply(Input::Root(self.index, root_state(&self.root, tasks.len(), &walk)));
-        for gone in gone {
-            if self.hub.claim(&gone.key, self.index) {
-                self.publish(&gone.key, &Arc::new(gone.fold), &gone.path, true);
-            }
-        }
-        let mut tasks: Vec<Task> =
-            tasks.into_iter().filter(|task| self.hub.claim(&task.key, self.index)).collect();
-        for task in &mut tasks {
-            // What is read below is committed with it; what is not must be by itself.
-            if self.fold_beside(&task.key, &mut task.fold) && task.unread == 0 {
-                task.restate(ledger);
-            }
-        }
-        let both = std::sync::Mutex::new((Vec::new(), Vec::new()));
-        settle(tasks, ledger, &|settled| {
-            let fold = settled.glance.as_ref().unwrap_or(&settled.task.fold);
-            self.show(&settled.task, fold, settled.glance.is_none());
-            let mut both = both.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            both.0.push(settled.task);
-            both.1.extend(settled.strays);
-        });
-        let (mut left, strays) =
-            both.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-        for mut stray in strays {
-            let waits = left.iter().any(|task| task.key == stray.key && task.unread > 0);
-            if !waits && self.hub.claim(&stray.key, self.index) {
-                stray.go_on_from(self.hub.fold(&stray.key));
-                if stray.take(ledger).is_ok() {
-                    self.show(&stray, &stray.fold, true);
-                }
-            }
-            left.push(stray);
-        }
-        (left, walk)
-    }
-
-    fn show(&self, task: &Task, fold: &Arc<Fold>, complete: bool) {
-        // Nothing is left of one whose transcripts turned out to be another's.
-        if let Some(work) = task.files.last() {
-            self.publish(&task.key, fold, &work.file.path, complete);
-        }
-    }
-
-    /// Takes what stands beside the transcripts; true when rows change by it.
-    fn beside(&mut self, found: &Found) -> bool {
-        match &found.role {
-            FileRole::Sidecar { session_id } => {
-                let facts = read_whole(&found.path).and_then(|bytes| (self.format.sidecar)(&bytes));
-                let Some(facts) = facts else { return false };
-                self.sidecars.insert(session_id.clone(), facts.clone()) != Some(facts)
-            }
-            FileRole::TitleIndex => {
-                let Some(bytes) = read_whole(&found.path) else { return false };
-                let lines = bytes.split(|b| *b == b'\n');
-                let titles: HashMap<_, _> = lines.filter_map(self.format.title_line).collect();
-                std::mem::replace(&mut self.titles, titles) != self.titles
-            }
-            _ => false,
-        }
-    }
-
-    /// Folds what stands beside a session's transcripts into it; true when that was news.
-    fn fold_beside(&self, key: &SessionKey, fold: &mut Arc<Fold>) -> bool {
-        let Some(facts) = self.sidecars.get(&key.session_id) else { return false };
-        let before = Arc::clone(fold);
-        let parsed = Parsed { facts: facts.clone(), ..Parsed::default() };
-        Arc::make_mut(fold).apply(parsed, 0, &mut Vec::new());
-        before != *fold
-    }
-
-    fn publish(&self, key: &SessionKey, fold: &Arc<Fold>, path: &str, complete: bool) {
-        let fold = Arc::clone(fold);
-        let repo = self.repos.lock().unwrap_or_else(std::sync::PoisonError::into_inner).of(&fold);
-        let entry = Entry {
-            fold,
-            path: path.into(),
-            root: self.index,
-            repo,
-            index_title: self.titles.get(&key.session_id).cloned(),
-            complete,
-        };
-        self.hub.apply(Input::Session(key.clone(), entry));
-    }
-}
-
-/// Files beside transcripts are small; a larger one is not what it claims to be.
-fn read_whole(path: &Path) -> Option<Vec<u8>> {
-    const MAX: u64 = 8 << 20;
-    let source = Source::open(path).ok()?;
-    let mut bytes = vec![0; usize::try_from(source.size.min(MAX)).ok()?];
-    let got = source.read_at(&mut bytes, 0).ok()?;
-    bytes.truncate(got);
-    Some(bytes)
-}
-
-fn root_state(root: &Path, transcripts: usize, walk: &Walk) -> RootState {
-    if !root.exists() {
-        return RootState::Missing;
-    }
-    match walk.unreadable.iter().find(|(path, _)| transcripts == 0 || path == root) {
-        Some((_, why)) => RootState::Unreadable(why.clone()),
-        None => RootState::Found { transcripts: transcripts as u64 },
     }
 }
 
@@ -625,122 +476,6 @@ impl Tail {
         self.next_task();
     }
 
-    /// What is known of a session whose transcripts are not being read now.
-    fn known(&mut self, key: &SessionKey) -> Option<Arc<Fold>> {
-        self.partial.remove(key).or_else(|| self.scene.hub.fold(key))
-    }
-
-    /// The transcript cannot be read now. Its state is as before, so the next look tries again.
-    fn fail(&mut self, task: &mut Task, error: &io::Error) {
-        // Nothing waits for it: the next change, or the sweep, tries again from where it stands.
-        task.unread = 0;
-        self.partial.insert(task.key.clone(), Arc::clone(&task.fold));
-        if error.kind() == io::ErrorKind::NotFound {
-            return;
-        }
-        let mut fold = Arc::clone(&task.fold);
-        Arc::make_mut(&mut fold).note(issue::UNREADABLE, None);
-        self.scene.show(task, &fold, self.scene.hub.fold(&task.key).is_some());
-        for work in &task.files {
-            self.unreadable.retain(|(path, _)| *path != work.path);
-            self.unreadable.push((work.path.clone(), error.to_string()));
-        }
-    }
-
-    /// Keeps a task's files: to follow them, or to read them later when something is left to read.
-    fn keep(&mut self, task: Task) {
-        if task.unread > 0 {
-            self.progress.files_left += task.files.len() as u64;
-            self.waiting.push(task);
-        } else {
-            task.files.into_iter().for_each(|work| self.follow(work));
-        }
-    }
-
-    /// Has them read as what they are, unless another root has that session.
-    fn keep_strays(&mut self, strays: Vec<Task>) {
-        for stray in strays {
-            if self.scene.hub.claim(&stray.key, self.scene.index) {
-                self.keep(stray);
-            }
-        }
-    }
-
-    fn follow(&mut self, work: Work) {
-        if work.may_repeat {
-            self.shared.entry(work.file.session.clone()).or_default();
-        }
-        let changed = work.file.mtime;
-        let recent = u64::try_from(changed).is_ok_and(|at| {
-            let at = SystemTime::UNIX_EPOCH + Duration::from_nanos(at);
-            at.elapsed().is_ok_and(|ago| ago < HOT)
-        });
-        let hot_until = recent.then(|| Instant::now() + HOT);
-        self.files.insert(work.path.clone(), Followed { work, hot_until });
-    }
-
-    fn is_in_work(&self, key: &SessionKey) -> bool {
-        self.in_work.as_ref().is_some_and(|(session, _)| session == key)
-            || self.waiting.iter().any(|task| task.key == *key)
-    }
-
-    fn next_task(&mut self) {
-        if self.in_work.is_some() {
-            return;
-        }
-        let Some(mut task) = self.waiting.pop() else { return };
-        task.go_on_from(self.known(&task.key));
-        self.in_work = Some((task.key.clone(), task.unread));
-        let (ledger, outbox) = (Arc::clone(&self.ledger), self.outbox.clone());
-        let read = move || {
-            let (glance, strays) = match task.take(ledger.as_ref()) {
-                Ok(strays) => (None, strays),
-                Err(error) => {
-                    let mut fold = Arc::clone(&task.fold);
-                    if error.kind() != io::ErrorKind::NotFound {
-                        Arc::make_mut(&mut fold).note(issue::UNREADABLE, None);
-                    }
-                    task.unread = 0;
-                    (Some(fold), Vec::new())
-                }
-            };
-            let _ = outbox.send(Message::Done(Box::new(Settled { task, glance, strays })));
-        };
-        match std::thread::Builder::new().name("rrd-backlog".into()).spawn(read) {
-            Ok(backlog) => self.backlog = Some(backlog),
-            // No thread to be had now: the sweep finds the file unread and tries again.
-            Err(_) => self.in_work = None,
-        }
-    }
-
-    fn done(&mut self, settled: Settled) {
-        if let Some((_, bytes)) = self.in_work.take() {
-            self.progress.done += bytes;
-        }
-        let Settled { mut task, glance, strays } = settled;
-        // What came to stand beside it meanwhile.
-        if self.scene.fold_beside(&task.key, &mut task.fold) && glance.is_none() {
-            task.restate(self.ledger.as_ref());
-        }
-        self.progress.files_left = self.progress.files_left.saturating_sub(task.files.len() as u64);
-        if glance.is_some() {
-            self.partial.insert(task.key.clone(), Arc::clone(&task.fold));
-        }
-        self.scene.show(&task, glance.as_ref().unwrap_or(&task.fold), glance.is_none());
-        self.keep(task);
-        self.keep_strays(strays);
-        self.next_task();
-        if self.waiting.is_empty() && self.in_work.is_none() {
-            self.progress = IndexProgress::default();
-            self.scene.hub.apply(Input::Progress(self.scene.index, self.progress));
-        }
-        for path in std::mem::take(&mut self.dirty) {
-            if let Ok(Some(found)) = look_at(&self.scene.root, &path, self.scene.format) {
-                self.changed(found);
-            }
-        }
-    }
-
     fn republish(&mut self, role: &FileRole) {
         for file in self.files.values_mut() {
             let key = file.work.file.session.clone();
@@ -755,50 +490,6 @@ impl Tail {
                 self.ledger.commit(file.work.restate(&entry.fold));
             }
             self.scene.publish(&key, &entry.fold, &entry.path, entry.complete);
-        }
-    }
-
-    fn report(&self) {
-        let scene = &self.scene;
-        let root = scene.root.display();
-        let (state, detail) = match (&self.watch.shortfall, self.unreadable.first()) {
-            (_, Some((path, why))) => (
-                Health::Degraded,
-                format!(
-                    "{}: {why} ({} unreadable beneath {root})",
-                    path.display(),
-                    self.unreadable.len()
-                ),
-            ),
-            (Some(Shortfall::WatchLimit), _) => (
-                Health::Degraded,
-                format!("{root}: the system's limit of file watches is reached, so it is polled"),
-            ),
-            (Some(Shortfall::NetworkFileSystem(kind)), _) => {
-                (Health::Ok, format!("{root}: on {kind}, which does not notify, so it is polled"))
-            }
-            (Some(Shortfall::Unavailable(why)), _) => (
-                Health::Degraded,
-                format!("{root}: no file notifications ({why}), so it is polled"),
-            ),
-            (None, None) if !scene.root.exists() => {
-                (Health::Ok, format!("{root}: not there (yet)"))
-            }
-            (None, None) => {
-                (Health::Ok, format!("{root}: {} transcripts followed", self.files.len()))
-            }
-        };
-        let hint = (self.watch.shortfall == Some(Shortfall::WatchLimit))
-            .then(|| "sudo sysctl fs.inotify.max_user_watches=524288".to_owned());
-        let part = PartStatus { part: format!("tail {}", scene.harness), state, detail, hint };
-        scene.hub.apply(Input::Parts(scene.index, vec![part]));
-        if !self.waiting.is_empty() || self.in_work.is_some() {
-            let left: u64 = self.waiting.iter().map(|task| task.unread).sum();
-            let now = self.in_work.as_ref().map_or(0, |(_, bytes)| *bytes);
-            let total = self.progress.done + left + now;
-            let files_left = self.progress.files_left;
-            let progress = IndexProgress { done: self.progress.done, total, files_left };
-            scene.hub.apply(Input::Progress(scene.index, progress));
         }
     }
 }

@@ -1,0 +1,53 @@
+//! What a tail says of itself: for `rrd status`, and how far its first reading is.
+
+use rrd_proto::{Health, IndexProgress, PartStatus};
+
+use super::{Tail, watch::Shortfall};
+use crate::hub::Input;
+
+impl Tail {
+    /// Tells the hub.
+    pub(super) fn report(&self) {
+        let scene = &self.scene;
+        let root = scene.root.display();
+        let (state, detail) = match (&self.watch.shortfall, self.unreadable.first()) {
+            (_, Some((path, why))) => (
+                Health::Degraded,
+                format!(
+                    "{}: {why} ({} unreadable beneath {root})",
+                    path.display(),
+                    self.unreadable.len()
+                ),
+            ),
+            (Some(Shortfall::WatchLimit), _) => (
+                Health::Degraded,
+                format!("{root}: the system's limit of file watches is reached, so it is polled"),
+            ),
+            (Some(Shortfall::NetworkFileSystem(kind)), _) => {
+                (Health::Ok, format!("{root}: on {kind}, which does not notify, so it is polled"))
+            }
+            (Some(Shortfall::Unavailable(why)), _) => (
+                Health::Degraded,
+                format!("{root}: no file notifications ({why}), so it is polled"),
+            ),
+            (None, None) if !scene.root.exists() => {
+                (Health::Ok, format!("{root}: not there (yet)"))
+            }
+            (None, None) => {
+                (Health::Ok, format!("{root}: {} transcripts followed", self.files.len()))
+            }
+        };
+        let hint = (self.watch.shortfall == Some(Shortfall::WatchLimit))
+            .then(|| "sudo sysctl fs.inotify.max_user_watches=524288".to_owned());
+        let part = PartStatus { part: format!("tail {}", scene.harness), state, detail, hint };
+        scene.hub.apply(Input::Parts(scene.index, vec![part]));
+        if !self.waiting.is_empty() || self.in_work.is_some() {
+            let left: u64 = self.waiting.iter().map(|task| task.unread).sum();
+            let now = self.in_work.as_ref().map_or(0, |(_, bytes)| *bytes);
+            let total = self.progress.done + left + now;
+            let files_left = self.progress.files_left;
+            let progress = IndexProgress { done: self.progress.done, total, files_left };
+            scene.hub.apply(Input::Progress(scene.index, progress));
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! What one root's sessions are made of: what was found, beside what, in which repository; and the rows
+//! that follow from it. Shared by the daemon's tail and the one-shot scan. Not here: when to look.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use rrd_core::{
+    fact::{Fact, Parsed},
+    fold::Fold,
+    harness::{FileRole, Format, format_of},
+    roster::Entry,
+};
+use rrd_proto::{Harness, RootState, SessionKey};
+
+use super::{
+    discover::{Found, Walk, walk_root},
+    live::Live,
+    source::Source,
+    survey::{Task, settle, tasks},
+    take::Ledger,
+};
+use crate::{
+    config::HarnessRoot,
+    hub::{Hub, Input, now},
+    repo::Repos,
+    store::Stored,
+};
+
+/// What one root's sessions are made of, for the daemon and the one-shot scan alike.
+pub(crate) struct Scene {
+    pub(super) index: usize,
+    pub(super) root: PathBuf,
+    pub(super) harness: Harness,
+    pub(super) format: &'static Format,
+    pub(super) hub: Arc<Hub>,
+    repos: Mutex<Repos>,
+    /// Facts beside the transcripts, by session id.
+    sidecars: HashMap<String, Vec<Fact<'static>>>,
+    /// Titles from the harness's own list, by session id.
+    titles: HashMap<String, String>,
+}
+
+impl Scene {
+    /// `None` for a harness this release does not read.
+    pub(crate) fn new(index: usize, root: &HarnessRoot, hub: &Arc<Hub>) -> Option<Self> {
+        Some(Self {
+            index,
+            root: root.path.clone(),
+            harness: root.harness.clone(),
+            format: format_of(&root.harness)?,
+            hub: Arc::clone(hub),
+            repos: Mutex::default(),
+            sidecars: HashMap::new(),
+            titles: HashMap::new(),
+        })
+    }
+
+    /// Looks at everything once: rows for all, whole where small. Gives the tasks that are left.
+    pub(crate) fn survey(
+        &mut self,
+        stored: Stored,
+        ledger: &(dyn Ledger + Sync),
+    ) -> (Vec<Task>, Walk) {
+        let mut walk = walk_root(&self.root, self.format);
+        // Folder order is not the same everywhere; which of two names of one file counts should be.
+        walk.files.sort_by(|a, b| a.path.cmp(&b.path));
+        for found in &walk.files {
+            self.beside(found);
+        }
+        let look = Live::new(&self.root, self.harness.clone(), self.format).look(now());
+        self.hub.apply(Input::Live(self.index, look));
+        let (tasks, gone) = tasks(&self.harness, self.format, walk.files.clone(), stored);
+        self.hub.apply(Input::Root(self.index, root_state(&self.root, tasks.len(), &walk)));
+        for gone in gone {
+            if self.hub.claim(&gone.key, self.index) {
+                self.publish(&gone.key, &Arc::new(gone.fold), &gone.path, true);
+            }
+        }
+        let mut tasks: Vec<Task> =
+            tasks.into_iter().filter(|task| self.hub.claim(&task.key, self.index)).collect();
+        for task in &mut tasks {
+            // What is read below is committed with it; what is not must be by itself.
+            if self.fold_beside(&task.key, &mut task.fold) && task.unread == 0 {
+                task.restate(ledger);
+            }
+        }
+        let both = Mutex::new((Vec::new(), Vec::new()));
+        settle(tasks, ledger, &|settled| {
+            let fold = settled.glance.as_ref().unwrap_or(&settled.task.fold);
+            self.show(&settled.task, fold, settled.glance.is_none());
+            let mut both = both.lock().unwrap_or_else(PoisonError::into_inner);
+            both.0.push(settled.task);
+            both.1.extend(settled.strays);
+        });
+        let (mut left, strays) = both.into_inner().unwrap_or_else(PoisonError::into_inner);
+        for mut stray in strays {
+            let waits = left.iter().any(|task| task.key == stray.key && task.unread > 0);
+            if !waits && self.hub.claim(&stray.key, self.index) {
+                stray.go_on_from(self.hub.fold(&stray.key));
+                if stray.take(ledger).is_ok() {
+                    self.show(&stray, &stray.fold, true);
+                }
+            }
+            left.push(stray);
+        }
+        (left, walk)
+    }
+
+    pub(super) fn show(&self, task: &Task, fold: &Arc<Fold>, complete: bool) {
+        // Nothing is left of one whose transcripts turned out to be another's.
+        if let Some(work) = task.files.last() {
+            self.publish(&task.key, fold, &work.file.path, complete);
+        }
+    }
+
+    /// Takes what stands beside the transcripts; true when rows change by it.
+    pub(super) fn beside(&mut self, found: &Found) -> bool {
+        match &found.role {
+            FileRole::Sidecar { session_id } => {
+                let facts = read_whole(&found.path).and_then(|bytes| (self.format.sidecar)(&bytes));
+                let Some(facts) = facts else { return false };
+                self.sidecars.insert(session_id.clone(), facts.clone()) != Some(facts)
+            }
+            FileRole::TitleIndex => {
+                let Some(bytes) = read_whole(&found.path) else { return false };
+                let lines = bytes.split(|b| *b == b'\n');
+                let titles: HashMap<_, _> = lines.filter_map(self.format.title_line).collect();
+                std::mem::replace(&mut self.titles, titles) != self.titles
+            }
+            _ => false,
+        }
+    }
+
+    /// Folds what stands beside a session's transcripts into it; true when that was news.
+    pub(super) fn fold_beside(&self, key: &SessionKey, fold: &mut Arc<Fold>) -> bool {
+        let Some(facts) = self.sidecars.get(&key.session_id) else { return false };
+        let before = Arc::clone(fold);
+        let parsed = Parsed { facts: facts.clone(), ..Parsed::default() };
+        Arc::make_mut(fold).apply(parsed, 0, &mut Vec::new());
+        before != *fold
+    }
+
+    pub(super) fn publish(&self, key: &SessionKey, fold: &Arc<Fold>, path: &str, complete: bool) {
+        let fold = Arc::clone(fold);
+        let repo = self.repos.lock().unwrap_or_else(PoisonError::into_inner).of(&fold);
+        let entry = Entry {
+            fold,
+            path: path.into(),
+            root: self.index,
+            repo,
+            index_title: self.titles.get(&key.session_id).cloned(),
+            complete,
+        };
+        self.hub.apply(Input::Session(key.clone(), entry));
+    }
+}
+
+/// Files beside transcripts are small; a larger one is not what it claims to be.
+fn read_whole(path: &Path) -> Option<Vec<u8>> {
+    const MAX: u64 = 8 << 20;
+    let source = Source::open(path).ok()?;
+    let mut bytes = vec![0; usize::try_from(source.size.min(MAX)).ok()?];
+    let got = source.read_at(&mut bytes, 0).ok()?;
+    bytes.truncate(got);
+    Some(bytes)
+}
+
+pub(super) fn root_state(root: &Path, transcripts: usize, walk: &Walk) -> RootState {
+    if !root.exists() {
+        return RootState::Missing;
+    }
+    match walk.unreadable.iter().find(|(path, _)| transcripts == 0 || path == root) {
+        Some((_, why)) => RootState::Unreadable(why.clone()),
+        None => RootState::Found { transcripts: transcripts as u64 },
+    }
+}
