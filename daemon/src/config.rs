@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use rrd_core::harness::{Format, formats};
 use rrd_proto::Harness;
 use serde::Deserialize;
 
@@ -192,22 +193,24 @@ impl Config {
         };
 
         let mut roots = Vec::new();
-        for (name, var, defaults) in HARNESS_ROOTS {
-            let (paths, source) = harness_roots(name, var, defaults, &file.harness, env, &dirs);
+        for format in formats() {
+            let name = format.name;
+            let (paths, source) = harness_roots(format, &file.harness, env, &dirs);
             let shown =
                 paths.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(", ");
             settings.push(Setting { key: format!("harness.{name}.roots"), value: shown, source });
             for path in paths {
-                let root = HarnessRoot { harness: Harness::from(*name), path };
+                let root = HarnessRoot { harness: Harness::from(name), path };
                 if !roots.contains(&root) {
                     roots.push(root);
                 }
             }
         }
         if let Some(unknown) =
-            file.harness.keys().find(|k| HARNESS_ROOTS.iter().all(|(n, ..)| n != k))
+            file.harness.keys().find(|name| formats().iter().all(|format| format.name != *name))
         {
-            let known = HARNESS_ROOTS.map(|(name, ..)| name).join(", ");
+            let known: Vec<_> = formats().iter().map(|format| format.name).collect();
+            let known = known.join(", ");
             let message = format!("[harness.{unknown}]: this release knows {known}");
             return Err(ConfigError::Syntax { path: dirs.config_file, message });
         }
@@ -221,38 +224,29 @@ impl Config {
     }
 }
 
-/// Harness, the variable that moves its home, and its default homes beneath the user's.
-const HARNESS_ROOTS: &[(&str, &str, &[&str]); 2] = &[
-    // The second is where some wrappers put it (claude-code.md §1); a root that is missing costs nothing.
-    ("claude-code", "CLAUDE_CONFIG_DIR", &[".claude", ".config/claude"]),
-    ("codex", "CODEX_HOME", &[".codex"]),
-];
-
 fn harness_roots(
-    name: &str,
-    var: &str,
-    defaults: &[&str],
+    format: &Format,
     file: &BTreeMap<String, HarnessFile>,
     env: Env<'_>,
     dirs: &Dirs,
 ) -> (Vec<PathBuf>, SettingSource) {
-    if let Some(value) = env(var).filter(|v| !v.is_empty()) {
+    if let Some(value) = env(format.home_var).filter(|v| !v.is_empty()) {
         // Claude Code's variable may list several, separated by commas. An empty one is none: it would
         // be the directory rrd happens to run in.
         let paths = match value.to_str() {
-            Some(text) if name == "claude-code" => {
+            Some(text) if format.several_homes => {
                 let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
                 entries.map(|entry| expand(entry, dirs)).collect()
             }
             Some(text) => vec![expand(text, dirs)],
             None => vec![PathBuf::from(value)],
         };
-        return (paths, SettingSource::Env(var.to_owned()));
+        return (paths, SettingSource::Env(format.home_var.to_owned()));
     }
-    if let Some(roots) = file.get(name).and_then(|h| h.roots.as_ref()) {
+    if let Some(roots) = file.get(format.name).and_then(|h| h.roots.as_ref()) {
         return (roots.iter().map(|p| expand(p, dirs)).collect(), SettingSource::File);
     }
-    (defaults.iter().map(|p| dirs.user_home.join(p)).collect(), SettingSource::Default)
+    (format.homes.iter().map(|p| dirs.user_home.join(p)).collect(), SettingSource::Default)
 }
 
 fn expand(path: &str, dirs: &Dirs) -> PathBuf {

@@ -32,10 +32,6 @@ const REWRITE: Duration = Duration::from_millis(2);
 /// An entry that cannot be read and has not changed for so long is no entry.
 const ABANDONED: Duration = Duration::from_secs(30);
 
-/// Where live sessions of a harness leave traces, relative to its root.
-const TRACES: &[(&str, LivenessBy)] =
-    &[("sessions", LivenessBy::Registry), ("thread-writer-locks", LivenessBy::Lock)];
-
 /// Looks at one root again and again.
 #[derive(Debug)]
 pub(crate) struct Live {
@@ -64,14 +60,10 @@ impl Live {
     pub(crate) fn look(&mut self, now: Timestamp) -> RootLive {
         let mut look = RootLive { checked_at: now, ..RootLive::default() };
         self.busy = false;
-        for (folder, by) in TRACES {
-            // Which folder means what is the format's to say: Codex has a `sessions` of its own.
-            let Ok(entries) = fs::read_dir(self.root.join(folder)) else { continue };
-            let of_harness = (*by == LivenessBy::Registry) == (self.harness == Harness::ClaudeCode);
-            if !of_harness {
-                continue;
-            }
-            (look.traces, look.by) = (true, *by);
+        if let Some((folder, by)) = self.format.traces
+            && let Ok(entries) = fs::read_dir(self.root.join(folder))
+        {
+            (look.traces, look.by) = (true, by);
             let mut locks = Vec::new();
             for path in entries.flatten().map(|entry| entry.path()) {
                 let Some(name) = path.file_name().and_then(|n| n.to_str()) else { continue };

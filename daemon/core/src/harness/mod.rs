@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     fact::{Fact, Parsed},
-    live::RegistryEntry,
+    live::{LivenessBy, RegistryEntry},
 };
 
 /// Reads one transcript, line by line, in order.
@@ -85,6 +85,14 @@ pub enum FileRole {
 pub struct Format {
     /// Its name.
     pub name: &'static str,
+    /// The environment variable that moves its home.
+    pub home_var: &'static str,
+    /// That variable may list several homes, separated by commas.
+    pub several_homes: bool,
+    /// Its default homes, beneath the user's.
+    pub homes: &'static [&'static str],
+    /// The folder beneath its home in which live sessions leave traces, and what these are.
+    pub traces: Option<(&'static str, LivenessBy)>,
     /// The directories beneath a root worth looking into (relative, `/`-separated).
     pub folders: &'static [&'static str],
     /// What the file at this path (relative to the root, `/`-separated) is.

@@ -28,6 +28,11 @@ use crate::fact::{Fact, Origin, Parsed, TitleRank, issue};
 /// What [`super::formats`] lists.
 pub(super) const FORMAT: Format = Format {
     name: "claude-code",
+    home_var: "CLAUDE_CONFIG_DIR",
+    several_homes: true,
+    // The second is where some wrappers put it; one that is missing costs nothing.
+    homes: &[".claude", ".config/claude"],
+    traces: Some(("sessions", crate::live::LivenessBy::Registry)),
     folders: &["projects", "sessions"],
     classify: files::classify,
     parser: |state| Box::new(ClaudeCode { state }),

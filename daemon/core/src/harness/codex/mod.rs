@@ -28,6 +28,10 @@ use crate::fact::{Fact, Origin, Parsed, TitleRank, issue};
 /// What [`super::formats`] lists.
 pub(super) const FORMAT: Format = Format {
     name: "codex",
+    home_var: "CODEX_HOME",
+    several_homes: false,
+    homes: &[".codex"],
+    traces: Some(("thread-writer-locks", crate::live::LivenessBy::Lock)),
     folders: &["sessions", "archived_sessions", "thread-writer-locks"],
     classify: files::classify,
     parser: |state| Box::new(Codex { state }),
