@@ -5,15 +5,12 @@
 use std::borrow::Cow;
 
 /// Runs of whitespace (newlines too) become one space; leading and trailing ones go. Looks at no more
-/// than a few kilobytes, whatever it is given.
+/// than a kilobyte, whatever it is given: several times what anybody keeps of it.
 #[must_use]
 pub(crate) fn one_line(text: &str) -> Cow<'_, str> {
-    const LOOK: usize = 4096;
-    let text = match text.char_indices().nth(LOOK) {
-        Some((end, _)) => &text[..end],
-        None => text,
-    }
-    .trim();
+    const LOOK: usize = 1024;
+    let end = (0..=LOOK.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    let text = text[..end].trim();
     let plain = |c: char| !c.is_whitespace() || c == ' ';
     if text.chars().all(plain) && !text.contains("  ") {
         return Cow::Borrowed(text);
@@ -47,6 +44,7 @@ mod tests {
         assert!(matches!(one_line("plain text"), Cow::Borrowed("plain text")));
         assert_eq!(truncate("žluťoučký", 4), ("žluť".to_owned(), true));
         assert_eq!(truncate("abc", 3), ("abc".to_owned(), false));
-        assert!(one_line(&"x ".repeat(1 << 20)).len() <= 4096);
+        assert!(one_line(&"x ".repeat(1 << 20)).len() <= 1024);
+        assert_eq!(one_line(&"ž".repeat(1 << 10)).chars().count(), 512, "cut between characters");
     }
 }

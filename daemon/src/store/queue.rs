@@ -16,7 +16,7 @@ use super::Commit;
 const MAX: usize = 64;
 
 /// Commits are collected for so long …
-const COLLECT: Duration = Duration::from_millis(200);
+const COLLECT: Duration = Duration::from_millis(500);
 
 /// … unless they hold this many events already.
 const ENOUGH: usize = 2_048;

@@ -125,17 +125,16 @@ fn only_named_variables_are_recorded_and_relative_ones_made_absolute() {
     ];
     let env = |name: &str| vars.iter().find(|(n, _)| *n == name).map(|(_, v)| v.into());
     let gathered =
-        Host::gather(Manager::Systemd, Path::new("/usr/bin/rrd"), Path::new("/work"), &env)
-            .unwrap();
+        Host::gather(Manager::Systemd, Path::new("/usr/bin/rrd"), Path::new("/srv"), &env).unwrap();
     assert_eq!(gathered.file, Path::new("/cfg/systemd/user/rrd.service"));
     assert_eq!(
         gathered.environment,
         [
             ("HOME", "/home/dev".to_owned()),
             ("XDG_CONFIG_HOME", "/cfg".to_owned()),
-            ("RRD_HOME", "/work/~/r".to_owned()),
-            ("CLAUDE_CONFIG_DIR", "~/.claude,/work/work/claude".to_owned()),
-            ("CODEX_HOME", "/work/cx".to_owned()),
+            ("RRD_HOME", "/srv/~/r".to_owned()),
+            ("CLAUDE_CONFIG_DIR", "~/.claude,/srv/work/claude".to_owned()),
+            ("CODEX_HOME", "/srv/cx".to_owned()),
         ]
     );
 }
