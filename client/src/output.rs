@@ -25,7 +25,7 @@ pub(crate) fn set_color(color: Color) {
     .write_global();
 }
 
-/// Whether stdout keeps colours; for what is not printed through [`print`].
+/// Whether stdout keeps colours; for what is not printed through [`print()`].
 pub(crate) fn has_color() -> bool {
     anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never
 }

@@ -1,9 +1,9 @@
 //! The driver of rrd: everything that blocks or fails. A library; the binary is the client's.
 //!
-//! [`run`] is the daemon in the foreground, [`Daemon`] one in this process; [`Scan`] answers the same questions once, without one.
-//! Data flows one way: [`mod@tail`] reads transcripts and looks at processes, the hub holds what is
-//! known, [`store`] makes it durable, the local socket answers. Not here: rules (rrd-core), flags,
-//! tables (the client).
+//! [`run()`] is the daemon in the foreground, [`Daemon`] one in this process; [`Scan`] answers the same
+//! questions once, without one. Data flows one way: `tail` reads transcripts and looks at processes,
+//! the hub holds what is known, [`store`] makes it durable, the local socket answers. Not here: rules
+//! (rrd-core), flags, tables (the client).
 
 pub mod config;
 mod dirs;
