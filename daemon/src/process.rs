@@ -7,6 +7,10 @@ use std::fs;
 
 /// What the process table says of a pid.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(
+    not(any(target_os = "linux", target_os = "macos")),
+    expect(dead_code, reason = "only *unknown* is known there")
+)]
 pub(crate) enum Process {
     /// There, started then.
     Started(String),

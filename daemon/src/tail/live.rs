@@ -1,15 +1,12 @@
 //! Looks at the processes behind a root's sessions: registry entries, writer locks, pids.
 //!
 //! Claude Code keeps `sessions/<pid>.json` while it lives and rewrites it in place, so a read may be
-//! torn: the last good value stands then. Codex holds `thread-writer-locks/<thread>.lock`. A lock is
-//! looked up in the kernel's own list where there is one; only where that cannot decide is it probed,
-//! shared and for an instant (one of the two named exceptions to "rrd never touches a harness's
-//! files"). Not here: what follows for the status.
+//! torn: the last good value stands then. Codex holds `thread-writer-locks/<thread>.lock`. Not here: how
+//! a lock is looked at ([`super::locks`]), and what follows for the status.
 
 use std::{
     collections::HashMap,
-    fs::{self, File, TryLockError},
-    io,
+    fs, io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -21,6 +18,7 @@ use rrd_core::{
 };
 use rrd_proto::{Harness, SessionKey, Timestamp};
 
+use super::locks::{Holder, Locks};
 use crate::process::{Process, pid_domain, process};
 
 /// Registry entries are under a kilobyte; anything much larger is not one.
@@ -140,16 +138,12 @@ impl Live {
         if locks.is_empty() {
             return;
         }
-        let held = KernelLocks::read();
+        let held = Locks::read();
         for (path, session_id) in locks {
             let (liveness, pid) = match held.holder(&path) {
                 Holder::Nobody => continue,
-                Holder::Process(pid) => (Liveness::Alive, pid),
-                Holder::Unclear => match probe(&path) {
-                    Ok(true) => (Liveness::Alive, None),
-                    Ok(false) => continue,
-                    Err(_) => (Liveness::Unknown, None),
-                },
+                Holder::Somebody(pid) => (Liveness::Alive, pid),
+                Holder::Unknown => (Liveness::Unknown, None),
             };
             self.busy = true;
             let key = SessionKey { harness: self.harness.clone(), session_id };
@@ -175,89 +169,6 @@ fn read_small(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Whether somebody else holds the lock: takes it shared and gives it back at once.
-fn probe(path: &Path) -> io::Result<bool> {
-    let file = File::open(path)?;
-    match file.try_lock_shared() {
-        Ok(()) => file.unlock().map(|()| false),
-        Err(TryLockError::WouldBlock) => Ok(true),
-        Err(TryLockError::Error(error)) => Err(error),
-    }
-}
-
-enum Holder {
-    Nobody,
-    Process(Option<u32>),
-    Unclear,
-}
-
-/// The pid namespace that the kernel starts with; its number never changes.
-const FIRST_NAMESPACE: &str = "pid:[4026531836]";
-
-/// The kernel's list of file locks (Linux's `/proc/locks`); `None` where there is no such list.
-struct KernelLocks(Option<Vec<KernelLock>>);
-
-struct KernelLock {
-    pid: Option<u32>,
-    major: u64,
-    minor: u64,
-    inode: u64,
-}
-
-impl KernelLocks {
-    fn read() -> Self {
-        // In a pid namespace of its own (a container) a reader is not told of locks held outside.
-        let sees_all = fs::read_link("/proc/self/ns/pid")
-            .is_ok_and(|namespace| namespace == Path::new(FIRST_NAMESPACE));
-        if !sees_all {
-            return Self(None);
-        }
-        Self(fs::read_to_string("/proc/locks").ok().map(|text| Self::parse(&text)))
-    }
-
-    /// `1: FLOCK  ADVISORY  WRITE 1234 08:01:131 0 EOF`
-    fn parse(text: &str) -> Vec<KernelLock> {
-        let lock = |line: &str| {
-            let mut fields = line.split_whitespace().skip(1).skip_while(|field| *field == "->");
-            if fields.next()? != "FLOCK" {
-                return None;
-            }
-            let pid = fields.nth(2)?.parse().ok();
-            let mut place = fields.next()?.split(':');
-            let major = u64::from_str_radix(place.next()?, 16).ok()?;
-            let minor = u64::from_str_radix(place.next()?, 16).ok()?;
-            let inode = place.next()?.parse().ok()?;
-            Some(KernelLock { pid: pid.filter(|pid| *pid > 0), major, minor, inode })
-        };
-        text.lines().filter_map(lock).collect()
-    }
-
-    #[cfg(unix)]
-    fn holder(&self, path: &Path) -> Holder {
-        use std::os::unix::fs::MetadataExt;
-        let (Some(locks), Ok(file)) = (&self.0, fs::symlink_metadata(path)) else {
-            return Holder::Unclear;
-        };
-        let (major, minor) = (libc::major(file.dev()), libc::minor(file.dev()));
-        let mut on_inode = locks.iter().filter(|lock| lock.inode == file.ino()).peekable();
-        if on_inode.peek().is_none() {
-            return Holder::Nobody;
-        }
-        let same =
-            |lock: &&KernelLock| (lock.major, lock.minor) == (u64::from(major), u64::from(minor));
-        match on_inode.find(same) {
-            Some(lock) => Holder::Process(lock.pid),
-            // Some file systems (btrfs, overlays) show another device to us than to the kernel.
-            None => Holder::Unclear,
-        }
-    }
-
-    #[cfg(not(unix))]
-    fn holder(&self, _path: &Path) -> Holder {
-        Holder::Unclear
-    }
-}
-
 /// A tmux session's name as a shell takes it.
 fn quote(name: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
@@ -270,40 +181,6 @@ fn quote(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_kernel_lock_line_is_read() {
-        let text = "1: FLOCK  ADVISORY  WRITE 1234 08:1f:131 0 EOF\n\
-                    1: -> FLOCK  ADVISORY  READ 99 08:1f:131 0 EOF\n\
-                    2: POSIX  ADVISORY  WRITE 5 08:01:7 0 EOF\n3: junk\n";
-        let locks = KernelLocks::parse(text);
-        assert_eq!(locks.len(), 2);
-        assert_eq!(
-            (locks[0].pid, locks[0].major, locks[0].minor, locks[0].inode),
-            (Some(1234), 8, 0x1f, 131)
-        );
-    }
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn a_held_lock_is_told_from_a_free_one() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("t.lock");
-        let file = File::create(&path).unwrap();
-        let held = |path: &Path| match KernelLocks::read().holder(path) {
-            Holder::Nobody => false,
-            Holder::Process(pid) => {
-                assert_eq!(pid, Some(std::process::id()));
-                true
-            }
-            Holder::Unclear => probe(path).unwrap(),
-        };
-        assert!(!held(&path) && !probe(&path).unwrap());
-        file.lock().unwrap();
-        assert!(held(&path) && probe(&path).unwrap());
-        file.unlock().unwrap();
-        assert!(!held(&path) && !probe(&path).unwrap());
-    }
 
     #[test]
     fn names_are_quoted_for_a_shell() {

@@ -9,6 +9,7 @@
 mod backlog;
 mod discover;
 mod live;
+mod locks;
 mod report;
 mod scene;
 mod source;
