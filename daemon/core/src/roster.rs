@@ -68,6 +68,8 @@ pub struct RootLive {
     pub checked_at: Timestamp,
     /// What was found.
     pub found: HashMap<SessionKey, Evidence>,
+    /// Whose trace an earlier look found and a later one did not, and when that look was taken.
+    pub left: HashMap<SessionKey, Timestamp>,
 }
 
 /// All sessions of this host.
@@ -220,8 +222,11 @@ impl Roster {
         if root.by == LivenessBy::Registry && is_subagent(&entry.fold) {
             return self.inherited(root, entry, key);
         }
-        let settled =
-            entry.fold.last_activity.is_none_or(|at| root.checked_at.since(at) >= TRACE_SETTLES_MS);
+        // A trace that was there and has gone settles it at once, unless somebody has written since.
+        let settled = entry.fold.last_activity.is_none_or(|at| {
+            root.checked_at.since(at) >= TRACE_SETTLES_MS
+                || root.left.get(key).is_some_and(|left| left.since(at) >= 0)
+        });
         if root.traces && entry.fold.leaves_trace && settled {
             return Evidence { liveness: Liveness::Dead, by: root.by, ..Evidence::default() };
         }
