@@ -81,6 +81,7 @@ impl Writer {
             committed: sender,
             state: Arc::clone(&state),
             finishing: Arc::clone(&finishing),
+            given_up: false,
         };
         let thread = std::thread::Builder::new()
             .name("rrd-store".into())
@@ -171,6 +172,8 @@ struct Work {
     committed: watch::Sender<u64>,
     state: Arc<Mutex<WriterState>>,
     finishing: Arc<AtomicBool>,
+    /// A transaction was left unwritten. One after it would move a cursor past what it held.
+    given_up: bool,
 }
 
 impl Work {
@@ -190,7 +193,7 @@ impl Work {
 
     /// Everything that was collected becomes one transaction.
     fn write(&mut self, commits: &[Commit], barriers: Vec<SyncSender<()>>) {
-        while !self.is_damaged() {
+        while !self.is_damaged() && !self.given_up {
             match transact(&mut self.db, commits) {
                 Ok(()) => {
                     self.change(|state| state.failing = None);
@@ -201,6 +204,7 @@ impl Work {
                     tracing::warn!(%error, "the index cannot be written; trying again");
                     self.change(|state| state.failing = Some(error.to_string()));
                     if self.finishing.load(Ordering::Relaxed) {
+                        self.given_up = true;
                         break;
                     }
                     std::thread::sleep(RETRY);
