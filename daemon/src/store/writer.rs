@@ -130,6 +130,12 @@ impl Writer {
         Awaited(Arc::clone(&self.queue))
     }
 
+    /// True when the thread has ended by itself, which it never should.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_some_and(JoinHandle::is_finished)
+    }
+
     /// How the writer is.
     #[must_use]
     pub fn state(&self) -> WriterState {
@@ -165,6 +171,15 @@ fn open(path: &Path) -> Result<Connection, StoreError> {
     Ok(db)
 }
 
+/// Lets everybody go who waits for the thread, however it ends: otherwise they would wait for ever.
+struct AbandonOnDrop(Arc<Queue>);
+
+impl Drop for AbandonOnDrop {
+    fn drop(&mut self) {
+        self.0.abandon();
+    }
+}
+
 /// The thread's own side.
 struct Work {
     db: Connection,
@@ -178,6 +193,7 @@ struct Work {
 
 impl Work {
     fn run(mut self) {
+        let _abandon = AbandonOnDrop(Arc::clone(&self.queue));
         let mut check_after = Some(QUIET);
         loop {
             match self.queue.next(check_after) {

@@ -175,3 +175,21 @@ fn nothing_is_written_past_what_was_left_unwritten() {
     let stored = Reader::open(dir.path()).unwrap().load().unwrap();
     assert_eq!(stored.files, [], "a cursor beyond events that are not there");
 }
+
+#[test]
+fn a_writer_that_ends_early_leaves_nobody_waiting() {
+    let queue = Arc::new(Queue::default());
+    let (done, wait) = mpsc::sync_channel(1);
+    queue.barrier(done);
+    let sender = {
+        let queue = Arc::clone(&queue);
+        // More than there is room for: it waits until nobody will write.
+        std::thread::spawn(move || (0..100).for_each(|n| queue.commit(commit(n..n + 1, n))))
+    };
+    drop(AbandonOnDrop(Arc::clone(&queue)));
+    sender.join().unwrap();
+    assert!(wait.recv().is_err());
+    let (done, wait) = mpsc::sync_channel(1);
+    queue.barrier(done);
+    assert!(wait.recv().is_err());
+}
