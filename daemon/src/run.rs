@@ -182,6 +182,9 @@ impl Daemon {
                     if self.tails.iter().any(TailHandle::has_ended) {
                         return Told::Ended("a tail");
                     }
+                    if self.writer.has_ended() {
+                        return Told::Ended("the store");
+                    }
                     if self.serving.is_finished() {
                         return Told::Ended("the local socket");
                     }

@@ -46,7 +46,7 @@ impl Scan {
     pub fn new(config: &Config, progress: &mut dyn FnMut(IndexProgress)) -> Self {
         let hub = Arc::new(Hub::new(place(config), &config.roots));
         let index = Reader::open(&config.dirs.state);
-        let mut stored =
+        let stored =
             split(index.as_ref().and_then(|r| r.load().ok()).unwrap_or_default(), &config.roots);
         let index = index.map(Mutex::new);
         let ledger = Readonly(&index);
@@ -56,7 +56,8 @@ impl Scan {
                 .roots
                 .iter()
                 .enumerate()
-                .filter_map(|(i, root)| Some((Scene::new(i, root, &hub)?, stored.remove(0))))
+                .zip(stored)
+                .filter_map(|((i, root), stored)| Some((Scene::new(i, root, &hub)?, stored)))
                 .map(|(mut scene, stored)| {
                     let ledger = &ledger;
                     scope.spawn(move || drop(scene.survey(stored, ledger)))

@@ -26,6 +26,9 @@ use crate::{
 /// writer; only then does that mean that the writer is gone.
 const TRACE_SETTLES_MS: i64 = 2_000;
 
+/// A record this far ahead of the clock was stamped by another one: its age tells nothing.
+const FROM_THE_FUTURE_MS: i64 = 60_000;
+
 /// Most candidates an ambiguous lookup names.
 const MAX_CANDIDATES: usize = 20;
 
@@ -68,6 +71,8 @@ pub struct RootLive {
     pub checked_at: Timestamp,
     /// What was found.
     pub found: HashMap<SessionKey, Evidence>,
+    /// Whose trace an earlier look found and a later one did not, and when that look was taken.
+    pub left: HashMap<SessionKey, Timestamp>,
 }
 
 /// All sessions of this host.
@@ -199,7 +204,7 @@ impl Roster {
     }
 
     fn judge<'a>(&self, entry: &'a Entry, key: &SessionKey, now: Timestamp) -> Judged<'a> {
-        let evidence = self.evidence(entry, key);
+        let evidence = self.evidence(entry, key, now);
         let verdict = decide(&entry.fold, &evidence, now, self.place.idle_timeout);
         let active = is_active(
             &verdict,
@@ -212,16 +217,20 @@ impl Roster {
     }
 
     /// What is known of a session's process.
-    fn evidence(&self, entry: &Entry, key: &SessionKey) -> Evidence {
+    fn evidence(&self, entry: &Entry, key: &SessionKey, now: Timestamp) -> Evidence {
         let Some(root) = self.live.get(entry.root) else { return Evidence::default() };
         if let Some(own) = root.found.get(key) {
             return own.clone();
         }
         if root.by == LivenessBy::Registry && is_subagent(&entry.fold) {
-            return self.inherited(root, entry, key);
+            return self.inherited(root, entry, key, now);
         }
-        let settled =
-            entry.fold.last_activity.is_none_or(|at| root.checked_at.since(at) >= TRACE_SETTLES_MS);
+        // A trace that was there and has gone settles it at once, unless somebody has written since.
+        let settled = entry.fold.last_activity.is_none_or(|at| {
+            root.checked_at.since(at) >= TRACE_SETTLES_MS
+                || at.since(now) > FROM_THE_FUTURE_MS
+                || root.left.get(key).is_some_and(|left| left.since(at) >= 0)
+        });
         if root.traces && entry.fold.leaves_trace && settled {
             return Evidence { liveness: Liveness::Dead, by: root.by, ..Evidence::default() };
         }
@@ -229,13 +238,19 @@ impl Roster {
     }
 
     /// A subagent runs inside its parent's process and has no trace of its own.
-    fn inherited(&self, root: &RootLive, entry: &Entry, key: &SessionKey) -> Evidence {
+    fn inherited(
+        &self,
+        root: &RootLive,
+        entry: &Entry,
+        key: &SessionKey,
+        now: Timestamp,
+    ) -> Evidence {
         let Some((parent, _)) = &entry.fold.parent else { return Evidence::default() };
         let parent_key = SessionKey { harness: key.harness.clone(), session_id: parent.clone() };
         let of_parent = match (root.found.get(&parent_key), self.entries.get(&parent_key)) {
             (Some(found), _) => found.clone(),
             (None, Some(parent)) if !is_subagent(&parent.fold) => {
-                self.evidence(parent, &parent_key)
+                self.evidence(parent, &parent_key, now)
             }
             _ => return Evidence::default(),
         };

@@ -74,7 +74,8 @@ pub fn is_active(
     now: Timestamp,
     idle_timeout: Duration,
 ) -> bool {
-    let silent = last_activity.map_or(i64::MAX, |at| now.since(at));
+    // A record from the future is as far away as one from the past.
+    let silent = last_activity.map_or(i64::MAX, |at| now.since(at).saturating_abs());
     if is_subagent {
         return matches!(verdict.status, Status::Executing | Status::Waiting);
     }

@@ -40,6 +40,8 @@ struct Waiting {
     /// What was taken last is being written.
     writing: bool,
     closed: bool,
+    /// The writer has ended.
+    abandoned: bool,
 }
 
 /// What the writer is to do next.
@@ -56,9 +58,14 @@ pub(super) enum Next {
 impl Queue {
     /// Adds a commit; waits while the queue is full.
     pub(super) fn commit(&self, commit: Commit) {
-        let full = |waiting: &mut Waiting| waiting.commits.len() >= MAX && !waiting.closed;
+        let full = |waiting: &mut Waiting| {
+            waiting.commits.len() >= MAX && !waiting.closed && !waiting.abandoned
+        };
         let mut waiting =
             self.room.wait_while(self.lock(), full).unwrap_or_else(PoisonError::into_inner);
+        if waiting.abandoned {
+            return;
+        }
         waiting.events += commit.events.len();
         waiting.commits.push_back(commit);
         // The first one starts the collecting; after it only urgency wakes the writer.
@@ -69,14 +76,18 @@ impl Queue {
 
     /// `done` is told when everything added before is written.
     pub(super) fn barrier(&self, done: SyncSender<()>) {
-        self.lock().barriers.push(done);
+        let mut waiting = self.lock();
+        if waiting.abandoned {
+            return;
+        }
+        waiting.barriers.push(done);
         self.to_write.notify_one();
     }
 
     /// The same, unless nothing is waiting or being written: then there is nothing to be told.
     pub(super) fn barrier_unless_idle(&self, done: SyncSender<()>) -> bool {
         let mut waiting = self.lock();
-        if waiting.is_empty() && !waiting.writing {
+        if waiting.abandoned || (waiting.is_empty() && !waiting.writing) {
             return false;
         }
         waiting.barriers.push(done);
@@ -92,6 +103,15 @@ impl Queue {
         if waiting.is_urgent() {
             self.to_write.notify_one();
         }
+    }
+
+    /// Nobody will write any more: whatever waits, and whoever waits for it, is let go.
+    pub(super) fn abandon(&self) {
+        let mut waiting = self.lock();
+        waiting.abandoned = true;
+        waiting.commits.clear();
+        waiting.barriers.clear();
+        self.room.notify_all();
     }
 
     /// Nothing will be added any more.

@@ -81,6 +81,7 @@ impl Writer {
             committed: sender,
             state: Arc::clone(&state),
             finishing: Arc::clone(&finishing),
+            given_up: false,
         };
         let thread = std::thread::Builder::new()
             .name("rrd-store".into())
@@ -129,6 +130,12 @@ impl Writer {
         Awaited(Arc::clone(&self.queue))
     }
 
+    /// True when the thread has ended by itself, which it never should.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_some_and(JoinHandle::is_finished)
+    }
+
     /// How the writer is.
     #[must_use]
     pub fn state(&self) -> WriterState {
@@ -164,6 +171,15 @@ fn open(path: &Path) -> Result<Connection, StoreError> {
     Ok(db)
 }
 
+/// Lets everybody go who waits for the thread, however it ends: otherwise they would wait for ever.
+struct AbandonOnDrop(Arc<Queue>);
+
+impl Drop for AbandonOnDrop {
+    fn drop(&mut self) {
+        self.0.abandon();
+    }
+}
+
 /// The thread's own side.
 struct Work {
     db: Connection,
@@ -171,10 +187,13 @@ struct Work {
     committed: watch::Sender<u64>,
     state: Arc<Mutex<WriterState>>,
     finishing: Arc<AtomicBool>,
+    /// A transaction was left unwritten. One after it would move a cursor past what it held.
+    given_up: bool,
 }
 
 impl Work {
     fn run(mut self) {
+        let _abandon = AbandonOnDrop(Arc::clone(&self.queue));
         let mut check_after = Some(QUIET);
         loop {
             match self.queue.next(check_after) {
@@ -190,7 +209,7 @@ impl Work {
 
     /// Everything that was collected becomes one transaction.
     fn write(&mut self, commits: &[Commit], barriers: Vec<SyncSender<()>>) {
-        while !self.is_damaged() {
+        while !self.is_damaged() && !self.given_up {
             match transact(&mut self.db, commits) {
                 Ok(()) => {
                     self.change(|state| state.failing = None);
@@ -201,6 +220,7 @@ impl Work {
                     tracing::warn!(%error, "the index cannot be written; trying again");
                     self.change(|state| state.failing = Some(error.to_string()));
                     if self.finishing.load(Ordering::Relaxed) {
+                        self.given_up = true;
                         break;
                     }
                     std::thread::sleep(RETRY);

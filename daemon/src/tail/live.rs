@@ -5,7 +5,7 @@
 //! a lock is looked at ([`super::locks`]), and what follows for the status.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs, io,
     path::{Path, PathBuf},
     time::Duration,
@@ -30,6 +30,9 @@ const REWRITE: Duration = Duration::from_millis(2);
 /// An entry that cannot be read and has not changed for so long is no entry.
 const ABANDONED: Duration = Duration::from_secs(30);
 
+/// After so long, a session that writes nothing is settled without a departure to speak for it.
+const DEPARTURE_MATTERS_MS: i64 = 60_000;
+
 /// Looks at one root again and again.
 #[derive(Debug)]
 pub(crate) struct Live {
@@ -38,6 +41,10 @@ pub(crate) struct Live {
     format: &'static Format,
     domain: Option<String>,
     last_good: HashMap<PathBuf, RegistryEntry>,
+    /// Whose traces the last look found …
+    present: HashSet<SessionKey>,
+    /// … and whose have gone since, and when.
+    left: HashMap<SessionKey, Timestamp>,
     /// Processes or locks were there at the last look, so the next one must not wait for a hint.
     pub(crate) busy: bool,
 }
@@ -46,7 +53,9 @@ impl Live {
     /// Nothing has been looked at yet.
     pub(crate) fn new(root: &Path, harness: Harness, format: &'static Format) -> Self {
         let (root, domain) = (root.to_owned(), pid_domain());
-        Self { root, harness, format, domain, last_good: HashMap::new(), busy: false }
+        let last_good = HashMap::new();
+        let (present, left) = (HashSet::new(), HashMap::new());
+        Self { root, harness, format, domain, last_good, present, left, busy: false }
     }
 
     /// Whether a change of this file calls for a new look.
@@ -74,7 +83,23 @@ impl Live {
             self.locks(locks, &mut look);
         }
         self.last_good.retain(|path, _| path.exists());
+        self.note_departures(&mut look);
         look
+    }
+
+    /// A trace that was there at the last look and is gone says more than one that never was.
+    fn note_departures(&mut self, look: &mut RootLive) {
+        if look.traces {
+            let here: HashSet<SessionKey> = look.found.keys().cloned().collect();
+            let gone = self.present.difference(&here).map(|key| (key.clone(), look.checked_at));
+            self.left.extend(gone);
+            self.present = here;
+        }
+        let found = &look.found;
+        self.left.retain(|key, at| {
+            look.checked_at.since(*at) < DEPARTURE_MATTERS_MS && !found.contains_key(key)
+        });
+        look.left.clone_from(&self.left);
     }
 
     fn registry_entry(&mut self, path: &Path, look: &mut RootLive) {
@@ -181,6 +206,32 @@ fn quote(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_trace_that_goes_is_noted_until_it_comes_back() {
+        let root = tempfile::tempdir().unwrap();
+        let sessions = root.path().join("sessions");
+        fs::create_dir(&sessions).unwrap();
+        let entry = sessions.join("1.json");
+        let write = || fs::write(&entry, r#"{"pid":1,"sessionId":"s"}"#).unwrap();
+        let harness = Harness::ClaudeCode;
+        let format = rrd_core::harness::format_of(&harness).unwrap();
+        let mut live = Live::new(root.path(), harness, format);
+        let mut left = |at| {
+            let look = live.look(Timestamp::from_millis(at));
+            look.left.into_values().collect::<Vec<_>>()
+        };
+        assert_eq!(left(1_000), [], "never there");
+        write();
+        assert_eq!(left(2_000), []);
+        fs::remove_file(&entry).unwrap();
+        let then = Timestamp::from_millis(3_000);
+        assert_eq!((left(3_000), left(4_000)), (vec![then], vec![then]));
+        write();
+        assert_eq!(left(5_000), []);
+        fs::remove_dir_all(&sessions).unwrap();
+        assert_eq!(left(6_000), [], "no traces at all tell nothing");
+    }
 
     #[test]
     fn names_are_quoted_for_a_shell() {

@@ -106,6 +106,38 @@ fn no_trace_means_no_process_once_the_look_is_fresh_enough() {
 }
 
 #[test]
+fn a_trace_that_has_gone_means_the_end_at_once() {
+    let mut roster = roster();
+    roster.set(key("s"), entry(1, vec![prompt(), Fact::LeavesTrace]));
+    let status = |roster: &Roster| {
+        let all = list(roster, ListQuery { all: true, ..ListQuery::default() });
+        all.sessions[0].status
+    };
+    let mut look = RootLive { traces: true, checked_at: NOW, ..RootLive::default() };
+    roster.set_live(0, look.clone());
+    assert_eq!(status(&roster), Status::Executing, "its trace may be on the way");
+    look.left.insert(key("s"), NOW.plus(-1_500));
+    roster.set_live(0, look.clone());
+    assert_eq!(status(&roster), Status::Executing, "somebody has written since");
+    look.left.insert(key("s"), NOW.plus(-500));
+    roster.set_live(0, look);
+    assert_eq!(status(&roster), Status::Ended);
+}
+
+#[test]
+fn a_record_from_the_future_keeps_no_dead_session_alive() {
+    let mut roster = roster();
+    let traced = || vec![prompt(), Fact::LeavesTrace];
+    roster.set(key("ahead"), entry(-30, traced()));
+    roster.set(key("far-ahead"), entry(-86_400, traced()));
+    roster.set_live(0, RootLive { traces: true, checked_at: NOW, ..RootLive::default() });
+    let active = list(&roster, ListQuery::default());
+    assert_eq!(ids(&active), ["ahead"], "it may have begun just now, by a clock a little ahead");
+    let all = list(&roster, ListQuery { all: true, ..ListQuery::default() });
+    assert_eq!(all.sessions[1].end_reason, Some(EndReason::Crashed));
+}
+
+#[test]
 fn a_subagent_lives_and_dies_with_its_parent() {
     let mut roster = roster();
     roster.set(key("p"), entry(400, vec![prompt(), Fact::LeavesTrace]));

@@ -149,3 +149,47 @@ fn a_newer_schema_is_refused_not_overwritten() {
     assert!(matches!(open_store(dir.path()), Err(StoreError::Newer { found: 999, .. })));
     assert!(Reader::open(dir.path()).is_none());
 }
+
+#[test]
+fn nothing_is_written_past_what_was_left_unwritten() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut work = Work {
+        db: open(&database(dir.path())).unwrap(),
+        queue: Arc::default(),
+        committed: watch::channel(0).0,
+        state: Arc::default(),
+        finishing: Arc::new(true.into()),
+        given_up: false,
+    };
+    let pages = |work: &Work, most: i64| {
+        let set = format!("PRAGMA max_page_count = {most}");
+        work.db.query_row(&set, [], |row| row.get::<_, i64>(0)).unwrap()
+    };
+    // As a full disk does: what is large does not fit, what is small does, or does later.
+    pages(&work, 1);
+    work.write(&[commit(0..2_000, 10)], Vec::new());
+    assert!(work.state.lock().unwrap().failing.is_some());
+    pages(&work, i64::from(u32::MAX - 1));
+    work.write(&[commit(2_000..2_001, 20)], Vec::new());
+    drop(work);
+    let stored = Reader::open(dir.path()).unwrap().load().unwrap();
+    assert_eq!(stored.files, [], "a cursor beyond events that are not there");
+}
+
+#[test]
+fn a_writer_that_ends_early_leaves_nobody_waiting() {
+    let queue = Arc::new(Queue::default());
+    let (done, wait) = mpsc::sync_channel(1);
+    queue.barrier(done);
+    let sender = {
+        let queue = Arc::clone(&queue);
+        // More than there is room for: it waits until nobody will write.
+        std::thread::spawn(move || (0..100).for_each(|n| queue.commit(commit(n..n + 1, n))))
+    };
+    drop(AbandonOnDrop(Arc::clone(&queue)));
+    sender.join().unwrap();
+    assert!(wait.recv().is_err());
+    let (done, wait) = mpsc::sync_channel(1);
+    queue.barrier(done);
+    assert!(wait.recv().is_err());
+}
