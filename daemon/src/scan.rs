@@ -25,6 +25,9 @@ use crate::{
     tail::{Ledger, Scene, read_events},
 };
 
+/// Small transcripts read whole; of more than that nobody waits for the end of a look.
+const AT_ONCE: u64 = 256 << 20;
+
 /// How often progress is told.
 const TELL: Duration = Duration::from_millis(100);
 
@@ -60,7 +63,7 @@ impl Scan {
                 .filter_map(|((i, root), stored)| Some((Scene::new(i, root, &hub)?, stored)))
                 .map(|(mut scene, stored)| {
                     let ledger = &ledger;
-                    scope.spawn(move || drop(scene.survey(stored, ledger)))
+                    scope.spawn(move || drop(scene.survey(stored, ledger, AT_ONCE)))
                 })
                 .collect();
             let (main, finished) = (std::thread::current(), &finished);

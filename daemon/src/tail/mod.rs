@@ -65,6 +65,10 @@ const POLL: Duration = Duration::from_secs(2);
 /// The wall clock running ahead of ours by so much means that the machine was asleep.
 const ASLEEP: Duration = Duration::from_secs(30);
 
+/// Small transcripts read before the first answer: about what two threads take in a second. Whatever
+/// is read twice, for a row now and whole later, costs more in the end.
+const AT_ONCE: u64 = 1 << 30;
+
 /// What wakes a tail.
 enum Message {
     /// There are hints.
@@ -208,7 +212,7 @@ impl Tail {
     }
 
     fn begin(&mut self, stored: Stored) {
-        let (tasks, walk) = self.scene.survey(stored, self.ledger.as_ref());
+        let (tasks, walk) = self.scene.survey(stored, self.ledger.as_ref(), AT_ONCE);
         self.unreadable = walk.unreadable;
         for task in tasks {
             self.keep(task);

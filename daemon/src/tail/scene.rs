@@ -63,6 +63,7 @@ impl Scene {
         &mut self,
         stored: Stored,
         ledger: &(dyn Ledger + Sync),
+        at_once: u64,
     ) -> (Vec<Task>, Walk) {
         let mut walk = walk_root(&self.root, self.format);
         // Folder order is not the same everywhere; which of two names of one file counts should be.
@@ -88,7 +89,7 @@ impl Scene {
             }
         }
         let both = Mutex::new((Vec::new(), Vec::new()));
-        settle(tasks, ledger, &|settled| {
+        settle(tasks, at_once, ledger, &|settled| {
             let fold = settled.glance.as_ref().unwrap_or(&settled.task.fold);
             self.show(&settled.task, fold, settled.glance.is_none());
             let mut both = both.lock().unwrap_or_else(PoisonError::into_inner);

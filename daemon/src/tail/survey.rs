@@ -36,9 +36,6 @@ use crate::{
 /// A session with no more than this left to read is read at once.
 pub(crate) const SMALL: u64 = 1 << 20;
 
-/// Read at once in all; beyond it even small transcripts get only head and tail first.
-const SMALL_IN_ALL: u64 = 256 << 20;
-
 /// All transcripts of one session, with what is known of it so far.
 #[derive(Debug)]
 pub(crate) struct Task {
@@ -314,15 +311,17 @@ impl Ledger for Remembering<'_> {
     }
 }
 
-/// Settles every task: each result is handed to `done` as soon as it is there.
+/// Settles every task, reading no more than `at_once` bytes of small transcripts whole (of what is
+/// beyond it, head and tail): each result is handed to `done` as soon as it is there.
 pub(crate) fn settle(
     tasks: Vec<Task>,
+    at_once: u64,
     ledger: &(dyn Ledger + Sync),
     done: &(dyn Fn(Settled) + Sync),
 ) {
     let queue: Vec<Mutex<Option<Task>>> =
         tasks.into_iter().map(|task| Mutex::new(Some(task))).collect();
-    let (next, budget) = (AtomicUsize::new(0), AtomicU64::new(SMALL_IN_ALL));
+    let (next, budget) = (AtomicUsize::new(0), AtomicU64::new(at_once));
     let work = || {
         while let Some(slot) = queue.get(next.fetch_add(1, Ordering::Relaxed)) {
             if let Some(task) = slot.lock().unwrap_or_else(PoisonError::into_inner).take() {
