@@ -23,7 +23,7 @@ pub(crate) fn session(id: &str) -> Session {
         cwd: Some("/home/dev/src/rrd".to_owned()),
         started_at: Some(NOW.plus(-600_000)),
         last_activity_at: Some(NOW.plus(-120_000)),
-        transcript_path: format!("/home/dev/.claude/projects/x/{id}.jsonl"),
+        transcript_path: Some(format!("/home/dev/.claude/projects/x/{id}.jsonl")),
         title: Some("Publish the crate".to_owned()),
         model: None,
         status: Status::Idle,

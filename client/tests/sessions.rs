@@ -152,7 +152,7 @@ fn the_json_has_what_the_transcript_says() {
     assert_eq!(done.model.as_deref(), Some("claude-x"));
     let counts = done.counts.unwrap();
     assert_eq!((counts.prompts, counts.messages, counts.tool_calls, counts.errors), (1, 1, 0, 0));
-    assert_eq!(done.transcript_path, home.transcript(DONE).to_str().unwrap());
+    assert_eq!(done.transcript_path.as_deref(), home.transcript(DONE).to_str());
 }
 
 #[test]

@@ -32,6 +32,8 @@ pub(crate) enum Input {
     Root(usize, RootState),
     /// How far a root's first index is.
     Progress(usize, IndexProgress),
+    /// A session is gone that never wrote anything.
+    Unwritten(SessionKey),
     /// A root's tail speaks of itself.
     Parts(usize, Vec<PartStatus>),
 }
@@ -84,6 +86,7 @@ impl Hub {
                 Input::Root(root, state) => known.roots[root].root.state = state,
                 Input::Progress(root, progress) => known.roots[root].progress = progress,
                 Input::Parts(root, parts) => known.roots[root].parts = parts,
+                Input::Unwritten(key) => known.roster.forget_unwritten(&key),
             }
             known.roster.version()
         };

@@ -207,8 +207,8 @@ pub struct Session {
     pub started_at: Option<Timestamp>,
     /// The latest record.
     pub last_activity_at: Option<Timestamp>,
-    /// The transcript on its host.
-    pub transcript_path: String,
+    /// The transcript on its host; null for a live session that has not written one yet.
+    pub transcript_path: Option<String>,
     /// The given title, else the first prompt.
     pub title: Option<String>,
     /// The model of the last answer.

@@ -23,7 +23,7 @@ fn session() -> Session {
         cwd: Some("/src/rrd".into()),
         started_at: at(0),
         last_activity_at: at(1_500),
-        transcript_path: "/t.jsonl".into(),
+        transcript_path: Some("/t.jsonl".into()),
         title: Some("Publish the crate".into()),
         model: None,
         status: Status::Executing,

@@ -97,7 +97,8 @@ fn facts(session: &Session, now: Timestamp) -> Vec<(&'static str, String)> {
     ];
     facts.extend(s.started_at.map(|t| ("started", at(t))));
     facts.extend(s.last_activity_at.map(|t| ("last wrote", at(t))));
-    facts.push(("transcript", s.transcript_path.clone()));
+    let unwritten = || "nothing written yet".to_owned();
+    facts.push(("transcript", s.transcript_path.clone().unwrap_or_else(unwritten)));
     facts.extend(s.model.clone().map(|model| ("model", model)));
     facts.push(match (s.counts, s.complete) {
         (Some(counts), _) => (
@@ -154,7 +155,8 @@ fn next(session: &Session, id: &str) -> Vec<String> {
     }
     // Built by the daemon for a shell, so it is shown whole or not at all.
     commands.extend(session.attach.iter().filter(|attach| clean(attach) == **attach).cloned());
-    commands.extend(text::shell_word(&session.transcript_path).map(|path| format!("less {path}")));
+    let path = session.transcript_path.as_deref().and_then(text::shell_word);
+    commands.extend(path.map(|path| format!("less {path}")));
     commands
 }
 
@@ -201,12 +203,12 @@ mod tests {
     fn only_what_can_be_pasted_is_offered() {
         let mut one = session("b41f");
         one.attach = Some("tmux attach -t t7".to_owned());
-        one.transcript_path = "/home/dev/a b.jsonl".to_owned();
+        one.transcript_path = Some("/home/dev/a b.jsonl".to_owned());
         let commands = next(&one, "b41f");
         assert_eq!(commands[0], "rrd sessions tail b41f -f");
         assert_eq!(commands[2..], ["tmux attach -t t7", "less '/home/dev/a b.jsonl'"]);
         one.attach = Some("tmux attach\nrm -rf ~".to_owned());
-        one.transcript_path = "/home/\u{1b}[2J".to_owned();
+        one.transcript_path = Some("/home/\u{1b}[2J".to_owned());
         assert_eq!(next(&one, "b41f").len(), 2);
     }
 
@@ -216,7 +218,7 @@ mod tests {
         let mut one = waiting(&evil, &evil);
         one.model = Some(evil.clone());
         one.cwd = Some(evil.clone());
-        one.transcript_path.clone_from(&evil);
+        one.transcript_path = Some(evil.clone());
         one.parent_session_id = Some(evil);
         let text = plain(&header(&one, NOW, None));
         assert!(!text.chars().any(|c| c != '\n' && is_unsafe(c)), "{text:?}");

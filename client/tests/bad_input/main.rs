@@ -328,6 +328,10 @@ fn issue(row: &Session, kind: &str) -> u64 {
     row.issues.iter().find(|issue| issue.kind == kind).map_or(0, |issue| issue.count)
 }
 
+fn shown_path(row: &Session) -> &str {
+    row.transcript_path.as_deref().unwrap_or_default()
+}
+
 fn ids(rows: &[Session]) -> Vec<&str> {
     let mut ids: Vec<&str> = rows.iter().map(|row| row.session_id.as_str()).collect();
     ids.sort_unstable();

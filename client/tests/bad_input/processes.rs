@@ -6,6 +6,8 @@ use rrd_proto::{EndReason, Status, StatusSource, WaitingFor};
 
 use super::*;
 
+const OTHER: &str = "7f2c1111-0000-4000-8000-000000000002";
+
 /// A process that stands for a harness.
 struct Agent(Child);
 
@@ -264,4 +266,31 @@ fn a_held_lock_is_a_living_thread() {
     agree(&host, "left", &id, |row| {
         row.status == Status::Ended && row.end_reason == Some(EndReason::Exit)
     });
+}
+
+#[test]
+fn a_session_is_listed_before_it_has_written_anything() {
+    let host = Host::new();
+    fs::create_dir_all(host.path(".claude/projects")).unwrap();
+    let _daemon = host.daemon();
+    let agent = Agent::start();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+    let entry =
+        register(&host, &agent.entry(ID, json!({"status": "idle", "statusUpdatedAt": now})));
+    agree(&host, "at its prompt", ID, |row| {
+        (row.status, row.active, row.transcript_path.as_deref()) == (Status::Idle, true, None)
+            && row.cwd.as_deref() == Some("/home/dev/work/alpha")
+            && row.started_at.is_some()
+            && (row.complete, row.counts) == (false, None)
+    });
+    let mut talk = Talk::new(ID);
+    host.write(ID, &talk.turn("First"));
+    agree(&host, "once it writes", ID, |row| {
+        row.transcript_path.is_some() && row.complete && counts(row) == (1, 1, 0, 0)
+    });
+    // Another one leaves without a word.
+    register(&host, &agent.entry(OTHER, json!({"status": "idle", "statusUpdatedAt": now})));
+    agree(&host, "cleared", OTHER, |row| row.status == Status::Idle);
+    fs::remove_file(entry).unwrap();
+    until("it is gone", || host.followed().iter().all(|row| row.session_id != OTHER).then_some(()));
 }

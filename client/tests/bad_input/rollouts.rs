@@ -102,7 +102,7 @@ fn a_rollout_may_be_archived_and_compressed() {
     let zst = compress(&path);
     assert!(settled(&host.looked()[0]), "plain and compressed: {:#?}", host.looked());
     fs::remove_file(&path).unwrap();
-    host.follows("compressed", &id, |row| settled(row) && row.transcript_path.ends_with(".zst"));
+    host.follows("compressed", &id, |row| settled(row) && shown_path(row).ends_with(".zst"));
     assert!(settled(&host.looked()[0]), "compressed: {:#?}", host.looked());
     // Plain again, another file with the same beginning, and it grows.
     let mut plain = zstd::decode_all(&fs::read(&zst).unwrap()[..]).unwrap();
@@ -111,12 +111,12 @@ fn a_rollout_may_be_archived_and_compressed() {
     fs::remove_file(&zst).unwrap();
     let grown =
         |row: &Session| counts(row) == (3, 3, 3, 0) && row.end_reason == Some(EndReason::Exit);
-    host.follows("plain again", &id, |row| grown(row) && row.transcript_path.ends_with(".jsonl"));
+    host.follows("plain again", &id, |row| grown(row) && shown_path(row).ends_with(".jsonl"));
     // Archived while it is followed, and while nobody looks.
     let archived = host.path(&format!(".codex/archived_sessions/{}", thread.name()));
     fs::create_dir_all(archived.parent().unwrap()).unwrap();
     fs::rename(&path, &archived).unwrap();
-    host.follows("archived", &id, |row| grown(row) && row.transcript_path.contains("archived"));
+    host.follows("archived", &id, |row| grown(row) && shown_path(row).contains("archived"));
     append(&archived, thread.turn("Fourth"));
     host.follows("it grows there", &id, |row| counts(row) == (4, 4, 4, 0));
     daemon.stop();

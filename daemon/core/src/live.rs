@@ -74,6 +74,10 @@ pub struct Evidence {
     pub interactive: Option<bool>,
     /// A command that takes a person to it.
     pub attach: Option<String>,
+    /// Where it was started.
+    pub cwd: Option<String>,
+    /// When its process started.
+    pub started_at: Option<Timestamp>,
 }
 
 /// What made a liveness known.

@@ -48,7 +48,7 @@ pub struct Place {
 pub struct Entry {
     /// What its transcript says.
     pub fold: Arc<Fold>,
-    /// The transcript.
+    /// The transcript; empty while a live session has not written one.
     pub path: Arc<str>,
     /// Which root it lies beneath (an index into the roots handed to [`Roster::set_live`]).
     pub root: usize,
@@ -103,9 +103,10 @@ impl Roster {
         self.entries.insert(key, entry);
     }
 
-    /// Forgets a session whose transcript was never more than a name.
-    pub fn remove(&mut self, key: &SessionKey) {
-        if self.entries.remove(key).is_some() {
+    /// Forgets a session that never wrote a transcript.
+    pub fn forget_unwritten(&mut self, key: &SessionKey) {
+        if self.entries.get(key).is_some_and(|entry| entry.path.is_empty()) {
+            self.entries.remove(key);
             self.version += 1;
         }
     }
@@ -277,7 +278,7 @@ impl Roster {
             cwd: fold.cwd.clone(),
             started_at: fold.started_at(),
             last_activity_at: fold.last_activity,
-            transcript_path: entry.path.to_string(),
+            transcript_path: Some(entry.path.to_string()).filter(|path| !path.is_empty()),
             title: entry.index_title.clone().or_else(|| fold.title().map(str::to_owned)),
             model: fold.model.clone(),
             status: verdict.status,

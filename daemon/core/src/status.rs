@@ -74,8 +74,10 @@ pub fn is_active(
     now: Timestamp,
     idle_timeout: Duration,
 ) -> bool {
-    // A record from the future is as far away as one from the past.
-    let silent = last_activity.map_or(i64::MAX, |at| now.since(at).saturating_abs());
+    // A record from the future is as far away as one from the past; a session that has written nothing
+    // yet is as recent as its process's word.
+    let silent =
+        last_activity.or(verdict.since).map_or(i64::MAX, |at| now.since(at).saturating_abs());
     if is_subagent {
         return matches!(verdict.status, Status::Executing | Status::Waiting);
     }

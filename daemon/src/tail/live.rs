@@ -156,6 +156,8 @@ impl Live {
             pid: Some(entry.pid),
             interactive: entry.interactive,
             attach,
+            cwd: entry.cwd.clone(),
+            started_at: entry.started_at,
         }
     }
 

@@ -374,6 +374,7 @@ impl Tail {
 
     fn look_at_processes(&mut self) {
         let look = self.live.look(now());
+        self.scene.show_unwritten(&look);
         self.scene.hub.apply(Input::Live(self.scene.index, look));
     }
 

@@ -2,7 +2,7 @@
 //! that follow from it. Shared by the daemon's tail and the one-shot scan. Not here: when to look.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -11,7 +11,8 @@ use rrd_core::{
     fact::{Fact, Parsed},
     fold::Fold,
     harness::{FileRole, Format, format_of},
-    roster::Entry,
+    live::{Evidence, Liveness},
+    roster::{Entry, RootLive},
 };
 use rrd_proto::{Harness, RootState, SessionKey};
 
@@ -41,6 +42,8 @@ pub(crate) struct Scene {
     sidecars: HashMap<String, Vec<Fact<'static>>>,
     /// Titles from the harness's own list, by session id.
     titles: HashMap<String, String>,
+    /// Live sessions shown without a transcript.
+    unwritten: HashSet<SessionKey>,
 }
 
 impl Scene {
@@ -55,6 +58,7 @@ impl Scene {
             repos: Mutex::default(),
             sidecars: HashMap::new(),
             titles: HashMap::new(),
+            unwritten: HashSet::new(),
         })
     }
 
@@ -72,7 +76,7 @@ impl Scene {
             self.beside(found);
         }
         let look = Live::new(&self.root, self.harness.clone(), self.format).look(now());
-        self.hub.apply(Input::Live(self.index, look));
+        self.hub.apply(Input::Live(self.index, look.clone()));
         let (tasks, gone) = tasks(&self.harness, self.format, walk.files.clone(), stored);
         self.hub.apply(Input::Root(self.index, root_state(&self.root, tasks.len(), &walk)));
         for gone in gone {
@@ -107,7 +111,33 @@ impl Scene {
             }
             left.push(stray);
         }
+        self.show_unwritten(&look);
         (left, walk)
+    }
+
+    /// A session is there as soon as its process is: a row for each that has written nothing yet.
+    pub(super) fn show_unwritten(&mut self, look: &RootLive) {
+        let alive = |evidence: &Evidence| evidence.liveness == Liveness::Alive;
+        for (key, evidence) in look.found.iter().filter(|(_, evidence)| alive(evidence)) {
+            if self.hub.entry(key).is_some() || !self.hub.claim(key, self.index) {
+                continue;
+            }
+            let mut fold = Fold::default();
+            fold.cwd.clone_from(&evidence.cwd);
+            let facts = evidence.started_at.map(Fact::Started).into_iter().collect();
+            fold.apply(Parsed { facts, ..Parsed::default() }, 0, &mut Vec::new());
+            // Not complete: whatever it writes begins a fold of its own.
+            self.publish(key, &Arc::new(fold), "", false);
+            self.unwritten.insert(key.clone());
+        }
+        let hub = &self.hub;
+        self.unwritten.retain(|key| {
+            let stays = look.found.get(key).is_some_and(alive);
+            if !stays {
+                hub.apply(Input::Unwritten(key.clone()));
+            }
+            stays
+        });
     }
 
     pub(super) fn show(&self, task: &Task, fold: &Arc<Fold>, complete: bool) {
