@@ -68,11 +68,13 @@ impl Scan {
                 .collect();
             let (main, finished) = (std::thread::current(), &finished);
             scope.spawn(move || {
-                for survey in surveys {
-                    let _ = survey.join();
-                }
+                let panics: Vec<_> = surveys.into_iter().filter_map(|s| s.join().err()).collect();
                 finished.store(true, Ordering::Release);
                 main.unpark();
+                // A root that is missing without a word would be a wrong answer.
+                if let Some(panic) = panics.into_iter().next() {
+                    std::panic::resume_unwind(panic);
+                }
             });
             while !finished.load(Ordering::Acquire) {
                 std::thread::park_timeout(TELL);

@@ -85,6 +85,7 @@ impl Tail {
         let Some(mut task) = self.waiting.pop() else { return };
         task.go_on_from(self.known(&task.key));
         self.in_work = Some((task.key.clone(), task.unread));
+        let files = task.files.len() as u64;
         let (ledger, outbox) = (Arc::clone(&self.ledger), self.outbox.clone());
         let read = move || {
             let (glance, strays) = match task.take(ledger.as_ref()) {
@@ -103,7 +104,10 @@ impl Tail {
         match std::thread::Builder::new().name("rrd-backlog".into()).spawn(read) {
             Ok(backlog) => self.backlog = Some(backlog),
             // No thread to be had now: the sweep finds the file unread and tries again.
-            Err(_) => self.in_work = None,
+            Err(_) => {
+                self.in_work = None;
+                self.progress.files_left = self.progress.files_left.saturating_sub(files);
+            }
         }
     }
 

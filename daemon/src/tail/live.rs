@@ -107,7 +107,7 @@ impl Live {
         let known = self.last_good.contains_key(path);
         let read = read().or_else(|| {
             // Only a first look has nothing to fall back on: whoever rewrites it takes no longer.
-            (!known).then(|| std::thread::sleep(REWRITE))?;
+            (!known && is_being_written(path)).then(|| std::thread::sleep(REWRITE))?;
             read()
         });
         let entry = match (read, self.last_good.get(path)) {
