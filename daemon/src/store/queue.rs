@@ -15,6 +15,9 @@ use super::Commit;
 /// Commits that may wait; each holds at most what one stretch of a transcript gave.
 const MAX: usize = 64;
 
+/// Events that may wait, whatever the number of commits: a few megabytes.
+const MAX_EVENTS: usize = 4 * ENOUGH;
+
 /// Commits are collected for so long …
 const COLLECT: Duration = Duration::from_millis(500);
 
@@ -59,7 +62,7 @@ impl Queue {
     /// Adds a commit; waits while the queue is full.
     pub(super) fn commit(&self, commit: Commit) {
         let full = |waiting: &mut Waiting| {
-            waiting.commits.len() >= MAX && !waiting.closed && !waiting.abandoned
+            waiting.is_full() && !waiting.closed && !waiting.abandoned
         };
         let mut waiting =
             self.room.wait_while(self.lock(), full).unwrap_or_else(PoisonError::into_inner);
@@ -157,6 +160,10 @@ impl Queue {
 impl Waiting {
     fn is_empty(&self) -> bool {
         self.commits.is_empty() && self.barriers.is_empty()
+    }
+
+    fn is_full(&self) -> bool {
+        self.commits.len() >= MAX || self.events >= MAX_EVENTS
     }
 
     fn is_urgent(&self) -> bool {
