@@ -61,9 +61,8 @@ pub(super) enum Next {
 impl Queue {
     /// Adds a commit; waits while the queue is full.
     pub(super) fn commit(&self, commit: Commit) {
-        let full = |waiting: &mut Waiting| {
-            waiting.is_full() && !waiting.closed && !waiting.abandoned
-        };
+        let full =
+            |waiting: &mut Waiting| waiting.is_full() && !waiting.closed && !waiting.abandoned;
         let mut waiting =
             self.room.wait_while(self.lock(), full).unwrap_or_else(PoisonError::into_inner);
         if waiting.abandoned {
