@@ -31,7 +31,7 @@ fn prompt(id: &str, text: &str, at: &str) -> Value {
     json!({
         "parentUuid": null, "isSidechain": false, "type": "user", "uuid": format!("u-{at}"),
         "message": {"role": "user", "content": text}, "timestamp": at, "promptSource": "typed",
-        "userType": "external", "entrypoint": "cli", "cwd": "/home/dev/work/alpha",
+        "userType": "external", "entrypoint": "cli", "cwd": "/home/dev/src/alpha",
         "sessionId": id, "version": "2.1.329", "gitBranch": "main",
     })
 }
@@ -46,7 +46,7 @@ fn answer(id: &str, content: Value, stop: &str, at: &str) -> Value {
                 "cache_read_input_tokens": 7},
         },
         "requestId": "req_1", "timestamp": at, "userType": "external", "entrypoint": "cli",
-        "cwd": "/home/dev/work/alpha", "sessionId": id, "version": "2.1.329", "gitBranch": "main",
+        "cwd": "/home/dev/src/alpha", "sessionId": id, "version": "2.1.329", "gitBranch": "main",
     })
 }
 
@@ -148,7 +148,7 @@ fn the_json_has_what_the_transcript_says() {
     assert_eq!((busy.status, busy.status_source), (Status::Executing, StatusSource::OpenRecord));
     assert_eq!(busy.activity.as_ref().unwrap().tool.as_deref(), Some("Bash"));
     assert_eq!(done.title.as_deref(), Some("Publish the crate"));
-    assert_eq!(done.cwd.as_deref(), Some("/home/dev/work/alpha"));
+    assert_eq!(done.cwd.as_deref(), Some("/home/dev/src/alpha"));
     assert_eq!(done.model.as_deref(), Some("claude-x"));
     let counts = done.counts.unwrap();
     assert_eq!((counts.prompts, counts.messages, counts.tool_calls, counts.errors), (1, 1, 0, 0));

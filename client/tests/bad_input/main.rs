@@ -85,7 +85,7 @@ struct Talk {
 
 impl Talk {
     fn new(id: &str) -> Self {
-        let (id, cwd) = (id.to_owned(), "/home/dev/work/alpha".to_owned());
+        let (id, cwd) = (id.to_owned(), "/home/dev/src/alpha".to_owned());
         Self { id, cwd, version: "2.1.329".to_owned(), at: 100, number: 0 }
     }
 

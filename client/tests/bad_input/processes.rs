@@ -46,7 +46,7 @@ impl Agent {
             format!("linux:{}:{}", machine.trim(), namespace.display())
         });
         let mut entry = json!({
-            "pid": self.pid(), "sessionId": session, "cwd": "/home/dev/work/alpha",
+            "pid": self.pid(), "sessionId": session, "cwd": "/home/dev/src/alpha",
             "startedAt": 1_795_170_781_296_u64, "procStart": self.start_time(), "version": "2.1.329",
             "kind": "interactive", "entrypoint": "cli", "pidDomain": domain,
             "tmux": "t7:@0.%0",
@@ -279,7 +279,7 @@ fn a_session_is_listed_before_it_has_written_anything() {
         register(&host, &agent.entry(ID, json!({"status": "idle", "statusUpdatedAt": now})));
     agree(&host, "at its prompt", ID, |row| {
         (row.status, row.active, row.transcript_path.as_deref()) == (Status::Idle, true, None)
-            && row.cwd.as_deref() == Some("/home/dev/work/alpha")
+            && row.cwd.as_deref() == Some("/home/dev/src/alpha")
             && row.started_at.is_some()
             && (row.complete, row.counts) == (false, None)
     });

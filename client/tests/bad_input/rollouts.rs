@@ -16,7 +16,7 @@ impl Thread {
     pub(crate) fn new(number: u32) -> Self {
         let id = format!("01a1f88d-5e35-7ca1-835f-{number:012}");
         let header = json!({
-            "session_id": id, "id": id, "timestamp": ago(99), "cwd": "/home/dev/work/alpha",
+            "session_id": id, "id": id, "timestamp": ago(99), "cwd": "/home/dev/src/alpha",
             "originator": "codex_exec", "cli_version": "0.169.0", "source": "exec",
             "thread_source": "user", "history_mode": "paginated",
             "base_instructions": {"text": "x".repeat(22_000)},

@@ -135,7 +135,7 @@ fn what_interrupts_a_conversation_does_not_begin_another() {
         records.push(json!({"type": kind, key: name, "sessionId": ID}));
     }
     // Elsewhere by then.
-    talk.cwd = "/home/dev/work/beta".to_owned();
+    talk.cwd = "/home/dev/src/beta".to_owned();
     // Killed, resumed hours later.
     records.push(talk.prompt("One more"));
     records.push(talk.calls("toolu_4", "Bash", json!({"command": "sleep 999"})));
@@ -155,7 +155,7 @@ fn what_interrupts_a_conversation_does_not_begin_another() {
         let row = &rows[0];
         assert_eq!(counts(row), (4, 6, 5, 1), "{way}");
         assert_eq!(row.title.as_deref(), Some("Mine, later"), "{way}");
-        assert_eq!(row.cwd.as_deref(), Some("/home/dev/work/alpha"), "{way}");
+        assert_eq!(row.cwd.as_deref(), Some("/home/dev/src/alpha"), "{way}");
         assert_eq!(json!(row.last_activity_at), last, "{way}");
         assert_eq!(
             (row.status, row.waiting_for),

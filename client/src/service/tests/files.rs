@@ -114,7 +114,7 @@ fn build_output_is_told_by_its_place() {
 fn only_named_variables_are_recorded_and_relative_ones_made_absolute() {
     let vars = [
         ("HOME", "/home/dev"),
-        ("CLAUDE_CONFIG_DIR", "~/.claude, work/claude"),
+        ("CLAUDE_CONFIG_DIR", "~/.claude, more/claude"),
         ("CODEX_HOME", "cx"),
         ("RRD_HOME", "~/r"),
         ("RRD_SECRET", "no"),
@@ -133,7 +133,7 @@ fn only_named_variables_are_recorded_and_relative_ones_made_absolute() {
             ("HOME", "/home/dev".to_owned()),
             ("XDG_CONFIG_HOME", "/cfg".to_owned()),
             ("RRD_HOME", "/srv/~/r".to_owned()),
-            ("CLAUDE_CONFIG_DIR", "~/.claude,/srv/work/claude".to_owned()),
+            ("CLAUDE_CONFIG_DIR", "~/.claude,/srv/more/claude".to_owned()),
             ("CODEX_HOME", "/srv/cx".to_owned()),
         ]
     );
