@@ -22,7 +22,7 @@ use crate::{
     config::{Config, HarnessRoot},
     hub::Hub,
     store::{Commit, Reader, Stored},
-    tail::{Ledger, Scene, read_events},
+    tail::{Databases, Ledger, Scene, read_events},
 };
 
 /// Small transcripts read whole; of more than that nobody waits for the end of a look.
@@ -63,7 +63,9 @@ impl Scan {
                 .filter_map(|((i, root), stored)| Some((Scene::new(i, root, &hub)?, stored)))
                 .map(|(mut scene, stored)| {
                     let ledger = &ledger;
-                    scope.spawn(move || drop(scene.survey(stored, ledger, AT_ONCE)))
+                    scope.spawn(move || {
+                        drop(scene.survey(stored, ledger, AT_ONCE, &mut Databases::default()));
+                    })
                 })
                 .collect();
             let (main, finished) = (std::thread::current(), &finished);

@@ -11,6 +11,8 @@ pub enum Harness {
     ClaudeCode,
     /// OpenAI's Codex CLI.
     Codex,
+    /// Nous Research's Hermes.
+    Hermes,
     /// A harness a newer release follows.
     Other(String),
 }
@@ -22,6 +24,7 @@ impl Harness {
         match self {
             Self::ClaudeCode => "claude-code",
             Self::Codex => "codex",
+            Self::Hermes => "hermes",
             Self::Other(name) => name,
         }
     }
@@ -32,6 +35,7 @@ impl From<&str> for Harness {
         match name {
             "claude-code" => Self::ClaudeCode,
             "codex" => Self::Codex,
+            "hermes" => Self::Hermes,
             other => Self::Other(other.to_owned()),
         }
     }

@@ -38,13 +38,50 @@ pub struct Cursor {
     pub tail: u64,
     /// Counts how often the file was begun anew; later epochs drop what earlier ones held.
     pub epoch: u32,
+    /// Of a session in a database: what has been taken of its records. The rest means nothing then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<Rows>,
+}
+
+/// What a session's records in a database amount to, up to some number. Records may be withdrawn,
+/// deleted and put back under new numbers; whatever was done to those taken, these change with it.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rows {
+    /// How many there are.
+    pub count: i64,
+    /// How many of them stand.
+    pub standing: i64,
+    /// The first one's number.
+    pub first: i64,
+    /// The last one's number.
+    pub last: i64,
+    /// The sum of their numbers modulo [`Self::MODULUS`].
+    pub sum: i64,
+    /// Hash of what tells that they were rewritten in another way.
+    pub rewritten: u64,
+}
+
+impl Rows {
+    /// Keeps sums of numbers small enough to be exact in any arithmetic.
+    pub const MODULUS: i64 = 1_000_003;
+
+    /// Counts one more in.
+    pub fn add(&mut self, number: i64, stands: bool) {
+        if self.count == 0 {
+            self.first = number;
+        }
+        self.count += 1;
+        self.standing += i64::from(stands);
+        self.last = number;
+        self.sum += number % Self::MODULUS;
+    }
 }
 
 impl Cursor {
     /// The start of a file never seen.
     #[must_use]
     pub fn start(id: FileId) -> Self {
-        Self { id, first_line: None, offset: 0, tail: crate::hash(b""), epoch: 0 }
+        Self { id, first_line: None, offset: 0, tail: crate::hash(b""), epoch: 0, rows: None }
     }
 }
 
@@ -98,7 +135,7 @@ mod tests {
     const ID: FileId = FileId { device: 1, inode: 7 };
 
     fn cursor() -> Cursor {
-        Cursor { id: ID, first_line: Some(11), offset: 100, tail: 5, epoch: 0 }
+        Cursor { id: ID, first_line: Some(11), offset: 100, tail: 5, epoch: 0, rows: None }
     }
 
     fn look(size: u64, first_line: Option<u64>, tail: Option<u64>) -> Look {

@@ -98,6 +98,8 @@ pub enum Fact<'a> {
     Compaction,
     /// The session will not go on (a subagent that finished).
     Finished,
+    /// The harness wrote down that the session ended; `None` that it did not, or goes on again.
+    Ended(Option<Timestamp>),
 }
 
 /// Better titles replace worse ones; of the same rank, the first prompt stays and others are last-wins.

@@ -71,6 +71,8 @@ pub struct Fold {
     pub open_tools: Vec<OpenTool>,
     /// A delegate that has handed back its work.
     pub finished: bool,
+    /// When it ended, where its harness writes that down.
+    pub ended: Option<Timestamp>,
     /// What the transcript holds.
     pub counts: Counts,
     /// Tokens, where the harness tells.
@@ -145,6 +147,21 @@ impl Fold {
         let parsed = Parsed { issues: Vec::new(), ..parsed };
         self.apply(parsed, 0, &mut Vec::new());
         (self.counts, self.next_seq, self.tokens) = (counts, next_seq, tokens);
+    }
+
+    /// Begins a history anew that may no longer hold what it did: what is taken from here on is all that
+    /// counts, but its events go on after those there were.
+    #[must_use]
+    pub fn begin_again(&self) -> Self {
+        Self { next_seq: self.next_seq, issues: self.issues.clone(), ..Self::default() }
+    }
+
+    /// Takes a record whose events are known, into a history begun anew.
+    pub fn take_again(&mut self, parsed: Parsed<'_>) {
+        let next_seq = self.next_seq;
+        let parsed = Parsed { issues: Vec::new(), ..parsed };
+        self.apply(parsed, 0, &mut Vec::new());
+        self.next_seq = next_seq;
     }
 
     /// True once something has been taken that must not be taken again.
@@ -248,8 +265,11 @@ impl Fold {
             Fact::Interactive(yes) => self.interactive = Some(yes),
             Fact::LeavesTrace => self.leaves_trace = true,
             Fact::Parent { id, kind } => {
-                // A fork of a fork holds its grandparent's records before its parent's.
-                if matches!(self.parent, None | Some((_, ParentKind::Fork))) {
+                // A fork of a fork holds its grandparent's records before its parent's; and why a child
+                // was made may be known only when its parent ends.
+                let replaces =
+                    |(known, was): &(String, ParentKind)| *was == ParentKind::Fork || *known == id;
+                if self.parent.as_ref().is_none_or(replaces) {
                     self.parent = Some((name(&id), kind));
                 }
             }
@@ -307,6 +327,12 @@ impl Fold {
                 out.push(self.event(EventKind::Compaction, at, ""));
             }
             Fact::Finished => self.finished = true,
+            Fact::Ended(ended) => {
+                if ended.is_some() && self.ended.is_none() {
+                    out.push(self.event(EventKind::Ended, ended, ""));
+                }
+                self.ended = ended;
+            }
         }
     }
 

@@ -5,14 +5,14 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
 
 use rrd_proto::{
-    HostState, IndexProgress, ListQuery, ListReply, Lookup, ParentKind, Root, Session, SessionKey,
-    Status, Timestamp, Totals, session_ref,
+    Harness, HostState, IndexProgress, ListQuery, ListReply, Lookup, ParentKind, Root, Session,
+    SessionKey, Status, Timestamp, Totals, session_ref,
 };
 
 use crate::{
@@ -73,6 +73,8 @@ pub struct RootLive {
     pub found: HashMap<SessionKey, Evidence>,
     /// Whose trace an earlier look found and a later one did not, and when that look was taken.
     pub left: HashMap<SessionKey, Timestamp>,
+    /// Databases that no process has open: nobody is at work in any session of theirs.
+    pub unopened: HashSet<Arc<str>>,
 }
 
 /// All sessions of this host.
@@ -123,7 +125,10 @@ impl Roster {
             self.live.resize_with(root + 1, RootLive::default);
         }
         let before = &self.live[root];
-        if before.found != look.found || before.traces != look.traces {
+        let same = before.found == look.found
+            && before.traces == look.traces
+            && before.unopened == look.unopened;
+        if !same {
             self.version += 1;
         }
         self.live[root] = look;
@@ -141,7 +146,11 @@ impl Roster {
         let mut totals = Totals::default();
         let mut rows = Vec::new();
         let mut last_ended: Option<(Option<Timestamp>, &SessionKey, Judged<'_>)> = None;
+        let superseded = self.superseded();
         for (key, entry) in &self.entries {
+            if superseded.contains(&(&key.harness, key.session_id.as_str())) {
+                continue;
+            }
             let judged = self.judge(entry, key, now);
             if !judged.is_subagent() {
                 totals.sessions += 1;
@@ -200,6 +209,17 @@ impl Roster {
         }
     }
 
+    /// What was summed up to go on in another session: one conversation, listed as its latest part.
+    fn superseded(&self) -> HashSet<(&Harness, &str)> {
+        self.entries
+            .iter()
+            .filter_map(|(key, entry)| match &entry.fold.parent {
+                Some((id, ParentKind::Compression)) => Some((&key.harness, id.as_str())),
+                _ => None,
+            })
+            .collect()
+    }
+
     fn node(&self) -> &str {
         self.place.node_id.as_deref().unwrap_or_default()
     }
@@ -232,6 +252,10 @@ impl Roster {
                 || at.since(now) > FROM_THE_FUTURE_MS
                 || root.left.get(key).is_some_and(|left| left.since(at) >= 0)
         });
+        if root.unopened.contains(&entry.path) && settled {
+            let by = LivenessBy::Lock;
+            return Evidence { liveness: Liveness::Dead, by, ..Evidence::default() };
+        }
         if root.traces && entry.fold.leaves_trace && settled {
             return Evidence { liveness: Liveness::Dead, by: root.by, ..Evidence::default() };
         }

@@ -131,7 +131,8 @@ fn dead(fold: &Fold, evidence: &Evidence) -> Verdict {
         evidence.registry,
         Some(RegistryState::Busy | RegistryState::WaitingPermission | RegistryState::WaitingInput)
     );
-    let crashed = frozen || (matches!(fold.turn, Turn::Open { .. }) && !fold.finished);
+    let over = fold.finished || fold.ended.is_some();
+    let crashed = frozen || (matches!(fold.turn, Turn::Open { .. }) && !over);
     let source = match evidence.by {
         LivenessBy::Registry => StatusSource::Pid,
         LivenessBy::Lock => StatusSource::Lock,
@@ -150,7 +151,9 @@ fn unknown(fold: &Fold, now: Timestamp, idle_timeout: Duration) -> Verdict {
     let limit = match verdict.status {
         Status::Executing => millis(idle_timeout),
         Status::Waiting => WAITING_EXPIRES_MS,
-        Status::Idle | Status::Ended => SILENCE_ENDS_MS,
+        Status::Idle => SILENCE_ENDS_MS,
+        // Written down: no silence makes it less so.
+        Status::Ended => return verdict,
     };
     if silent <= limit {
         return verdict;
@@ -167,6 +170,13 @@ fn unknown(fold: &Fold, now: Timestamp, idle_timeout: Duration) -> Verdict {
 
 /// The transcript's own word.
 fn from_log(fold: &Fold) -> Verdict {
+    if fold.ended.is_some() {
+        return Verdict {
+            turn_result: turn_result(fold),
+            end_reason: Some(EndReason::Exit),
+            ..Verdict::new(Status::Ended, fold.ended, StatusSource::StopReason)
+        };
+    }
     if fold.finished {
         return Verdict {
             turn_result: turn_result(fold),

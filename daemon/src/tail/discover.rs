@@ -47,13 +47,32 @@ pub(crate) struct Walk {
 pub(crate) fn walk_root(root: &Path, format: &Format) -> Walk {
     let mut walk = Walk::default();
     walk.list(root, root, format, 0, false);
-    for folder in format.folders {
-        let folder = root.join(folder);
+    for (folder, deep) in folders(root, format) {
         if folder.is_dir() {
-            walk.list(root, &folder, format, 1, true);
+            walk.list(root, &folder, format, 1, deep);
         }
     }
     walk
+}
+
+/// The directories beneath `root` worth looking into, and whether into everything beneath them.
+pub(crate) fn folders(root: &Path, format: &Format) -> Vec<(PathBuf, bool)> {
+    let mut folders = Vec::new();
+    for folder in format.folders {
+        let Some(parent) = folder.strip_suffix("/*") else {
+            folders.push((root.join(folder), true));
+            continue;
+        };
+        let parent = root.join(parent);
+        let entries = fs::read_dir(&parent).into_iter().flatten().flatten();
+        let dirs = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        let mut dirs: Vec<_> = dirs.map(|entry| (entry.path(), false)).collect();
+        dirs.sort();
+        // A new one is noticed in here.
+        folders.push((parent, false));
+        folders.append(&mut dirs);
+    }
+    folders
 }
 
 /// Everything beneath one directory of `root`; nothing when a link leads to it.

@@ -11,6 +11,7 @@ mod discover;
 mod live;
 mod locks;
 mod report;
+mod rows;
 mod scene;
 mod source;
 mod survey;
@@ -42,8 +43,9 @@ use crate::{
     hub::{Input, now, shown},
     store::{Commit, Reader, Stored, Writer},
 };
-use discover::{Found, is_behind_link, look_at, walk_root, walk_subtree};
+use discover::{Found, folders, is_behind_link, look_at, walk_root, walk_subtree};
 use live::Live;
+pub(crate) use rows::Databases;
 pub(crate) use scene::Scene;
 use scene::root_state;
 use survey::{SMALL, Settled, Task};
@@ -134,6 +136,7 @@ pub(crate) struct Tail {
     inbox: Receiver<Message>,
     outbox: SyncSender<Message>,
     files: HashMap<PathBuf, Followed>,
+    databases: Databases,
     /// Sessions with tasks waiting or in work, whose files are not to be touched meanwhile.
     waiting: Vec<Task>,
     in_work: Option<(SessionKey, u64)>,
@@ -191,6 +194,7 @@ impl Tail {
                 inbox,
                 outbox,
                 files: HashMap::new(),
+                databases: Databases::default(),
                 waiting: Vec::new(),
                 in_work: None,
                 backlog: None,
@@ -212,7 +216,8 @@ impl Tail {
     }
 
     fn begin(&mut self, stored: Stored) {
-        let (tasks, walk) = self.scene.survey(stored, self.ledger.as_ref(), AT_ONCE);
+        let (tasks, walk) =
+            self.scene.survey(stored, self.ledger.as_ref(), AT_ONCE, &mut self.databases);
         self.unreadable = walk.unreadable;
         for task in tasks {
             self.keep(task);
@@ -228,7 +233,11 @@ impl Tail {
         let mut last_sweep = Instant::now();
         loop {
             let tick = if self.is_quiet() { QUIET_TICK } else { TICK };
-            match self.inbox.recv_timeout(tick.saturating_sub(last_tick.0.elapsed())) {
+            let mut wait = tick.saturating_sub(last_tick.0.elapsed());
+            if let Some(due) = self.databases.due() {
+                wait = wait.min(due.saturating_duration_since(Instant::now()));
+            }
+            match self.inbox.recv_timeout(wait) {
                 Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                 Ok(Message::Hints) => {
                     if self.take_hints() {
@@ -238,6 +247,7 @@ impl Tail {
                 Ok(Message::Done(settled)) => self.done(*settled),
                 Err(RecvTimeoutError::Timeout) => {}
             }
+            self.databases.work(&self.scene, self.ledger.as_ref());
             if last_tick.0.elapsed() >= tick {
                 let slept =
                     last_tick.1.elapsed().unwrap_or_default() > last_tick.0.elapsed() + ASLEEP;
@@ -249,6 +259,7 @@ impl Tail {
                 } else {
                     self.look_at_hot_files();
                 }
+                self.databases.check();
                 self.look_at_processes();
                 self.report();
             }
@@ -278,10 +289,9 @@ impl Tail {
             Some((source::file_id(path, &metadata).ok()?, metadata.created().ok()))
         };
         let root = self.scene.root.clone();
-        let folders: Vec<PathBuf> =
-            self.scene.format.folders.iter().map(|f| root.join(f)).collect();
-        let places: Vec<_> =
-            std::iter::once(&root).chain(&folders).map(|p| (p.clone(), id(p))).collect();
+        let folders = folders(&root, self.scene.format);
+        let paths = std::iter::once(&root).chain(folders.iter().map(|(folder, _)| folder));
+        let places: Vec<_> = paths.map(|path| (path.clone(), id(path))).collect();
         if places == self.places {
             return false;
         }
@@ -373,7 +383,8 @@ impl Tail {
     }
 
     fn look_at_processes(&mut self) {
-        let look = self.live.look(now());
+        let mut look = self.live.look(now());
+        look.unopened = locks::unopened(self.databases.in_wal_mode());
         self.scene.show_unwritten(&look);
         self.scene.hub.apply(Input::Live(self.scene.index, look));
     }
@@ -381,11 +392,17 @@ impl Tail {
     /// A file that may have changed.
     fn changed(&mut self, found: Found) {
         let FileRole::Transcript { session_id, parent, zstd, .. } = &found.role else {
-            if self.scene.beside(&found) {
+            if found.role == FileRole::Database {
+                self.databases.touch(&found.path);
+            } else if self.scene.beside(&found) {
                 self.republish(&found.role);
             }
             return;
         };
+        if self.databases.has(session_id) {
+            self.files.remove(&found.path);
+            return;
+        }
         if let Some(file) = self.files.get_mut(&found.path) {
             let state = &file.work.file;
             if (state.cursor.id, state.size, state.mtime) == (found.id, found.size, found.mtime) {

@@ -10,13 +10,15 @@ impl Tail {
     pub(super) fn report(&self) {
         let scene = &self.scene;
         let root = scene.root.display();
-        let (state, detail) = match (&self.watch.shortfall, self.unreadable.first()) {
+        let unreadable = [self.databases.troubles(), self.unreadable.clone()].concat();
+        let (in_databases, unread) = self.databases.sessions();
+        let (state, detail) = match (&self.watch.shortfall, unreadable.first()) {
             (_, Some((path, why))) => (
                 Health::Degraded,
                 format!(
                     "{}: {why} ({} unreadable beneath {root})",
                     path.display(),
-                    self.unreadable.len()
+                    unreadable.len()
                 ),
             ),
             (Some(Shortfall::WatchLimit), _) => (
@@ -33,8 +35,16 @@ impl Tail {
             (None, None) if !scene.root.exists() => {
                 (Health::Ok, format!("{root}: not there (yet)"))
             }
+            (None, None) if in_databases > 0 && unread > 0 => (
+                Health::Ok,
+                format!("{root}: {in_databases} sessions followed, {unread} still to be read"),
+            ),
+            (None, None) if in_databases > 0 && self.files.is_empty() => {
+                (Health::Ok, format!("{root}: {in_databases} sessions followed"))
+            }
             (None, None) => {
-                (Health::Ok, format!("{root}: {} transcripts followed", self.files.len()))
+                let followed = self.files.len() + in_databases;
+                (Health::Ok, format!("{root}: {followed} transcripts followed"))
             }
         };
         let hint = (self.watch.shortfall == Some(Shortfall::WatchLimit))

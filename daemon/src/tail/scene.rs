@@ -5,6 +5,7 @@ use std::{
     collections::{HashMap, HashSet},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use rrd_core::{
@@ -19,6 +20,8 @@ use rrd_proto::{Harness, RootState, SessionKey};
 use super::{
     discover::{Found, Walk, walk_root},
     live::Live,
+    locks::unopened,
+    rows::Databases,
     source::Source,
     survey::{Task, settle, tasks},
     take::Ledger,
@@ -29,6 +32,9 @@ use crate::{
     repo::Repos,
     store::Stored,
 };
+
+/// For so long sessions in databases are read whole at the first look.
+const AT_ONCE: Duration = Duration::from_millis(1_500);
 
 /// What one root's sessions are made of, for the daemon and the one-shot scan alike.
 pub(crate) struct Scene {
@@ -65,9 +71,10 @@ impl Scene {
     /// Looks at everything once: rows for all, whole where small. Gives the tasks that are left.
     pub(crate) fn survey(
         &mut self,
-        stored: Stored,
+        mut stored: Stored,
         ledger: &(dyn Ledger + Sync),
         at_once: u64,
+        databases: &mut Databases,
     ) -> (Vec<Task>, Walk) {
         let mut walk = walk_root(&self.root, self.format);
         // Folder order is not the same everywhere; which of two names of one file counts should be.
@@ -75,10 +82,23 @@ impl Scene {
         for found in &walk.files {
             self.beside(found);
         }
-        let look = Live::new(&self.root, self.harness.clone(), self.format).look(now());
+        let mut look = Live::new(&self.root, self.harness.clone(), self.format).look(now());
+        for found in walk.files.iter().filter(|found| found.role == FileRole::Database) {
+            databases.touch(&found.path);
+        }
+        databases.adopt(&mut stored);
+        databases.survey(self, ledger, AT_ONCE);
+        look.unopened = unopened(databases.in_wal_mode());
         self.hub.apply(Input::Live(self.index, look.clone()));
+        // What a harness kept in files before it had a database is a leftover there.
+        let leftover = |id: &str| databases.has(id);
+        walk.files.retain(|found| {
+            !matches!(&found.role, FileRole::Transcript { session_id, .. } if leftover(session_id))
+        });
+        stored.files.retain(|file| !leftover(&file.session.session_id));
         let (tasks, gone) = tasks(&self.harness, self.format, walk.files.clone(), stored);
-        self.hub.apply(Input::Root(self.index, root_state(&self.root, tasks.len(), &walk)));
+        let sessions = tasks.len() + databases.sessions().0;
+        self.hub.apply(Input::Root(self.index, root_state(&self.root, sessions, &walk)));
         for gone in gone {
             if self.hub.claim(&gone.key, self.index) {
                 self.publish(&gone.key, &Arc::new(gone.fold), &gone.path, true);

@@ -76,9 +76,9 @@ impl Watch {
         Self { watcher: None, hints: Arc::default(), armed: HashSet::new(), shortfall: None }
     }
 
-    /// Watches these directories, the first one alone and the others with everything beneath them;
-    /// those already watched stay so, unless `afresh` (the root was replaced).
-    pub(crate) fn arm(&mut self, root: &Path, folders: &[PathBuf], afresh: bool) {
+    /// Watches these directories, the root alone and the others with everything beneath them where they
+    /// say so; those already watched stay so, unless `afresh` (the root was replaced).
+    pub(crate) fn arm(&mut self, root: &Path, folders: &[(PathBuf, bool)], afresh: bool) {
         if let Some(file_system) = network_file_system(root) {
             self.shortfall = Some(Shortfall::NetworkFileSystem(file_system));
             return;
@@ -91,8 +91,9 @@ impl Watch {
             }
             self.shortfall = None;
         }
-        let folders = folders.iter().map(|folder| (folder.as_path(), RecursiveMode::Recursive));
-        for (path, mode) in std::iter::once((root, RecursiveMode::NonRecursive)).chain(folders) {
+        let folders = folders.iter().map(|(folder, deep)| (folder.as_path(), *deep));
+        for (path, deep) in std::iter::once((root, false)).chain(folders) {
+            let mode = if deep { RecursiveMode::Recursive } else { RecursiveMode::NonRecursive };
             if self.armed.contains(path) || !path.is_dir() {
                 continue;
             }

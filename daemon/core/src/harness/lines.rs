@@ -225,5 +225,6 @@ fn owned(fact: Fact<'_>) -> Fact<'static> {
         Fact::TurnEnd(result) => Fact::TurnEnd(result),
         Fact::Compaction => Fact::Compaction,
         Fact::Finished => Fact::Finished,
+        Fact::Ended(ended) => Fact::Ended(ended),
     }
 }

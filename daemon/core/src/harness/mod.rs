@@ -7,9 +7,11 @@
 mod claude_code;
 mod codex;
 mod head;
+mod hermes;
 mod json;
 mod lines;
 mod summary;
+pub mod tables;
 
 use rrd_proto::{Harness, ParentKind};
 use serde::{Deserialize, Serialize};
@@ -76,6 +78,8 @@ pub enum FileRole {
     },
     /// An append-only list of titles by session id.
     TitleIndex,
+    /// A database that holds sessions, or what SQLite keeps beside it.
+    Database,
     /// Not ours to read.
     Ignored,
 }
@@ -93,24 +97,27 @@ pub struct Format {
     pub homes: &'static [&'static str],
     /// The folder beneath its home in which live sessions leave traces, and what these are.
     pub traces: Option<(&'static str, LivenessBy)>,
-    /// The directories beneath a root worth looking into (relative, `/`-separated).
+    /// The directories beneath a root worth looking into, with everything in them (relative,
+    /// `/`-separated); `x/*` stands for each directory in `x`, without what is deeper.
     pub folders: &'static [&'static str],
     /// What the file at this path (relative to the root, `/`-separated) is.
     pub classify: fn(&str) -> FileRole,
     /// Reads a transcript, going on from a state (the default one at its start).
     pub parser: fn(ParserState) -> Box<dyn Parser>,
-    /// Reads a [`FileRole::Sidecar`]; `None` while it is torn.
+    /// Reads a [`FileRole::Sidecar`], or a session's row of a database; `None` while it is torn.
     pub sidecar: fn(&[u8]) -> Option<Vec<Fact<'static>>>,
     /// Reads a [`FileRole::LiveEntry`]; `None` while it is torn.
     pub live_entry: fn(&[u8]) -> Option<RegistryEntry>,
     /// Reads one line of a [`FileRole::TitleIndex`]: session id and title.
     pub title_line: fn(&[u8]) -> Option<(String, String)>,
+    /// What its databases hold; `sidecar` reads a session's row, `parser` a record's.
+    pub tables: Option<&'static tables::Tables>,
 }
 
 /// Every format this release reads.
 #[must_use]
 pub fn formats() -> &'static [Format] {
-    const FORMATS: &[Format] = &[claude_code::FORMAT, codex::FORMAT];
+    const FORMATS: &[Format] = &[claude_code::FORMAT, codex::FORMAT, hermes::FORMAT];
     FORMATS
 }
 

@@ -39,6 +39,7 @@ pub(super) const FORMAT: Format = Format {
     sidecar: files::sidecar,
     live_entry: files::live_entry,
     title_line: |_| None,
+    tables: None,
 };
 
 /// The first release whose processes all keep a registry entry.

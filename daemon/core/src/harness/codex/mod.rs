@@ -38,6 +38,7 @@ pub(super) const FORMAT: Format = Format {
     sidecar: |_| None,
     live_entry: |_| None,
     title_line: files::title_line,
+    tables: None,
 };
 
 object! {

@@ -1,0 +1,100 @@
+//! How a harness's database is read: which statements, which columns, as data.
+//!
+//! The driver runs the statements and makes one JSON object of each row; a session's row is then read
+//! like a sidecar, a record's like a line of a transcript. Columns are named one by one: such databases
+//! hold credentials, too. A column that an older or newer release lacks is absent from the object.
+//! Not here: SQLite, cursors, what the objects mean.
+
+/// The tables of one harness.
+#[derive(Debug, Clone, Copy)]
+pub struct Tables {
+    /// Gives the number of the schema, in one row of one column.
+    pub schema: &'static str,
+    /// The newest number this release reads; beyond it nothing is read, and that is said.
+    pub newest: i64,
+    /// One row a session.
+    pub sessions: SessionRows,
+    /// One row a record of a session.
+    pub records: RecordRows,
+}
+
+/// Where sessions are listed.
+#[derive(Debug, Clone, Copy)]
+pub struct SessionRows {
+    /// What follows `FROM`.
+    pub from: &'static str,
+    /// The column with the session's id.
+    pub id: &'static str,
+    /// Changes when the session's records are rewritten, beyond what their numbers tell.
+    pub rewritten: Option<&'static str>,
+    /// What is told of it.
+    pub columns: &'static [Column],
+}
+
+/// Where records are kept. The numbers of a session's records only grow; records may also be withdrawn,
+/// changed into others, and come back under new numbers.
+#[derive(Debug, Clone, Copy)]
+pub struct RecordRows {
+    /// The table.
+    pub table: &'static str,
+    /// The column with the session's id.
+    pub session: &'static str,
+    /// The column with the record's number.
+    pub number: &'static str,
+    /// Whether the record stands; `1` where records are only deleted.
+    pub stands: &'static str,
+    /// Whether a record that does not stand is history all the same: summed up, not taken back.
+    pub summed_up: &'static str,
+    /// The record, where it is one JSON text: its column, and the one that holds it as a zstd frame
+    /// instead. Otherwise it is made of `columns`.
+    pub whole: Option<(&'static str, &'static str)>,
+    /// What is told of it.
+    pub columns: &'static [Column],
+    /// The names of those that tell one record from another; the others may change or be renumbered.
+    pub identity: &'static [&'static str],
+    /// A session's records that were moved out of the table: a statement that gives, for the session
+    /// `?1`, one zstd frame of JSON lines.
+    pub moved_out: Option<&'static str>,
+}
+
+/// One value of a row.
+#[derive(Debug, Clone, Copy)]
+pub struct Column {
+    /// Its name in the object.
+    pub name: &'static str,
+    /// The expression that gives it.
+    pub sql: &'static str,
+    /// How it becomes JSON.
+    pub kind: ColumnKind,
+}
+
+/// How a value becomes JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ColumnKind {
+    /// As what it is.
+    Plain,
+    /// Text that is JSON itself, behind this prefix; as plain text where it is not.
+    Json(&'static str),
+    /// Seconds since the epoch, given as whole milliseconds.
+    Seconds,
+}
+
+impl Column {
+    /// A value as it is.
+    #[must_use]
+    pub const fn plain(name: &'static str, sql: &'static str) -> Self {
+        Self { name, sql, kind: ColumnKind::Plain }
+    }
+
+    /// JSON in text.
+    #[must_use]
+    pub const fn json(name: &'static str, sql: &'static str, prefix: &'static str) -> Self {
+        Self { name, sql, kind: ColumnKind::Json(prefix) }
+    }
+
+    /// A time in seconds.
+    #[must_use]
+    pub const fn seconds(name: &'static str, sql: &'static str) -> Self {
+        Self { name, sql, kind: ColumnKind::Seconds }
+    }
+}

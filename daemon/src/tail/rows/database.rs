@@ -1,0 +1,379 @@
+//! Reads a harness's database: the only file beneath `tail` that names SQLite.
+//!
+//! Read-only, never `immutable` (that overlooks what is only in the log), a short read transaction at a
+//! time: a long one would keep the harness's checkpoint waiting. Nothing is held open between reads, so
+//! at rest no lock and no handle of ours is there. Opening may create or write SQLite's own `-shm` file:
+//! one of the two named exceptions to "rrd never writes a harness's data". Not here: cursors, meaning.
+
+use std::{
+    collections::HashSet,
+    io::Read,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use rrd_core::{
+    cursor::Rows,
+    harness::tables::{Column, ColumnKind, RecordRows, Tables},
+};
+use rusqlite::{Connection, OpenFlags, Row, config::DbConfig, types::ValueRef};
+use serde_json::value::RawValue;
+
+/// How long to wait for a writer that holds the database for itself.
+const BUSY: Duration = Duration::from_millis(250);
+
+/// One record may hold no more: what a transcript's line may.
+const MAX_RECORD: usize = 16 << 20;
+
+/// A session's records moved out of their table are not read beyond this.
+const MAX_MOVED_OUT: u64 = 256 << 20;
+
+/// Why a database is not read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unreadable {
+    /// Written by a newer release of its harness.
+    #[error("schema {found} is newer than what this release reads ({newest})")]
+    Newer {
+        /// Its schema.
+        found: i64,
+        /// The newest one known.
+        newest: i64,
+    },
+    /// Its tables are not those of the harness.
+    #[error("unknown layout: {0}")]
+    Layout(String),
+    /// SQLite says no.
+    #[error("{0}")]
+    Sqlite(#[from] rusqlite::Error),
+}
+
+impl Unreadable {
+    /// A moment later it may be another matter: its writer holds it, or is about to make it.
+    pub(super) fn passes(&self) -> bool {
+        use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked};
+        let Self::Sqlite(error) = self else { return false };
+        matches!(error.sqlite_error_code(), Some(DatabaseBusy | DatabaseLocked))
+    }
+}
+
+/// A session as the database has it.
+#[derive(Debug)]
+pub(super) struct SessionRow {
+    pub(super) id: String,
+    /// One JSON object.
+    pub(super) json: Vec<u8>,
+    /// Hash of what tells that its records were rewritten.
+    pub(super) rewritten: u64,
+}
+
+/// One record.
+#[derive(Debug)]
+pub(super) struct Record {
+    pub(super) number: i64,
+    pub(super) stands: bool,
+    pub(super) summed_up: bool,
+    /// One JSON object; empty when it is too large to be taken.
+    pub(super) line: Vec<u8>,
+    /// Hash of what tells it from others.
+    pub(super) key: u64,
+}
+
+/// One moment of a database.
+pub(super) struct Snapshot {
+    db: Connection,
+    tables: &'static Tables,
+    list: String,
+    records: String,
+    until: Instant,
+    /// Whoever has it open can be seen.
+    pub(super) in_wal_mode: bool,
+}
+
+impl Snapshot {
+    /// Opens it and begins to read; nothing is read any more once `patience` is over.
+    pub(super) fn open(
+        path: &Path,
+        tables: &'static Tables,
+        patience: Duration,
+    ) -> Result<Self, Unreadable> {
+        // A file that is not there, or is being made, is not made by us.
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let db = Connection::open_with_flags(path, flags)?;
+        db.busy_timeout(BUSY)?;
+        db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        db.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+        db.execute_batch("PRAGMA query_only = 1; PRAGMA cache_size = -2000; BEGIN")?;
+        let found = db.query_row(tables.schema, [], |row| row.get::<_, i64>(0));
+        let found = found.map_err(|error| match error {
+            rusqlite::Error::SqliteFailure(e, Some(why)) if e.extended_code == 1 => {
+                Unreadable::Layout(why)
+            }
+            other => Unreadable::Sqlite(other),
+        })?;
+        if found > tables.newest {
+            return Err(Unreadable::Newer { found, newest: tables.newest });
+        }
+        let list = list(&db, tables)?;
+        let records = records(&db, &tables.records)?;
+        let in_wal_mode = db.query_row("PRAGMA journal_mode", [], |row| row.get::<_, String>(0))?;
+        let in_wal_mode = in_wal_mode == "wal";
+        Ok(Self { db, tables, list, records, until: Instant::now() + patience, in_wal_mode })
+    }
+
+    /// Every session.
+    pub(super) fn sessions(&self) -> Result<Vec<SessionRow>, Unreadable> {
+        let columns = self.tables.sessions.columns;
+        let mut statement = self.db.prepare(&self.list)?;
+        let rows = statement.query_map([], |row| {
+            let id = text(row.get_ref(0)?);
+            let rewritten = rrd_core::hash(format!("{:?}", row.get_ref(1)?).as_bytes());
+            Ok(SessionRow { id, rewritten, json: object(&fields(row, 2, columns)?) })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// What every session's records amount to, without what tells of rewriting.
+    pub(super) fn amounts(&self) -> Result<Vec<(String, Rows)>, Unreadable> {
+        let RecordRows { table, session, .. } = self.tables.records;
+        let sql = format!("SELECT {session}, {} FROM {table} GROUP BY {session}", self.amount());
+        let mut statement = self.db.prepare(&sql)?;
+        let rows = statement.query_map([], |row| Ok((text(row.get_ref(0)?), amount(row, 1)?)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// The same of one session's records up to a number.
+    pub(super) fn amount_to(&self, session: &str, last: i64) -> Result<Rows, Unreadable> {
+        let RecordRows { table, session: column, number, .. } = self.tables.records;
+        let amount_sql = self.amount();
+        let sql =
+            format!("SELECT {amount_sql} FROM {table} WHERE {column} = ?1 AND {number} <= ?2");
+        let mut statement = self.db.prepare_cached(&sql)?;
+        Ok(statement.query_row((session, last), |row| amount(row, 0))?)
+    }
+
+    fn amount(&self) -> String {
+        let RecordRows { number, stands, .. } = self.tables.records;
+        let stands = if self.has(stands) { format!("coalesce({stands}, 1)") } else { "1".into() };
+        // Not sum(): it fails where the numbers are large.
+        format!(
+            "count(*), CAST(total({stands} = 1) AS INTEGER), coalesce(min({number}), 0), \
+             coalesce(max({number}), 0), CAST(total({number} % {MODULUS}) AS INTEGER)",
+            MODULUS = Rows::MODULUS
+        )
+    }
+
+    /// Hands over a session's records beyond `after` (all, if `None`), in order; false when it is to
+    /// end, or time is over before they do.
+    pub(super) fn records(
+        &self,
+        session: &str,
+        after: Option<i64>,
+        take: &mut dyn FnMut(Record) -> bool,
+    ) -> Result<bool, Unreadable> {
+        let mut statement = self.db.prepare_cached(&self.records)?;
+        let mut rows = statement.query((session, after.unwrap_or(i64::MIN), -1))?;
+        let mut taken = 0;
+        while let Some(row) = rows.next()? {
+            if !take(self.record(row)?) {
+                return Ok(false);
+            }
+            taken += 1;
+            if taken % 16 == 0 && self.is_over() {
+                // The last one may have been the last of all; the next look finds out.
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The last `many` records of a session, in order.
+    pub(super) fn last(&self, session: &str, many: usize) -> Result<Vec<Record>, Unreadable> {
+        let sql = format!("{} DESC LIMIT ?3", self.records.trim_end_matches(" LIMIT ?3"));
+        let mut statement = self.db.prepare(&sql)?;
+        let many = i64::try_from(many).unwrap_or(i64::MAX);
+        let mut rows = statement.query((session, i64::MIN, many))?;
+        let mut last = Vec::new();
+        while let Some(row) = rows.next()? {
+            last.push(self.record(row)?);
+        }
+        last.reverse();
+        Ok(last)
+    }
+
+    /// Keys of a session's records that were summed up: what follows may hold copies of them.
+    pub(super) fn summed_up(&self, session: &str) -> Result<HashSet<u64>, Unreadable> {
+        let mut statement = self.db.prepare_cached(&self.records)?;
+        let mut rows = statement.query((session, i64::MIN, -1))?;
+        let mut keys = HashSet::new();
+        while let Some(row) = rows.next()? {
+            let record = self.record(row)?;
+            if record.summed_up && !record.stands {
+                keys.insert(record.key);
+            }
+        }
+        Ok(keys)
+    }
+
+    /// The lines of a session whose records were moved out of their table, if they are in the database.
+    pub(super) fn moved_out(&self, session: &str) -> Result<Vec<u8>, Unreadable> {
+        let Some(sql) = self.tables.records.moved_out else { return Ok(Vec::new()) };
+        let Ok(mut statement) = self.db.prepare(sql) else { return Ok(Vec::new()) };
+        let mut rows = statement.query([session])?;
+        let Some(row) = rows.next()? else { return Ok(Vec::new()) };
+        Ok(unzstd(row.get_ref(0)?, MAX_MOVED_OUT).unwrap_or_default())
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        Instant::now() >= self.until
+    }
+
+    fn has(&self, column: &str) -> bool {
+        has(&self.db, self.tables.records.table, column)
+    }
+
+    fn record(&self, row: &Row<'_>) -> rusqlite::Result<Record> {
+        let spec = &self.tables.records;
+        let flag = |i| row.get_ref(i).map(|value| value == ValueRef::Integer(1));
+        let (number, stands, summed_up) = (row.get(0)?, flag(1)?, flag(2)?);
+        let (line, key) = if spec.whole.is_some() {
+            let line = match (row.get_ref(3)?, row.get_ref(4)?) {
+                (ValueRef::Text(line), _) => line.to_vec(),
+                (_, frame) => unzstd(frame, MAX_RECORD as u64 + 1).unwrap_or_default(),
+            };
+            let key = rrd_core::hash(&line);
+            (line, key)
+        } else {
+            let fields = fields(row, 3, spec.columns)?;
+            let telling = fields.iter().filter(|(name, _)| spec.identity.contains(name));
+            let identity: Vec<&str> = telling.flat_map(|(name, json)| [*name, json]).collect();
+            (object(&fields), rrd_core::hash(identity.join("\0").as_bytes()))
+        };
+        let line = if line.len() > MAX_RECORD { Vec::new() } else { line };
+        Ok(Record { number, stands, summed_up, line, key })
+    }
+}
+
+/// The statement that lists sessions. Columns another release lacks are null.
+fn list(db: &Connection, tables: &Tables) -> Result<String, Unreadable> {
+    let spec = &tables.sessions;
+    let there = |sql: &str| db.prepare(&format!("SELECT {sql} FROM {} LIMIT 0", spec.from));
+    there(spec.id).map_err(|error| Unreadable::Layout(error.to_string()))?;
+    let mut sql = format!("SELECT {}", spec.id);
+    let rewritten = spec.rewritten.into_iter().chain(std::iter::once("NULL")).next();
+    for column in rewritten.into_iter().chain(spec.columns.iter().map(|column| column.sql)) {
+        sql += if there(column).is_ok() { ", " } else { ", NULL AS " };
+        sql += if there(column).is_ok() { column } else { "missing" };
+    }
+    Ok(format!("{sql} FROM {}", spec.from))
+}
+
+/// The statement that gives the records of session `?1` beyond number `?2`, `?3` of them at most.
+fn records(db: &Connection, spec: &RecordRows) -> Result<String, Unreadable> {
+    let RecordRows { table, session, number, .. } = *spec;
+    db.prepare(&format!("SELECT {session}, {number} FROM {table} LIMIT 0"))
+        .map_err(|error| Unreadable::Layout(error.to_string()))?;
+    let or = |column: &str, otherwise: &str| {
+        if has(db, table, column) { column.to_owned() } else { otherwise.to_owned() }
+    };
+    let mut sql = format!(
+        "SELECT {number}, coalesce({}, 1), {}",
+        or(spec.stands, "1"),
+        or(spec.summed_up, "0")
+    );
+    let whole = spec.whole.map(|(text, frame)| [text, frame]);
+    let columns = spec.columns.iter().map(|column| column.sql);
+    for column in whole.into_iter().flatten().chain(columns) {
+        sql += ", ";
+        sql += &or(column, "NULL");
+    }
+    Ok(format!(
+        "{sql} FROM {table} WHERE {session} = ?1 AND {number} > ?2 ORDER BY {number} LIMIT ?3"
+    ))
+}
+
+fn has(db: &Connection, table: &str, column: &str) -> bool {
+    db.prepare(&format!("SELECT {column} FROM {table} LIMIT 0")).is_ok()
+}
+
+fn amount(row: &Row<'_>, at: usize) -> rusqlite::Result<Rows> {
+    Ok(Rows {
+        count: row.get(at)?,
+        standing: row.get(at + 1)?,
+        first: row.get(at + 2)?,
+        last: row.get(at + 3)?,
+        sum: row.get(at + 4)?,
+        rewritten: 0,
+    })
+}
+
+/// The values of the columns from number `at` on that are there, as JSON.
+fn fields(
+    row: &Row<'_>,
+    at: usize,
+    columns: &[Column],
+) -> rusqlite::Result<Vec<(&'static str, String)>> {
+    let mut fields = Vec::with_capacity(columns.len());
+    for (i, column) in columns.iter().enumerate() {
+        if let Some(json) = json(row.get_ref(at + i)?, column.kind) {
+            fields.push((column.name, json));
+        }
+    }
+    Ok(fields)
+}
+
+fn object(fields: &[(&str, String)]) -> Vec<u8> {
+    let mut out =
+        Vec::with_capacity(fields.iter().map(|(name, json)| name.len() + json.len() + 4).sum());
+    for (name, json) in fields {
+        out.push(if out.is_empty() { b'{' } else { b',' });
+        out.extend_from_slice(format!("\"{name}\":").as_bytes());
+        out.extend_from_slice(json.as_bytes());
+    }
+    out.extend_from_slice(if out.is_empty() { b"{}" } else { b"}" });
+    out
+}
+
+fn json(value: ValueRef<'_>, kind: ColumnKind) -> Option<String> {
+    let seconds = kind == ColumnKind::Seconds;
+    match value {
+        ValueRef::Null => None,
+        ValueRef::Integer(n) => Some(if seconds { n.saturating_mul(1000) } else { n }.to_string()),
+        // As whole milliseconds they are numbers every reader takes; what is none is left out.
+        ValueRef::Real(n) if seconds => n.is_finite().then(|| format!("{}", (n * 1000.0) as i64)),
+        ValueRef::Real(n) => serde_json::to_string(&n).ok().filter(|json| json != "null"),
+        // Not through a function of SQLite's: to those a text ends at its first NUL.
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => {
+            let text = String::from_utf8_lossy(bytes);
+            if let ColumnKind::Json(prefix) = kind
+                && let Some(json) = text.strip_prefix(prefix)
+                && serde_json::from_str::<&RawValue>(json).is_ok()
+                && (!prefix.is_empty() || json.trim_start().starts_with(['{', '[']))
+            {
+                // Lines are lines: what was written over several is still one record.
+                return Some(json.replace(['\n', '\r'], " "));
+            }
+            serde_json::to_string(&text).ok()
+        }
+    }
+}
+
+fn text(value: ValueRef<'_>) -> String {
+    match value {
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => {
+            String::from_utf8_lossy(bytes).into_owned()
+        }
+        ValueRef::Integer(n) => n.to_string(),
+        ValueRef::Real(n) => n.to_string(),
+        ValueRef::Null => String::new(),
+    }
+}
+
+/// What is in a zstd frame, up to `most` bytes of it.
+fn unzstd(value: ValueRef<'_>, most: u64) -> Option<Vec<u8>> {
+    let ValueRef::Blob(frame) = value else { return None };
+    let mut decoder = zstd::stream::read::Decoder::new(frame).ok()?;
+    decoder.window_log_max(super::super::source::MAX_ZSTD_WINDOW_LOG).ok()?;
+    let mut out = Vec::new();
+    decoder.take(most).read_to_end(&mut out).ok()?;
+    Some(out)
+}

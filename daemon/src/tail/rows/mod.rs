@@ -1,0 +1,576 @@
+//! Follows the sessions that a harness keeps in databases.
+//!
+//! A look compares what each session's records amount to with what was taken of them. Whatever was only
+//! added is read on; anything else (undo, retry, compaction, deletion, another file under the name)
+//! means that the history is read anew: known records are dropped by their content, so nothing happens
+//! twice, and what was taken back no longer counts. What is compared is computed from the records that
+//! were really read, so a change between two reads is found by the next look.
+//!
+//! A look is cheap while the files are as they were, and takes its time at most a fifth of the time
+//! while they are not. Not here: SQLite ([`database`]), who has a database open ([`super::locks`]).
+
+mod database;
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use rrd_core::{
+    cursor::{Cursor, FileId, Rows},
+    fact::{Origin, Parsed, issue},
+    fold::Fold,
+    harness::{Format, Parser, ParserState, tables::Tables},
+};
+use rrd_proto::SessionKey;
+
+use super::{scene::Scene, source, take::Ledger};
+use crate::{
+    hub::shown,
+    store::{Commit, FileState, Stored, StoredEvent},
+};
+use database::{Record, SessionRow, Snapshot, Unreadable};
+
+/// A read transaction lasts no longer than about this.
+const PATIENCE: Duration = Duration::from_millis(40);
+
+/// A look that took so long is followed by four times as long without one, …
+const REST: u32 = 4;
+
+/// … but never longer than this.
+const MAX_REST: Duration = Duration::from_secs(2);
+
+/// While there is a backlog, the harness gets this long between two reads.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// A commit is made after so many bytes of records.
+const STRETCH: usize = 1 << 20;
+
+/// Records at the beginning and the end of a long session that are read for a first row.
+const GLANCE: usize = 24;
+
+/// What the files look like from outside.
+type Look = (FileId, [(u64, i64); 2]);
+
+/// The databases beneath one root.
+#[derive(Debug, Default)]
+pub(crate) struct Databases {
+    by_path: HashMap<PathBuf, Database>,
+    /// Which database has a session: a copy of one beside it must not list it twice.
+    owners: HashMap<String, PathBuf>,
+    /// What the index has of sessions not seen yet in a database, by session id.
+    stored: HashMap<String, (FileState, Fold)>,
+}
+
+#[derive(Debug, Default)]
+struct Database {
+    /// How the files looked when they were read.
+    seen: Option<Look>,
+    sessions: HashMap<String, Session>,
+    /// Sessions of which something is still to be read, newest first.
+    unread: VecDeque<SessionRow>,
+    /// Not looked at before then.
+    rests_until: Option<Instant>,
+    /// It may have changed.
+    touched: bool,
+    in_wal_mode: bool,
+    /// Why it is not read.
+    trouble: Option<String>,
+}
+
+#[derive(Debug)]
+struct Session {
+    file: FileState,
+    /// Hash of its row when it was last taken.
+    row: u64,
+    /// What has been taken, while that is not all.
+    partial: Option<Arc<Fold>>,
+    /// Everything has been taken at least once since the start.
+    settled: bool,
+    /// Keys of records taken earlier, while the history is read anew.
+    known: Option<HashSet<u64>>,
+    /// Keys of records that were summed up, of which copies may follow.
+    summed_up: Option<HashSet<u64>>,
+    shown: bool,
+}
+
+impl Databases {
+    /// Takes over what the index has of sessions in databases.
+    pub(super) fn adopt(&mut self, stored: &mut Stored) {
+        let (rows, files) = std::mem::take(&mut stored.files)
+            .into_iter()
+            .partition::<Vec<_>, _>(|file| file.cursor.rows.is_some());
+        stored.files = files;
+        let mut states: HashMap<SessionKey, FileState> =
+            rows.into_iter().map(|file| (file.session.clone(), file)).collect();
+        let sessions = std::mem::take(&mut stored.sessions);
+        for (key, fold) in sessions {
+            match states.remove(&key) {
+                Some(file) => {
+                    self.stored.insert(key.session_id, (file, fold));
+                }
+                None => stored.sessions.push((key, fold)),
+            }
+        }
+    }
+
+    /// A file of a database was found, or may have changed.
+    pub(super) fn touch(&mut self, path: &Path) {
+        self.by_path.entry(main_file(path)).or_default().touched = true;
+    }
+
+    /// Looks whether any has changed; the files alone are looked at, nothing is opened.
+    pub(super) fn check(&mut self) {
+        for (path, database) in &mut self.by_path {
+            database.touched |= look(path).is_ok_and(|look| Some(look) != database.seen);
+        }
+    }
+
+    /// Whether this session's records are in a database, so that a transcript of it is a leftover.
+    pub(super) fn has(&self, session_id: &str) -> bool {
+        let Some(path) = self.owners.get(session_id) else { return false };
+        let session = self.by_path.get(path).and_then(|db| db.sessions.get(session_id));
+        session.is_some_and(|session| session.file.cursor.rows.is_some_and(|rows| rows.count > 0))
+    }
+
+    /// When there will be something to do: at once, later, or not before something changes.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let due = |database: &Database| {
+            (database.touched || !database.unread.is_empty())
+                .then(|| database.rests_until.unwrap_or_else(Instant::now))
+        };
+        self.by_path.values().filter_map(due).min()
+    }
+
+    /// Reads what there is to read of databases that are due.
+    pub(super) fn work(&mut self, scene: &Scene, ledger: &dyn Ledger) {
+        let now = Instant::now();
+        let due: Vec<PathBuf> = self
+            .by_path
+            .iter()
+            .filter(|(_, db)| db.touched || !db.unread.is_empty())
+            .filter(|(_, db)| db.rests_until.is_none_or(|until| until <= now))
+            .map(|(path, _)| path.clone())
+            .collect();
+        for path in due {
+            self.work_on(&path, scene, ledger);
+        }
+    }
+
+    /// The first look: a row for every session; whole ones for as long as `budget` lasts.
+    pub(super) fn survey(&mut self, scene: &Scene, ledger: &dyn Ledger, budget: Duration) {
+        let until = Instant::now() + budget;
+        let mut paths: Vec<PathBuf> = self.by_path.keys().cloned().collect();
+        paths.sort();
+        for path in paths {
+            loop {
+                self.work_on(&path, scene, ledger);
+                let left = self.by_path.get(&path).is_some_and(|db| !db.unread.is_empty());
+                if !left || Instant::now() >= until {
+                    break;
+                }
+            }
+            self.glance(&path, scene);
+        }
+        // Their databases are gone; what was read of them stands.
+        let gone: Vec<(String, (FileState, Fold))> =
+            self.stored.extract_if(|id, _| !self.owners.contains_key(id)).collect();
+        for (_, (file, fold)) in gone {
+            if scene.hub.claim(&file.session, scene.index) {
+                let path = file.path.rsplit_once('#').map_or(&*file.path, |(path, _)| path);
+                scene.publish(&file.session, &Arc::new(fold), path, true);
+            }
+        }
+    }
+
+    /// Databases that cannot be read, and why.
+    pub(super) fn troubles(&self) -> Vec<(PathBuf, String)> {
+        let trouble = |(path, db): (&PathBuf, &Database)| Some((path.clone(), db.trouble.clone()?));
+        let mut troubles: Vec<_> = self.by_path.iter().filter_map(trouble).collect();
+        troubles.sort();
+        troubles
+    }
+
+    /// Those of which it can be seen whether somebody has them open.
+    pub(super) fn in_wal_mode(&self) -> impl Iterator<Item = &Path> {
+        self.by_path.iter().filter(|(_, db)| db.in_wal_mode).map(|(path, _)| path.as_path())
+    }
+
+    /// How many sessions they hold, and how many of these are still to be read.
+    pub(super) fn sessions(&self) -> (usize, usize) {
+        let count = |of: fn(&Database) -> usize| self.by_path.values().map(of).sum();
+        (count(|db| db.sessions.len()), count(|db| db.unread.len()))
+    }
+
+    fn work_on(&mut self, path: &Path, scene: &Scene, ledger: &dyn Ledger) {
+        let Some(tables) = scene.format.tables else { return };
+        let Some(mut database) = self.by_path.remove(path) else { return };
+        let began = Instant::now();
+        let result = self.look(path, &mut database, tables, scene, ledger);
+        match result {
+            Ok(()) => database.trouble = None,
+            Err(Failure::Gone) => {
+                // Made anew, it is looked at; until then there is nothing to do.
+                (database.seen, database.trouble, database.touched) = (None, None, false);
+                database.unread.clear();
+            }
+            Err(Failure::Unreadable(why)) if why.passes() => {}
+            Err(Failure::Unreadable(why)) => {
+                database.trouble = Some(why.to_string());
+                (database.touched, database.seen) = (false, look(path).ok());
+                database.unread.clear();
+            }
+            Err(Failure::Ledger(why)) => database.trouble = Some(why.to_string()),
+        }
+        let rest =
+            if database.unread.is_empty() { (began.elapsed() * REST).min(MAX_REST) } else { PAUSE };
+        database.rests_until = Some(Instant::now() + rest);
+        self.by_path.insert(path.to_owned(), database);
+    }
+
+    fn look(
+        &mut self,
+        path: &Path,
+        database: &mut Database,
+        tables: &'static Tables,
+        scene: &Scene,
+        ledger: &dyn Ledger,
+    ) -> Result<(), Failure> {
+        let now = look(path).map_err(|_| Failure::Gone)?;
+        if database.seen == Some(now) && database.unread.is_empty() {
+            database.touched = false;
+            return Ok(());
+        }
+        let snapshot = Snapshot::open(path, tables, PATIENCE)?;
+        database.in_wal_mode = snapshot.in_wal_mode;
+        if database.seen != Some(now) {
+            self.list(path, now.0, database, &snapshot, scene)?;
+            (database.seen, database.touched) = (Some(now), false);
+        }
+        let shown = shown(path);
+        while let Some(row) = database.unread.pop_front() {
+            let Some(session) = database.sessions.get_mut(&row.id) else { continue };
+            let mut reading =
+                Reading { format: scene.format, snapshot: &snapshot, ledger, id: now.0 };
+            if !reading.session(session, &row, scene, &shown)? {
+                database.unread.push_front(row);
+            }
+            if snapshot.is_over() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds out of which sessions there is something to read.
+    fn list(
+        &mut self,
+        path: &Path,
+        id: FileId,
+        database: &mut Database,
+        snapshot: &Snapshot,
+        scene: &Scene,
+    ) -> Result<(), Unreadable> {
+        let mut amounts: HashMap<String, Rows> = snapshot.amounts()?.into_iter().collect();
+        let mut unread = Vec::new();
+        for row in snapshot.sessions()? {
+            let owner = self.owners.entry(row.id.clone()).or_insert_with(|| path.to_owned());
+            let key = SessionKey { harness: scene.harness.clone(), session_id: row.id.clone() };
+            if row.id.is_empty() || owner != path || !scene.hub.claim(&key, scene.index) {
+                continue;
+            }
+            let amount = amounts.remove(&row.id).unwrap_or_default();
+            let amount = Rows { rewritten: row.rewritten, ..amount };
+            let session = database.sessions.entry(row.id.clone()).or_insert_with(|| {
+                match self.stored.remove(&row.id) {
+                    Some((file, fold)) => Session::stored(file, fold),
+                    None => Session::new(format!("{}#{}", shown(path), row.id), key, id),
+                }
+            });
+            let same = session.file.cursor.rows == Some(amount)
+                && session.file.cursor.id == id
+                && session.row == rrd_core::hash(&row.json);
+            if !same || !session.shown {
+                unread.push((amount.last, row));
+            }
+        }
+        unread.sort_by_key(|(last, _)| std::cmp::Reverse(*last));
+        database.unread = unread.into_iter().map(|(_, row)| row).collect();
+        Ok(())
+    }
+
+    /// A row for each session that has none yet.
+    fn glance(&mut self, path: &Path, scene: &Scene) {
+        let Some((tables, database)) = scene.format.tables.zip(self.by_path.get_mut(path)) else {
+            return;
+        };
+        let mut snapshot = None;
+        for row in &database.unread {
+            let Some(session) = database.sessions.get_mut(&row.id).filter(|s| !s.shown) else {
+                continue;
+            };
+            if snapshot.as_ref().is_none_or(Snapshot::is_over) {
+                snapshot = Snapshot::open(path, tables, PATIENCE).ok();
+            }
+            let Some(snapshot) = &snapshot else { return };
+            if let Ok(fold) = session.glance(snapshot, row, scene.format) {
+                session.shown = true;
+                scene.publish(&session.file.session, &Arc::new(fold), &shown(path), false);
+            }
+        }
+    }
+}
+
+/// Why a look came to nothing.
+enum Failure {
+    Gone,
+    Unreadable(Unreadable),
+    Ledger(io::Error),
+}
+
+impl From<Unreadable> for Failure {
+    fn from(why: Unreadable) -> Self {
+        Self::Unreadable(why)
+    }
+}
+
+impl Session {
+    fn new(path: String, session: SessionKey, id: FileId) -> Self {
+        let (cursor, parser) = (Cursor::start(id), ParserState::default());
+        let file = FileState { path, session, cursor, parser, size: 0, mtime: 0 };
+        Self {
+            file,
+            row: 0,
+            partial: None,
+            settled: false,
+            known: None,
+            summed_up: None,
+            shown: false,
+        }
+    }
+
+    fn stored(file: FileState, fold: Fold) -> Self {
+        let session = Self::new(String::new(), file.session.clone(), file.cursor.id);
+        Self { file, partial: Some(Arc::new(fold)), ..session }
+    }
+
+    fn glance(
+        &self,
+        snapshot: &Snapshot,
+        row: &SessionRow,
+        format: &Format,
+    ) -> Result<Fold, Unreadable> {
+        let mut fold = self.partial.as_deref().cloned().unwrap_or_default();
+        let mut parser = (format.parser)(self.file.parser.clone());
+        let facts = (format.sidecar)(&row.json).unwrap_or_default();
+        fold.take_again(Parsed { facts, ..Parsed::default() });
+        let mut feed = |fold: &mut Fold, record: &Record| {
+            if record.stands || record.summed_up {
+                let parsed = parser.line(&record.line);
+                fold.take_again(Parsed { origin: Origin::Copied, ..parsed });
+            }
+        };
+        let mut left = GLANCE;
+        snapshot.records(&row.id, None, &mut |record| {
+            feed(&mut fold, &record);
+            left -= 1;
+            left > 0
+        })?;
+        fold.skip_ahead();
+        for record in snapshot.last(&row.id, GLANCE)? {
+            feed(&mut fold, &record);
+        }
+        Ok(fold)
+    }
+}
+
+/// Reads sessions from one moment of a database.
+struct Reading<'a> {
+    format: &'static Format,
+    snapshot: &'a Snapshot,
+    ledger: &'a dyn Ledger,
+    /// Which file it is now.
+    id: FileId,
+}
+
+impl Reading<'_> {
+    /// Takes what a session has gained, or its history anew; false when time was over before its end.
+    fn session(
+        &mut self,
+        session: &mut Session,
+        row: &SessionRow,
+        scene: &Scene,
+        path: &str,
+    ) -> Result<bool, Failure> {
+        let key = session.file.session.clone();
+        let known = session.partial.take().or_else(|| scene.hub.fold(&key));
+        let mut fold = known.clone().unwrap_or_default();
+        let mut reset = false;
+        match session.file.cursor.rows {
+            None => {
+                // Whatever a transcript of it gave before goes.
+                (fold, reset) = (Arc::default(), true);
+            }
+            Some(taken) => {
+                let now = self.snapshot.amount_to(&row.id, taken.last)?;
+                let same = Rows { rewritten: row.rewritten, ..now } == taken;
+                if !same || known.is_none() || session.file.cursor.id != self.id {
+                    session.begin_again(self.ledger)?;
+                    fold = Arc::new(fold.begin_again());
+                    Arc::make_mut(&mut fold).note(issue::REWRITTEN, None);
+                }
+            }
+        }
+        session.file.cursor.id = self.id;
+        if session.file.cursor.epoch > 0 && !session.settled {
+            session.recall(self.snapshot, self.ledger)?;
+        }
+        let result = self.read(session, row, &mut fold, reset, scene, path);
+        if !matches!(result, Ok(true)) {
+            session.partial = Some(fold);
+        }
+        result
+    }
+
+    fn read(
+        &mut self,
+        session: &mut Session,
+        row: &SessionRow,
+        fold: &mut Arc<Fold>,
+        mut reset: bool,
+        scene: &Scene,
+        path: &str,
+    ) -> Result<bool, Failure> {
+        let mut rows = session.file.cursor.rows.unwrap_or_default();
+        rows.rewritten = row.rewritten;
+        let mut parser = (self.format.parser)(session.file.parser.clone());
+        let mut facts = Some((self.format.sidecar)(&row.json).unwrap_or_default());
+        loop {
+            let mut stretch = Stretch { known: session.known.as_ref(), ..Stretch::default() };
+            let before = Arc::clone(fold);
+            let folding = Arc::make_mut(fold);
+            if let Some(facts) = facts.take() {
+                let parsed = Parsed { facts, ..Parsed::default() };
+                stretch.take(folding, parsed, rrd_core::hash(&row.json), 0);
+            }
+            if rows.count == 0 && !folding.has_taken_any() {
+                let lines = self.snapshot.moved_out(&row.id)?;
+                for (number, line) in lines.split(|byte| *byte == b'\n').enumerate() {
+                    let key = rrd_core::hash(line);
+                    stretch.take(folding, parser.line(line), key, number as u64);
+                }
+            }
+            let after = (rows.count > 0).then_some(rows.last);
+            let ended = self.snapshot.records(&row.id, after, &mut |record| {
+                rows.add(record.number, record.stands);
+                let copy = record.stands
+                    && session.summed_up.as_ref().is_some_and(|keys| keys.contains(&record.key));
+                if (record.stands || record.summed_up) && !copy {
+                    stretch.record(folding, parser.as_mut(), &record);
+                }
+                stretch.bytes < STRETCH
+            })?;
+            let (events, marks) = (stretch.events, stretch.marks);
+            session.file.parser = parser.state();
+            let news = session.file.cursor.rows != Some(rows) || *before != **fold;
+            session.file.cursor.rows = Some(rows);
+            if news || reset {
+                let (file, fold) = (session.file.clone(), Arc::clone(fold));
+                self.ledger.commit(Commit { file, fold, events, marks, reset, moved_from: None });
+                reset = false;
+            }
+            if ended {
+                session.row = rrd_core::hash(&row.json);
+                (session.settled, session.shown) = (true, true);
+                (session.known, session.summed_up) = (None, None);
+                scene.publish(&session.file.session, fold, path, true);
+                return Ok(true);
+            }
+            if self.snapshot.is_over() {
+                return Ok(false);
+            }
+        }
+    }
+}
+
+impl Session {
+    /// Forgets how far it was taken, not what.
+    fn begin_again(&mut self, ledger: &dyn Ledger) -> Result<(), Failure> {
+        let cursor = &mut self.file.cursor;
+        (cursor.rows, cursor.epoch) = (Some(Rows::default()), cursor.epoch + 1);
+        self.file.parser = ParserState::default();
+        (self.settled, self.summed_up) = (false, None);
+        self.known = Some(ledger.keys(&self.file.session).map_err(Failure::Ledger)?);
+        Ok(())
+    }
+
+    /// What must be known while a history is read anew.
+    fn recall(&mut self, snapshot: &Snapshot, ledger: &dyn Ledger) -> Result<(), Failure> {
+        if self.known.is_none() {
+            self.known = Some(ledger.keys(&self.file.session).map_err(Failure::Ledger)?);
+        }
+        if self.summed_up.is_none() {
+            self.summed_up = Some(snapshot.summed_up(&self.file.session.session_id)?);
+        }
+        Ok(())
+    }
+}
+
+/// What one stretch gave so far.
+#[derive(Default)]
+struct Stretch<'a> {
+    known: Option<&'a HashSet<u64>>,
+    events: Vec<StoredEvent>,
+    marks: Vec<u64>,
+    bytes: usize,
+}
+
+impl Stretch<'_> {
+    fn record(&mut self, fold: &mut Fold, parser: &mut dyn Parser, record: &Record) {
+        let number = record.number.cast_unsigned();
+        if record.line.is_empty() {
+            fold.note(issue::OVERSIZED, Some(number));
+            return;
+        }
+        self.bytes += record.line.len();
+        // When it began is told by its row; records may have been brought from elsewhere.
+        let parsed = Parsed { origin: Origin::Copied, ..parser.line(&record.line) };
+        self.take(fold, parsed, record.key, number);
+    }
+
+    fn take(&mut self, fold: &mut Fold, parsed: Parsed<'_>, key: u64, number: u64) {
+        if self.known.is_some_and(|known| known.contains(&key)) {
+            return fold.take_again(parsed);
+        }
+        let mut new = Vec::new();
+        if fold.apply(parsed, number, &mut new) && new.is_empty() {
+            self.marks.push(key);
+        }
+        self.events.extend(new.into_iter().map(|event| StoredEvent { event, offset: number, key }));
+    }
+}
+
+/// The database that a file of it belongs to.
+fn main_file(path: &Path) -> PathBuf {
+    let name = path.to_string_lossy();
+    let main = ["-wal", "-shm", "-journal"].iter().find_map(|suffix| name.strip_suffix(suffix));
+    main.map_or_else(|| path.to_owned(), PathBuf::from)
+}
+
+fn look(path: &Path) -> io::Result<Look> {
+    let stat = |path: &Path| {
+        let metadata = std::fs::symlink_metadata(path)?;
+        Ok::<_, io::Error>((metadata.len(), source::mtime(&metadata), metadata))
+    };
+    let (size, mtime, metadata) = stat(path)?;
+    if !metadata.is_file() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    let log = stat(Path::new(&log)).map_or((0, 0), |(size, mtime, _)| (size, mtime));
+    Ok((source::file_id(path, &metadata)?, [(size, mtime), log]))
+}
