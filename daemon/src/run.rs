@@ -13,7 +13,7 @@ use std::{
 };
 
 use anyhow::Context;
-use rrd_proto::{ListQuery, ListReply};
+use rrd_proto::{ListQuery, ListReply, PartStatus};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -200,6 +200,12 @@ impl Daemon {
     #[must_use]
     pub fn list(&self, query: &ListQuery) -> ListReply {
         self.hub.list(query)
+    }
+
+    /// What the tails say of themselves.
+    #[must_use]
+    pub fn parts(&self) -> Vec<PartStatus> {
+        self.hub.parts().0
     }
 
     /// Returns when everything read so far is durable.

@@ -38,7 +38,8 @@ pub struct Cursor {
     pub tail: u64,
     /// Counts how often the file was begun anew; later epochs drop what earlier ones held.
     pub epoch: u32,
-    /// Of a session in a database: what has been taken of its records. The rest means nothing then.
+    /// Of a session in a database: what has been taken of its records. `tail` is the hash of its own row
+    /// then, as far as that was taken with them, and the rest means nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<Rows>,
 }

@@ -127,12 +127,14 @@ fn alive(fold: &Fold, evidence: &Evidence) -> Verdict {
 }
 
 fn dead(fold: &Fold, evidence: &Evidence) -> Verdict {
+    if fold.ended.is_some() {
+        return from_log(fold);
+    }
     let frozen = matches!(
         evidence.registry,
         Some(RegistryState::Busy | RegistryState::WaitingPermission | RegistryState::WaitingInput)
     );
-    let over = fold.finished || fold.ended.is_some();
-    let crashed = frozen || (matches!(fold.turn, Turn::Open { .. }) && !over);
+    let crashed = frozen || (matches!(fold.turn, Turn::Open { .. }) && !fold.finished);
     let source = match evidence.by {
         LivenessBy::Registry => StatusSource::Pid,
         LivenessBy::Lock => StatusSource::Lock,

@@ -16,7 +16,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use rrd_core::{
@@ -49,6 +49,9 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// A commit is made after so many bytes of records.
 const STRETCH: usize = 1 << 20;
 
+/// File systems tell times to a few milliseconds; FAT to two seconds, but nobody keeps databases there.
+const FRESH: Duration = Duration::from_millis(100);
+
 /// Records at the beginning and the end of a long session that are read for a first row.
 const GLANCE: usize = 24;
 
@@ -74,6 +77,8 @@ struct Database {
     unread: VecDeque<SessionRow>,
     /// Not looked at before then.
     rests_until: Option<Instant>,
+    /// Looked at once more then.
+    recheck: Option<Instant>,
     /// It may have changed.
     touched: bool,
     in_wal_mode: bool,
@@ -84,16 +89,15 @@ struct Database {
 #[derive(Debug)]
 struct Session {
     file: FileState,
-    /// Hash of its row when it was last taken.
-    row: u64,
     /// What has been taken, while that is not all.
     partial: Option<Arc<Fold>>,
     /// Everything has been taken at least once since the start.
     settled: bool,
     /// Keys of records taken earlier, while the history is read anew.
     known: Option<HashSet<u64>>,
-    /// Keys of records that were summed up, of which copies may follow.
-    summed_up: Option<HashSet<u64>>,
+    /// Keys of records that were summed up, of which copies may follow (and be summed up in turn), and
+    /// whether one has been taken.
+    summed_up: Option<HashMap<u64, bool>>,
     shown: bool,
 }
 
@@ -139,8 +143,9 @@ impl Databases {
     /// When there will be something to do: at once, later, or not before something changes.
     pub(super) fn due(&self) -> Option<Instant> {
         let due = |database: &Database| {
-            (database.touched || !database.unread.is_empty())
-                .then(|| database.rests_until.unwrap_or_else(Instant::now))
+            let now = (database.touched || !database.unread.is_empty())
+                .then(|| database.rests_until.unwrap_or_else(Instant::now));
+            now.into_iter().chain(database.recheck).min()
         };
         self.by_path.values().filter_map(due).min()
     }
@@ -148,6 +153,11 @@ impl Databases {
     /// Reads what there is to read of databases that are due.
     pub(super) fn work(&mut self, scene: &Scene, ledger: &dyn Ledger) {
         let now = Instant::now();
+        for database in self.by_path.values_mut() {
+            if database.recheck.take_if(|at| *at <= now).is_some() {
+                (database.touched, database.seen) = (true, None);
+            }
+        }
         let due: Vec<PathBuf> = self
             .by_path
             .iter()
@@ -175,13 +185,11 @@ impl Databases {
             }
             self.glance(&path, scene);
         }
-        // Their databases are gone; what was read of them stands.
-        let gone: Vec<(String, (FileState, Fold))> =
-            self.stored.extract_if(|id, _| !self.owners.contains_key(id)).collect();
-        for (_, (file, fold)) in gone {
+        // They are gone, or their databases are; what was read of them stands, should they come back.
+        for (file, fold) in self.stored.values() {
             if scene.hub.claim(&file.session, scene.index) {
                 let path = file.path.rsplit_once('#').map_or(&*file.path, |(path, _)| path);
-                scene.publish(&file.session, &Arc::new(fold), path, true);
+                scene.publish(&file.session, &Arc::new(fold.clone()), path, true);
             }
         }
     }
@@ -221,6 +229,8 @@ impl Databases {
             Err(Failure::Unreadable(why)) => {
                 database.trouble = Some(why.to_string());
                 (database.touched, database.seen) = (false, look(path).ok());
+                database.recheck =
+                    database.seen.is_some_and(|now| is_fresh(&now)).then(|| Instant::now() + FRESH);
                 database.unread.clear();
             }
             Err(Failure::Ledger(why)) => database.trouble = Some(why.to_string()),
@@ -249,6 +259,8 @@ impl Databases {
         if database.seen != Some(now) {
             self.list(path, now.0, database, &snapshot, scene)?;
             (database.seen, database.touched) = (Some(now), false);
+            // A change within the same tick of the file system's clock would look like none.
+            database.recheck = is_fresh(&now).then(|| Instant::now() + FRESH);
         }
         let shown = shown(path);
         while let Some(row) = database.unread.pop_front() {
@@ -292,9 +304,12 @@ impl Databases {
             });
             let same = session.file.cursor.rows == Some(amount)
                 && session.file.cursor.id == id
-                && session.row == rrd_core::hash(&row.json);
-            if !same || !session.shown {
+                && session.file.cursor.tail == rrd_core::hash(&row.json);
+            if !same {
                 unread.push((amount.last, row));
+            } else if let Some(fold) = session.partial.take() {
+                session.shown = true;
+                scene.publish(&session.file.session, &fold, &shown(path), true);
             }
         }
         unread.sort_by_key(|(last, _)| std::cmp::Reverse(*last));
@@ -341,15 +356,7 @@ impl Session {
     fn new(path: String, session: SessionKey, id: FileId) -> Self {
         let (cursor, parser) = (Cursor::start(id), ParserState::default());
         let file = FileState { path, session, cursor, parser, size: 0, mtime: 0 };
-        Self {
-            file,
-            row: 0,
-            partial: None,
-            settled: false,
-            known: None,
-            summed_up: None,
-            shown: false,
-        }
+        Self { file, partial: None, settled: false, known: None, summed_up: None, shown: false }
     }
 
     fn stored(file: FileState, fold: Fold) -> Self {
@@ -408,16 +415,26 @@ impl Reading<'_> {
         let key = session.file.session.clone();
         let known = session.partial.take().or_else(|| scene.hub.fold(&key));
         let mut fold = known.clone().unwrap_or_default();
+        let whole = self.snapshot.amount_to(&row.id, i64::MAX)?;
+        let whole = Rows { rewritten: row.rewritten, ..whole };
+        let taken = session.file.cursor.rows;
+        let withdrawn = whole.standing < whole.count;
+        // After a restart in the middle, which records were copies is not known any more.
+        let in_the_dark = withdrawn && !session.settled && session.summed_up.is_none();
         let mut reset = false;
-        match session.file.cursor.rows {
-            None => {
-                // Whatever a transcript of it gave before goes.
-                (fold, reset) = (Arc::default(), true);
+        match taken {
+            // Whatever a transcript of it gave before goes.
+            None => (fold, reset) = (Arc::default(), true),
+            // Nothing was said: whatever its row tells now is all there is.
+            Some(taken) if taken.count == 0 => {
+                session.begin_again(self.ledger)?;
+                fold = Arc::new(fold.begin_again());
             }
+            Some(taken) if taken == whole && known.is_some() => {}
             Some(taken) => {
                 let now = self.snapshot.amount_to(&row.id, taken.last)?;
                 let same = Rows { rewritten: row.rewritten, ..now } == taken;
-                if !same || known.is_none() || session.file.cursor.id != self.id {
+                if !same || known.is_none() || in_the_dark || session.file.cursor.id != self.id {
                     session.begin_again(self.ledger)?;
                     fold = Arc::new(fold.begin_again());
                     Arc::make_mut(&mut fold).note(issue::REWRITTEN, None);
@@ -425,8 +442,14 @@ impl Reading<'_> {
             }
         }
         session.file.cursor.id = self.id;
-        if session.file.cursor.epoch > 0 && !session.settled {
-            session.recall(self.snapshot, self.ledger)?;
+        if !session.settled && session.file.cursor.rows != Some(whole) {
+            if session.known.is_none() && session.file.cursor.epoch > 0 {
+                session.known = Some(self.ledger.keys(&key).map_err(Failure::Ledger)?);
+            }
+            if session.summed_up.is_none() && withdrawn {
+                let keys = self.snapshot.summed_up(&row.id)?;
+                session.summed_up = Some(keys.into_iter().map(|key| (key, false)).collect());
+            }
         }
         let result = self.read(session, row, &mut fold, reset, scene, path);
         if !matches!(result, Ok(true)) {
@@ -466,24 +489,33 @@ impl Reading<'_> {
             let after = (rows.count > 0).then_some(rows.last);
             let ended = self.snapshot.records(&row.id, after, &mut |record| {
                 rows.add(record.number, record.stands);
-                let copy = record.stands
-                    && session.summed_up.as_ref().is_some_and(|keys| keys.contains(&record.key));
+                let taken = session.summed_up.as_mut().and_then(|keys| keys.get_mut(&record.key));
+                let copy = taken.is_some_and(|taken| std::mem::replace(taken, true));
                 if (record.stands || record.summed_up) && !copy {
                     stretch.record(folding, parser.as_mut(), &record);
                 }
                 stretch.bytes < STRETCH
             })?;
+            if ended && folding.last_activity.is_none() {
+                // While nothing was said, that it began is the last that happened.
+                let at = folding.started_at();
+                folding.take_again(Parsed { at, origin: Origin::Copied, ..Parsed::default() });
+            }
             let (events, marks) = (stretch.events, stretch.marks);
             session.file.parser = parser.state();
-            let news = session.file.cursor.rows != Some(rows) || *before != **fold;
-            session.file.cursor.rows = Some(rows);
+            let cursor = Cursor {
+                rows: Some(rows),
+                tail: if ended { rrd_core::hash(&row.json) } else { 0 },
+                ..session.file.cursor
+            };
+            let news = cursor != session.file.cursor || *before != **fold;
+            session.file.cursor = cursor;
             if news || reset {
                 let (file, fold) = (session.file.clone(), Arc::clone(fold));
                 self.ledger.commit(Commit { file, fold, events, marks, reset, moved_from: None });
                 reset = false;
             }
             if ended {
-                session.row = rrd_core::hash(&row.json);
                 (session.settled, session.shown) = (true, true);
                 (session.known, session.summed_up) = (None, None);
                 scene.publish(&session.file.session, fold, path, true);
@@ -504,17 +536,6 @@ impl Session {
         self.file.parser = ParserState::default();
         (self.settled, self.summed_up) = (false, None);
         self.known = Some(ledger.keys(&self.file.session).map_err(Failure::Ledger)?);
-        Ok(())
-    }
-
-    /// What must be known while a history is read anew.
-    fn recall(&mut self, snapshot: &Snapshot, ledger: &dyn Ledger) -> Result<(), Failure> {
-        if self.known.is_none() {
-            self.known = Some(ledger.keys(&self.file.session).map_err(Failure::Ledger)?);
-        }
-        if self.summed_up.is_none() {
-            self.summed_up = Some(snapshot.summed_up(&self.file.session.session_id)?);
-        }
         Ok(())
     }
 }
@@ -551,6 +572,13 @@ impl Stretch<'_> {
         }
         self.events.extend(new.into_iter().map(|event| StoredEvent { event, offset: number, key }));
     }
+}
+
+/// Whether it has changed just now.
+fn is_fresh((_, files): &Look) -> bool {
+    let newest = files.iter().map(|(_, mtime)| *mtime).max().unwrap_or(0);
+    let at = SystemTime::UNIX_EPOCH + Duration::from_nanos(newest.max(0).cast_unsigned());
+    at.elapsed().is_ok_and(|ago| ago < FRESH)
 }
 
 /// The database that a file of it belongs to.

@@ -1,0 +1,412 @@
+//! What a daemon makes of sessions in databases that are written, undone, summed up, vacuumed, swapped
+//! and deleted while it follows them, stops and starts.
+//!
+//! The model is the tables themselves, read in one go: a message counts while it stands or was summed
+//! up; its copies behind summaries do not. Of events, each message seen at a sync point must have given
+//! its own, once. Not here: the parsers' tables (core), other storage.
+#![allow(clippy::unwrap_used)] // the lint's exception for tests does not reach plain functions here
+
+mod hermes;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use hermes::Hermes;
+use proptest::{
+    prelude::*,
+    test_runner::{Config as ProptestConfig, RngAlgorithm, TestError, TestRng, TestRunner},
+};
+use rrd_daemon::{
+    Daemon, Scan,
+    config::{Config, Flags},
+    store::Reader,
+};
+use rrd_proto::{
+    Counts, EndReason, EventKind, Harness, Health, ListQuery, ParentKind, Session, SessionKey,
+    StatusSource, Timestamp,
+};
+use tempfile::TempDir;
+
+#[derive(Debug, Clone, Copy)]
+enum Action {
+    Turn(usize, bool),
+    Say(usize),
+    Undo(usize),
+    Retry(usize),
+    Compact(usize),
+    Delete(usize),
+    Vacuum,
+    Checkpoint,
+    Swap(usize),
+    Stop,
+    Sync,
+}
+
+/// Long enough that only what never comes fails.
+const NEVER: Duration = Duration::from_secs(8);
+const IDS: [&str; 2] = ["20261120_100000_aaaaaa", "20261120_100001_bbbbbb"];
+
+struct Scene {
+    home: TempDir,
+    watch: &'static str,
+    hermes: Hermes,
+    daemon: Option<Daemon>,
+    /// What each session said at sync points, ever.
+    said: BTreeMap<String, BTreeSet<String>>,
+}
+
+fn config(home: &Path, watch: &str) -> Config {
+    let env = |name: &str| match name {
+        "HOME" => Some(home.as_os_str().to_owned()),
+        "RRD_HOME" => Some(home.join("rrd").into_os_string()),
+        "RRD_WATCH" => Some(watch.into()),
+        _ => None,
+    };
+    Config::load(&env, &Flags::default()).unwrap()
+}
+
+fn all() -> ListQuery {
+    ListQuery { all: true, ..ListQuery::default() }
+}
+
+fn key(id: &str) -> SessionKey {
+    SessionKey { harness: Harness::Hermes, session_id: id.to_owned() }
+}
+
+/// Waits until the daemon says of a session what is expected of it.
+fn until(daemon: &Daemon, id: &str, expected: impl Fn(&Session) -> bool) -> Session {
+    let since = Instant::now();
+    loop {
+        let session = daemon.list(&all()).sessions.into_iter().find(|s| s.session_id == id);
+        if let Some(session) = session.clone().filter(&expected) {
+            return session;
+        }
+        assert!(since.elapsed() < NEVER, "{id} stays {session:#?}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+impl Scene {
+    fn new(watch: &'static str) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let mut hermes = Hermes::new(&home.path().join(".hermes"));
+        IDS.iter().for_each(|id| hermes.session(id));
+        Self { home, watch, hermes, daemon: None, said: BTreeMap::new() }
+    }
+
+    fn daemon(&mut self) -> &Daemon {
+        let config = || config(self.home.path(), self.watch);
+        self.daemon.get_or_insert_with(|| Daemon::start(config()).unwrap())
+    }
+
+    fn run(&mut self, actions: &[Action]) -> Result<(), String> {
+        self.daemon();
+        for (n, action) in actions.iter().enumerate() {
+            self.apply(*action).map_err(|why| format!("action {n} ({action:?}): {why}"))?;
+        }
+        self.sync().map_err(|why| format!("at the end: {why}"))?;
+        self.compare_events()?;
+        self.stop();
+        self.sync().map_err(|why| format!("after a restart: {why}"))?;
+        self.compare_events()
+    }
+
+    fn apply(&mut self, action: Action) -> Result<(), String> {
+        let destroys = !matches!(action, Action::Turn(..) | Action::Say(_) | Action::Checkpoint);
+        if destroys && self.daemon.is_some() {
+            self.sync()?;
+        }
+        match action {
+            Action::Turn(s, fails) => {
+                self.hermes.session(IDS[s]);
+                self.hermes.turn(IDS[s], fails);
+            }
+            Action::Say(s) => {
+                self.hermes.session(IDS[s]);
+                self.hermes.say(IDS[s], "user", "the same words");
+            }
+            Action::Undo(s) => self.hermes.undo(IDS[s]),
+            Action::Retry(s) => self.hermes.retry(IDS[s]),
+            Action::Compact(s) => {
+                self.hermes.session(IDS[s]);
+                self.hermes.compact(IDS[s]);
+            }
+            Action::Delete(s) => self.hermes.delete(IDS[s]),
+            Action::Vacuum => self.hermes.vacuum(),
+            Action::Checkpoint => self.hermes.checkpoint(),
+            Action::Swap(s) => self.hermes.swap(IDS[s]),
+            Action::Stop => self.stop(),
+            Action::Sync => self.sync()?,
+        }
+        Ok(())
+    }
+
+    fn stop(&mut self) {
+        if let Some(daemon) = self.daemon.take() {
+            daemon.stop();
+        }
+    }
+
+    /// Role, text, tool call and time of what counts of a session; `None` when it is deleted.
+    fn counted(&self, id: &str) -> Option<Vec<(String, String, Option<String>, f64)>> {
+        let there = "SELECT count(*) FROM sessions WHERE id = ?1";
+        let there: i64 = self.hermes.db.query_row(there, [id], |row| row.get(0)).unwrap();
+        let sql = "SELECT role, coalesce(content, ''), tool_calls, timestamp FROM messages \
+                   WHERE session_id = ?1 AND (compacted = 1 OR active = 1) \
+                   GROUP BY role, content, timestamp, tool_call_id ORDER BY min(id)";
+        let mut statement = self.hermes.db.prepare(sql).unwrap();
+        let row =
+            |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
+        let rows = statement.query_map([id], row).unwrap();
+        (there > 0).then(|| rows.map(Result::unwrap).collect())
+    }
+
+    fn sync(&mut self) -> Result<(), String> {
+        let mut want = BTreeMap::new();
+        for id in IDS {
+            let Some(rows) = self.counted(id) else { continue };
+            let mut counts = Counts::default();
+            let began = "SELECT started_at FROM sessions WHERE id = ?1";
+            let began =
+                || self.hermes.db.query_row(began, [id], |row| row.get::<_, f64>(0)).unwrap();
+            let last = rows.iter().map(|row| row.3).reduce(f64::max).unwrap_or_else(began);
+            for (role, content, calls, _) in &rows {
+                let summary = content.starts_with("[CONTEXT");
+                counts.prompts += u64::from(role == "user" && !summary);
+                counts.messages += u64::from(role == "assistant" && !content.is_empty());
+                counts.tool_calls += u64::from(calls.is_some());
+                counts.errors += u64::from(role == "tool" && content.contains("\"exit_code\": 1"));
+                if matches!(role.as_str(), "user" | "assistant") && !content.is_empty() && !summary
+                {
+                    self.said.entry(id.to_owned()).or_default().insert(content.clone());
+                }
+            }
+            let last = Timestamp::from_millis((last * 1000.0) as i64);
+            want.insert(id.to_owned(), (counts, Some(last)));
+        }
+        let since = Instant::now();
+        loop {
+            let sessions = self.daemon().list(&all()).sessions;
+            let got: BTreeMap<_, _> = sessions
+                .iter()
+                .filter(|s| want.contains_key(&s.session_id) && s.complete)
+                .map(|s| (s.session_id.clone(), (s.counts.unwrap_or_default(), s.last_activity_at)))
+                .collect();
+            if got == want {
+                return Ok(());
+            }
+            if since.elapsed() > NEVER {
+                return Err(format!("the daemon says {got:?}\nthe tables {want:?}"));
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    fn compare_events(&mut self) -> Result<(), String> {
+        self.daemon().flush();
+        let reader = Reader::open(&self.home.path().join("rrd/state")).unwrap();
+        for (id, said) in &self.said {
+            let events = reader.events(&key(id), None, u32::MAX).unwrap();
+            let numbers: Vec<u64> = events.iter().map(|event| event.seq).collect();
+            if numbers != (0..events.len() as u64).collect::<Vec<_>>() {
+                return Err(format!("{id}: numbers with gaps: {numbers:?}"));
+            }
+            let told = |kind| matches!(kind, EventKind::Prompt | EventKind::Message);
+            let texts: Vec<String> =
+                events.into_iter().filter(|e| told(e.kind)).map(|e| e.text).collect();
+            let mut numbered: Vec<&String> = texts.iter().filter(|t| t.contains(' ')).collect();
+            numbered.retain(|text| *text != "the same words");
+            let once: BTreeSet<&String> = numbered.iter().copied().collect();
+            if once.len() != numbered.len() {
+                return Err(format!("{id}: told twice: {texts:?}"));
+            }
+            if let Some(missing) = said.iter().find(|text| !texts.contains(text)) {
+                return Err(format!("{id}: {missing:?} is not among {texts:?}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn actions(most: usize) -> impl Strategy<Value = Vec<Action>> {
+    let which = || 0..IDS.len();
+    let action = prop_oneof![
+        8 => (which(), any::<bool>()).prop_map(|(s, fails)| Action::Turn(s, fails)),
+        2 => which().prop_map(Action::Say),
+        3 => which().prop_map(Action::Undo),
+        3 => which().prop_map(Action::Retry),
+        3 => which().prop_map(Action::Compact),
+        1 => which().prop_map(Action::Delete),
+        1 => Just(Action::Vacuum),
+        2 => Just(Action::Checkpoint),
+        2 => which().prop_map(Action::Swap),
+        3 => Just(Action::Stop),
+        2 => Just(Action::Sync),
+    ];
+    proptest::collection::vec(action, 1..most)
+}
+
+/// Runs `cases` random sequences; `RRD_TORTURE_SEED` and `RRD_TORTURE_CASES` choose others.
+fn torture(watch: &'static str, seed: u64, cases: u32, most: usize) {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let seed = number("RRD_TORTURE_SEED").unwrap_or(seed);
+    let cases = number("RRD_TORTURE_CASES").map_or(cases, |cases| u32::try_from(cases).unwrap());
+    let config = ProptestConfig {
+        cases,
+        max_shrink_time: 45_000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    };
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    let mut runner = TestRunner::new_with_rng(config, rng);
+    let result = runner.run(&actions(most), |actions| {
+        Scene::new(watch).run(&actions).map_err(TestCaseError::fail)
+    });
+    match result {
+        Ok(()) => {}
+        Err(TestError::Fail(why, actions)) => {
+            panic!("seed {seed}, watch {watch}: {actions:?}\n{why}")
+        }
+        Err(TestError::Abort(why)) => panic!("seed {seed}: {why}"),
+    }
+}
+
+#[test]
+fn nothing_is_lost_and_nothing_counted_twice() {
+    torture("auto", 1, 60, 24);
+}
+
+#[test]
+fn notifications_are_hints_to_databases_too() {
+    torture("poll", 2, 3, 6);
+}
+
+#[test]
+fn a_chain_of_compressions_is_one_conversation() {
+    let mut scene = Scene::new("auto");
+    let [root, tip] = IDS;
+    scene.hermes.turn(root, false);
+    scene.hermes.turn(tip, false);
+    let sql = "UPDATE sessions SET parent_session_id = ?1, title = 'the tip' WHERE id = ?2";
+    scene.hermes.db.execute(sql, [root, tip]).unwrap();
+    let child = until(scene.daemon(), tip, |s| s.parent_kind == Some(ParentKind::Subagent));
+    assert_eq!(child.parent_session_id.as_deref(), Some(root));
+    let sql = "UPDATE sessions SET end_reason = 'compression', ended_at = 1795169000 WHERE id = ?1";
+    scene.hermes.db.execute(sql, [root]).unwrap();
+    until(scene.daemon(), tip, |s| s.parent_kind == Some(ParentKind::Compression));
+    let listed = scene.daemon().list(&all()).sessions;
+    assert_eq!(listed.iter().map(|s| s.session_id.as_str()).collect::<Vec<_>>(), [tip]);
+    assert_eq!(listed[0].title.as_deref(), Some("the tip"));
+}
+
+#[test]
+fn an_end_that_is_written_down_can_be_taken_back() {
+    let mut scene = Scene::new("auto");
+    let id = IDS[0];
+    scene.hermes.turn(id, false);
+    // Nobody but this process has it open, and that is not held for a harness.
+    until(scene.daemon(), id, |s| s.status_source == StatusSource::Lock);
+    let sql = "UPDATE sessions SET ended_at = 1795169000.5, end_reason = 'cli_close' WHERE id = ?1";
+    scene.hermes.db.execute(sql, [id]).unwrap();
+    let ended = until(scene.daemon(), id, |s| s.status_source == StatusSource::StopReason);
+    assert_eq!(ended.end_reason, Some(EndReason::Exit));
+    assert_eq!(ended.status_since.map(|at| at.as_millis()), Some(1_795_169_000_500));
+    let sql = "UPDATE sessions SET ended_at = NULL, end_reason = NULL WHERE id = ?1";
+    scene.hermes.db.execute(sql, [id]).unwrap();
+    until(scene.daemon(), id, |s| s.status_source == StatusSource::Lock);
+}
+
+#[test]
+fn a_newer_schema_is_said_and_not_read() {
+    let mut scene = Scene::new("auto");
+    scene.hermes.turn(IDS[0], false);
+    scene.hermes.db.execute_batch("UPDATE schema_version SET version = 99").unwrap();
+    let tail = |daemon: &Daemon| {
+        let parts = daemon.parts();
+        parts.into_iter().find(|part| part.part == "tail hermes").unwrap()
+    };
+    let part = tail(scene.daemon());
+    assert_eq!(part.state, Health::Degraded);
+    assert!(part.detail.contains("schema 99 is newer"), "{}", part.detail);
+    assert!(scene.daemon().list(&all()).sessions.is_empty());
+    scene.hermes.db.execute_batch("UPDATE schema_version SET version = 22").unwrap();
+    until(scene.daemon(), IDS[0], |s| s.complete);
+}
+
+#[test]
+fn older_releases_lack_columns() {
+    let mut scene = Scene::new("auto");
+    scene.hermes.turn(IDS[0], true);
+    for column in ["observed", "active", "compacted"] {
+        let drop = "DROP INDEX IF EXISTS idx_messages_session_active";
+        scene.hermes.db.execute_batch(drop).unwrap();
+        scene
+            .hermes
+            .db
+            .execute_batch(&format!("ALTER TABLE messages DROP COLUMN {column}"))
+            .unwrap();
+    }
+    for column in ["git_branch", "title", "rewind_count", "cache_read_tokens"] {
+        scene
+            .hermes
+            .db
+            .execute_batch(&format!("ALTER TABLE sessions DROP COLUMN {column}"))
+            .unwrap();
+    }
+    let session = until(scene.daemon(), IDS[0], |s| s.complete);
+    let counts = Counts { prompts: 1, messages: 1, tool_calls: 1, errors: 1 };
+    assert_eq!((session.counts, session.title.as_deref()), (Some(counts), Some("prompt 2")));
+    scene.hermes.say(IDS[0], "user", "more");
+    until(scene.daemon(), IDS[0], |s| s.counts.is_some_and(|c| c.prompts == 2));
+}
+
+#[test]
+fn text_may_hold_anything() {
+    let mut scene = Scene::new("auto");
+    let id = IDS[0];
+    scene.hermes.say(id, "user", "\0json:[{\"type\":\"text\",\"text\":\"two\\nlines\"}]");
+    scene.hermes.say(id, "user", "nul \0 and \u{1b}[31m escape");
+    scene.hermes.say(id, "user", "\0json:{broken");
+    let invalid = "INSERT INTO messages (session_id, role, content, timestamp) \
+                   VALUES (?1, 'user', CAST(x'ff00fe' AS TEXT), 1795169999)";
+    scene.hermes.db.execute(invalid, [id]).unwrap();
+    let session = until(scene.daemon(), id, |s| s.counts.is_some_and(|c| c.prompts == 4));
+    assert_eq!(session.title.as_deref(), Some("two lines"));
+    assert!(session.issues.is_empty(), "{:?}", session.issues);
+}
+
+#[test]
+fn a_look_without_a_daemon_says_the_same() {
+    let mut scene = Scene::new("auto");
+    scene.hermes.turn(IDS[0], true);
+    scene.hermes.compact(IDS[0]);
+    scene.hermes.turn(IDS[1], false);
+    scene.sync().unwrap();
+    let followed = scene.daemon().list(&all()).sessions;
+    let scanned = Scan::new(&config(scene.home.path(), "auto"), &mut |_| {}).list(&all()).sessions;
+    assert_eq!(followed, scanned);
+    scene.stop();
+    let fresh = tempfile::tempdir().unwrap();
+    let env = |name: &str| match name {
+        "HOME" => Some(scene.home.path().as_os_str().to_owned()),
+        "RRD_HOME" => Some(fresh.path().as_os_str().to_owned()),
+        _ => None,
+    };
+    let config = Config::load(&env, &Flags::default()).unwrap();
+    let counts = |sessions: Vec<Session>| {
+        sessions.into_iter().map(|s| (s.session_id, s.counts, s.title)).collect::<Vec<_>>()
+    };
+    let anew = Scan::new(&config, &mut |_| {}).list(&all()).sessions;
+    assert_eq!(counts(anew), counts(followed));
+}
