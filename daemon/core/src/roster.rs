@@ -252,7 +252,11 @@ impl Roster {
                 || at.since(now) > FROM_THE_FUTURE_MS
                 || root.left.get(key).is_some_and(|left| left.since(at) >= 0)
         });
-        if root.unopened.contains(&entry.path) && settled {
+        // Whoever wrote had it open: none has who wrote before that was looked at.
+        let written_before = |at: Timestamp| root.checked_at.since(at) >= 0;
+        if root.unopened.contains(&entry.path)
+            && (settled || entry.fold.last_activity.is_none_or(written_before))
+        {
             let by = LivenessBy::Lock;
             return Evidence { liveness: Liveness::Dead, by, ..Evidence::default() };
         }

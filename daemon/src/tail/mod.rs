@@ -526,6 +526,9 @@ pub(crate) fn read_events(
 ) -> io::Result<()> {
     let Some(format) = format_of(&root.harness) else { return Ok(()) };
     let Some(found) = look_at(&root.path, path, format)? else { return Ok(()) };
+    if found.role == FileRole::Database {
+        return rows::read_events(path, format, session, sink);
+    }
     let FileRole::Transcript { zstd, .. } = found.role else { return Ok(()) };
     let mut work = Work::new(format, found.path, zstd, session.clone(), found.id);
     debug_assert_eq!(work.file.path, shown(path));

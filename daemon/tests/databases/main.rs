@@ -25,8 +25,8 @@ use rrd_daemon::{
     store::Reader,
 };
 use rrd_proto::{
-    Counts, EndReason, EventKind, Harness, Health, ListQuery, ParentKind, Session, SessionKey,
-    StatusSource, Timestamp,
+    Counts, EndReason, EventKind, EventQuery, Harness, Health, ListQuery, ParentKind, Session,
+    SessionKey, StatusSource, Timestamp,
 };
 use tempfile::TempDir;
 
@@ -48,6 +48,9 @@ enum Action {
 /// Long enough that only what never comes fails.
 const NEVER: Duration = Duration::from_secs(8);
 const IDS: [&str; 2] = ["20261120_100000_aaaaaa", "20261120_100001_bbbbbb"];
+
+/// Role, text, tool calls and time.
+type Counted = (String, String, Option<String>, f64);
 
 struct Scene {
     home: TempDir,
@@ -150,8 +153,8 @@ impl Scene {
         }
     }
 
-    /// Role, text, tool call and time of what counts of a session; `None` when it is deleted.
-    fn counted(&self, id: &str) -> Option<Vec<(String, String, Option<String>, f64)>> {
+    /// What counts of a session; `None` when it is deleted.
+    fn counted(&self, id: &str) -> Option<Vec<Counted>> {
         let there = "SELECT count(*) FROM sessions WHERE id = ?1";
         let there: i64 = self.hermes.db.query_row(there, [id], |row| row.get(0)).unwrap();
         let sql = "SELECT role, coalesce(content, ''), tool_calls, timestamp FROM messages \
@@ -407,6 +410,19 @@ fn a_look_without_a_daemon_says_the_same() {
     let counts = |sessions: Vec<Session>| {
         sessions.into_iter().map(|s| (s.session_id, s.counts, s.title)).collect::<Vec<_>>()
     };
-    let anew = Scan::new(&config, &mut |_| {}).list(&all()).sessions;
-    assert_eq!(counts(anew), counts(followed));
+    let anew = Scan::new(&config, &mut |_| {});
+    assert_eq!(counts(anew.list(&all()).sessions), counts(followed));
+    let query = EventQuery { key: key(IDS[0]), after: None, limit: 100, wait_ms: 0 };
+    let kinds: Vec<_> = anew.events(&query).events.iter().map(|event| event.kind).collect();
+    assert_eq!(
+        kinds,
+        [
+            EventKind::Prompt,
+            EventKind::ToolCall,
+            EventKind::ToolResult,
+            EventKind::Message,
+            EventKind::TurnEnd,
+            EventKind::Compaction,
+        ]
+    );
 }

@@ -84,7 +84,7 @@ pub(super) struct Snapshot {
     tables: &'static Tables,
     list: String,
     records: String,
-    until: Instant,
+    until: Option<Instant>,
     /// Whoever has it open can be seen.
     pub(super) in_wal_mode: bool,
 }
@@ -117,7 +117,8 @@ impl Snapshot {
         let records = records(&db, &tables.records)?;
         let in_wal_mode = db.query_row("PRAGMA journal_mode", [], |row| row.get::<_, String>(0))?;
         let in_wal_mode = in_wal_mode == "wal";
-        Ok(Self { db, tables, list, records, until: Instant::now() + patience, in_wal_mode })
+        let until = Instant::now().checked_add(patience);
+        Ok(Self { db, tables, list, records, until, in_wal_mode })
     }
 
     /// Every session.
@@ -224,7 +225,7 @@ impl Snapshot {
     }
 
     pub(super) fn is_over(&self) -> bool {
-        Instant::now() >= self.until
+        self.until.is_some_and(|until| Instant::now() >= until)
     }
 
     fn has(&self, column: &str) -> bool {

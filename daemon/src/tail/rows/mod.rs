@@ -339,6 +339,32 @@ impl Databases {
     }
 }
 
+/// Reads every event of one session from its database, without a store.
+pub(super) fn read_events(
+    path: &Path,
+    format: &'static Format,
+    key: &SessionKey,
+    sink: &dyn Ledger,
+) -> io::Result<()> {
+    let Some(tables) = format.tables else { return Ok(()) };
+    let (id, _) = look(path)?;
+    let snapshot = Snapshot::open(path, tables, Duration::MAX).map_err(io::Error::other)?;
+    let sessions = snapshot.sessions().map_err(io::Error::other)?;
+    let Some(row) = sessions.into_iter().find(|row| row.id == key.session_id) else {
+        return Err(io::ErrorKind::NotFound.into());
+    };
+    let keys = snapshot.summed_up(&row.id).map_err(io::Error::other)?;
+    let mut session = Session::new(String::new(), key.clone(), id);
+    session.summed_up = Some(keys.into_iter().map(|key| (key, false)).collect());
+    let mut reading = Reading { format, snapshot: &snapshot, ledger: sink, id };
+    match reading.read(&mut session, &row, &mut Arc::default(), true) {
+        Ok(_) => Ok(()),
+        Err(Failure::Gone) => Err(io::ErrorKind::NotFound.into()),
+        Err(Failure::Unreadable(why)) => Err(io::Error::other(why)),
+        Err(Failure::Ledger(why)) => Err(why),
+    }
+}
+
 /// Why a look came to nothing.
 enum Failure {
     Gone,
@@ -451,8 +477,11 @@ impl Reading<'_> {
                 session.summed_up = Some(keys.into_iter().map(|key| (key, false)).collect());
             }
         }
-        let result = self.read(session, row, &mut fold, reset, scene, path);
-        if !matches!(result, Ok(true)) {
+        let result = self.read(session, row, &mut fold, reset);
+        if matches!(result, Ok(true)) {
+            session.shown = true;
+            scene.publish(&key, &fold, path, true);
+        } else {
             session.partial = Some(fold);
         }
         result
@@ -464,8 +493,6 @@ impl Reading<'_> {
         row: &SessionRow,
         fold: &mut Arc<Fold>,
         mut reset: bool,
-        scene: &Scene,
-        path: &str,
     ) -> Result<bool, Failure> {
         let mut rows = session.file.cursor.rows.unwrap_or_default();
         rows.rewritten = row.rewritten;
@@ -516,9 +543,8 @@ impl Reading<'_> {
                 reset = false;
             }
             if ended {
-                (session.settled, session.shown) = (true, true);
+                session.settled = true;
                 (session.known, session.summed_up) = (None, None);
-                scene.publish(&session.file.session, fold, path, true);
                 return Ok(true);
             }
             if self.snapshot.is_over() {
