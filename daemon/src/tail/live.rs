@@ -19,7 +19,7 @@ use rrd_core::{
 use rrd_proto::{Harness, SessionKey, Timestamp};
 
 use super::locks::{Holder, Locks};
-use crate::process::{Process, pid_domain, process};
+use crate::process::{Process, ProcessTable};
 
 /// Registry entries are under a kilobyte; anything much larger is not one.
 const MAX_ENTRY: u64 = 64 << 10;
@@ -39,7 +39,7 @@ pub(crate) struct Live {
     root: PathBuf,
     harness: Harness,
     format: &'static Format,
-    domain: Option<String>,
+    processes: ProcessTable,
     last_good: HashMap<PathBuf, RegistryEntry>,
     /// Whose traces the last look found …
     present: HashSet<SessionKey>,
@@ -51,11 +51,15 @@ pub(crate) struct Live {
 
 impl Live {
     /// Nothing has been looked at yet.
-    pub(crate) fn new(root: &Path, harness: Harness, format: &'static Format) -> Self {
-        let (root, domain) = (root.to_owned(), pid_domain());
-        let last_good = HashMap::new();
+    pub(crate) fn new(
+        root: &Path,
+        harness: Harness,
+        format: &'static Format,
+        processes: ProcessTable,
+    ) -> Self {
+        let (root, last_good) = (root.to_owned(), HashMap::new());
         let (present, left) = (HashSet::new(), HashMap::new());
-        Self { root, harness, format, domain, last_good, present, left, busy: false }
+        Self { root, harness, format, processes, last_good, present, left, busy: false }
     }
 
     /// Whether a change of this file calls for a new look.
@@ -135,8 +139,9 @@ impl Live {
     }
 
     fn judge(&self, entry: &RegistryEntry) -> Evidence {
-        let elsewhere = matches!((&entry.pid_domain, &self.domain), (Some(a), Some(b)) if a != b);
-        let liveness = match (elsewhere, process(entry.pid)) {
+        let domains = (entry.pid_domain.as_deref(), self.processes.domain());
+        let elsewhere = matches!(domains, (Some(a), Some(b)) if a != b);
+        let liveness = match (elsewhere, self.processes.process(entry.pid)) {
             // A container's pid, or another machine's home: our process table says nothing of it.
             (true, _) | (_, Process::Unknown) => Liveness::Unknown,
             (false, Process::Gone) => Liveness::Dead,
@@ -218,7 +223,7 @@ mod tests {
         let write = || fs::write(&entry, r#"{"pid":1,"sessionId":"s"}"#).unwrap();
         let harness = Harness::ClaudeCode;
         let format = rrd_core::harness::format_of(&harness).unwrap();
-        let mut live = Live::new(root.path(), harness, format);
+        let mut live = Live::new(root.path(), harness, format, ProcessTable::system());
         let mut left = |at| {
             let look = live.look(Timestamp::from_millis(at));
             look.left.into_values().collect::<Vec<_>>()

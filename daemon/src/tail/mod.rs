@@ -181,7 +181,7 @@ impl Tail {
                 }),
                 WatchMode::Poll | WatchMode::Off => Watch::off(),
             };
-            let live = Live::new(&scene.root, scene.harness.clone(), scene.format);
+            let live = scene.live();
             let mut tail = Self {
                 scene,
                 ledger,

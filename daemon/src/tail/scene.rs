@@ -26,6 +26,7 @@ use super::{
 use crate::{
     config::HarnessRoot,
     hub::{Hub, Input, now},
+    process::ProcessTable,
     repo::Repos,
     store::Stored,
 };
@@ -37,6 +38,7 @@ pub(crate) struct Scene {
     pub(super) harness: Harness,
     pub(super) format: &'static Format,
     pub(super) hub: Arc<Hub>,
+    processes: ProcessTable,
     repos: Mutex<Repos>,
     /// Facts beside the transcripts, by session id.
     sidecars: HashMap<String, Vec<Fact<'static>>>,
@@ -48,18 +50,29 @@ pub(crate) struct Scene {
 
 impl Scene {
     /// `None` for a harness this release does not read.
-    pub(crate) fn new(index: usize, root: &HarnessRoot, hub: &Arc<Hub>) -> Option<Self> {
+    pub(crate) fn new(
+        index: usize,
+        root: &HarnessRoot,
+        hub: &Arc<Hub>,
+        processes: &ProcessTable,
+    ) -> Option<Self> {
         Some(Self {
             index,
             root: root.path.clone(),
             harness: root.harness.clone(),
             format: format_of(&root.harness)?,
             hub: Arc::clone(hub),
+            processes: processes.clone(),
             repos: Mutex::default(),
             sidecars: HashMap::new(),
             titles: HashMap::new(),
             unwritten: HashSet::new(),
         })
+    }
+
+    /// Looks at the processes behind this root's sessions; has not looked yet.
+    pub(super) fn live(&self) -> Live {
+        Live::new(&self.root, self.harness.clone(), self.format, self.processes.clone())
     }
 
     /// Looks at everything once: rows for all, whole where small. Gives the tasks that are left.
@@ -75,7 +88,7 @@ impl Scene {
         for found in &walk.files {
             self.beside(found);
         }
-        let look = Live::new(&self.root, self.harness.clone(), self.format).look(now());
+        let look = self.live().look(now());
         self.hub.apply(Input::Live(self.index, look.clone()));
         let (tasks, gone) = tasks(&self.harness, self.format, walk.files.clone(), stored);
         self.hub.apply(Input::Root(self.index, root_state(&self.root, tasks.len(), &walk)));
