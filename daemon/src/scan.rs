@@ -62,10 +62,15 @@ impl Scan {
                 .iter()
                 .enumerate()
                 .zip(stored)
-                .filter_map(|((i, root), stored)| Some((Scene::new(i, root, &hub, &processes)?, stored)))
+                .filter_map(|((i, root), stored)| {
+                    Some((Scene::new(i, root, &hub, &processes)?, stored))
+                })
                 .map(|(mut scene, stored)| {
                     let ledger = &ledger;
-                    scope.spawn(move || drop(scene.survey(stored, ledger, AT_ONCE)))
+                    scope.spawn(move || {
+                        let mut live = scene.live();
+                        scene.survey(stored, ledger, AT_ONCE, &mut live);
+                    })
                 })
                 .collect();
             let (main, finished) = (std::thread::current(), &finished);

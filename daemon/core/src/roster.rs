@@ -22,8 +22,8 @@ use crate::{
     status::{Verdict, decide, is_active},
 };
 
-/// A transcript may be written this long before the look at the processes that found no trace of its
-/// writer; only then does that mean that the writer is gone.
+/// Claude Code's `/clear` writes into the new session's transcript a moment before it names it in its
+/// registry entry: that long, a process may be about to own up to a session without a trace.
 const TRACE_SETTLES_MS: i64 = 2_000;
 
 /// A record this far ahead of the clock was stamped by another one: its age tells nothing.
@@ -226,9 +226,17 @@ impl Roster {
         if root.by == LivenessBy::Registry && is_subagent(&entry.fold) {
             return self.inherited(root, entry, key, now);
         }
-        // A trace that was there and has gone settles it at once, unless somebody has written since.
+        // Whoever writes a transcript has left its trace before. So what was written before the look
+        // that found none had a writer that is gone by now …
         let settled = entry.fold.last_activity.is_none_or(|at| {
-            root.checked_at.since(at) >= TRACE_SETTLES_MS
+            let silent = root.checked_at.since(at);
+            // … or one whose trace still names another session; not so if this one's has been seen to go.
+            let claimed = |other: &Evidence| {
+                other.liveness == Liveness::Alive
+                    && (other.cwd.is_none() || other.cwd == entry.fold.cwd)
+            };
+            let for_certain = root.by == LivenessBy::Lock || !root.found.values().any(claimed);
+            silent >= if for_certain { 0 } else { TRACE_SETTLES_MS }
                 || at.since(now) > FROM_THE_FUTURE_MS
                 || root.left.get(key).is_some_and(|left| left.since(at) >= 0)
         });

@@ -212,7 +212,8 @@ impl Tail {
     }
 
     fn begin(&mut self, stored: Stored) {
-        let (tasks, walk) = self.scene.survey(stored, self.ledger.as_ref(), AT_ONCE);
+        let ledger = Arc::clone(&self.ledger);
+        let (tasks, walk) = self.scene.survey(stored, ledger.as_ref(), AT_ONCE, &mut self.live);
         self.unreadable = walk.unreadable;
         for task in tasks {
             self.keep(task);

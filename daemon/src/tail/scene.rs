@@ -71,7 +71,7 @@ impl Scene {
     }
 
     /// Looks at the processes behind this root's sessions; has not looked yet.
-    pub(super) fn live(&self) -> Live {
+    pub(crate) fn live(&self) -> Live {
         Live::new(&self.root, self.harness.clone(), self.format, self.processes.clone())
     }
 
@@ -81,6 +81,7 @@ impl Scene {
         stored: Stored,
         ledger: &(dyn Ledger + Sync),
         at_once: u64,
+        live: &mut Live,
     ) -> (Vec<Task>, Walk) {
         let mut walk = walk_root(&self.root, self.format);
         // Folder order is not the same everywhere; which of two names of one file counts should be.
@@ -88,7 +89,7 @@ impl Scene {
         for found in &walk.files {
             self.beside(found);
         }
-        let look = self.live().look(now());
+        let look = live.look(now());
         self.hub.apply(Input::Live(self.index, look.clone()));
         let (tasks, gone) = tasks(&self.harness, self.format, walk.files.clone(), stored);
         self.hub.apply(Input::Root(self.index, root_state(&self.root, tasks.len(), &walk)));
