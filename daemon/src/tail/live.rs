@@ -13,7 +13,7 @@ use std::{
 
 use rrd_core::{
     harness::{FileRole, Format},
-    live::{Evidence, Liveness, LivenessBy, RegistryEntry},
+    live::{Evidence, Liveness, LivenessBy, RegistryEntry, RegistryState},
     roster::RootLive,
 };
 use rrd_proto::{Harness, SessionKey, Timestamp};
@@ -127,14 +127,8 @@ impl Live {
         self.busy |= evidence.liveness == Liveness::Alive;
         let key =
             SessionKey { harness: self.harness.clone(), session_id: entry.session_id.clone() };
-        // A session resumed after a crash has two entries: the live one speaks for it.
-        let better = look.found.get(&key).is_none_or(|other| {
-            let rank = |e: &Evidence| (e.liveness == Liveness::Alive, e.registry_since);
-            rank(&evidence) > rank(other)
-        });
-        if better {
-            look.found.insert(key, evidence);
-        }
+        let other = look.found.remove(&key);
+        look.found.insert(key, of_both(evidence, other));
         self.last_good.insert(path.to_owned(), entry);
     }
 
@@ -159,6 +153,7 @@ impl Live {
             registry: entry.state.clone(),
             registry_since: entry.state_since,
             pid: Some(entry.pid),
+            also: Vec::new(),
             interactive: entry.interactive,
             attach,
             cwd: entry.cwd.clone(),
@@ -179,12 +174,35 @@ impl Live {
             };
             self.busy = true;
             let key = SessionKey { harness: self.harness.clone(), session_id };
-            look.found.insert(
-                key,
-                Evidence { liveness, by: LivenessBy::Lock, pid, ..Evidence::default() },
-            );
+            // Made when its holder opens the session, and never written to.
+            let made = fs::metadata(&path).ok().map(|lock| super::source::mtime(&lock) / 1_000_000);
+            let started_at = made.map(Timestamp::from_millis);
+            let evidence =
+                Evidence { liveness, by: LivenessBy::Lock, pid, started_at, ..Evidence::default() };
+            look.found.insert(key, evidence);
         }
     }
+}
+
+/// A session resumed after a crash has two entries: the live one speaks for it. If both live, whoever
+/// needs somebody does.
+fn of_both(one: Evidence, other: Option<Evidence>) -> Evidence {
+    let Some(other) = other else { return one };
+    let urgency = |state: &Option<RegistryState>| match state {
+        Some(RegistryState::WaitingPermission | RegistryState::WaitingInput) => 2,
+        Some(RegistryState::Busy) => 1,
+        _ => 0,
+    };
+    let rank = |e: &Evidence| {
+        let alive = e.liveness == Liveness::Alive;
+        (alive, if alive { urgency(&e.registry) } else { 0 }, e.registry_since)
+    };
+    let (mut speaks, other) = if rank(&one) > rank(&other) { (one, other) } else { (other, one) };
+    if other.liveness == Liveness::Alive {
+        speaks.also.extend(other.pid);
+        speaks.also.extend(other.also);
+    }
+    speaks
 }
 
 fn is_being_written(path: &Path) -> bool {

@@ -323,7 +323,10 @@ impl Tail {
                 }
                 Ok(None) => {}
                 // Gone: a registry entry or a lock that was removed says something, too.
-                Err(_) => processes |= !self.files.contains_key(&path),
+                Err(_) => {
+                    self.scene.gone(&path);
+                    processes |= !self.files.contains_key(&path);
+                }
             }
         }
         if processes {
@@ -342,6 +345,7 @@ impl Tail {
         let gone: Vec<PathBuf> =
             self.files.keys().filter(|path| !here.contains(path)).cloned().collect();
         self.unreadable = walk.unreadable;
+        self.scene.look_at_copies();
         for found in walk.files {
             self.changed(found);
         }
@@ -397,6 +401,7 @@ impl Tail {
         let work = match self.files.remove(&found.path) {
             Some(file) => file.work,
             None => {
+                self.scene.place(&found);
                 let key = SessionKey {
                     harness: self.scene.harness.clone(),
                     session_id: session_id.clone(),

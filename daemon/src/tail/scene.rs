@@ -17,7 +17,7 @@ use rrd_core::{
 use rrd_proto::{Harness, RootState, SessionKey};
 
 use super::{
-    discover::{Found, Walk, walk_root},
+    discover::{Found, Walk, role_of, walk_root},
     live::Live,
     source::Source,
     survey::{Task, settle, tasks},
@@ -88,6 +88,7 @@ impl Scene {
         walk.files.sort_by(|a, b| a.path.cmp(&b.path));
         for found in &walk.files {
             self.beside(found);
+            self.place(found);
         }
         let look = live.look(now());
         self.hub.apply(Input::Live(self.index, look.clone()));
@@ -158,6 +159,44 @@ impl Scene {
         // Nothing is left of one whose transcripts turned out to be another's.
         if let Some(work) = task.files.last() {
             self.publish(&task.key, fold, &work.file.path, complete);
+        }
+    }
+
+    /// Notes where a transcript lies, whichever root's it is: several of one session are copies, but
+    /// for a rollout and its compressed twin.
+    pub(super) fn place(&self, found: &Found) {
+        let Some(key) = self.named_after(&found.role) else { return };
+        for other in self.hub.places(&key) {
+            // Moved: which of the two is told first is a matter of chance.
+            if other != found.path && !other.exists() {
+                self.hub.gone_from(&key, &other);
+            }
+        }
+        self.hub.found_at(&key, &found.path, found.id);
+    }
+
+    /// A file is gone.
+    pub(super) fn gone(&self, path: &Path) {
+        if let Some(key) = self.named_after(&role_of(&self.root, path, self.format)) {
+            self.hub.gone_from(&key, path);
+        }
+    }
+
+    /// Looks whether copies beneath this root are still there.
+    pub(super) fn look_at_copies(&self) {
+        for (key, path) in self.hub.copies() {
+            if path.starts_with(&self.root) && !path.exists() {
+                self.hub.gone_from(&key, &path);
+            }
+        }
+    }
+
+    fn named_after(&self, role: &FileRole) -> Option<SessionKey> {
+        match role {
+            FileRole::Transcript { session_id, zstd: false, .. } => {
+                Some(SessionKey { harness: self.harness.clone(), session_id: session_id.clone() })
+            }
+            _ => None,
         }
     }
 
