@@ -4,7 +4,7 @@
 //! has its words. Not here: how the evidence is weighed; the daemon's core does that.
 
 use rrd_proto::{
-    EndReason, HostState, Session, Status, StatusSource, Timestamp, TurnResult, WaitingFor,
+    EndReason, HostState, Issue, Session, Status, StatusSource, Timestamp, TurnResult, WaitingFor,
 };
 
 use crate::{clock, text::clean};
@@ -21,6 +21,28 @@ pub(crate) fn sentence(session: &Session, now: Timestamp) -> String {
             format!("{} is away; its last word: {because}", clean(&session.host))
         }
         _ => because,
+    }
+}
+
+/// What could not be taken at face value, in one line.
+pub(crate) fn issue(issue: &Issue) -> String {
+    let which = issue.detail.as_deref().unwrap_or_default();
+    match issue.kind.as_str() {
+        Issue::ALIVE_TWICE => {
+            format!(
+                "alive twice: processes {which} have it open at once and write into each other's turns"
+            )
+        }
+        Issue::COPIED => {
+            format!(
+                "copied transcript: the same session id also lies at {which}; only one row is shown"
+            )
+        }
+        kind => {
+            let first =
+                issue.offset.map(|at| format!(", the first at byte {at}")).unwrap_or_default();
+            format!("{} × {}{first}", kind.replace('_', " "), issue.count)
+        }
     }
 }
 
@@ -186,6 +208,26 @@ mod tests {
         }
         // A waiting and an executing session of which only the age is known share one.
         assert_eq!(said.len(), SOURCES.len() * 4 - 1);
+    }
+
+    #[test]
+    fn issues_say_what_they_mean() {
+        let of = |kind: &str, offset, detail: Option<&str>| Issue {
+            kind: kind.to_owned(),
+            count: 2,
+            offset,
+            detail: detail.map(str::to_owned),
+        };
+        for (one, says) in [
+            (of("damaged_line", Some(9), None), "damaged line × 2, the first at byte 9"),
+            (
+                of(Issue::ALIVE_TWICE, None, Some("7, 8")),
+                "alive twice: processes 7, 8 have it open",
+            ),
+            (of(Issue::COPIED, None, Some("/b/x.jsonl")), "id also lies at /b/x.jsonl;"),
+        ] {
+            assert!(issue(&one).contains(says), "{}", issue(&one));
+        }
     }
 
     #[test]

@@ -5,12 +5,14 @@
 //! transcripts the buffer. Not here: reading, storing, answering over a socket.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::SystemTime,
 };
 
 use rrd_core::{
+    cursor::FileId,
     fold::Fold,
     roster::{Entry, Place, RootLive, Roster},
 };
@@ -51,6 +53,8 @@ struct Known {
     roots: Vec<KnownRoot>,
     /// Which root a session belongs to: one home copied into another must not list it twice.
     claims: HashMap<SessionKey, usize>,
+    /// Which files are named after a session, in whatever root: more than one is told.
+    places: HashMap<SessionKey, Vec<(PathBuf, FileId)>>,
 }
 
 #[derive(Debug)]
@@ -72,7 +76,12 @@ impl Hub {
             parts: Vec::new(),
         };
         let roots = roots.iter().map(root).collect();
-        let known = Known { roster: Roster::new(place), roots, claims: HashMap::new() };
+        let known = Known {
+            roster: Roster::new(place),
+            roots,
+            claims: HashMap::new(),
+            places: HashMap::new(),
+        };
         Self { known: Mutex::new(known), version: watch::channel(1).0 }
     }
 
@@ -96,6 +105,54 @@ impl Hub {
     /// True when the session belongs to this root, because it came first or nobody did before.
     pub(crate) fn claim(&self, key: &SessionKey, root: usize) -> bool {
         *self.lock().claims.entry(key.clone()).or_insert(root) == root
+    }
+
+    /// A transcript named after the session is there.
+    pub(crate) fn found_at(&self, key: &SessionKey, path: &Path, id: FileId) {
+        self.change_places(key, |places| match places.iter_mut().find(|(at, _)| at == path) {
+            Some((_, known)) => *known = id,
+            None => places.push((path.to_owned(), id)),
+        });
+    }
+
+    /// It is there no more.
+    pub(crate) fn gone_from(&self, key: &SessionKey, path: &Path) {
+        self.change_places(key, |places| places.retain(|(at, _)| at != path));
+    }
+
+    /// Where the session's transcripts were found.
+    pub(crate) fn places(&self, key: &SessionKey) -> Vec<PathBuf> {
+        let known = self.lock();
+        known.places.get(key).into_iter().flatten().map(|(at, _)| at.clone()).collect()
+    }
+
+    /// Every place of every session that has more than one.
+    pub(crate) fn copies(&self) -> Vec<(SessionKey, PathBuf)> {
+        let known = self.lock();
+        let several = known.places.iter().filter(|(_, places)| places.len() > 1);
+        several
+            .flat_map(|(key, places)| places.iter().map(|(at, _)| (key.clone(), at.clone())))
+            .collect()
+    }
+
+    fn change_places(&self, key: &SessionKey, change: impl FnOnce(&mut Vec<(PathBuf, FileId)>)) {
+        let version = {
+            let mut known = self.lock();
+            let places = known.places.entry(key.clone()).or_default();
+            let before = places.len();
+            change(places);
+            if before.max(places.len()) < 2 {
+                return;
+            }
+            // Two names of one file are no copies.
+            let mut once = HashSet::new();
+            let mut shown_at: Vec<String> =
+                places.iter().filter(|(_, id)| once.insert(*id)).map(|(at, _)| shown(at)).collect();
+            shown_at.sort();
+            known.roster.set_places(key, shown_at);
+            known.roster.version()
+        };
+        self.version.send_if_modified(|seen| std::mem::replace(seen, version) != version);
     }
 
     /// The session's fold, once it has been read to its end.
@@ -159,6 +216,6 @@ pub(crate) fn now() -> Timestamp {
 }
 
 /// A transcript's path as it is shown and stored.
-pub(crate) fn shown(path: &std::path::Path) -> String {
+pub(crate) fn shown(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }

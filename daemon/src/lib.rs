@@ -18,5 +18,6 @@ pub mod store;
 mod tail;
 
 pub use dirs::Dirs;
+pub use process::{Process, ProcessTable};
 pub use run::{Daemon, RunError, run};
 pub use scan::Scan;

@@ -3,15 +3,11 @@
 //! Pids are reused, so a pid counts only together with its start time, in the operating system's own
 //! spelling as harnesses record it. Where that cannot be had the answer is *unknown*, not *dead*.
 
-use std::fs;
+use std::{fmt, fs, sync::Arc};
 
 /// What the process table says of a pid.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(
-    not(any(target_os = "linux", target_os = "macos")),
-    expect(dead_code, reason = "only *unknown* is known there")
-)]
-pub(crate) enum Process {
+pub enum Process {
     /// There, started then.
     Started(String),
     /// Not there.
@@ -20,9 +16,49 @@ pub(crate) enum Process {
     Unknown,
 }
 
-/// Looks a pid up.
+/// The process table that sessions are judged by: this machine's, or one that a test makes up to play
+/// a recording back in which processes of another day live and die.
+#[derive(Clone)]
+pub struct ProcessTable {
+    process: Arc<dyn Fn(u32) -> Process + Send + Sync>,
+    domain: Option<String>,
+}
+
+impl ProcessTable {
+    /// This machine's.
+    #[must_use]
+    pub fn system() -> Self {
+        Self { process: Arc::new(process), domain: pid_domain() }
+    }
+
+    /// One that answers by itself; `domain` is where its pids mean something, spelt as in a registry.
+    #[must_use]
+    pub fn scripted(
+        domain: Option<String>,
+        process: impl Fn(u32) -> Process + Send + Sync + 'static,
+    ) -> Self {
+        Self { process: Arc::new(process), domain }
+    }
+
+    /// Looks a pid up.
+    pub(crate) fn process(&self, pid: u32) -> Process {
+        (self.process)(pid)
+    }
+
+    /// Where its pids mean something; `None` where that is not known, then it is not compared.
+    pub(crate) fn domain(&self) -> Option<&str> {
+        self.domain.as_deref()
+    }
+}
+
+impl fmt::Debug for ProcessTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProcessTable").field("domain", &self.domain).finish_non_exhaustive()
+    }
+}
+
 #[cfg(target_os = "linux")]
-pub(crate) fn process(pid: u32) -> Process {
+fn process(pid: u32) -> Process {
     match fs::read_to_string(format!("/proc/{pid}/stat")) {
         Ok(stat) => parse_stat(&stat),
         Err(e)
@@ -52,7 +88,7 @@ fn parse_stat(stat: &str) -> Process {
 
 /// As Claude Code records it on macOS: `ps`'s `lstart` in the C locale and UTC.
 #[cfg(target_os = "macos")]
-pub(crate) fn process(pid: u32) -> Process {
+fn process(pid: u32) -> Process {
     let output = std::process::Command::new("/bin/ps")
         .args(["-o", "lstart=", "-p", &pid.to_string()])
         .env("LC_ALL", "C")
@@ -69,13 +105,13 @@ pub(crate) fn process(pid: u32) -> Process {
 
 /// How harnesses spell start times elsewhere has not been seen.
 #[cfg(not(any(target_os = "linux", target_os = "macos")))]
-pub(crate) fn process(_pid: u32) -> Process {
+fn process(_pid: u32) -> Process {
     Process::Unknown
 }
 
 /// Where our pids mean something, spelt as Claude Code does: machine and pid namespace. `None` where
-/// that spelling is not known; then a registry entry's own is not compared.
-pub(crate) fn pid_domain() -> Option<String> {
+/// that spelling is not known.
+fn pid_domain() -> Option<String> {
     let machine = fs::read_to_string("/etc/machine-id").ok()?;
     let namespace = fs::read_link("/proc/self/ns/pid").ok()?;
     Some(format!("linux:{}:{}", machine.trim(), namespace.display()))

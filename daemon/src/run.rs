@@ -20,6 +20,7 @@ use crate::{
     config::Config,
     health::Health,
     hub::Hub,
+    process::ProcessTable,
     rpc::{self, Index, Server},
     scan::{place, split},
     store::{self, StoreError, Writer, owner_only},
@@ -113,6 +114,14 @@ impl Daemon {
     /// # Errors
     /// [`RunError`].
     pub fn start(config: Config) -> Result<Self, RunError> {
+        Self::start_among(config, &ProcessTable::system())
+    }
+
+    /// The same, judging sessions by these processes.
+    ///
+    /// # Errors
+    /// [`RunError`].
+    pub fn start_among(config: Config, processes: &ProcessTable) -> Result<Self, RunError> {
         let state_dir = config.dirs.state.clone();
         private_dir(&state_dir).with_context(|| format!("cannot use {}", state_dir.display()))?;
         let lock = lock(&state_dir)?;
@@ -132,7 +141,7 @@ impl Daemon {
         let mut tails = Vec::new();
         for ((i, root), stored) in config.roots.iter().enumerate().zip(split(stored, &config.roots))
         {
-            let Some(scene) = Scene::new(i, root, &hub) else { continue };
+            let Some(scene) = Scene::new(i, root, &hub, processes) else { continue };
             let (ledger, surveyed) = (Arc::clone(&ledger), surveyed.clone());
             let tail = Tail::spawn(scene, ledger, config.watch, stored, move || drop(surveyed));
             tails.push(tail.context("cannot start a thread")?);

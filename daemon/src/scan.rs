@@ -21,6 +21,7 @@ use rrd_proto::{
 use crate::{
     config::{Config, HarnessRoot},
     hub::Hub,
+    process::ProcessTable,
     store::{Commit, Reader, Stored},
     tail::{Databases, Ledger, Scene, read_events},
 };
@@ -54,17 +55,21 @@ impl Scan {
         let index = index.map(Mutex::new);
         let ledger = Readonly(&index);
         let finished = AtomicBool::new(false);
+        let processes = ProcessTable::system();
         std::thread::scope(|scope| {
             let surveys: Vec<_> = config
                 .roots
                 .iter()
                 .enumerate()
                 .zip(stored)
-                .filter_map(|((i, root), stored)| Some((Scene::new(i, root, &hub)?, stored)))
+                .filter_map(|((i, root), stored)| {
+                    Some((Scene::new(i, root, &hub, &processes)?, stored))
+                })
                 .map(|(mut scene, stored)| {
                     let ledger = &ledger;
                     scope.spawn(move || {
-                        drop(scene.survey(stored, ledger, AT_ONCE, &mut Databases::default()));
+                        let (mut live, mut databases) = (scene.live(), Databases::default());
+                        scene.survey(stored, ledger, AT_ONCE, &mut live, &mut databases);
                     })
                 })
                 .collect();

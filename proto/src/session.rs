@@ -168,15 +168,25 @@ pub struct Tokens {
     pub cache_write: u64,
 }
 
-/// Something in a transcript that could not be taken at face value; counted, never fatal.
+/// Something that could not be taken at face value; counted, never fatal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Issue {
-    /// A stable word: `damaged_line`, `oversized_line`, `rewritten`, `unreadable`, …
+    /// A stable word: `damaged_line`, `oversized_line`, `rewritten`, `unreadable`, … of its transcript;
+    /// [`Issue::ALIVE_TWICE`] and [`Issue::COPIED`] of the session itself.
     pub kind: String,
-    /// How often.
+    /// How often; how many processes, or copies.
     pub count: u64,
     /// Byte offset of the first one; null where it has none.
     pub offset: Option<u64>,
+    /// Which ones, where that helps: the processes, the copies' paths.
+    pub detail: Option<String>,
+}
+
+impl Issue {
+    /// Several live processes have the session open at once: what they write into it is mixed.
+    pub const ALIVE_TWICE: &str = "alive_twice";
+    /// Other transcripts have the same session id: only one of them is shown, or all are mixed.
+    pub const COPIED: &str = "copied_transcript";
 }
 
 /// One session.

@@ -5,7 +5,7 @@
 
 use std::{fs, io, path::Path};
 
-use rrd_proto::{Health, PartStatus};
+use rrd_proto::{Health, Issue, ListQuery, PartStatus, Session};
 
 use crate::{
     cli::JsonArgs,
@@ -158,13 +158,42 @@ fn daemon(dirs: &Dirs) -> Vec<PartStatus> {
     let detail = format!("the daemon answers, release {release} like this rrd");
     let mut findings = vec![finding("reach", Health::Ok, detail, None)];
     match connection.status() {
-        Ok(parts) => findings.extend(parts),
+        Ok(parts) => {
+            findings.extend(parts);
+            let all = ListQuery { all: true, ..ListQuery::default() };
+            findings.extend(connection.list(&all).ok().and_then(|reply| doubles(&reply.sessions)));
+        }
         Err(error) => {
             let hint = Some("rrd service restart starts it anew");
             findings.push(finding("parts", Health::Failed, error.message(), hint));
         }
     }
     findings
+}
+
+/// Sessions that are there more than once, if any.
+fn doubles(sessions: &[Session]) -> Option<PartStatus> {
+    let with = |kind: &str| -> Vec<&str> {
+        let has = |session: &&Session| session.issues.iter().any(|issue| issue.kind == kind);
+        sessions.iter().filter(has).map(|session| session.reference.as_str()).collect()
+    };
+    let said = [(Issue::ALIVE_TWICE, "alive twice"), (Issue::COPIED, "with copied transcripts")]
+        .map(|(kind, words)| (with(kind), words));
+    let first = said.iter().flat_map(|(refs, _)| refs).next()?;
+    let hint = format!("rrd sessions show {first}");
+    let detail: Vec<String> = said
+        .iter()
+        .filter(|(refs, _)| !refs.is_empty())
+        .map(|(refs, words)| format!("{} {words} ({})", refs.len(), list(refs)))
+        .collect();
+    Some(finding("sessions", Health::Degraded, detail.join("; "), Some(&hint)))
+}
+
+/// The first few of them.
+fn list(refs: &[&str]) -> String {
+    const SHOWN: usize = 5;
+    let more = if refs.len() > SHOWN { ", …" } else { "" };
+    format!("{}{more}", refs[..refs.len().min(SHOWN)].join(", "))
 }
 
 #[cfg(unix)]

@@ -139,10 +139,7 @@ fn facts(session: &Session, now: Timestamp) -> Vec<(&'static str, String)> {
         };
         facts.push(("origin", format!("{kind} {parent}")));
     }
-    for issue in &s.issues {
-        let first = issue.offset.map(|at| format!(", the first at byte {at}")).unwrap_or_default();
-        facts.push(("issue", format!("{} × {}{first}", issue.kind.replace('_', " "), issue.count)));
-    }
+    facts.extend(s.issues.iter().map(|issue| ("issue", why::issue(issue))));
     facts
 }
 

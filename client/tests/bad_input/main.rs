@@ -8,6 +8,7 @@
 
 mod files;
 mod hostile;
+mod identity;
 mod index;
 mod lines;
 mod processes;

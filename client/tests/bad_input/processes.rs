@@ -9,10 +9,10 @@ use super::*;
 const OTHER: &str = "7f2c1111-0000-4000-8000-000000000002";
 
 /// A process that stands for a harness.
-struct Agent(Child);
+pub(crate) struct Agent(Child);
 
 impl Agent {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self(Command::new("sleep").arg("600").stdin(Stdio::null()).spawn().unwrap())
     }
 
@@ -30,7 +30,7 @@ impl Agent {
         Self(child)
     }
 
-    fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.0.id()
     }
 
@@ -40,7 +40,7 @@ impl Agent {
         rest.split_whitespace().nth(19).unwrap().to_owned()
     }
 
-    fn entry(&self, session: &str, more: Value) -> Value {
+    pub(crate) fn entry(&self, session: &str, more: Value) -> Value {
         let domain = fs::read_to_string("/etc/machine-id").ok().map(|machine| {
             let namespace = fs::read_link("/proc/self/ns/pid").unwrap();
             format!("linux:{}:{}", machine.trim(), namespace.display())
@@ -66,7 +66,7 @@ impl Drop for Agent {
 }
 
 /// In place, as Claude Code does: a write, then a cut.
-fn register(host: &Host, entry: &Value) -> PathBuf {
+pub(crate) fn register(host: &Host, entry: &Value) -> PathBuf {
     let path = host.path(&format!(".claude/sessions/{}.json", entry["pid"]));
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(&path, entry.to_string()).unwrap();
@@ -79,7 +79,7 @@ fn one(host: &Host, id: &str) -> Session {
 }
 
 /// What both ways say, once the daemon has noticed.
-fn agree(host: &Host, what: &str, id: &str, good: impl Fn(&Session) -> bool) {
+pub(crate) fn agree(host: &Host, what: &str, id: &str, good: impl Fn(&Session) -> bool) {
     host.follows(what, id, &good);
     let row = one(host, id);
     assert!(good(&row), "{what}, by one look: {row:#?}");

@@ -64,6 +64,8 @@ pub enum Fact<'a> {
     LeavesTrace,
     /// The session came from another one.
     Parent { id: Text<'a>, kind: ParentKind },
+    /// The delegate that delegated this one, which is nearer than what its path says.
+    Delegator(Text<'a>),
     /// The session itself began then (may precede its first record).
     Started(Timestamp),
     /// A title, by rank.

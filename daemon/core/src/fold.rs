@@ -193,6 +193,7 @@ impl Fold {
             kind: kind.clone(),
             count: *count,
             offset: *offset,
+            detail: None,
         };
         self.issues.iter().map(issue).collect()
     }
@@ -273,6 +274,7 @@ impl Fold {
                     self.parent = Some((name(&id), kind));
                 }
             }
+            Fact::Delegator(id) => self.parent = Some((name(&id), ParentKind::Subagent)),
             Fact::Started(began) => {
                 self.started = Some(self.started.map_or(began, |earlier| earlier.min(began)));
             }

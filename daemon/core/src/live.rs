@@ -70,6 +70,8 @@ pub struct Evidence {
     pub registry_since: Option<Timestamp>,
     /// The process.
     pub pid: Option<u32>,
+    /// Other live processes that name the same session.
+    pub also: Vec<u32>,
     /// A person sits at it.
     pub interactive: Option<bool>,
     /// A command that takes a person to it.

@@ -5,14 +5,14 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
 
 use rrd_proto::{
-    Harness, HostState, IndexProgress, ListQuery, ListReply, Lookup, ParentKind, Root, Session,
-    SessionKey, Status, Timestamp, Totals, session_ref,
+    Harness, HostState, IndexProgress, Issue, ListQuery, ListReply, Lookup, ParentKind, Root,
+    Session, SessionKey, Status, Timestamp, Totals, session_ref,
 };
 
 use crate::{
@@ -22,8 +22,8 @@ use crate::{
     status::{Verdict, decide, is_active},
 };
 
-/// A transcript may be written this long before the look at the processes that found no trace of its
-/// writer; only then does that mean that the writer is gone.
+/// Claude Code's `/clear` writes into the new session's transcript a moment before it names it in its
+/// registry entry: that long, a process may be about to own up to a session without a trace.
 const TRACE_SETTLES_MS: i64 = 2_000;
 
 /// A record this far ahead of the clock was stamped by another one: its age tells nothing.
@@ -31,6 +31,9 @@ const FROM_THE_FUTURE_MS: i64 = 60_000;
 
 /// Most candidates an ambiguous lookup names.
 const MAX_CANDIDATES: usize = 20;
+
+/// Delegates of delegates of delegates: deeper than any harness lets them go.
+const MAX_DEPTH: usize = 16;
 
 /// Who answers, and by which rules.
 #[derive(Debug, Clone)]
@@ -83,6 +86,8 @@ pub struct Roster {
     place: Place,
     entries: BTreeMap<SessionKey, Entry>,
     live: Vec<RootLive>,
+    /// Other places in which transcripts of a session lie, where there are any.
+    copies: HashMap<SessionKey, Vec<String>>,
     version: u64,
 }
 
@@ -90,7 +95,13 @@ impl Roster {
     /// An empty roster.
     #[must_use]
     pub fn new(place: Place) -> Self {
-        Self { place, entries: BTreeMap::new(), live: Vec::new(), version: 1 }
+        Self {
+            place,
+            entries: BTreeMap::new(),
+            live: Vec::new(),
+            copies: HashMap::new(),
+            version: 1,
+        }
     }
 
     /// Changes whenever what is known does.
@@ -109,6 +120,17 @@ impl Roster {
     pub fn forget_unwritten(&mut self, key: &SessionKey) {
         if self.entries.get(key).is_some_and(|entry| entry.path.is_empty()) {
             self.entries.remove(key);
+            self.version += 1;
+        }
+    }
+
+    /// Takes every path at which a transcript of this session lies.
+    pub fn set_places(&mut self, key: &SessionKey, places: Vec<String>) {
+        let before = match places.len() {
+            0 | 1 => self.copies.remove(key),
+            _ => self.copies.insert(key.clone(), places),
+        };
+        if before.as_ref() != self.copies.get(key) {
             self.version += 1;
         }
     }
@@ -173,7 +195,7 @@ impl Roster {
             }
             _ => None,
         };
-        let sessions = in_order(rows);
+        let sessions = self.in_order(rows);
         ListReply {
             sessions,
             as_of: now,
@@ -220,6 +242,49 @@ impl Roster {
             .collect()
     }
 
+    /// Waiting (longest first), executing, idle, ended (latest first); a subagent right below the
+    /// nearest that is listed of those it works for.
+    fn in_order(&self, mut rows: Vec<Session>) -> Vec<Session> {
+        rows.sort_by_cached_key(|row| {
+            let at = match row.status {
+                Status::Waiting => (row.status_since, Reverse(None)),
+                _ => (None, Reverse(row.last_activity_at)),
+            };
+            (row.status, at, row.session_id.clone())
+        });
+        let listed: HashSet<String> = rows.iter().map(|row| row.session_id.clone()).collect();
+        let above = |row: &Session| {
+            let mut id = row.parent_session_id.clone().filter(|_| row.is_subagent())?;
+            for _ in 0..MAX_DEPTH {
+                if listed.contains(&id) {
+                    return Some(id);
+                }
+                let key = SessionKey { harness: row.harness.clone(), session_id: id };
+                id = self.entries.get(&key)?.fold.parent.as_ref()?.0.clone();
+            }
+            None
+        };
+        let mut below: HashMap<String, Vec<Session>> = HashMap::new();
+        let mut left = Vec::with_capacity(rows.len());
+        for row in rows {
+            match above(&row) {
+                Some(id) => below.entry(id).or_default().push(row),
+                None => left.push(row),
+            }
+        }
+        left.reverse();
+        let mut ordered = Vec::with_capacity(listed.len());
+        while let Some(row) = left.pop() {
+            left.extend(below.remove(&row.session_id).into_iter().flatten().rev());
+            ordered.push(row);
+        }
+        // Delegates that name each other in a circle are below nobody.
+        let mut circles: Vec<Session> = below.into_values().flatten().collect();
+        circles.sort_by(|a, b| a.session_id.cmp(&b.session_id));
+        ordered.extend(circles);
+        ordered
+    }
+
     fn node(&self) -> &str {
         self.place.node_id.as_deref().unwrap_or_default()
     }
@@ -240,15 +305,26 @@ impl Roster {
     /// What is known of a session's process.
     fn evidence(&self, entry: &Entry, key: &SessionKey, now: Timestamp) -> Evidence {
         let Some(root) = self.live.get(entry.root) else { return Evidence::default() };
-        if let Some(own) = root.found.get(key) {
-            return own.clone();
+        // One home may be a copy of another: the process that lives speaks for both.
+        let own = root.found.get(key).filter(|own| own.liveness == Liveness::Alive);
+        let found = own.or_else(|| self.alive(key).next()).or_else(|| root.found.get(key));
+        if let Some(found) = found {
+            return found.clone();
         }
         if root.by == LivenessBy::Registry && is_subagent(&entry.fold) {
             return self.inherited(root, entry, key, now);
         }
-        // A trace that was there and has gone settles it at once, unless somebody has written since.
+        // Whoever writes a transcript has left its trace before. So what was written before the look
+        // that found none had a writer that is gone by now …
         let settled = entry.fold.last_activity.is_none_or(|at| {
-            root.checked_at.since(at) >= TRACE_SETTLES_MS
+            let silent = root.checked_at.since(at);
+            // … or one whose trace still names another session; not so if this one's has been seen to go.
+            let claimed = |other: &Evidence| {
+                other.liveness == Liveness::Alive
+                    && (other.cwd.is_none() || other.cwd == entry.fold.cwd)
+            };
+            let for_certain = root.by == LivenessBy::Lock || !root.found.values().any(claimed);
+            silent >= if for_certain { 0 } else { TRACE_SETTLES_MS }
                 || at.since(now) > FROM_THE_FUTURE_MS
                 || root.left.get(key).is_some_and(|left| left.since(at) >= 0)
         });
@@ -266,6 +342,49 @@ impl Roster {
         Evidence::default()
     }
 
+    /// Live processes that name the session, in every root.
+    fn alive(&self, key: &SessionKey) -> impl Iterator<Item = &Evidence> {
+        let found = self.live.iter().filter_map(|root| root.found.get(key));
+        found.filter(|evidence| evidence.liveness == Liveness::Alive)
+    }
+
+    /// What is odd about a session as a whole, then about its transcript.
+    fn issues(&self, key: &SessionKey, entry: &Entry) -> Vec<Issue> {
+        let mut issues = Vec::new();
+        let mut issue = |kind: &str, which: Vec<String>, count: usize| {
+            let (kind, detail) = (kind.to_owned(), Some(which.join(", ")));
+            issues.push(Issue { kind, count: count as u64, offset: None, detail });
+        };
+        // The same process may show in two homes that are one.
+        let pids: BTreeSet<u32> =
+            self.alive(key).flat_map(|e| e.pid.iter().chain(&e.also)).copied().collect();
+        if pids.len() > 1 {
+            let which = pids.iter().map(u32::to_string).collect();
+            issue(Issue::ALIVE_TWICE, which, pids.len());
+        }
+        if let Some(places) = self.copies.get(key) {
+            let others = || places.iter().filter(|place| ***place != *entry.path);
+            let named = others().take(MAX_CANDIDATES).cloned().collect();
+            issue(Issue::COPIED, named, others().count());
+        }
+        issues.extend(entry.fold.issues());
+        issues
+    }
+
+    /// The session that a delegate, or a delegate's delegate, works for.
+    fn session_of(&self, entry: &Entry, key: &SessionKey) -> Option<SessionKey> {
+        let mut fold = &entry.fold;
+        for _ in 0..MAX_DEPTH {
+            let (id, _) = fold.parent.as_ref()?;
+            let parent = SessionKey { harness: key.harness.clone(), session_id: id.clone() };
+            match self.entries.get(&parent) {
+                Some(between) if is_subagent(&between.fold) => fold = &between.fold,
+                _ => return Some(parent),
+            }
+        }
+        None
+    }
+
     /// A subagent runs inside its parent's process and has no trace of its own.
     fn inherited(
         &self,
@@ -274,14 +393,10 @@ impl Roster {
         key: &SessionKey,
         now: Timestamp,
     ) -> Evidence {
-        let Some((parent, _)) = &entry.fold.parent else { return Evidence::default() };
-        let parent_key = SessionKey { harness: key.harness.clone(), session_id: parent.clone() };
-        let of_parent = match (root.found.get(&parent_key), self.entries.get(&parent_key)) {
-            (Some(found), _) => found.clone(),
-            (None, Some(parent)) if !is_subagent(&parent.fold) => {
-                self.evidence(parent, &parent_key, now)
-            }
-            _ => return Evidence::default(),
+        let Some(top) = self.session_of(entry, key) else { return Evidence::default() };
+        let of_parent = match self.entries.get(&top) {
+            Some(parent) => self.evidence(parent, &top, now),
+            None => root.found.get(&top).cloned().unwrap_or_default(),
         };
         // A parent at its prompt has no delegate at work: it would say busy.
         let registry = of_parent.registry.filter(|state| *state == RegistryState::Idle);
@@ -334,7 +449,7 @@ impl Roster {
             host_state: HostState::Here,
             host_seen_at: None,
             attach: judged.evidence.attach.clone().filter(|_| alive),
-            issues: fold.issues(),
+            issues: self.issues(key, entry),
         }
     }
 }
@@ -377,36 +492,6 @@ fn matches(
         && query.host.as_ref().is_none_or(|wanted| wanted == host)
         && query.repo.as_ref().is_none_or(|repo| entry.repo.name.as_ref() == Some(repo))
         && query.since.is_none_or(|since| entry.fold.last_activity.is_some_and(|at| at >= since))
-}
-
-/// Waiting (longest first), executing, idle, ended (latest first); a subagent right after its parent.
-fn in_order(mut rows: Vec<Session>) -> Vec<Session> {
-    rows.sort_by_cached_key(|row| {
-        let at = match row.status {
-            Status::Waiting => (row.status_since, Reverse(None)),
-            _ => (None, Reverse(row.last_activity_at)),
-        };
-        (row.status, at, row.session_id.clone())
-    });
-    let listed: HashMap<String, ()> =
-        rows.iter().filter(|r| !r.is_subagent()).map(|r| (r.session_id.clone(), ())).collect();
-    let mut children: HashMap<String, Vec<Session>> = HashMap::new();
-    let mut top = Vec::with_capacity(rows.len());
-    for row in rows {
-        match &row.parent_session_id {
-            Some(parent) if row.is_subagent() && listed.contains_key(parent) => {
-                children.entry(parent.clone()).or_default().push(row);
-            }
-            _ => top.push(row),
-        }
-    }
-    let mut ordered = Vec::with_capacity(top.len());
-    for row in top {
-        let own = children.remove(&row.session_id);
-        ordered.push(row);
-        ordered.extend(own.into_iter().flatten());
-    }
-    ordered
 }
 
 #[cfg(test)]

@@ -198,7 +198,10 @@ fn from_log(fold: &Fold) -> Verdict {
             turn_result: Some(result),
             ..Verdict::new(Status::Idle, since, StatusSource::StopReason)
         },
-        Turn::Unknown => Verdict::new(Status::Idle, fold.last_activity, StatusSource::StopReason),
+        Turn::Unknown => {
+            let since = fold.last_activity.or_else(|| fold.started_at());
+            Verdict::new(Status::Idle, since, StatusSource::StopReason)
+        }
     }
 }
 

@@ -119,7 +119,7 @@ fn check(harness: Harness, case: &str, expected: &[(&str, &str)]) {
             FileRole::WriterLock { session_id } => {
                 (format!("lock {}", &session_id[..8]), String::new())
             }
-            FileRole::TitleIndex | FileRole::Ignored => continue,
+            FileRole::TitleIndex | FileRole::Database | FileRole::Ignored => continue,
         };
         let key = if id.len() == 36 { id[id.len() - 8..].to_owned() } else { id };
         assert_eq!(found.insert(key, line), None, "{case}: two files of one session");

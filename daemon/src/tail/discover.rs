@@ -97,7 +97,7 @@ pub(crate) fn is_behind_link(root: &Path, path: &Path) -> bool {
 
 /// One file beneath `root`, if it is there and the format cares about it.
 pub(crate) fn look_at(root: &Path, path: &Path, format: &Format) -> io::Result<Option<Found>> {
-    let role = classify(root, path, format);
+    let role = role_of(root, path, format);
     if role == FileRole::Ignored {
         return Ok(None);
     }
@@ -140,7 +140,8 @@ impl Walk {
     }
 }
 
-fn classify(root: &Path, path: &Path, format: &Format) -> FileRole {
+/// What the file at `path` is, by its path alone.
+pub(crate) fn role_of(root: &Path, path: &Path, format: &Format) -> FileRole {
     let Ok(relative) = path.strip_prefix(root) else { return FileRole::Ignored };
     let Some(relative) = relative.to_str() else { return FileRole::Ignored };
     if cfg!(windows) {

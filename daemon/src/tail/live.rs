@@ -13,13 +13,13 @@ use std::{
 
 use rrd_core::{
     harness::{FileRole, Format},
-    live::{Evidence, Liveness, LivenessBy, RegistryEntry},
+    live::{Evidence, Liveness, LivenessBy, RegistryEntry, RegistryState},
     roster::RootLive,
 };
 use rrd_proto::{Harness, SessionKey, Timestamp};
 
 use super::locks::{Holder, Locks};
-use crate::process::{Process, pid_domain, process};
+use crate::process::{Process, ProcessTable};
 
 /// Registry entries are under a kilobyte; anything much larger is not one.
 const MAX_ENTRY: u64 = 64 << 10;
@@ -39,7 +39,7 @@ pub(crate) struct Live {
     root: PathBuf,
     harness: Harness,
     format: &'static Format,
-    domain: Option<String>,
+    processes: ProcessTable,
     last_good: HashMap<PathBuf, RegistryEntry>,
     /// Whose traces the last look found …
     present: HashSet<SessionKey>,
@@ -51,11 +51,15 @@ pub(crate) struct Live {
 
 impl Live {
     /// Nothing has been looked at yet.
-    pub(crate) fn new(root: &Path, harness: Harness, format: &'static Format) -> Self {
-        let (root, domain) = (root.to_owned(), pid_domain());
-        let last_good = HashMap::new();
+    pub(crate) fn new(
+        root: &Path,
+        harness: Harness,
+        format: &'static Format,
+        processes: ProcessTable,
+    ) -> Self {
+        let (root, last_good) = (root.to_owned(), HashMap::new());
         let (present, left) = (HashSet::new(), HashMap::new());
-        Self { root, harness, format, domain, last_good, present, left, busy: false }
+        Self { root, harness, format, processes, last_good, present, left, busy: false }
     }
 
     /// Whether a change of this file calls for a new look.
@@ -123,20 +127,15 @@ impl Live {
         self.busy |= evidence.liveness == Liveness::Alive;
         let key =
             SessionKey { harness: self.harness.clone(), session_id: entry.session_id.clone() };
-        // A session resumed after a crash has two entries: the live one speaks for it.
-        let better = look.found.get(&key).is_none_or(|other| {
-            let rank = |e: &Evidence| (e.liveness == Liveness::Alive, e.registry_since);
-            rank(&evidence) > rank(other)
-        });
-        if better {
-            look.found.insert(key, evidence);
-        }
+        let other = look.found.remove(&key);
+        look.found.insert(key, of_both(evidence, other));
         self.last_good.insert(path.to_owned(), entry);
     }
 
     fn judge(&self, entry: &RegistryEntry) -> Evidence {
-        let elsewhere = matches!((&entry.pid_domain, &self.domain), (Some(a), Some(b)) if a != b);
-        let liveness = match (elsewhere, process(entry.pid)) {
+        let domains = (entry.pid_domain.as_deref(), self.processes.domain());
+        let elsewhere = matches!(domains, (Some(a), Some(b)) if a != b);
+        let liveness = match (elsewhere, self.processes.process(entry.pid)) {
             // A container's pid, or another machine's home: our process table says nothing of it.
             (true, _) | (_, Process::Unknown) => Liveness::Unknown,
             (false, Process::Gone) => Liveness::Dead,
@@ -154,6 +153,7 @@ impl Live {
             registry: entry.state.clone(),
             registry_since: entry.state_since,
             pid: Some(entry.pid),
+            also: Vec::new(),
             interactive: entry.interactive,
             attach,
             cwd: entry.cwd.clone(),
@@ -174,12 +174,35 @@ impl Live {
             };
             self.busy = true;
             let key = SessionKey { harness: self.harness.clone(), session_id };
-            look.found.insert(
-                key,
-                Evidence { liveness, by: LivenessBy::Lock, pid, ..Evidence::default() },
-            );
+            // Made when its holder opens the session, and never written to.
+            let made = fs::metadata(&path).ok().map(|lock| super::source::mtime(&lock) / 1_000_000);
+            let started_at = made.map(Timestamp::from_millis);
+            let evidence =
+                Evidence { liveness, by: LivenessBy::Lock, pid, started_at, ..Evidence::default() };
+            look.found.insert(key, evidence);
         }
     }
+}
+
+/// A session resumed after a crash has two entries: the live one speaks for it. If both live, whoever
+/// needs somebody does.
+fn of_both(one: Evidence, other: Option<Evidence>) -> Evidence {
+    let Some(other) = other else { return one };
+    let urgency = |state: &Option<RegistryState>| match state {
+        Some(RegistryState::WaitingPermission | RegistryState::WaitingInput) => 2,
+        Some(RegistryState::Busy) => 1,
+        _ => 0,
+    };
+    let rank = |e: &Evidence| {
+        let alive = e.liveness == Liveness::Alive;
+        (alive, if alive { urgency(&e.registry) } else { 0 }, e.registry_since)
+    };
+    let (mut speaks, other) = if rank(&one) > rank(&other) { (one, other) } else { (other, one) };
+    if other.liveness == Liveness::Alive {
+        speaks.also.extend(other.pid);
+        speaks.also.extend(other.also);
+    }
+    speaks
 }
 
 fn is_being_written(path: &Path) -> bool {
@@ -218,7 +241,7 @@ mod tests {
         let write = || fs::write(&entry, r#"{"pid":1,"sessionId":"s"}"#).unwrap();
         let harness = Harness::ClaudeCode;
         let format = rrd_core::harness::format_of(&harness).unwrap();
-        let mut live = Live::new(root.path(), harness, format);
+        let mut live = Live::new(root.path(), harness, format, ProcessTable::system());
         let mut left = |at| {
             let look = live.look(Timestamp::from_millis(at));
             look.left.into_values().collect::<Vec<_>>()

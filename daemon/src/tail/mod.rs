@@ -184,7 +184,7 @@ impl Tail {
                 }),
                 WatchMode::Poll | WatchMode::Off => Watch::off(),
             };
-            let live = Live::new(&scene.root, scene.harness.clone(), scene.format);
+            let live = scene.live();
             let mut tail = Self {
                 scene,
                 ledger,
@@ -216,8 +216,9 @@ impl Tail {
     }
 
     fn begin(&mut self, stored: Stored) {
-        let (tasks, walk) =
-            self.scene.survey(stored, self.ledger.as_ref(), AT_ONCE, &mut self.databases);
+        let ledger = Arc::clone(&self.ledger);
+        let (live, databases) = (&mut self.live, &mut self.databases);
+        let (tasks, walk) = self.scene.survey(stored, ledger.as_ref(), AT_ONCE, live, databases);
         self.unreadable = walk.unreadable;
         for task in tasks {
             self.keep(task);
@@ -332,7 +333,10 @@ impl Tail {
                 }
                 Ok(None) => {}
                 // Gone: a registry entry or a lock that was removed says something, too.
-                Err(_) => processes |= !self.files.contains_key(&path),
+                Err(_) => {
+                    self.scene.gone(&path);
+                    processes |= !self.files.contains_key(&path);
+                }
             }
         }
         if processes {
@@ -351,6 +355,7 @@ impl Tail {
         let gone: Vec<PathBuf> =
             self.files.keys().filter(|path| !here.contains(path)).cloned().collect();
         self.unreadable = walk.unreadable;
+        self.scene.look_at_copies();
         for found in walk.files {
             self.changed(found);
         }
@@ -413,6 +418,7 @@ impl Tail {
         let work = match self.files.remove(&found.path) {
             Some(file) => file.work,
             None => {
+                self.scene.place(&found);
                 let key = SessionKey {
                     harness: self.scene.harness.clone(),
                     session_id: session_id.clone(),

@@ -18,7 +18,7 @@ use rrd_core::{
 use rrd_proto::{Harness, RootState, SessionKey};
 
 use super::{
-    discover::{Found, Walk, walk_root},
+    discover::{Found, Walk, role_of, walk_root},
     live::Live,
     locks::unopened,
     rows::Databases,
@@ -29,6 +29,7 @@ use super::{
 use crate::{
     config::HarnessRoot,
     hub::{Hub, Input, now},
+    process::ProcessTable,
     repo::Repos,
     store::Stored,
 };
@@ -43,6 +44,7 @@ pub(crate) struct Scene {
     pub(super) harness: Harness,
     pub(super) format: &'static Format,
     pub(super) hub: Arc<Hub>,
+    processes: ProcessTable,
     repos: Mutex<Repos>,
     /// Facts beside the transcripts, by session id.
     sidecars: HashMap<String, Vec<Fact<'static>>>,
@@ -54,18 +56,29 @@ pub(crate) struct Scene {
 
 impl Scene {
     /// `None` for a harness this release does not read.
-    pub(crate) fn new(index: usize, root: &HarnessRoot, hub: &Arc<Hub>) -> Option<Self> {
+    pub(crate) fn new(
+        index: usize,
+        root: &HarnessRoot,
+        hub: &Arc<Hub>,
+        processes: &ProcessTable,
+    ) -> Option<Self> {
         Some(Self {
             index,
             root: root.path.clone(),
             harness: root.harness.clone(),
             format: format_of(&root.harness)?,
             hub: Arc::clone(hub),
+            processes: processes.clone(),
             repos: Mutex::default(),
             sidecars: HashMap::new(),
             titles: HashMap::new(),
             unwritten: HashSet::new(),
         })
+    }
+
+    /// Looks at the processes behind this root's sessions; has not looked yet.
+    pub(crate) fn live(&self) -> Live {
+        Live::new(&self.root, self.harness.clone(), self.format, self.processes.clone())
     }
 
     /// Looks at everything once: rows for all, whole where small. Gives the tasks that are left.
@@ -74,6 +87,7 @@ impl Scene {
         mut stored: Stored,
         ledger: &(dyn Ledger + Sync),
         at_once: u64,
+        live: &mut Live,
         databases: &mut Databases,
     ) -> (Vec<Task>, Walk) {
         let mut walk = walk_root(&self.root, self.format);
@@ -81,13 +95,14 @@ impl Scene {
         walk.files.sort_by(|a, b| a.path.cmp(&b.path));
         for found in &walk.files {
             self.beside(found);
+            self.place(found);
         }
-        let mut look = Live::new(&self.root, self.harness.clone(), self.format).look(now());
         for found in walk.files.iter().filter(|found| found.role == FileRole::Database) {
             databases.touch(&found.path);
         }
         databases.adopt(&mut stored);
         databases.survey(self, ledger, AT_ONCE);
+        let mut look = live.look(now());
         look.unopened = unopened(databases.in_wal_mode());
         self.hub.apply(Input::Live(self.index, look.clone()));
         // What a harness kept in files before it had a database is a leftover there.
@@ -164,6 +179,44 @@ impl Scene {
         // Nothing is left of one whose transcripts turned out to be another's.
         if let Some(work) = task.files.last() {
             self.publish(&task.key, fold, &work.file.path, complete);
+        }
+    }
+
+    /// Notes where a transcript lies, whichever root's it is: several of one session are copies, but
+    /// for a rollout and its compressed twin.
+    pub(super) fn place(&self, found: &Found) {
+        let Some(key) = self.named_after(&found.role) else { return };
+        for other in self.hub.places(&key) {
+            // Moved: which of the two is told first is a matter of chance.
+            if other != found.path && !other.exists() {
+                self.hub.gone_from(&key, &other);
+            }
+        }
+        self.hub.found_at(&key, &found.path, found.id);
+    }
+
+    /// A file is gone.
+    pub(super) fn gone(&self, path: &Path) {
+        if let Some(key) = self.named_after(&role_of(&self.root, path, self.format)) {
+            self.hub.gone_from(&key, path);
+        }
+    }
+
+    /// Looks whether copies beneath this root are still there.
+    pub(super) fn look_at_copies(&self) {
+        for (key, path) in self.hub.copies() {
+            if path.starts_with(&self.root) && !path.exists() {
+                self.hub.gone_from(&key, &path);
+            }
+        }
+    }
+
+    fn named_after(&self, role: &FileRole) -> Option<SessionKey> {
+        match role {
+            FileRole::Transcript { session_id, zstd: false, .. } => {
+                Some(SessionKey { harness: self.harness.clone(), session_id: session_id.clone() })
+            }
+            _ => None,
         }
     }
 

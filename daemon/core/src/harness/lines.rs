@@ -201,6 +201,7 @@ fn owned(fact: Fact<'_>) -> Fact<'static> {
         Fact::Interactive(it_is) => Fact::Interactive(it_is),
         Fact::LeavesTrace => Fact::LeavesTrace,
         Fact::Parent { id, kind } => Fact::Parent { id: text(id), kind },
+        Fact::Delegator(id) => Fact::Delegator(text(id)),
         Fact::Started(at) => Fact::Started(at),
         Fact::Title { rank, text: title } => Fact::Title { rank, text: text(title) },
         Fact::TurnStart => Fact::TurnStart,

@@ -97,7 +97,7 @@ fn no_trace_means_no_process_once_the_look_is_fresh_enough() {
     assert_eq!(status(&roster), (Status::Executing, None), "nothing has looked yet");
     let look =
         |ago: i64, traces| RootLive { traces, checked_at: NOW.plus(-ago), ..RootLive::default() };
-    roster.set_live(0, look(9_000, true));
+    roster.set_live(0, look(10_001, true));
     assert_eq!(status(&roster), (Status::Executing, None), "it may have begun after the look");
     roster.set_live(0, look(0, false));
     assert_eq!(status(&roster), (Status::Executing, None), "nobody leaves traces here");
@@ -114,14 +114,21 @@ fn a_trace_that_has_gone_means_the_end_at_once() {
         all.sessions[0].status
     };
     let mut look = RootLive { traces: true, checked_at: NOW, ..RootLive::default() };
+    let cwd = roster.get(&key("s")).unwrap().fold.cwd.clone();
+    let other = Evidence { liveness: Liveness::Alive, cwd, ..Evidence::default() };
+    look.found.insert(key("cleared"), other);
     roster.set_live(0, look.clone());
-    assert_eq!(status(&roster), Status::Executing, "its trace may be on the way");
+    assert_eq!(status(&roster), Status::Executing, "its process may be about to name it");
     look.left.insert(key("s"), NOW.plus(-1_500));
     roster.set_live(0, look.clone());
     assert_eq!(status(&roster), Status::Executing, "somebody has written since");
     look.left.insert(key("s"), NOW.plus(-500));
-    roster.set_live(0, look);
+    roster.set_live(0, look.clone());
     assert_eq!(status(&roster), Status::Ended);
+    look.left.clear();
+    look.found.clear();
+    roster.set_live(0, look);
+    assert_eq!(status(&roster), Status::Ended, "nobody is there who could have written it");
 }
 
 #[test]

@@ -58,6 +58,7 @@ fn transcript(id: &str, parent: Option<&str>) -> FileRole {
 object! {
     struct Meta<'a> {
         description: Str<'a> = "description",
+        parent: Str<'a> = "parentAgentId",
         finished: Field<bool> = "finished",
     }
 }
@@ -69,8 +70,10 @@ pub(super) fn sidecar(bytes: &[u8]) -> Option<Vec<Fact<'static>>> {
         .description
         .some()
         .map(|text| Fact::Title { rank: TitleRank::Generated, text: text.into_owned().into() });
+    // Its file lies beneath the session's, whoever within that delegated it.
+    let parent = meta.parent.some().map(|id| Fact::Delegator(id.into_owned().into()));
     let finished = meta.finished.is_true().then_some(Fact::Finished);
-    Some(title.into_iter().chain(finished).collect())
+    Some(title.into_iter().chain(parent).chain(finished).collect())
 }
 
 object! {
@@ -214,6 +217,10 @@ mod tests {
         assert_eq!(
             facts,
             [Fact::Title { rank: TitleRank::Generated, text: "Audit".into() }, Fact::Finished]
+        );
+        assert_eq!(
+            sidecar(br#"{"parentAgentId":"a9","spawnDepth":2}"#),
+            Some(vec![Fact::Delegator("a9".into())])
         );
         assert_eq!(sidecar(b"{}"), Some(Vec::new()));
         assert_eq!(sidecar(br#"{"description":"Au"#), None);
