@@ -23,7 +23,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
@@ -133,7 +133,6 @@ pub(crate) struct Tail {
     mode: WatchMode,
     watch: Watch,
     live: Live,
-    inbox: Receiver<Message>,
     outbox: SyncSender<Message>,
     files: HashMap<PathBuf, Followed>,
     databases: Databases,
@@ -152,6 +151,10 @@ pub(crate) struct Tail {
     shared: HashMap<SessionKey, PathBuf>,
     progress: IndexProgress,
 }
+
+/// One root's tail while it follows: whoever holds the lock reads on. That is the tail's own thread or,
+/// when it sleeps, the one that has been told of a change.
+type Shared = Mutex<Option<Tail>>;
 
 /// Which directory it is. One made where another was removed often has its inode, too.
 type Place = (FileId, Option<SystemTime>);
@@ -177,11 +180,19 @@ impl Tail {
         let handle = outbox.clone();
         let name = format!("rrd-tail-{}", scene.harness);
         let thread = std::thread::Builder::new().name(name).spawn(move || {
-            let wake = outbox.clone();
+            let shared = Arc::<Shared>::default();
+            let (told, wake) = (Arc::clone(&shared), outbox.clone());
             let watch = match mode {
-                WatchMode::Auto => Watch::new(move || {
-                    let _ = wake.try_send(Message::Hints);
-                }),
+                WatchMode::Auto => Watch::new(
+                    // Whoever is at it now will be told instead.
+                    move |path| match told.try_lock() {
+                        Ok(mut tail) => tail.as_mut().is_some_and(|tail| tail.take_change(path)),
+                        Err(_) => false,
+                    },
+                    move || {
+                        let _ = wake.try_send(Message::Hints);
+                    },
+                ),
                 WatchMode::Poll | WatchMode::Off => Watch::off(),
             };
             let live = Live::new(&scene.root, scene.harness.clone(), scene.format);
@@ -191,7 +202,6 @@ impl Tail {
                 mode,
                 watch,
                 live,
-                inbox,
                 outbox,
                 files: HashMap::new(),
                 databases: Databases::default(),
@@ -209,8 +219,12 @@ impl Tail {
             tail.check_places();
             tail.begin(stored);
             surveyed();
-            tail.run();
-            tail.end();
+            *shared.lock().unwrap_or_else(PoisonError::into_inner) = Some(tail);
+            Self::run(&shared, &inbox);
+            // From here on notifications find nobody.
+            let tail = shared.lock().unwrap_or_else(PoisonError::into_inner).take();
+            drop(inbox);
+            tail.map(Self::end);
         })?;
         Ok(TailHandle { inbox: handle, thread })
     }
@@ -228,47 +242,51 @@ impl Tail {
         self.report();
     }
 
-    fn run(&mut self) {
+    fn run(shared: &Shared, inbox: &Receiver<Message>) {
         let mut last_tick = (Instant::now(), SystemTime::now());
         let mut last_sweep = Instant::now();
+        let (mut tick, mut wait) = (TICK, TICK);
         loop {
-            let tick = if self.is_quiet() { QUIET_TICK } else { TICK };
-            let mut wait = tick.saturating_sub(last_tick.0.elapsed());
-            if let Some(due) = self.databases.due() {
-                wait = wait.min(due.saturating_duration_since(Instant::now()));
-            }
-            match self.inbox.recv_timeout(wait) {
+            let told = inbox.recv_timeout(wait);
+            // Poisoned: the notifications' thread fell over it. This part ends, and that is noticed.
+            let Ok(mut tail) = shared.lock() else { return };
+            let Some(tail) = tail.as_mut() else { return };
+            match told {
                 Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                 Ok(Message::Hints) => {
-                    if self.take_hints() {
+                    if tail.take_hints() {
                         last_sweep = Instant::now();
                     }
                 }
-                Ok(Message::Done(settled)) => self.done(*settled),
+                Ok(Message::Done(settled)) => tail.done(*settled),
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            self.databases.work(&self.scene, self.ledger.as_ref());
+            tail.databases.work(&tail.scene, tail.ledger.as_ref());
             if last_tick.0.elapsed() >= tick {
                 let slept =
                     last_tick.1.elapsed().unwrap_or_default() > last_tick.0.elapsed() + ASLEEP;
                 last_tick = (Instant::now(), SystemTime::now());
-                let every = if self.polls() { POLL } else { SWEEP };
-                if self.check_places() || slept || last_sweep.elapsed() >= every {
-                    self.sweep();
+                let every = if tail.polls() { POLL } else { SWEEP };
+                if tail.check_places() || slept || last_sweep.elapsed() >= every {
+                    tail.sweep();
                     last_sweep = Instant::now();
                 } else {
-                    self.look_at_hot_files();
+                    tail.look_at_hot_files();
                 }
-                self.databases.check();
-                self.look_at_processes();
-                self.report();
+                tail.databases.check();
+                tail.look_at_processes();
+                tail.report();
+            }
+            tick = if tail.is_quiet() { QUIET_TICK } else { TICK };
+            wait = tick.saturating_sub(last_tick.0.elapsed());
+            if let Some(due) = tail.databases.due() {
+                wait = wait.min(due.saturating_duration_since(Instant::now()));
             }
         }
     }
 
     /// Returns when nothing is read any more: one daemon must not write while the next one does.
     fn end(self) {
-        drop(self.inbox);
         if let Some(backlog) = self.backlog {
             let _ = backlog.join();
         }
@@ -301,6 +319,19 @@ impl Tail {
         let afresh = self.places.iter().any(replaced);
         self.places = places;
         self.watch.arm(&root, &folders, afresh);
+        true
+    }
+
+    /// Reads on a transcript that has changed, if it is a followed one and still the same file.
+    fn take_change(&mut self, path: &Path) -> bool {
+        let Some(known) = self.files.get(path).map(|file| file.work.file.cursor.id) else {
+            return false;
+        };
+        match look_at(&self.scene.root, path, self.scene.format) {
+            // No link leads to it: it is the very file that was found where none did.
+            Ok(Some(found)) if found.id == known => self.changed(found),
+            _ => return false,
+        }
         true
     }
 

@@ -1,8 +1,9 @@
 //! File notifications: the only file that names `notify`.
 //!
 //! Notifications are hints that something may have changed, never truth: whatever is lost here the
-//! next sweep finds. The callback only notes paths in a bounded set and wakes the tail, so it never
-//! blocks. inotify reports a new directory but not what was written into it before its watch stood, so
+//! next sweep finds. A file that has merely changed is offered to whoever can read it on at once, in
+//! the thread that was told: waking another one costs more than reading a line does. Everything else
+//! is noted in a bounded set, and the tail is woken. inotify reports a new directory but not what was written into it before its watch stood, so
 //! a created directory asks for its subtree to be listed, once its watch stands.
 
 use std::{
@@ -52,11 +53,18 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Watches nothing yet; `wake` is called (often, from another thread) when there are hints.
-    pub(crate) fn new(wake: impl Fn() + Send + 'static) -> Self {
+    /// Watches nothing yet. `take` is offered a file that has changed, and says whether that was all;
+    /// else `wake` is called, since there are hints. Both are called often, from another thread.
+    pub(crate) fn new(
+        take: impl Fn(&Path) -> bool + Send + 'static,
+        wake: impl Fn() + Send + 'static,
+    ) -> Self {
         let hints = Arc::new(Mutex::new(Hints::default()));
         let noted = Arc::clone(&hints);
         let handler = move |event: notify::Result<Event>| {
+            if changed_file(&event).is_some_and(&take) {
+                return;
+            }
             note(&noted, event);
             wake();
         };
@@ -124,6 +132,22 @@ impl Watch {
     /// Takes what was noted since the last call.
     pub(crate) fn hints(&self) -> Hints {
         std::mem::take(&mut *self.hints.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The file, where the event tells of one that has other bytes or another time than before.
+///
+/// On Linux only: there each event that waits costs the kernel a few bytes. Elsewhere the system's
+/// buffer must be emptied quickly, and the callback may be the system's own thread.
+fn changed_file(event: &notify::Result<Event>) -> Option<&Path> {
+    let event = event.as_ref().ok().filter(|_| cfg!(target_os = "linux"))?;
+    match (event.kind, event.paths.as_slice()) {
+        (EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Metadata(_)), [path])
+            if !event.need_rescan() =>
+        {
+            Some(path)
+        }
+        _ => None,
     }
 }
 
