@@ -19,7 +19,7 @@ use rrd_proto::{
 };
 use tokio::sync::watch;
 
-use crate::config::HarnessRoot;
+use crate::{audience::Audience, config::HarnessRoot};
 
 /// Everything that can happen to what is known.
 #[derive(Debug)]
@@ -43,6 +43,8 @@ pub(crate) enum Input {
 pub(crate) struct Hub {
     known: Mutex<Known>,
     version: watch::Sender<u64>,
+    /// Those who ask.
+    pub(crate) audience: Arc<Audience>,
 }
 
 #[derive(Debug)]
@@ -73,7 +75,8 @@ impl Hub {
         };
         let roots = roots.iter().map(root).collect();
         let known = Known { roster: Roster::new(place), roots, claims: HashMap::new() };
-        Self { known: Mutex::new(known), version: watch::channel(1).0 }
+        let (version, audience) = (watch::channel(1).0, Arc::default());
+        Self { known: Mutex::new(known), version, audience }
     }
 
     /// Takes one input.

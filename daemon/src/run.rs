@@ -156,7 +156,9 @@ impl Daemon {
             writer: Arc::clone(&writer),
         };
         let index = Arc::new(Index::new(state_dir, Arc::clone(&writer)));
-        let server = Server { hub: Arc::clone(&hub), health: Arc::new(health), index };
+        let doors = tails.iter().map(TailHandle::door).collect();
+        let server =
+            Server { hub: Arc::clone(&hub), health: Arc::new(health), index, tails: doors };
         let stop = CancellationToken::new();
         if let Some(dir) = socket.parent().filter(|_| cfg!(unix)) {
             private_dir(dir).with_context(|| format!("cannot use {}", dir.display()))?;

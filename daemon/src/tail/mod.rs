@@ -8,6 +8,7 @@
 
 mod backlog;
 mod discover;
+mod linger;
 mod live;
 mod locks;
 mod report;
@@ -37,6 +38,7 @@ use rrd_core::{
     harness::{FileRole, format_of},
 };
 use rrd_proto::{IndexProgress, SessionKey};
+use tokio::sync::oneshot;
 
 use crate::{
     config::{HarnessRoot, WatchMode},
@@ -44,6 +46,7 @@ use crate::{
     store::{Commit, Reader, Stored, Writer},
 };
 use discover::{Found, folders, is_behind_link, look_at, walk_root, walk_subtree};
+use linger::Linger;
 use live::Live;
 pub(crate) use rows::Databases;
 pub(crate) use scene::Scene;
@@ -75,6 +78,8 @@ const AT_ONCE: u64 = 1 << 30;
 enum Message {
     /// There are hints.
     Hints,
+    /// Somebody asks, and is told when everything reported until now has been looked at.
+    CatchUp(oneshot::Sender<()>),
     /// A backlog task is done.
     Done(Box<Settled>),
     /// Stop.
@@ -84,15 +89,40 @@ enum Message {
 /// The handle of one root's thread.
 #[derive(Debug)]
 pub(crate) struct TailHandle {
-    inbox: SyncSender<Message>,
+    door: Door,
     thread: JoinHandle<()>,
+}
+
+/// Where a tail is asked for what it has not looked at yet.
+#[derive(Debug, Clone)]
+pub(crate) struct Door {
+    inbox: SyncSender<Message>,
+    linger: Arc<Linger>,
+}
+
+impl Door {
+    /// Has what was collected looked at; the answer comes when that is done. `None` when nothing is
+    /// being collected: then changes are looked at as they come.
+    pub(crate) fn catch_up(&self) -> Option<oneshot::Receiver<()>> {
+        if !self.linger.is_on() {
+            return None;
+        }
+        let (done, caught_up) = oneshot::channel();
+        self.inbox.try_send(Message::CatchUp(done)).ok()?;
+        Some(caught_up)
+    }
 }
 
 impl TailHandle {
     /// Asks the thread to stop and waits until it has; a backlog ends where its ledger is over.
     pub(crate) fn stop(self) {
-        let _ = self.inbox.send(Message::Stop);
+        let _ = self.door.inbox.send(Message::Stop);
         let _ = self.thread.join();
+    }
+
+    /// Where to ask it.
+    pub(crate) fn door(&self) -> Door {
+        self.door.clone()
     }
 
     /// True when the thread has ended by itself, which it never should.
@@ -177,13 +207,15 @@ impl Tail {
     ) -> io::Result<TailHandle> {
         // One wake-up waiting is enough: whoever finds the queue full knows that it will be seen.
         let (outbox, inbox) = sync_channel(8);
-        let handle = outbox.clone();
+        let linger = Arc::new(Linger::new(Arc::clone(&scene.hub.audience)));
+        let door = Door { inbox: outbox.clone(), linger: Arc::clone(&linger) };
         let name = format!("rrd-tail-{}", scene.harness);
         let thread = std::thread::Builder::new().name(name).spawn(move || {
             let shared = Arc::<Shared>::default();
             let (told, wake) = (Arc::clone(&shared), outbox.clone());
             let watch = match mode {
                 WatchMode::Auto => Watch::new(
+                    linger,
                     // Whoever is at it now will be told instead.
                     move |path| match told.try_lock() {
                         Ok(mut tail) => tail.as_mut().is_some_and(|tail| tail.take_change(path)),
@@ -193,7 +225,7 @@ impl Tail {
                         let _ = wake.try_send(Message::Hints);
                     },
                 ),
-                WatchMode::Poll | WatchMode::Off => Watch::off(),
+                WatchMode::Poll | WatchMode::Off => Watch::off(linger),
             };
             let live = Live::new(&scene.root, scene.harness.clone(), scene.format);
             let mut tail = Self {
@@ -226,7 +258,7 @@ impl Tail {
             drop(inbox);
             tail.map(Self::end);
         })?;
-        Ok(TailHandle { inbox: handle, thread })
+        Ok(TailHandle { door, thread })
     }
 
     fn begin(&mut self, stored: Stored) {
@@ -245,12 +277,13 @@ impl Tail {
     fn run(shared: &Shared, inbox: &Receiver<Message>) {
         let mut last_tick = (Instant::now(), SystemTime::now());
         let mut last_sweep = Instant::now();
-        let (mut tick, mut wait) = (TICK, TICK);
+        let (mut tick, mut wait) = (TICK, Duration::ZERO);
         loop {
             let told = inbox.recv_timeout(wait);
             // Poisoned: the notifications' thread fell over it. This part ends, and that is noticed.
             let Ok(mut tail) = shared.lock() else { return };
             let Some(tail) = tail.as_mut() else { return };
+            let mut asked = None;
             match told {
                 Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                 Ok(Message::Hints) => {
@@ -258,10 +291,21 @@ impl Tail {
                         last_sweep = Instant::now();
                     }
                 }
+                Ok(Message::CatchUp(done)) => {
+                    tail.watch.catch_up();
+                    if tail.take_hints() {
+                        last_sweep = Instant::now();
+                    }
+                    asked = Some(done);
+                }
                 Ok(Message::Done(settled)) => tail.done(*settled),
                 Err(RecvTimeoutError::Timeout) => {}
             }
             tail.databases.work(&tail.scene, tail.ledger.as_ref());
+            if let Some(done) = asked {
+                // Whoever asked may have gone.
+                let _ = done.send(());
+            }
             if last_tick.0.elapsed() >= tick {
                 let slept =
                     last_tick.1.elapsed().unwrap_or_default() > last_tick.0.elapsed() + ASLEEP;

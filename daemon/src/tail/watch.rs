@@ -18,6 +18,8 @@ use notify::{
     event::{CreateKind, ModifyKind},
 };
 
+use super::linger::Linger;
+
 /// Beyond so many noted paths a sweep is cheaper than looking at each.
 const MAX_NOTED: usize = 8_192;
 
@@ -45,6 +47,7 @@ pub(crate) enum Shortfall {
 
 /// Watches one root.
 pub(crate) struct Watch {
+    linger: Arc<Linger>,
     watcher: Option<RecommendedWatcher>,
     hints: Arc<Mutex<Hints>>,
     armed: HashSet<PathBuf>,
@@ -56,14 +59,15 @@ impl Watch {
     /// Watches nothing yet. `take` is offered a file that has changed, and says whether that was all;
     /// else `wake` is called, since there are hints. Both are called often, from another thread.
     pub(crate) fn new(
+        linger: Arc<Linger>,
         take: impl Fn(&Path) -> bool + Send + 'static,
         wake: impl Fn() + Send + 'static,
     ) -> Self {
         let hints = Arc::new(Mutex::new(Hints::default()));
-        let noted = Arc::clone(&hints);
+        let (noted, stays) = (Arc::clone(&hints), Arc::clone(&linger));
         let handler = move |event: notify::Result<Event>| {
             if changed_file(&event).is_some_and(&take) {
-                return;
+                return stays.stay();
             }
             note(&noted, event);
             wake();
@@ -76,12 +80,13 @@ impl Watch {
             Ok(watcher) => (Some(watcher), None),
             Err(error) => (None, Some(Shortfall::Unavailable(error.to_string()))),
         };
-        Self { watcher, hints, armed: HashSet::new(), shortfall }
+        Self { linger, watcher, hints, armed: HashSet::new(), shortfall }
     }
 
     /// Watches nothing, ever: sweeps do all the work.
-    pub(crate) fn off() -> Self {
-        Self { watcher: None, hints: Arc::default(), armed: HashSet::new(), shortfall: None }
+    pub(crate) fn off(linger: Arc<Linger>) -> Self {
+        let (hints, armed) = (Arc::default(), HashSet::new());
+        Self { linger, watcher: None, hints, armed, shortfall: None }
     }
 
     /// Watches these directories, the root alone and the others with everything beneath them where they
@@ -92,6 +97,7 @@ impl Watch {
             return;
         }
         let Some(watcher) = &mut self.watcher else { return };
+        self.linger.suspend();
         if afresh {
             for path in self.armed.drain() {
                 // Its directory is gone, so the watch may be too.
@@ -114,10 +120,11 @@ impl Watch {
             }
             self.armed.insert(path.to_owned());
         }
+        self.linger.resume();
     }
 
-    /// Returns when directories that have been reported are watched: a listing made afterwards and
-    /// later reports together miss nothing.
+    /// Returns when what was reported before has been noted or taken, and directories among it are
+    /// watched: a listing made afterwards and later reports together miss nothing.
     pub(crate) fn catch_up(&mut self) {
         // inotify watches each directory by itself, and a new one is reported before it is watched;
         // what was created within until then is never reported. The watcher answers a request,
@@ -125,7 +132,9 @@ impl Watch {
         if cfg!(target_os = "linux")
             && let Some(watcher) = &mut self.watcher
         {
+            self.linger.suspend();
             let _ = watcher.unwatch(Path::new("/nothing/that/is/watched"));
+            self.linger.resume();
         }
     }
 
