@@ -122,6 +122,7 @@ impl Hub {
 
     /// Answers `list`.
     pub(crate) fn list(&self, query: &ListQuery) -> ListReply {
+        let _looking = self.audience.look();
         let known = self.lock();
         let roots = known.roots.iter().map(|r| r.root.clone()).collect();
         known.roster.list(query, now(), known.progress(), roots)

@@ -13,10 +13,10 @@ use std::{
 use crate::audience::Audience;
 
 /// Changes are collected for so long …
-const LINGER: Duration = Duration::from_millis(500);
+const LINGER: Duration = Duration::from_secs(1);
 
 /// … when the last one came so shortly before: else waiting would save nothing.
-const QUICK: Duration = Duration::from_millis(125);
+const QUICK: Duration = Duration::from_millis(350);
 
 /// What was collected is taken within this; only then are more collected.
 const TAKEN: Duration = Duration::from_millis(25);

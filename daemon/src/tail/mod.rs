@@ -164,7 +164,9 @@ pub(crate) struct Tail {
     watch: Watch,
     live: Live,
     outbox: SyncSender<Message>,
-    files: HashMap<PathBuf, Followed>,
+    files: HashMap<PathBuf, Work>,
+    /// Those that have changed lately, and until when they are looked at whatever notifications say.
+    hot: HashMap<PathBuf, Instant>,
     databases: Databases,
     /// Sessions with tasks waiting or in work, whose files are not to be touched meanwhile.
     waiting: Vec<Task>,
@@ -188,13 +190,6 @@ type Shared = Mutex<Option<Tail>>;
 
 /// Which directory it is. One made where another was removed often has its inode, too.
 type Place = (FileId, Option<SystemTime>);
-
-/// A transcript that is followed.
-#[derive(Debug)]
-struct Followed {
-    work: Work,
-    hot_until: Option<Instant>,
-}
 
 impl Tail {
     /// Starts following one root; `stored` is what the index has of it.
@@ -236,6 +231,7 @@ impl Tail {
                 live,
                 outbox,
                 files: HashMap::new(),
+                hot: HashMap::new(),
                 databases: Databases::default(),
                 waiting: Vec::new(),
                 in_work: None,
@@ -337,7 +333,7 @@ impl Tail {
     }
 
     fn is_quiet(&self) -> bool {
-        !self.live.busy && !self.polls() && self.files.values().all(|file| file.hot_until.is_none())
+        !self.live.busy && !self.polls() && self.hot.is_empty()
     }
 
     fn polls(&self) -> bool {
@@ -368,7 +364,7 @@ impl Tail {
 
     /// Reads on a transcript that has changed, if it is a followed one and still the same file.
     fn take_change(&mut self, path: &Path) -> bool {
-        let Some(known) = self.files.get(path).map(|file| file.work.file.cursor.id) else {
+        let Some(known) = self.files.get(path).map(|work| work.file.cursor.id) else {
             return false;
         };
         match look_at(&self.scene.root, path, self.scene.format) {
@@ -432,24 +428,24 @@ impl Tail {
         for path in gone {
             if !path.exists() {
                 self.files.remove(&path);
+                self.hot.remove(&path);
             }
         }
         self.scene.hub.apply(Input::Root(self.scene.index, state));
     }
 
     fn look_at_hot_files(&mut self) {
-        let hot: Vec<PathBuf> = self
-            .files
-            .iter_mut()
-            .filter_map(|(path, file)| {
-                let until = file.hot_until?;
-                if until < Instant::now() {
-                    // Its remembered keys go with it; they are read again if they are needed.
-                    (file.hot_until, file.work.seen) = (None, None);
-                }
-                Some(path.clone())
-            })
-            .collect();
+        let (now, files) = (Instant::now(), &mut self.files);
+        let hot: Vec<PathBuf> = self.hot.keys().cloned().collect();
+        self.hot.retain(|path, until| {
+            if *until < now
+                && let Some(work) = files.get_mut(path)
+            {
+                // Its remembered keys go with it; they are read again if they are needed.
+                work.seen = None;
+            }
+            *until >= now
+        });
         for path in hot {
             if let Ok(Some(found)) = look_at(&self.scene.root, &path, self.scene.format) {
                 self.changed(found);
@@ -478,24 +474,23 @@ impl Tail {
             self.files.remove(&found.path);
             return;
         }
-        if let Some(file) = self.files.get_mut(&found.path) {
-            let state = &file.work.file;
+        if let Some(work) = self.files.get(&found.path) {
+            let state = &work.file;
             if (state.cursor.id, state.size, state.mtime) == (found.id, found.size, found.mtime) {
                 return;
             }
-            file.hot_until = Some(Instant::now() + HOT);
         }
         let work = match self.files.remove(&found.path) {
-            Some(file) => file.work,
+            Some(work) => work,
             None => {
                 let key = SessionKey {
                     harness: self.scene.harness.clone(),
                     session_id: session_id.clone(),
                 };
                 // By what is there now: a moved file's name may be another one's already.
-                let is_other_name = |file: &Followed| {
-                    file.work.file.cursor.id == found.id
-                        && look_at(&self.scene.root, &file.work.path, self.scene.format)
+                let is_other_name = |work: &Work| {
+                    work.file.cursor.id == found.id
+                        && look_at(&self.scene.root, &work.path, self.scene.format)
                             .is_ok_and(|now| now.is_some_and(|now| now.id == found.id))
                 };
                 if !self.scene.hub.claim(&key, self.scene.index)
@@ -519,13 +514,11 @@ impl Tail {
 
     /// A new path may be a known transcript that was moved (archived, or its directory renamed).
     fn adopt_moved(&mut self, work: &mut Work) {
-        let moved = |file: &&Followed| {
-            file.work.file.session == work.file.session && !file.work.path.exists()
-        };
-        if let Some(old) = self.files.values().find(moved).map(|file| file.work.path.clone())
+        let moved = |other: &&Work| other.file.session == work.file.session && !other.path.exists();
+        if let Some(old) = self.files.values().find(moved).map(|other| other.path.clone())
             && let Some(old) = self.files.remove(&old)
         {
-            work.adopt(old.work.file);
+            work.adopt(old.file);
         }
     }
 
@@ -575,8 +568,8 @@ impl Tail {
     }
 
     fn republish(&mut self, role: &FileRole) {
-        for file in self.files.values_mut() {
-            let key = file.work.file.session.clone();
+        for work in self.files.values_mut() {
+            let key = work.file.session.clone();
             let concerned = match role {
                 FileRole::Sidecar { session_id } => *session_id == key.session_id,
                 _ => true,
@@ -585,7 +578,7 @@ impl Tail {
                 continue;
             };
             if self.scene.fold_beside(&key, &mut entry.fold) && entry.complete {
-                self.ledger.commit(file.work.restate(&entry.fold));
+                self.ledger.commit(work.restate(&entry.fold));
             }
             self.scene.publish(&key, &entry.fold, &entry.path, entry.complete);
         }
