@@ -21,7 +21,7 @@ use rrd_proto::{
 };
 use tokio::sync::watch;
 
-use crate::config::HarnessRoot;
+use crate::{audience::Audience, config::HarnessRoot};
 
 /// Everything that can happen to what is known.
 #[derive(Debug)]
@@ -45,6 +45,8 @@ pub(crate) enum Input {
 pub(crate) struct Hub {
     known: Mutex<Known>,
     version: watch::Sender<u64>,
+    /// Those who ask.
+    pub(crate) audience: Arc<Audience>,
 }
 
 #[derive(Debug)]
@@ -82,7 +84,8 @@ impl Hub {
             claims: HashMap::new(),
             places: HashMap::new(),
         };
-        Self { known: Mutex::new(known), version: watch::channel(1).0 }
+        let (version, audience) = (watch::channel(1).0, Arc::default());
+        Self { known: Mutex::new(known), version, audience }
     }
 
     /// Takes one input.
@@ -176,6 +179,7 @@ impl Hub {
 
     /// Answers `list`.
     pub(crate) fn list(&self, query: &ListQuery) -> ListReply {
+        let _looking = self.audience.look();
         let known = self.lock();
         let roots = known.roots.iter().map(|r| r.root.clone()).collect();
         known.roster.list(query, now(), known.progress(), roots)

@@ -33,10 +33,12 @@ use tokio::{
 use tokio_util::{codec::LengthDelimitedCodec, sync::CancellationToken};
 
 use crate::{
+    audience::Looking,
     health::Health,
     hub::Hub,
     scan::MAX_PAGE,
     store::{Reader, Writer},
+    tail::Door,
 };
 
 /// A client says who it is within this, or goes.
@@ -47,6 +49,9 @@ const MAX_WAIT: Duration = Duration::from_secs(60);
 
 /// How long events that are being written are waited for.
 const PATIENCE: Duration = Duration::from_millis(500);
+
+/// How long what was left for later is waited for.
+const CATCH_UP: Duration = Duration::from_millis(100);
 
 /// Connections at once; each is a client on this host.
 const MAX_CLIENTS: usize = 256;
@@ -131,6 +136,23 @@ pub(crate) struct Server {
     pub(crate) hub: Arc<Hub>,
     pub(crate) health: Arc<Health>,
     pub(crate) index: Arc<Index>,
+    pub(crate) tails: Arc<[Door]>,
+}
+
+impl Server {
+    /// Whoever asks sees what has been written until now, wherever that was left for later.
+    async fn look(&self) -> Looking {
+        let looking = self.hub.audience.look();
+        let behind: Vec<_> = self.tails.iter().filter_map(Door::catch_up).collect();
+        let caught_up = async {
+            for tail in behind {
+                let _ = tail.await;
+            }
+        };
+        // A root on a hung disk must not hold up the answer.
+        let _ = timeout(CATCH_UP, caught_up).await;
+        looking
+    }
 }
 
 /// The index as clients read it; opened when it is first needed.
@@ -165,16 +187,19 @@ impl Index {
 
 impl Local for Server {
     async fn list(self, _: Context, query: ListQuery) -> ListReply {
+        let _looking = self.look().await;
         self.hub.list(&query)
     }
 
     async fn show(self, _: Context, id: String) -> Lookup {
+        let _looking = self.look().await;
         self.hub.lookup(&id)
     }
 
     async fn events(self, _: Context, query: EventQuery) -> EventPage {
         let deadline = Instant::now() + wait(query.wait_ms);
         let limit = query.limit.clamp(1, MAX_PAGE);
+        let _looking = self.look().await;
         let mut committed = self.index.writer.committed();
         // Whoever only looks takes what is there; who waits wants the next one at once.
         let _awaited = (query.wait_ms > 0).then(|| self.index.writer.awaited());
@@ -199,6 +224,7 @@ impl Local for Server {
     }
 
     async fn watch(self, _: Context, cursor: u64, wait_ms: u32) -> u64 {
+        let _looking = self.look().await;
         let mut version = self.hub.version();
         let changed = version.wait_for(|now| *now != cursor);
         match timeout(wait(wait_ms), changed).await {

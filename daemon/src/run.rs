@@ -8,7 +8,11 @@ use std::{
     fs::{self, File, TryLockError},
     io::{self, Read, Seek, Write},
     path::{Path, PathBuf},
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::Ordering,
+        mpsc::{self, RecvTimeoutError},
+    },
     time::{Duration, Instant},
 };
 
@@ -68,7 +72,7 @@ pub fn run(config: Config, ready: &mut dyn FnMut(&Path)) -> Result<(), RunError>
     loop {
         let daemon = Daemon::start(config.clone())?;
         ready(&daemon.socket);
-        let told = daemon.runtime.block_on(daemon.until_told());
+        let told = daemon.until_told();
         daemon.stop();
         match told {
             Told::ToStop => return Ok(()),
@@ -137,7 +141,7 @@ impl Daemon {
             state_dir: state_dir.clone(),
             over: false.into(),
         });
-        let (surveyed, surveys) = std::sync::mpsc::channel::<()>();
+        let (surveyed, surveys) = mpsc::channel::<()>();
         let mut tails = Vec::new();
         for ((i, root), stored) in config.roots.iter().enumerate().zip(split(stored, &config.roots))
         {
@@ -165,7 +169,9 @@ impl Daemon {
             writer: Arc::clone(&writer),
         };
         let index = Arc::new(Index::new(state_dir, Arc::clone(&writer)));
-        let server = Server { hub: Arc::clone(&hub), health: Arc::new(health), index };
+        let doors = tails.iter().map(TailHandle::door).collect();
+        let server =
+            Server { hub: Arc::clone(&hub), health: Arc::new(health), index, tails: doors };
         let stop = CancellationToken::new();
         if let Some(dir) = socket.parent().filter(|_| cfg!(unix)) {
             private_dir(dir).with_context(|| format!("cannot use {}", dir.display()))?;
@@ -180,27 +186,30 @@ impl Daemon {
     }
 
     /// Waits for a signal, or for a part that fails.
-    async fn until_told(&self) -> Told {
-        let mut look_after = tokio::time::interval(LOOK_AFTER);
-        let told = told();
-        tokio::pin!(told);
+    fn until_told(&self) -> Told {
+        let (tell, told) = mpsc::channel();
+        self.runtime.spawn(async move {
+            signalled().await;
+            let _ = tell.send(());
+        });
+        // A thread's own clock: the runtime's would wake two of its threads each time.
         loop {
-            tokio::select! {
-                () = &mut told => return Told::ToStop,
-                _ = look_after.tick() => {
-                    if self.tails.iter().any(TailHandle::has_ended) {
-                        return Told::Ended("a tail");
-                    }
-                    if self.writer.has_ended() {
-                        return Told::Ended("the store");
-                    }
-                    if self.serving.is_finished() {
-                        return Told::Ended("the local socket");
-                    }
-                    if self.writer.state().damaged {
-                        return Told::Damaged;
-                    }
-                }
+            match told.recv_timeout(LOOK_AFTER) {
+                Ok(()) => return Told::ToStop,
+                Err(RecvTimeoutError::Disconnected) => return Told::Ended("waiting for signals"),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if self.tails.iter().any(TailHandle::has_ended) {
+                return Told::Ended("a tail");
+            }
+            if self.writer.has_ended() {
+                return Told::Ended("the store");
+            }
+            if self.serving.is_finished() {
+                return Told::Ended("the local socket");
+            }
+            if self.writer.state().damaged {
+                return Told::Damaged;
             }
         }
     }
@@ -239,7 +248,7 @@ impl Daemon {
 }
 
 #[cfg(unix)]
-async fn told() {
+async fn signalled() {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut term), Ok(mut int)) =
         (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
@@ -255,14 +264,14 @@ async fn told() {
 }
 
 #[cfg(not(unix))]
-async fn told() {
+async fn signalled() {
     if tokio::signal::ctrl_c().await.is_err() {
         std::future::pending::<()>().await;
     }
 }
 
 fn stop_tails(tails: Vec<TailHandle>) {
-    let (done, all) = std::sync::mpsc::channel();
+    let (done, all) = mpsc::channel();
     let stopping = std::thread::Builder::new().name("rrd-stop".into()).spawn(move || {
         tails.into_iter().for_each(TailHandle::stop);
         let _ = done.send(());

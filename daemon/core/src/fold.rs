@@ -283,7 +283,7 @@ impl Fold {
             Fact::Prompt { text } => {
                 self.counts.prompts += 1;
                 if self.first_prompt.is_none() && !text.trim().is_empty() {
-                    self.first_prompt = Some(truncate(&one_line(&text), TITLE_TEXT).0);
+                    self.first_prompt = Some(one_line(&text, TITLE_TEXT).0);
                 }
                 // Whatever was unanswered was abandoned.
                 self.open_tools.clear();
@@ -313,7 +313,7 @@ impl Fold {
                 if self.open_tools.len() == MAX_OPEN_TOOLS {
                     self.open_tools.remove(0);
                 }
-                let summary = truncate(&one_line(&summary), TITLE_TEXT).0;
+                let summary = one_line(&summary, TITLE_TEXT).0;
                 self.open_tools.push(OpenTool { id, name: tool, summary, since: at, asks });
             }
             Fact::ToolResult { id, is_error, text } => {
@@ -439,7 +439,7 @@ impl Fold {
         at: Option<Timestamp>,
         out: &mut Vec<Event>,
     ) {
-        let text = truncate(&one_line(text), TITLE_TEXT).0;
+        let text = one_line(text, TITLE_TEXT).0;
         let replaces = match &self.title {
             None => true,
             Some((TitleRank::Task, _)) if rank == TitleRank::Task => false,
@@ -455,7 +455,7 @@ impl Fold {
     }
 
     fn event(&mut self, kind: EventKind, at: Option<Timestamp>, text: &str) -> Event {
-        let (kept, truncated) = truncate(&one_line(text), EVENT_TEXT);
+        let (kept, truncated) = one_line(text, EVENT_TEXT);
         let seq = self.next_seq;
         self.next_seq += 1;
         Event {

@@ -2,27 +2,30 @@
 //!
 //! Not here: making text safe for a terminal or a page. That happens where it is shown.
 
-use std::borrow::Cow;
-
-/// Runs of whitespace (newlines too) become one space; leading and trailing ones go. Looks at no more
-/// than a kilobyte, whatever it is given: several times what anybody keeps of it.
+/// At most `max` characters, and whether any were cut. Runs of whitespace (newlines too) become one
+/// space; leading and trailing ones go. Looks at no more than a kilobyte, whatever it is given: several
+/// times what anybody keeps of it.
 #[must_use]
-pub(crate) fn one_line(text: &str) -> Cow<'_, str> {
+pub(crate) fn one_line(text: &str, max: usize) -> (String, bool) {
     const LOOK: usize = 1024;
     let end = (0..=LOOK.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-    let text = text[..end].trim();
-    let plain = |c: char| !c.is_whitespace() || c == ' ';
-    if text.chars().all(plain) && !text.contains("  ") {
-        return Cow::Borrowed(text);
-    }
-    let mut line = String::with_capacity(text.len());
-    for word in text.split_whitespace() {
+    let (mut line, mut left) = (String::new(), max);
+    for word in text[..end].split_whitespace() {
         if !line.is_empty() {
+            if left == 0 {
+                return (line, true);
+            }
             line.push(' ');
+            left -= 1;
+        }
+        if let Some((end, _)) = word.char_indices().nth(left) {
+            line.push_str(&word[..end]);
+            return (line, true);
         }
         line.push_str(word);
+        left -= word.chars().count();
     }
-    Cow::Owned(line)
+    (line, false)
 }
 
 /// At most `max` characters, and whether any were cut.
@@ -40,11 +43,23 @@ mod tests {
 
     #[test]
     fn whitespace_collapses_and_length_is_in_characters() {
-        assert_eq!(one_line("  a\n\tb  c\r\n"), "a b c");
-        assert!(matches!(one_line("plain text"), Cow::Borrowed("plain text")));
+        let one_line = |text: &str, max| {
+            let (line, cut) = one_line(text, max);
+            format!("{line}{}", if cut { "…" } else { "" })
+        };
+        assert_eq!(one_line("  a\n\tb  c\r\n", 5), "a b c");
+        assert_eq!(one_line("  a\n\tb  c\r\n", 4), "a b …");
+        assert_eq!(one_line("  a\n\tb  c\r\n", 3), "a b…");
+        assert_eq!(one_line(" \n", 0), "");
+        assert_eq!(one_line("žluťoučký kůň", 4), "žluť…");
+        assert_eq!(one_line("žluťoučký kůň", 13), "žluťoučký kůň");
         assert_eq!(truncate("žluťoučký", 4), ("žluť".to_owned(), true));
         assert_eq!(truncate("abc", 3), ("abc".to_owned(), false));
-        assert!(one_line(&"x ".repeat(1 << 20)).len() <= 1024);
-        assert_eq!(one_line(&"ž".repeat(1 << 10)).chars().count(), 512, "cut between characters");
+        assert!(one_line(&"x ".repeat(1 << 20), 2_000).len() <= 1024);
+        assert_eq!(
+            one_line(&"ž".repeat(1 << 10), 2_000).chars().count(),
+            512,
+            "between characters"
+        );
     }
 }

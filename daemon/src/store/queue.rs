@@ -18,8 +18,9 @@ const MAX: usize = 64;
 /// Events that may wait, whatever the number of commits: a few megabytes.
 const MAX_EVENTS: usize = 4 * ENOUGH;
 
-/// Commits are collected for so long …
-const COLLECT: Duration = Duration::from_millis(500);
+/// Commits are collected for so long: of several of one transcript only the last one's state is
+/// written. A crash has so much read again, nothing else …
+const COLLECT: Duration = Duration::from_secs(2);
 
 /// … unless they hold this many events already.
 const ENOUGH: usize = 2_048;

@@ -11,7 +11,7 @@ use rrd_core::{fact::issue, fold::Fold};
 use rrd_proto::{IndexProgress, SessionKey};
 
 use super::{
-    Followed, HOT, Message, Tail,
+    HOT, Message, Tail,
     discover::look_at,
     survey::{Settled, Task},
     take::Work,
@@ -69,8 +69,13 @@ impl Tail {
             let at = SystemTime::UNIX_EPOCH + Duration::from_nanos(at);
             at.elapsed().is_ok_and(|ago| ago < HOT)
         });
-        let hot_until = recent.then(|| Instant::now() + HOT);
-        self.files.insert(work.path.clone(), Followed { work, hot_until });
+        let until = Instant::now() + HOT;
+        match self.hot.get_mut(&work.path) {
+            Some(hot) if recent => *hot = until,
+            None if recent => drop(self.hot.insert(work.path.clone(), until)),
+            _ => {}
+        }
+        self.files.insert(work.path.clone(), work);
     }
 
     pub(super) fn is_in_work(&self, key: &SessionKey) -> bool {

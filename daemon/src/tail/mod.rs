@@ -8,6 +8,7 @@
 
 mod backlog;
 mod discover;
+mod linger;
 mod live;
 mod locks;
 mod report;
@@ -23,7 +24,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
@@ -37,6 +38,7 @@ use rrd_core::{
     harness::{FileRole, format_of},
 };
 use rrd_proto::{IndexProgress, SessionKey};
+use tokio::sync::oneshot;
 
 use crate::{
     config::{HarnessRoot, WatchMode},
@@ -44,6 +46,7 @@ use crate::{
     store::{Commit, Reader, Stored, Writer},
 };
 use discover::{Found, folders, is_behind_link, look_at, walk_root, walk_subtree};
+use linger::Linger;
 use live::Live;
 pub(crate) use rows::Databases;
 pub(crate) use scene::Scene;
@@ -75,6 +78,8 @@ const AT_ONCE: u64 = 1 << 30;
 enum Message {
     /// There are hints.
     Hints,
+    /// Somebody asks, and is told when everything reported until now has been looked at.
+    CatchUp(oneshot::Sender<()>),
     /// A backlog task is done.
     Done(Box<Settled>),
     /// Stop.
@@ -84,15 +89,40 @@ enum Message {
 /// The handle of one root's thread.
 #[derive(Debug)]
 pub(crate) struct TailHandle {
-    inbox: SyncSender<Message>,
+    door: Door,
     thread: JoinHandle<()>,
+}
+
+/// Where a tail is asked for what it has not looked at yet.
+#[derive(Debug, Clone)]
+pub(crate) struct Door {
+    inbox: SyncSender<Message>,
+    linger: Arc<Linger>,
+}
+
+impl Door {
+    /// Has what was collected looked at; the answer comes when that is done. `None` when nothing is
+    /// being collected: then changes are looked at as they come.
+    pub(crate) fn catch_up(&self) -> Option<oneshot::Receiver<()>> {
+        if !self.linger.is_on() {
+            return None;
+        }
+        let (done, caught_up) = oneshot::channel();
+        self.inbox.try_send(Message::CatchUp(done)).ok()?;
+        Some(caught_up)
+    }
 }
 
 impl TailHandle {
     /// Asks the thread to stop and waits until it has; a backlog ends where its ledger is over.
     pub(crate) fn stop(self) {
-        let _ = self.inbox.send(Message::Stop);
+        let _ = self.door.inbox.send(Message::Stop);
         let _ = self.thread.join();
+    }
+
+    /// Where to ask it.
+    pub(crate) fn door(&self) -> Door {
+        self.door.clone()
     }
 
     /// True when the thread has ended by itself, which it never should.
@@ -133,9 +163,10 @@ pub(crate) struct Tail {
     mode: WatchMode,
     watch: Watch,
     live: Live,
-    inbox: Receiver<Message>,
     outbox: SyncSender<Message>,
-    files: HashMap<PathBuf, Followed>,
+    files: HashMap<PathBuf, Work>,
+    /// Those that have changed lately, and until when they are looked at whatever notifications say.
+    hot: HashMap<PathBuf, Instant>,
     databases: Databases,
     /// Sessions with tasks waiting or in work, whose files are not to be touched meanwhile.
     waiting: Vec<Task>,
@@ -153,15 +184,12 @@ pub(crate) struct Tail {
     progress: IndexProgress,
 }
 
+/// One root's tail while it follows: whoever holds the lock reads on. That is the tail's own thread or,
+/// when it sleeps, the one that has been told of a change.
+type Shared = Mutex<Option<Tail>>;
+
 /// Which directory it is. One made where another was removed often has its inode, too.
 type Place = (FileId, Option<SystemTime>);
-
-/// A transcript that is followed.
-#[derive(Debug)]
-struct Followed {
-    work: Work,
-    hot_until: Option<Instant>,
-}
 
 impl Tail {
     /// Starts following one root; `stored` is what the index has of it.
@@ -174,15 +202,25 @@ impl Tail {
     ) -> io::Result<TailHandle> {
         // One wake-up waiting is enough: whoever finds the queue full knows that it will be seen.
         let (outbox, inbox) = sync_channel(8);
-        let handle = outbox.clone();
+        let linger = Arc::new(Linger::new(Arc::clone(&scene.hub.audience)));
+        let door = Door { inbox: outbox.clone(), linger: Arc::clone(&linger) };
         let name = format!("rrd-tail-{}", scene.harness);
         let thread = std::thread::Builder::new().name(name).spawn(move || {
-            let wake = outbox.clone();
+            let shared = Arc::<Shared>::default();
+            let (told, wake) = (Arc::clone(&shared), outbox.clone());
             let watch = match mode {
-                WatchMode::Auto => Watch::new(move || {
-                    let _ = wake.try_send(Message::Hints);
-                }),
-                WatchMode::Poll | WatchMode::Off => Watch::off(),
+                WatchMode::Auto => Watch::new(
+                    linger,
+                    // Whoever is at it now will be told instead.
+                    move |path| match told.try_lock() {
+                        Ok(mut tail) => tail.as_mut().is_some_and(|tail| tail.take_change(path)),
+                        Err(_) => false,
+                    },
+                    move || {
+                        let _ = wake.try_send(Message::Hints);
+                    },
+                ),
+                WatchMode::Poll | WatchMode::Off => Watch::off(linger),
             };
             let live = scene.live();
             let mut tail = Self {
@@ -191,9 +229,9 @@ impl Tail {
                 mode,
                 watch,
                 live,
-                inbox,
                 outbox,
                 files: HashMap::new(),
+                hot: HashMap::new(),
                 databases: Databases::default(),
                 waiting: Vec::new(),
                 in_work: None,
@@ -209,10 +247,14 @@ impl Tail {
             tail.check_places();
             tail.begin(stored);
             surveyed();
-            tail.run();
-            tail.end();
+            *shared.lock().unwrap_or_else(PoisonError::into_inner) = Some(tail);
+            Self::run(&shared, &inbox);
+            // From here on notifications find nobody.
+            let tail = shared.lock().unwrap_or_else(PoisonError::into_inner).take();
+            drop(inbox);
+            tail.map(Self::end);
         })?;
-        Ok(TailHandle { inbox: handle, thread })
+        Ok(TailHandle { door, thread })
     }
 
     fn begin(&mut self, stored: Stored) {
@@ -229,54 +271,70 @@ impl Tail {
         self.report();
     }
 
-    fn run(&mut self) {
+    fn run(shared: &Shared, inbox: &Receiver<Message>) {
         let mut last_tick = (Instant::now(), SystemTime::now());
         let mut last_sweep = Instant::now();
+        let (mut tick, mut wait) = (TICK, Duration::ZERO);
         loop {
-            let tick = if self.is_quiet() { QUIET_TICK } else { TICK };
-            let mut wait = tick.saturating_sub(last_tick.0.elapsed());
-            if let Some(due) = self.databases.due() {
-                wait = wait.min(due.saturating_duration_since(Instant::now()));
-            }
-            match self.inbox.recv_timeout(wait) {
+            let told = inbox.recv_timeout(wait);
+            // Poisoned: the notifications' thread fell over it. This part ends, and that is noticed.
+            let Ok(mut tail) = shared.lock() else { return };
+            let Some(tail) = tail.as_mut() else { return };
+            let mut asked = None;
+            match told {
                 Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                 Ok(Message::Hints) => {
-                    if self.take_hints() {
+                    if tail.take_hints() {
                         last_sweep = Instant::now();
                     }
                 }
-                Ok(Message::Done(settled)) => self.done(*settled),
+                Ok(Message::CatchUp(done)) => {
+                    tail.watch.catch_up();
+                    if tail.take_hints() {
+                        last_sweep = Instant::now();
+                    }
+                    asked = Some(done);
+                }
+                Ok(Message::Done(settled)) => tail.done(*settled),
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            self.databases.work(&self.scene, self.ledger.as_ref());
+            tail.databases.work(&tail.scene, tail.ledger.as_ref());
+            if let Some(done) = asked {
+                // Whoever asked may have gone.
+                let _ = done.send(());
+            }
             if last_tick.0.elapsed() >= tick {
                 let slept =
                     last_tick.1.elapsed().unwrap_or_default() > last_tick.0.elapsed() + ASLEEP;
                 last_tick = (Instant::now(), SystemTime::now());
-                let every = if self.polls() { POLL } else { SWEEP };
-                if self.check_places() || slept || last_sweep.elapsed() >= every {
-                    self.sweep();
+                let every = if tail.polls() { POLL } else { SWEEP };
+                if tail.check_places() || slept || last_sweep.elapsed() >= every {
+                    tail.sweep();
                     last_sweep = Instant::now();
                 } else {
-                    self.look_at_hot_files();
+                    tail.look_at_hot_files();
                 }
-                self.databases.check();
-                self.look_at_processes();
-                self.report();
+                tail.databases.check();
+                tail.look_at_processes();
+                tail.report();
+            }
+            tick = if tail.is_quiet() { QUIET_TICK } else { TICK };
+            wait = tick.saturating_sub(last_tick.0.elapsed());
+            if let Some(due) = tail.databases.due() {
+                wait = wait.min(due.saturating_duration_since(Instant::now()));
             }
         }
     }
 
     /// Returns when nothing is read any more: one daemon must not write while the next one does.
     fn end(self) {
-        drop(self.inbox);
         if let Some(backlog) = self.backlog {
             let _ = backlog.join();
         }
     }
 
     fn is_quiet(&self) -> bool {
-        !self.live.busy && !self.polls() && self.files.values().all(|file| file.hot_until.is_none())
+        !self.live.busy && !self.polls() && self.hot.is_empty()
     }
 
     fn polls(&self) -> bool {
@@ -302,6 +360,19 @@ impl Tail {
         let afresh = self.places.iter().any(replaced);
         self.places = places;
         self.watch.arm(&root, &folders, afresh);
+        true
+    }
+
+    /// Reads on a transcript that has changed, if it is a followed one and still the same file.
+    fn take_change(&mut self, path: &Path) -> bool {
+        let Some(known) = self.files.get(path).map(|work| work.file.cursor.id) else {
+            return false;
+        };
+        match look_at(&self.scene.root, path, self.scene.format) {
+            // No link leads to it: it is the very file that was found where none did.
+            Ok(Some(found)) if found.id == known => self.changed(found),
+            _ => return false,
+        }
         true
     }
 
@@ -362,24 +433,24 @@ impl Tail {
         for path in gone {
             if !path.exists() {
                 self.files.remove(&path);
+                self.hot.remove(&path);
             }
         }
         self.scene.hub.apply(Input::Root(self.scene.index, state));
     }
 
     fn look_at_hot_files(&mut self) {
-        let hot: Vec<PathBuf> = self
-            .files
-            .iter_mut()
-            .filter_map(|(path, file)| {
-                let until = file.hot_until?;
-                if until < Instant::now() {
-                    // Its remembered keys go with it; they are read again if they are needed.
-                    (file.hot_until, file.work.seen) = (None, None);
-                }
-                Some(path.clone())
-            })
-            .collect();
+        let (now, files) = (Instant::now(), &mut self.files);
+        let hot: Vec<PathBuf> = self.hot.keys().cloned().collect();
+        self.hot.retain(|path, until| {
+            if *until < now
+                && let Some(work) = files.get_mut(path)
+            {
+                // Its remembered keys go with it; they are read again if they are needed.
+                work.seen = None;
+            }
+            *until >= now
+        });
         for path in hot {
             if let Ok(Some(found)) = look_at(&self.scene.root, &path, self.scene.format) {
                 self.changed(found);
@@ -408,15 +479,14 @@ impl Tail {
             self.files.remove(&found.path);
             return;
         }
-        if let Some(file) = self.files.get_mut(&found.path) {
-            let state = &file.work.file;
+        if let Some(work) = self.files.get(&found.path) {
+            let state = &work.file;
             if (state.cursor.id, state.size, state.mtime) == (found.id, found.size, found.mtime) {
                 return;
             }
-            file.hot_until = Some(Instant::now() + HOT);
         }
         let work = match self.files.remove(&found.path) {
-            Some(file) => file.work,
+            Some(work) => work,
             None => {
                 self.scene.place(&found);
                 let key = SessionKey {
@@ -424,9 +494,9 @@ impl Tail {
                     session_id: session_id.clone(),
                 };
                 // By what is there now: a moved file's name may be another one's already.
-                let is_other_name = |file: &Followed| {
-                    file.work.file.cursor.id == found.id
-                        && look_at(&self.scene.root, &file.work.path, self.scene.format)
+                let is_other_name = |work: &Work| {
+                    work.file.cursor.id == found.id
+                        && look_at(&self.scene.root, &work.path, self.scene.format)
                             .is_ok_and(|now| now.is_some_and(|now| now.id == found.id))
                 };
                 if !self.scene.hub.claim(&key, self.scene.index)
@@ -450,13 +520,11 @@ impl Tail {
 
     /// A new path may be a known transcript that was moved (archived, or its directory renamed).
     fn adopt_moved(&mut self, work: &mut Work) {
-        let moved = |file: &&Followed| {
-            file.work.file.session == work.file.session && !file.work.path.exists()
-        };
-        if let Some(old) = self.files.values().find(moved).map(|file| file.work.path.clone())
+        let moved = |other: &&Work| other.file.session == work.file.session && !other.path.exists();
+        if let Some(old) = self.files.values().find(moved).map(|other| other.path.clone())
             && let Some(old) = self.files.remove(&old)
         {
-            work.adopt(old.work.file);
+            work.adopt(old.file);
         }
     }
 
@@ -506,8 +574,8 @@ impl Tail {
     }
 
     fn republish(&mut self, role: &FileRole) {
-        for file in self.files.values_mut() {
-            let key = file.work.file.session.clone();
+        for work in self.files.values_mut() {
+            let key = work.file.session.clone();
             let concerned = match role {
                 FileRole::Sidecar { session_id } => *session_id == key.session_id,
                 _ => true,
@@ -516,7 +584,7 @@ impl Tail {
                 continue;
             };
             if self.scene.fold_beside(&key, &mut entry.fold) && entry.complete {
-                self.ledger.commit(file.work.restate(&entry.fold));
+                self.ledger.commit(work.restate(&entry.fold));
             }
             self.scene.publish(&key, &entry.fold, &entry.path, entry.complete);
         }

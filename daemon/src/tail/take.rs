@@ -215,7 +215,7 @@ impl Work {
         let mut trail = Trail { line: self.file.cursor.tail, ..Trail::default() };
         let mut at = self.file.cursor.offset - before.unwrap_or(0) as u64;
         let unread = usize::try_from(source.size.saturating_sub(at)).unwrap_or(CHUNK);
-        let mut buf = vec![0; if self.zstd { CHUNK } else { (unread + 1).clamp(1024, CHUNK) }];
+        let mut buf = vec![0; if self.zstd { CHUNK } else { unread.clamp(1, CHUNK) }];
         let (mut stretch, mut other) = (Stretch::default(), None);
         loop {
             if ledger.is_over() {

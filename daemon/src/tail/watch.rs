@@ -1,8 +1,9 @@
 //! File notifications: the only file that names `notify`.
 //!
 //! Notifications are hints that something may have changed, never truth: whatever is lost here the
-//! next sweep finds. The callback only notes paths in a bounded set and wakes the tail, so it never
-//! blocks. inotify reports a new directory but not what was written into it before its watch stood, so
+//! next sweep finds. A file that has merely changed is offered to whoever can read it on at once, in
+//! the thread that was told: waking another one costs more than reading a line does. Everything else
+//! is noted in a bounded set, and the tail is woken. inotify reports a new directory but not what was written into it before its watch stood, so
 //! a created directory asks for its subtree to be listed, once its watch stands.
 
 use std::{
@@ -16,6 +17,8 @@ use notify::{
     Config, Event, EventKind, EventKindMask, RecommendedWatcher, RecursiveMode, Watcher,
     event::{CreateKind, ModifyKind},
 };
+
+use super::linger::Linger;
 
 /// Beyond so many noted paths a sweep is cheaper than looking at each.
 const MAX_NOTED: usize = 8_192;
@@ -44,6 +47,7 @@ pub(crate) enum Shortfall {
 
 /// Watches one root.
 pub(crate) struct Watch {
+    linger: Arc<Linger>,
     watcher: Option<RecommendedWatcher>,
     hints: Arc<Mutex<Hints>>,
     armed: HashSet<PathBuf>,
@@ -52,11 +56,19 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Watches nothing yet; `wake` is called (often, from another thread) when there are hints.
-    pub(crate) fn new(wake: impl Fn() + Send + 'static) -> Self {
+    /// Watches nothing yet. `take` is offered a file that has changed, and says whether that was all;
+    /// else `wake` is called, since there are hints. Both are called often, from another thread.
+    pub(crate) fn new(
+        linger: Arc<Linger>,
+        take: impl Fn(&Path) -> bool + Send + 'static,
+        wake: impl Fn() + Send + 'static,
+    ) -> Self {
         let hints = Arc::new(Mutex::new(Hints::default()));
-        let noted = Arc::clone(&hints);
+        let (noted, stays) = (Arc::clone(&hints), Arc::clone(&linger));
         let handler = move |event: notify::Result<Event>| {
+            if changed_file(&event).is_some_and(&take) {
+                return stays.stay();
+            }
             note(&noted, event);
             wake();
         };
@@ -68,12 +80,13 @@ impl Watch {
             Ok(watcher) => (Some(watcher), None),
             Err(error) => (None, Some(Shortfall::Unavailable(error.to_string()))),
         };
-        Self { watcher, hints, armed: HashSet::new(), shortfall }
+        Self { linger, watcher, hints, armed: HashSet::new(), shortfall }
     }
 
     /// Watches nothing, ever: sweeps do all the work.
-    pub(crate) fn off() -> Self {
-        Self { watcher: None, hints: Arc::default(), armed: HashSet::new(), shortfall: None }
+    pub(crate) fn off(linger: Arc<Linger>) -> Self {
+        let (hints, armed) = (Arc::default(), HashSet::new());
+        Self { linger, watcher: None, hints, armed, shortfall: None }
     }
 
     /// Watches these directories, the root alone and the others with everything beneath them where they
@@ -84,6 +97,7 @@ impl Watch {
             return;
         }
         let Some(watcher) = &mut self.watcher else { return };
+        self.linger.suspend();
         if afresh {
             for path in self.armed.drain() {
                 // Its directory is gone, so the watch may be too.
@@ -106,10 +120,11 @@ impl Watch {
             }
             self.armed.insert(path.to_owned());
         }
+        self.linger.resume();
     }
 
-    /// Returns when directories that have been reported are watched: a listing made afterwards and
-    /// later reports together miss nothing.
+    /// Returns when what was reported before has been noted or taken, and directories among it are
+    /// watched: a listing made afterwards and later reports together miss nothing.
     pub(crate) fn catch_up(&mut self) {
         // inotify watches each directory by itself, and a new one is reported before it is watched;
         // what was created within until then is never reported. The watcher answers a request,
@@ -117,13 +132,31 @@ impl Watch {
         if cfg!(target_os = "linux")
             && let Some(watcher) = &mut self.watcher
         {
+            self.linger.suspend();
             let _ = watcher.unwatch(Path::new("/nothing/that/is/watched"));
+            self.linger.resume();
         }
     }
 
     /// Takes what was noted since the last call.
     pub(crate) fn hints(&self) -> Hints {
         std::mem::take(&mut *self.hints.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The file, where the event tells of one that has other bytes or another time than before.
+///
+/// On Linux only: there each event that waits costs the kernel a few bytes. Elsewhere the system's
+/// buffer must be emptied quickly, and the callback may be the system's own thread.
+fn changed_file(event: &notify::Result<Event>) -> Option<&Path> {
+    let event = event.as_ref().ok().filter(|_| cfg!(target_os = "linux"))?;
+    match (event.kind, event.paths.as_slice()) {
+        (EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Metadata(_)), [path])
+            if !event.need_rescan() =>
+        {
+            Some(path)
+        }
+        _ => None,
     }
 }
 

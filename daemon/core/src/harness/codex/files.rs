@@ -6,7 +6,7 @@ use crate::{
         FileRole,
         json::{Str, first, object},
     },
-    line::{one_line, truncate},
+    line::one_line,
 };
 
 /// What the file at `path` is. A name's time is local and only its id matters.
@@ -63,7 +63,7 @@ object! {
 /// Reads a line of `session_index.jsonl`.
 pub(super) fn title_line(line: &[u8]) -> Option<(String, String)> {
     let mut title: Title<'_> = first(line)?;
-    let name = truncate(&one_line(&title.name.some()?), TITLE_TEXT).0;
+    let name = one_line(&title.name.some()?, TITLE_TEXT).0;
     Some((title.id.some()?.into_owned(), name))
 }
 
