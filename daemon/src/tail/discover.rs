@@ -97,11 +97,20 @@ pub(crate) fn is_behind_link(root: &Path, path: &Path) -> bool {
 
 /// One file beneath `root`, if it is there and the format cares about it.
 pub(crate) fn look_at(root: &Path, path: &Path, format: &Format) -> io::Result<Option<Found>> {
+    look(root, path, format, &|| fs::symlink_metadata(path))
+}
+
+fn look(
+    root: &Path,
+    path: &Path,
+    format: &Format,
+    metadata: &dyn Fn() -> io::Result<fs::Metadata>,
+) -> io::Result<Option<Found>> {
     let role = role_of(root, path, format);
     if role == FileRole::Ignored {
         return Ok(None);
     }
-    let metadata = fs::symlink_metadata(path)?;
+    let metadata = metadata()?;
     if !metadata.is_file() {
         return Ok(None);
     }
@@ -130,7 +139,13 @@ impl Walk {
                     self.list(root, &path, format, depth + 1, true);
                 }
             } else if kind.is_file() {
-                match look_at(root, &path, format) {
+                // Looked up from its directory, not from the top. On Windows a directory's own idea of a
+                // file that is being written is an old one.
+                let metadata = || match cfg!(windows) {
+                    true => fs::symlink_metadata(&path),
+                    false => entry.metadata(),
+                };
+                match look(root, &path, format, &metadata) {
                     Ok(found) => self.files.extend(found),
                     Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                     Err(e) => self.unreadable.push((path, e.to_string())),
