@@ -48,8 +48,8 @@ pub(crate) struct Scene {
     repos: Mutex<Repos>,
     /// Facts beside the transcripts, by session id.
     sidecars: HashMap<String, Vec<Fact<'static>>>,
-    /// Titles from the harness's own list, by session id.
-    titles: HashMap<String, String>,
+    /// Titles from the harness's own lists, by session id.
+    titles: HashMap<PathBuf, HashMap<String, String>>,
     /// Live sessions shown without a transcript.
     unwritten: HashSet<SessionKey>,
 }
@@ -229,10 +229,11 @@ impl Scene {
                 self.sidecars.insert(session_id.clone(), facts.clone()) != Some(facts)
             }
             FileRole::TitleIndex => {
-                let Some(bytes) = read_whole(&found.path) else { return false };
-                let lines = bytes.split(|b| *b == b'\n');
-                let titles: HashMap<_, _> = lines.filter_map(self.format.title_line).collect();
-                std::mem::replace(&mut self.titles, titles) != self.titles
+                let titles = read_whole(&found.path).and_then(|bytes| (self.format.titles)(&bytes));
+                let Some(titles) = titles else { return false };
+                let titles: HashMap<_, _> = titles.into_iter().collect();
+                let known = self.titles.entry(found.path.clone()).or_default();
+                std::mem::replace(known, titles) != *known
             }
             _ => false,
         }
@@ -255,7 +256,7 @@ impl Scene {
             path: path.into(),
             root: self.index,
             repo,
-            index_title: self.titles.get(&key.session_id).cloned(),
+            index_title: self.titles.values().find_map(|list| list.get(&key.session_id)).cloned(),
             complete,
         };
         self.hub.apply(Input::Session(key.clone(), entry));
