@@ -23,7 +23,7 @@ use super::{
     locks::unopened,
     rows::Databases,
     source::Source,
-    survey::{Task, settle, tasks},
+    survey::{SMALL, Task, settle, tasks},
     take::Ledger,
 };
 use crate::{
@@ -140,7 +140,11 @@ impl Scene {
             let waits = left.iter().any(|task| task.key == stray.key && task.unread > 0);
             if !waits && self.hub.claim(&stray.key, self.index) {
                 stray.go_on_from(self.hub.fold(&stray.key));
-                if stray.take(ledger).is_ok() {
+                if stray.unread > SMALL {
+                    if let Ok((glance, _)) = stray.glance() {
+                        self.show(&stray, &Arc::new(glance), false);
+                    }
+                } else if stray.take(ledger).is_ok() {
                     self.show(&stray, &stray.fold, true);
                 }
             }
@@ -176,9 +180,10 @@ impl Scene {
     }
 
     pub(super) fn show(&self, task: &Task, fold: &Arc<Fold>, complete: bool) {
-        // Nothing is left of one whose transcripts turned out to be another's.
-        if let Some(work) = task.files.last() {
-            self.publish(&task.key, fold, &work.file.path, complete);
+        match task.files.last() {
+            Some(work) => self.publish(&task.key, fold, &work.file.path, complete),
+            // Its transcripts turned out to be another's.
+            None => self.hub.apply(Input::Unwritten(task.key.clone())),
         }
     }
 
