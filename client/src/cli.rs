@@ -4,7 +4,11 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
+use clap::{
+    Args, Parser, Subcommand, ValueEnum,
+    builder::{PossibleValuesParser, TypedValueParser},
+    error::ErrorKind,
+};
 use clap_complete::Shell;
 use rrd_proto::{Harness, Status};
 
@@ -15,8 +19,8 @@ use crate::{
 
 /// See every coding-agent session on this machine: what each one does, and which one needs you.
 ///
-/// rrd follows the transcripts that Claude Code and Codex already write. No wrapper and no account is
-/// needed; without a daemon, `rrd sessions list` looks once by itself.
+/// rrd follows the transcripts that your agents already write. No wrapper and no account is needed;
+/// without a daemon, `rrd sessions list` looks once by itself.
 #[derive(Debug, Parser)]
 #[command(
     name = "rrd",
@@ -79,8 +83,7 @@ Ctrl-C or SIGTERM ends it in order; a second one at once.")]
     Daemon(DaemonArgs),
     /// Keep the daemon running: at every login, and again when it fails.
     #[command(after_help = "\
-The service remembers where this shell looks (CLAUDE_CONFIG_DIR, CODEX_HOME, RRD_HOME, …), so that
-both list the same. Install again after changing them, or after updating rrd.
+The service remembers where this shell looks (RRD_HOME, CODEX_HOME, …), so that both list the same. Install again after changing them, or after updating rrd.
 
 Examples:
   rrd service install --print     what would be written and run; changes nothing
@@ -149,8 +152,8 @@ pub(crate) struct ListArgs {
     /// Only sessions of HOST.
     #[arg(long)]
     pub(crate) host: Option<String>,
-    /// Only sessions of this harness: claude-code or codex.
-    #[arg(long, value_parser = harness)]
+    /// Only sessions of this harness.
+    #[arg(long, value_parser = harness())]
     pub(crate) harness: Option<Harness>,
     /// Only sessions in this repository.
     #[arg(long)]
@@ -248,11 +251,10 @@ pub(crate) fn parse() -> Result<Cli, CliError> {
     Ok(cli)
 }
 
-fn harness(name: &str) -> Result<Harness, String> {
-    match Harness::from(name) {
-        Harness::Other(_) => Err("not one of claude-code, codex".to_owned()),
-        known => Ok(known),
-    }
+/// Those this release reads, for help, mistakes and completions alike.
+fn harness() -> impl TypedValueParser<Value = Harness> {
+    let names = local::formats().iter().map(|format| format.name);
+    PossibleValuesParser::new(names).map(|name| Harness::from(name.as_str()))
 }
 
 fn status(word: &str) -> Result<Status, String> {

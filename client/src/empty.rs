@@ -3,12 +3,12 @@
 //! Three different things are told apart: nothing matches the filters, nothing is active now, nothing
 //! was ever found. Not here: the table.
 
-use rrd_proto::{Harness, ListReply, Root, RootState, Timestamp};
+use rrd_proto::{ListReply, Root, RootState, Timestamp};
 
 use crate::{
     clock,
     footer::Chosen,
-    look, table,
+    local, look, table,
     text::{clean, counted, pad, width},
 };
 
@@ -67,18 +67,18 @@ fn nothing_found(roots: &[Root]) -> Vec<String> {
         let harness = pad(&clean(root.harness.as_str()), 11);
         lines.push(format!("  {harness}  {}  {found}", pad(&path, path_width)));
     }
-    lines.push(
-        "next: start Claude Code or Codex in a directory of yours, and list again".to_owned(),
-    );
-    let moved = [(Harness::ClaudeCode, "CLAUDE_CONFIG_DIR"), (Harness::Codex, "CODEX_HOME")]
-        .map(|(harness, variable)| format!("{variable} ({harness})"))
-        .join(" or ");
+    lines
+        .push("next: start one of these agents in a directory of yours, and list again".to_owned());
+    let variables: Vec<_> = local::formats().iter().map(|format| format.home_var).collect();
+    let moved = variables.join(", ");
     lines.push(format!("hint: kept elsewhere? set {moved}; rrd config shows what is in force"));
     lines
 }
 
 #[cfg(test)]
 mod tests {
+    use rrd_proto::Harness;
+
     use super::*;
     use crate::{
         footer::tests::reply,
@@ -114,6 +114,7 @@ mod tests {
         assert!(lines[2].ends_with("there, without a transcript"));
         assert!(lines[3].contains("/srv/[2Jx") && lines[3].contains("permission denied"));
         assert!(lines[4].starts_with("next: "));
+        assert!(local::formats().iter().all(|format| lines[5].contains(format.home_var)));
     }
 
     #[test]

@@ -246,7 +246,23 @@ fn harness_roots(
     if let Some(roots) = file.get(format.name).and_then(|h| h.roots.as_ref()) {
         return (roots.iter().map(|p| expand(p, dirs)).collect(), SettingSource::File);
     }
-    (format.homes.iter().map(|p| dirs.user_home.join(p)).collect(), SettingSource::Default)
+    let home = |name: &&str| dirs.user_home.join(name);
+    let there = format.other_homes.iter().flat_map(|pattern| existing(&dirs.user_home, pattern));
+    (format.homes.iter().map(home).chain(there).collect(), SettingSource::Default)
+}
+
+/// The directories in `home` whose name is `pattern`, which may end in `*`. Nobody wants to read of
+/// those that might be there: former names of a product, profiles of any name.
+fn existing(home: &Path, pattern: &str) -> Vec<PathBuf> {
+    let Some(start) = pattern.strip_suffix('*') else {
+        return Some(home.join(pattern)).filter(|path| path.is_dir()).into_iter().collect();
+    };
+    let Ok(entries) = fs::read_dir(home) else { return Vec::new() };
+    let named = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with(start);
+    let mut found: Vec<PathBuf> =
+        entries.flatten().filter(named).map(|e| e.path()).filter(|path| path.is_dir()).collect();
+    found.sort();
+    found
 }
 
 fn expand(path: &str, dirs: &Dirs) -> PathBuf {
@@ -327,6 +343,32 @@ mod tests {
         assert!(sources.contains(&("idle_timeout", "RRD_IDLE_TIMEOUT".to_owned())));
         assert!(sources.contains(&("watch", "default".to_owned())));
         assert!(sources.contains(&("harness.codex.roots", "config.toml".to_owned())));
+    }
+
+    #[test]
+    fn profiles_and_former_names_count_where_they_are_there() {
+        let home = tempfile::tempdir().unwrap();
+        let openclaw = |vars: &[(&str, &str)]| {
+            let env = |name: &str| match name {
+                "HOME" | "RRD_HOME" => Some(home.path().as_os_str().to_owned()),
+                _ => vars.iter().find(|(n, _)| *n == name).map(|(_, v)| OsString::from(v)),
+            };
+            let config = Config::load(&env, &Flags::default()).unwrap();
+            let of = config.roots.into_iter().filter(|root| root.harness == Harness::OpenClaw);
+            of.map(|root| root.path).collect::<Vec<_>>()
+        };
+        let at = |name: &str| home.path().join(name);
+        assert_eq!(openclaw(&[]), [at(".openclaw")], "there or not, it is where they will be");
+        for name in [".openclaw-work", ".openclaw-b", ".clawdbot", ".openclawed"] {
+            fs::create_dir(at(name)).unwrap();
+        }
+        fs::write(at(".openclaw-file"), "").unwrap();
+        assert_eq!(
+            openclaw(&[]),
+            [at(".openclaw"), at(".openclaw-b"), at(".openclaw-work"), at(".clawdbot")]
+        );
+        let moved = openclaw(&[("OPENCLAW_STATE_DIR", "~/elsewhere")]);
+        assert_eq!(moved, [at("elsewhere")], "a variable says all");
     }
 
     #[test]

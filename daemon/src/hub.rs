@@ -34,7 +34,7 @@ pub(crate) enum Input {
     Root(usize, RootState),
     /// How far a root's first index is.
     Progress(usize, IndexProgress),
-    /// A session is gone that never wrote anything.
+    /// A session is gone that never wrote anything, or what it wrote was another's.
     Unwritten(SessionKey),
     /// A root's tail speaks of itself.
     Parts(usize, Vec<PartStatus>),

@@ -20,5 +20,6 @@ mod tail;
 
 pub use dirs::Dirs;
 pub use process::{Process, ProcessTable};
+pub use rrd_core::harness::formats;
 pub use run::{Daemon, RunError, run};
 pub use scan::Scan;

@@ -22,13 +22,14 @@ fn all() -> ListQuery {
     ListQuery { all: true, ..ListQuery::default() }
 }
 
-/// A home with every recording of both harnesses in it.
+/// A home with every recording of every harness in it.
 fn home() -> TempDir {
     let home = tempfile::tempdir().unwrap();
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("core/tests/fixtures");
-    for (harness, root) in [("claude-code", ".claude"), ("codex", ".codex")] {
-        for case in fs::read_dir(fixtures.join(harness)).unwrap() {
-            copy(&case.unwrap().path(), &home.path().join(root));
+    for format in rrd_daemon::formats() {
+        // Of databases there are no recordings.
+        for case in fs::read_dir(fixtures.join(format.name)).into_iter().flatten() {
+            copy(&case.unwrap().path(), &home.path().join(format.homes[0]));
         }
     }
     home

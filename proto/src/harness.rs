@@ -11,8 +11,12 @@ pub enum Harness {
     ClaudeCode,
     /// OpenAI's Codex CLI.
     Codex,
+    /// OpenClaw, formerly Clawdbot and Moltbot.
+    OpenClaw,
     /// Nous Research's Hermes.
     Hermes,
+    /// Mario Zechner's pi.
+    Pi,
     /// A harness a newer release follows.
     Other(String),
 }
@@ -24,7 +28,9 @@ impl Harness {
         match self {
             Self::ClaudeCode => "claude-code",
             Self::Codex => "codex",
+            Self::OpenClaw => "openclaw",
             Self::Hermes => "hermes",
+            Self::Pi => "pi",
             Self::Other(name) => name,
         }
     }
@@ -35,7 +41,9 @@ impl From<&str> for Harness {
         match name {
             "claude-code" => Self::ClaudeCode,
             "codex" => Self::Codex,
+            "openclaw" => Self::OpenClaw,
             "hermes" => Self::Hermes,
+            "pi" => Self::Pi,
             other => Self::Other(other.to_owned()),
         }
     }

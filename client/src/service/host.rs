@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::ServiceError;
+use crate::local;
 
 /// Reads one environment variable; injected so that tests own their environment.
 pub(super) type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;
@@ -41,14 +42,25 @@ enum Value {
     Text,
     /// A directory; a relative one means something else to a daemon, so it is made absolute.
     Directory,
-    /// Several directories, separated by commas.
-    Directories,
+    /// A harness's home.
+    Root,
+    /// Several of them, separated by commas.
+    Roots,
     /// A directory that the XDG specification wants ignored unless it is absolute.
     XdgDirectory,
 }
 
 /// Everything that decides what rrd reads and where it keeps its own files. Nothing else is recorded.
-const RECORDED: [(&str, Value); 12] = [
+fn to_record() -> impl Iterator<Item = (&'static str, Value)> {
+    let homes = local::formats().iter().map(|format| {
+        let kind = if format.several_homes { Value::Roots } else { Value::Root };
+        (format.home_var, kind)
+    });
+    OWN.into_iter().chain(homes)
+}
+
+/// Of these, what no harness knows of.
+const OWN: [(&str, Value); 8] = [
     ("HOME", Value::Directory),
     ("XDG_CONFIG_HOME", Value::XdgDirectory),
     ("XDG_STATE_HOME", Value::XdgDirectory),
@@ -56,10 +68,6 @@ const RECORDED: [(&str, Value); 12] = [
     ("RRD_NAME", Value::Text),
     ("RRD_IDLE_TIMEOUT", Value::Text),
     ("RRD_WATCH", Value::Text),
-    ("CLAUDE_CONFIG_DIR", Value::Directories),
-    ("CODEX_HOME", Value::Directories),
-    ("OPENCLAW_STATE_DIR", Value::Directory),
-    ("HERMES_HOME", Value::Directory),
     // Part of the default host name: services are started without it.
     ("WSL_DISTRO_NAME", Value::Text),
 ];
@@ -111,7 +119,7 @@ impl Host {
             (Some(_), None) => String::new(),
         };
         let mut environment = Vec::new();
-        for (name, kind) in RECORDED {
+        for (name, kind) in to_record() {
             let Some(value) = set(name) else { continue };
             let value = value.into_string().map_err(|_| unwritable(name, "is not Unicode"))?;
             if let Some(value) = recorded(kind, &value, cwd) {
@@ -130,15 +138,19 @@ impl Host {
 
 fn recorded(kind: Value, value: &str, cwd: &Path) -> Option<String> {
     let absolute = |path: &str| cwd.join(path).display().to_string();
-    // In a list of roots, rrd itself expands a leading `~`.
-    let root = |path: &str| match path.trim() {
-        path if path == "~" || path.starts_with("~/") => path.to_owned(),
-        path => absolute(path),
+    // Of a root, rrd itself expands a leading `~`.
+    let root = |path: &str| match path {
+        "~" => path.to_owned(),
+        _ if path.starts_with("~/") => path.to_owned(),
+        _ => absolute(path),
     };
     match kind {
         Value::Text => Some(value.to_owned()),
         Value::Directory => Some(absolute(value)),
-        Value::Directories => Some(value.split(',').map(root).collect::<Vec<_>>().join(",")),
+        Value::Root => Some(root(value)),
+        Value::Roots => {
+            Some(value.split(',').map(str::trim).map(root).collect::<Vec<_>>().join(","))
+        }
         Value::XdgDirectory => Path::new(value).is_absolute().then(|| value.to_owned()),
     }
 }

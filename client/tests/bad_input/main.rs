@@ -11,6 +11,7 @@ mod hostile;
 mod identity;
 mod index;
 mod lines;
+mod openclaw;
 mod processes;
 mod rollouts;
 mod scenes;

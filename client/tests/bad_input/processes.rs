@@ -34,7 +34,7 @@ impl Agent {
         self.0.id()
     }
 
-    fn start_time(&self) -> String {
+    pub(crate) fn start_time(&self) -> String {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
         let (_, rest) = stat.rsplit_once(')').unwrap();
         rest.split_whitespace().nth(19).unwrap().to_owned()

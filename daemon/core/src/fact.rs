@@ -68,7 +68,7 @@ pub enum Fact<'a> {
     Delegator(Text<'a>),
     /// The session itself began then (may precede its first record).
     Started(Timestamp),
-    /// A title, by rank.
+    /// A title, by rank. An empty one takes back what a person gave.
     Title { rank: TitleRank, text: Text<'a> },
     /// A turn began, without a prompt in this record.
     TurnStart,
@@ -86,6 +86,8 @@ pub enum Fact<'a> {
     MessageTokens { id: Text<'a>, tokens: Tokens },
     /// Tokens of the whole session so far.
     TotalTokens(Tokens),
+    /// Tokens of one more call of the model.
+    MoreTokens(Tokens),
     /// The agent used a tool; `asks` when the tool is a question to the user.
     ToolCall { id: Text<'a>, name: Text<'a>, summary: String, asks: bool },
     /// The tool `id` answered.
@@ -94,6 +96,9 @@ pub enum Fact<'a> {
     ToolFailed { id: Text<'a> },
     /// The model's API or the harness failed.
     Error { text: Text<'a>, rate_limited: bool },
+    /// A call of the model failed, in a harness that writes each such try into the conversation: told,
+    /// but not counted among the errors.
+    FailedTry { text: Text<'a> },
     /// The turn is over.
     TurnEnd(TurnResult),
     /// The conversation was summarised.

@@ -298,6 +298,7 @@ impl Fold {
             Fact::Message { id, text } => self.message(id.as_deref(), &text, at, out),
             Fact::MessageTokens { id, tokens } => self.message_tokens(&id, tokens),
             Fact::TotalTokens(tokens) => self.tokens = Some(tokens),
+            Fact::MoreTokens(tokens) => self.more_tokens(tokens),
             Fact::ToolCall { id, name: tool, summary, asks } => {
                 let (id, tool) = (name(&id), name(&tool));
                 self.counts.tool_calls += 1;
@@ -322,6 +323,9 @@ impl Fold {
             Fact::ToolFailed { id } => self.count_failure(&id),
             Fact::Error { text, rate_limited: _ } => {
                 self.counts.errors += 1;
+                out.push(Event { is_error: true, ..self.event(EventKind::Error, at, &text) });
+            }
+            Fact::FailedTry { text } => {
                 out.push(Event { is_error: true, ..self.event(EventKind::Error, at, &text) });
             }
             Fact::TurnEnd(result) => self.end_turn(result, at, out),
@@ -398,6 +402,14 @@ impl Fold {
         }
     }
 
+    fn more_tokens(&mut self, more: Tokens) {
+        let total = self.tokens.get_or_insert_default();
+        total.input = total.input.saturating_add(more.input);
+        total.output = total.output.saturating_add(more.output);
+        total.cache_read = total.cache_read.saturating_add(more.cache_read);
+        total.cache_write = total.cache_write.saturating_add(more.cache_write);
+    }
+
     fn tool_result(
         &mut self,
         id: &str,
@@ -440,6 +452,9 @@ impl Fold {
         out: &mut Vec<Event>,
     ) {
         let text = one_line(text, TITLE_TEXT).0;
+        if text.is_empty() && rank == TitleRank::Given {
+            self.title.take_if(|(have, _)| *have == TitleRank::Given);
+        }
         let replaces = match &self.title {
             None => true,
             Some((TitleRank::Task, _)) if rank == TitleRank::Task => false,

@@ -5,12 +5,13 @@
 
 use rrd_proto::Timestamp;
 
-/// One entry of a harness's live registry (Claude Code's `sessions/<pid>.json`).
+/// What names a live process: an entry of a harness's registry (Claude Code's `sessions/<pid>.json`), or
+/// a lock that says who holds it (OpenClaw's `<session>.jsonl.lock`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegistryEntry {
     /// The process that wrote it.
     pub pid: u32,
-    /// The session it is in now; `/clear` changes it.
+    /// The session it is in now; `/clear` changes it. Empty where the file's name tells.
     pub session_id: String,
     /// The process's start time in the operating system's own spelling; pids are reused.
     pub proc_start: Option<String>,
@@ -88,6 +89,9 @@ pub enum LivenessBy {
     /// A registry entry and its process.
     #[default]
     Registry,
-    /// A lock.
+    /// A lock that the process holds for as long as it has the session.
     Lock,
+    /// A lock that names its holder, for the length of (a part of) a run. That it is missing tells
+    /// nothing, and whose holder died tells of that run alone.
+    RunLock,
 }

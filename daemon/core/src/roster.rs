@@ -16,7 +16,7 @@ use rrd_proto::{
 };
 
 use crate::{
-    fold::Fold,
+    fold::{Fold, Turn},
     live::{Evidence, Liveness, LivenessBy, RegistryState},
     repo::Repo,
     status::{Verdict, decide, is_active},
@@ -116,9 +116,10 @@ impl Roster {
         self.entries.insert(key, entry);
     }
 
-    /// Forgets a session that never wrote a transcript.
+    /// Forgets a session that never wrote a transcript, or of which nothing has been read.
     pub fn forget_unwritten(&mut self, key: &SessionKey) {
-        if self.entries.get(key).is_some_and(|entry| entry.path.is_empty()) {
+        let unwritten = |entry: &Entry| entry.path.is_empty() || !entry.fold.has_taken_any();
+        if self.entries.get(key).is_some_and(unwritten) {
             self.entries.remove(key);
             self.version += 1;
         }
@@ -309,7 +310,11 @@ impl Roster {
         let own = root.found.get(key).filter(|own| own.liveness == Liveness::Alive);
         let found = own.or_else(|| self.alive(key).next()).or_else(|| root.found.get(key));
         if let Some(found) = found {
-            return found.clone();
+            // A run that was over when its holder died has no more to say.
+            let over = found.by == LivenessBy::RunLock
+                && found.liveness == Liveness::Dead
+                && !matches!(entry.fold.turn, Turn::Open { .. });
+            return if over { Evidence::default() } else { found.clone() };
         }
         if root.by == LivenessBy::Registry && is_subagent(&entry.fold) {
             return self.inherited(root, entry, key, now);

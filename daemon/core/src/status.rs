@@ -118,7 +118,7 @@ fn alive(fold: &Fold, evidence: &Evidence) -> Verdict {
         }
         Some(RegistryState::Unknown(_)) | None => {
             let mut verdict = from_log(fold);
-            if evidence.by == LivenessBy::Lock {
+            if matches!(evidence.by, LivenessBy::Lock | LivenessBy::RunLock) {
                 verdict.source = StatusSource::Lock;
             }
             verdict
@@ -137,7 +137,7 @@ fn dead(fold: &Fold, evidence: &Evidence) -> Verdict {
     let crashed = frozen || (matches!(fold.turn, Turn::Open { .. }) && !fold.finished);
     let source = match evidence.by {
         LivenessBy::Registry => StatusSource::Pid,
-        LivenessBy::Lock => StatusSource::Lock,
+        LivenessBy::Lock | LivenessBy::RunLock => StatusSource::Lock,
     };
     Verdict {
         end_reason: Some(if crashed { EndReason::Crashed } else { EndReason::Exit }),

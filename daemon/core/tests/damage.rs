@@ -5,7 +5,7 @@
 use proptest::prelude::*;
 use rrd_core::{
     fact::{Fact, Parsed, issue},
-    harness::{Parser, ParserState, format_of},
+    harness::{Parser, ParserState, format_of, formats},
 };
 use rrd_proto::Harness;
 
@@ -128,6 +128,29 @@ fn codex_splices_at_every_byte() {
 }
 
 #[test]
+fn pi_splices_at_every_byte() {
+    let line = |id: &str, text: &str| {
+        format!(
+            r#"{{"type":"message","id":"{id}","parentId":"a","timestamp":"2026-11-20T10:28:24.693Z","message":{{"role":"assistant","content":[{{"type":"thinking","thinking":"x"}},{{"type":"text","text":"{text}"}}],"stopReason":"stop"}}}}"#
+        )
+    };
+    let (first, second) = (line("b", "one"), line("c", "two"));
+    for harness in [Harness::Pi, Harness::OpenClaw] {
+        for cut in 1..=first.len() {
+            let mut parser = parser(harness.clone());
+            let spliced = format!("{}{second}", &first[..cut]);
+            let texts = if cut == first.len() { vec!["one", "two"] } else { vec!["two"] };
+            let parsed = parser.line(spliced.as_bytes());
+            assert_eq!(
+                said(&parsed),
+                (texts.iter().map(|t| (*t).to_owned()).collect(), vec![issue::REPAIRED]),
+                "{spliced}"
+            );
+        }
+    }
+}
+
+#[test]
 fn values_of_unexpected_types_lose_only_themselves() {
     let line = prompt("hi");
     for (from, to) in [
@@ -173,6 +196,8 @@ fn depth_and_length_are_no_danger() {
         filled("{\"type\":\"user\",\"message\":"),
         filled("{\"timestamp\":\"2026\",\"payload\":"),
         filled("{\"timestamp\":"),
+        filled("{\"type\":\"message\",\"id\":\"a\",\"timestamp\":\"2026\",\"message\":"),
+        filled("{\"type\":\"message\",\"message\":{\"content\":[{\"type\":\"text\",\"text\":\""),
         filled("{\""),
         filled("\\ud800"),
         filled("\0{"),
@@ -180,8 +205,8 @@ fn depth_and_length_are_no_danger() {
         format!("{}{line}", filled("{\"a\":1,")),
     ];
     for line in lines {
-        for harness in [Harness::ClaudeCode, Harness::Codex] {
-            let mut parser = parser(harness);
+        for format in formats() {
+            let mut parser = parser(format.name.into());
             let parsed = parser.line(line.as_bytes());
             assert!(!parsed.issues.is_empty(), "{}", &line[..40]);
         }
@@ -189,7 +214,14 @@ fn depth_and_length_are_no_danger() {
 }
 
 fn real_lines() -> Vec<&'static [u8]> {
-    const FILES: [&[u8]; 3] = [
+    const FILES: [&[u8]; 6] = [
+        include_bytes!(
+            "fixtures/pi/continued-0.73/sessions/--home-dev-work-pi--/2026-11-20T10-42-27-947Z_01a1f88c-edea-7795-8202-1cd3dde21e8e.jsonl"
+        ),
+        include_bytes!(
+            "fixtures/openclaw/local-2026.6/agents/main/sessions/9372d59e-41c8-49be-a20d-cbc89d614302.jsonl"
+        ),
+        include_bytes!("fixtures/openclaw/local-2026.6/agents/main/sessions/sessions.json"),
         include_bytes!(
             "fixtures/claude-code/329-fork/projects/-home-dev-work-alpha/a03fc261-37c9-4fdc-9392-9534a21daefb.jsonl"
         ),
@@ -204,15 +236,14 @@ fn real_lines() -> Vec<&'static [u8]> {
 }
 
 fn read_all(lines: &[Vec<u8>]) {
-    for harness in [Harness::ClaudeCode, Harness::Codex] {
-        let format = format_of(&harness).unwrap();
-        let mut parser = parser(harness);
+    for format in formats() {
+        let mut parser = parser(format.name.into());
         for line in lines {
             parser.line(line);
             parser.state();
             (format.sidecar)(line);
             (format.live_entry)(line);
-            (format.title_line)(line);
+            (format.titles)(line);
             (format.classify)(&String::from_utf8_lossy(line));
         }
     }

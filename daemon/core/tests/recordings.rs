@@ -47,6 +47,7 @@ fn summary(format: &Format, bytes: &[u8]) -> String {
                     failures.insert(id.into_owned());
                 }
                 Fact::Error { .. } => failed_apis += 1,
+                Fact::FailedTry { text } => _ = also.insert(format!("failed {text:?}")),
                 Fact::TurnEnd(result) => end = Some(result),
                 Fact::TurnStart => end = None,
                 Fact::Started(at) => own.push(at),
@@ -117,7 +118,8 @@ fn check(harness: Harness, case: &str, expected: &[(&str, &str)]) {
                 (format!("live {}", &entry.session_id[..8]), format!("{:?}", entry.state))
             }
             FileRole::WriterLock { session_id } => {
-                (format!("lock {}", &session_id[..8]), String::new())
+                let holder = (format.live_entry)(&read()).map(|holder| holder.pid.to_string());
+                (format!("lock {}", &session_id[..8]), holder.unwrap_or_default())
             }
             FileRole::TitleIndex | FileRole::Database | FileRole::Ignored => continue,
         };
@@ -237,5 +239,50 @@ fn codex() {
             ),
             ("lock 01a1f881", ""),
         ],
+    );
+}
+
+#[test]
+fn openclaw() {
+    // Beside them lie notes on how each ran, a hundred times as long, which are no sessions.
+    check(
+        Harness::OpenClaw,
+        "local-2026.6",
+        &[
+            (
+                "571a1fb3",
+                "1 0 0 0, 10:41:49.154Z, error, failed \"500 mock failure\", id 5cc10d23-fbbf-415a-9fb6-99d1571a1fb3",
+            ),
+            ("834ea0d8", "1 0 1 0, 10:43:14.035Z, open, id b45b15d6-ae09-4997-b1bd-f6ae834ea0d8"),
+            (
+                "9d614302",
+                "1 1 1 0, 10:41:02.737Z, completed, id 9372d59e-41c8-49be-a20d-cbc89d614302",
+            ),
+            (
+                "e17ddfa0",
+                "1 1 1 0, 10:40:10.151Z, completed, id 94fcde60-cd92-45cc-bab9-18f9e17ddfa0",
+            ),
+            (
+                "e7e54216",
+                "1 1 1 1, 10:40:40.028Z, completed, id aa93d7ab-c990-4dbf-b7b7-72bde7e54216",
+            ),
+            (
+                "e93361d8",
+                "1 1 0 0, 10:36:13.367Z, completed, id b1f6f0f4-23d5-4412-b83e-dc94e93361d8",
+            ),
+            ("lock b45b15d6", "21967"),
+        ],
+    );
+}
+
+#[test]
+fn pi() {
+    check(
+        Harness::Pi,
+        "continued-0.73",
+        &[(
+            "dde21e8e",
+            "2 2 2 1, 10:42:27.947Z, completed, id 01a1f88c-edea-7795-8202-1cd3dde21e8e",
+        )],
     );
 }

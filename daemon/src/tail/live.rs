@@ -1,8 +1,9 @@
 //! Looks at the processes behind a root's sessions: registry entries, writer locks, pids.
 //!
 //! Claude Code keeps `sessions/<pid>.json` while it lives and rewrites it in place, so a read may be
-//! torn: the last good value stands then. Codex holds `thread-writer-locks/<thread>.lock`. Not here: how
-//! a lock is looked at ([`super::locks`]), and what follows for the status.
+//! torn: the last good value stands then. Codex holds `thread-writer-locks/<thread>.lock`. OpenClaw
+//! writes who it is into `<session>.jsonl.lock`. Not here: how a lock of the system is looked at
+//! ([`super::locks`]), and what follows for the status.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -71,17 +72,22 @@ impl Live {
     pub(crate) fn look(&mut self, now: Timestamp) -> RootLive {
         let mut look = RootLive { checked_at: now, ..RootLive::default() };
         self.busy = false;
-        if let Some((folder, by)) = self.format.traces
-            && let Ok(entries) = fs::read_dir(self.root.join(folder))
-        {
-            (look.traces, look.by) = (true, by);
+        if let Some((pattern, by)) = self.format.traces {
+            look.by = by;
             let mut locks = Vec::new();
-            for path in entries.flatten().map(|entry| entry.path()) {
-                let Some(name) = path.file_name().and_then(|n| n.to_str()) else { continue };
-                match (self.format.classify)(&format!("{folder}/{name}")) {
-                    FileRole::LiveEntry => self.registry_entry(&path, &mut look),
-                    FileRole::WriterLock { session_id } => locks.push((path, session_id)),
-                    _ => {}
+            for (folder, relative) in folders(&self.root, pattern) {
+                let Ok(entries) = fs::read_dir(folder) else { continue };
+                look.traces = true;
+                for path in entries.flatten().map(|entry| entry.path()) {
+                    let Some(name) = path.file_name().and_then(|n| n.to_str()) else { continue };
+                    match (self.format.classify)(&format!("{relative}/{name}")) {
+                        FileRole::LiveEntry => self.registry_entry(&path, None, &mut look),
+                        FileRole::WriterLock { session_id } if by == LivenessBy::RunLock => {
+                            self.registry_entry(&path, Some(session_id), &mut look);
+                        }
+                        FileRole::WriterLock { session_id } => locks.push((path, session_id)),
+                        _ => {}
+                    }
                 }
             }
             self.locks(locks, &mut look);
@@ -106,7 +112,8 @@ impl Live {
         look.left.clone_from(&self.left);
     }
 
-    fn registry_entry(&mut self, path: &Path, look: &mut RootLive) {
+    /// What names a process; `named` is the session, where the file's name tells.
+    fn registry_entry(&mut self, path: &Path, named: Option<String>, look: &mut RootLive) {
         let read = || read_small(path).ok().and_then(|bytes| (self.format.live_entry)(&bytes));
         let known = self.last_good.contains_key(path);
         let read = read().or_else(|| {
@@ -114,7 +121,7 @@ impl Live {
             (!known && is_being_written(path)).then(|| std::thread::sleep(REWRITE))?;
             read()
         });
-        let entry = match (read, self.last_good.get(path)) {
+        let mut entry = match (read, self.last_good.get(path)) {
             (Some(entry), _) => entry,
             (None, Some(good)) => good.clone(),
             (None, None) => {
@@ -123,7 +130,10 @@ impl Live {
                 return;
             }
         };
-        let evidence = self.judge(&entry);
+        if let Some(session_id) = named {
+            entry.session_id = session_id;
+        }
+        let evidence = self.judge(&entry, look.by);
         self.busy |= evidence.liveness == Liveness::Alive;
         let key =
             SessionKey { harness: self.harness.clone(), session_id: entry.session_id.clone() };
@@ -132,9 +142,10 @@ impl Live {
         self.last_good.insert(path.to_owned(), entry);
     }
 
-    fn judge(&self, entry: &RegistryEntry) -> Evidence {
+    fn judge(&self, entry: &RegistryEntry, by: LivenessBy) -> Evidence {
         let domains = (entry.pid_domain.as_deref(), self.processes.domain());
-        let elsewhere = matches!(domains, (Some(a), Some(b)) if a != b);
+        let elsewhere = matches!(domains, (Some(a), Some(b)) if a != b)
+            || entry.proc_start.as_deref().is_some_and(is_spelt_elsewhere);
         let liveness = match (elsewhere, self.processes.process(entry.pid)) {
             // A container's pid, or another machine's home: our process table says nothing of it.
             (true, _) | (_, Process::Unknown) => Liveness::Unknown,
@@ -149,7 +160,7 @@ impl Live {
             entry.tmux_session.as_ref().map(|name| format!("tmux attach -t {}", quote(name)));
         Evidence {
             liveness,
-            by: LivenessBy::Registry,
+            by,
             registry: entry.state.clone(),
             registry_since: entry.state_since,
             pid: Some(entry.pid),
@@ -205,6 +216,36 @@ fn of_both(one: Evidence, other: Option<Evidence>) -> Evidence {
     speaks
 }
 
+/// Ticks since the machine's start are Linux's way to spell when a process began, and Linux has no other: a
+/// home may be shared with a virtual machine.
+fn is_spelt_elsewhere(start: &str) -> bool {
+    start.bytes().all(|byte| byte.is_ascii_digit()) != cfg!(target_os = "linux")
+}
+
+/// The folders beneath `root` that `pattern` means, and their paths relative to it; `*` is any folder.
+fn folders(root: &Path, pattern: &str) -> Vec<(PathBuf, String)> {
+    let mut found = vec![(root.to_owned(), String::new())];
+    for part in pattern.split('/') {
+        let beneath = |(path, relative): (PathBuf, String)| {
+            let names = if part == "*" { subfolders(&path) } else { vec![part.to_owned()] };
+            let one = move |name: String| {
+                let slash = if relative.is_empty() { "" } else { "/" };
+                (path.join(&name), format!("{relative}{slash}{name}"))
+            };
+            names.into_iter().map(one)
+        };
+        found = found.into_iter().flat_map(beneath).collect();
+    }
+    found
+}
+
+/// Links are not followed, as nowhere beneath a root.
+fn subfolders(path: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(path) else { return Vec::new() };
+    let folders = entries.flatten().filter(|e| e.file_type().is_ok_and(|kind| kind.is_dir()));
+    folders.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+}
+
 fn is_being_written(path: &Path) -> bool {
     let changed = fs::metadata(path).and_then(|metadata| metadata.modified());
     changed.is_ok_and(|at| at.elapsed().is_ok_and(|ago| ago < ABANDONED))
@@ -256,6 +297,35 @@ mod tests {
         assert_eq!(left(5_000), []);
         fs::remove_dir_all(&sessions).unwrap();
         assert_eq!(left(6_000), [], "no traces at all tell nothing");
+    }
+
+    #[test]
+    fn traces_may_lie_in_a_folder_of_any_name() {
+        let root = tempfile::tempdir().unwrap();
+        for folder in ["agents/a/sessions", "agents/b", "elsewhere/sessions"] {
+            fs::create_dir_all(root.path().join(folder)).unwrap();
+        }
+        fs::write(root.path().join("agents/file"), "").unwrap();
+        #[cfg(unix)]
+        std::os::unix::fs::symlink("../elsewhere", root.path().join("agents/link")).unwrap();
+        let named = |pattern| {
+            let mut names: Vec<_> = folders(root.path(), pattern)
+                .into_iter()
+                .inspect(|(path, name)| assert_eq!(*path, root.path().join(name)))
+                .map(|(_, name)| name)
+                .collect();
+            names.sort();
+            names
+        };
+        assert_eq!(named("agents/*/sessions"), ["agents/a/sessions", "agents/b/sessions"]);
+        assert_eq!(named("sessions"), ["sessions"]);
+        assert_eq!(named("none/*"), [""; 0]);
+    }
+
+    #[test]
+    fn a_start_spelt_by_another_system_is_not_compared() {
+        assert_eq!(is_spelt_elsewhere("154463"), cfg!(not(target_os = "linux")));
+        assert_eq!(is_spelt_elsewhere("Fri Nov 20 10:43:14 2026"), cfg!(target_os = "linux"));
     }
 
     #[test]

@@ -553,10 +553,13 @@ impl Tail {
         let mut task = Task { key, parent, fold, files: vec![work], unread, newest: found.mtime };
         self.scene.fold_beside(&task.key, &mut task.fold);
         if unread > SMALL {
-            let glance = task.glance();
-            let shown = glance.map_or_else(|_| Arc::clone(&task.fold), Arc::new);
+            let (shown, strays) = match task.glance() {
+                Ok((glance, strays)) => (Arc::new(glance), strays),
+                Err(_) => (Arc::clone(&task.fold), Vec::new()),
+            };
             self.scene.show(&task, &shown, false);
             self.progress.total += unread;
+            self.keep_strays(strays);
             self.keep(task);
             self.next_task();
             return;

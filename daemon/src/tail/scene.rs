@@ -23,7 +23,7 @@ use super::{
     locks::unopened,
     rows::Databases,
     source::Source,
-    survey::{Task, settle, tasks},
+    survey::{SMALL, Task, settle, tasks},
     take::Ledger,
 };
 use crate::{
@@ -48,8 +48,8 @@ pub(crate) struct Scene {
     repos: Mutex<Repos>,
     /// Facts beside the transcripts, by session id.
     sidecars: HashMap<String, Vec<Fact<'static>>>,
-    /// Titles from the harness's own list, by session id.
-    titles: HashMap<String, String>,
+    /// Titles from the harness's own lists, by session id.
+    titles: HashMap<PathBuf, HashMap<String, String>>,
     /// Live sessions shown without a transcript.
     unwritten: HashSet<SessionKey>,
 }
@@ -140,7 +140,11 @@ impl Scene {
             let waits = left.iter().any(|task| task.key == stray.key && task.unread > 0);
             if !waits && self.hub.claim(&stray.key, self.index) {
                 stray.go_on_from(self.hub.fold(&stray.key));
-                if stray.take(ledger).is_ok() {
+                if stray.unread > SMALL {
+                    if let Ok((glance, _)) = stray.glance() {
+                        self.show(&stray, &Arc::new(glance), false);
+                    }
+                } else if stray.take(ledger).is_ok() {
                     self.show(&stray, &stray.fold, true);
                 }
             }
@@ -176,9 +180,10 @@ impl Scene {
     }
 
     pub(super) fn show(&self, task: &Task, fold: &Arc<Fold>, complete: bool) {
-        // Nothing is left of one whose transcripts turned out to be another's.
-        if let Some(work) = task.files.last() {
-            self.publish(&task.key, fold, &work.file.path, complete);
+        match task.files.last() {
+            Some(work) => self.publish(&task.key, fold, &work.file.path, complete),
+            // Its transcripts turned out to be another's.
+            None => self.hub.apply(Input::Unwritten(task.key.clone())),
         }
     }
 
@@ -229,10 +234,11 @@ impl Scene {
                 self.sidecars.insert(session_id.clone(), facts.clone()) != Some(facts)
             }
             FileRole::TitleIndex => {
-                let Some(bytes) = read_whole(&found.path) else { return false };
-                let lines = bytes.split(|b| *b == b'\n');
-                let titles: HashMap<_, _> = lines.filter_map(self.format.title_line).collect();
-                std::mem::replace(&mut self.titles, titles) != self.titles
+                let titles = read_whole(&found.path).and_then(|bytes| (self.format.titles)(&bytes));
+                let Some(titles) = titles else { return false };
+                let titles: HashMap<_, _> = titles.into_iter().collect();
+                let known = self.titles.entry(found.path.clone()).or_default();
+                std::mem::replace(known, titles) != *known
             }
             _ => false,
         }
@@ -255,7 +261,7 @@ impl Scene {
             path: path.into(),
             root: self.index,
             repo,
-            index_title: self.titles.get(&key.session_id).cloned(),
+            index_title: self.titles.values().find_map(|list| list.get(&key.session_id)).cloned(),
             complete,
         };
         self.hub.apply(Input::Session(key.clone(), entry));

@@ -26,7 +26,7 @@ use rrd_proto::{Harness, ParentKind, SessionKey};
 use super::{
     discover::Found,
     source::Source,
-    take::{Ledger, Taken, Work, glance, take},
+    take::{Glanced, Ledger, Taken, Work, glance, take},
 };
 use crate::{
     hub::shown,
@@ -79,9 +79,12 @@ pub(crate) struct Gone {
 pub(crate) fn tasks(
     harness: &Harness,
     format: &'static Format,
-    found: Vec<Found>,
+    mut found: Vec<Found>,
     stored: Stored,
 ) -> (Vec<Task>, Vec<Gone>) {
+    // Of a session's transcripts the last one tells how it stands.
+    let archived = |role: &FileRole| matches!(role, FileRole::Transcript { archived: true, .. });
+    found.sort_by_key(|found| (!archived(&found.role), found.mtime));
     let mut folds: HashMap<SessionKey, Fold> = stored.sessions.into_iter().collect();
     let with_fold: HashSet<SessionKey> = folds.keys().cloned().collect();
     let mut states: HashMap<String, FileState> =
@@ -264,14 +267,30 @@ impl Task {
         }
     }
 
-    /// Reads enough for a row.
-    pub(crate) fn glance(&mut self) -> io::Result<Fold> {
+    /// Reads enough for a row. Gives the transcripts of other sessions, too.
+    pub(crate) fn glance(&mut self) -> io::Result<(Fold, Vec<Self>)> {
         self.name_parent();
         let mut fold = Fold::clone(&self.fold);
-        for work in &self.files {
-            fold = glance(work, &fold)?;
+        let mut strays = Vec::new();
+        let mut files = std::mem::take(&mut self.files).into_iter();
+        while let Some(work) = files.next() {
+            match glance(&work, &fold) {
+                Ok(Glanced::Known(known)) => {
+                    fold = *known;
+                    self.files.push(work);
+                }
+                Ok(Glanced::OtherSession(id)) => strays.push(self.stray(work, id)),
+                Err(error) => {
+                    self.files.push(work);
+                    self.files.extend(files);
+                    return Err(error);
+                }
+            }
         }
-        Ok(fold)
+        if self.files.is_empty() {
+            self.unread = 0;
+        }
+        Ok((fold, strays))
     }
 
     fn name_parent(&mut self) {
@@ -352,7 +371,7 @@ fn settle_one(mut task: Task, ledger: &dyn Ledger, budget: &AtomicU64) -> Settle
     let result = if affordable {
         task.take(ledger).map(|strays| (None, strays))
     } else {
-        task.glance().map(|glance| (Some(Arc::new(glance)), Vec::new()))
+        task.glance().map(|(glance, strays)| (Some(Arc::new(glance)), strays))
     };
     match result {
         Ok((glance, strays)) => Settled { task, glance, strays },

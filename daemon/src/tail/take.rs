@@ -357,22 +357,37 @@ impl Work {
     }
 }
 
+/// What head and tail gave.
+#[derive(Debug)]
+pub(crate) enum Glanced {
+    /// A copy of what is known of the session, with them.
+    Known(Box<Fold>),
+    /// The transcript belongs to another session than its name says.
+    OtherSession(String),
+}
+
 /// Reads head and tail of a large transcript into a copy of what is known of its session.
-pub(crate) fn glance(work: &Work, fold: &Fold) -> io::Result<Fold> {
+pub(crate) fn glance(work: &Work, fold: &Fold) -> io::Result<Glanced> {
     let source = Source::open(&work.path)?;
     let mut parser = (work.format.parser)(work.file.parser.clone());
     let mut fold = fold.clone();
     if work.zstd {
         let mut buf = vec![0; HEAD];
         let got = read_full(&mut source.unzstd()?, &mut buf)?;
-        feed(&mut fold, parser.as_mut(), 0, &buf[..got]);
-        return Ok(fold);
+        let named = feed(&mut fold, parser.as_mut(), 0, &buf[..got]);
+        return Ok(match named.filter(|id| *id != work.file.session.session_id) {
+            Some(other) => Glanced::OtherSession(other),
+            None => Glanced::Known(Box::new(fold)),
+        });
     }
     let from = work.file.cursor.offset;
     let mut buf = vec![0; HEAD];
     if from == 0 {
         let got = source.read_at(&mut buf, 0)?;
-        feed(&mut fold, parser.as_mut(), 0, &buf[..got]);
+        let named = feed(&mut fold, parser.as_mut(), 0, &buf[..got]);
+        if let Some(other) = named.filter(|id| *id != work.file.session.session_id) {
+            return Ok(Glanced::OtherSession(other));
+        }
     }
     fold.skip_ahead();
     let mut within = TAIL;
@@ -390,20 +405,28 @@ pub(crate) fn glance(work: &Work, fold: &Fold) -> io::Result<Fold> {
         };
         feed(&mut tail, parser.as_mut(), start + skip as u64, &bytes[skip..]);
         if tail.turn != Turn::Unknown || within >= MAX_TAIL || start == from {
-            return Ok(tail);
+            return Ok(Glanced::Known(Box::new(tail)));
         }
         within *= 4;
     }
 }
 
-fn feed(fold: &mut Fold, parser: &mut dyn Parser, offset: u64, bytes: &[u8]) {
-    let mut events = Vec::new();
+/// The session that a record names, if one does.
+fn feed(fold: &mut Fold, parser: &mut dyn Parser, offset: u64, bytes: &[u8]) -> Option<String> {
+    let (mut events, mut named) = (Vec::new(), None);
     Framer::new(offset).feed(bytes, &mut |frame| {
         if let Frame::Line { offset, bytes } = frame {
-            fold.apply(parser.line(bytes), offset, &mut events);
+            let parsed = parser.line(bytes);
+            let id = parsed.facts.iter().find_map(|fact| match fact {
+                Fact::SessionId(id) => Some(id.to_string()),
+                _ => None,
+            });
+            named = named.take().or(id);
+            fold.apply(parsed, offset, &mut events);
             events.clear();
         }
     });
+    named
 }
 
 fn read_full(stream: &mut dyn Read, buf: &mut [u8]) -> io::Result<usize> {

@@ -116,6 +116,7 @@ fn only_named_variables_are_recorded_and_relative_ones_made_absolute() {
         ("HOME", "/home/dev"),
         ("CLAUDE_CONFIG_DIR", "~/.claude, more/claude"),
         ("CODEX_HOME", "cx"),
+        ("OPENCLAW_STATE_DIR", "~/claw"),
         ("RRD_HOME", "~/r"),
         ("RRD_SECRET", "no"),
         ("OPENAI_API_KEY", "no"),
@@ -135,6 +136,7 @@ fn only_named_variables_are_recorded_and_relative_ones_made_absolute() {
             ("RRD_HOME", "/srv/~/r".to_owned()),
             ("CLAUDE_CONFIG_DIR", "~/.claude,/srv/more/claude".to_owned()),
             ("CODEX_HOME", "/srv/cx".to_owned()),
+            ("OPENCLAW_STATE_DIR", "~/claw".to_owned()),
         ]
     );
 }

@@ -26,13 +26,14 @@ pub(super) const FORMAT: Format = Format {
     home_var: "HERMES_HOME",
     several_homes: false,
     homes: if cfg!(windows) { &["AppData/Local/hermes"] } else { &[".hermes"] },
+    other_homes: &[],
     traces: None,
     folders: &["profiles/*"],
     classify,
     parser: |_| Box::new(Hermes),
     sidecar: session,
     live_entry: |_| None,
-    title_line: |_| None,
+    titles: |_| None,
     tables: Some(&TABLES),
 };
 

@@ -113,6 +113,20 @@ impl Shape<'_> for u64 {
     }
 }
 
+/// A word, or a number as one.
+#[derive(Debug)]
+pub(super) struct Word(pub(super) String);
+
+impl<'de> Shape<'de> for Word {
+    fn text(text: Cow<'de, str>) -> Option<Self> {
+        Some(Self(text.into_owned()))
+    }
+
+    fn number(number: u64) -> Option<Self> {
+        Some(Self(number.to_string()))
+    }
+}
+
 impl<'de, T: Shape<'de>> Shape<'de> for Vec<Field<T>> {
     fn list<A: SeqAccess<'de>>(mut items: A) -> Result<Option<Self>, A::Error> {
         let mut list = Self::new();
@@ -219,7 +233,7 @@ macro_rules! object {
     }) => {
         $(#[$meta])*
         #[derive(Debug, Default)]
-        $vis struct $name $(<$life>)? { $(pub(super) $field: $type,)* }
+        $vis struct $name $(<$life>)? { $($vis $field: $type,)* }
 
         impl<'de $(: $life, $life)?> $crate::harness::json::Shape<'de> for $name $(<$life>)? {
             fn object<A: serde::de::MapAccess<'de>>(mut entries: A) -> Result<Option<Self>, A::Error> {

@@ -186,7 +186,8 @@ fn merge(into: &mut Parsed<'static>, part: Parsed<'_>) {
     into.issues.extend(part.issues);
 }
 
-fn owned(fact: Fact<'_>) -> Fact<'static> {
+/// The same fact, borrowing nothing.
+pub(super) fn owned(fact: Fact<'_>) -> Fact<'static> {
     fn text(text: Text<'_>) -> Text<'static> {
         Cow::Owned(text.into_owned())
     }
@@ -213,6 +214,7 @@ fn owned(fact: Fact<'_>) -> Fact<'static> {
         }
         Fact::MessageTokens { id, tokens } => Fact::MessageTokens { id: text(id), tokens },
         Fact::TotalTokens(tokens) => Fact::TotalTokens(tokens),
+        Fact::MoreTokens(tokens) => Fact::MoreTokens(tokens),
         Fact::ToolCall { id, name, summary, asks } => {
             Fact::ToolCall { id: text(id), name: text(name), summary, asks }
         }
@@ -223,6 +225,7 @@ fn owned(fact: Fact<'_>) -> Fact<'static> {
         Fact::Error { text: error, rate_limited } => {
             Fact::Error { text: text(error), rate_limited }
         }
+        Fact::FailedTry { text: error } => Fact::FailedTry { text: text(error) },
         Fact::TurnEnd(result) => Fact::TurnEnd(result),
         Fact::Compaction => Fact::Compaction,
         Fact::Finished => Fact::Finished,

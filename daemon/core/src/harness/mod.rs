@@ -10,10 +10,13 @@ mod head;
 mod hermes;
 mod json;
 mod lines;
+mod names;
+mod openclaw;
+mod pi;
 mod summary;
 pub mod tables;
 
-use rrd_proto::{Harness, ParentKind};
+use rrd_proto::{Harness, ParentKind, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -48,6 +51,10 @@ pub struct ParserState {
     pub in_turn: bool,
     /// The last thing said, which another vocabulary may repeat (a hash; 0 is none).
     pub said: u64,
+    /// Records from before then are the parent's.
+    pub copied_before: Option<Timestamp>,
+    /// The open turn's latest entries (hashes of their ids), where a transcript is a tree.
+    pub turn: Vec<u64>,
 }
 
 /// What a file beneath a root is, told by its path alone.
@@ -71,18 +78,21 @@ pub enum FileRole {
     },
     /// The live registry's entry of one process.
     LiveEntry,
-    /// The lock that the live writer of `session_id` holds.
+    /// The lock that the live writer of `session_id` holds; [`Format::traces`] says of what kind.
     WriterLock {
         /// Whose.
         session_id: String,
     },
-    /// An append-only list of titles by session id.
+    /// A list of titles by session id.
     TitleIndex,
     /// A database that holds sessions, or what SQLite keeps beside it.
     Database,
     /// Not ours to read.
     Ignored,
 }
+
+/// Session ids and their titles; of several for one session the last one counts.
+pub type Titles = Vec<(String, String)>;
 
 /// One harness's format: plain functions, so that a new one is one file and one line.
 #[derive(Debug, Clone, Copy)]
@@ -95,7 +105,10 @@ pub struct Format {
     pub several_homes: bool,
     /// Its default homes, beneath the user's.
     pub homes: &'static [&'static str],
-    /// The folder beneath its home in which live sessions leave traces, and what these are.
+    /// Others, only where they are there: names of former releases, profiles. One may end in `*`.
+    pub other_homes: &'static [&'static str],
+    /// The folder beneath its home in which live sessions leave traces, and what these are; a part of
+    /// it may be `*`, any folder.
     pub traces: Option<(&'static str, LivenessBy)>,
     /// The directories beneath a root worth looking into, with everything in them (relative,
     /// `/`-separated); `x/*` stands for each directory in `x`, without what is deeper.
@@ -106,10 +119,11 @@ pub struct Format {
     pub parser: fn(ParserState) -> Box<dyn Parser>,
     /// Reads a [`FileRole::Sidecar`], or a session's row of a database; `None` while it is torn.
     pub sidecar: fn(&[u8]) -> Option<Vec<Fact<'static>>>,
-    /// Reads a [`FileRole::LiveEntry`]; `None` while it is torn.
+    /// Reads a [`FileRole::LiveEntry`], or a [`FileRole::WriterLock`] that names its holder; `None`
+    /// while it is torn.
     pub live_entry: fn(&[u8]) -> Option<RegistryEntry>,
-    /// Reads one line of a [`FileRole::TitleIndex`]: session id and title.
-    pub title_line: fn(&[u8]) -> Option<(String, String)>,
+    /// Reads a [`FileRole::TitleIndex`]; `None` while it is torn.
+    pub titles: fn(&[u8]) -> Option<Titles>,
     /// What its databases hold; `sidecar` reads a session's row, `parser` a record's.
     pub tables: Option<&'static tables::Tables>,
 }
@@ -117,7 +131,8 @@ pub struct Format {
 /// Every format this release reads.
 #[must_use]
 pub fn formats() -> &'static [Format] {
-    const FORMATS: &[Format] = &[claude_code::FORMAT, codex::FORMAT, hermes::FORMAT];
+    const FORMATS: &[Format] =
+        &[claude_code::FORMAT, codex::FORMAT, openclaw::FORMAT, hermes::FORMAT, pi::FORMAT];
     FORMATS
 }
 

@@ -106,6 +106,48 @@ fn no_trace_means_no_process_once_the_look_is_fresh_enough() {
 }
 
 #[test]
+fn a_lock_of_a_run_tells_of_that_run_alone() {
+    let mut roster = roster();
+    let over = vec![prompt(), Fact::TurnEnd(rrd_proto::TurnResult::Completed)];
+    roster.set(key("open"), entry(60, vec![prompt()]));
+    roster.set(key("over"), entry(60, over));
+    let mut status = |liveness| {
+        let evidence = Evidence { liveness, by: LivenessBy::RunLock, ..Evidence::default() };
+        let found = ["open", "over"].map(|id| (key(id), evidence.clone())).into();
+        let (traces, by) = (true, LivenessBy::RunLock);
+        let look = RootLive { traces, by, checked_at: NOW, found, ..RootLive::default() };
+        roster.set_live(0, look);
+        ["open", "over"].map(|id| match roster.lookup(id, NOW) {
+            Lookup::Found(row) => (row.status, row.status_source, row.live, row.end_reason),
+            other => panic!("{other:?}"),
+        })
+    };
+    use rrd_proto::StatusSource::{Lock, OpenRecord, StopReason};
+    let (executing, idle) = (Status::Executing, Status::Idle);
+    assert_eq!(
+        status(Liveness::Alive),
+        [(executing, Lock, Some(true), None), (idle, Lock, Some(true), None)]
+    );
+    assert_eq!(
+        status(Liveness::Dead),
+        [
+            (Status::Ended, Lock, Some(false), Some(EndReason::Crashed)),
+            // Whoever held it died after the answer: the next prompt finds another.
+            (idle, StopReason, None, None),
+        ]
+    );
+    assert_eq!(
+        status(Liveness::Unknown),
+        [(executing, OpenRecord, None, None), (idle, StopReason, None, None)]
+    );
+    // Given back while the model answers.
+    let (traces, by) = (true, LivenessBy::RunLock);
+    roster.set_live(0, RootLive { traces, by, checked_at: NOW, ..RootLive::default() });
+    let Lookup::Found(row) = roster.lookup("open", NOW) else { panic!("it is there") };
+    assert_eq!((row.status, row.live), (executing, None));
+}
+
+#[test]
 fn a_trace_that_has_gone_means_the_end_at_once() {
     let mut roster = roster();
     roster.set(key("s"), entry(1, vec![prompt(), Fact::LeavesTrace]));

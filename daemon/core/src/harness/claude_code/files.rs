@@ -8,7 +8,7 @@ use crate::{
     fact::{Fact, TitleRank},
     harness::{
         FileRole,
-        json::{Field, Shape, Str, first, object},
+        json::{Field, Str, Word, first, object},
     },
     live::{RegistryEntry, RegistryState},
 };
@@ -91,20 +91,6 @@ object! {
         waiting_for: Str<'a> = "waitingFor",
         updated_at: Field<u64> = "updatedAt",
         status_updated_at: Field<u64> = "statusUpdatedAt",
-    }
-}
-
-/// A word, or a number as one.
-#[derive(Debug)]
-struct Word(String);
-
-impl<'de> Shape<'de> for Word {
-    fn text(text: std::borrow::Cow<'de, str>) -> Option<Self> {
-        Some(Self(text.into_owned()))
-    }
-
-    fn number(number: u64) -> Option<Self> {
-        Some(Self(number.to_string()))
     }
 }
 

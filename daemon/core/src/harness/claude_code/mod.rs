@@ -32,13 +32,14 @@ pub(super) const FORMAT: Format = Format {
     several_homes: true,
     // The second is where some wrappers put it; one that is missing costs nothing.
     homes: &[".claude", ".config/claude"],
+    other_homes: &[],
     traces: Some(("sessions", crate::live::LivenessBy::Registry)),
     folders: &["projects", "sessions"],
     classify: files::classify,
     parser: |state| Box::new(ClaudeCode { state }),
     sidecar: files::sidecar,
     live_entry: files::live_entry,
-    title_line: |_| None,
+    titles: |_| None,
     tables: None,
 };
 

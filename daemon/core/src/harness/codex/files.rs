@@ -3,8 +3,9 @@
 use crate::{
     fold::TITLE_TEXT,
     harness::{
-        FileRole,
+        FileRole, Titles,
         json::{Str, first, object},
+        names::is_uuid,
     },
     line::one_line,
 };
@@ -45,14 +46,6 @@ fn rollout(name: &str, archived: bool) -> FileRole {
     }
 }
 
-fn is_uuid(text: &str) -> bool {
-    text.len() == 36
-        && text.bytes().enumerate().all(|(at, byte)| match at {
-            8 | 13 | 18 | 23 => byte == b'-',
-            _ => byte.is_ascii_hexdigit(),
-        })
-}
-
 object! {
     struct Title<'a> {
         id: Str<'a> = "id",
@@ -60,8 +53,12 @@ object! {
     }
 }
 
-/// Reads a line of `session_index.jsonl`.
-pub(super) fn title_line(line: &[u8]) -> Option<(String, String)> {
+/// Reads `session_index.jsonl`.
+pub(super) fn titles(bytes: &[u8]) -> Option<Titles> {
+    Some(bytes.split(|byte| *byte == b'\n').filter_map(title).collect())
+}
+
+fn title(line: &[u8]) -> Option<(String, String)> {
     let mut title: Title<'_> = first(line)?;
     let name = one_line(&title.name.some()?, TITLE_TEXT).0;
     Some((title.id.some()?.into_owned(), name))
@@ -103,10 +100,10 @@ mod tests {
     }
 
     #[test]
-    fn titles() {
-        let line = br#"{"id":"a","thread_name":"Fix it","updated_at":"x"}"#;
-        assert_eq!(title_line(line), Some(("a".to_owned(), "Fix it".to_owned())));
-        assert_eq!(title_line(br#"{"id":"a","thread_name":null}"#), None);
-        assert_eq!(title_line(br#"{"id":"a","thr"#), None);
+    fn the_index_names_some_threads() {
+        let lines = br#"{"id":"a","thread_name":"Fix it","updated_at":"x"}
+{"id":"b","thread_name":null}
+{"id":"c","thr"#;
+        assert_eq!(titles(lines), Some(vec![("a".to_owned(), "Fix it".to_owned())]));
     }
 }

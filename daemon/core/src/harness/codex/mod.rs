@@ -31,13 +31,14 @@ pub(super) const FORMAT: Format = Format {
     home_var: "CODEX_HOME",
     several_homes: false,
     homes: &[".codex"],
+    other_homes: &[],
     traces: Some(("thread-writer-locks", crate::live::LivenessBy::Lock)),
     folders: &["sessions", "archived_sessions", "thread-writer-locks"],
     classify: files::classify,
     parser: |state| Box::new(Codex { state }),
     sidecar: |_| None,
     live_entry: |_| None,
-    title_line: files::title_line,
+    titles: files::titles,
     tables: None,
 };
 

@@ -1,0 +1,58 @@
+//! OpenClaw's sessions in files, as 2026.6.11 keeps them: pi's records with a few words more, in its own
+//! folders. Since 2026.7.2 the same records are rows of a database, in which a header has version 4,
+//! entries have whole UUIDs for ids, and a prompt is a plain string: one parser reads both.
+//!
+//! Not here: pi's records ([`super::pi`]), paths and what lies beside transcripts ([`files`]).
+
+mod files;
+
+use super::{
+    Format,
+    pi::{Dialect, Message, Pi, Speaker},
+};
+use crate::live::LivenessBy;
+
+/// What [`super::formats`] lists.
+pub(super) const FORMAT: Format = Format {
+    name: "openclaw",
+    home_var: "OPENCLAW_STATE_DIR",
+    several_homes: false,
+    homes: &[".openclaw"],
+    // `--profile NAME`, and what the product was called before.
+    other_homes: &[".openclaw-*", ".clawdbot", ".moltbot"],
+    // Taken for each stretch of a run and given back while the model answers: 2026.6.11 releases it
+    // before it streams, and after five minutes in any case.
+    traces: Some(("agents/*/sessions", LivenessBy::RunLock)),
+    folders: &["agents"],
+    classify: files::classify,
+    parser: |state| Box::new(Pi::new(state, DIALECT)),
+    sidecar: |_| None,
+    live_entry: files::lock,
+    titles: files::titles,
+    tables: None,
+};
+
+const DIALECT: Dialect = Dialect { speaker, asks: |_| false };
+
+/// OpenClaw delivers messages in the place of users and agents, and says so.
+fn speaker(message: &Message<'_>) -> Speaker {
+    let from = message.provenance.get().map_or("", |provenance| provenance.kind.text());
+    match (message.role.text(), from) {
+        ("user", "inter_session") => return Speaker::Peer,
+        ("user", "internal_system") => return Speaker::Harness,
+        ("assistant", _) if message.provider.text() == "openclaw" => {}
+        _ => return Speaker::ItsRole,
+    }
+    match message.model.text() {
+        "delivery-mirror" | "gateway-injected"
+            if message.abort.get().is_some_and(|abort| abort.aborted.is_true()) =>
+        {
+            Speaker::Stopped
+        }
+        "delivery-mirror" | "gateway-injected" => Speaker::Nobody,
+        _ => Speaker::ItsRole,
+    }
+}
+
+#[cfg(test)]
+mod tests;
