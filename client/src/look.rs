@@ -5,8 +5,8 @@
 
 use anstyle::{Ansi256Color, AnsiColor, Color, Style};
 use rrd_proto::{
-    EndReason, Event, EventKind, Health, HostState, Session, Status, Timestamp, TurnResult,
-    WaitingFor,
+    Direction, EndReason, Event, EventKind, Health, HostState, Session, Status, Timestamp,
+    TurnResult, WaitingFor,
 };
 
 use crate::{clock, text};
@@ -109,7 +109,10 @@ pub(crate) fn event_words(event: &Event) -> (&'static str, String, Style) {
         (EventKind::PermissionRequest, _) => "permission".to_owned(),
         (EventKind::SubagentStart, _) => "subagent".to_owned(),
         (EventKind::SubagentStop, _) => "subagent end".to_owned(),
-        (EventKind::PeerMessage, _) => "peer".to_owned(),
+        (EventKind::PeerMessage, _) => match event.direction {
+            Some(Direction::Sent) => "peer sent".to_owned(),
+            Some(Direction::Received) | None => "peer".to_owned(),
+        },
         (EventKind::TurnEnd, _) => "turn end".to_owned(),
         (kind, _) => kind.as_str().to_owned(),
     };

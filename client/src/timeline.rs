@@ -49,6 +49,8 @@ mod tests {
             tool_call_id: None,
             is_error: false,
             truncated: false,
+            direction: None,
+            message_id: None,
         }
     }
 

@@ -63,6 +63,8 @@ fn event(seq: u64, text: &str) -> Event {
         tool_call_id: None,
         is_error: false,
         truncated: false,
+        direction: None,
+        message_id: None,
     }
 }
 

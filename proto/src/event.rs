@@ -28,7 +28,7 @@ pub enum EventKind {
     SubagentStop,
     /// The harness asked its user for permission.
     PermissionRequest,
-    /// Another session sent a message.
+    /// A message from or to another session: see [`Event::direction`] and [`Event::message_id`].
     PeerMessage,
     /// The session was given a title.
     Title,
@@ -58,6 +58,16 @@ impl EventKind {
     }
 }
 
+/// Which way a message between sessions went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// This session sent it.
+    Sent,
+    /// It came from another one.
+    Received,
+}
+
 /// One fact. `text` is one line's worth: [`Event::truncated`] says when there is more in the source.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
@@ -77,4 +87,8 @@ pub struct Event {
     pub is_error: bool,
     /// `text` was cut.
     pub truncated: bool,
+    /// For messages between sessions.
+    pub direction: Option<Direction>,
+    /// For messages between sessions, where the harness names them: the same at both ends.
+    pub message_id: Option<String>,
 }

@@ -22,7 +22,7 @@ pub mod preamble;
 #[cfg(feature = "rpc")]
 pub mod rpc;
 
-pub use event::{Event, EventKind};
+pub use event::{Direction, Event, EventKind};
 pub use harness::Harness;
 pub use id::{SessionKey, session_ref};
 pub use part::{Health, PartStatus};

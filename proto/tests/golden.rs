@@ -4,8 +4,8 @@
 #![allow(clippy::unwrap_used)] // the lint's exception for tests does not reach plain functions here
 
 use rrd_proto::{
-    Activity, Counts, Event, EventKind, Harness, HostState, Issue, ParentKind, Session, Status,
-    StatusSource, Timestamp, Tokens,
+    Activity, Counts, Direction, Event, EventKind, Harness, HostState, Issue, ParentKind, Session,
+    Status, StatusSource, Timestamp, Tokens,
 };
 
 fn session() -> Session {
@@ -84,9 +84,19 @@ fn an_event_in_json_is_as_promised() {
         tool_call_id: Some("toolu_1".into()),
         is_error: true,
         truncated: false,
+        direction: None,
+        message_id: None,
     };
-    let text = r#"{"seq":5,"at":"1970-01-01T00:00:00.001Z","kind":"tool_result","text":"boom","tool":"Bash","tool_call_id":"toolu_1","is_error":true,"truncated":false}"#;
+    let text = r#"{"seq":5,"at":"1970-01-01T00:00:00.001Z","kind":"tool_result","text":"boom","tool":"Bash","tool_call_id":"toolu_1","is_error":true,"truncated":false,"direction":null,"message_id":null}"#;
     assert_eq!(serde_json::to_string(&event).unwrap(), text);
+    let sent = Event {
+        kind: EventKind::PeerMessage,
+        direction: Some(Direction::Sent),
+        message_id: Some("m".into()),
+        ..event
+    };
+    let text = serde_json::to_string(&sent).unwrap();
+    assert!(text.ends_with(r#""direction":"sent","message_id":"m"}"#), "{text}");
 }
 
 #[test]

@@ -232,3 +232,42 @@ fn delegates_of_delegates_belong_to_them() {
         });
     }
 }
+
+#[test]
+fn both_ends_of_a_message_carry_its_id() {
+    let host = Host::new();
+    // A recording: one session sends another a note with SendMessage.
+    let recording = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../daemon/core/tests/fixtures/claude-code/329-peer-message/projects");
+    let folder = fs::read_dir(recording).unwrap().next().unwrap().unwrap().path();
+    for file in fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()) {
+        let id = file.file_stem().unwrap().to_str().unwrap();
+        append(&host.transcript(id), fs::read(&file).unwrap());
+    }
+    let (receiver, sender) =
+        ("55e874d1-34ae-44b8-ad28-3ea6519b28df", "7133cecc-d9cc-4791-90f5-1cb59186aead");
+    let messages = |way: &str, id: &str| {
+        let mut command = host.command(&["sessions", "show", id, "--json", "--events"]);
+        if way == "looked" {
+            command.env("RRD_HOME", host.path("without-a-daemon"));
+        }
+        let shown: Value = serde_json::from_slice(&finish(command).stdout).unwrap();
+        let events = shown["events"].as_array().unwrap().clone();
+        events.into_iter().filter(|event| event["kind"] == "peer_message").collect::<Vec<_>>()
+    };
+    let _daemon = host.both(|way, rows| {
+        assert_eq!(ids(rows), [receiver, sender], "{way}");
+        let (got, sent) = (messages(way, receiver), messages(way, sender));
+        assert_eq!((got.len(), sent.len()), (1, 1), "{way}");
+        assert_eq!(got[0]["message_id"], "1807f12d-4bb6-4404-a450-0f29d0339f0c", "{way}");
+        assert_eq!(sent[0]["message_id"], got[0]["message_id"], "{way}");
+        assert_eq!(
+            (&got[0]["direction"], &sent[0]["direction"]),
+            (&json!("received"), &json!("sent"))
+        );
+        assert_eq!((&got[0]["tool"], &sent[0]["tool"]), (&Value::Null, &json!("SendMessage")));
+        assert_eq!(got[0]["text"], "HANDOFF-NOTE: the API is ready, please start the client.");
+        assert_eq!(sent[0]["text"], "API is ready");
+    });
+    assert!(host.run(&["sessions", "show", sender]).contains("peer sent"));
+}

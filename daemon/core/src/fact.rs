@@ -77,8 +77,16 @@ pub enum Fact<'a> {
     /// The harness put something in the user's place (a notification, a summary): the model works on
     /// it, but nobody asked.
     Injected,
-    /// Another session sent a message.
-    PeerMessage { text: Text<'a> },
+    /// Another session sent a message; `id` names it at both ends.
+    PeerMessage { id: Option<Text<'a>>, text: Text<'a> },
+    /// The tool call `call` sent another session a message; comes before the call's result.
+    Sent { call: Text<'a>, id: Text<'a> },
+    /// A delegate was sent off to work in the background, over the end of the turn.
+    SentOff { id: Text<'a>, summary: Text<'a> },
+    /// One of these, or something else in the background, has reported back.
+    Returned { id: Text<'a> },
+    /// So many of them are at work now.
+    AtWork(u64),
     /// The agent said something. One message may come in several records with one id; `text` may be
     /// empty (thinking only).
     Message { id: Option<Text<'a>>, text: Text<'a> },

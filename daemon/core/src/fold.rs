@@ -14,7 +14,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use rrd_proto::{
-    Activity, Counts, Event, EventKind, Issue, ParentKind, Timestamp, Tokens, TurnResult,
+    Activity, Counts, Direction, Event, EventKind, Issue, ParentKind, Timestamp, Tokens, TurnResult,
 };
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +26,9 @@ use crate::{
 
 /// Tools that may be open at once; more than a hundred parallel calls have not been seen.
 const MAX_OPEN_TOOLS: usize = 256;
+
+/// What a delegate in the background is called.
+const DELEGATE: &str = "Agent";
 
 /// How many recent message and failed-call ids are remembered. A message's records follow each other
 /// closely; only parallel tool results come in between.
@@ -69,6 +72,8 @@ pub struct Fold {
     pub turn: Turn,
     /// Tools that have not answered, oldest first.
     pub open_tools: Vec<OpenTool>,
+    /// Delegates in the background that have not reported back, oldest first.
+    pub sent_off: Vec<OpenTool>,
     /// A delegate that has handed back its work.
     pub finished: bool,
     /// When it ended, where its harness writes that down.
@@ -175,6 +180,7 @@ impl Fold {
     pub fn skip_ahead(&mut self) {
         self.turn = Turn::Unknown;
         self.open_tools.clear();
+        self.sent_off.clear();
     }
 
     /// Counts something that could not be taken at face value.
@@ -217,16 +223,18 @@ impl Fold {
         }
     }
 
-    /// What the agent is doing while its turn is open: the tool called last, else thinking.
+    /// What the agent is doing while its turn is open: the tool called last, else thinking; after it,
+    /// what a delegate in the background does.
     #[must_use]
     pub fn activity(&self) -> Option<Activity> {
-        let Turn::Open { since } = self.turn else { return None };
+        let of = |tool: &OpenTool| Activity {
+            tool: Some(tool.name.clone()),
+            summary: tool.summary.clone(),
+            since: tool.since,
+        };
+        let Turn::Open { since } = self.turn else { return self.sent_off.last().map(of) };
         Some(match self.open_tools.last() {
-            Some(tool) => Activity {
-                tool: Some(tool.name.clone()),
-                summary: tool.summary.clone(),
-                since: tool.since,
-            },
+            Some(tool) => of(tool),
             None => {
                 Activity { tool: None, summary: String::new(), since: self.last_activity.or(since) }
             }
@@ -291,10 +299,29 @@ impl Fold {
                 out.push(self.event(EventKind::Prompt, at, &text));
             }
             Fact::Injected => self.open_turn(at),
-            Fact::PeerMessage { text } => {
+            Fact::PeerMessage { id, text } => {
                 self.open_turn(at);
-                out.push(self.event(EventKind::PeerMessage, at, &text));
+                out.push(Event {
+                    direction: Some(Direction::Received),
+                    message_id: id.map(|id| name(&id)),
+                    ..self.event(EventKind::PeerMessage, at, &text)
+                });
             }
+            Fact::Sent { call, id } => {
+                let call = name(&call);
+                let tool = self.open_tools.iter().find(|tool| tool.id == call).cloned();
+                let text = tool.as_ref().map(|tool| tool.summary.clone()).unwrap_or_default();
+                out.push(Event {
+                    tool: tool.map(|tool| tool.name),
+                    tool_call_id: Some(call),
+                    direction: Some(Direction::Sent),
+                    message_id: Some(name(&id)),
+                    ..self.event(EventKind::PeerMessage, at, &text)
+                });
+            }
+            Fact::SentOff { id, summary } => self.send_off(name(&id), &summary, at),
+            Fact::Returned { id } => self.returned(&name(&id)),
+            Fact::AtWork(count) => self.at_work(count, at),
             Fact::Message { id, text } => self.message(id.as_deref(), &text, at, out),
             Fact::MessageTokens { id, tokens } => self.message_tokens(&id, tokens),
             Fact::TotalTokens(tokens) => self.tokens = Some(tokens),
@@ -340,6 +367,41 @@ impl Fold {
                 self.ended = ended;
             }
         }
+    }
+
+    fn send_off(&mut self, id: String, summary: &str, at: Option<Timestamp>) {
+        self.returned(&id);
+        if self.sent_off.len() < MAX_OPEN_TOOLS {
+            let summary = one_line(summary, TITLE_TEXT).0;
+            let name = DELEGATE.to_owned();
+            self.sent_off.push(OpenTool { id, name, summary, since: at, asks: false });
+        }
+    }
+
+    fn returned(&mut self, id: &str) {
+        // One that was only counted has no id.
+        let known = self.sent_off.iter().position(|one| one.id == id);
+        let counted = || self.sent_off.iter().position(|one| one.id.is_empty());
+        if let Some(one) = known.or_else(counted) {
+            self.sent_off.remove(one);
+        }
+    }
+
+    /// The harness's own count: who is missing is one whose sending off has not been read.
+    fn at_work(&mut self, count: u64, at: Option<Timestamp>) {
+        let count = usize::try_from(count).unwrap_or(usize::MAX).min(MAX_OPEN_TOOLS);
+        while self.sent_off.len() < count {
+            let id = String::new();
+            let name = DELEGATE.to_owned();
+            self.sent_off.push(OpenTool {
+                id,
+                name,
+                summary: String::new(),
+                since: at,
+                asks: false,
+            });
+        }
+        self.sent_off.truncate(count);
     }
 
     fn open_turn(&mut self, at: Option<Timestamp>) {
@@ -482,6 +544,8 @@ impl Fold {
             tool_call_id: None,
             is_error: false,
             truncated,
+            direction: None,
+            message_id: None,
         }
     }
 }

@@ -194,6 +194,10 @@ fn from_log(fold: &Fold) -> Verdict {
             },
             None => Verdict::new(Status::Executing, since, StatusSource::OpenRecord),
         },
+        // It comes back to its turn when the delegate does.
+        Turn::Over { .. } if !fold.sent_off.is_empty() => {
+            Verdict::new(Status::Executing, fold.sent_off[0].since, StatusSource::OpenRecord)
+        }
         Turn::Over { since, result } => Verdict {
             turn_result: Some(result),
             ..Verdict::new(Status::Idle, since, StatusSource::StopReason)

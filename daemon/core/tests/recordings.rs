@@ -55,7 +55,11 @@ fn summary(format: &Format, bytes: &[u8]) -> String {
                     _ = also.insert(format!("{} of {}", kind.as_str(), &id[..8]))
                 }
                 Fact::Title { text, rank } => _ = also.insert(format!("{rank:?} {text:?}")),
-                Fact::PeerMessage { .. } => _ = also.insert("peer".to_owned()),
+                Fact::PeerMessage { id, .. } => {
+                    let id = id.unwrap_or_default();
+                    _ = also.insert(format!("received {}", id.get(..8).unwrap_or("?")));
+                }
+                Fact::Sent { id, .. } => _ = also.insert(format!("sent {}", &id[..8])),
                 Fact::Compaction => _ = also.insert("compacted".to_owned()),
                 Fact::OriginalCwd(cwd) => _ = also.insert(format!("from {cwd}")),
                 Fact::SessionId(id) => _ = also.insert(format!("id {id}")),
@@ -162,8 +166,11 @@ fn claude_code() {
     check(
         "329-peer-message",
         &[
-            ("519b28df", "1 2 0 0, 10:44:18.567Z, completed, Given \"worker\", interactive, peer"),
-            ("9186aead", "1 3 2 0, 10:44:21.915Z, completed"),
+            (
+                "519b28df",
+                "1 2 0 0, 10:44:18.567Z, completed, Given \"worker\", interactive, received 1807f12d",
+            ),
+            ("9186aead", "1 3 2 0, 10:44:21.915Z, completed, sent 1807f12d"),
         ],
     );
     check(

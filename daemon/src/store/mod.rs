@@ -24,7 +24,7 @@ pub use writer::{Awaited, Writer, WriterState};
 
 /// Raised when folds or parsers change what they remember: sessions stored by another number are read
 /// again from their transcripts.
-pub const READER_VERSION: i64 = 1;
+pub const READER_VERSION: i64 = 2;
 
 /// Why the index cannot be used.
 #[derive(Debug, thiserror::Error)]

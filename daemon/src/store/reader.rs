@@ -3,7 +3,7 @@
 use std::{collections::HashSet, path::Path, time::Duration};
 
 use rrd_core::fold::Fold;
-use rrd_proto::{Event, EventKind, Harness, SessionKey, Timestamp};
+use rrd_proto::{Direction, Event, EventKind, Harness, SessionKey, Timestamp};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 
 use super::{FileState, READER_VERSION, Stored, database, schema};
@@ -33,6 +33,7 @@ pub(super) const KINDS: [EventKind; 13] = [
 
 pub(super) const FLAG_ERROR: i64 = 1;
 pub(super) const FLAG_TRUNCATED: i64 = 2;
+pub(super) const FLAG_SENT: i64 = 4;
 
 impl Reader {
     /// Opens the index if there is one this release understands.
@@ -103,7 +104,7 @@ impl Reader {
     ) -> rusqlite::Result<Vec<Event>> {
         let Some(session) = self.session(key)? else { return Ok(Vec::new()) };
         const COLUMNS: &str =
-            "SELECT seq, at, kind, flags, text, tool, call FROM events WHERE session = ?1";
+            "SELECT seq, at, kind, flags, text, tool, call, message FROM events WHERE session = ?1";
         let mut events = Vec::new();
         if let Some(after) = after {
             let sql = format!("{COLUMNS} AND seq > ?2 ORDER BY seq LIMIT ?3");
@@ -163,5 +164,11 @@ fn event(row: &Row<'_>) -> rusqlite::Result<Option<Event>> {
         tool_call_id: row.get(6)?,
         is_error: flags & FLAG_ERROR != 0,
         truncated: flags & FLAG_TRUNCATED != 0,
+        direction: match kind {
+            EventKind::PeerMessage if flags & FLAG_SENT != 0 => Some(Direction::Sent),
+            EventKind::PeerMessage => Some(Direction::Received),
+            _ => None,
+        },
+        message_id: row.get(7)?,
     }))
 }

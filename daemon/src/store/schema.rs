@@ -50,13 +50,15 @@ const MIGRATIONS: &[&str] = &[
     ALTER TABLE sessions ADD COLUMN seal INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE files ADD COLUMN seal INTEGER NOT NULL DEFAULT 0;
 ",
+    // Joins the two ends of a message between sessions. From here on a flag of 4 says that it was sent.
+    "ALTER TABLE events ADD COLUMN message TEXT;",
 ];
 
 /// What is read of each table: a name in the schema may be damaged, which no check of SQLite's finds.
 const READ: &[&str] = &[
     "SELECT id, harness, session_id, reader, fold, seal FROM sessions",
     "SELECT path, session, cursor, parser, size, mtime, seal FROM files",
-    "SELECT session, seq, at, kind, flags, offset, key, text, tool, call FROM events",
+    "SELECT session, seq, at, kind, flags, offset, key, text, tool, call, message FROM events",
     "SELECT session, key FROM marks",
 ];
 

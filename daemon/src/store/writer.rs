@@ -17,14 +17,14 @@ use std::{
     time::Duration,
 };
 
-use rrd_proto::SessionKey;
+use rrd_proto::{Direction, SessionKey};
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use tokio::sync::watch;
 
 use super::{
     Commit, READER_VERSION, StoreError, database, is_damage, owner_only,
     queue::{Next, Queue},
-    reader::{FLAG_ERROR, FLAG_TRUNCATED, KINDS},
+    reader::{FLAG_ERROR, FLAG_SENT, FLAG_TRUNCATED, KINDS},
     schema,
 };
 
@@ -286,8 +286,9 @@ fn put_events(db: &Transaction<'_>, session: i64, commit: &Commit) -> rusqlite::
     }
     let mut insert = db.prepare_cached(
         // A row can only be there already where the index is damaged; that must not stop what is new.
-        "INSERT OR REPLACE INTO events (session, seq, at, kind, flags, offset, key, text, tool, call)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        "INSERT OR REPLACE INTO events
+             (session, seq, at, kind, flags, offset, key, text, tool, call, message)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
     )?;
     for stored in &commit.events {
         let event = &stored.event;
@@ -298,6 +299,9 @@ fn put_events(db: &Transaction<'_>, session: i64, commit: &Commit) -> rusqlite::
         }
         if event.truncated {
             flags |= FLAG_TRUNCATED;
+        }
+        if event.direction == Some(Direction::Sent) {
+            flags |= FLAG_SENT;
         }
         insert.execute(params![
             session,
@@ -310,6 +314,7 @@ fn put_events(db: &Transaction<'_>, session: i64, commit: &Commit) -> rusqlite::
             event.text,
             event.tool,
             event.tool_call_id,
+            event.message_id,
         ])?;
     }
     let mut mark =

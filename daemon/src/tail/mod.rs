@@ -252,7 +252,9 @@ impl Tail {
             // From here on notifications find nobody.
             let tail = shared.lock().unwrap_or_else(PoisonError::into_inner).take();
             drop(inbox);
-            tail.map(Self::end);
+            if let Some(tail) = tail {
+                tail.end();
+            }
         })?;
         Ok(TailHandle { door, thread })
     }

@@ -208,7 +208,13 @@ pub(super) fn owned(fact: Fact<'_>) -> Fact<'static> {
         Fact::TurnStart => Fact::TurnStart,
         Fact::Prompt { text: prompt } => Fact::Prompt { text: text(prompt) },
         Fact::Injected => Fact::Injected,
-        Fact::PeerMessage { text: message } => Fact::PeerMessage { text: text(message) },
+        Fact::PeerMessage { id, text: message } => {
+            Fact::PeerMessage { id: id.map(text), text: text(message) }
+        }
+        Fact::Sent { call, id } => Fact::Sent { call: text(call), id: text(id) },
+        Fact::SentOff { id, summary } => Fact::SentOff { id: text(id), summary: text(summary) },
+        Fact::Returned { id } => Fact::Returned { id: text(id) },
+        Fact::AtWork(count) => Fact::AtWork(count),
         Fact::Message { id, text: message } => {
             Fact::Message { id: id.map(text), text: text(message) }
         }

@@ -142,3 +142,48 @@ fn failures_stay_in_the_list_for_an_hour() {
         }
     }
 }
+
+#[test]
+fn a_delegate_in_the_background_keeps_its_session_at_work() {
+    use EndReason::Exit;
+    let sent_off = |id: &'static str| Fact::SentOff { id: id.into(), summary: "Audit".into() };
+    let returned = |id: &'static str| Fact::Returned { id: id.into() };
+    let over = || Fact::TurnEnd(TurnResult::Completed);
+    let unknown = Evidence::default();
+    let status = |fold: &Fold, evidence: &Evidence| {
+        let (status, source, end) = verdict(fold, evidence, 60);
+        (status, source, end)
+    };
+    let at_work = (Status::Executing, StatusSource::OpenRecord, None);
+    let idle = (Status::Idle, StatusSource::StopReason, None);
+
+    let mut facts = vec![prompt(), sent_off("a"), sent_off("b"), Fact::AtWork(2), over()];
+    let fold = session(&facts);
+    assert_eq!(status(&fold, &unknown), at_work);
+    let activity = fold.activity().unwrap();
+    assert_eq!((activity.tool.as_deref(), activity.summary.as_str()), (Some("Agent"), "Audit"));
+    // The registry knows better; whoever is gone took its delegates along.
+    let at_prompt = evidence(Liveness::Alive, Some(RegistryState::Idle));
+    assert_eq!(status(&fold, &at_prompt).0, Status::Idle);
+    let gone = evidence(Liveness::Dead, None);
+    assert_eq!(status(&fold, &gone), (Status::Ended, StatusSource::Pid, Some(Exit)));
+    // Silence says that it is over, as of any other open record.
+    assert_eq!(verdict(&fold, &unknown, 301).0, Status::Idle);
+
+    facts.extend([returned("a"), Fact::Injected, over()]);
+    assert_eq!(status(&session(&facts), &unknown), at_work, "the other one is not back");
+    // A shell in the background reports alike.
+    facts.push(returned("shell"));
+    assert_eq!(status(&session(&facts), &unknown), at_work);
+    facts.extend([returned("b"), Fact::Injected, over()]);
+    assert_eq!(status(&session(&facts), &unknown), idle);
+
+    // Only the harness's count of them was read.
+    let mut counted = vec![prompt(), Fact::AtWork(1), over()];
+    assert_eq!(status(&session(&counted), &unknown), at_work);
+    counted.extend([returned("c"), Fact::Injected, over()]);
+    assert_eq!(status(&session(&counted), &unknown), idle);
+    // They were killed together with their process; it says so when the session goes on.
+    let resumed = [prompt(), sent_off("a"), over(), prompt(), Fact::AtWork(0), over()];
+    assert_eq!(status(&session(&resumed), &unknown), idle);
+}

@@ -23,6 +23,8 @@ fn commit(seqs: std::ops::Range<u64>, offset: u64) -> Commit {
         tool_call_id: None,
         is_error: seq == 1,
         truncated: false,
+        direction: None,
+        message_id: None,
     };
     let id = FileId { device: 1, inode: u128::MAX };
     let cursor = Cursor { offset, first_line: Some(u64::MAX), ..Cursor::start(id) };

@@ -14,8 +14,8 @@ use std::borrow::Cow;
 use rrd_proto::{ParentKind, Timestamp, Tokens, TurnResult};
 
 use self::{
-    prompt::{Said, said},
-    record::{Block, Content, Record, extra, is_chain, is_known},
+    prompt::{Said, said, task},
+    record::{Block, Content, Outcome, Record, extra, is_chain, is_known},
 };
 use super::{
     Format, Parser, ParserState,
@@ -123,6 +123,8 @@ impl ClaudeCode {
         }
         match &*kind {
             kind if is_chain(kind) => self.chain(kind, record, json, into),
+            // Whoever leaves takes its delegates along.
+            "cost-state" => into.facts.push(Fact::AtWork(0)),
             kind @ ("custom-title" | "ai-title" | "summary" | "worktree-state") => {
                 rare(kind, json, into)
             }
@@ -161,7 +163,11 @@ impl ClaudeCode {
         if kind == "assistant" && !side {
             self.fork(&mut record, into);
         }
+        let outcome = record.outcome.take();
         let said = (kind == "user").then(|| said(&mut record, into));
+        if let Some(outcome) = outcome {
+            sent(outcome, into);
+        }
         if self.state.copying && into.origin == Origin::Chain {
             // Copies carry no mark of their own except on answers; a prompt begins what may be new.
             match said {
@@ -174,7 +180,10 @@ impl ClaudeCode {
             (Some(said), _) => self.user(said, into),
             (None, "assistant") => assistant(&mut record, json, into),
             (None, "system") => match record.subtype.text() {
-                "turn_duration" => into.facts.push(Fact::TurnEnd(TurnResult::Completed)),
+                "turn_duration" => {
+                    into.facts.push(Fact::AtWork(extra(json).background.count()));
+                    into.facts.push(Fact::TurnEnd(TurnResult::Completed));
+                }
                 "compact_boundary" => into.facts.push(Fact::Compaction),
                 _ => {}
             },
@@ -203,12 +212,32 @@ impl ClaudeCode {
                 }
                 Fact::Prompt { text }
             }
-            Said::Peer(text) => Fact::PeerMessage { text },
-            Said::Injected => Fact::Injected,
+            Said::Peer(id, text) => Fact::PeerMessage { id, text },
+            Said::Injected(text) => {
+                if let Some(id) = task(&text) {
+                    into.facts.push(Fact::Returned { id: id.to_owned().into() });
+                }
+                Fact::Injected
+            }
             Said::Interrupted => Fact::TurnEnd(TurnResult::Interrupted),
             Said::Nothing => return,
         };
         into.facts.push(fact);
+    }
+}
+
+/// What the call that this record holds the result of has sent: a message, or a delegate.
+fn sent<'a>(mut outcome: Outcome<'a>, into: &mut Parsed<'a>) {
+    let of_call = into.facts.iter().position(|fact| matches!(fact, Fact::ToolResult { .. }));
+    let Some(at) = of_call else { return };
+    let Fact::ToolResult { id: call, .. } = &into.facts[at] else { return };
+    if let Some(id) = outcome.message_id.some() {
+        into.facts.insert(at, Fact::Sent { call: call.clone(), id });
+    } else if outcome.status.text() == "async_launched"
+        && let Some(id) = outcome.agent_id.some()
+    {
+        let summary = outcome.description.some().unwrap_or_default();
+        into.facts.insert(at, Fact::SentOff { id, summary });
     }
 }
 

@@ -15,10 +15,10 @@ use crate::{
 pub(super) enum Said<'a> {
     /// A person or the SDK's caller.
     Prompt(Cow<'a, str>),
-    /// Another session.
-    Peer(Cow<'a, str>),
+    /// Another session: the message's id, where it is named, and the message.
+    Peer(Option<Cow<'a, str>>, Cow<'a, str>),
     /// The harness, and the model works on it.
-    Injected,
+    Injected(Cow<'a, str>),
     /// The user stopped the turn.
     Interrupted,
     /// Nobody: tool results, echoes, context.
@@ -109,25 +109,34 @@ fn speaker<'a>(record: &mut Record<'a>, text: Cow<'a, str>, media: bool) -> Said
     let mut origin = record.origin.take().unwrap_or_default();
     let injected = !matches!(origin.kind.text(), "" | "human");
     match (origin.kind.text(), record.prompt_source.text()) {
-        ("peer", _) => return Said::Peer(origin.body.some().unwrap_or(text)),
+        ("peer", _) => {
+            return Said::Peer(origin.message_id.some(), origin.body.some().unwrap_or(text));
+        }
         // In the middle of a turn the model goes on, after `/compact` nobody does.
         _ if record.is_compact_summary.is_true() => return Said::Nothing,
-        (_, "system") => return Said::Injected,
-        _ if injected => return Said::Injected,
+        (_, "system") => return Said::Injected(text),
+        _ if injected => return Said::Injected(text),
         _ if record.is_meta.is_true() => return Said::Nothing,
         (_, "typed" | "sdk") | ("human", _) => return Said::Prompt(text),
         (_, "") => {}
-        _ => return Said::Injected,
+        _ => return Said::Injected(text),
     }
     if begins(&text, &NOTICES) {
-        Said::Injected
+        Said::Injected(text)
     } else if begins(&text, &PEERS) {
-        Said::Peer(text)
+        Said::Peer(None, text)
     } else if begins(&text, &ECHOES) || text.trim().is_empty() && !media {
         Said::Nothing
     } else {
         Said::Prompt(text)
     }
+}
+
+/// Who reports back in a `<task-notification>`.
+pub(super) fn task(text: &str) -> Option<&str> {
+    let text = text.trim_start().strip_prefix("<task-notification>")?;
+    let (_, id) = text.split_once("<task-id>")?;
+    Some(id.split_once("</task-id>")?.0.trim())
 }
 
 fn result(mut block: Block<'_>) -> Fact<'_> {

@@ -4,9 +4,11 @@
 
 use std::borrow::Cow;
 
+use serde::de::{IgnoredAny, MapAccess, SeqAccess};
+
 use crate::harness::{
     head::Head,
-    json::{Field, Shape, Str, object},
+    json::{Field, Key, Shape, Str, object},
     summary::Input,
 };
 
@@ -31,6 +33,42 @@ object! {
         subtype: Str<'a> = "subtype",
         is_api_error: Field<bool> = "isApiErrorMessage",
         request_session_id: Str<'a> = "requestSessionId",
+        outcome: Field<Outcome<'a>> = "toolUseResult",
+    }
+}
+
+/// What a tool's own account of its result tells beyond the text: whether it sent a message or a
+/// delegate off. A failure's is a text, others' are lists.
+#[derive(Debug, Default)]
+pub(super) struct Outcome<'a> {
+    pub(super) message_id: Str<'a>,
+    pub(super) status: Str<'a>,
+    pub(super) agent_id: Str<'a>,
+    pub(super) description: Str<'a>,
+}
+
+impl<'de: 'a, 'a> Shape<'de> for Outcome<'a> {
+    fn text(_: Cow<'de, str>) -> Option<Self> {
+        Some(Self::default())
+    }
+
+    fn list<A: SeqAccess<'de>>(mut items: A) -> Result<Option<Self>, A::Error> {
+        while items.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Some(Self::default()))
+    }
+
+    fn object<A: MapAccess<'de>>(mut entries: A) -> Result<Option<Self>, A::Error> {
+        let mut outcome = Self::default();
+        while let Some(key) = entries.next_key::<Key<'de>>()? {
+            match &*key.0 {
+                "msg_id" => outcome.message_id = entries.next_value()?,
+                "status" => outcome.status = entries.next_value()?,
+                "agentId" => outcome.agent_id = entries.next_value()?,
+                "description" => outcome.description = entries.next_value()?,
+                _ => _ = entries.next_value::<IgnoredAny>()?,
+            }
+        }
+        Ok(Some(outcome))
     }
 }
 
@@ -42,6 +80,7 @@ object! {
         ai_title: Str<'a> = "aiTitle",
         summary: Str<'a> = "summary",
         worktree: Field<Worktree<'a>> = "worktreeSession",
+        background: Field<u64> = "pendingBackgroundAgentCount",
         api_error_status: Field<u64> = "apiErrorStatus",
         error: Str<'a> = "error",
     }
@@ -57,6 +96,7 @@ object! {
     pub(super) struct PromptOrigin<'a> {
         kind: Str<'a> = "kind",
         body: Str<'a> = "body",
+        message_id: Str<'a> = "msg_id",
     }
 }
 
@@ -104,7 +144,7 @@ impl<'de: 'a, 'a> Shape<'de> for Content<'a> {
         Some(Self::Text(text))
     }
 
-    fn list<A: serde::de::SeqAccess<'de>>(items: A) -> Result<Option<Self>, A::Error> {
+    fn list<A: SeqAccess<'de>>(items: A) -> Result<Option<Self>, A::Error> {
         Ok(Vec::list(items)?.map(Self::Blocks))
     }
 }

@@ -45,7 +45,7 @@ fn prompt(text: &str) -> Vec<Fact<'_>> {
 fn half_of_the_user_records_are_not_the_user() {
     let nothing = Vec::new;
     let injected = || vec![Fact::Injected];
-    let peer = |text| vec![Fact::PeerMessage { text }];
+    let peer = |text| vec![Fact::PeerMessage { id: None, text }];
     let interrupted = || vec![Fact::TurnEnd(TurnResult::Interrupted)];
     for (line, expected) in [
         (user(r#""hi""#, r#","promptSource":"typed","origin":{"kind":"human"}"#), prompt("hi")),
@@ -64,6 +64,17 @@ fn half_of_the_user_records_are_not_the_user() {
                 r#","promptSource":"system","isMeta":true,"origin":{"kind":"peer","body":"hi"}"#,
             ),
             peer("hi".into()),
+        ),
+        (
+            user(r#""x hi""#, r#","origin":{"kind":"peer","body":"hi","msg_id":"m1"}"#),
+            vec![Fact::PeerMessage { id: Some("m1".into()), text: "hi".into() }],
+        ),
+        (
+            user(
+                r#""<task-notification>\n<task-id>a9</task-id>\n<status>completed</status>""#,
+                r#","promptSource":"system","origin":{"kind":"task-notification"}"#,
+            ),
+            vec![Fact::Returned { id: "a9".into() }, Fact::Injected],
         ),
         (user(r#""hi""#, r#","isMeta":true"#), nothing()),
         (user(r#""sum""#, r#","isCompactSummary":true"#), nothing()),
@@ -108,6 +119,43 @@ fn tool_results_may_come_with_an_interrupt() {
         r#","promptSource":"sdk""#,
     );
     assert_eq!(facts(&line), [result(false, "a\nb".into())]);
+}
+
+#[test]
+fn a_result_tells_what_was_sent() {
+    let result = |outcome: &str| {
+        let line = user(
+            r#"[{"tool_use_id":"t","type":"tool_result","content":"ok"}]"#,
+            &format!(r#","toolUseResult":{outcome}"#),
+        );
+        let mut parsed = parser();
+        let parsed = parsed.line(line.as_bytes());
+        assert_eq!(parsed.issues, [""; 0], "{line}");
+        parsed.facts.iter().map(|fact| format!("{fact:?}")).collect::<Vec<_>>()
+    };
+    let plain = r#"ToolResult { id: "t", is_error: false, text: "ok" }"#;
+    assert_eq!(
+        result(r#"{"success":true,"message":"sent","msg_id":"m1"}"#),
+        [r#"Sent { call: "t", id: "m1" }"#, plain]
+    );
+    assert_eq!(
+        result(
+            r#"{"isAsync":true,"status":"async_launched","agentId":"a9","description":"Audit"}"#
+        ),
+        [r#"SentOff { id: "a9", summary: "Audit" }"#, plain]
+    );
+    // In the foreground it has come back with its result.
+    for other in [
+        r#"{"status":"completed","agentId":"a9"}"#,
+        r#"{"status":"async_launched"}"#,
+        r#"{"msg_id":7}"#,
+        r#""Error: Exit code 3""#,
+        r#"["a"]"#,
+        "null",
+        "{}",
+    ] {
+        assert_eq!(result(other), [plain], "{other}");
+    }
 }
 
 #[test]
@@ -231,8 +279,13 @@ fn records_beside_the_chain() {
     assert_eq!(queue, Timestamp::parse("2026-11-20T10:00:00.5Z"));
     assert_eq!(
         facts(&record("system", r#""subtype":"turn_duration""#)),
-        [Fact::TurnEnd(TurnResult::Completed)]
+        [Fact::AtWork(0), Fact::TurnEnd(TurnResult::Completed)]
     );
+    assert_eq!(
+        facts(&record("system", r#""subtype":"turn_duration","pendingBackgroundAgentCount":2"#)),
+        [Fact::AtWork(2), Fact::TurnEnd(TurnResult::Completed)]
+    );
+    assert_eq!(facts(r#"{"type":"cost-state","totalCostUSD":1}"#), [Fact::AtWork(0)]);
     assert_eq!(facts(&record("system", r#""subtype":"compact_boundary""#)), [Fact::Compaction]);
     assert_eq!(facts(&record("system", r#""subtype":"local_command""#)), []);
 }
