@@ -52,9 +52,17 @@ pub struct RecordRows {
     pub columns: &'static [Column],
     /// The names of those that tell one record from another; the others may change or be renumbered.
     pub identity: &'static [&'static str],
-    /// A session's records that were moved out of the table: a statement that gives, for the session
-    /// `?1`, one zstd frame of JSON lines.
-    pub moved_out: Option<&'static str>,
+    /// Where a session's records go that are moved out of the table.
+    pub moved_out: Option<MovedOut>,
+}
+
+/// A session's records outside their table: JSON lines in one zstd frame.
+#[derive(Debug, Clone, Copy)]
+pub struct MovedOut {
+    /// Gives for the session `?1` the frame, or null, and the name of the file that holds it then.
+    pub sql: &'static str,
+    /// The folder of that file, as seen from the database's.
+    pub folder: &'static str,
 }
 
 /// One value of a row.

@@ -8,16 +8,18 @@
 use std::{
     collections::HashSet,
     io::Read,
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use rrd_core::{
     cursor::Rows,
-    harness::tables::{Column, ColumnKind, RecordRows, Tables},
+    harness::tables::{Column, ColumnKind, MovedOut, RecordRows, Tables},
 };
 use rusqlite::{Connection, OpenFlags, Row, config::DbConfig, types::ValueRef};
 use serde_json::value::RawValue;
+
+use crate::tail::source::{MAX_ZSTD_WINDOW_LOG, Source};
 
 /// How long to wait for a writer that holds the database for itself.
 const BUSY: Duration = Duration::from_millis(250);
@@ -81,6 +83,7 @@ pub(super) struct Record {
 /// One moment of a database.
 pub(super) struct Snapshot {
     db: Connection,
+    path: PathBuf,
     tables: &'static Tables,
     list: String,
     records: String,
@@ -118,7 +121,7 @@ impl Snapshot {
         let in_wal_mode = db.query_row("PRAGMA journal_mode", [], |row| row.get::<_, String>(0))?;
         let in_wal_mode = in_wal_mode == "wal";
         let until = Instant::now().checked_add(patience);
-        Ok(Self { db, tables, list, records, until, in_wal_mode })
+        Ok(Self { db, path: path.to_owned(), tables, list, records, until, in_wal_mode })
     }
 
     /// Every session.
@@ -215,13 +218,29 @@ impl Snapshot {
         Ok(keys)
     }
 
-    /// The lines of a session whose records were moved out of their table, if they are in the database.
+    /// The lines of a session whose records were moved out of their table.
     pub(super) fn moved_out(&self, session: &str) -> Result<Vec<u8>, Unreadable> {
-        let Some(sql) = self.tables.records.moved_out else { return Ok(Vec::new()) };
+        let Some(MovedOut { sql, folder }) = self.tables.records.moved_out else {
+            return Ok(Vec::new());
+        };
+        // Older releases move nothing out.
         let Ok(mut statement) = self.db.prepare(sql) else { return Ok(Vec::new()) };
         let mut rows = statement.query([session])?;
         let Some(row) = rows.next()? else { return Ok(Vec::new()) };
-        Ok(unzstd(row.get_ref(0)?, MAX_MOVED_OUT).unwrap_or_default())
+        if let ValueRef::Blob(frame) = row.get_ref(0)? {
+            return Ok(unzstd(frame, MAX_MOVED_OUT).unwrap_or_default());
+        }
+        // A name, never a path: the database is not to say what else is read.
+        let name = text(row.get_ref(1)?);
+        if name.is_empty() || name.starts_with('.') || name.contains(['/', '\\']) {
+            return Ok(Vec::new());
+        }
+        let beside = self.path.parent().unwrap_or(Path::new("")).join(folder).join(name);
+        let frame = Source::open(&beside).and_then(|source| {
+            let mut frame = Vec::new();
+            source.unzstd()?.take(MAX_MOVED_OUT).read_to_end(&mut frame).map(|_| frame)
+        });
+        Ok(frame.unwrap_or_default())
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -239,7 +258,10 @@ impl Snapshot {
         let (line, key) = if spec.whole.is_some() {
             let line = match (row.get_ref(3)?, row.get_ref(4)?) {
                 (ValueRef::Text(line), _) => line.to_vec(),
-                (_, frame) => unzstd(frame, MAX_RECORD as u64 + 1).unwrap_or_default(),
+                (_, ValueRef::Blob(frame)) => {
+                    unzstd(frame, MAX_RECORD as u64 + 1).unwrap_or_default()
+                }
+                _ => Vec::new(),
             };
             let key = rrd_core::hash(&line);
             (line, key)
@@ -370,10 +392,9 @@ fn text(value: ValueRef<'_>) -> String {
 }
 
 /// What is in a zstd frame, up to `most` bytes of it.
-fn unzstd(value: ValueRef<'_>, most: u64) -> Option<Vec<u8>> {
-    let ValueRef::Blob(frame) = value else { return None };
+fn unzstd(frame: &[u8], most: u64) -> Option<Vec<u8>> {
     let mut decoder = zstd::stream::read::Decoder::new(frame).ok()?;
-    decoder.window_log_max(super::super::source::MAX_ZSTD_WINDOW_LOG).ok()?;
+    decoder.window_log_max(MAX_ZSTD_WINDOW_LOG).ok()?;
     let mut out = Vec::new();
     decoder.take(most).read_to_end(&mut out).ok()?;
     Some(out)

@@ -16,6 +16,9 @@ use crate::{
 /// What the file at `path` is.
 pub(super) fn classify(path: &str) -> FileRole {
     match path.split('/').collect::<Vec<_>>().as_slice() {
+        ["agents", _, "agent", "openclaw-agent.sqlite" | "openclaw-agent.sqlite-wal"] => {
+            FileRole::Database
+        }
         ["agents", _, "sessions", "sessions.json"] => FileRole::TitleIndex,
         ["agents", _, "sessions", name] => in_sessions(name),
         ["agents", _, "sessions", "cold", name] => match name.strip_suffix(".jsonl.zst") {

@@ -2,9 +2,10 @@
 //! folders. Since 2026.7.2 the same records are rows of a database, in which a header has version 4,
 //! entries have whole UUIDs for ids, and a prompt is a plain string: one parser reads both.
 //!
-//! Not here: pi's records ([`super::pi`]), paths and what lies beside transcripts ([`files`]).
+//! Where both are, the database has it. Not here: the database's tables ([`tables`]), pi's records ([`super::pi`]), paths and what lies beside transcripts ([`files`]).
 
 mod files;
+mod tables;
 
 use super::{
     Format,
@@ -26,10 +27,10 @@ pub(super) const FORMAT: Format = Format {
     folders: &["agents"],
     classify: files::classify,
     parser: |state| Box::new(Pi::new(state, DIALECT)),
-    sidecar: |_| None,
+    sidecar: tables::window,
     live_entry: files::lock,
     titles: files::titles,
-    tables: None,
+    tables: Some(&tables::TABLES),
 };
 
 const DIALECT: Dialect = Dialect { speaker, asks: |_| false };

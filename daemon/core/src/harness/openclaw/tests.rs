@@ -61,11 +61,16 @@ fn paths_tell_what_files_are() {
     for path in [
         format!("{ID}.jsonl"),
         format!("sessions/{ID}.jsonl"),
-        "agents/main/agent/openclaw-agent.sqlite".to_owned(),
+        "agents/main/agent/openclaw-agent.sqlite-shm".to_owned(),
+        "agents/main/agent/openclaw-agent.sqlite.reindex-lock.sqlite".to_owned(),
+        "agents/main/openclaw-agent.sqlite".to_owned(),
         "agents/main/agent/auth-profiles.json".to_owned(),
         String::new(),
     ] {
         assert_eq!(classify(&path), FileRole::Ignored, "{path}");
+    }
+    for name in ["openclaw-agent.sqlite", "openclaw-agent.sqlite-wal"] {
+        assert_eq!(classify(&format!("agents/main/agent/{name}")), FileRole::Database, "{name}");
     }
 }
 
@@ -124,7 +129,7 @@ fn openclaw_says_who_speaks() {
     assert_eq!(user(r#","provenance":{"kind":"external_user"}"#), prompt);
     assert_eq!(
         user(r#","provenance":{"kind":"inter_session","sourceTool":"sessions_send"}"#),
-        [Fact::PeerMessage { text: "Go".into() }]
+        [Fact::PeerMessage { text: "Go".into(), id: None }]
     );
     assert_eq!(user(r#","provenance":{"kind":"internal_system"}"#), [Fact::Injected]);
     // A copy of what was delivered elsewhere, while the turn goes on.

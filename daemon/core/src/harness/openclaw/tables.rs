@@ -1,0 +1,155 @@
+//! OpenClaw's databases, one for each agent, since 2026.7.2: which tables are read, and what a session's
+//! row says. Observed of 2026.9.6 (schema 23).
+//!
+//! A conversation is known by a key; what is said under it is in windows, one after the other, each a
+//! session of its own here. The same database holds credentials: only what is named is read. Not here:
+//! the events themselves ([`super::super::pi`]).
+
+use std::borrow::Cow;
+
+use rrd_proto::{ParentKind, Timestamp};
+
+use crate::{
+    fact::{Fact, TitleRank},
+    harness::{
+        json::{Field, Str, first, object},
+        tables::{Column, MovedOut, RecordRows, SessionRows, Tables},
+    },
+};
+
+pub(super) const TABLES: Tables = Tables {
+    schema: "SELECT max(schema_version) FROM schema_meta",
+    newest: 23,
+    sessions: SessionRows {
+        from: "session_windows w \
+               LEFT JOIN session_nodes n ON n.session_key = w.session_key \
+               LEFT JOIN session_nodes p ON p.session_key = \
+                   coalesce(w.spawned_by, n.spawned_by, w.parent_session_key, n.parent_session_key)",
+        id: "w.session_id",
+        rewritten: Some(
+            "(SELECT g.generation FROM transcript_rewrite_watermarks g \
+              WHERE g.session_id = w.session_id)",
+        ),
+        columns: &[
+            Column::plain("key", "w.session_key"),
+            Column::plain("created_at", "w.created_at"),
+            Column::plain("updated_at", "w.updated_at"),
+            Column::plain("reason", "w.reason"),
+            Column::plain("previous", "w.previous_session_id"),
+            Column::plain("model", "w.model"),
+            Column::plain("current", "n.current_session_id = w.session_id"),
+            Column::plain("label", "n.label"),
+            Column::plain("name", "coalesce(w.display_name, n.display_name)"),
+            Column::plain("archived_at", "n.archived_at"),
+            Column::plain("created_via", "n.created_via"),
+            Column::plain("spawned_by", "coalesce(w.spawned_by, n.spawned_by)"),
+            Column::plain("parent", "p.current_session_id"),
+            Column::plain("forked_from", "n.fork_source_session_id"),
+        ],
+    },
+    records: RecordRows {
+        table: "transcript_events",
+        session: "session_id",
+        number: "seq",
+        stands: "1",
+        summed_up: "0",
+        whole: Some(("event_json", "event_zstd")),
+        columns: &[],
+        identity: &[],
+        moved_out: Some(MovedOut {
+            sql: "SELECT archive_blob, archive_name FROM session_transcript_cold_archives \
+                  WHERE session_id = ?1",
+            folder: "../sessions/cold",
+        }),
+    },
+};
+
+object! {
+    struct Window<'a> {
+        created_at: Field<u64> = "created_at",
+        updated_at: Field<u64> = "updated_at",
+        reason: Str<'a> = "reason",
+        previous: Str<'a> = "previous",
+        model: Str<'a> = "model",
+        current: Field<u64> = "current",
+        label: Str<'a> = "label",
+        name: Str<'a> = "name",
+        archived_at: Field<u64> = "archived_at",
+        created_via: Str<'a> = "created_via",
+        spawned_by: Str<'a> = "spawned_by",
+        parent: Str<'a> = "parent",
+        forked_from: Str<'a> = "forked_from",
+    }
+}
+
+/// What a row of `session_windows`, with its conversation's, says.
+pub(super) fn window(row: &[u8]) -> Option<Vec<Fact<'static>>> {
+    let mut row: Window<'_> = first(row)?;
+    let mut facts = Vec::new();
+    facts.extend(row.parent().map(|(id, kind)| Fact::Parent { id, kind }));
+    facts.extend(row.created_at.get().copied().map(time).map(Fact::Started));
+    facts.extend(row.model.some().map(|model| Fact::Model(owned(model))));
+    let title = row.label.some().or_else(|| row.name.some());
+    facts.extend(title.map(|text| Fact::Title { rank: TitleRank::Given, text: owned(text) }));
+    // The conversation goes on in another window, or has been put away. `ended_at` is a run's.
+    let left = (row.current.get() == Some(&0)).then(|| row.updated_at.get().copied()).flatten();
+    let ended = row.archived_at.get().copied().or(left);
+    facts.push(Fact::Ended(ended.map(time)));
+    Some(facts)
+}
+
+impl Window<'_> {
+    fn parent(&mut self) -> Option<(Cow<'static, str>, ParentKind)> {
+        if let Some(id) = self.forked_from.some() {
+            return Some((owned(id), ParentKind::Fork));
+        }
+        match self.reason.text() {
+            "compaction" => return Some((owned(self.previous.some()?), ParentKind::Compression)),
+            "fork" => return Some((owned(self.previous.some()?), ParentKind::Fork)),
+            _ => {}
+        }
+        // A thread of a channel has a parent, too, but nobody delegated anything to it.
+        let delegated = self.created_via.text() == "spawn" || self.spawned_by.get().is_some();
+        let id = self.parent.some().filter(|_| delegated)?;
+        Some((owned(id), ParentKind::Subagent))
+    }
+}
+
+fn owned(text: Cow<'_, str>) -> Cow<'static, str> {
+    Cow::Owned(text.into_owned())
+}
+
+fn time(ms: u64) -> Timestamp {
+    Timestamp::from_millis(i64::try_from(ms).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(row: &str) -> Vec<String> {
+        window(row.as_bytes()).unwrap().into_iter().map(|fact| format!("{fact:?}")).collect()
+    }
+
+    #[test]
+    fn a_window_that_was_left_is_over() {
+        let open = told(r#"{"created_at":5,"updated_at":9,"current":1}"#);
+        assert_eq!(open, ["Started(Timestamp(5))", "Ended(None)"]);
+        let left = told(r#"{"created_at":5,"updated_at":9,"current":0}"#);
+        assert_eq!(left[1], "Ended(Some(Timestamp(9)))");
+        assert_eq!(told(r#"{"current":1,"archived_at":7}"#), ["Ended(Some(Timestamp(7)))"]);
+    }
+
+    #[test]
+    fn children_are_told_apart() {
+        let parent = |row: &str| told(row).into_iter().find(|fact| fact.starts_with("Parent"));
+        let spawned = parent(r#"{"spawned_by":"agent:main:main","parent":"p"}"#).unwrap();
+        assert!(spawned.contains(r#""p", kind: Subagent"#), "{spawned}");
+        assert_eq!(parent(r#"{"parent":"p","created_via":"channel"}"#), None);
+        let forked = parent(r#"{"forked_from":"f","spawned_by":"k","parent":"p"}"#).unwrap();
+        assert!(forked.contains(r#""f", kind: Fork"#), "{forked}");
+        let compacted = parent(r#"{"reason":"compaction","previous":"q"}"#).unwrap();
+        assert!(compacted.contains(r#""q", kind: Compression"#), "{compacted}");
+        assert_eq!(parent(r#"{"reason":"reset","previous":"q"}"#), None);
+    }
+}
