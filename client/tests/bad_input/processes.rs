@@ -144,6 +144,22 @@ fn a_registered_process_is_believed_while_it_lives() {
 }
 
 #[test]
+fn whoever_asks_is_told_of_a_kill_at_once() {
+    let host = Host::new();
+    host.write(ID, &[Talk::new(ID).prompt("Go")]);
+    let _daemon = host.daemon();
+    for _ in 0..3 {
+        let agent = Agent::start();
+        register(&host, &agent.entry(ID, json!({"status": "busy"})));
+        host.follows("at work", ID, |row| row.live == Some(true));
+        drop(agent);
+        // Not soon: in this very answer.
+        let row = host.followed().remove(0);
+        assert_eq!((row.status, row.end_reason), (Status::Ended, Some(EndReason::Crashed)));
+    }
+}
+
+#[test]
 fn a_removed_entry_is_an_end() {
     let host = Host::new();
     let mut talk = Talk::new(ID);

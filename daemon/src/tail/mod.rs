@@ -98,13 +98,16 @@ pub(crate) struct TailHandle {
 pub(crate) struct Door {
     inbox: SyncSender<Message>,
     linger: Arc<Linger>,
+    /// Processes were there at the last look; one that is killed says nothing when it goes.
+    lives: Arc<AtomicBool>,
 }
 
 impl Door {
-    /// Has what was collected looked at; the answer comes when that is done. `None` when nothing is
-    /// being collected: then changes are looked at as they come.
+    /// Has what was collected looked at, and whether processes are still there; the answer comes when
+    /// that is done. `None` when nothing is being collected and nobody lives: then changes are looked
+    /// at as they come.
     pub(crate) fn catch_up(&self) -> Option<oneshot::Receiver<()>> {
-        if !self.linger.is_on() {
+        if !self.linger.is_on() && !self.lives.load(Ordering::Relaxed) {
             return None;
         }
         let (done, caught_up) = oneshot::channel();
@@ -163,6 +166,7 @@ pub(crate) struct Tail {
     mode: WatchMode,
     watch: Watch,
     live: Live,
+    lives: Arc<AtomicBool>,
     outbox: SyncSender<Message>,
     files: HashMap<PathBuf, Work>,
     /// Those that have changed lately, and until when they are looked at whatever notifications say.
@@ -203,7 +207,9 @@ impl Tail {
         // One wake-up waiting is enough: whoever finds the queue full knows that it will be seen.
         let (outbox, inbox) = sync_channel(8);
         let linger = Arc::new(Linger::new(Arc::clone(&scene.hub.audience)));
-        let door = Door { inbox: outbox.clone(), linger: Arc::clone(&linger) };
+        let lives = Arc::<AtomicBool>::default();
+        let (inbox_of, linger_of) = (outbox.clone(), Arc::clone(&linger));
+        let door = Door { inbox: inbox_of, linger: linger_of, lives: Arc::clone(&lives) };
         let name = format!("rrd-tail-{}", scene.harness);
         let thread = std::thread::Builder::new().name(name).spawn(move || {
             let shared = Arc::<Shared>::default();
@@ -229,6 +235,7 @@ impl Tail {
                 mode,
                 watch,
                 live,
+                lives,
                 outbox,
                 files: HashMap::new(),
                 hot: HashMap::new(),
@@ -263,6 +270,7 @@ impl Tail {
         let ledger = Arc::clone(&self.ledger);
         let (live, databases) = (&mut self.live, &mut self.databases);
         let (tasks, walk) = self.scene.survey(stored, ledger.as_ref(), AT_ONCE, live, databases);
+        self.lives.store(self.live.busy, Ordering::Relaxed);
         self.unreadable = walk.unreadable;
         for task in tasks {
             self.keep(task);
@@ -294,6 +302,9 @@ impl Tail {
                     tail.watch.catch_up();
                     if tail.take_hints() {
                         last_sweep = Instant::now();
+                    }
+                    if tail.live.busy {
+                        tail.look_at_processes();
                     }
                     asked = Some(done);
                 }
@@ -462,6 +473,7 @@ impl Tail {
 
     fn look_at_processes(&mut self) {
         let mut look = self.live.look(now());
+        self.lives.store(self.live.busy, Ordering::Relaxed);
         look.unopened = locks::unopened(self.databases.in_wal_mode());
         self.scene.show_unwritten(&look);
         self.scene.hub.apply(Input::Live(self.scene.index, look));
