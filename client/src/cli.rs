@@ -83,7 +83,8 @@ Ctrl-C or SIGTERM ends it in order; a second one at once.")]
     Daemon(DaemonArgs),
     /// Keep the daemon running: at every login, and again when it fails.
     #[command(after_help = "\
-The service remembers where this shell looks (RRD_HOME, CODEX_HOME, …), so that both list the same. Install again after changing them, or after updating rrd.
+The service remembers where this shell looks (RRD_HOME, CODEX_HOME, …), so that both list the
+same. Install again after changing them, or after updating rrd.
 
 Examples:
   rrd service install --print     what would be written and run; changes nothing

@@ -153,6 +153,9 @@ fn what_is_set_aside_is_of_the_same_session() {
         let row = |id: &str| rows.iter().find(|row| row.session_id == id).unwrap();
         assert_eq!(counts(row(ID)), (2, 2, 0, 0), "{way}");
         assert_eq!(counts(row(OTHER)), (1, 1, 0, 0), "{way}");
+        assert_eq!(row(ID).issues, [], "{way}: no copies, but what OpenClaw set aside");
+        assert_eq!(row(ID).title.as_deref(), Some("First"), "{way}");
+        assert!(shown_path(row(ID)).ends_with(".jsonl"), "{way}");
     });
     // While it is followed: renamed, then begun anew under its name.
     let reset = host.path(&claw.name(".jsonl.reset.2026-11-20T11-00-00.000Z"));

@@ -216,8 +216,8 @@ fn of_both(one: Evidence, other: Option<Evidence>) -> Evidence {
     speaks
 }
 
-/// Ticks since the machine's start are Linux's way to spell when a process began, and Linux has no other: a
-/// home may be shared with a virtual machine.
+/// Ticks since the machine's start are Linux's way to spell when a process began, and Linux has no
+/// other: a home may be shared with a virtual machine.
 fn is_spelt_elsewhere(start: &str) -> bool {
     start.bytes().all(|byte| byte.is_ascii_digit()) != cfg!(target_os = "linux")
 }

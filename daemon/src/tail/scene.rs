@@ -188,7 +188,7 @@ impl Scene {
     }
 
     /// Notes where a transcript lies, whichever root's it is: several of one session are copies, but
-    /// for a rollout and its compressed twin.
+    /// for a rollout and its compressed twin, and for what the harness itself has set aside.
     pub(super) fn place(&self, found: &Found) {
         let Some(key) = self.named_after(&found.role) else { return };
         for other in self.hub.places(&key) {
@@ -218,7 +218,7 @@ impl Scene {
 
     fn named_after(&self, role: &FileRole) -> Option<SessionKey> {
         match role {
-            FileRole::Transcript { session_id, zstd: false, .. } => {
+            FileRole::Transcript { session_id, zstd: false, archived: false, .. } => {
                 Some(SessionKey { harness: self.harness.clone(), session_id: session_id.clone() })
             }
             _ => None,

@@ -22,7 +22,7 @@ pub(super) const FORMAT: Format = Format {
     // `--profile NAME`, and what the product was called before.
     other_homes: &[".openclaw-*", ".clawdbot", ".moltbot"],
     // Taken for each stretch of a run and given back while the model answers: 2026.6.11 releases it
-    // before it streams, and after five minutes in any case.
+    // before it streams, and takes it from a run that has had it for too long.
     traces: Some(("agents/*/sessions", LivenessBy::RunLock)),
     folders: &["agents"],
     classify: files::classify,

@@ -129,7 +129,7 @@ fn openclaw_says_who_speaks() {
     assert_eq!(user(r#","provenance":{"kind":"external_user"}"#), prompt);
     assert_eq!(
         user(r#","provenance":{"kind":"inter_session","sourceTool":"sessions_send"}"#),
-        [Fact::PeerMessage { text: "Go".into(), id: None }]
+        [Fact::PeerMessage { id: None, text: "Go".into() }]
     );
     assert_eq!(user(r#","provenance":{"kind":"internal_system"}"#), [Fact::Injected]);
     // A copy of what was delivered elsewhere, while the turn goes on.

@@ -261,7 +261,7 @@ impl Pi {
                 let text = said.text;
                 into.facts.push(match speaker {
                     Speaker::Harness => Fact::Injected,
-                    Speaker::Peer => Fact::PeerMessage { text, id: None },
+                    Speaker::Peer => Fact::PeerMessage { id: None, text },
                     _ => Fact::Prompt { text },
                 });
                 self.end();
