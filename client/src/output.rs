@@ -83,19 +83,26 @@ fn write_json(mut document: String) -> Result<(), CliError> {
 /// JSON need not escape DEL, C1 controls and bidirectional marks; a terminal acts on them. They can
 /// only stand inside strings, so escaping them changes no value.
 fn escape_unsafe(document: String) -> String {
-    let acts = |c: char| c != '\n' && text::is_unsafe(c);
-    if document.is_ascii() && !document.contains('\u{7f}') {
+    let is_plain = |text: &str| text.is_ascii() && !text.contains('\u{7f}');
+    if is_plain(&document) {
         return document;
     }
-    let mut escaped = String::with_capacity(document.len());
-    for c in document.chars() {
-        if acts(c) {
-            let mut units = [0; 2];
-            for unit in c.encode_utf16(&mut units) {
-                escaped.push_str(&format!("\\u{unit:04x}"));
+    let mut escaped = String::with_capacity(document.len() + document.len() / 16);
+    // Most lines of a document are plain even when it is not.
+    for line in document.split_inclusive('\n') {
+        if is_plain(line) {
+            escaped.push_str(line);
+            continue;
+        }
+        for c in line.chars() {
+            if c != '\n' && text::is_unsafe(c) {
+                let mut units = [0; 2];
+                for unit in c.encode_utf16(&mut units) {
+                    escaped.push_str(&format!("\\u{unit:04x}"));
+                }
+            } else {
+                escaped.push(c);
             }
-        } else {
-            escaped.push(c);
         }
     }
     escaped

@@ -245,45 +245,50 @@ impl Roster {
 
     /// Waiting (longest first), executing, idle, ended (latest first); a subagent right below the
     /// nearest that is listed of those it works for.
-    fn in_order(&self, mut rows: Vec<Session>) -> Vec<Session> {
-        rows.sort_by_cached_key(|row| {
+    fn in_order(&self, rows: Vec<Session>) -> Vec<Session> {
+        // Rows are large; what is moved about until their order is known is their places.
+        let mut places: Vec<usize> = (0..rows.len()).collect();
+        places.sort_by_cached_key(|at| {
+            let row = &rows[*at];
             let at = match row.status {
                 Status::Waiting => (row.status_since, Reverse(None)),
                 _ => (None, Reverse(row.last_activity_at)),
             };
-            (row.status, at, row.session_id.clone())
+            (row.status, at, row.session_id.as_str())
         });
-        let listed: HashSet<String> = rows.iter().map(|row| row.session_id.clone()).collect();
+        let listed: HashSet<&str> = rows.iter().map(|row| row.session_id.as_str()).collect();
         let above = |row: &Session| {
-            let mut id = row.parent_session_id.clone().filter(|_| row.is_subagent())?;
+            let mut id = row.parent_session_id.as_deref().filter(|_| row.is_subagent())?;
             for _ in 0..MAX_DEPTH {
-                if listed.contains(&id) {
-                    return Some(id);
+                if let Some(id) = listed.get(id) {
+                    return Some(*id);
                 }
-                let key = SessionKey { harness: row.harness.clone(), session_id: id };
-                id = self.entries.get(&key)?.fold.parent.as_ref()?.0.clone();
+                let key = SessionKey { harness: row.harness.clone(), session_id: id.to_owned() };
+                id = &self.entries.get(&key)?.fold.parent.as_ref()?.0;
             }
             None
         };
-        let mut below: HashMap<String, Vec<Session>> = HashMap::new();
+        let mut below: HashMap<&str, Vec<usize>> = HashMap::new();
         let mut left = Vec::with_capacity(rows.len());
-        for row in rows {
-            match above(&row) {
-                Some(id) => below.entry(id).or_default().push(row),
-                None => left.push(row),
+        for at in places {
+            match above(&rows[at]) {
+                Some(id) => below.entry(id).or_default().push(at),
+                None => left.push(at),
             }
         }
         left.reverse();
-        let mut ordered = Vec::with_capacity(listed.len());
-        while let Some(row) = left.pop() {
-            left.extend(below.remove(&row.session_id).into_iter().flatten().rev());
-            ordered.push(row);
+        let mut ordered = Vec::with_capacity(rows.len());
+        while let Some(at) = left.pop() {
+            let own = below.remove(rows[at].session_id.as_str());
+            left.extend(own.into_iter().flatten().rev());
+            ordered.push(at);
         }
         // Delegates that name each other in a circle are below nobody.
-        let mut circles: Vec<Session> = below.into_values().flatten().collect();
-        circles.sort_by(|a, b| a.session_id.cmp(&b.session_id));
+        let mut circles: Vec<usize> = below.into_values().flatten().collect();
+        circles.sort_by(|a, b| rows[*a].session_id.cmp(&rows[*b].session_id));
         ordered.extend(circles);
-        ordered
+        let mut rows: Vec<Option<Session>> = rows.into_iter().map(Some).collect();
+        ordered.into_iter().filter_map(|at| rows[at].take()).collect()
     }
 
     fn node(&self) -> &str {
