@@ -5,12 +5,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rrd_proto::{Counts, Harness, ParentKind, Session, Status};
+use rrd_proto::{Counts, Harness, ParentKind, Session, SessionKey, Status};
 use rusqlite::{Connection, params};
 use tempfile::TempDir;
 
 use crate::{all, config, until};
-use rrd_daemon::Daemon;
+use rrd_daemon::{Daemon, store::Reader};
 
 const SCHEMA: &str = "
     PRAGMA journal_mode = wal;
@@ -187,7 +187,15 @@ fn the_database_wins_over_what_is_left_in_files() {
 #[test]
 fn records_moved_out_are_found() {
     let claw = OpenClaw::new();
-    let lines = |id: &str| format!("{}\n{}\n", header(id), said("user", "cold"));
+    let lines = |id: &str| {
+        let row = |n: usize, event: String| {
+            let event = serde_json::to_string(&event).unwrap();
+            format!(r#"{{"kind":"event","row":{{"seq":{n},"event_json":{event},"created_at":1}}}}"#)
+        };
+        let first =
+            format!(r#"{{"kind":"header","version":1,"sessionId":"{id}","generation":"g"}}"#);
+        [first, row(0, header(id)), row(1, said("user", "cold"))].join("\n")
+    };
     let frame = |id: &str| zstd::encode_all(lines(id).as_bytes(), 0).unwrap();
     let mut claw = claw;
     for id in ["in-file", "in-row", "elsewhere"] {
@@ -212,6 +220,33 @@ fn records_moved_out_are_found() {
         until(&daemon, "elsewhere", has(0, 0));
         daemon.stop();
     }
+}
+
+#[test]
+fn what_is_moved_out_while_it_is_followed_still_counts() {
+    let mut claw = OpenClaw::new();
+    claw.session("s-1", "agent:main:main");
+    claw.insert("s-1", &said("user", "one"));
+    let daemon = claw.daemon();
+    until(&daemon, "s-1", has(1, 0));
+    let rows = [header("s-1"), said("user", "one"), said("assistant", "two")].map(|event| {
+        let event = serde_json::to_string(&event).unwrap();
+        format!(r#"{{"kind":"event","row":{{"seq":1,"event_json":{event},"created_at":1}}}}"#)
+    });
+    let frame = zstd::encode_all(rows.join("\n").as_bytes(), 0).unwrap();
+    let transaction = claw.db.transaction().unwrap();
+    transaction.execute_batch("DELETE FROM transcript_events").unwrap();
+    let sql = "INSERT INTO session_transcript_cold_archives VALUES ('s-1', 'x', 'sqlite', ?1)";
+    transaction.execute(sql, [frame]).unwrap();
+    transaction.commit().unwrap();
+    until(&daemon, "s-1", has(1, 1));
+    daemon.flush();
+    daemon.stop();
+    let reader = Reader::open(&claw.home.path().join("rrd/state")).unwrap();
+    let key = SessionKey { harness: Harness::from("openclaw"), session_id: "s-1".into() };
+    let events = reader.events(&key, None, 100).unwrap();
+    let texts: Vec<_> = events.iter().map(|event| event.text.as_str()).collect();
+    assert_eq!(texts, ["one", "two", "completed"]);
 }
 
 #[test]

@@ -56,9 +56,11 @@ pub struct RecordRows {
     pub moved_out: Option<MovedOut>,
 }
 
-/// A session's records outside their table: JSON lines in one zstd frame.
+/// A session's records outside their table: lines in one zstd frame.
 #[derive(Debug, Clone, Copy)]
 pub struct MovedOut {
+    /// The record in one of its lines, if there is one.
+    pub record: fn(&[u8]) -> Option<Vec<u8>>,
     /// Gives for the session `?1` the frame, or null, and the name of the file that holds it then.
     pub sql: &'static str,
     /// The folder of that file, as seen from the database's.

@@ -218,29 +218,33 @@ impl Snapshot {
         Ok(keys)
     }
 
-    /// The lines of a session whose records were moved out of their table.
-    pub(super) fn moved_out(&self, session: &str) -> Result<Vec<u8>, Unreadable> {
-        let Some(MovedOut { sql, folder }) = self.tables.records.moved_out else {
+    /// The records of a session that were moved out of their table.
+    pub(super) fn moved_out(&self, session: &str) -> Result<Vec<Vec<u8>>, Unreadable> {
+        let Some(MovedOut { record, sql, folder }) = self.tables.records.moved_out else {
             return Ok(Vec::new());
         };
         // Older releases move nothing out.
         let Ok(mut statement) = self.db.prepare(sql) else { return Ok(Vec::new()) };
         let mut rows = statement.query([session])?;
         let Some(row) = rows.next()? else { return Ok(Vec::new()) };
-        if let ValueRef::Blob(frame) = row.get_ref(0)? {
-            return Ok(unzstd(frame, MAX_MOVED_OUT).unwrap_or_default());
-        }
-        // A name, never a path: the database is not to say what else is read.
-        let name = text(row.get_ref(1)?);
+        let lines = match row.get_ref(0)? {
+            ValueRef::Blob(frame) => unzstd(frame, MAX_MOVED_OUT),
+            _ => self.beside(folder, &text(row.get_ref(1)?)),
+        };
+        Ok(lines.unwrap_or_default().split(|byte| *byte == b'\n').filter_map(record).collect())
+    }
+
+    /// What is in the zstd frame in a file of this name. A name, never a path: the database is not to
+    /// say what else is read.
+    fn beside(&self, folder: &str, name: &str) -> Option<Vec<u8>> {
         if name.is_empty() || name.starts_with('.') || name.contains(['/', '\\']) {
-            return Ok(Vec::new());
+            return None;
         }
-        let beside = self.path.parent().unwrap_or(Path::new("")).join(folder).join(name);
-        let frame = Source::open(&beside).and_then(|source| {
-            let mut frame = Vec::new();
-            source.unzstd()?.take(MAX_MOVED_OUT).read_to_end(&mut frame).map(|_| frame)
-        });
-        Ok(frame.unwrap_or_default())
+        let path = self.path.parent()?.join(folder).join(name);
+        let source = Source::open(&path).ok()?;
+        let mut lines = Vec::new();
+        source.unzstd().ok()?.take(MAX_MOVED_OUT).read_to_end(&mut lines).ok()?;
+        Some(lines)
     }
 
     pub(super) fn is_over(&self) -> bool {

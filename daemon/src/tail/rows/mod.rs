@@ -99,6 +99,8 @@ struct Session {
     /// whether one has been taken.
     summed_up: Option<HashMap<u64, bool>>,
     shown: bool,
+    /// There are records of it, here or moved out.
+    filled: bool,
 }
 
 impl Databases {
@@ -137,7 +139,7 @@ impl Databases {
     pub(super) fn has(&self, session_id: &str) -> bool {
         let Some(path) = self.owners.get(session_id) else { return false };
         let session = self.by_path.get(path).and_then(|db| db.sessions.get(session_id));
-        session.is_some_and(|session| session.file.cursor.rows.is_some_and(|rows| rows.count > 0))
+        session.is_some_and(|session| session.filled)
     }
 
     /// When there will be something to do: at once, later, or not before something changes.
@@ -382,12 +384,20 @@ impl Session {
     fn new(path: String, session: SessionKey, id: FileId) -> Self {
         let (cursor, parser) = (Cursor::start(id), ParserState::default());
         let file = FileState { path, session, cursor, parser, size: 0, mtime: 0 };
-        Self { file, partial: None, settled: false, known: None, summed_up: None, shown: false }
+        Self {
+            file,
+            partial: None,
+            settled: false,
+            known: None,
+            summed_up: None,
+            shown: false,
+            filled: false,
+        }
     }
 
     fn stored(file: FileState, fold: Fold) -> Self {
         let session = Self::new(String::new(), file.session.clone(), file.cursor.id);
-        Self { file, partial: Some(Arc::new(fold)), ..session }
+        Self { file, filled: fold.has_taken_any(), partial: Some(Arc::new(fold)), ..session }
     }
 
     fn glance(
@@ -480,6 +490,7 @@ impl Reading<'_> {
         let result = self.read(session, row, &mut fold, reset);
         if matches!(result, Ok(true)) {
             session.shown = true;
+            session.filled |= fold.has_taken_any();
             scene.publish(&key, &fold, path, true);
         } else {
             session.partial = Some(fold);
@@ -506,11 +517,10 @@ impl Reading<'_> {
                 let parsed = Parsed { facts, ..Parsed::default() };
                 stretch.take(folding, parsed, rrd_core::hash(&row.json), 0);
             }
-            if rows.count == 0 && !folding.has_taken_any() {
-                let lines = self.snapshot.moved_out(&row.id)?;
-                for (number, line) in lines.split(|byte| *byte == b'\n').enumerate() {
-                    let key = rrd_core::hash(line);
-                    stretch.take(folding, parser.line(line), key, number as u64);
+            if rows.count == 0 {
+                for (number, line) in self.snapshot.moved_out(&row.id)?.iter().enumerate() {
+                    let parsed = Parsed { origin: Origin::Copied, ..parser.line(line) };
+                    stretch.take(folding, parsed, rrd_core::hash(line), number as u64);
                 }
             }
             let after = (rows.count > 0).then_some(rows.last);

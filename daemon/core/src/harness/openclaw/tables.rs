@@ -57,6 +57,7 @@ pub(super) const TABLES: Tables = Tables {
         columns: &[],
         identity: &[],
         moved_out: Some(MovedOut {
+            record: frozen,
             sql: "SELECT archive_blob, archive_name FROM session_transcript_cold_archives \
                   WHERE session_id = ?1",
             folder: "../sessions/cold",
@@ -80,6 +81,26 @@ object! {
         parent: Str<'a> = "parent",
         forked_from: Str<'a> = "forked_from",
     }
+}
+
+object! {
+    /// A line of a cold archive: a row of one of several tables.
+    struct Frozen<'a> {
+        kind: Str<'a> = "kind",
+        row: Field<FrozenRow<'a>> = "row",
+    }
+}
+
+object! {
+    struct FrozenRow<'a> {
+        event: Str<'a> = "event_json",
+    }
+}
+
+fn frozen(line: &[u8]) -> Option<Vec<u8>> {
+    let mut line: Frozen<'_> = first(line)?;
+    let mut row = line.row.take().filter(|_| line.kind.text() == "event")?;
+    Some(row.event.some()?.into_owned().into_bytes())
 }
 
 /// What a row of `session_windows`, with its conversation's, says.
@@ -138,6 +159,20 @@ mod tests {
         let left = told(r#"{"created_at":5,"updated_at":9,"current":0}"#);
         assert_eq!(left[1], "Ended(Some(Timestamp(9)))");
         assert_eq!(told(r#"{"current":1,"archived_at":7}"#), ["Ended(Some(Timestamp(7)))"]);
+    }
+
+    #[test]
+    fn cold_archives_hold_rows_of_several_tables() {
+        let event = br#"{"kind":"event","row":{"seq":4,"event_json":"{\"type\":\"reset\"}","created_at":1}}"#;
+        assert_eq!(frozen(event).unwrap(), br#"{"type":"reset"}"#);
+        for other in [
+            r#"{"kind":"header","version":1,"sessionId":"s","generation":"g"}"#,
+            r#"{"kind":"identity","row":{"event_id":"e","seq":4}}"#,
+            r#"{"kind":"event","row":{}}"#,
+            "{",
+        ] {
+            assert_eq!(frozen(other.as_bytes()), None, "{other}");
+        }
     }
 
     #[test]
