@@ -106,7 +106,12 @@ fn because(session: &Session, now: Timestamp) -> String {
             )
         }
         (StatusSource::Lock, Status::Ended) => {
-            format!("no process holds the session's lock any more; the last one left {end}")
+            let path = session.transcript_path.as_deref().unwrap_or_default();
+            if path.ends_with(".db") || path.ends_with(".sqlite") {
+                format!("no process has its database open any more; the last one left {end}")
+            } else {
+                format!("no process holds the session's lock any more; the last one left {end}")
+            }
         }
         (StatusSource::OpenRecord, Status::Waiting) => {
             format!("the transcript asks for {} and holds no answer{since}", wanted(session))

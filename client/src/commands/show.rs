@@ -152,8 +152,15 @@ fn next(session: &Session, id: &str) -> Vec<String> {
     }
     // Built by the daemon for a shell, so it is shown whole or not at all.
     commands.extend(session.attach.iter().filter(|attach| clean(attach) == **attach).cloned());
-    let path = session.transcript_path.as_deref().and_then(text::shell_word);
-    commands.extend(path.map(|path| format!("less {path}")));
+    let path = session.transcript_path.as_deref();
+    let reader = match path.and_then(|path| path.rsplit_once('.')).map(|(_, end)| end) {
+        // A database is nothing to read.
+        Some("db" | "sqlite") => None,
+        Some("zst") => Some("zstdless"),
+        _ => Some("less"),
+    };
+    let command = reader.zip(path.and_then(text::shell_word));
+    commands.extend(command.map(|(reader, path)| format!("{reader} {path}")));
     commands
 }
 
@@ -204,6 +211,8 @@ mod tests {
         let commands = next(&one, "b41f");
         assert_eq!(commands[0], "rrd sessions tail b41f -f");
         assert_eq!(commands[2..], ["tmux attach -t t7", "less '/home/dev/a b.jsonl'"]);
+        one.transcript_path = Some("/home/dev/.hermes/state.db".to_owned());
+        assert_eq!(next(&one, "b41f").len(), 3);
         one.attach = Some("tmux attach\nrm -rf ~".to_owned());
         one.transcript_path = Some("/home/\u{1b}[2J".to_owned());
         assert_eq!(next(&one, "b41f").len(), 2);

@@ -54,6 +54,9 @@ impl Tail {
     /// Has them read as what they are, unless another root has that session.
     pub(super) fn keep_strays(&mut self, strays: Vec<Task>) {
         for stray in strays {
+            if self.databases.has(&stray.key.session_id) {
+                continue;
+            }
             if self.scene.hub.claim(&stray.key, self.scene.index) {
                 self.keep(stray);
             }

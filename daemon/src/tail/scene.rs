@@ -137,6 +137,9 @@ impl Scene {
         });
         let (mut left, strays) = both.into_inner().unwrap_or_else(PoisonError::into_inner);
         for mut stray in strays {
+            if databases.has(&stray.key.session_id) {
+                continue;
+            }
             let waits = left.iter().any(|task| task.key == stray.key && task.unread > 0);
             if !waits && self.hub.claim(&stray.key, self.index) {
                 stray.go_on_from(self.hub.fold(&stray.key));

@@ -8,6 +8,7 @@
 
 mod hermes;
 mod openclaw;
+mod recorded;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
