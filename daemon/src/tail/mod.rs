@@ -434,7 +434,9 @@ impl Tail {
         let here: HashSet<&PathBuf> = walk.files.iter().map(|found| &found.path).collect();
         let transcripts =
             walk.files.iter().filter(|f| matches!(f.role, FileRole::Transcript { .. })).count();
-        let state = root_state(&self.scene.root, transcripts, &walk);
+        let transcripts = transcripts + self.databases.sessions().0;
+        let unreadable = [self.databases.troubles(), walk.unreadable.clone()].concat();
+        let state = root_state(&self.scene.root, transcripts, &unreadable);
         // Files that are gone stay known until the new ones have been looked at: they may be the same.
         let gone: Vec<PathBuf> =
             self.files.keys().filter(|path| !here.contains(path)).cloned().collect();

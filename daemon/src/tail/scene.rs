@@ -113,7 +113,9 @@ impl Scene {
         stored.files.retain(|file| !leftover(&file.session.session_id));
         let (tasks, gone) = tasks(&self.harness, self.format, walk.files.clone(), stored);
         let sessions = tasks.len() + databases.sessions().0;
-        self.hub.apply(Input::Root(self.index, root_state(&self.root, sessions, &walk)));
+        let unreadable = [databases.troubles(), walk.unreadable.clone()].concat();
+        let state = root_state(&self.root, sessions, &unreadable);
+        self.hub.apply(Input::Root(self.index, state));
         for gone in gone {
             if self.hub.claim(&gone.key, self.index) {
                 self.publish(&gone.key, &Arc::new(gone.fold), &gone.path, true);
@@ -281,11 +283,15 @@ fn read_whole(path: &Path) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-pub(super) fn root_state(root: &Path, transcripts: usize, walk: &Walk) -> RootState {
+pub(super) fn root_state(
+    root: &Path,
+    transcripts: usize,
+    unreadable: &[(PathBuf, String)],
+) -> RootState {
     if !root.exists() {
         return RootState::Missing;
     }
-    match walk.unreadable.iter().find(|(path, _)| transcripts == 0 || path == root) {
+    match unreadable.iter().find(|(path, _)| transcripts == 0 || path == root) {
         Some((_, why)) => RootState::Unreadable(why.clone()),
         None => RootState::Found { transcripts: transcripts as u64 },
     }

@@ -27,8 +27,8 @@ use rrd_daemon::{
     store::Reader,
 };
 use rrd_proto::{
-    Counts, EndReason, EventKind, EventQuery, Harness, Health, ListQuery, ParentKind, Session,
-    SessionKey, StatusSource, Timestamp,
+    Counts, EndReason, EventKind, EventQuery, Harness, Health, ListQuery, ParentKind, RootState,
+    Session, SessionKey, StatusSource, Timestamp,
 };
 use tempfile::TempDir;
 
@@ -344,7 +344,14 @@ fn a_newer_schema_is_said_and_not_read() {
     let part = tail(scene.daemon());
     assert_eq!(part.state, Health::Degraded);
     assert!(part.detail.contains("schema 99 is newer"), "{}", part.detail);
-    assert!(scene.daemon().list(&all()).sessions.is_empty());
+    let reply = scene.daemon().list(&all());
+    assert!(reply.sessions.is_empty());
+    let looked = Scan::new(&config(scene.home.path(), "auto"), &mut |_| {}).list(&all());
+    for roots in [reply.roots, looked.roots] {
+        let root = roots.iter().find(|root| root.harness == Harness::Hermes).unwrap();
+        let RootState::Unreadable(why) = &root.state else { panic!("{root:?}") };
+        assert!(why.contains("schema 99 is newer"), "{why}");
+    }
     scene.hermes.db.execute_batch("UPDATE schema_version SET version = 22").unwrap();
     until(scene.daemon(), IDS[0], |s| s.complete);
 }
