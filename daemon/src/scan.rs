@@ -15,7 +15,8 @@ use std::{
 
 use rrd_core::roster::Place;
 use rrd_proto::{
-    Event, EventPage, EventQuery, IndexProgress, ListQuery, ListReply, Lookup, SessionKey,
+    Event, EventPage, EventQuery, IndexProgress, ListQuery, ListReply, Lookup, PartStatus,
+    SessionKey,
 };
 
 use crate::{
@@ -97,6 +98,12 @@ impl Scan {
     #[must_use]
     pub fn list(&self, query: &ListQuery) -> ListReply {
         self.hub.list(query)
+    }
+
+    /// What could not be looked at, by harness.
+    #[must_use]
+    pub fn parts(&self) -> Vec<PartStatus> {
+        self.hub.parts().0
     }
 
     /// One session by what a person typed.

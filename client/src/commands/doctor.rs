@@ -47,7 +47,14 @@ fn findings() -> Vec<PartStatus> {
             config.roots.iter().map(|root| readable(&format!("root {}", root.harness), &root.path)),
         );
     }
-    findings.extend(daemon(&dirs));
+    let answers = daemon(&dirs);
+    if let Ok(config) = &config
+        && answers.iter().any(|finding| finding.part == "reach" && finding.state != Health::Ok)
+    {
+        // What a daemon's tails would say of what they cannot read.
+        findings.extend(local::scan(config, &mut |_| {}).parts());
+    }
+    findings.extend(answers);
     findings
 }
 

@@ -1,9 +1,26 @@
 //! What a tail says of itself: for `rrd status`, and how far its first reading is.
 
+use std::path::PathBuf;
+
 use rrd_proto::{Health, IndexProgress, PartStatus};
 
-use super::{Tail, watch::Shortfall};
+use super::{Scene, Tail, watch::Shortfall};
 use crate::hub::Input;
+
+fn unread_beneath(scene: &Scene, unreadable: &[(PathBuf, String)]) -> Option<(Health, String)> {
+    let (path, why) = unreadable.first()?;
+    let (path, root, count) = (path.display(), scene.root.display(), unreadable.len());
+    Some((Health::Degraded, format!("{path}: {why} ({count} unreadable beneath {root})")))
+}
+
+/// Tells the hub what a first look could not read, if anything.
+pub(super) fn report_unreadable(scene: &Scene, unreadable: &[(PathBuf, String)]) {
+    if let Some((state, detail)) = unread_beneath(scene, unreadable) {
+        let part = format!("tail {}", scene.harness);
+        let part = PartStatus { part, state, detail, hint: None };
+        scene.hub.apply(Input::Parts(scene.index, vec![part]));
+    }
+}
 
 impl Tail {
     /// Tells the hub.
@@ -12,15 +29,8 @@ impl Tail {
         let root = scene.root.display();
         let unreadable = [self.databases.troubles(), self.unreadable.clone()].concat();
         let (in_databases, unread) = self.databases.sessions();
-        let (state, detail) = match (&self.watch.shortfall, unreadable.first()) {
-            (_, Some((path, why))) => (
-                Health::Degraded,
-                format!(
-                    "{}: {why} ({} unreadable beneath {root})",
-                    path.display(),
-                    unreadable.len()
-                ),
-            ),
+        let (state, detail) = match (&self.watch.shortfall, unread_beneath(scene, &unreadable)) {
+            (_, Some(said)) => said,
             (Some(Shortfall::WatchLimit), _) => (
                 Health::Degraded,
                 format!("{root}: the system's limit of file watches is reached, so it is polled"),

@@ -21,6 +21,7 @@ use super::{
     discover::{Found, Walk, role_of, walk_root},
     live::Live,
     locks::unopened,
+    report::report_unreadable,
     rows::Databases,
     source::Source,
     survey::{SMALL, Task, settle, tasks},
@@ -114,6 +115,7 @@ impl Scene {
         let (tasks, gone) = tasks(&self.harness, self.format, walk.files.clone(), stored);
         let sessions = tasks.len() + databases.sessions().0;
         let unreadable = [databases.troubles(), walk.unreadable.clone()].concat();
+        report_unreadable(self, &unreadable);
         let state = root_state(&self.root, sessions, &unreadable);
         self.hub.apply(Input::Root(self.index, state));
         for gone in gone {
