@@ -38,8 +38,8 @@ pub struct Cursor {
     pub tail: u64,
     /// Counts how often the file was begun anew; later epochs drop what earlier ones held.
     pub epoch: u32,
-    /// Of a session in a database: what has been taken of its records. `tail` is the hash of its own row
-    /// then, as far as that was taken with them, and the rest means nothing.
+    /// Of a session in a database: what has been taken of its records. `first_line` is the hash of the
+    /// last one then, `tail` that of the session's own row, and `offset` means nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<Rows>,
 }
@@ -58,6 +58,8 @@ pub struct Rows {
     pub last: i64,
     /// The sum of their numbers modulo [`Self::MODULUS`].
     pub sum: i64,
+    /// The same of those that stand.
+    pub standing_sum: i64,
     /// Hash of what tells that they were rewritten in another way.
     pub rewritten: u64,
 }
@@ -75,6 +77,7 @@ impl Rows {
         self.standing += i64::from(stands);
         self.last = number;
         self.sum += number % Self::MODULUS;
+        self.standing_sum += if stands { number % Self::MODULUS } else { 0 };
     }
 }
 

@@ -161,6 +161,12 @@ impl Fold {
         Self { next_seq: self.next_seq, issues: self.issues.clone(), ..Self::default() }
     }
 
+    /// The same from where `earlier` stood.
+    #[must_use]
+    pub fn resume(&self, earlier: &Self) -> Self {
+        Self { next_seq: self.next_seq, issues: self.issues.clone(), ..earlier.clone() }
+    }
+
     /// Takes a record whose events are known, into a history begun anew.
     pub fn take_again(&mut self, parsed: Parsed<'_>) {
         let next_seq = self.next_seq;

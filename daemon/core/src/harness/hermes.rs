@@ -43,7 +43,8 @@ const TABLES: Tables = Tables {
     sessions: SessionRows {
         from: "sessions s LEFT JOIN sessions p ON p.id = s.parent_session_id",
         id: "s.id",
-        rewritten: Some("s.rewind_count"),
+        // Which messages stand tells it all; `rewind_count` counts only one of the ways.
+        rewritten: None,
         columns: &[
             Column::plain("source", "s.source"),
             Column::plain("model", "s.model"),

@@ -6,7 +6,6 @@
 //! one of the two named exceptions to "rrd never writes a harness's data". Not here: cursors, meaning.
 
 use std::{
-    collections::HashSet,
     io::Read,
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -59,7 +58,7 @@ impl Unreadable {
 }
 
 /// A session as the database has it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct SessionRow {
     pub(super) id: String,
     /// One JSON object.
@@ -161,8 +160,9 @@ impl Snapshot {
         // Not sum(): it fails where the numbers are large.
         format!(
             "count(*), CAST(total({stands} = 1) AS INTEGER), coalesce(min({number}), 0), \
-             coalesce(max({number}), 0), CAST(total({number} % {MODULUS}) AS INTEGER)",
-            MODULUS = Rows::MODULUS
+             coalesce(max({number}), 0), CAST(total({number} % {m}) AS INTEGER), \
+             CAST(total(({stands} = 1) * ({number} % {m})) AS INTEGER)",
+            m = Rows::MODULUS
         )
     }
 
@@ -204,18 +204,13 @@ impl Snapshot {
         Ok(last)
     }
 
-    /// Keys of a session's records that were summed up: what follows may hold copies of them.
-    pub(super) fn summed_up(&self, session: &str) -> Result<HashSet<u64>, Unreadable> {
+    /// The key of one record, if it is there.
+    pub(super) fn key_of(&self, session: &str, number: i64) -> Result<Option<u64>, Unreadable> {
         let mut statement = self.db.prepare_cached(&self.records)?;
-        let mut rows = statement.query((session, i64::MIN, -1))?;
-        let mut keys = HashSet::new();
-        while let Some(row) = rows.next()? {
-            let record = self.record(row)?;
-            if record.summed_up && !record.stands {
-                keys.insert(record.key);
-            }
-        }
-        Ok(keys)
+        let mut rows = statement.query((session, number.saturating_sub(1), 1))?;
+        let Some(row) = rows.next()? else { return Ok(None) };
+        let record = self.record(row)?;
+        Ok((record.number == number).then_some(record.key))
     }
 
     /// The records of a session that were moved out of their table.
@@ -329,6 +324,7 @@ fn amount(row: &Row<'_>, at: usize) -> rusqlite::Result<Rows> {
         first: row.get(at + 2)?,
         last: row.get(at + 3)?,
         sum: row.get(at + 4)?,
+        standing_sum: row.get(at + 5)?,
         rewritten: 0,
     })
 }

@@ -10,9 +10,10 @@
 //! while they are not. Not here: SQLite ([`database`]), who has a database open ([`super::locks`]).
 
 mod database;
+mod session;
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, VecDeque},
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -20,19 +21,19 @@ use std::{
 };
 
 use rrd_core::{
-    cursor::{Cursor, FileId, Rows},
-    fact::{Origin, Parsed, issue},
+    cursor::{FileId, Rows},
     fold::Fold,
-    harness::{Format, Parser, ParserState, tables::Tables},
+    harness::{Format, tables::Tables},
 };
 use rrd_proto::SessionKey;
 
 use super::{scene::Scene, source, take::Ledger};
 use crate::{
     hub::shown,
-    store::{Commit, FileState, Stored, StoredEvent},
+    store::{FileState, Stored},
 };
-use database::{Record, SessionRow, Snapshot, Unreadable};
+use database::{SessionRow, Snapshot, Unreadable};
+use session::Session;
 
 /// A read transaction lasts no longer than about this.
 const PATIENCE: Duration = Duration::from_millis(40);
@@ -46,14 +47,8 @@ const MAX_REST: Duration = Duration::from_secs(2);
 /// While there is a backlog, the harness gets this long between two reads.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// A commit is made after so many bytes of records.
-const STRETCH: usize = 1 << 20;
-
 /// File systems tell times to a few milliseconds; FAT to two seconds, but nobody keeps databases there.
 const FRESH: Duration = Duration::from_millis(100);
-
-/// Records at the beginning and the end of a long session that are read for a first row.
-const GLANCE: usize = 24;
 
 /// What the files look like from outside.
 type Look = (FileId, [(u64, i64); 2]);
@@ -84,23 +79,6 @@ struct Database {
     in_wal_mode: bool,
     /// Why it is not read.
     trouble: Option<String>,
-}
-
-#[derive(Debug)]
-struct Session {
-    file: FileState,
-    /// What has been taken, while that is not all.
-    partial: Option<Arc<Fold>>,
-    /// Everything has been taken at least once since the start.
-    settled: bool,
-    /// Keys of records taken earlier, while the history is read anew.
-    known: Option<HashSet<u64>>,
-    /// Keys of records that were summed up, of which copies may follow (and be summed up in turn), and
-    /// whether one has been taken.
-    summed_up: Option<HashMap<u64, bool>>,
-    shown: bool,
-    /// There are records of it, here or moved out.
-    filled: bool,
 }
 
 impl Databases {
@@ -227,7 +205,9 @@ impl Databases {
                 (database.seen, database.trouble, database.touched) = (None, None, false);
                 database.unread.clear();
             }
-            Err(Failure::Unreadable(why)) if why.passes() => {}
+            Err(Failure::Unreadable(why)) if why.passes() => {
+                (database.seen, database.touched) = (None, true);
+            }
             Err(Failure::Unreadable(why)) => {
                 database.trouble = Some(why.to_string());
                 (database.touched, database.seen) = (false, look(path).ok());
@@ -264,16 +244,35 @@ impl Databases {
             // A change within the same tick of the file system's clock would look like none.
             database.recheck = is_fresh(&now).then(|| Instant::now() + FRESH);
         }
-        let shown = shown(path);
-        while let Some(row) = database.unread.pop_front() {
-            let Some(session) = database.sessions.get_mut(&row.id) else { continue };
-            let mut reading =
-                Reading { format: scene.format, snapshot: &snapshot, ledger, id: now.0 };
-            if !reading.session(session, &row, scene, &shown)? {
-                database.unread.push_front(row);
+        // Fetched first, then taken: what is waited for then does not keep the database's log.
+        let mut fetched = Vec::new();
+        while !snapshot.is_over()
+            && let Some(row) = database.unread.pop_front()
+        {
+            if let Some(session) = database.sessions.get(&row.id) {
+                fetched.push(session.fetch(row, now.0, &snapshot)?);
             }
-            if snapshot.is_over() {
-                break;
+        }
+        drop(snapshot);
+        let shown = shown(path);
+        for batch in fetched {
+            let Some(session) = database.sessions.get_mut(&batch.row.id) else { continue };
+            let (key, row) = (session.file.session.clone(), batch.row.clone());
+            let mut fold = session.partial.take().or_else(|| scene.hub.fold(&key));
+            let taken = session.take(batch, &mut fold, scene.format, ledger);
+            match (taken, fold) {
+                (Ok(true), Some(fold)) => {
+                    session.shown = true;
+                    scene.publish(&key, &fold, &shown, true);
+                }
+                (Ok(_), fold) => {
+                    session.partial = fold;
+                    database.unread.push_back(row);
+                }
+                (Err(why), fold) => {
+                    session.partial = fold;
+                    return Err(Failure::Ledger(why));
+                }
             }
         }
         Ok(())
@@ -304,9 +303,7 @@ impl Databases {
                     None => Session::new(format!("{}#{}", shown(path), row.id), key, id),
                 }
             });
-            let same = session.file.cursor.rows == Some(amount)
-                && session.file.cursor.id == id
-                && session.file.cursor.tail == rrd_core::hash(&row.json);
+            let same = session.is_as_taken(&row, amount, id);
             if !same {
                 unread.push((amount.last, row));
             } else if let Some(fold) = session.partial.take() {
@@ -355,15 +352,13 @@ pub(super) fn read_events(
     let Some(row) = sessions.into_iter().find(|row| row.id == key.session_id) else {
         return Err(io::ErrorKind::NotFound.into());
     };
-    let keys = snapshot.summed_up(&row.id).map_err(io::Error::other)?;
     let mut session = Session::new(String::new(), key.clone(), id);
-    session.summed_up = Some(keys.into_iter().map(|key| (key, false)).collect());
-    let mut reading = Reading { format, snapshot: &snapshot, ledger: sink, id };
-    match reading.read(&mut session, &row, &mut Arc::default(), true) {
-        Ok(_) => Ok(()),
-        Err(Failure::Gone) => Err(io::ErrorKind::NotFound.into()),
-        Err(Failure::Unreadable(why)) => Err(io::Error::other(why)),
-        Err(Failure::Ledger(why)) => Err(why),
+    let mut fold = None;
+    loop {
+        let batch = session.fetch(row.clone(), id, &snapshot).map_err(io::Error::other)?;
+        if session.take(batch, &mut fold, format, sink)? {
+            return Ok(());
+        }
     }
 }
 
@@ -377,236 +372,6 @@ enum Failure {
 impl From<Unreadable> for Failure {
     fn from(why: Unreadable) -> Self {
         Self::Unreadable(why)
-    }
-}
-
-impl Session {
-    fn new(path: String, session: SessionKey, id: FileId) -> Self {
-        let (cursor, parser) = (Cursor::start(id), ParserState::default());
-        let file = FileState { path, session, cursor, parser, size: 0, mtime: 0 };
-        Self {
-            file,
-            partial: None,
-            settled: false,
-            known: None,
-            summed_up: None,
-            shown: false,
-            filled: false,
-        }
-    }
-
-    fn stored(file: FileState, fold: Fold) -> Self {
-        let session = Self::new(String::new(), file.session.clone(), file.cursor.id);
-        Self { file, filled: fold.has_taken_any(), partial: Some(Arc::new(fold)), ..session }
-    }
-
-    fn glance(
-        &self,
-        snapshot: &Snapshot,
-        row: &SessionRow,
-        format: &Format,
-    ) -> Result<Fold, Unreadable> {
-        let mut fold = self.partial.as_deref().cloned().unwrap_or_default();
-        let mut parser = (format.parser)(self.file.parser.clone());
-        let facts = (format.sidecar)(&row.json).unwrap_or_default();
-        fold.take_again(Parsed { facts, ..Parsed::default() });
-        let mut feed = |fold: &mut Fold, record: &Record| {
-            if record.stands || record.summed_up {
-                let parsed = parser.line(&record.line);
-                fold.take_again(Parsed { origin: Origin::Copied, ..parsed });
-            }
-        };
-        let mut left = GLANCE;
-        snapshot.records(&row.id, None, &mut |record| {
-            feed(&mut fold, &record);
-            left -= 1;
-            left > 0
-        })?;
-        fold.skip_ahead();
-        for record in snapshot.last(&row.id, GLANCE)? {
-            feed(&mut fold, &record);
-        }
-        Ok(fold)
-    }
-}
-
-/// Reads sessions from one moment of a database.
-struct Reading<'a> {
-    format: &'static Format,
-    snapshot: &'a Snapshot,
-    ledger: &'a dyn Ledger,
-    /// Which file it is now.
-    id: FileId,
-}
-
-impl Reading<'_> {
-    /// Takes what a session has gained, or its history anew; false when time was over before its end.
-    fn session(
-        &mut self,
-        session: &mut Session,
-        row: &SessionRow,
-        scene: &Scene,
-        path: &str,
-    ) -> Result<bool, Failure> {
-        let key = session.file.session.clone();
-        let known = session.partial.take().or_else(|| scene.hub.fold(&key));
-        let mut fold = known.clone().unwrap_or_default();
-        let whole = self.snapshot.amount_to(&row.id, i64::MAX)?;
-        let whole = Rows { rewritten: row.rewritten, ..whole };
-        let taken = session.file.cursor.rows;
-        let withdrawn = whole.standing < whole.count;
-        // After a restart in the middle, which records were copies is not known any more.
-        let in_the_dark = withdrawn && !session.settled && session.summed_up.is_none();
-        let mut reset = false;
-        match taken {
-            // Whatever a transcript of it gave before goes.
-            None => (fold, reset) = (Arc::default(), true),
-            // Nothing was said: whatever its row tells now is all there is.
-            Some(taken) if taken.count == 0 => {
-                session.begin_again(self.ledger)?;
-                fold = Arc::new(fold.begin_again());
-            }
-            Some(taken) if taken == whole && known.is_some() => {}
-            Some(taken) => {
-                let now = self.snapshot.amount_to(&row.id, taken.last)?;
-                let same = Rows { rewritten: row.rewritten, ..now } == taken;
-                if !same || known.is_none() || in_the_dark || session.file.cursor.id != self.id {
-                    session.begin_again(self.ledger)?;
-                    fold = Arc::new(fold.begin_again());
-                    Arc::make_mut(&mut fold).note(issue::REWRITTEN, None);
-                }
-            }
-        }
-        session.file.cursor.id = self.id;
-        if !session.settled && session.file.cursor.rows != Some(whole) {
-            if session.known.is_none() && session.file.cursor.epoch > 0 {
-                session.known = Some(self.ledger.keys(&key).map_err(Failure::Ledger)?);
-            }
-            if session.summed_up.is_none() && withdrawn {
-                let keys = self.snapshot.summed_up(&row.id)?;
-                session.summed_up = Some(keys.into_iter().map(|key| (key, false)).collect());
-            }
-        }
-        let result = self.read(session, row, &mut fold, reset);
-        if matches!(result, Ok(true)) {
-            session.shown = true;
-            session.filled |= fold.has_taken_any();
-            scene.publish(&key, &fold, path, true);
-        } else {
-            session.partial = Some(fold);
-        }
-        result
-    }
-
-    fn read(
-        &mut self,
-        session: &mut Session,
-        row: &SessionRow,
-        fold: &mut Arc<Fold>,
-        mut reset: bool,
-    ) -> Result<bool, Failure> {
-        let mut rows = session.file.cursor.rows.unwrap_or_default();
-        rows.rewritten = row.rewritten;
-        let mut parser = (self.format.parser)(session.file.parser.clone());
-        let mut facts = Some((self.format.sidecar)(&row.json).unwrap_or_default());
-        loop {
-            let mut stretch = Stretch { known: session.known.as_ref(), ..Stretch::default() };
-            let before = Arc::clone(fold);
-            let folding = Arc::make_mut(fold);
-            if let Some(facts) = facts.take() {
-                let parsed = Parsed { facts, ..Parsed::default() };
-                stretch.take(folding, parsed, rrd_core::hash(&row.json), 0);
-            }
-            if rows.count == 0 {
-                for (number, line) in self.snapshot.moved_out(&row.id)?.iter().enumerate() {
-                    let parsed = Parsed { origin: Origin::Copied, ..parser.line(line) };
-                    stretch.take(folding, parsed, rrd_core::hash(line), number as u64);
-                }
-            }
-            let after = (rows.count > 0).then_some(rows.last);
-            let ended = self.snapshot.records(&row.id, after, &mut |record| {
-                rows.add(record.number, record.stands);
-                let taken = session.summed_up.as_mut().and_then(|keys| keys.get_mut(&record.key));
-                let copy = taken.is_some_and(|taken| std::mem::replace(taken, true));
-                if (record.stands || record.summed_up) && !copy {
-                    stretch.record(folding, parser.as_mut(), &record);
-                }
-                stretch.bytes < STRETCH
-            })?;
-            if ended && folding.last_activity.is_none() {
-                // While nothing was said, that it began is the last that happened.
-                let at = folding.started_at();
-                folding.take_again(Parsed { at, origin: Origin::Copied, ..Parsed::default() });
-            }
-            let (events, marks) = (stretch.events, stretch.marks);
-            session.file.parser = parser.state();
-            let cursor = Cursor {
-                rows: Some(rows),
-                tail: if ended { rrd_core::hash(&row.json) } else { 0 },
-                ..session.file.cursor
-            };
-            let news = cursor != session.file.cursor || *before != **fold;
-            session.file.cursor = cursor;
-            if news || reset {
-                let (file, fold) = (session.file.clone(), Arc::clone(fold));
-                self.ledger.commit(Commit { file, fold, events, marks, reset, moved_from: None });
-                reset = false;
-            }
-            if ended {
-                session.settled = true;
-                (session.known, session.summed_up) = (None, None);
-                return Ok(true);
-            }
-            if self.snapshot.is_over() {
-                return Ok(false);
-            }
-        }
-    }
-}
-
-impl Session {
-    /// Forgets how far it was taken, not what.
-    fn begin_again(&mut self, ledger: &dyn Ledger) -> Result<(), Failure> {
-        let cursor = &mut self.file.cursor;
-        (cursor.rows, cursor.epoch) = (Some(Rows::default()), cursor.epoch + 1);
-        self.file.parser = ParserState::default();
-        (self.settled, self.summed_up) = (false, None);
-        self.known = Some(ledger.keys(&self.file.session).map_err(Failure::Ledger)?);
-        Ok(())
-    }
-}
-
-/// What one stretch gave so far.
-#[derive(Default)]
-struct Stretch<'a> {
-    known: Option<&'a HashSet<u64>>,
-    events: Vec<StoredEvent>,
-    marks: Vec<u64>,
-    bytes: usize,
-}
-
-impl Stretch<'_> {
-    fn record(&mut self, fold: &mut Fold, parser: &mut dyn Parser, record: &Record) {
-        let number = record.number.cast_unsigned();
-        if record.line.is_empty() {
-            fold.note(issue::OVERSIZED, Some(number));
-            return;
-        }
-        self.bytes += record.line.len();
-        // When it began is told by its row; records may have been brought from elsewhere.
-        let parsed = Parsed { origin: Origin::Copied, ..parser.line(&record.line) };
-        self.take(fold, parsed, record.key, number);
-    }
-
-    fn take(&mut self, fold: &mut Fold, parsed: Parsed<'_>, key: u64, number: u64) {
-        if self.known.is_some_and(|known| known.contains(&key)) {
-            return fold.take_again(parsed);
-        }
-        let mut new = Vec::new();
-        if fold.apply(parsed, number, &mut new) && new.is_empty() {
-            self.marks.push(key);
-        }
-        self.events.extend(new.into_iter().map(|event| StoredEvent { event, offset: number, key }));
     }
 }
 

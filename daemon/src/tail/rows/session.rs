@@ -1,0 +1,403 @@
+//! One session of a database: what of its records has been taken, and what to do with the rest.
+//!
+//! Reading is in two steps, so that no read transaction lasts while anything else is waited for:
+//! [`Session::fetch`] compares and copies records out of the database, [`Session::take`] makes events
+//! of them. A history that is not what it was is read anew from the last point up to which it still
+//! is: a few such points are kept of a session at work, else from its start. Not here: which sessions
+//! have changed.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    io,
+    sync::Arc,
+};
+
+use rrd_core::{
+    cursor::{Cursor, FileId, Rows},
+    fact::{Origin, Parsed, issue},
+    fold::Fold,
+    harness::{Format, Parser, ParserState},
+};
+use rrd_proto::SessionKey;
+
+use super::database::{Record, SessionRow, Snapshot, Unreadable};
+use crate::{
+    store::{Commit, FileState, StoredEvent},
+    tail::take::Ledger,
+};
+
+/// A commit is made after so many bytes of records.
+const STRETCH: usize = 1 << 20;
+
+/// Records are copied out of the database up to about so many bytes at once.
+const BATCH: usize = 4 << 20;
+
+/// Records at the beginning and the end of a long session that are read for a first row.
+const GLANCE: usize = 24;
+
+/// Points a history can be read on from lie so many records apart, …
+const ANCHORS_APART: i64 = 256;
+
+/// … and the last few are kept: people take back what was said last.
+const ANCHORS: usize = 4;
+
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) file: FileState,
+    /// What has been taken, while that is not all.
+    pub(super) partial: Option<Arc<Fold>>,
+    /// A row of it is shown.
+    pub(super) shown: bool,
+    /// There are records of it, in their table or moved out.
+    pub(super) filled: bool,
+    /// What is being read was begun since the start of this program.
+    begun: bool,
+    /// Everything has been taken at least once since then.
+    settled: bool,
+    /// Keys of records taken in an earlier reading, while the history is read anew.
+    known: Option<HashSet<u64>>,
+    /// Keys of records that were summed up: copies of them may follow, and be summed up in turn.
+    summed_up: HashSet<u64>,
+    anchors: VecDeque<Anchor>,
+}
+
+/// A point the history can be read on from.
+#[derive(Debug)]
+struct Anchor {
+    rows: Rows,
+    last: Option<u64>,
+    fold: Arc<Fold>,
+    parser: ParserState,
+    /// Keys of every record ever taken after it.
+    since: HashSet<u64>,
+}
+
+/// What was fetched of one session.
+pub(super) struct Batch {
+    pub(super) row: SessionRow,
+    id: FileId,
+    begin: Begin,
+    records: Vec<Record>,
+    moved_out: Vec<Vec<u8>>,
+    /// There are no more.
+    ended: bool,
+}
+
+/// Where to take it from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Begin {
+    /// Nothing has been taken.
+    Fresh,
+    /// From the cursor.
+    On,
+    /// From this anchor.
+    Anchor(usize),
+    /// From the start.
+    Anew,
+}
+
+impl Session {
+    /// Nothing is known of it.
+    pub(super) fn new(path: String, session: SessionKey, id: FileId) -> Self {
+        let (cursor, parser) = (Cursor::start(id), ParserState::default());
+        let file = FileState { path, session, cursor, parser, size: 0, mtime: 0 };
+        Self {
+            file,
+            partial: None,
+            shown: false,
+            filled: false,
+            begun: false,
+            settled: false,
+            known: None,
+            summed_up: HashSet::new(),
+            anchors: VecDeque::new(),
+        }
+    }
+
+    /// What the index has of it.
+    pub(super) fn stored(file: FileState, fold: Fold) -> Self {
+        let session = Self::new(String::new(), file.session.clone(), file.cursor.id);
+        Self { file, filled: fold.has_taken_any(), partial: Some(Arc::new(fold)), ..session }
+    }
+
+    /// Whether nothing has changed since it was taken.
+    pub(super) fn is_as_taken(&self, row: &SessionRow, amount: Rows, id: FileId) -> bool {
+        let cursor = &self.file.cursor;
+        (cursor.rows, cursor.tail, cursor.id) == (Some(amount), rrd_core::hash(&row.json), id)
+    }
+
+    /// Copies out what is to be taken next, as far as time allows.
+    pub(super) fn fetch(
+        &self,
+        row: SessionRow,
+        id: FileId,
+        snapshot: &Snapshot,
+    ) -> Result<Batch, Unreadable> {
+        let begin = self.begin(&row, snapshot)?;
+        let rows = match begin {
+            Begin::Fresh | Begin::Anew => Rows::default(),
+            Begin::On => self.file.cursor.rows.unwrap_or_default(),
+            Begin::Anchor(i) => self.anchors[i].rows,
+        };
+        let after = (rows.count > 0).then_some(rows.last);
+        let (mut records, mut bytes) = (Vec::new(), 0);
+        let ended = snapshot.records(&row.id, after, &mut |record| {
+            bytes += record.line.len();
+            records.push(record);
+            bytes < BATCH
+        })?;
+        let none = ended && records.is_empty() && rows.count == 0;
+        let moved_out = if none { snapshot.moved_out(&row.id)? } else { Vec::new() };
+        Ok(Batch { row, id, begin, records, moved_out, ended })
+    }
+
+    fn begin(&self, row: &SessionRow, snapshot: &Snapshot) -> Result<Begin, Unreadable> {
+        let session = &row.id;
+        let amount = |to| {
+            snapshot.amount_to(session, to).map(|rows| Rows { rewritten: row.rewritten, ..rows })
+        };
+        let still = |rows: Rows, last: Option<u64>| {
+            Ok::<_, Unreadable>(
+                amount(rows.last)? == rows && snapshot.key_of(session, rows.last)? == last,
+            )
+        };
+        let cursor = &self.file.cursor;
+        match cursor.rows {
+            None => return Ok(Begin::Fresh),
+            Some(rows) if rows.count == 0 => return Ok(Begin::Anew),
+            Some(rows) if still(rows, cursor.first_line)? => {
+                let whole = amount(i64::MAX)?;
+                // After a restart in the middle, which records were copies is not known any more.
+                let in_the_dark = !self.begun && whole.standing < whole.count && whole != rows;
+                return Ok(if in_the_dark { Begin::Anew } else { Begin::On });
+            }
+            Some(_) => {}
+        }
+        for (i, anchor) in self.anchors.iter().enumerate().rev() {
+            if still(anchor.rows, anchor.last)? {
+                return Ok(Begin::Anchor(i));
+            }
+        }
+        Ok(Begin::Anew)
+    }
+
+    /// Takes what was fetched. `fold` is what is known of the session, and what is known then; true
+    /// when nothing is left.
+    pub(super) fn take(
+        &mut self,
+        batch: Batch,
+        fold: &mut Option<Arc<Fold>>,
+        format: &Format,
+        ledger: &dyn Ledger,
+    ) -> io::Result<bool> {
+        let mut reset = false;
+        let begin =
+            if fold.is_none() && batch.begin == Begin::On { Begin::Anew } else { batch.begin };
+        if begin != batch.begin {
+            // What goes with the cursor is lost: the next look fetches it all.
+            self.file.cursor.rows = Some(Rows::default());
+            return Ok(false);
+        }
+        let known = fold.take().unwrap_or_default();
+        let mut folded = match begin {
+            Begin::Fresh => {
+                // Whatever a transcript of it gave before goes.
+                (reset, self.begun) = (true, true);
+                Arc::default()
+            }
+            Begin::On => {
+                if !self.settled && self.file.cursor.epoch > 0 && self.known.is_none() {
+                    self.known = Some(ledger.keys(&self.file.session)?);
+                }
+                self.anchor(&known);
+                known
+            }
+            Begin::Anchor(i) => {
+                self.anchors.truncate(i + 1);
+                let anchor = &self.anchors[i];
+                self.known = Some(anchor.since.clone());
+                self.file.cursor.rows = Some(anchor.rows);
+                self.file.parser = anchor.parser.clone();
+                rewritten(known.resume(&anchor.fold))
+            }
+            Begin::Anew => {
+                self.known = Some(ledger.keys(&self.file.session)?);
+                self.file.cursor.rows = Some(Rows::default());
+                self.file.parser = ParserState::default();
+                (self.begun, self.summed_up) = (true, HashSet::new());
+                self.anchors.clear();
+                let was_said = known.has_taken_any();
+                let anew = known.begin_again();
+                if was_said { rewritten(anew) } else { Arc::new(anew) }
+            }
+        };
+        if matches!(begin, Begin::Anchor(_) | Begin::Anew) {
+            self.settled = false;
+            self.file.cursor.epoch += 1;
+        }
+        self.file.cursor.id = batch.id;
+        let ended = batch.ended;
+        self.fold_in(batch, &mut folded, format, ledger, reset);
+        if ended {
+            (self.settled, self.known, self.summed_up) = (true, None, HashSet::new());
+        }
+        self.filled |= folded.has_taken_any();
+        *fold = Some(folded);
+        Ok(ended)
+    }
+
+    fn fold_in(
+        &mut self,
+        batch: Batch,
+        fold: &mut Arc<Fold>,
+        format: &Format,
+        ledger: &dyn Ledger,
+        mut reset: bool,
+    ) {
+        let mut parser = (format.parser)(self.file.parser.clone());
+        let row = rrd_core::hash(&batch.row.json);
+        let mut rows = self.file.cursor.rows.unwrap_or_default();
+        rows.rewritten = batch.row.rewritten;
+        let mut facts = Some((format.sidecar)(&batch.row.json).unwrap_or_default());
+        let mut records = batch.records.into_iter().peekable();
+        loop {
+            let before = Arc::clone(fold);
+            let folding = Arc::make_mut(fold);
+            let mut stretch = Stretch { known: self.known.as_ref(), ..Stretch::default() };
+            if let Some(facts) = facts.take() {
+                stretch.take(folding, Parsed { facts, ..Parsed::default() }, row, 0);
+                for (number, line) in batch.moved_out.iter().enumerate() {
+                    let parsed = Parsed { origin: Origin::Copied, ..parser.line(line) };
+                    stretch.take(folding, parsed, rrd_core::hash(line), number as u64);
+                }
+            }
+            while stretch.bytes < STRETCH
+                && let Some(record) = records.next()
+            {
+                rows.add(record.number, record.stands);
+                self.file.cursor.first_line = Some(record.key);
+                self.anchors.iter_mut().for_each(|anchor| {
+                    anchor.since.insert(record.key);
+                });
+                let counts = match (record.stands, record.summed_up) {
+                    (false, true) => self.summed_up.insert(record.key),
+                    (true, _) => !self.summed_up.contains(&record.key),
+                    (false, false) => false,
+                };
+                if counts {
+                    stretch.record(folding, parser.as_mut(), &record);
+                }
+            }
+            let ended = batch.ended && records.peek().is_none();
+            if ended && folding.last_activity.is_none() {
+                // While nothing was said, that it began is the last that happened.
+                let at = folding.started_at();
+                folding.take_again(Parsed { at, origin: Origin::Copied, ..Parsed::default() });
+            }
+            let (events, marks) = (stretch.events, stretch.marks);
+            self.file.parser = parser.state();
+            let tail = if ended { row } else { 0 };
+            let cursor = Cursor { rows: Some(rows), tail, ..self.file.cursor };
+            let news = cursor != self.file.cursor || *before != **fold;
+            self.file.cursor = cursor;
+            if news || reset {
+                let (file, fold) = (self.file.clone(), Arc::clone(fold));
+                ledger.commit(Commit { file, fold, events, marks, reset, moved_from: None });
+                reset = false;
+            }
+            if records.peek().is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Keeps a point to read on from, if the last one is far enough. Not of a history that was summed
+    /// up: what was copied is not known there.
+    fn anchor(&mut self, fold: &Arc<Fold>) {
+        let cursor = &self.file.cursor;
+        let Some(rows) = cursor.rows.filter(|rows| self.settled && rows.count > 0) else { return };
+        if self.anchors.back().is_some_and(|last| rows.count - last.rows.count < ANCHORS_APART) {
+            return;
+        }
+        if self.anchors.len() == ANCHORS {
+            self.anchors.pop_front();
+        }
+        self.anchors.push_back(Anchor {
+            rows,
+            last: cursor.first_line,
+            fold: Arc::clone(fold),
+            parser: self.file.parser.clone(),
+            since: HashSet::new(),
+        });
+    }
+
+    /// Reads enough for a row.
+    pub(super) fn glance(
+        &self,
+        snapshot: &Snapshot,
+        row: &SessionRow,
+        format: &Format,
+    ) -> Result<Fold, Unreadable> {
+        let mut fold = self.partial.as_deref().cloned().unwrap_or_default();
+        let mut parser = (format.parser)(self.file.parser.clone());
+        let facts = (format.sidecar)(&row.json).unwrap_or_default();
+        fold.take_again(Parsed { facts, ..Parsed::default() });
+        let mut feed = |fold: &mut Fold, record: &Record| {
+            if record.stands || record.summed_up {
+                let parsed = parser.line(&record.line);
+                fold.take_again(Parsed { origin: Origin::Copied, ..parsed });
+            }
+        };
+        let mut left = GLANCE;
+        snapshot.records(&row.id, None, &mut |record| {
+            feed(&mut fold, &record);
+            left -= 1;
+            left > 0
+        })?;
+        fold.skip_ahead();
+        for record in snapshot.last(&row.id, GLANCE)? {
+            feed(&mut fold, &record);
+        }
+        Ok(fold)
+    }
+}
+
+fn rewritten(mut fold: Fold) -> Arc<Fold> {
+    fold.note(issue::REWRITTEN, None);
+    Arc::new(fold)
+}
+
+/// What one stretch gave so far.
+#[derive(Default)]
+struct Stretch<'a> {
+    known: Option<&'a HashSet<u64>>,
+    events: Vec<StoredEvent>,
+    marks: Vec<u64>,
+    bytes: usize,
+}
+
+impl Stretch<'_> {
+    fn record(&mut self, fold: &mut Fold, parser: &mut dyn Parser, record: &Record) {
+        let number = record.number.cast_unsigned();
+        if record.line.is_empty() {
+            fold.note(issue::OVERSIZED, Some(number));
+            return;
+        }
+        self.bytes += record.line.len();
+        // When it began is told by its row; records may have been brought from elsewhere.
+        let parsed = Parsed { origin: Origin::Copied, ..parser.line(&record.line) };
+        self.take(fold, parsed, record.key, number);
+    }
+
+    fn take(&mut self, fold: &mut Fold, parsed: Parsed<'_>, key: u64, number: u64) {
+        if self.known.is_some_and(|known| known.contains(&key)) {
+            return fold.take_again(parsed);
+        }
+        let mut new = Vec::new();
+        if fold.apply(parsed, number, &mut new) && new.is_empty() {
+            self.marks.push(key);
+        }
+        let stored = |event| StoredEvent { event, offset: number, key };
+        self.events.extend(new.into_iter().map(stored));
+    }
+}
