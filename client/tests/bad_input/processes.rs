@@ -103,7 +103,7 @@ fn a_registered_process_is_believed_while_it_lives() {
             && row.waiting_detail.as_deref() == Some("Bash: npm publish")
             && row.status_source == StatusSource::Registry
             && row.pid == Some(agent.pid())
-            && row.attach.as_deref() == Some("tmux attach -t t7")
+            && row.attach.as_deref() == Some("tmux attach -t t7:@0.%0")
     });
     register(&host, &agent.entry(ID, json!({"status": "waiting", "waitingFor": "input needed"})));
     agree(&host, "an answer is asked for", ID, |row| row.waiting_for == Some(WaitingFor::Input));

@@ -27,8 +27,8 @@ pub struct RegistryEntry {
     pub interactive: Option<bool>,
     /// The working directory.
     pub cwd: Option<String>,
-    /// The tmux session it runs in, as tmux names it.
-    pub tmux_session: Option<String>,
+    /// Where in tmux it runs, as tmux's `-t` takes it: the session, or with its window and pane.
+    pub tmux: Option<String>,
 }
 
 /// What a registry entry says.

@@ -16,6 +16,7 @@ use rrd_proto::{EndReason, ParentKind, Status, StatusSource, Timestamp, TurnResu
 
 use crate::{
     fold::{Fold, OpenTool, Turn},
+    line::one_line,
     live::{Evidence, Liveness, LivenessBy, RegistryState},
 };
 
@@ -27,6 +28,9 @@ const SILENCE_ENDS_MS: i64 = 24 * 3_600_000;
 
 /// A crashed or failed session stays in the list for this long.
 const FAILED_SHOWN_MS: i64 = 3_600_000;
+
+/// Characters of what a session waits for.
+const DETAIL_TEXT: usize = 160;
 
 /// What was decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -230,12 +234,15 @@ fn turn_result(fold: &Fold) -> Option<TurnResult> {
     }
 }
 
+/// `Bash: rm -rf build`: the tool and what it would do, in one line without control bytes.
 fn describe(tool: &OpenTool) -> String {
-    if tool.summary.is_empty() {
-        tool.name.clone()
-    } else {
-        format!("{}: {}", tool.name, tool.summary)
-    }
+    let text = match tool.summary.as_str() {
+        "" => tool.name.clone(),
+        summary => format!("{}: {summary}", tool.name),
+    };
+    let printable: String = text.chars().filter(|c| !c.is_control() || c.is_whitespace()).collect();
+    let (line, cut) = one_line(&printable, DETAIL_TEXT);
+    if cut { line + "…" } else { line }
 }
 
 fn millis(duration: Duration) -> i64 {

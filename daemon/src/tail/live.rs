@@ -156,8 +156,7 @@ impl Live {
                 None => Liveness::Unknown,
             },
         };
-        let attach =
-            entry.tmux_session.as_ref().map(|name| format!("tmux attach -t {}", quote(name)));
+        let attach = entry.tmux.as_ref().map(|place| format!("tmux attach -t {}", quote(place)));
         Evidence {
             liveness,
             by,
@@ -260,9 +259,10 @@ fn read_small(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A tmux session's name as a shell takes it.
+/// A place in tmux as a shell takes it.
 fn quote(name: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let plain =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':' | '@' | '%');
     if !name.is_empty() && name.chars().all(plain) {
         return name.to_owned();
     }
@@ -330,7 +330,7 @@ mod tests {
 
     #[test]
     fn names_are_quoted_for_a_shell() {
-        assert_eq!(quote("t7"), "t7");
+        assert_eq!(quote("t7:@0.%0"), "t7:@0.%0");
         assert_eq!(quote("my $(x) 'y'"), "'my $(x) '\\''y'\\'''");
     }
 }

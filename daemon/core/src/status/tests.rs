@@ -187,3 +187,17 @@ fn a_delegate_in_the_background_keeps_its_session_at_work() {
     let resumed = [prompt(), sent_off("a"), over(), prompt(), Fact::AtWork(0), over()];
     assert_eq!(status(&session(&resumed), &unknown), idle);
 }
+
+#[test]
+fn what_is_waited_for_is_short_and_harmless() {
+    let waits = evidence(Liveness::Alive, Some(RegistryState::WaitingPermission));
+    let detail = |tool: &'static str, summary: String| {
+        let call = Fact::ToolCall { id: "c".into(), name: tool.into(), summary, asks: false };
+        decide(&session(&[prompt(), call]), &waits, at(2), IDLE).waiting_detail.unwrap()
+    };
+    assert_eq!(detail("Bash", "rm -rf build".into()), "Bash: rm -rf build");
+    assert_eq!(detail("Ba\u{7}sh", "a\u{1b}[2J\n\u{9b}b".into()), "Bash: a[2J b");
+    assert_eq!(detail("Bash", String::new()), "Bash");
+    let long = detail("Bash", "x".repeat(1_000));
+    assert!(long.chars().count() == 161 && long.ends_with("x…"), "{long}");
+}

@@ -126,8 +126,19 @@ pub(super) fn live_entry(bytes: &[u8]) -> Option<RegistryEntry> {
             entrypoint => Some(!entrypoint.starts_with("sdk-")),
         },
         cwd: owned(live.cwd.some()),
-        tmux_session: live.tmux.text().rsplit_once(':').map(|(session, _)| session.to_owned()),
+        tmux: tmux(live.tmux.text()),
     })
+}
+
+/// `t7:@0.%0`: session, window, pane. Whatever comes after a session's name in another shape is left out.
+fn tmux(place: &str) -> Option<String> {
+    let (session, within) = place.rsplit_once(':')?;
+    let number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let whole = within
+        .strip_prefix('@')
+        .and_then(|ids| ids.split_once(".%"))
+        .is_some_and(|(window, pane)| number(window) && number(pane));
+    Some(if whole { place } else { session }).filter(|_| !session.is_empty()).map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -176,9 +187,17 @@ mod tests {
         assert_eq!(entry.state, Some(RegistryState::WaitingPermission));
         assert_eq!(entry.state_since, Some(Timestamp::from_millis(4)));
         assert_eq!(
-            (entry.proc_start.as_deref(), entry.tmux_session.as_deref()),
-            (Some("72155"), Some("t7"))
+            (entry.proc_start.as_deref(), entry.tmux.as_deref()),
+            (Some("72155"), Some("t7:@0.%0"))
         );
+        for (place, target) in [
+            ("a:b:@12.%3", Some("a:b:@12.%3")),
+            ("t7:0.0", Some("t7")),
+            ("t7", None),
+            (":@0.%0", None),
+        ] {
+            assert_eq!(tmux(place).as_deref(), target, "{place}");
+        }
         let state = |status: &str| {
             let json =
                 format!(r#"{{"pid":1,"sessionId":"s","entrypoint":"sdk-cli","status":{status}}}"#);
