@@ -111,12 +111,13 @@ impl Scene {
             !matches!(&found.role, FileRole::Transcript { session_id, .. } if leftover(session_id))
         });
         stored.files.retain(|file| !leftover(&file.session.session_id));
-        let (tasks, gone) = tasks(&self.harness, self.format, walk.files.clone(), stored);
+        let (tasks, gone) =
+            tasks(&self.harness, self.format, std::mem::take(&mut walk.files), stored);
         let sessions = tasks.len() + databases.sessions().0;
         self.hub.apply(Input::Root(self.index, root_state(&self.root, sessions, &walk)));
         for gone in gone {
             if self.hub.claim(&gone.key, self.index) {
-                self.publish(&gone.key, &Arc::new(gone.fold), &gone.path, true);
+                self.publish(&gone.key, &gone.fold, &gone.path, true);
             }
         }
         let mut tasks: Vec<Task> =
@@ -127,7 +128,7 @@ impl Scene {
                 task.restate(ledger);
             }
         }
-        let both = Mutex::new((Vec::new(), Vec::new()));
+        let both = Mutex::new((Vec::with_capacity(tasks.len()), Vec::new()));
         settle(tasks, at_once, ledger, &|settled| {
             let fold = settled.glance.as_ref().unwrap_or(&settled.task.fold);
             self.show(&settled.task, fold, settled.glance.is_none());

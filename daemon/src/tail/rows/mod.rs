@@ -65,7 +65,7 @@ pub(crate) struct Databases {
     /// Which database has a session: a copy of one beside it must not list it twice.
     owners: HashMap<String, PathBuf>,
     /// What the index has of sessions not seen yet in a database, by session id.
-    stored: HashMap<String, (FileState, Fold)>,
+    stored: HashMap<String, (FileState, Arc<Fold>)>,
 }
 
 #[derive(Debug, Default)]
@@ -191,7 +191,7 @@ impl Databases {
         for (file, fold) in self.stored.values() {
             if scene.hub.claim(&file.session, scene.index) {
                 let path = file.path.rsplit_once('#').map_or(&*file.path, |(path, _)| path);
-                scene.publish(&file.session, &Arc::new(fold.clone()), path, true);
+                scene.publish(&file.session, fold, path, true);
             }
         }
     }
@@ -395,9 +395,9 @@ impl Session {
         }
     }
 
-    fn stored(file: FileState, fold: Fold) -> Self {
+    fn stored(file: FileState, fold: Arc<Fold>) -> Self {
         let session = Self::new(String::new(), file.session.clone(), file.cursor.id);
-        Self { file, filled: fold.has_taken_any(), partial: Some(Arc::new(fold)), ..session }
+        Self { file, filled: fold.has_taken_any(), partial: Some(fold), ..session }
     }
 
     fn glance(
