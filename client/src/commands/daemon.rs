@@ -17,6 +17,8 @@ use crate::{
 const USUAL: &str = "info,tarpc=warn";
 
 pub(crate) fn run(args: DaemonArgs) -> Result<(), CliError> {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    with_few_arenas();
     let recorded = match &args.environment {
         Some(file) => service::read_environment(file).map_err(|error| {
             CliError::new(Kind::Config, format!("cannot read {}: {error}", file.display()))
@@ -31,6 +33,22 @@ pub(crate) fn run(args: DaemonArgs) -> Result<(), CliError> {
         // Whoever started it may not listen; it works all the same.
         let _ = output::print(&format!("rrd follows {host}; its socket is {}\n", socket.display()));
     })
+}
+
+/// glibc gives each thread an arena, which keeps what is freed in it; with a thread or two for each root
+/// that comes to more than all that is known. How many there are is read from the environment, once,
+/// when a process begins; so this one begins again, unless somebody has chosen already.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn with_few_arenas() {
+    use std::{env, os::unix::process::CommandExt, process::Command};
+    const ARENAS: &str = "MALLOC_ARENA_MAX";
+    let mut args = env::args_os();
+    if env::var_os(ARENAS).is_none()
+        && let (Ok(this), Some(name)) = (env::current_exe(), args.next())
+    {
+        // Returns only when it cannot be done: then it goes on as it is.
+        let _ = Command::new(this).arg0(name).args(args).env(ARENAS, "2").exec();
+    }
 }
 
 fn log() -> Result<(), CliError> {

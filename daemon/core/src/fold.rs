@@ -31,8 +31,10 @@ const MAX_OPEN_TOOLS: usize = 256;
 const DELEGATE: &str = "Agent";
 
 /// How many recent message and failed-call ids are remembered. A message's records follow each other
-/// closely; only parallel tool results come in between.
-const RECENT: usize = 32;
+/// closely; only parallel tool results come in between. A session is remembered for as long as its
+/// transcript is there, so this is most of what it costs.
+const RECENT: usize = 16;
+const RECENT_FAILURES: usize = 32;
 
 /// Characters of an event's text kept in the index.
 pub const EVENT_TEXT: usize = 120;
@@ -437,10 +439,7 @@ impl Fold {
         let is_new = match id.map(|id| crate::hash(id.as_bytes())) {
             Some(id) if self.recent_messages.iter().any(|(seen, _)| *seen == id) => false,
             Some(id) => {
-                self.recent_messages.push_back((id, [0; 4]));
-                if self.recent_messages.len() > RECENT {
-                    self.recent_messages.pop_front();
-                }
+                remember(&mut self.recent_messages, (id, [0; 4]), RECENT);
                 true
             }
             None => true,
@@ -506,10 +505,7 @@ impl Fold {
             return;
         }
         self.counts.errors += 1;
-        self.recent_failures.push_back(id);
-        if self.recent_failures.len() > RECENT {
-            self.recent_failures.pop_front();
-        }
+        remember(&mut self.recent_failures, id, RECENT_FAILURES);
     }
 
     fn retitle(
@@ -554,6 +550,14 @@ impl Fold {
             message_id: None,
         }
     }
+}
+
+/// The oldest goes before the newest comes: one more than there is room for would double the room.
+fn remember<T>(recent: &mut VecDeque<T>, newest: T, most: usize) {
+    while recent.len() >= most {
+        recent.pop_front();
+    }
+    recent.push_back(newest);
 }
 
 fn name(text: &str) -> String {

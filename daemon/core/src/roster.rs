@@ -167,7 +167,7 @@ impl Roster {
         roots: Vec<Root>,
     ) -> ListReply {
         let mut totals = Totals::default();
-        let mut rows = Vec::new();
+        let mut matching = Vec::new();
         let mut last_ended: Option<(Option<Timestamp>, &SessionKey, Judged<'_>)> = None;
         let superseded = self.superseded();
         for (key, entry) in &self.entries {
@@ -182,7 +182,7 @@ impl Roster {
                 totals.open += u64::from(judged.is_open());
             }
             if matches(query, key, entry, &judged, &self.place.host) {
-                rows.push(self.row(key, entry, &judged));
+                matching.push((key, judged));
             } else if judged.verdict.status == Status::Ended && !judged.is_subagent() {
                 let ended = entry.fold.last_activity;
                 if last_ended.as_ref().is_none_or(|(at, ..)| *at < ended) {
@@ -191,12 +191,14 @@ impl Roster {
             }
         }
         let last_ended = match last_ended {
-            Some((_, key, judged)) if rows.is_empty() => {
+            Some((_, key, judged)) if matching.is_empty() => {
                 Some(Box::new(self.row(key, judged.entry, &judged)))
             }
             _ => None,
         };
-        let sessions = self.in_order(rows);
+        // Rows are large: they are made last, each in its place.
+        let row = |at: usize| self.row(matching[at].0, matching[at].1.entry, &matching[at].1);
+        let sessions = self.in_order(&matching).into_iter().map(row).collect();
         ListReply {
             sessions,
             as_of: now,
@@ -245,25 +247,26 @@ impl Roster {
 
     /// Waiting (longest first), executing, idle, ended (latest first); a subagent right below the
     /// nearest that is listed of those it works for.
-    fn in_order(&self, rows: Vec<Session>) -> Vec<Session> {
-        // Rows are large; what is moved about until their order is known is their places.
+    fn in_order(&self, rows: &[(&SessionKey, Judged<'_>)]) -> Vec<usize> {
+        let id = |at: usize| rows[at].0.session_id.as_str();
         let mut places: Vec<usize> = (0..rows.len()).collect();
         places.sort_by_cached_key(|at| {
-            let row = &rows[*at];
-            let at = match row.status {
-                Status::Waiting => (row.status_since, Reverse(None)),
-                _ => (None, Reverse(row.last_activity_at)),
+            let judged = &rows[*at].1;
+            let status = judged.verdict.status;
+            let when = match status {
+                Status::Waiting => (judged.verdict.since, Reverse(None)),
+                _ => (None, Reverse(judged.entry.fold.last_activity)),
             };
-            (row.status, at, row.session_id.as_str())
+            (status, when, id(*at))
         });
-        let listed: HashSet<&str> = rows.iter().map(|row| row.session_id.as_str()).collect();
-        let above = |row: &Session| {
-            let mut id = row.parent_session_id.as_deref().filter(|_| row.is_subagent())?;
+        let listed: HashSet<&str> = (0..rows.len()).map(id).collect();
+        let above = |(key, judged): &(&SessionKey, Judged<'_>)| {
+            let mut id = &judged.entry.fold.parent.as_ref().filter(|_| judged.is_subagent())?.0;
             for _ in 0..MAX_DEPTH {
-                if let Some(id) = listed.get(id) {
+                if let Some(id) = listed.get(id.as_str()) {
                     return Some(*id);
                 }
-                let key = SessionKey { harness: row.harness.clone(), session_id: id.to_owned() };
+                let key = SessionKey { harness: key.harness.clone(), session_id: id.clone() };
                 id = &self.entries.get(&key)?.fold.parent.as_ref()?.0;
             }
             None
@@ -279,16 +282,14 @@ impl Roster {
         left.reverse();
         let mut ordered = Vec::with_capacity(rows.len());
         while let Some(at) = left.pop() {
-            let own = below.remove(rows[at].session_id.as_str());
-            left.extend(own.into_iter().flatten().rev());
+            left.extend(below.remove(id(at)).into_iter().flatten().rev());
             ordered.push(at);
         }
         // Delegates that name each other in a circle are below nobody.
         let mut circles: Vec<usize> = below.into_values().flatten().collect();
-        circles.sort_by(|a, b| rows[*a].session_id.cmp(&rows[*b].session_id));
+        circles.sort_by_key(|at| id(*at));
         ordered.extend(circles);
-        let mut rows: Vec<Option<Session>> = rows.into_iter().map(Some).collect();
-        ordered.into_iter().filter_map(|at| rows[at].take()).collect()
+        ordered
     }
 
     fn node(&self) -> &str {

@@ -106,7 +106,7 @@ pub struct Commit {
 #[derive(Debug, Default)]
 pub struct Stored {
     /// Sessions with their folds, as far as this release's reader wrote them.
-    pub sessions: Vec<(SessionKey, Fold)>,
+    pub sessions: Vec<(SessionKey, Arc<Fold>)>,
     /// Transcripts and how far they have been taken.
     pub files: Vec<FileState>,
 }

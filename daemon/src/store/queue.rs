@@ -16,14 +16,14 @@ use super::Commit;
 const MAX: usize = 64;
 
 /// Events that may wait, whatever the number of commits: a few megabytes.
-const MAX_EVENTS: usize = 4 * ENOUGH;
+const MAX_EVENTS: usize = 2 * ENOUGH;
 
 /// Commits are collected for so long: of several of one transcript only the last one's state is
 /// written. A crash has so much read again, nothing else …
 const COLLECT: Duration = Duration::from_secs(2);
 
 /// … unless they hold this many events already.
-const ENOUGH: usize = 2_048;
+const ENOUGH: usize = 512;
 
 /// Commits on their way from the tails to the writer.
 #[derive(Debug, Default)]

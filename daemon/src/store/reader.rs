@@ -1,6 +1,6 @@
 //! Reading the index: never writes, never blocks the writer.
 
-use std::{collections::HashSet, path::Path, time::Duration};
+use std::{collections::HashSet, path::Path, sync::Arc, time::Duration};
 
 use rrd_core::fold::Fold;
 use rrd_proto::{Direction, Event, EventKind, Harness, SessionKey, Timestamp};
@@ -65,7 +65,7 @@ impl Reader {
             if schema::seal(&[&key.to_string(), text]) == row.get::<_, i64>(3)?
                 && let Ok(fold) = serde_json::from_str::<Fold>(text)
             {
-                stored.sessions.push((key, fold));
+                stored.sessions.push((key, Arc::new(fold)));
             }
         }
         let mut files = self.db.prepare(

@@ -161,7 +161,7 @@ fn open(path: &Path) -> Result<Connection, StoreError> {
     // A power cut may lose the last transactions, never their order: they are read again.
     db.pragma_update(None, "synchronous", "NORMAL").map_err(sqlite)?;
     db.pragma_update(None, "trusted_schema", false).map_err(sqlite)?;
-    db.pragma_update(None, "cache_size", -4096).map_err(sqlite)?;
+    db.pragma_update(None, "cache_size", -2048).map_err(sqlite)?;
     schema::migrate(&mut db, path)?;
     if !schema::is_whole(&db) {
         let error = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);

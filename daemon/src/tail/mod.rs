@@ -272,6 +272,7 @@ impl Tail {
         let (tasks, walk) = self.scene.survey(stored, ledger.as_ref(), AT_ONCE, live, databases);
         self.lives.store(self.live.busy, Ordering::Relaxed);
         self.unreadable = walk.unreadable;
+        self.files.reserve(tasks.len());
         for task in tasks {
             self.keep(task);
         }

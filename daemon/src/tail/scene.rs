@@ -112,7 +112,8 @@ impl Scene {
             !matches!(&found.role, FileRole::Transcript { session_id, .. } if leftover(session_id))
         });
         stored.files.retain(|file| !leftover(&file.session.session_id));
-        let (tasks, gone) = tasks(&self.harness, self.format, walk.files.clone(), stored);
+        let (tasks, gone) =
+            tasks(&self.harness, self.format, std::mem::take(&mut walk.files), stored);
         let sessions = tasks.len() + databases.sessions().0;
         let unreadable = [databases.troubles(), walk.unreadable.clone()].concat();
         report_unreadable(self, &unreadable);
@@ -120,7 +121,7 @@ impl Scene {
         self.hub.apply(Input::Root(self.index, state));
         for gone in gone {
             if self.hub.claim(&gone.key, self.index) {
-                self.publish(&gone.key, &Arc::new(gone.fold), &gone.path, true);
+                self.publish(&gone.key, &gone.fold, &gone.path, true);
             }
         }
         let mut tasks: Vec<Task> =
@@ -131,7 +132,7 @@ impl Scene {
                 task.restate(ledger);
             }
         }
-        let both = Mutex::new((Vec::new(), Vec::new()));
+        let both = Mutex::new((Vec::with_capacity(tasks.len()), Vec::new()));
         settle(tasks, at_once, ledger, &|settled| {
             let fold = settled.glance.as_ref().unwrap_or(&settled.task.fold);
             self.show(&settled.task, fold, settled.glance.is_none());

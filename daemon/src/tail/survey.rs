@@ -70,7 +70,7 @@ pub(crate) struct Gone {
     /// The session.
     pub(crate) key: SessionKey,
     /// What is known.
-    pub(crate) fold: Fold,
+    pub(crate) fold: Arc<Fold>,
     /// Where its transcript was.
     pub(crate) path: String,
 }
@@ -85,7 +85,7 @@ pub(crate) fn tasks(
     // Of a session's transcripts the last one tells how it stands.
     let archived = |role: &FileRole| matches!(role, FileRole::Transcript { archived: true, .. });
     found.sort_by_key(|found| (!archived(&found.role), found.mtime));
-    let mut folds: HashMap<SessionKey, Fold> = stored.sessions.into_iter().collect();
+    let mut folds: HashMap<SessionKey, Arc<Fold>> = stored.sessions.into_iter().collect();
     let with_fold: HashSet<SessionKey> = folds.keys().cloned().collect();
     let mut states: HashMap<String, FileState> =
         stored.files.into_iter().map(|file| (file.path.clone(), file)).collect();
@@ -95,7 +95,10 @@ pub(crate) fn tasks(
     }
     let mut once = HashSet::<FileId>::new();
     let mut tasks: HashMap<SessionKey, Task> = HashMap::new();
-    let here: HashSet<String> = found.iter().map(|f| shown(&f.path)).collect();
+    let here: HashSet<_> = found.iter().map(|found| found.path.to_string_lossy()).collect();
+    let gone: HashSet<String> =
+        states.keys().filter(|path| !here.contains(path.as_str())).cloned().collect();
+    drop(here);
     for found in found {
         let FileRole::Transcript { session_id, parent, zstd, archived: _ } = found.role else {
             continue;
@@ -115,17 +118,18 @@ pub(crate) fn tasks(
         let mut work = Work::new(format, found.path, zstd, named, found.id);
         if let Some(state) = state {
             work.file = state;
-        } else if let Some(old) = moved_from(&work, &mut states, &here) {
+        } else if let Some(old) = moved_from(&work, &mut states, &gone) {
             work.adopt(old);
         }
         work.may_repeat = transcripts.get(&known).is_some_and(|count| *count > 1);
         let read_to = if zstd { 0 } else { work.file.cursor.offset };
         let unread = if unchanged { 0 } else { found.size.saturating_sub(read_to).max(1) };
         let task = tasks.entry(known.clone()).or_insert_with(|| Task {
-            fold: Arc::new(folds.remove(&known).unwrap_or_default()),
+            fold: folds.remove(&known).unwrap_or_default(),
             key: known,
             parent,
-            files: Vec::new(),
+            // Almost always one; room for more, times thousands of sessions, would be felt.
+            files: Vec::with_capacity(1),
             unread: 0,
             newest: i64::MIN,
         });
@@ -156,16 +160,14 @@ pub(crate) fn tasks(
 fn moved_from(
     work: &Work,
     states: &mut HashMap<String, FileState>,
-    here: &HashSet<String>,
+    gone: &HashSet<String>,
 ) -> Option<FileState> {
     if work.zstd {
         return None;
     }
     let session = &work.file.session;
-    let gone = |state: &&FileState| state.session == *session && !here.contains(&state.path);
-    let old = states.values().find(gone)?.clone();
-    states.remove(&old.path);
-    Some(old)
+    let old = gone.iter().find(|path| states.get(*path).is_some_and(|s| s.session == *session))?;
+    states.remove(old)
 }
 
 impl Work {
@@ -219,7 +221,8 @@ impl Task {
         // What one transcript gave another may hold once more.
         let ledger = if self.files.len() > 1 { &remembering } else { ledger };
         let mut strays = Vec::new();
-        let mut files = std::mem::take(&mut self.files).into_iter();
+        let left = Vec::with_capacity(self.files.len());
+        let mut files = std::mem::replace(&mut self.files, left).into_iter();
         while let Some(mut work) = files.next() {
             // Lines before the one that tells must not stay.
             let before = (work.file.cursor.offset == 0).then(|| Arc::clone(&self.fold));
@@ -272,7 +275,8 @@ impl Task {
         self.name_parent();
         let mut fold = Fold::clone(&self.fold);
         let mut strays = Vec::new();
-        let mut files = std::mem::take(&mut self.files).into_iter();
+        let left = Vec::with_capacity(self.files.len());
+        let mut files = std::mem::replace(&mut self.files, left).into_iter();
         while let Some(work) = files.next() {
             match glance(&work, &fold) {
                 Ok(Glanced::Known(known)) => {
@@ -352,10 +356,12 @@ pub(crate) fn settle(
     if threads == 1 || queue.len() < 8 {
         return work();
     }
+    // This one is one of them: what each has allocated by itself is hard to give back.
     std::thread::scope(|scope| {
-        for _ in 0..threads {
+        for _ in 1..threads {
             scope.spawn(work);
         }
+        work();
     });
 }
 

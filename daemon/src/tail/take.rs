@@ -5,6 +5,7 @@
 //! whatever a line's or file's length. Not here: when to read, and what becomes of the result.
 
 use std::{
+    cell::RefCell,
     collections::HashSet,
     io::{self, Read},
     path::PathBuf,
@@ -40,6 +41,12 @@ const MAX_TAIL: u64 = 4 << 20;
 
 /// A torn last line this long is not read again before its newline has come.
 const LONG_TORN: u64 = 64 << 10;
+
+thread_local! {
+    /// What a thread reads into, time and again: so many bytes taken and given back among what stays
+    /// would leave holes.
+    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// One transcript in work: what it is and where it stands.
 #[derive(Debug)]
@@ -192,7 +199,9 @@ impl Work {
         ledger: &dyn Ledger,
     ) -> io::Result<Taken> {
         let mut sound = Arc::clone(fold);
-        let taken = self.read_on(fold, &mut sound, source, read, ledger);
+        let mut buf = BUFFER.take();
+        let taken = self.read_on(fold, &mut sound, source, read, &mut buf, ledger);
+        BUFFER.set(buf);
         if taken.is_err() {
             *fold = sound;
         }
@@ -205,6 +214,7 @@ impl Work {
         sound: &mut Arc<Fold>,
         source: &Source,
         read: &mut dyn FnMut(&mut [u8], u64) -> io::Result<usize>,
+        buf: &mut Vec<u8>,
         ledger: &dyn Ledger,
     ) -> io::Result<Taken> {
         let mut parser = (self.format.parser)(self.file.parser.clone());
@@ -215,13 +225,15 @@ impl Work {
         let mut trail = Trail { line: self.file.cursor.tail, ..Trail::default() };
         let mut at = self.file.cursor.offset - before.unwrap_or(0) as u64;
         let unread = usize::try_from(source.size.saturating_sub(at)).unwrap_or(CHUNK);
-        let mut buf = vec![0; if self.zstd { CHUNK } else { unread.clamp(1, CHUNK) }];
+        let len = if self.zstd { CHUNK } else { unread.clamp(1, CHUNK) };
+        buf.resize(buf.len().max(len), 0);
+        let buf = &mut buf[..len];
         let (mut stretch, mut other) = (Stretch::default(), None);
         loop {
             if ledger.is_over() {
                 return Err(io::ErrorKind::Interrupted.into());
             }
-            let got = match read(&mut buf, at) {
+            let got = match read(buf, at) {
                 // Not the disk's error but the frame's: no second try gives more of it.
                 Err(error) if self.zstd && error.raw_os_error().is_none() => {
                     Arc::make_mut(fold).note(issue::DAMAGED, Some(at));

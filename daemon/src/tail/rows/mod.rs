@@ -60,7 +60,7 @@ pub(crate) struct Databases {
     /// Which database has a session: a copy of one beside it must not list it twice.
     owners: HashMap<String, PathBuf>,
     /// What the index has of sessions not seen yet in a database, by session id.
-    stored: HashMap<String, (FileState, Fold)>,
+    stored: HashMap<String, (FileState, Arc<Fold>)>,
 }
 
 #[derive(Debug, Default)]
@@ -169,7 +169,7 @@ impl Databases {
         for (file, fold) in self.stored.values() {
             if scene.hub.claim(&file.session, scene.index) {
                 let path = file.path.rsplit_once('#').map_or(&*file.path, |(path, _)| path);
-                scene.publish(&file.session, &Arc::new(fold.clone()), path, true);
+                scene.publish(&file.session, fold, path, true);
             }
         }
     }

@@ -115,9 +115,9 @@ impl Session {
     }
 
     /// What the index has of it.
-    pub(super) fn stored(file: FileState, fold: Fold) -> Self {
+    pub(super) fn stored(file: FileState, fold: Arc<Fold>) -> Self {
         let session = Self::new(String::new(), file.session.clone(), file.cursor.id);
-        Self { file, filled: fold.has_taken_any(), partial: Some(Arc::new(fold)), ..session }
+        Self { file, filled: fold.has_taken_any(), partial: Some(fold), ..session }
     }
 
     /// Whether nothing has changed since it was taken.
