@@ -99,7 +99,8 @@ pub(super) fn lock(bytes: &[u8]) -> Option<RegistryEntry> {
         started_at: None,
         interactive: None,
         cwd: None,
-        tmux_session: None,
+        wants: None,
+        tmux: None,
     })
 }
 
