@@ -154,8 +154,14 @@ fn dead(fold: &Fold, evidence: &Evidence) -> Verdict {
 
 fn unknown(fold: &Fold, now: Timestamp, idle_timeout: Duration) -> Verdict {
     let verdict = from_log(fold);
-    // A clock set back, or a record from the future, is no silence.
-    let silent = fold.last_activity.map_or(0, |at| now.since(at).max(0));
+    // A clock set back is no silence, but nobody sets it back by days: such a record says as little as
+    // one that old. One without a time proves no work.
+    let silent = match fold.last_activity {
+        Some(at) if at.since(now) > SILENCE_ENDS_MS => at.since(now),
+        Some(at) => now.since(at).max(0),
+        None if verdict.status == Status::Executing => millis(idle_timeout).saturating_add(1),
+        None => 0,
+    };
     let limit = match verdict.status {
         Status::Executing => millis(idle_timeout),
         Status::Waiting => WAITING_EXPIRES_MS,
