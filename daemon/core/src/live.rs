@@ -19,6 +19,8 @@ pub struct RegistryEntry {
     pub pid_domain: Option<String>,
     /// What it says the session does.
     pub state: Option<RegistryState>,
+    /// What it waits for, in the harness's words, where these say more than the state does.
+    pub wants: Option<String>,
     /// When it said so.
     pub state_since: Option<Timestamp>,
     /// When the process started.
@@ -67,6 +69,8 @@ pub struct Evidence {
     pub by: LivenessBy,
     /// The registry's word, current only while the process lives.
     pub registry: Option<RegistryState>,
+    /// What it waits for, see [`RegistryEntry::wants`].
+    pub wants: Option<String>,
     /// When the registry said so.
     pub registry_since: Option<Timestamp>,
     /// The process.

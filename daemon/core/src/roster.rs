@@ -12,14 +12,14 @@ use std::{
 
 use rrd_proto::{
     Harness, HostState, IndexProgress, Issue, ListQuery, ListReply, Lookup, ParentKind, Root,
-    Session, SessionKey, Status, Timestamp, Totals, session_ref,
+    Session, SessionKey, Status, Timestamp, Totals, WaitingFor, session_ref,
 };
 
 use crate::{
-    fold::{Fold, Turn},
+    fold::{Fold, OpenTool, Turn},
     live::{Evidence, Liveness, LivenessBy, RegistryState},
     repo::Repo,
-    status::{Verdict, decide, is_active},
+    status::{Verdict, decide, describe, is_active},
 };
 
 /// Claude Code's `/clear` writes into the new session's transcript a moment before it names it in its
@@ -298,7 +298,10 @@ impl Roster {
 
     fn judge<'a>(&self, entry: &'a Entry, key: &SessionKey, now: Timestamp) -> Judged<'a> {
         let evidence = self.evidence(entry, key, now);
-        let verdict = decide(&entry.fold, &evidence, now, self.place.idle_timeout);
+        let mut verdict = decide(&entry.fold, &evidence, now, self.place.idle_timeout);
+        if verdict.waiting_for == Some(WaitingFor::Permission) && evidence.wants.is_none() {
+            verdict.waiting_detail = self.asking(entry, key).or(verdict.waiting_detail);
+        }
         let active = is_active(
             &verdict,
             is_subagent(&entry.fold),
@@ -380,6 +383,29 @@ impl Roster {
         }
         issues.extend(entry.fold.issues());
         issues
+    }
+
+    /// What a delegate wants to do, where its session waits for a permission and nothing of its own is
+    /// open but delegating. Of several that may want something nobody can tell.
+    fn asking(&self, entry: &Entry, key: &SessionKey) -> Option<String> {
+        let delegates = |tool: &OpenTool| matches!(tool.name.as_str(), "Agent" | "Task");
+        if !entry.fold.open_tools.iter().all(delegates) {
+            return None;
+        }
+        let mut found = None;
+        for (of, delegate) in &self.entries {
+            let fold = &delegate.fold;
+            let wants = fold.open_tools.first().filter(|tool| !delegates(tool));
+            let Some(tool) = wants.filter(|_| of.harness == key.harness && is_subagent(fold))
+            else {
+                continue;
+            };
+            if self.session_of(delegate, of).as_ref() == Some(key) && found.replace(tool).is_some()
+            {
+                return None;
+            }
+        }
+        found.map(describe)
     }
 
     /// The session that a delegate, or a delegate's delegate, works for.

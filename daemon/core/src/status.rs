@@ -109,12 +109,14 @@ fn alive(fold: &Fold, evidence: &Evidence) -> Verdict {
         }
         Some(RegistryState::WaitingPermission) => Verdict {
             waiting_for: Some(WaitingFor::Permission),
-            waiting_detail: fold.open_tools.last().map(describe),
+            // Several at once are asked about one after the other; what has answered is open no more.
+            waiting_detail: wants(evidence).or_else(|| fold.open_tools.first().map(describe)),
             ..said(Status::Waiting)
         },
         Some(RegistryState::WaitingInput) => Verdict {
             waiting_for: Some(WaitingFor::Input),
-            waiting_detail: fold.open_question().or(fold.open_tools.last()).map(describe),
+            waiting_detail: wants(evidence)
+                .or_else(|| fold.open_question().or(fold.open_tools.first()).map(describe)),
             ..said(Status::Waiting)
         },
         Some(RegistryState::Idle) => {
@@ -152,8 +154,14 @@ fn dead(fold: &Fold, evidence: &Evidence) -> Verdict {
 
 fn unknown(fold: &Fold, now: Timestamp, idle_timeout: Duration) -> Verdict {
     let verdict = from_log(fold);
-    // A clock set back, or a record from the future, is no silence.
-    let silent = fold.last_activity.map_or(0, |at| now.since(at).max(0));
+    // A clock set back is no silence, but nobody sets it back by days: such a record says as little as
+    // one that old. One without a time proves no work.
+    let silent = match fold.last_activity {
+        Some(at) if at.since(now) > SILENCE_ENDS_MS => at.since(now),
+        Some(at) => now.since(at).max(0),
+        None if verdict.status == Status::Executing => millis(idle_timeout).saturating_add(1),
+        None => 0,
+    };
     let limit = match verdict.status {
         Status::Executing => millis(idle_timeout),
         Status::Waiting => WAITING_EXPIRES_MS,
@@ -234,12 +242,20 @@ fn turn_result(fold: &Fold) -> Option<TurnResult> {
     }
 }
 
-/// `Bash: rm -rf build`: the tool and what it would do, in one line without control bytes.
-fn describe(tool: &OpenTool) -> String {
-    let text = match tool.summary.as_str() {
-        "" => tool.name.clone(),
-        summary => format!("{}: {summary}", tool.name),
-    };
+fn wants(evidence: &Evidence) -> Option<String> {
+    evidence.wants.as_deref().map(detail)
+}
+
+/// `Bash: rm -rf build`: the tool and what it would do.
+pub(crate) fn describe(tool: &OpenTool) -> String {
+    match tool.summary.as_str() {
+        "" => detail(&tool.name),
+        summary => detail(&format!("{}: {summary}", tool.name)),
+    }
+}
+
+/// In one line without control bytes.
+fn detail(text: &str) -> String {
     let printable: String = text.chars().filter(|c| !c.is_control() || c.is_whitespace()).collect();
     let (line, cut) = one_line(&printable, DETAIL_TEXT);
     if cut { line + "…" } else { line }

@@ -161,6 +161,7 @@ impl Live {
             liveness,
             by,
             registry: entry.state.clone(),
+            wants: entry.wants.clone(),
             registry_since: entry.state_since,
             pid: Some(entry.pid),
             also: Vec::new(),

@@ -245,3 +245,35 @@ fn a_row_not_read_to_its_end_claims_no_counts() {
     assert_eq!((row.complete, row.counts, row.tokens), (false, None, None));
     assert_eq!(row.title.as_deref(), Some("do it"));
 }
+
+#[test]
+fn a_permission_that_only_a_delegate_can_want_is_described_by_it() {
+    let call = |name: &'static str, summary: &str| Fact::ToolCall {
+        id: "t".into(),
+        name: name.into(),
+        summary: summary.to_owned(),
+        asks: false,
+    };
+    let delegate = |command| entry(1, vec![child_of("p"), prompt(), call("Bash", command)]);
+    let mut roster = roster();
+    roster.set(key("p"), entry(2, vec![prompt(), call("Agent", "Audit")]));
+    roster.set(key("c"), entry(1, vec![child_of("p"), prompt(), call("Agent", "Deeper")]));
+    let waits = Evidence {
+        liveness: Liveness::Alive,
+        registry: Some(RegistryState::WaitingPermission),
+        ..Evidence::default()
+    };
+    let found = [(key("p"), waits)].into_iter().collect();
+    roster.set_live(0, RootLive { traces: true, checked_at: NOW, found, ..RootLive::default() });
+    let detail = |roster: &Roster| {
+        let Lookup::Found(row) = roster.lookup("p", NOW) else { panic!("lost") };
+        row.waiting_detail.unwrap()
+    };
+    assert_eq!(detail(&roster), "Agent: Audit");
+    roster.set(key("d"), delegate("rm -rf build"));
+    assert_eq!(detail(&roster), "Bash: rm -rf build");
+    roster.set(key("e"), delegate("make"));
+    assert_eq!(detail(&roster), "Agent: Audit", "one of the two");
+    roster.set(key("p"), entry(2, vec![prompt(), call("Bash", "ls")]));
+    assert_eq!(detail(&roster), "Bash: ls", "its own");
+}

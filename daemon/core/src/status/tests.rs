@@ -201,3 +201,18 @@ fn what_is_waited_for_is_short_and_harmless() {
     let long = detail("Bash", "x".repeat(1_000));
     assert!(long.chars().count() == 161 && long.ends_with("x…"), "{long}");
 }
+
+#[test]
+fn the_log_alone_shows_nobody_at_work_for_longer_than_the_idle_timeout() {
+    let unknown = Evidence::default();
+    let mut fold = session(&[prompt(), call("Bash", false)]);
+    let executing = |fold: &Fold, seconds: i64| {
+        decide(fold, &unknown, at(1 + seconds), IDLE).status == Status::Executing
+    };
+    for (seconds, shown) in [(0, true), (300, true), (301, false), (-3_600, true), (-90_000, false)]
+    {
+        assert_eq!(executing(&fold, seconds), shown, "{seconds} s after its last record");
+    }
+    fold.last_activity = None;
+    assert!(!executing(&fold, 0), "nothing tells when");
+}

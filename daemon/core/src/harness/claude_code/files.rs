@@ -112,12 +112,20 @@ pub(super) fn live_entry(bytes: &[u8]) -> Option<RegistryEntry> {
             "busy" => Some(RegistryState::Busy),
             // A background shell lives on; the session itself is at its prompt.
             "idle" | "shell" => Some(RegistryState::Idle),
-            "waiting" if live.waiting_for.text().contains("permission") => {
+            // As 2.1.329 itself sorts them when it tells its other sessions.
+            "waiting"
+                if matches!(
+                    live.waiting_for.text(),
+                    "permission prompt" | "sandbox request" | "worker request" | "goal proposal"
+                ) || live.waiting_for.text().contains("permission") =>
+            {
                 Some(RegistryState::WaitingPermission)
             }
             "waiting" => Some(RegistryState::WaitingInput),
             other => Some(RegistryState::Unknown(other.to_owned())),
         },
+        wants: owned(live.waiting_for.some())
+            .filter(|words| !matches!(words.as_str(), "permission prompt" | "input needed")),
         state_since: at(&live.status_updated_at).or_else(|| at(&live.updated_at)),
         started_at: at(&live.started_at),
         // `kind` says "interactive" even of `-p` runs.
@@ -208,6 +216,21 @@ mod tests {
             state(r#""waiting","waitingFor":"input needed""#),
             Some(RegistryState::WaitingInput)
         );
+        assert_eq!(
+            state(r#""waiting","waitingFor":"sandbox request""#),
+            Some(RegistryState::WaitingPermission)
+        );
+        assert_eq!(
+            state(r#""waiting","waitingFor":"dialog open""#),
+            Some(RegistryState::WaitingInput)
+        );
+        let wants = |waits: &str| {
+            let json =
+                format!(r#"{{"pid":1,"sessionId":"s","status":"waiting","waitingFor":"{waits}"}}"#);
+            live_entry(json.as_bytes()).unwrap().wants
+        };
+        assert_eq!(wants("dialog open").as_deref(), Some("dialog open"));
+        assert_eq!(wants("permission prompt"), None);
         assert_eq!(state(r#""new""#), Some(RegistryState::Unknown("new".to_owned())));
         assert_eq!(state("null"), None);
         for cut in 0..full.len() - 15 {

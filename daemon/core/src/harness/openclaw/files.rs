@@ -99,6 +99,7 @@ pub(super) fn lock(bytes: &[u8]) -> Option<RegistryEntry> {
         started_at: None,
         interactive: None,
         cwd: None,
+        wants: None,
         tmux: None,
     })
 }
