@@ -5,6 +5,8 @@
 
 use rrd_proto::Timestamp;
 
+use crate::hook::Hooked;
+
 /// One entry of a harness's live registry (Claude Code's `sessions/<pid>.json`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegistryEntry {
@@ -78,6 +80,8 @@ pub struct Evidence {
     pub cwd: Option<String>,
     /// When its process started.
     pub started_at: Option<Timestamp>,
+    /// What its hooks say.
+    pub hook: Option<Hooked>,
 }
 
 /// What made a liveness known.

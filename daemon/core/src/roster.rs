@@ -11,12 +11,13 @@ use std::{
 };
 
 use rrd_proto::{
-    HostState, IndexProgress, ListQuery, ListReply, Lookup, ParentKind, Root, Session, SessionKey,
-    Status, Timestamp, Totals, session_ref,
+    Activity, HostState, IndexProgress, ListQuery, ListReply, Lookup, ParentKind, Root, Session,
+    SessionKey, Status, Timestamp, Totals, session_ref,
 };
 
 use crate::{
     fold::Fold,
+    hook::Trail,
     live::{Evidence, Liveness, LivenessBy, RegistryState},
     repo::Repo,
     status::{Verdict, decide, is_active},
@@ -81,6 +82,7 @@ pub struct Roster {
     place: Place,
     entries: BTreeMap<SessionKey, Entry>,
     live: Vec<RootLive>,
+    hooks: HashMap<SessionKey, Trail>,
     version: u64,
 }
 
@@ -88,7 +90,8 @@ impl Roster {
     /// An empty roster.
     #[must_use]
     pub fn new(place: Place) -> Self {
-        Self { place, entries: BTreeMap::new(), live: Vec::new(), version: 1 }
+        let (entries, hooks) = (BTreeMap::new(), HashMap::new());
+        Self { place, entries, live: Vec::new(), hooks, version: 1 }
     }
 
     /// Changes whenever what is known does.
@@ -217,9 +220,33 @@ impl Roster {
         Judged { entry, evidence, verdict, active }
     }
 
-    /// What is known of a session's process.
+    /// What is known of a session from outside its transcript.
     fn evidence(&self, entry: &Entry, key: &SessionKey, now: Timestamp) -> Evidence {
-        let Some(root) = self.live.get(entry.root) else { return Evidence::default() };
+        if self.hooks.is_empty() {
+            return self.process(entry, key, None, now);
+        }
+        let trail = self.trail(key, now);
+        let mut evidence = self.process(entry, key, trail, now);
+        match trail {
+            Some(trail) => {
+                evidence.attach = evidence.attach.or_else(|| trail.attach.clone());
+                evidence.hook = Some(self.hooked(trail, key));
+            }
+            None => evidence.hook = self.left_with_its_parent(entry, key, now),
+        }
+        evidence
+    }
+
+    /// What is known of a session's process.
+    fn process(
+        &self,
+        entry: &Entry,
+        key: &SessionKey,
+        trail: Option<&Trail>,
+        now: Timestamp,
+    ) -> Evidence {
+        let seen = trail.map(Trail::seen).unwrap_or_default();
+        let Some(root) = self.live.get(entry.root) else { return seen };
         if let Some(own) = root.found.get(key) {
             return own.clone();
         }
@@ -227,15 +254,19 @@ impl Roster {
             return self.inherited(root, entry, key, now);
         }
         // A trace that was there and has gone settles it at once, unless somebody has written since.
-        let settled = entry.fold.last_activity.is_none_or(|at| {
+        let last = entry.fold.last_activity.max(trail.map(|trail| trail.hooked.last));
+        let left = |at| root.left.get(key).is_some_and(|left| left.since(at) >= 0);
+        let settled = last.is_none_or(|at| {
             root.checked_at.since(at) >= TRACE_SETTLES_MS
                 || at.since(now) > FROM_THE_FUTURE_MS
-                || root.left.get(key).is_some_and(|left| left.since(at) >= 0)
+                || left(at)
         });
-        if root.traces && entry.fold.leaves_trace && settled {
+        // One release keeps no registry of `-p`: the process itself says more than a missing trace.
+        let present = seen.liveness == Liveness::Alive && !last.is_some_and(left);
+        if root.traces && entry.fold.leaves_trace && settled && !present {
             return Evidence { liveness: Liveness::Dead, by: root.by, ..Evidence::default() };
         }
-        Evidence::default()
+        seen
     }
 
     /// A subagent runs inside its parent's process and has no trace of its own.
@@ -287,7 +318,9 @@ impl Roster {
             waiting_for: verdict.waiting_for,
             waiting_detail: verdict.waiting_detail,
             waiting_on: None,
-            activity: (verdict.status == Status::Executing).then(|| fold.activity()).flatten(),
+            activity: (verdict.status == Status::Executing)
+                .then(|| activity(fold, judged))
+                .flatten(),
             turn_result: verdict.turn_result,
             end_reason: verdict.end_reason,
             active: judged.active,
@@ -327,6 +360,12 @@ impl Judged<'_> {
     fn is_open(&self) -> bool {
         self.evidence.liveness == Liveness::Alive && !self.active && !self.is_subagent()
     }
+}
+
+/// A hook may know of a call before the transcript does.
+fn activity(fold: &Fold, judged: &Judged<'_>) -> Option<Activity> {
+    let hook = judged.evidence.hook.as_ref();
+    hook.and_then(|hook| hook.activity(fold)).or_else(|| fold.activity())
 }
 
 fn is_subagent(fold: &Fold) -> bool {
@@ -381,5 +420,6 @@ fn in_order(mut rows: Vec<Session>) -> Vec<Session> {
     ordered
 }
 
+mod hooked;
 #[cfg(test)]
 mod tests;

@@ -158,6 +158,7 @@ impl Live {
             attach,
             cwd: entry.cwd.clone(),
             started_at: entry.started_at,
+            hook: None,
         }
     }
 

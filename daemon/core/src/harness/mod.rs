@@ -7,6 +7,7 @@
 mod claude_code;
 mod codex;
 mod head;
+pub mod hook;
 mod json;
 mod lines;
 mod summary;

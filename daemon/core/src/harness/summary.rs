@@ -13,7 +13,7 @@ use super::json::{Field, Key, Shape, Str};
 const LIMIT: usize = 240;
 
 /// The keys that say most about a call, best first.
-const TELLING: [&str; 18] = [
+pub(super) const TELLING: [&str; 18] = [
     "command",
     "cmd",
     "file_path",
