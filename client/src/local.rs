@@ -8,7 +8,7 @@ use std::{ffi::OsString, path::Path, time::Duration};
 use rrd_daemon::config::{Env, Flags};
 use rrd_proto::IndexProgress;
 
-pub(crate) use rrd_daemon::{Dirs, Scan, config::Config};
+pub(crate) use rrd_daemon::{Dirs, Scan, config::Config, pid_domain};
 
 use crate::error::{CliError, Kind};
 

@@ -8,6 +8,7 @@ mod connect;
 mod empty;
 mod error;
 mod footer;
+mod hook;
 mod local;
 mod look;
 mod output;
@@ -21,6 +22,10 @@ mod why;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    if let Some(harness) = hook::called(std::env::args_os()) {
+        hook::run(&harness);
+        return ExitCode::SUCCESS;
+    }
     match cli::parse().and_then(commands::run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -8,6 +8,7 @@
 pub mod config;
 mod dirs;
 mod health;
+mod hooks;
 mod hub;
 mod process;
 mod repo;
@@ -18,5 +19,6 @@ pub mod store;
 mod tail;
 
 pub use dirs::Dirs;
+pub use process::pid_domain;
 pub use run::{Daemon, RunError, run};
 pub use scan::Scan;

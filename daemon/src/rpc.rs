@@ -17,7 +17,7 @@ use interprocess::local_socket::{
     traits::tokio::Listener as _,
 };
 use rrd_proto::{
-    Event, EventPage, EventQuery, ListQuery, ListReply, Lookup, PartStatus, SessionKey,
+    Event, EventPage, EventQuery, HookCall, ListQuery, ListReply, Lookup, PartStatus, SessionKey,
     codec::{Bincode, MAX_FRAME},
     preamble::{self, Preamble},
     rpc::Local,
@@ -34,6 +34,7 @@ use tokio_util::{codec::LengthDelimitedCodec, sync::CancellationToken};
 
 use crate::{
     health::Health,
+    hooks::Hooks,
     hub::Hub,
     scan::MAX_PAGE,
     store::{Reader, Writer},
@@ -130,6 +131,7 @@ async fn client(mut stream: Stream, server: Server) -> io::Result<()> {
 pub(crate) struct Server {
     pub(crate) hub: Arc<Hub>,
     pub(crate) health: Arc<Health>,
+    pub(crate) hooks: Arc<Hooks>,
     pub(crate) index: Arc<Index>,
 }
 
@@ -208,7 +210,11 @@ impl Local for Server {
     }
 
     async fn status(self, _: Context) -> Vec<PartStatus> {
-        self.health.parts(&self.hub)
+        self.health.parts(&self.hub, &self.hooks)
+    }
+
+    async fn hook(self, _: Context, call: HookCall) {
+        self.hooks.take(call);
     }
 }
 

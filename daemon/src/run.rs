@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     config::Config,
     health::Health,
+    hooks::{Follower, Hooks},
     hub::Hub,
     rpc::{self, Index, Server},
     scan::{place, split},
@@ -100,6 +101,7 @@ pub struct Daemon {
     writer: Arc<Writer>,
     ledger: Arc<StoreLedger>,
     tails: Vec<TailHandle>,
+    follower: Follower,
     runtime: tokio::runtime::Runtime,
     serving: tokio::task::JoinHandle<()>,
     stop: CancellationToken,
@@ -141,6 +143,8 @@ impl Daemon {
         // Nothing is ever sent: the channel closes when the last survey is done.
         let _ = surveys.recv_timeout(FIRST_ANSWER);
 
+        let hooks = Arc::new(Hooks::new(&hub, &config));
+        let follower = hooks.follow().context("cannot start a thread")?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name("rrd-rpc")
@@ -156,7 +160,7 @@ impl Daemon {
             writer: Arc::clone(&writer),
         };
         let index = Arc::new(Index::new(state_dir, Arc::clone(&writer)));
-        let server = Server { hub: Arc::clone(&hub), health: Arc::new(health), index };
+        let server = Server { hub: Arc::clone(&hub), health: Arc::new(health), hooks, index };
         let stop = CancellationToken::new();
         if let Some(dir) = socket.parent().filter(|_| cfg!(unix)) {
             private_dir(dir).with_context(|| format!("cannot use {}", dir.display()))?;
@@ -167,7 +171,8 @@ impl Daemon {
                 .with_context(|| format!("cannot listen at {}", socket.display()))?;
             runtime.spawn(rpc::serve(listener, server, stop.clone()))
         };
-        Ok(Self { socket, hub, writer, ledger, tails, runtime, serving, stop, _lock: lock })
+        let _lock = lock;
+        Ok(Self { socket, hub, writer, ledger, tails, follower, runtime, serving, stop, _lock })
     }
 
     /// Waits for a signal, or for a part that fails.
@@ -181,6 +186,9 @@ impl Daemon {
                 _ = look_after.tick() => {
                     if self.tails.iter().any(TailHandle::has_ended) {
                         return Told::Ended("a tail");
+                    }
+                    if self.follower.has_ended() {
+                        return Told::Ended("the hooks' thread");
                     }
                     if self.writer.has_ended() {
                         return Told::Ended("the store");
@@ -215,6 +223,7 @@ impl Daemon {
         self.runtime.shutdown_timeout(Duration::from_millis(200));
         #[cfg(unix)]
         let _ = fs::remove_file(&self.socket);
+        self.follower.stop();
         self.ledger.over.store(true, Ordering::Relaxed);
         self.writer.finish();
         stop_tails(self.tails);

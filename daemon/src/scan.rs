@@ -20,7 +20,8 @@ use rrd_proto::{
 
 use crate::{
     config::{Config, HarnessRoot},
-    hub::Hub,
+    hooks,
+    hub::{Hub, Input},
     store::{Commit, Reader, Stored},
     tail::{Ledger, Scene, read_events},
 };
@@ -83,6 +84,10 @@ impl Scan {
                 }
             }
         });
+        // A daemon would have taken these; here they stay for it.
+        for event in hooks::waiting(&config.dirs.state) {
+            hub.apply(Input::Hook(event));
+        }
         Self { hub, roots: config.roots.clone(), index }
     }
 

@@ -46,10 +46,10 @@ pub const HOOK_TEXTS: [&str; 10] = [
 /// The field that is kept where it is a single word (`rate_limit`): else it is what a tool printed.
 pub const HOOK_ERROR: &str = "error";
 
-/// The input of a tool: of its arguments the ones in [`HOOK_ARGUMENTS`] are kept, or the first text.
+/// The input of a tool: of its arguments the first in [`HOOK_ARGUMENTS`] is kept, else its first text.
 pub const HOOK_INPUT: &str = "tool_input";
 
-/// The arguments that tell what a call does.
+/// The arguments that say most about a tool's call, best first; transcripts are read by the same list.
 pub const HOOK_ARGUMENTS: [&str; 18] = [
     "command",
     "cmd",

@@ -43,14 +43,16 @@ impl Roster {
         }
     }
 
-    /// The processes that hooks named, of sessions of which nothing else tells whether they live.
+    /// The processes that hooks named, of sessions of which nothing else tells whether they live, and
+    /// when the newest call came.
     #[must_use]
-    pub fn hooked_processes(&self) -> Vec<(SessionKey, u32, Liveness)> {
+    pub fn hooked_processes(&self) -> Vec<(SessionKey, u32, Timestamp)> {
         let known = self.hooks.iter().filter_map(|(key, trail)| {
             let HookedProcess { pid, liveness } = trail.process.clone()?;
             let entry = self.entries.get(key)?;
             let traced = self.live.get(entry.root).is_some_and(|root| root.found.contains_key(key));
-            (!traced && liveness != Liveness::Dead).then(|| (key.clone(), pid, liveness))
+            let last = trail.hooked.last;
+            (!traced && liveness != Liveness::Dead).then(|| (key.clone(), pid, last))
         });
         known.collect()
     }

@@ -169,7 +169,7 @@ fn the_process_that_a_hook_names_tells_where_nothing_else_does() {
     };
     roster.hook(named(600_000), NOW);
     let to_look = roster.hooked_processes();
-    assert_eq!(to_look, [(key("s"), 42, Liveness::Unknown)]);
+    assert_eq!(to_look, [(key("s"), 42, NOW.plus(-600_000))]);
     assert_eq!(row(&roster, "s").live, None);
 
     roster.set_hooked_process(&key("s"), 42, Liveness::Alive);
