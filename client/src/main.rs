@@ -14,6 +14,7 @@ mod look;
 mod output;
 mod screen;
 mod service;
+mod settings;
 mod table;
 mod text;
 mod timeline;

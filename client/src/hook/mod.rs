@@ -21,16 +21,16 @@ use rrd_proto::{Harness, HookCall, HookProcess, HookTmux, Timestamp};
 
 use crate::{clock, connect, local};
 
-/// A call's JSON is a few kilobytes, or as long as what a tool printed. What comes after is not looked
-/// at: what matters comes first.
-const MAX_INPUT: usize = 8 << 20;
+/// A call's JSON is a few kilobytes, or as long as what a tool printed. What comes after is read, for
+/// somebody writes it, and not looked at: what matters comes first.
+const MAX_INPUT: usize = 2 << 20;
 
 /// By when a harness has said what it has to say …
-const HEARD: Duration = Duration::from_millis(20);
+const HEARD: Duration = Duration::from_millis(22);
 /// … the daemon has it …
-const SENT: Duration = Duration::from_millis(28);
+const SENT: Duration = Duration::from_millis(32);
 /// … and nobody waits any longer, whatever hangs: all of it counted from the start.
-const LIMIT: Duration = Duration::from_millis(38);
+const LIMIT: Duration = Duration::from_millis(42);
 
 /// A harness's name is a word.
 const MAX_NAME: usize = 64;
