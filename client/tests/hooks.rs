@@ -230,6 +230,27 @@ fn the_state_of_each_harness_is_told() {
 }
 
 #[test]
+fn the_doctor_speaks_of_hooks_only_where_there_are_some() {
+    let home = Home::new(&[".claude", ".codex"]);
+    let doctor = || {
+        let mut command = Command::new(home.path("bin/rrd"));
+        let command = command.args(["doctor", "--json"]).env_clear();
+        let command = command.env("HOME", home.0.path()).env("RRD_HOME", home.path("rrd"));
+        let parts: Vec<Value> = serde_json::from_slice(&command.output().unwrap().stdout).unwrap();
+        let hooks =
+            parts.into_iter().filter(|part| part["part"].as_str().unwrap().starts_with("hooks "));
+        hooks.map(|part| part["state"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert!(doctor().is_empty());
+    home.done(&["install", "claude-code", "--yes"]);
+    assert_eq!(doctor(), ["ok"]);
+    let text = home.read(".claude/settings.json");
+    let gone = text.replace(home.path("bin/rrd").to_str().unwrap(), "/nowhere/rrd");
+    home.write(".claude/settings.json", &gone);
+    assert_eq!(doctor(), ["degraded"]);
+}
+
+#[test]
 fn a_link_is_followed_and_a_broken_file_left_alone() {
     let home = Home::new(&[".claude", ".codex", "dotfiles"]);
     let real = home.write("dotfiles/claude.json", SETTINGS);
