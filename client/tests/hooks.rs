@@ -199,12 +199,7 @@ fn the_state_of_each_harness_is_told() {
     let states: Vec<_> = states.iter().map(|(name, state)| (&**name, &**state)).collect();
     assert_eq!(
         states,
-        [
-            ("claude-code", "not_installed"),
-            ("claude-code", "no_harness"),
-            ("codex", "unreadable"),
-            ("hermes", "no_harness"),
-        ]
+        [("claude-code", "not_installed"), ("codex", "unreadable"), ("hermes", "no_harness"),]
     );
     home.done(&["install", "claude-code", "--yes"]);
     assert!(home.done(&["status"]).contains("claude-code  installed"));

@@ -149,11 +149,17 @@ struct Row<'a> {
 fn status(args: &HooksStatus) -> Result<(), CliError> {
     let config = local::config(None)?;
     let own = std::env::current_exe().ok().and_then(|path| path.to_str().map(str::to_owned));
-    let targets = settings::targets(&config, args.harness.as_deref());
+    let all = settings::targets(&config, args.harness.as_deref());
+    // A home among several that is not there is not missing.
+    let has_other = |target: &Target| {
+        all.iter().any(|other| other.harness == target.harness && other.has_home())
+    };
+    let here = |target: &&Target| target.has_home() || !has_other(target);
+    let targets: Vec<&Target> = all.iter().filter(here).collect();
     let states: Vec<State> = targets.iter().map(|target| target.state(own.as_deref())).collect();
     if args.json {
         let row = |(target, state)| {
-            let target: &Target = target;
+            let target: &&Target = target;
             Row { harness: target.harness, file: target.file.display().to_string(), state }
         };
         return output::json(&targets.iter().zip(&states).map(row).collect::<Vec<_>>());

@@ -193,24 +193,15 @@ fn step(
         return Ok(Vec::new());
     };
     let layout = Layout::of(text, root.object);
-    let handler = Json::Object(vec![
-        ("type", Json::Text("command".into())),
-        ("command", Json::Text(command.into())),
-        ("timeout", Json::Number(command::TIMEOUT_SECONDS)),
-    ]);
-    let group = Json::Object(vec![("hooks", Json::Array(vec![handler]))]);
-    Ok(match events_of(root.object)? {
-        None => {
-            let groups = Json::Object(vec![(event, Json::Array(vec![group]))]);
-            layout.add(&Container::of_object(root.object), Some("hooks"), &groups)
-        }
+    let root = root.object;
+    Ok(match events_of(root)? {
+        None => layout.add(&Container::of_object(root), Missing::Hooks(event), command),
         Some(known) => match known.properties.iter().find(|p| p.name.as_str() == *event) {
-            None => {
-                let groups = Json::Array(vec![group]);
-                layout.add(&Container::of_object(known), Some(event), &groups)
-            }
+            None => layout.add(&Container::of_object(known), Missing::Event(event), command),
             Some(prop) => match &prop.value {
-                Value::Array(groups) => layout.add(&Container::of_array(groups), None, &group),
+                Value::Array(groups) => {
+                    layout.add(&Container::of_array(groups), Missing::Group, command)
+                }
                 _ => return Err(format!("its \"hooks\" has a \"{event}\" that is no list")),
             },
         },
@@ -359,33 +350,30 @@ struct Layout<'a> {
 
 impl<'a> Layout<'a> {
     fn of(text: &'a str, root: &Object<'_>) -> Self {
-        let body = &text[root.range.start..root.range.end];
+        let one_line = !text[root.range.start..root.range.end].contains('\n');
         let first = root.properties.first().map(|prop| prop.range.start);
         let unit = match first {
-            _ if !body.contains('\n') && !root.properties.is_empty() => None,
+            Some(_) if one_line => None,
             Some(first) if text[root.range.start..first].contains('\n') => {
-                Some(indent(text, first).to_owned()).filter(|unit| !unit.is_empty())
+                Some(indent(text, first)).filter(|unit| !unit.is_empty())
             }
-            _ => None,
+            _ => Some("  "),
         };
-        let one_line = !body.contains('\n') && !root.properties.is_empty();
-        let unit = unit.or_else(|| (!one_line).then(|| "  ".to_owned()));
-        Self { text, unit }
+        let unit = unit.or_else(|| (!one_line).then_some("  "));
+        Self { text, unit: unit.map(str::to_owned) }
     }
 
-    /// Adds an item at the end of a container.
-    fn add(&self, container: &Container, key: Option<&str>, value: &Json<'_>) -> Vec<Splice> {
+    /// Adds what is missing at the end of a container. Each hook has a line of its own.
+    fn add(&self, container: &Container, missing: Missing<'_>, command: &str) -> Vec<Splice> {
         let Container { open, items, .. } = container;
-        let key =
-            |colon: &str| key.map(|key| format!("{}{colon}", quoted(key))).unwrap_or_default();
         let between = items.first().map(|first| &self.text[*open..first.start]);
         let own_lines = between.is_none_or(|gap| gap.contains('\n'));
         let newline = line_break(self.text);
         match (&self.unit, items.last(), items.first()) {
             (Some(unit), Some(last), Some(first)) if own_lines => {
                 let indent = indent(self.text, first.start);
-                let value = value.pretty(unit, indent, newline);
-                let added = format!("{newline}{indent}{}{value}", key(": "));
+                let lines = Some((unit.as_str(), indent, newline));
+                let added = format!("{newline}{indent}{}", missing.text(command, " ", lines));
                 match remark_after(self.text, last.end) {
                     Some(end) => vec![(last.end..last.end, ",".to_owned()), (end..end, added)],
                     None => vec![(last.end..last.end, format!(",{added}"))],
@@ -394,67 +382,55 @@ impl<'a> Layout<'a> {
             (Some(unit), None, _) => {
                 let outer = indent(self.text, *open);
                 let indent = format!("{outer}{unit}");
-                let value = value.pretty(unit, &indent, newline);
-                let added = format!("{newline}{indent}{}{value}{newline}{outer}", key(": "));
-                vec![(*open..*open, added)]
+                let lines = Some((unit.as_str(), indent.as_str(), newline));
+                let text = missing.text(command, " ", lines);
+                vec![(*open..*open, format!("{newline}{indent}{text}{newline}{outer}"))]
             }
-            (_, Some(last), _) => {
+            (_, last, _) => {
                 let space = if self.text.contains("\": ") { " " } else { "" };
-                let value = value.compact(space);
-                let added = format!(",{space}{}{value}", key(&format!(":{space}")));
-                vec![(last.end..last.end, added)]
-            }
-            (None, None, _) => {
-                vec![(*open..*open, format!("{}{}", key(": "), value.compact(" ")))]
+                let text = missing.text(command, space, None);
+                let at = last.map_or(*open, |last| last.end);
+                let comma = if last.is_some() { format!(",{space}") } else { String::new() };
+                vec![(at..at, format!("{comma}{text}"))]
             }
         }
     }
 }
 
-/// A value to be written.
-enum Json<'a> {
-    Object(Vec<(&'a str, Self)>),
-    Array(Vec<Self>),
-    Text(String),
-    Number(u64),
+/// What a file lacks.
+enum Missing<'a> {
+    /// Hooks at all, so also one for this event.
+    Hooks(&'a str),
+    /// Hooks for this event.
+    Event(&'a str),
+    /// Ours among an event's.
+    Group,
 }
 
-impl Json<'_> {
-    fn compact(&self, space: &str) -> String {
-        let all = |items: Vec<String>| items.join(&format!(",{space}"));
-        match self {
-            Self::Object(fields) => {
-                let field = |(key, value): &(&str, Self)| {
-                    format!("{}:{space}{}", quoted(key), value.compact(space))
-                };
-                format!("{{{}}}", all(fields.iter().map(field).collect()))
+impl Missing<'_> {
+    /// As it is written: on one line, or with the event on its own (unit, indentation, line break).
+    fn text(&self, command: &str, space: &str, lines: Option<(&str, &str, &str)>) -> String {
+        match (self, lines) {
+            (Self::Group, _) => {
+                let command = quoted(command);
+                let timeout = command::TIMEOUT_SECONDS;
+                let handler = format!(
+                    "{{\"type\":{space}\"command\",{space}\"command\":{space}{command},{space}\"timeout\":{space}{timeout}}}"
+                );
+                format!("{{\"hooks\":{space}[{handler}]}}")
             }
-            Self::Array(items) => {
-                format!("[{}]", all(items.iter().map(|item| item.compact(space)).collect()))
+            (Self::Event(event), _) => {
+                format!("{}:{space}[{}]", quoted(event), Missing::Group.text(command, space, None))
             }
-            Self::Text(text) => quoted(text),
-            Self::Number(number) => number.to_string(),
-        }
-    }
-
-    fn pretty(&self, unit: &str, indent: &str, newline: &str) -> String {
-        let inner = format!("{indent}{unit}");
-        let lines = |open: char, items: Vec<String>, close: char| {
-            let items = items.join(&format!(",{newline}{inner}"));
-            format!("{open}{newline}{inner}{items}{newline}{indent}{close}")
-        };
-        match self {
-            Self::Object(fields) => {
-                let field = |(key, value): &(&str, Self)| {
-                    format!("{}: {}", quoted(key), value.pretty(unit, &inner, newline))
-                };
-                lines('{', fields.iter().map(field).collect(), '}')
+            (Self::Hooks(event), lines) => {
+                let event = Missing::Event(event).text(command, space, None);
+                match lines {
+                    None => format!("\"hooks\":{space}{{{event}}}"),
+                    Some((unit, indent, newline)) => {
+                        format!("\"hooks\": {{{newline}{indent}{unit}{event}{newline}{indent}}}")
+                    }
+                }
             }
-            Self::Array(items) => {
-                let items = items.iter().map(|item| item.pretty(unit, &inner, newline));
-                lines('[', items.collect(), ']')
-            }
-            flat => flat.compact(" "),
         }
     }
 }

@@ -23,72 +23,44 @@ fn events(text: &str) -> Vec<String> {
 
 #[test]
 fn it_looks_as_the_rest_does() {
-    let group = |i: &str, n: &str| {
-        [
-            "{",
-            "  \"hooks\": [",
-            "    {",
-            "      \"type\": \"command\",",
-            "      \"command\": \"/usr/bin/rrd hook claude-code\",",
-            "      \"timeout\": 5",
-            "    }",
-            "  ]",
-            "}",
-        ]
-        .map(|line| line.replace("  ", i))
-        .join(n)
-    };
-    let nested =
-        |i: &str, n: &str, depth: usize| group(i, n).replace(n, &format!("{n}{}", i.repeat(depth)));
-    let one = |text: &str| install(text, HARNESS, &["Stop"], COMMAND).unwrap();
-    let compact = "{\"hooks\":[{\"type\":\"command\",\"command\":\"/usr/bin/rrd hook claude-code\",\"timeout\":5}]}";
-    let spaced = compact.replace("\":", "\": ").replace(",\"", ", \"");
+    let tight =
+        r#"{"hooks":[{"type":"command","command":"/usr/bin/rrd hook claude-code","timeout":5}]}"#;
+    let group = tight.replace("\":", "\": ").replace(",\"", ", \"");
     for (text, want) in [
-        (
-            "{}",
-            format!(
-                "{{\n  \"hooks\": {{\n    \"Stop\": [\n      {}\n    ]\n  }}\n}}",
-                nested("  ", "\n", 3)
-            ),
-        ),
-        (
-            "",
-            format!(
-                "{{\n  \"hooks\": {{\n    \"Stop\": [\n      {}\n    ]\n  }}\n}}\n",
-                nested("  ", "\n", 3)
-            ),
-        ),
+        ("{}", format!("{{\n  \"hooks\": {{\n    \"Stop\": [{group}]\n  }}\n}}")),
+        ("", format!("{{\n  \"hooks\": {{\n    \"Stop\": [{group}]\n  }}\n}}\n")),
         (
             "{\r\n\t\"a\": 1\r\n}\r\n",
             format!(
-                "{{\r\n\t\"a\": 1,\r\n\t\"hooks\": {{\r\n\t\t\"Stop\": [\r\n\t\t\t{}\r\n\t\t]\r\n\t}}\r\n}}\r\n",
-                nested("\t", "\r\n", 3)
+                "{{\r\n\t\"a\": 1,\r\n\t\"hooks\": {{\r\n\t\t\"Stop\": [{group}]\r\n\t}}\r\n}}\r\n"
             ),
         ),
-        ("{\"a\":1}", format!("{{\"a\":1,\"hooks\":{{\"Stop\":[{compact}]}}}}")),
-        ("{\"a\": 1}", format!("{{\"a\": 1, \"hooks\": {{\"Stop\": [{spaced}]}}}}")),
+        ("{\"a\":1}", format!("{{\"a\":1,\"hooks\":{{\"Stop\":[{tight}]}}}}")),
+        ("{\"a\": 1}", format!("{{\"a\": 1, \"hooks\": {{\"Stop\": [{group}]}}}}")),
         (
             "{\n  \"a\": 1, // why\n  \"b\": 2 // and why\n}",
             format!(
-                "{{\n  \"a\": 1, // why\n  \"b\": 2, // and why\n  \"hooks\": {{\n    \"Stop\": [\n      {}\n    ]\n  }}\n}}",
-                nested("  ", "\n", 3)
+                "{{\n  \"a\": 1, // why\n  \"b\": 2, // and why\n  \"hooks\": {{\n    \"Stop\": [{group}]\n  }}\n}}"
             ),
+        ),
+        (
+            "{\n  \"hooks\": {\n    \"X\": [\n    ]\n  }\n}",
+            format!("{{\n  \"hooks\": {{\n    \"X\": [\n    ],\n    \"Stop\": [{group}]\n  }}\n}}"),
         ),
         (
             "{\n  \"hooks\": {\n    \"Stop\": [\n      {\"hooks\": []}\n    ]\n  }\n}",
             format!(
-                "{{\n  \"hooks\": {{\n    \"Stop\": [\n      {{\"hooks\": []}},\n      {}\n    ]\n  }}\n}}",
-                nested("  ", "\n", 3)
+                "{{\n  \"hooks\": {{\n    \"Stop\": [\n      {{\"hooks\": []}},\n      {group}\n    ]\n  }}\n}}"
             ),
         ),
         (
             "\u{feff}{\n    \"hooks\": {\n        \"Stop\": [{\"hooks\": []}]\n    }\n}",
             format!(
-                "\u{feff}{{\n    \"hooks\": {{\n        \"Stop\": [{{\"hooks\": []}}, {spaced}]\n    }}\n}}"
+                "\u{feff}{{\n    \"hooks\": {{\n        \"Stop\": [{{\"hooks\": []}}, {group}]\n    }}\n}}"
             ),
         ),
     ] {
-        assert_eq!(one(text), want, "{text}");
+        assert_eq!(install(text, HARNESS, &["Stop"], COMMAND).unwrap(), want, "{text}");
     }
 }
 
