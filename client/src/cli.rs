@@ -14,7 +14,7 @@ use rrd_proto::{Harness, Status};
 
 use crate::{
     error::{CliError, Kind},
-    local, output,
+    local, output, settings,
 };
 
 /// See every coding-agent session on this machine: what each one does, and which one needs you.
@@ -91,6 +91,30 @@ Examples:
   rrd service install
   rrd service status")]
     Service(ServiceArgs),
+    /// Let harnesses tell rrd at once what their logs tell late or never: optional, it sharpens.
+    #[command(
+        subcommand,
+        after_help = "\
+Everything works without hooks. With them a permission dialog of Codex shows at once (its log is
+silent about it), and a session that was left shows as ended the same moment.
+
+Examples:
+  rrd hooks status                  what is installed where
+  rrd hooks install claude-code     shows the change to settings.json, and asks
+  rrd hooks uninstall               takes rrd's hooks out again, and nothing else"
+    )]
+    Hooks(Hooks),
+    /// What a hook runs: takes one call on stdin, is gone in a twentieth of a second, exits 0.
+    #[command(after_help = "\
+For the settings of a harness; rrd hooks install writes it there. Prints nothing and never fails:
+a harness waits for it and may show what it prints to its model.
+
+Example:
+  echo '{\"hook_event_name\":\"Stop\",\"session_id\":\"…\"}' | rrd hook claude-code")]
+    Hook {
+        /// Who calls: claude-code, codex, hermes; others are taken and not understood.
+        harness: String,
+    },
     /// Print a completion script for a shell.
     #[command(after_help = "\
 Examples:
@@ -134,6 +158,46 @@ Examples:
 
 Following survives a restart of the daemon. Ctrl-C ends it.")]
     Tail(TailArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Hooks {
+    /// Show the change to a harness's settings, ask, and make it; what was there is kept beside it.
+    #[command(after_help = "\
+The hooks run this very rrd. Only what is needed is added; every other byte of the file stays.
+
+Examples:
+  rrd hooks install claude-code
+  rrd hooks install codex --yes     without being asked
+
+Codex asks whether you trust a new hook, Hermes too: that answer stays yours.")]
+    Install(HooksEdit),
+    /// Take rrd's hooks out of a harness's settings again.
+    #[command(after_help = "\
+If nothing else has changed, the file is again what it was, to the last byte.")]
+    Uninstall(HooksEdit),
+    /// What is installed where.
+    Status(HooksStatus),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HooksEdit {
+    /// Only this harness: claude-code, codex or hermes; else every one that is here.
+    #[arg(value_parser = hooked_harness)]
+    pub(crate) harness: Option<String>,
+    /// Do not ask.
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HooksStatus {
+    /// Only this harness: claude-code, codex or hermes.
+    #[arg(value_parser = hooked_harness)]
+    pub(crate) harness: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -256,6 +320,13 @@ pub(crate) fn parse() -> Result<Cli, CliError> {
 fn harness() -> impl TypedValueParser<Value = Harness> {
     let names = local::formats().iter().map(|format| format.name);
     PossibleValuesParser::new(names).map(|name| Harness::from(name.as_str()))
+}
+
+fn hooked_harness(name: &str) -> Result<String, String> {
+    match settings::HARNESSES.contains(&name) {
+        true => Ok(name.to_owned()),
+        false => Err(format!("not one of {}", settings::HARNESSES.join(", "))),
+    }
 }
 
 fn status(word: &str) -> Result<Status, String> {

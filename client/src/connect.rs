@@ -14,7 +14,7 @@ use std::{
 
 use interprocess::local_socket::{Name, tokio::Stream, tokio::prelude::*};
 use rrd_proto::{
-    EventPage, EventQuery, ListQuery, ListReply, Lookup, PartStatus,
+    EventPage, EventQuery, HookCall, ListQuery, ListReply, Lookup, PartStatus,
     codec::{Bincode, MAX_FRAME},
     preamble::{self, Mismatch, Preamble},
     rpc::LocalClient,
@@ -87,12 +87,17 @@ impl Unreachable {
 
 /// Dials the daemon behind `socket`.
 pub(crate) fn dial(socket: &Path) -> Result<Connection, Unreachable> {
+    dial_within(socket, GREETING)
+}
+
+/// Dials the daemon behind `socket`, and gives it so long to greet.
+pub(crate) fn dial_within(socket: &Path, greeting: Duration) -> Result<Connection, Unreachable> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(Unreachable::Refused)?;
     let client = runtime.block_on(async {
-        let greeted = timeout(GREETING, greet(socket)).await;
+        let greeted = timeout(greeting, greet(socket)).await;
         let stream = greeted.map_err(|_| Unreachable::Silent)??;
         let frames = LengthDelimitedCodec::builder().max_frame_length(MAX_FRAME).new_codec();
         let transport =
@@ -164,6 +169,11 @@ impl Connection {
         self.call(Duration::ZERO, |at| self.client.status(at))
     }
 
+    /// Hands a hook's call over; `within` is all the time there is.
+    pub(crate) fn hook(&self, call: &HookCall, within: Duration) -> Result<(), CliError> {
+        self.call_within(within, |at| self.client.hook(at, call.clone()))
+    }
+
     fn call<T, F>(
         &self,
         wait: Duration,
@@ -172,8 +182,19 @@ impl Connection {
     where
         F: Future<Output = Result<T, RpcError>>,
     {
+        self.call_within(wait + GRACE, ask)
+    }
+
+    fn call_within<T, F>(
+        &self,
+        within: Duration,
+        ask: impl FnOnce(context::Context) -> F,
+    ) -> Result<T, CliError>
+    where
+        F: Future<Output = Result<T, RpcError>>,
+    {
         let mut at = context::current();
-        at.deadline = Instant::now() + wait + GRACE;
+        at.deadline = Instant::now() + within;
         self.runtime.block_on(ask(at)).map_err(|error| match error {
             RpcError::DeadlineExceeded => Unreachable::Silent.into_error(),
             RpcError::Server(error) => {

@@ -8,11 +8,13 @@ mod connect;
 mod empty;
 mod error;
 mod footer;
+mod hook;
 mod local;
 mod look;
 mod output;
 mod screen;
 mod service;
+mod settings;
 mod table;
 mod text;
 mod timeline;
@@ -21,6 +23,10 @@ mod why;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    if let Some(harness) = hook::called(std::env::args_os()) {
+        hook::run(&harness);
+        return ExitCode::SUCCESS;
+    }
     match cli::parse().and_then(commands::run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -114,6 +114,18 @@ pub(crate) fn remark(line: &str) {
     let _ = writeln!(err, "{line}");
 }
 
+/// Asks a person yes or no; `None` when there is nobody to ask. No answer is a no.
+pub(crate) fn ask(question: &str) -> Option<bool> {
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return None;
+    }
+    let mut err = anstream::stderr().lock();
+    let _ = write!(err, "{question} [y/N] ").and_then(|()| err.flush());
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer).ok()?;
+    Some(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+}
+
 /// An error, as its own last word.
 pub(crate) fn error(error: &CliError) {
     let red = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));

@@ -16,8 +16,8 @@ use std::{
 
 use futures::StreamExt;
 use rrd_proto::{
-    Event, EventKind, EventPage, EventQuery, Health, ListQuery, ListReply, Lookup, PartStatus,
-    Session, Timestamp, Totals,
+    Event, EventKind, EventPage, EventQuery, Health, HookCall, ListQuery, ListReply, Lookup,
+    PartStatus, Session, Timestamp, Totals,
     codec::{Bincode, MAX_FRAME},
     preamble::{self, Preamble},
     rpc::Local,
@@ -121,6 +121,8 @@ impl Local for Known {
         tokio::time::sleep(Duration::from_millis(wait_ms.into())).await;
         cursor
     }
+
+    async fn hook(self, _: Context, _: HookCall) {}
 
     async fn status(self, _: Context) -> Vec<PartStatus> {
         vec![PartStatus {

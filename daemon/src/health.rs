@@ -5,6 +5,7 @@ use std::{path::PathBuf, sync::Arc, time::Instant};
 use rrd_proto::PartStatus;
 
 use crate::{
+    hooks::Hooks,
     hub::Hub,
     store::{Writer, aside},
 };
@@ -20,7 +21,7 @@ pub(crate) struct Health {
 
 impl Health {
     /// Every part, in the order data flows.
-    pub(crate) fn parts(&self, hub: &Hub) -> Vec<PartStatus> {
+    pub(crate) fn parts(&self, hub: &Hub, hooks: &Hooks) -> Vec<PartStatus> {
         let (tails, progress) = hub.parts();
         let minutes = self.started.elapsed().as_secs() / 60;
         let pid = std::process::id();
@@ -41,6 +42,7 @@ impl Health {
             }
             None => part("index", rrd_proto::Health::Ok, "up to date".to_owned()),
         });
+        parts.push(hooks.part());
         parts.push(self.store());
         parts.push(part(
             "rpc",

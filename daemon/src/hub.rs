@@ -14,6 +14,8 @@ use std::{
 use rrd_core::{
     cursor::FileId,
     fold::Fold,
+    hook::{HookEvent, Trail},
+    live::Liveness,
     roster::{Entry, Place, RootLive, Roster},
 };
 use rrd_proto::{
@@ -36,6 +38,10 @@ pub(crate) enum Input {
     Progress(usize, IndexProgress),
     /// A session is gone that never wrote anything, or what it wrote was another's.
     Unwritten(SessionKey),
+    /// A hook was called.
+    Hook(HookEvent),
+    /// The process that a session's hook named has been looked at.
+    HookedProcess(SessionKey, u32, Liveness),
     /// A root's tail speaks of itself.
     Parts(usize, Vec<PartStatus>),
 }
@@ -99,6 +105,10 @@ impl Hub {
                 Input::Progress(root, progress) => known.roots[root].progress = progress,
                 Input::Parts(root, parts) => known.roots[root].parts = parts,
                 Input::Unwritten(key) => known.roster.forget_unwritten(&key),
+                Input::Hook(event) => known.roster.hook(event, now()),
+                Input::HookedProcess(key, pid, found) => {
+                    known.roster.set_hooked_process(&key, pid, found);
+                }
             }
             known.roster.version()
         };
@@ -170,6 +180,16 @@ impl Hub {
     /// What is known of a session.
     pub(crate) fn entry(&self, key: &SessionKey) -> Option<Entry> {
         self.lock().roster.get(key).cloned()
+    }
+
+    /// The processes that hooks named and of which nothing else tells, and the newest call of each.
+    pub(crate) fn hooked_processes(&self) -> Vec<(SessionKey, u32, Timestamp)> {
+        self.lock().roster.hooked_processes()
+    }
+
+    /// Open sessions of which only hooks know.
+    pub(crate) fn only_hooked(&self) -> Vec<(SessionKey, Trail)> {
+        self.lock().roster.only_hooked(now())
     }
 
     /// Changes with every change of what is known.

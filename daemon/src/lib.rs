@@ -9,6 +9,7 @@ mod audience;
 pub mod config;
 mod dirs;
 mod health;
+mod hooks;
 mod hub;
 mod process;
 mod repo;
@@ -19,7 +20,7 @@ pub mod store;
 mod tail;
 
 pub use dirs::Dirs;
-pub use process::{Process, ProcessTable};
+pub use process::{Process, ProcessTable, pid_domain};
 pub use rrd_core::harness::formats;
 pub use run::{Daemon, RunError, run};
 pub use scan::Scan;

@@ -110,8 +110,9 @@ fn process(_pid: u32) -> Process {
 }
 
 /// Where our pids mean something, spelt as Claude Code does: machine and pid namespace. `None` where
-/// that spelling is not known.
-fn pid_domain() -> Option<String> {
+/// that spelling is not known; then a registry entry's own is not compared.
+#[must_use]
+pub fn pid_domain() -> Option<String> {
     let machine = fs::read_to_string("/etc/machine-id").ok()?;
     let namespace = fs::read_link("/proc/self/ns/pid").ok()?;
     Some(format!("linux:{}:{}", machine.trim(), namespace.display()))

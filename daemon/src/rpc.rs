@@ -17,7 +17,7 @@ use interprocess::local_socket::{
     traits::tokio::Listener as _,
 };
 use rrd_proto::{
-    Event, EventPage, EventQuery, ListQuery, ListReply, Lookup, PartStatus, SessionKey,
+    Event, EventPage, EventQuery, HookCall, ListQuery, ListReply, Lookup, PartStatus, SessionKey,
     codec::{Bincode, MAX_FRAME},
     preamble::{self, Preamble},
     rpc::Local,
@@ -35,6 +35,7 @@ use tokio_util::{codec::LengthDelimitedCodec, sync::CancellationToken};
 use crate::{
     audience::Looking,
     health::Health,
+    hooks::Hooks,
     hub::Hub,
     scan::MAX_PAGE,
     store::{Reader, Writer},
@@ -135,6 +136,7 @@ async fn client(mut stream: Stream, server: Server) -> io::Result<()> {
 pub(crate) struct Server {
     pub(crate) hub: Arc<Hub>,
     pub(crate) health: Arc<Health>,
+    pub(crate) hooks: Arc<Hooks>,
     pub(crate) index: Arc<Index>,
     pub(crate) tails: Arc<[Door]>,
 }
@@ -234,7 +236,11 @@ impl Local for Server {
     }
 
     async fn status(self, _: Context) -> Vec<PartStatus> {
-        self.health.parts(&self.hub)
+        self.health.parts(&self.hub, &self.hooks)
+    }
+
+    async fn hook(self, _: Context, call: HookCall) {
+        self.hooks.take(call);
     }
 }
 

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     config::Config,
     health::Health,
+    hooks::{Follower, Hooks},
     hub::Hub,
     process::ProcessTable,
     rpc::{self, Index, Server},
@@ -105,6 +106,7 @@ pub struct Daemon {
     writer: Arc<Writer>,
     ledger: Arc<StoreLedger>,
     tails: Vec<TailHandle>,
+    follower: Follower,
     runtime: tokio::runtime::Runtime,
     serving: tokio::task::JoinHandle<()>,
     stop: CancellationToken,
@@ -154,6 +156,8 @@ impl Daemon {
         // Nothing is ever sent: the channel closes when the last survey is done.
         let _ = surveys.recv_timeout(FIRST_ANSWER);
 
+        let hooks = Arc::new(Hooks::new(&hub, &config, processes));
+        let follower = hooks.follow().context("cannot start a thread")?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name("rrd-rpc")
@@ -170,8 +174,8 @@ impl Daemon {
         };
         let index = Arc::new(Index::new(state_dir, Arc::clone(&writer)));
         let doors = tails.iter().map(TailHandle::door).collect();
-        let server =
-            Server { hub: Arc::clone(&hub), health: Arc::new(health), index, tails: doors };
+        let health = Arc::new(health);
+        let server = Server { hub: Arc::clone(&hub), health, hooks, index, tails: doors };
         let stop = CancellationToken::new();
         if let Some(dir) = socket.parent().filter(|_| cfg!(unix)) {
             private_dir(dir).with_context(|| format!("cannot use {}", dir.display()))?;
@@ -182,7 +186,8 @@ impl Daemon {
                 .with_context(|| format!("cannot listen at {}", socket.display()))?;
             runtime.spawn(rpc::serve(listener, server, stop.clone()))
         };
-        Ok(Self { socket, hub, writer, ledger, tails, runtime, serving, stop, _lock: lock })
+        let _lock = lock;
+        Ok(Self { socket, hub, writer, ledger, tails, follower, runtime, serving, stop, _lock })
     }
 
     /// Waits for a signal, or for a part that fails.
@@ -201,6 +206,9 @@ impl Daemon {
             }
             if self.tails.iter().any(TailHandle::has_ended) {
                 return Told::Ended("a tail");
+            }
+            if self.follower.has_ended() {
+                return Told::Ended("the hooks' thread");
             }
             if self.writer.has_ended() {
                 return Told::Ended("the store");
@@ -239,6 +247,7 @@ impl Daemon {
         self.runtime.shutdown_timeout(Duration::from_millis(200));
         #[cfg(unix)]
         let _ = fs::remove_file(&self.socket);
+        self.follower.stop();
         self.ledger.over.store(true, Ordering::Relaxed);
         self.writer.finish();
         stop_tails(self.tails);

@@ -21,7 +21,8 @@ use rrd_proto::{
 
 use crate::{
     config::{Config, HarnessRoot},
-    hub::Hub,
+    hooks,
+    hub::{Hub, Input},
     process::ProcessTable,
     store::{Commit, Reader, Stored},
     tail::{Databases, Ledger, Scene, read_events},
@@ -91,6 +92,10 @@ impl Scan {
                 }
             }
         });
+        // A daemon would have taken these; here they stay for it.
+        for event in hooks::waiting(&config.dirs.state) {
+            hub.apply(Input::Hook(event));
+        }
         Self { hub, roots: config.roots.clone(), index }
     }
 

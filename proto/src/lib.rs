@@ -9,6 +9,7 @@
 
 mod event;
 mod harness;
+pub mod hook;
 mod id;
 mod part;
 mod query;
@@ -24,6 +25,7 @@ pub mod rpc;
 
 pub use event::{Direction, Event, EventKind};
 pub use harness::Harness;
+pub use hook::{HookCall, HookProcess, HookTmux};
 pub use id::{SessionKey, session_ref};
 pub use part::{Health, PartStatus};
 pub use query::{

@@ -4,7 +4,7 @@
 //! up to the time asked for. Calls must set a deadline a little beyond that wait.
 #![allow(missing_docs)] // the macro's generated items
 
-use crate::{EventPage, EventQuery, ListQuery, ListReply, Lookup, PartStatus};
+use crate::{EventPage, EventQuery, HookCall, ListQuery, ListReply, Lookup, PartStatus};
 
 /// Asks a daemon on the same host, of the same release.
 #[tarpc::service]
@@ -19,4 +19,6 @@ pub trait Local {
     async fn watch(cursor: u64, wait_ms: u32) -> u64;
     /// How each part of the daemon is.
     async fn status() -> Vec<PartStatus>;
+    /// Takes a harness's word about one of its sessions.
+    async fn hook(call: HookCall);
 }

@@ -9,11 +9,11 @@ use rrd_proto::{Health, Issue, ListQuery, PartStatus, Session};
 
 use crate::{
     cli::JsonArgs,
-    commands::status,
+    commands::{hooks, status},
     connect::{self, Unreachable},
     error::{CliError, Kind},
     local::{self, Config, Dirs},
-    output,
+    output, settings,
 };
 
 pub(crate) fn run(args: &JsonArgs) -> Result<(), CliError> {
@@ -46,6 +46,7 @@ fn findings() -> Vec<PartStatus> {
         findings.extend(
             config.roots.iter().map(|root| readable(&format!("root {}", root.harness), &root.path)),
         );
+        findings.extend(hooked(config));
     }
     let answers = daemon(&dirs);
     if let Ok(config) = &config
@@ -147,6 +148,26 @@ fn readable(part: &str, path: &Path) -> PartStatus {
             finding(part, Health::Failed, format!("{shown}: {error}"), Some(&hint))
         }
     }
+}
+
+/// Hooks, where they are installed: without them nothing is missing.
+fn hooked(config: &Config) -> Vec<PartStatus> {
+    let own = std::env::current_exe().ok().and_then(|path| path.to_str().map(str::to_owned));
+    let mut findings = Vec::new();
+    for target in settings::targets(config, None) {
+        let state = target.state(own.as_deref());
+        let (health, hint) = match (state.state, &state.note) {
+            ("no_harness" | "not_installed", _) => continue,
+            ("installed" | "other_binary", None) => (Health::Ok, None),
+            _ => (Health::Degraded, Some("rrd hooks status")),
+        };
+        let mut detail = format!("{}: {}", target.file.display(), hooks::words(&state));
+        if let Some(note) = state.note {
+            detail = format!("{detail}; {note}");
+        }
+        findings.push(finding(&format!("hooks {}", target.harness), health, detail, hint));
+    }
+    findings
 }
 
 fn daemon(dirs: &Dirs) -> Vec<PartStatus> {

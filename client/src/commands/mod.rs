@@ -6,6 +6,7 @@ mod completions;
 mod config;
 mod daemon;
 mod doctor;
+mod hooks;
 mod service;
 mod sessions;
 mod show;
@@ -16,6 +17,7 @@ mod watch;
 use crate::{
     cli::{Cli, Command, Sessions},
     error::CliError,
+    hook,
 };
 
 /// Runs what the command line asks for.
@@ -30,6 +32,11 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
         Command::Config(args) => config::run(&args),
         Command::Daemon(args) => daemon::run(args),
         Command::Service(args) => service::run(&args),
+        Command::Hooks(hooks) => hooks::run(&hooks),
+        Command::Hook { harness } => {
+            hook::run(&harness);
+            Ok(())
+        }
         Command::Completions { shell } => completions::run(shell),
     }
 }

@@ -78,6 +78,11 @@ impl From<io::Error> for ServiceError {
     }
 }
 
+/// Whether `binary` is what cargo built, and not what was installed.
+pub(crate) fn is_build_output(binary: &Path) -> bool {
+    host::is_build_output(binary, &|path| path.exists())
+}
+
 /// Does it, or with `print` shows what it would do. `state` is the directory that uninstalling
 /// leaves behind.
 ///
@@ -95,7 +100,7 @@ pub(crate) fn run(
     let binary = env::current_exe().map_err(whereabouts)?;
     let cwd = env::current_dir().map_err(whereabouts)?;
     let host = Host::gather(Manager::of_platform(), &binary, &cwd, &|name| env::var_os(name))?;
-    let refused = host::is_build_output(&binary, &|path| path.exists());
+    let refused = is_build_output(&binary);
     run_on(&host, refused, action, print, state, &mut Machine, out)
 }
 

@@ -117,6 +117,26 @@ pub enum Fact<'a> {
     Ended(Option<Timestamp>),
 }
 
+impl Fact<'_> {
+    /// Whether it moves the turn: it begins or ends one, or is done within one.
+    #[must_use]
+    pub fn moves(&self) -> bool {
+        matches!(
+            self,
+            Self::TurnStart
+                | Self::Prompt { .. }
+                | Self::Injected
+                | Self::PeerMessage { .. }
+                | Self::Message { .. }
+                | Self::ToolCall { .. }
+                | Self::ToolResult { .. }
+                | Self::Error { .. }
+                | Self::TurnEnd(_)
+                | Self::Finished
+        )
+    }
+}
+
 /// Better titles replace worse ones; of the same rank, the first prompt stays and others are last-wins.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,

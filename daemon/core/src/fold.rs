@@ -70,6 +70,8 @@ pub struct Fold {
     pub parent: Option<(String, ParentKind)>,
     /// The latest record.
     pub last_activity: Option<Timestamp>,
+    /// The latest record that says something of the turn; bookkeeping does not.
+    last_word: Option<Timestamp>,
     /// The turn.
     pub turn: Turn,
     /// Tools that have not answered, oldest first.
@@ -141,6 +143,9 @@ impl Fold {
         }
         self.saw(parsed.at, parsed.origin);
         let at = parsed.at;
+        if parsed.facts.iter().any(Fact::moves) {
+            self.last_word = self.last_word.max(at);
+        }
         for fact in parsed.facts {
             self.take(fact, at, out);
         }
@@ -220,6 +225,13 @@ impl Fold {
             Some((_, text)) => Some(text),
             None => self.first_prompt.as_deref(),
         }
+    }
+
+    /// The latest record that shows the session move: bookkeeping and what is injected beside the
+    /// conversation does not. An index of an older release does not tell them apart.
+    #[must_use]
+    pub fn last_word(&self) -> Option<Timestamp> {
+        self.last_word.or(self.last_activity)
     }
 
     /// The earliest record this session wrote itself.

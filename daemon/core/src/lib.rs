@@ -8,6 +8,7 @@ pub mod fact;
 pub mod fold;
 pub mod frame;
 pub mod harness;
+pub mod hook;
 mod line;
 pub mod live;
 pub mod repo;

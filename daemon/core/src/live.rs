@@ -5,6 +5,8 @@
 
 use rrd_proto::Timestamp;
 
+use crate::hook::Hooked;
+
 /// What names a live process: an entry of a harness's registry (Claude Code's `sessions/<pid>.json`), or
 /// a lock that says who holds it (OpenClaw's `<session>.jsonl.lock`).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,6 +87,8 @@ pub struct Evidence {
     pub cwd: Option<String>,
     /// When its process started.
     pub started_at: Option<Timestamp>,
+    /// What its hooks say.
+    pub hook: Option<Hooked>,
 }
 
 /// What made a liveness known.

@@ -11,12 +11,13 @@ use std::{
 };
 
 use rrd_proto::{
-    Harness, HostState, IndexProgress, Issue, ListQuery, ListReply, Lookup, ParentKind, Root,
-    Session, SessionKey, Status, Timestamp, Totals, WaitingFor, session_ref,
+    Activity, Harness, HostState, IndexProgress, Issue, ListQuery, ListReply, Lookup, ParentKind,
+    Root, Session, SessionKey, Status, Timestamp, Totals, WaitingFor, session_ref,
 };
 
 use crate::{
     fold::{Fold, OpenTool, Turn},
+    hook::Trail,
     live::{Evidence, Liveness, LivenessBy, RegistryState},
     repo::Repo,
     status::{Verdict, decide, describe, is_active},
@@ -88,6 +89,7 @@ pub struct Roster {
     live: Vec<RootLive>,
     /// Other places in which transcripts of a session lie, where there are any.
     copies: HashMap<SessionKey, Vec<String>>,
+    hooks: HashMap<SessionKey, Trail>,
     version: u64,
 }
 
@@ -100,6 +102,7 @@ impl Roster {
             entries: BTreeMap::new(),
             live: Vec::new(),
             copies: HashMap::new(),
+            hooks: HashMap::new(),
             version: 1,
         }
     }
@@ -312,9 +315,33 @@ impl Roster {
         Judged { entry, evidence, verdict, active }
     }
 
-    /// What is known of a session's process.
+    /// What is known of a session from outside its transcript.
     fn evidence(&self, entry: &Entry, key: &SessionKey, now: Timestamp) -> Evidence {
-        let Some(root) = self.live.get(entry.root) else { return Evidence::default() };
+        if self.hooks.is_empty() {
+            return self.process(entry, key, None, now);
+        }
+        let trail = self.trail(key, now);
+        let mut evidence = self.process(entry, key, trail, now);
+        match trail {
+            Some(trail) => {
+                evidence.attach = evidence.attach.or_else(|| trail.attach.clone());
+                evidence.hook = Some(self.hooked(trail, key));
+            }
+            None => evidence.hook = self.left_with_its_parent(entry, key, now),
+        }
+        evidence
+    }
+
+    /// What is known of a session's process.
+    fn process(
+        &self,
+        entry: &Entry,
+        key: &SessionKey,
+        trail: Option<&Trail>,
+        now: Timestamp,
+    ) -> Evidence {
+        let seen = trail.map(Trail::seen).unwrap_or_default();
+        let Some(root) = self.live.get(entry.root) else { return seen };
         // One home may be a copy of another: the process that lives speaks for both.
         let own = root.found.get(key).filter(|own| own.liveness == Liveness::Alive);
         let found = own.or_else(|| self.alive(key).next()).or_else(|| root.found.get(key));
@@ -323,14 +350,16 @@ impl Roster {
             let over = found.by == LivenessBy::RunLock
                 && found.liveness == Liveness::Dead
                 && !matches!(entry.fold.turn, Turn::Open { .. });
-            return if over { Evidence::default() } else { found.clone() };
+            return if over { seen } else { found.clone() };
         }
         if root.by == LivenessBy::Registry && is_subagent(&entry.fold) {
             return self.inherited(root, entry, key, now);
         }
         // Whoever writes a transcript has left its trace before. So what was written before the look
         // that found none had a writer that is gone by now …
-        let settled = entry.fold.last_activity.is_none_or(|at| {
+        let last = entry.fold.last_activity.max(trail.map(|trail| trail.hooked.last));
+        let left = |at| root.left.get(key).is_some_and(|left| left.since(at) >= 0);
+        let settled = last.is_none_or(|at| {
             let silent = root.checked_at.since(at);
             // … or one whose trace still names another session; not so if this one's has been seen to go.
             let claimed = |other: &Evidence| {
@@ -340,20 +369,20 @@ impl Roster {
             let for_certain = root.by == LivenessBy::Lock || !root.found.values().any(claimed);
             silent >= if for_certain { 0 } else { TRACE_SETTLES_MS }
                 || at.since(now) > FROM_THE_FUTURE_MS
-                || root.left.get(key).is_some_and(|left| left.since(at) >= 0)
+                || left(at)
         });
         // Whoever wrote had it open: none has who wrote before that was looked at.
         let written_before = |at: Timestamp| root.checked_at.since(at) >= 0;
-        if root.unopened.contains(&entry.path)
-            && (settled || entry.fold.last_activity.is_none_or(written_before))
-        {
+        if root.unopened.contains(&entry.path) && (settled || last.is_none_or(written_before)) {
             let by = LivenessBy::Lock;
             return Evidence { liveness: Liveness::Dead, by, ..Evidence::default() };
         }
-        if root.traces && entry.fold.leaves_trace && settled {
+        // One release keeps no registry of `-p`: the process itself says more than a missing trace.
+        let present = seen.liveness == Liveness::Alive && !last.is_some_and(left);
+        if root.traces && entry.fold.leaves_trace && settled && !present {
             return Evidence { liveness: Liveness::Dead, by: root.by, ..Evidence::default() };
         }
-        Evidence::default()
+        seen
     }
 
     /// Live processes that name the session, in every root.
@@ -467,7 +496,9 @@ impl Roster {
             waiting_for: verdict.waiting_for,
             waiting_detail: verdict.waiting_detail,
             waiting_on: None,
-            activity: (verdict.status == Status::Executing).then(|| fold.activity()).flatten(),
+            activity: (verdict.status == Status::Executing)
+                .then(|| activity(fold, judged))
+                .flatten(),
             turn_result: verdict.turn_result,
             end_reason: verdict.end_reason,
             active: judged.active,
@@ -509,6 +540,12 @@ impl Judged<'_> {
     }
 }
 
+/// A hook may know of a call before the transcript does.
+fn activity(fold: &Fold, judged: &Judged<'_>) -> Option<Activity> {
+    let hook = judged.evidence.hook.as_ref();
+    hook.and_then(|hook| hook.activity(fold)).or_else(|| fold.activity())
+}
+
 fn is_subagent(fold: &Fold) -> bool {
     matches!(fold.parent, Some((_, ParentKind::Subagent)))
 }
@@ -531,5 +568,6 @@ fn matches(
         && query.since.is_none_or(|since| entry.fold.last_activity.is_some_and(|at| at >= since))
 }
 
+mod hooked;
 #[cfg(test)]
 mod tests;

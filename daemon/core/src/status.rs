@@ -6,9 +6,13 @@
 //! | waiting for permission or input | waiting, never expires | ended, `crashed` | waiting; silent for 12 h ⇒ idle, source `age` |
 //! | turn over | idle | ended, `exit` | idle; silent for 24 h ⇒ ended, `unknown` |
 //!
-//! Evidence, best first: the harness's registry or a hook, an OS lock, an open record, a stop reason,
+//! Evidence, best first: the harness's registry, a hook, an OS lock, an open record, a stop reason,
 //! the pid, age. A pure function of its arguments: a row changes by the passing of time alone without
 //! anything having to tick. Not here: finding the evidence.
+//!
+//! A hook is as good as the registry but speaks only once, so its word holds until the transcript has a
+//! later one. What a later word is, is a question of what it says: a line that comes late is none, nor
+//! is bookkeeping. See [`from_hook`].
 
 use std::time::Duration;
 
@@ -16,6 +20,7 @@ use rrd_proto::{EndReason, ParentKind, Status, StatusSource, Timestamp, TurnResu
 
 use crate::{
     fold::{Fold, OpenTool, Turn},
+    hook::{HookState, HookTurn, Hooked},
     line::one_line,
     live::{Evidence, Liveness, LivenessBy, RegistryState},
 };
@@ -25,6 +30,13 @@ const WAITING_EXPIRES_MS: i64 = 12 * 3_600_000;
 
 /// A session silent for this long, of which nothing tells whether it lives, has ended.
 const SILENCE_ENDS_MS: i64 = 24 * 3_600_000;
+
+/// A turn that only a hook says is open: its transcript follows within this, or there is no turn. (A
+/// prompt that was taken back before its answer, or that another hook refused, leaves no record.)
+const LOG_FOLLOWS_MS: i64 = 30_000;
+
+/// What is still written this long after a session was left belongs to its leaving.
+const LEAVING_MS: i64 = 10_000;
 
 /// A crashed or failed session stays in the list for this long.
 const FAILED_SHOWN_MS: i64 = 3_600_000;
@@ -55,9 +67,9 @@ pub struct Verdict {
 #[must_use]
 pub fn decide(fold: &Fold, evidence: &Evidence, now: Timestamp, idle_timeout: Duration) -> Verdict {
     let verdict = match evidence.liveness {
-        Liveness::Alive => alive(fold, evidence),
+        Liveness::Alive => alive(fold, evidence, now),
         Liveness::Dead => dead(fold, evidence),
-        Liveness::Unknown => unknown(fold, now, idle_timeout),
+        Liveness::Unknown => unknown(fold, evidence, now, idle_timeout),
     };
     let is_subagent = matches!(fold.parent, Some((_, ParentKind::Subagent)));
     if is_subagent && verdict.status == Status::Idle {
@@ -94,7 +106,7 @@ pub fn is_active(
     }
 }
 
-fn alive(fold: &Fold, evidence: &Evidence) -> Verdict {
+fn alive(fold: &Fold, evidence: &Evidence, now: Timestamp) -> Verdict {
     let said = |status| Verdict {
         since: evidence.registry_since,
         ..Verdict::new(status, None, StatusSource::Registry)
@@ -110,25 +122,29 @@ fn alive(fold: &Fold, evidence: &Evidence) -> Verdict {
         Some(RegistryState::WaitingPermission) => Verdict {
             waiting_for: Some(WaitingFor::Permission),
             // Several at once are asked about one after the other; what has answered is open no more.
-            waiting_detail: wants(evidence).or_else(|| fold.open_tools.first().map(describe)),
+            waiting_detail: wants(evidence)
+                .or_else(|| dialog(fold, evidence))
+                .or_else(|| fold.open_tools.first().map(describe)),
             ..said(Status::Waiting)
         },
         Some(RegistryState::WaitingInput) => Verdict {
             waiting_for: Some(WaitingFor::Input),
             waiting_detail: wants(evidence)
+                .or_else(|| dialog(fold, evidence))
                 .or_else(|| fold.open_question().or(fold.open_tools.first()).map(describe)),
             ..said(Status::Waiting)
         },
         Some(RegistryState::Idle) => {
             Verdict { turn_result: turn_result(fold), ..said(Status::Idle) }
         }
-        Some(RegistryState::Unknown(_)) | None => {
-            let mut verdict = from_log(fold);
-            if matches!(evidence.by, LivenessBy::Lock | LivenessBy::RunLock) {
-                verdict.source = StatusSource::Lock;
-            }
-            verdict
-        }
+        Some(RegistryState::Unknown(_)) | None => from_hook(fold, evidence.hook.as_ref(), now)
+            .unwrap_or_else(|| {
+                let mut verdict = from_log(fold);
+                if matches!(evidence.by, LivenessBy::Lock | LivenessBy::RunLock) {
+                    verdict.source = StatusSource::Lock;
+                }
+                verdict
+            }),
     }
 }
 
@@ -140,7 +156,15 @@ fn dead(fold: &Fold, evidence: &Evidence) -> Verdict {
         evidence.registry,
         Some(RegistryState::Busy | RegistryState::WaitingPermission | RegistryState::WaitingInput)
     );
-    let crashed = frozen || (matches!(fold.turn, Turn::Open { .. }) && !fold.finished);
+    // A hook's word makes no dead process alive, but it may know how far it had come.
+    let hooked = evidence.hook.as_ref().and_then(|hook| from_hook(fold, Some(hook), hook.last));
+    let open = match hooked.as_ref().map(|hooked| hooked.status) {
+        Some(Status::Ended) => return hooked.unwrap_or_else(|| from_log(fold)),
+        Some(Status::Executing | Status::Waiting) => true,
+        Some(Status::Idle) => false,
+        None => matches!(fold.turn, Turn::Open { .. }) && !fold.finished,
+    };
+    let crashed = frozen || open;
     let source = match evidence.by {
         LivenessBy::Registry => StatusSource::Pid,
         LivenessBy::Lock | LivenessBy::RunLock => StatusSource::Lock,
@@ -152,11 +176,16 @@ fn dead(fold: &Fold, evidence: &Evidence) -> Verdict {
     }
 }
 
-fn unknown(fold: &Fold, now: Timestamp, idle_timeout: Duration) -> Verdict {
-    let verdict = from_log(fold);
+fn unknown(fold: &Fold, evidence: &Evidence, now: Timestamp, idle_timeout: Duration) -> Verdict {
+    let hook = evidence.hook.as_ref();
+    let verdict = from_hook(fold, hook, now).unwrap_or_else(|| from_log(fold));
+    if verdict.status == Status::Ended {
+        return verdict;
+    }
     // A clock set back is no silence, but nobody sets it back by days: such a record says as little as
     // one that old. One without a time proves no work.
-    let silent = match fold.last_activity {
+    let last = fold.last_activity.max(hook.map(|hook| hook.last));
+    let silent = match last {
         Some(at) if at.since(now) > SILENCE_ENDS_MS => at.since(now),
         Some(at) => now.since(at).max(0),
         None if verdict.status == Status::Executing => millis(idle_timeout).saturating_add(1),
@@ -174,12 +203,63 @@ fn unknown(fold: &Fold, now: Timestamp, idle_timeout: Duration) -> Verdict {
     }
     let aged = |status| Verdict {
         turn_result: turn_result(fold),
-        ..Verdict::new(status, fold.last_activity, StatusSource::Age)
+        ..Verdict::new(status, last, StatusSource::Age)
     };
     if silent > SILENCE_ENDS_MS {
         return Verdict { end_reason: Some(EndReason::Unknown), ..aged(Status::Ended) };
     }
     aged(Status::Idle)
+}
+
+/// The hooks' word, unless the transcript has a later one.
+fn from_hook(fold: &Fold, hook: Option<&Hooked>, now: Timestamp) -> Option<Verdict> {
+    let hook = hook?;
+    // A delegate's dialog is compared with the delegate's transcript, by whoever knows both.
+    if let Some(wait) = hook.waits.iter().find(|wait| wait.agent.is_some() || wait.stands(fold)) {
+        return Some(Verdict {
+            waiting_for: Some(wait.waiting_for),
+            waiting_detail: wait.detail().or_else(|| fold.open_tools.last().map(describe)),
+            ..Verdict::new(Status::Waiting, Some(wait.since), StatusSource::Hook)
+        });
+    }
+    let HookTurn { state, at, since } = hook.turn?;
+    let followed = fold.last_word().is_some_and(|word| word >= at);
+    let said = |status| Verdict::new(status, Some(since), StatusSource::Hook);
+    match (state, fold.turn) {
+        (HookState::Ended, _) => {
+            let went_on = fold.last_word().is_some_and(|word| word.since(at) > LEAVING_MS);
+            let turn_result = turn_result(fold);
+            (!went_on).then(|| Verdict {
+                end_reason: Some(EndReason::Exit),
+                turn_result,
+                ..said(Status::Ended)
+            })
+        }
+        (_, Turn::Over { since: Some(over), .. }) if over >= at => None,
+        (HookState::Open, Turn::Over { .. }) => {
+            (now.since(at) <= LOG_FOLLOWS_MS).then(|| said(Status::Executing))
+        }
+        (HookState::Background, Turn::Over { .. }) => Some(said(Status::Executing)),
+        _ if followed => None,
+        (HookState::Open | HookState::Background, turn) => {
+            let since = match turn {
+                Turn::Open { since } => since,
+                Turn::Unknown | Turn::Over { .. } => None,
+            };
+            let said = said(Status::Executing);
+            Some(Verdict { since: since.or(said.since), ..said })
+        }
+        (HookState::Over(result), _) => Some(Verdict {
+            turn_result: result.or_else(|| turn_result(fold)),
+            ..said(Status::Idle)
+        }),
+    }
+}
+
+/// What a hook says of the dialog that the registry speaks of.
+fn dialog(fold: &Fold, evidence: &Evidence) -> Option<String> {
+    let waits = evidence.hook.as_ref().map(|hook| hook.waits.as_slice()).unwrap_or_default();
+    waits.iter().find(|wait| wait.agent.is_some() || wait.stands(fold))?.detail()
 }
 
 /// The transcript's own word.

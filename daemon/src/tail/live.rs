@@ -169,6 +169,7 @@ impl Live {
             attach,
             cwd: entry.cwd.clone(),
             started_at: entry.started_at,
+            hook: None,
         }
     }
 

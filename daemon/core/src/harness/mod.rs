@@ -8,6 +8,7 @@ mod claude_code;
 mod codex;
 mod head;
 mod hermes;
+pub mod hook;
 mod json;
 mod lines;
 mod names;

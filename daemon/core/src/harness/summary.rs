@@ -1,38 +1,17 @@
 //! One line that says what a tool call does: its command, its file, its question.
 //!
-//! Harnesses name the same things alike, so one list of keys serves them all; of a tool that uses none
+//! Harnesses name the same things alike, so one list of keys serves them all, and hooks too; of a tool that uses none
 //! of them, the first text is taken. Not here: which tool it is.
 
 use std::borrow::Cow;
 
+use rrd_proto::hook::HOOK_ARGUMENTS;
 use serde::de::{IgnoredAny, MapAccess, SeqAccess};
 
 use super::json::{Field, Key, Shape, Str};
 
 /// Longer summaries are cut; a terminal shows less.
 const LIMIT: usize = 240;
-
-/// The keys that say most about a call, best first.
-const TELLING: [&str; 18] = [
-    "command",
-    "cmd",
-    "file_path",
-    "notebook_path",
-    "questions",
-    "question",
-    "pattern",
-    "query",
-    "url",
-    "summary",
-    "description",
-    "skill",
-    "prompt",
-    "message",
-    "plan",
-    "path",
-    "input",
-    "name",
-];
 
 /// A tool's input, of which only the most telling argument is kept.
 #[derive(Debug, Default)]
@@ -56,8 +35,10 @@ impl<'de: 'a, 'a> Shape<'de> for Input<'a> {
     fn object<A: MapAccess<'de>>(mut entries: A) -> Result<Option<Self>, A::Error> {
         let mut best = Self::default();
         while let Some(key) = entries.next_key::<Key<'de>>()? {
-            let rank =
-                TELLING.iter().position(|telling| *telling == key.0).unwrap_or(TELLING.len());
+            let rank = HOOK_ARGUMENTS
+                .iter()
+                .position(|known| *known == key.0)
+                .unwrap_or(HOOK_ARGUMENTS.len());
             if best.rank.is_none_or(|known| rank < known)
                 && let Field::Is(Argument(text)) = entries.next_value()?
             {

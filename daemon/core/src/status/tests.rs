@@ -216,3 +216,245 @@ fn the_log_alone_shows_nobody_at_work_for_longer_than_the_idle_timeout() {
     fold.last_activity = None;
     assert!(!executing(&fold, 0), "nothing tells when");
 }
+
+/// What a hook said at `ms` after the start, and a dialog opened then, if any.
+fn hooked(state: HookState, ms: i64, wait: Option<&str>) -> Hooked {
+    let mut trail = crate::hook::Trail::default();
+    let mut call = |at: i64, word| {
+        trail.take(crate::hook::HookEvent {
+            id: 0,
+            at: START.plus(at),
+            session: rrd_proto::SessionKey {
+                harness: rrd_proto::Harness::Codex,
+                session_id: "s".into(),
+            },
+            agent: None,
+            word,
+            cwd: None,
+            transcript: None,
+            pid: None,
+            attach: None,
+        })
+    };
+    use crate::hook::{HookTool, HookWord};
+    let stop = |result, background| HookWord::Stop { result, background };
+    call(
+        ms,
+        match state {
+            HookState::Open => HookWord::Prompt,
+            HookState::Background => stop(TurnResult::Completed, true),
+            HookState::Over(None) => HookWord::Start,
+            HookState::Over(Some(result)) => stop(result, false),
+            HookState::Ended => HookWord::End,
+        },
+    );
+    if let Some(summary) = wait {
+        let tool = HookTool { id: None, name: "Bash".into(), summary: summary.into(), asks: false };
+        call(ms, HookWord::Ask(tool));
+    }
+    trail.hooked
+}
+
+/// The table once more, for what a hook said before, between and after the records. Records are at 0,
+/// 1, 2 … seconds; "call" is the second one.
+#[test]
+fn a_hook_counts_until_the_transcript_says_something_later() {
+    use HookState::{Background, Ended as Left, Open, Over};
+    use Status::{Ended, Executing, Idle, Waiting};
+    use StatusSource::{Hook, OpenRecord, StopReason};
+
+    let done = Fact::TurnEnd(TurnResult::Completed);
+    let result = |id: &'static str| {
+        let (id, text) = (Cow::Borrowed(id), Cow::Borrowed(""));
+        Fact::ToolResult { id, is_error: false, text }
+    };
+    let interrupted = Fact::TurnEnd(TurnResult::Interrupted);
+    let bookkeeping = Fact::Branch(Cow::Borrowed("main"));
+    let other_call = || {
+        let (id, name) = (Cow::Borrowed("call_2"), Cow::Borrowed("Read"));
+        Fact::ToolCall { id, name, summary: "/a".into(), asks: false }
+    };
+    let ask = Some("rm -rf build");
+    let empty = session(&[]);
+    let asked = session(&[prompt()]);
+    let called = session(&[prompt(), call("Bash", false)]);
+    let noted = session(&[prompt(), call("Bash", false), bookkeeping.clone()]);
+    let answered = session(&[prompt(), call("Bash", false), result("call_1")]);
+    let both = session(&[prompt(), call("Bash", false), other_call(), result("call_2")]);
+    let over = session(&[prompt(), call("Bash", false), done.clone()]);
+    let over_noted = session(&[prompt(), call("Bash", false), done.clone(), bookkeeping]);
+    let escaped = session(&[prompt(), call("Bash", false), interrupted]);
+    let again = session(&[prompt(), done, prompt()]);
+    let late = session(&std::array::from_fn::<_, 14, _>(|_| prompt()));
+
+    for (what, fold, state, ms, wait, want) in [
+        // A turn begins.
+        ("nothing is written", &empty, Open, 0, None, (Executing, Hook)),
+        ("the transcript has only the turn before", &over, Open, 2_500, None, (Executing, Hook)),
+        ("the transcript is ahead", &asked, Open, -5, None, (Executing, OpenRecord)),
+        ("a tool begins, and its line is late", &asked, Open, 500, None, (Executing, Hook)),
+        ("interrupted later, which no hook tells", &escaped, Open, 1_500, None, (Idle, StopReason)),
+        ("over later", &over, Open, 1_500, None, (Idle, StopReason)),
+        // A dialog.
+        ("a dialog", &called, Open, 1_500, ask, (Waiting, Hook)),
+        ("a dialog, and its call's line is late", &asked, Open, 500, ask, (Waiting, Hook)),
+        ("a dialog, and bookkeeping", &noted, Open, 1_500, ask, (Waiting, Hook)),
+        ("a dialog, and nothing written at all", &empty, Open, 0, ask, (Waiting, Hook)),
+        ("another call answers meanwhile", &both, Open, 1_500, ask, (Waiting, Hook)),
+        ("answered", &answered, Open, 1_500, ask, (Executing, OpenRecord)),
+        ("refused: interrupted", &escaped, Open, 1_500, ask, (Idle, StopReason)),
+        ("the turn before was over", &over, Open, 2_500, ask, (Waiting, Hook)),
+        (
+            "a dialog of another tool, long gone",
+            &called,
+            Open,
+            500,
+            Some("ls"),
+            (Executing, OpenRecord),
+        ),
+        // The end of a turn.
+        (
+            "over, and its line is late",
+            &called,
+            Over(Some(TurnResult::Completed)),
+            1_500,
+            None,
+            (Idle, Hook),
+        ),
+        (
+            "over, then asked again",
+            &again,
+            Over(Some(TurnResult::Completed)),
+            1_500,
+            None,
+            (Executing, OpenRecord),
+        ),
+        (
+            "over, and so says the transcript",
+            &over,
+            Over(Some(TurnResult::Completed)),
+            2_500,
+            None,
+            (Idle, Hook),
+        ),
+        (
+            "over, then bookkeeping",
+            &over_noted,
+            Over(Some(TurnResult::Completed)),
+            2_500,
+            None,
+            (Idle, Hook),
+        ),
+        ("agents go on", &over, Background, 2_500, None, (Executing, Hook)),
+        ("resumed after a crash", &called, Over(None), 60_000, None, (Idle, Hook)),
+        // The end of a session.
+        ("left", &over, Left, 2_500, None, (Ended, Hook)),
+        ("left in the middle of a turn", &called, Left, 1_500, None, (Ended, Hook)),
+        ("left, and a last record follows", &over, Left, 1_500, None, (Ended, Hook)),
+        ("left, and gone on elsewhere", &late, Left, 1_500, None, (Executing, OpenRecord)),
+    ] {
+        let hook = Some(hooked(state, ms, wait));
+        for liveness in [Liveness::Alive, Liveness::Unknown] {
+            let evidence = Evidence { hook: hook.clone(), ..evidence(liveness, None) };
+            let now = fold.last_activity.unwrap_or(START).max(START.plus(ms)).plus(500);
+            let verdict = decide(fold, &evidence, now, IDLE);
+            assert_eq!((verdict.status, verdict.source), want, "{what}, {liveness:?}");
+        }
+    }
+}
+
+#[test]
+fn a_hook_tells_what_is_waited_for_and_how_a_turn_ended() {
+    let called = session(&[prompt(), call("Bash", false)]);
+    let says =
+        |hook| decide(&called, &Evidence { hook: Some(hook), ..Evidence::default() }, at(2), IDLE);
+    let waits = says(hooked(HookState::Open, 1_500, Some("rm -rf build")));
+    assert_eq!(waits.waiting_for, Some(WaitingFor::Permission));
+    assert_eq!(waits.waiting_detail.as_deref(), Some("Bash: rm -rf build"));
+    assert_eq!(waits.since, Some(START.plus(1_500)));
+    let failed = says(hooked(HookState::Over(Some(TurnResult::RateLimited)), 1_500, None));
+    assert_eq!((failed.status, failed.turn_result), (Status::Idle, Some(TurnResult::RateLimited)));
+    let left = says(hooked(HookState::Ended, 1_500, None));
+    assert_eq!((left.status, left.end_reason), (Status::Ended, Some(EndReason::Exit)));
+    // The turn is the one that the transcript knows, and so is its beginning.
+    assert_eq!(says(hooked(HookState::Open, 1_500, None)).since, Some(at(0)));
+}
+
+#[test]
+fn the_registry_overrules_a_hook_while_the_process_lives() {
+    let called = session(&[prompt(), call("Bash", false)]);
+    let stuck = hooked(HookState::Open, 1_500, Some("rm -rf build"));
+    for (word, want) in [
+        (RegistryState::Idle, Status::Idle),
+        (RegistryState::Busy, Status::Executing),
+        (RegistryState::WaitingPermission, Status::Waiting),
+        (RegistryState::WaitingInput, Status::Waiting),
+    ] {
+        let hook = Some(stuck.clone());
+        let known = Evidence { hook, ..evidence(Liveness::Alive, Some(word.clone())) };
+        let verdict = decide(&called, &known, at(2), IDLE);
+        assert_eq!((verdict.status, verdict.source), (want, StatusSource::Registry), "{word:?}");
+    }
+    let word = Some(RegistryState::Unknown("pondering".into()));
+    let odd = Evidence { hook: Some(stuck.clone()), ..evidence(Liveness::Alive, word) };
+    assert_eq!(decide(&called, &odd, at(2), IDLE).source, StatusSource::Hook);
+
+    // Of two open calls the registry does not say which one waits.
+    let hook = Some(hooked(HookState::Open, 1_500, Some("rm -rf build")));
+    let (id, name) = (Cow::Borrowed("call_2"), Cow::Borrowed("Read"));
+    let read = Fact::ToolCall { id, name, summary: "/a".into(), asks: false };
+    let both = session(&[prompt(), call("Bash", false), read]);
+    let dialog =
+        Evidence { hook, ..evidence(Liveness::Alive, Some(RegistryState::WaitingPermission)) };
+    let verdict = decide(&both, &dialog, at(3), IDLE);
+    assert_eq!(verdict.waiting_detail.as_deref(), Some("Bash: rm -rf build"));
+}
+
+#[test]
+fn a_hook_makes_no_dead_process_alive() {
+    let over = session(&[prompt(), Fact::TurnEnd(TurnResult::Completed)]);
+    let open = session(&[prompt(), call("Bash", false)]);
+    let done = HookState::Over(Some(TurnResult::Completed));
+    use EndReason::{Crashed, Exit};
+    use StatusSource::{Hook, Pid};
+    for (what, fold, hook, want) in [
+        ("killed in a dialog", &over, hooked(HookState::Open, 5_000, Some("rm")), (Pid, Crashed)),
+        ("killed in a new turn", &over, hooked(HookState::Open, 5_000, None), (Pid, Crashed)),
+        ("left, its end not written", &open, hooked(done, 5_000, None), (Pid, Exit)),
+        ("left, as it said", &open, hooked(HookState::Ended, 5_000, None), (Hook, Exit)),
+        ("an old word", &over, hooked(HookState::Open, 500, None), (Pid, Exit)),
+    ] {
+        let gone = Evidence { hook: Some(hook), ..evidence(Liveness::Dead, None) };
+        for seconds in [5, 600] {
+            let (status, source, end) = verdict(fold, &gone, seconds);
+            assert_eq!((status, (source, end.unwrap())), (Status::Ended, want), "{what}");
+        }
+    }
+}
+
+#[test]
+fn a_hook_nothing_follows_is_not_believed_for_ever() {
+    let over = session(&[prompt(), Fact::TurnEnd(TurnResult::Completed)]);
+    let says = |hook: &Hooked, liveness, seconds: i64| {
+        let evidence = Evidence { hook: Some(hook.clone()), ..evidence(liveness, None) };
+        let verdict = decide(&over, &evidence, at(5 + seconds), IDLE);
+        (verdict.status, verdict.source)
+    };
+    use Liveness::{Alive, Unknown};
+    use Status::{Ended, Executing, Idle, Waiting};
+    use StatusSource::{Age, Hook, StopReason};
+    // A prompt that was taken back, or refused: nothing of it is ever written.
+    let prompted = hooked(HookState::Open, 5_000, None);
+    for liveness in [Alive, Unknown] {
+        assert_eq!(says(&prompted, liveness, 30), (Executing, Hook));
+        assert_eq!(says(&prompted, liveness, 31), (Idle, StopReason));
+    }
+    let background = hooked(HookState::Background, 5_000, None);
+    assert_eq!(says(&background, Alive, 86_400), (Executing, Hook));
+    assert_eq!(says(&background, Unknown, 301), (Idle, Age));
+    let dialog = hooked(HookState::Open, 5_000, Some("rm"));
+    assert_eq!(says(&dialog, Alive, 3 * 86_400), (Waiting, Hook));
+    assert_eq!(says(&dialog, Unknown, 11 * 3_600), (Waiting, Hook));
+    assert_eq!(says(&dialog, Unknown, 13 * 3_600), (Idle, Age));
+    assert_eq!(says(&dialog, Unknown, 25 * 3_600), (Ended, Age));
+}

@@ -1,0 +1,244 @@
+//! Hooks beside everything else that is known of a session.
+
+use std::{borrow::Cow, sync::Arc, time::Duration};
+
+use rrd_proto::{EndReason, Harness, ListQuery, Lookup, Session, Status, StatusSource, TurnResult};
+
+use super::*;
+use crate::{
+    fact::{Fact, Parsed},
+    fold::Fold,
+    hook::{HookTool, HookWord},
+    live::{Evidence, RegistryState},
+    roster::{Place, RootLive},
+};
+
+const NOW: Timestamp = Timestamp::from_millis(1_795_170_000_000);
+
+fn roster() -> Roster {
+    Roster::new(Place { host: "mac".into(), node_id: None, idle_timeout: Duration::from_secs(300) })
+}
+
+fn key(id: &str) -> SessionKey {
+    SessionKey { harness: Harness::ClaudeCode, session_id: id.into() }
+}
+
+/// A session whose last record is `age` seconds old.
+fn entry(age: i64, facts: Vec<Fact<'static>>) -> Entry {
+    let mut fold = Fold::default();
+    let parsed = Parsed { at: Some(NOW.plus(-age * 1000)), facts, ..Parsed::default() };
+    fold.apply(parsed, 0, &mut Vec::new());
+    Entry {
+        fold: Arc::new(fold),
+        path: "t.jsonl".into(),
+        root: 0,
+        repo: Arc::default(),
+        index_title: None,
+        complete: true,
+    }
+}
+
+fn prompt() -> Fact<'static> {
+    Fact::Prompt { text: Cow::Borrowed("do it") }
+}
+
+fn over() -> Vec<Fact<'static>> {
+    vec![prompt(), Fact::TurnEnd(TurnResult::Completed)]
+}
+
+fn child_of(parent: &'static str) -> Fact<'static> {
+    Fact::Parent { id: Cow::Borrowed(parent), kind: ParentKind::Subagent }
+}
+
+/// A call `ms` before now.
+fn event(id: &str, ms: i64, word: HookWord) -> HookEvent {
+    HookEvent {
+        id: 0,
+        at: NOW.plus(-ms),
+        session: key(id),
+        agent: None,
+        word,
+        cwd: None,
+        transcript: None,
+        pid: None,
+        attach: None,
+    }
+}
+
+fn ask() -> HookWord {
+    HookWord::Ask(HookTool {
+        id: Some("call_1".into()),
+        name: "Bash".into(),
+        summary: "rm -rf build".into(),
+        asks: false,
+    })
+}
+
+fn row(roster: &Roster, id: &str) -> Session {
+    match roster.lookup(id, NOW) {
+        Lookup::Found(row) => *row,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn alive(registry: Option<RegistryState>) -> Evidence {
+    Evidence { liveness: Liveness::Alive, registry, ..Evidence::default() }
+}
+
+#[test]
+fn a_delegates_dialog_is_its_parents_until_the_delegates_transcript_knows_better() {
+    let mut roster = roster();
+    roster.set(key("p"), entry(5, vec![prompt()]));
+    let called = |after: Vec<Fact<'static>>| {
+        let call = Fact::ToolCall {
+            id: "call_1".into(),
+            name: "Bash".into(),
+            summary: "rm -rf build".into(),
+            asks: false,
+        };
+        entry(3, [vec![child_of("p"), prompt(), call], after].concat())
+    };
+    roster.set(key("c"), called(Vec::new()));
+    let of_child = |ms, word| HookEvent { agent: Some("c".into()), ..event("p", ms, word) };
+    roster.hook(of_child(4_000, HookWord::AgentStart), NOW);
+    roster.hook(of_child(2_000, ask()), NOW);
+    for id in ["p", "c"] {
+        let row = row(&roster, id);
+        assert_eq!((row.status, row.status_source), (Status::Waiting, StatusSource::Hook), "{id}");
+        assert_eq!(row.waiting_detail.as_deref(), Some("Bash: rm -rf build"), "{id}");
+    }
+    // Refused: only the delegate's own transcript tells.
+    let refused = Fact::ToolResult { id: "call_1".into(), is_error: true, text: "".into() };
+    let mut later = called(Vec::new());
+    let mut fold = (*later.fold).clone();
+    let parsed = Parsed { at: Some(NOW.plus(-500)), facts: vec![refused], ..Parsed::default() };
+    fold.apply(parsed, 0, &mut Vec::new());
+    later.fold = Arc::new(fold);
+    roster.set(key("c"), later);
+    for id in ["p", "c"] {
+        assert_eq!(row(&roster, id).status, Status::Executing, "{id}");
+    }
+    // What has handed back is gone from the list at once.
+    roster.hook(of_child(100, HookWord::AgentStop), NOW);
+    assert_eq!(
+        (row(&roster, "c").status, row(&roster, "p").status),
+        (Status::Ended, Status::Executing)
+    );
+}
+
+#[test]
+fn delegates_go_with_the_session_that_is_left() {
+    let mut roster = roster();
+    roster.set(key("p"), entry(5, vec![prompt()]));
+    roster.set(key("c"), entry(3, vec![child_of("p"), prompt()]));
+    assert_eq!(row(&roster, "c").status, Status::Executing);
+    roster.hook(event("p", 1_000, HookWord::End), NOW);
+    assert_eq!(row(&roster, "p").end_reason, Some(EndReason::Exit));
+    assert_eq!(
+        (row(&roster, "c").status, row(&roster, "c").status_source),
+        (Status::Ended, StatusSource::Hook)
+    );
+}
+
+#[test]
+fn a_hook_shows_that_a_process_without_a_trace_yet_is_there() {
+    let mut roster = roster();
+    let traced = || [over(), vec![Fact::LeavesTrace]].concat();
+    roster.set(key("s"), entry(86_400, traced()));
+    let look =
+        |ago: i64| RootLive { traces: true, checked_at: NOW.plus(-ago), ..RootLive::default() };
+    roster.set_live(0, look(100));
+    assert_eq!(row(&roster, "s").status, Status::Ended);
+    // Resumed: the registry's entry comes a second later.
+    roster.hook(event("s", 500, HookWord::Prompt), NOW);
+    assert_eq!(row(&roster, "s").status, Status::Executing);
+    roster.set_live(0, look(-2_000));
+    let gone = row(&roster, "s");
+    assert_eq!((gone.status, gone.end_reason), (Status::Ended, Some(EndReason::Crashed)));
+}
+
+#[test]
+fn the_process_that_a_hook_names_tells_where_nothing_else_does() {
+    let mut roster = roster();
+    roster.set(key("s"), entry(900, vec![prompt()]));
+    assert_eq!(row(&roster, "s").status, Status::Idle, "silent for long");
+    let named = |ms| HookEvent {
+        pid: Some(42),
+        attach: Some("tmux attach -t %7".into()),
+        ..event("s", ms, HookWord::Prompt)
+    };
+    roster.hook(named(600_000), NOW);
+    let to_look = roster.hooked_processes();
+    assert_eq!(to_look, [(key("s"), 42, NOW.plus(-600_000))]);
+    assert_eq!(row(&roster, "s").live, None);
+
+    roster.set_hooked_process(&key("s"), 42, Liveness::Alive);
+    let there = row(&roster, "s");
+    assert_eq!((there.status, there.live, there.pid), (Status::Executing, Some(true), Some(42)));
+    assert_eq!(there.attach.as_deref(), Some("tmux attach -t %7"));
+    // One release keeps no registry for some sessions.
+    let look = RootLive { traces: true, checked_at: NOW, ..RootLive::default() };
+    roster.set(key("s"), entry(900, vec![prompt(), Fact::LeavesTrace]));
+    roster.set_live(0, look.clone());
+    assert_eq!(row(&roster, "s").live, Some(true));
+    // An entry that was there and went says more: the process is in another session by now.
+    let left = [(key("s"), NOW)].into();
+    roster.set_live(0, RootLive { left, ..look.clone() });
+    assert_eq!(row(&roster, "s").live, Some(false));
+    roster.set_live(0, look.clone());
+
+    roster.set_hooked_process(&key("s"), 7, Liveness::Dead);
+    assert_eq!(row(&roster, "s").live, Some(true), "another process");
+    roster.set_hooked_process(&key("s"), 42, Liveness::Dead);
+    let gone = row(&roster, "s");
+    assert_eq!((gone.status, gone.end_reason), (Status::Ended, Some(EndReason::Crashed)));
+    assert!(roster.hooked_processes().is_empty());
+
+    // With a registry, that is asked instead.
+    let mut look = look;
+    look.found.insert(key("s"), alive(Some(RegistryState::Idle)));
+    roster.set_live(0, look);
+    assert_eq!((row(&roster, "s").status, row(&roster, "s").live), (Status::Idle, Some(true)));
+    roster.hook(HookEvent { pid: Some(43), ..event("s", 100, HookWord::Start) }, NOW);
+    assert!(roster.hooked_processes().is_empty());
+}
+
+#[test]
+fn sessions_that_only_hooks_know_are_named_until_they_end() {
+    let mut roster = roster();
+    roster.set(key("written"), entry(5, vec![prompt()]));
+    for id in ["written", "unwritten", "left"] {
+        roster.hook(event(id, 900, HookWord::Prompt), NOW);
+    }
+    roster.hook(event("left", 800, HookWord::End), NOW);
+    roster.hook(event("quiet", 800, HookWord::Nothing), NOW);
+    let delegate = event("unwritten", 700, HookWord::AgentStart);
+    roster.hook(HookEvent { agent: Some("c".into()), ..delegate }, NOW);
+    let names = |roster: &Roster, now| {
+        roster.only_hooked(now).into_iter().map(|(key, _)| key.session_id).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&roster, NOW), ["unwritten"]);
+    assert_eq!(names(&roster, NOW.plus(HOOKS_KEPT_MS)), [""; 0], "nobody said that it ended");
+}
+
+#[test]
+fn a_clock_that_was_set_back_silences_nobody() {
+    let mut roster = roster();
+    roster.set(key("s"), entry(5, vec![prompt()]));
+    roster.hook(event("s", -3_600_000, ask()), NOW);
+    assert_eq!(row(&roster, "s").status_since, Some(NOW));
+}
+
+#[test]
+fn only_so_many_are_remembered() {
+    let mut roster = roster();
+    for i in 0..MAX_HOOKED as i64 + 10 {
+        roster.hook(event(&format!("s{i}"), 100_000 - i, HookWord::Prompt), NOW);
+    }
+    assert_eq!(roster.hooks.len(), MAX_HOOKED);
+    assert!(!roster.hooks.contains_key(&key("s0")) && roster.hooks.contains_key(&key("s10")));
+    let before = roster.version();
+    roster.hook(event("s99", 1, HookWord::Prompt), NOW);
+    assert!(roster.version() > before, "whoever watches is told");
+    assert_eq!(roster.list(&ListQuery::default(), NOW, None, Vec::new()).sessions, []);
+}
