@@ -206,10 +206,11 @@ impl Local for Server {
         // Whoever only looks takes what is there; who waits wants the next one at once.
         let _awaited = (query.wait_ms > 0).then(|| self.index.writer.awaited());
         // What has been read is seen, written or not.
-        let writer = Arc::clone(&self.index.writer);
-        let _ = tokio::task::spawn_blocking(move || writer.hurry(PATIENCE)).await;
+        if let Some(written) = self.index.writer.hurry() {
+            let _ = tokio::task::spawn_blocking(move || written.recv_timeout(PATIENCE)).await;
+        }
         loop {
-            committed.mark_unchanged();
+            let mut seen = committed.borrow_and_update().number;
             let (index, key, after) = (Arc::clone(&self.index), query.key.clone(), query.after);
             let read = tokio::task::spawn_blocking(move || index.events(&key, after, limit));
             let events = read.await.unwrap_or_default();
@@ -217,10 +218,20 @@ impl Local for Server {
             if !events.is_empty() {
                 return EventPage { events, more };
             }
-            match timeout_at(deadline, committed.changed()).await {
-                Ok(Ok(())) => {}
-                // Nothing came in time, or the store is closing.
-                _ => return EventPage::default(),
+            // Only a transaction that wrote some of this session's is worth a look; one that was missed
+            // may have.
+            loop {
+                match timeout_at(deadline, committed.changed()).await {
+                    Ok(Ok(())) => {}
+                    // Nothing came in time, or the store is closing.
+                    _ => return EventPage::default(),
+                }
+                let last = committed.borrow_and_update();
+                let missed = last.number != seen + 1;
+                seen = last.number;
+                if missed || last.sessions.contains(&query.key) {
+                    break;
+                }
             }
         }
     }

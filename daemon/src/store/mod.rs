@@ -20,7 +20,7 @@ use rrd_core::{cursor::Cursor, fold::Fold, harness::ParserState};
 use rrd_proto::{Event, SessionKey};
 
 pub use reader::Reader;
-pub use writer::{Awaited, Writer, WriterState};
+pub use writer::{Awaited, Committed, Writer, WriterState};
 
 /// Raised when folds or parsers change what they remember: sessions stored by another number are read
 /// again from their transcripts.

@@ -6,7 +6,7 @@
 //! nothing else to do: a damaged one is no longer written, and whoever runs the daemon begins it anew.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     path::Path,
     sync::{
         Arc, Mutex, PoisonError,
@@ -39,9 +39,18 @@ const RETRY: Duration = Duration::from_secs(1);
 pub struct Writer {
     queue: Arc<Queue>,
     thread: Option<JoinHandle<()>>,
-    committed: watch::Receiver<u64>,
+    committed: watch::Receiver<Committed>,
     state: Arc<Mutex<WriterState>>,
     finishing: Arc<AtomicBool>,
+}
+
+/// The last transaction.
+#[derive(Debug, Clone, Default)]
+pub struct Committed {
+    /// Counts them.
+    pub number: u64,
+    /// The sessions of which it wrote events.
+    pub sessions: Arc<HashSet<SessionKey>>,
 }
 
 /// Somebody waits for new events: while this lives they are written as soon as they come.
@@ -73,7 +82,7 @@ impl Writer {
         let db = open(&path)?;
         let state = Arc::new(Mutex::new(WriterState::default()));
         let queue = Arc::new(Queue::default());
-        let (sender, committed) = watch::channel(0);
+        let (sender, committed) = watch::channel(Committed::default());
         let finishing = Arc::new(AtomicBool::new(false));
         let work = Work {
             db,
@@ -103,12 +112,11 @@ impl Writer {
         let _ = wait.recv();
     }
 
-    /// Has what is queued written at once, and waits for it, but no longer than `patience`.
-    pub fn hurry(&self, patience: Duration) {
+    /// Has what is queued written at once; the answer comes when it is. `None` when nothing is queued.
+    #[must_use]
+    pub fn hurry(&self) -> Option<mpsc::Receiver<()>> {
         let (done, wait) = mpsc::sync_channel(1);
-        if self.queue.barrier_unless_idle(done) {
-            let _ = wait.recv_timeout(patience);
-        }
+        self.queue.barrier_unless_idle(done).then_some(wait)
     }
 
     /// From now on, what cannot be written is left to be read again instead of being tried again: a
@@ -117,9 +125,9 @@ impl Writer {
         self.finishing.store(true, Ordering::Relaxed);
     }
 
-    /// Counts transactions; changes when new events can be read.
+    /// Changes when new events can be read.
     #[must_use]
-    pub fn committed(&self) -> watch::Receiver<u64> {
+    pub fn committed(&self) -> watch::Receiver<Committed> {
         self.committed.clone()
     }
 
@@ -184,7 +192,7 @@ impl Drop for AbandonOnDrop {
 struct Work {
     db: Connection,
     queue: Arc<Queue>,
-    committed: watch::Sender<u64>,
+    committed: watch::Sender<Committed>,
     state: Arc<Mutex<WriterState>>,
     finishing: Arc<AtomicBool>,
     /// A transaction was left unwritten. One after it would move a cursor past what it held.
@@ -227,7 +235,11 @@ impl Work {
                 }
             }
         }
-        self.committed.send_modify(|count| *count += 1);
+        let with_events = commits.iter().filter(|commit| !commit.events.is_empty());
+        let sessions = with_events.map(|commit| commit.file.session.clone()).collect();
+        self.committed.send_modify(|last| {
+            *last = Committed { number: last.number + 1, sessions: Arc::new(sessions) };
+        });
         for done in barriers {
             // Whoever asked may have gone.
             let _ = done.send(());
