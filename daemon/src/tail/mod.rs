@@ -43,6 +43,7 @@ use tokio::sync::oneshot;
 use crate::{
     config::{HarnessRoot, WatchMode},
     hub::{Input, now, shown},
+    process,
     store::{Commit, Reader, Stored, Writer},
 };
 use discover::{Found, folders, is_behind_link, look_at, walk_root, walk_subtree};
@@ -270,7 +271,7 @@ impl Tail {
         let ledger = Arc::clone(&self.ledger);
         let (live, databases) = (&mut self.live, &mut self.databases);
         let (tasks, walk) = self.scene.survey(stored, ledger.as_ref(), AT_ONCE, live, databases);
-        self.lives.store(self.live.busy, Ordering::Relaxed);
+        self.lives.store(self.live.busy && process::IS_CHEAP, Ordering::Relaxed);
         self.unreadable = walk.unreadable;
         self.files.reserve(tasks.len());
         for task in tasks {
@@ -304,7 +305,7 @@ impl Tail {
                     if tail.take_hints() {
                         last_sweep = Instant::now();
                     }
-                    if tail.live.busy {
+                    if tail.lives.load(Ordering::Relaxed) {
                         tail.look_at_processes();
                     }
                     asked = Some(done);
@@ -476,7 +477,7 @@ impl Tail {
 
     fn look_at_processes(&mut self) {
         let mut look = self.live.look(now());
-        self.lives.store(self.live.busy, Ordering::Relaxed);
+        self.lives.store(self.live.busy && process::IS_CHEAP, Ordering::Relaxed);
         look.unopened = locks::unopened(self.databases.in_wal_mode());
         self.scene.show_unwritten(&look);
         self.scene.hub.apply(Input::Live(self.scene.index, look));

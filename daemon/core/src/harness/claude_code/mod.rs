@@ -14,7 +14,7 @@ use std::borrow::Cow;
 use rrd_proto::{ParentKind, Timestamp, Tokens, TurnResult};
 
 use self::{
-    prompt::{Said, said, task},
+    prompt::{Said, queued, said, task},
     record::{Block, Content, Outcome, Record, extra, is_chain, is_known},
 };
 use super::{
@@ -164,14 +164,18 @@ impl ClaudeCode {
             self.fork(&mut record, into);
         }
         let outcome = record.outcome.take();
-        let said = (kind == "user").then(|| said(&mut record, into));
+        let said = match kind {
+            "user" => Some(said(&mut record, into)),
+            "attachment" => record.attachment.take().map(queued),
+            _ => None,
+        };
         if let Some(outcome) = outcome {
             sent(outcome, into);
         }
         if self.state.copying && into.origin == Origin::Chain {
             // Copies carry no mark of their own except on answers; a prompt begins what may be new.
             match said {
-                Some(Said::Prompt(_)) => self.state.copying = false,
+                Some(Said::Prompt(_)) if kind == "user" => self.state.copying = false,
                 _ => into.origin = Origin::Copied,
             }
         }

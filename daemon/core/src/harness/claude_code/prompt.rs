@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use super::record::{Block, Content, Record};
+use super::record::{Attachment, Block, Content, Record};
 use crate::{
     fact::{Fact, Parsed, issue},
     harness::json::Field,
@@ -129,6 +129,28 @@ fn speaker<'a>(record: &mut Record<'a>, text: Cow<'a, str>, media: bool) -> Said
         Said::Nothing
     } else {
         Said::Prompt(text)
+    }
+}
+
+/// What came while a turn was running is no record of its own: 2.1.329 attaches it to the turn.
+pub(super) fn queued<'a>(mut attachment: Attachment<'a>) -> Said<'a> {
+    if attachment.kind.text() != "queued_command" {
+        return Said::Nothing;
+    }
+    let text = match attachment.prompt.take() {
+        Some(Content::Text(text)) => text,
+        Some(Content::Blocks(blocks)) => blocks
+            .into_iter()
+            .filter_map(|mut block| block.take()?.text.take())
+            .next()
+            .unwrap_or_default(),
+        None => Cow::Borrowed(""),
+    };
+    let mut origin = attachment.origin.take().unwrap_or_default();
+    match (origin.kind.text(), attachment.mode.text()) {
+        ("peer", _) => Said::Peer(origin.message_id.some(), origin.body.some().unwrap_or(text)),
+        ("" | "human", "prompt") if !attachment.is_meta.is_true() => Said::Prompt(text),
+        _ => Said::Injected(text),
     }
 }
 

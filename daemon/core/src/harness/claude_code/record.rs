@@ -34,6 +34,7 @@ object! {
         is_api_error: Field<bool> = "isApiErrorMessage",
         request_session_id: Str<'a> = "requestSessionId",
         outcome: Field<Outcome<'a>> = "toolUseResult",
+        attachment: Field<Attachment<'a>> = "attachment",
     }
 }
 
@@ -83,6 +84,17 @@ object! {
         background: Field<u64> = "pendingBackgroundAgentCount",
         api_error_status: Field<u64> = "apiErrorStatus",
         error: Str<'a> = "error",
+    }
+}
+
+object! {
+    /// What is put into the conversation. Of its many types only `queued_command` is somebody's word.
+    pub(super) struct Attachment<'a> {
+        kind: Str<'a> = "type",
+        prompt: Field<Content<'a>> = "prompt",
+        mode: Str<'a> = "commandMode",
+        origin: Field<PromptOrigin<'a>> = "origin",
+        is_meta: Field<bool> = "isMeta",
     }
 }
 

@@ -122,6 +122,40 @@ fn tool_results_may_come_with_an_interrupt() {
 }
 
 #[test]
+fn what_comes_during_a_turn_is_attached_to_it() {
+    let queued = |rest: &str| {
+        let line =
+            record("attachment", &format!(r#""attachment":{{"type":"queued_command",{rest}}}"#));
+        facts(&line).iter().map(|fact| format!("{fact:?}")).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        queued(r#""prompt":"and that","commandMode":"prompt","origin":{"kind":"human"}"#),
+        [r#"Prompt { text: "and that" }"#]
+    );
+    assert_eq!(
+        queued(r#""prompt":[{"type":"text","text":"and that"}],"commandMode":"prompt""#),
+        [r#"Prompt { text: "and that" }"#]
+    );
+    assert_eq!(
+        queued(
+            r#""prompt":"<cross-session-message>hi","commandMode":"prompt","isMeta":true,"origin":{"kind":"peer","msg_id":"m1","body":"hi"}"#
+        ),
+        [r#"PeerMessage { id: Some("m1"), text: "hi" }"#]
+    );
+    assert_eq!(
+        queued(
+            r#""prompt":"<task-notification>\n<task-id>a9</task-id>","commandMode":"task-notification","origin":{"kind":"task-notification"}"#
+        ),
+        [r#"Returned { id: "a9" }"#, "Injected"]
+    );
+    assert_eq!(queued(r#""commandMode":"prompt","isMeta":true"#), ["Injected"]);
+    assert_eq!(
+        facts(&record("attachment", r#""attachment":{"type":"skill_listing","prompt":"x"}"#)),
+        []
+    );
+}
+
+#[test]
 fn a_result_tells_what_was_sent() {
     let result = |outcome: &str| {
         let line = user(
