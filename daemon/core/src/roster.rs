@@ -357,7 +357,8 @@ impl Roster {
         }
         // Whoever writes a transcript has left its trace before. So what was written before the look
         // that found none had a writer that is gone by now …
-        let last = entry.fold.last_activity.max(trail.map(|trail| trail.hooked.last));
+        let hooked = trail.map(|trail| trail.hooked.last);
+        let last = entry.fold.last_activity.max(hooked);
         let left = |at| root.left.get(key).is_some_and(|left| left.since(at) >= 0);
         let settled = last.is_none_or(|at| {
             let silent = root.checked_at.since(at);
@@ -366,7 +367,10 @@ impl Roster {
                 other.liveness == Liveness::Alive
                     && (other.cwd.is_none() || other.cwd == entry.fold.cwd)
             };
-            let for_certain = root.by == LivenessBy::Lock || !root.found.values().any(claimed);
+            // A hook is called in the first second of a process, before it has a registry entry.
+            let before_hook = |at| root.checked_at.since(at) < TRACE_SETTLES_MS;
+            let for_certain = (root.by == LivenessBy::Lock || !root.found.values().any(claimed))
+                && !hooked.is_some_and(before_hook);
             silent >= if for_certain { 0 } else { TRACE_SETTLES_MS }
                 || at.since(now) > FROM_THE_FUTURE_MS
                 || left(at)
