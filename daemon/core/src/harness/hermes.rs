@@ -59,6 +59,8 @@ const TABLES: Tables = Tables {
             Column::plain("output", "s.output_tokens"),
             Column::plain("cache_read", "s.cache_read_tokens"),
             Column::plain("cache_write", "s.cache_write_tokens"),
+            // Not read, but it makes a row another when messages are taken back.
+            Column::plain("rewinds", "s.rewind_count"),
             Column::plain("parent_end", "p.end_reason"),
             Column::seconds("parent_ended_at", "p.ended_at"),
         ],

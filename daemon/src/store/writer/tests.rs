@@ -158,7 +158,7 @@ fn nothing_is_written_past_what_was_left_unwritten() {
     let mut work = Work {
         db: open(&database(dir.path())).unwrap(),
         queue: Arc::default(),
-        committed: watch::channel(0).0,
+        committed: watch::channel(Committed::default()).0,
         state: Arc::default(),
         finishing: Arc::new(true.into()),
         given_up: false,

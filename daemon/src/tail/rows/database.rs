@@ -6,6 +6,7 @@
 //! one of the two named exceptions to "rrd never writes a harness's data". Not here: cursors, meaning.
 
 use std::{
+    collections::HashSet,
     io::Read,
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -135,16 +136,18 @@ impl Snapshot {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// What every session's records amount to, without what tells of rewriting.
-    pub(super) fn amounts(&self) -> Result<Vec<(String, Rows)>, Unreadable> {
+    /// Sessions with records stored after the one at this place, and the last place now.
+    pub(super) fn stored_after(&self, place: i64) -> Result<(HashSet<String>, i64), Unreadable> {
         let RecordRows { table, session, .. } = self.tables.records;
-        let sql = format!("SELECT {session}, {} FROM {table} GROUP BY {session}", self.amount());
+        let sql = format!("SELECT coalesce(max(rowid), 0) FROM {table}");
+        let last = self.db.query_row(&sql, [], |row| row.get(0))?;
+        let sql = format!("SELECT DISTINCT {session} FROM {table} WHERE rowid > ?1");
         let mut statement = self.db.prepare(&sql)?;
-        let rows = statement.query_map([], |row| Ok((text(row.get_ref(0)?), amount(row, 1)?)))?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        let sessions = statement.query_map([place], |row| Ok(text(row.get_ref(0)?)))?;
+        Ok((sessions.collect::<Result<_, _>>()?, last))
     }
 
-    /// The same of one session's records up to a number.
+    /// What one session's records amount to up to a number, without what tells of rewriting.
     pub(super) fn amount_to(&self, session: &str, last: i64) -> Result<Rows, Unreadable> {
         let RecordRows { table, session: column, number, .. } = self.tables.records;
         let amount_sql = self.amount();

@@ -6,6 +6,8 @@
 //! twice, and what was taken back no longer counts. What is compared is computed from the records that
 //! were really read, so a change between two reads is found by the next look.
 //!
+//! Which sessions to look at is told by their rows and by where records were stored last; what neither
+//! tells (records deleted or changed in place) is found by comparing each session's records, in turn.
 //! A look is cheap while the files are as they were, and takes its time at most a fifth of the time
 //! while they are not. Not here: SQLite ([`database`]), who has a database open ([`super::locks`]).
 
@@ -13,7 +15,7 @@ mod database;
 mod session;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -21,7 +23,7 @@ use std::{
 };
 
 use rrd_core::{
-    cursor::{FileId, Rows},
+    cursor::FileId,
     fold::Fold,
     harness::{Format, tables::Tables},
 };
@@ -43,6 +45,12 @@ const REST: u32 = 4;
 
 /// … but never longer than this.
 const MAX_REST: Duration = Duration::from_secs(2);
+
+/// All sessions' records are compared so long after the last time, or after …
+const COMPARE: Duration = Duration::from_secs(1);
+
+/// … so many times as long as it takes.
+const COMPARE_REST: u32 = 20;
 
 /// While there is a backlog, the harness gets this long between two reads.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -68,8 +76,15 @@ struct Database {
     /// How the files looked when they were read.
     seen: Option<Look>,
     sessions: HashMap<String, Session>,
-    /// Sessions of which something is still to be read, newest first.
+    /// Sessions of which something is still to be read.
     unread: VecDeque<SessionRow>,
+    /// Sessions whose records are still to be compared.
+    unsure: VecDeque<SessionRow>,
+    /// Where the last record was stored.
+    last_place: Option<i64>,
+    /// When all are to be compared again, and how long that takes.
+    compare_at: Option<Instant>,
+    comparing: Duration,
     /// Not looked at before then.
     rests_until: Option<Instant>,
     /// Looked at once more then.
@@ -123,7 +138,7 @@ impl Databases {
     /// When there will be something to do: at once, later, or not before something changes.
     pub(super) fn due(&self) -> Option<Instant> {
         let due = |database: &Database| {
-            let now = (database.touched || !database.unread.is_empty())
+            let now = (database.touched || database.has_work())
                 .then(|| database.rests_until.unwrap_or_else(Instant::now));
             now.into_iter().chain(database.recheck).min()
         };
@@ -141,7 +156,7 @@ impl Databases {
         let due: Vec<PathBuf> = self
             .by_path
             .iter()
-            .filter(|(_, db)| db.touched || !db.unread.is_empty())
+            .filter(|(_, db)| db.touched || db.has_work())
             .filter(|(_, db)| db.rests_until.is_none_or(|until| until <= now))
             .map(|(path, _)| path.clone())
             .collect();
@@ -158,7 +173,7 @@ impl Databases {
         for path in paths {
             loop {
                 self.work_on(&path, scene, ledger);
-                let left = self.by_path.get(&path).is_some_and(|db| !db.unread.is_empty());
+                let left = self.by_path.get(&path).is_some_and(Database::has_work);
                 if !left || Instant::now() >= until {
                     break;
                 }
@@ -190,7 +205,7 @@ impl Databases {
     /// How many sessions they hold, and how many of these are still to be read.
     pub(super) fn sessions(&self) -> (usize, usize) {
         let count = |of: fn(&Database) -> usize| self.by_path.values().map(of).sum();
-        (count(|db| db.sessions.len()), count(|db| db.unread.len()))
+        (count(|db| db.sessions.len()), count(|db| db.unread.len() + db.unsure.len()))
     }
 
     fn work_on(&mut self, path: &Path, scene: &Scene, ledger: &dyn Ledger) {
@@ -203,7 +218,7 @@ impl Databases {
             Err(Failure::Gone) => {
                 // Made anew, it is looked at; until then there is nothing to do.
                 (database.seen, database.trouble, database.touched) = (None, None, false);
-                database.unread.clear();
+                database.forget_work();
             }
             Err(Failure::Unreadable(why)) if why.passes() => {
                 (database.seen, database.touched) = (None, true);
@@ -213,12 +228,11 @@ impl Databases {
                 (database.touched, database.seen) = (false, look(path).ok());
                 database.recheck =
                     database.seen.is_some_and(|now| is_fresh(&now)).then(|| Instant::now() + FRESH);
-                database.unread.clear();
+                database.forget_work();
             }
             Err(Failure::Ledger(why)) => database.trouble = Some(why.to_string()),
         }
-        let rest =
-            if database.unread.is_empty() { (began.elapsed() * REST).min(MAX_REST) } else { PAUSE };
+        let rest = if database.has_work() { PAUSE } else { (began.elapsed() * REST).min(MAX_REST) };
         database.rests_until = Some(Instant::now() + rest);
         self.by_path.insert(path.to_owned(), database);
     }
@@ -232,26 +246,48 @@ impl Databases {
         ledger: &dyn Ledger,
     ) -> Result<(), Failure> {
         let now = look(path).map_err(|_| Failure::Gone)?;
-        if database.seen == Some(now) && database.unread.is_empty() {
+        if database.seen == Some(now) && !database.has_work() {
             database.touched = false;
             return Ok(());
         }
-        let snapshot = Snapshot::open(path, tables, PATIENCE)?;
-        database.in_wal_mode = snapshot.in_wal_mode;
         if database.seen != Some(now) {
+            let snapshot = Snapshot::open(path, tables, PATIENCE)?;
+            database.in_wal_mode = snapshot.in_wal_mode;
             self.list(path, now.0, database, &snapshot, scene)?;
             (database.seen, database.touched) = (Some(now), false);
             // A change within the same tick of the file system's clock would look like none.
-            database.recheck = is_fresh(&now).then(|| Instant::now() + FRESH);
+            let fresh = is_fresh(&now).then(|| Instant::now() + FRESH);
+            database.recheck = fresh.or(database.compare_at);
         }
+        let snapshot = Snapshot::open(path, tables, PATIENCE)?;
         // Fetched first, then taken: what is waited for then does not keep the database's log.
         let mut fetched = Vec::new();
-        while !snapshot.is_over()
-            && let Some(row) = database.unread.pop_front()
-        {
+        while let Some(row) = database.unread.pop_front() {
             if let Some(session) = database.sessions.get(&row.id) {
                 fetched.push(session.fetch(row, now.0, &snapshot)?);
             }
+            if snapshot.is_over() {
+                break;
+            }
+        }
+        let began = Instant::now();
+        while let Some(row) = database.unsure.pop_front() {
+            let Some(session) = database.sessions.get_mut(&row.id) else { continue };
+            if !session.is_as_taken(&row, &snapshot)? {
+                database.unread.push_back(row);
+            } else if let Some(fold) = session.partial.take() {
+                session.shown = true;
+                scene.publish(&session.file.session, &fold, &shown(path), true);
+            }
+            if snapshot.is_over() {
+                break;
+            }
+        }
+        database.comparing += began.elapsed();
+        if database.unsure.is_empty() && database.compare_at.is_none() {
+            let rest = COMPARE.max(database.comparing * COMPARE_REST);
+            (database.compare_at, database.comparing) =
+                (Some(Instant::now() + rest), Duration::ZERO);
         }
         drop(snapshot);
         let shown = shown(path);
@@ -287,32 +323,37 @@ impl Databases {
         snapshot: &Snapshot,
         scene: &Scene,
     ) -> Result<(), Unreadable> {
-        let mut amounts: HashMap<String, Rows> = snapshot.amounts()?.into_iter().collect();
-        let mut unread = Vec::new();
+        let place = database.last_place;
+        let (stored, last) = snapshot.stored_after(place.unwrap_or(i64::MAX))?;
+        database.last_place = Some(last);
+        // Numbered anew, or begun: nothing tells where to look.
+        let lost = place.is_none_or(|place| last < place);
+        let all = lost || database.compare_at.is_none_or(|at| at <= Instant::now());
+        let still: HashSet<String> = database.unsure.drain(..).map(|row| row.id).collect();
+        database.unread.clear();
         for row in snapshot.sessions()? {
             let owner = self.owners.entry(row.id.clone()).or_insert_with(|| path.to_owned());
             let key = SessionKey { harness: scene.harness.clone(), session_id: row.id.clone() };
             if row.id.is_empty() || owner != path || !scene.hub.claim(&key, scene.index) {
                 continue;
             }
-            let amount = amounts.remove(&row.id).unwrap_or_default();
-            let amount = Rows { rewritten: row.rewritten, ..amount };
             let session = database.sessions.entry(row.id.clone()).or_insert_with(|| {
                 match self.stored.remove(&row.id) {
                     Some((file, fold)) => Session::stored(file, fold),
                     None => Session::new(format!("{}#{}", shown(path), row.id), key, id),
                 }
             });
-            let same = session.is_as_taken(&row, amount, id);
-            if !same {
-                unread.push((amount.last, row));
-            } else if let Some(fold) = session.partial.take() {
-                session.shown = true;
-                scene.publish(&session.file.session, &fold, &shown(path), true);
+            if stored.contains(&row.id) || !session.looks_as_taken(&row, id) {
+                database.unread.push_back(row);
+            } else if all || still.contains(&row.id) {
+                database.unsure.push_back(row);
             }
         }
-        unread.sort_by_key(|(last, _)| std::cmp::Reverse(*last));
-        database.unread = unread.into_iter().map(|(_, row)| row).collect();
+        if all {
+            database.compare_at = None;
+        }
+        // Newest first, as far as their ids tell.
+        database.unread.make_contiguous().sort_by(|a, b| b.id.cmp(&a.id));
         Ok(())
     }
 
@@ -322,7 +363,7 @@ impl Databases {
             return;
         };
         let mut snapshot = None;
-        for row in &database.unread {
+        for row in database.unread.iter().chain(&database.unsure) {
             let Some(session) = database.sessions.get_mut(&row.id).filter(|s| !s.shown) else {
                 continue;
             };
@@ -359,6 +400,17 @@ pub(super) fn read_events(
         if session.take(batch, &mut fold, format, sink)? {
             return Ok(());
         }
+    }
+}
+
+impl Database {
+    fn has_work(&self) -> bool {
+        !self.unread.is_empty() || !self.unsure.is_empty()
+    }
+
+    fn forget_work(&mut self) {
+        self.unread.clear();
+        self.unsure.clear();
     }
 }
 

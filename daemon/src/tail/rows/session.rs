@@ -120,10 +120,22 @@ impl Session {
         Self { file, filled: fold.has_taken_any(), partial: Some(fold), ..session }
     }
 
-    /// Whether nothing has changed since it was taken.
-    pub(super) fn is_as_taken(&self, row: &SessionRow, amount: Rows, id: FileId) -> bool {
+    /// Whether its row tells of no change since it was taken.
+    pub(super) fn looks_as_taken(&self, row: &SessionRow, id: FileId) -> bool {
         let cursor = &self.file.cursor;
-        (cursor.rows, cursor.tail, cursor.id) == (Some(amount), rrd_core::hash(&row.json), id)
+        let rewritten = cursor.rows.map(|rows| rows.rewritten);
+        (cursor.tail, cursor.id, rewritten) == (rrd_core::hash(&row.json), id, Some(row.rewritten))
+    }
+
+    /// Whether its records are what was taken.
+    pub(super) fn is_as_taken(
+        &self,
+        row: &SessionRow,
+        snapshot: &Snapshot,
+    ) -> Result<bool, Unreadable> {
+        let now = snapshot.amount_to(&row.id, i64::MAX)?;
+        let now = Rows { rewritten: row.rewritten, ..now };
+        Ok(self.file.cursor.rows == Some(now))
     }
 
     /// Copies out what is to be taken next, as far as time allows.
@@ -166,9 +178,11 @@ impl Session {
             None => return Ok(Begin::Fresh),
             Some(rows) if rows.count == 0 => return Ok(Begin::Anew),
             Some(rows) if still(rows, cursor.first_line)? => {
-                let whole = amount(i64::MAX)?;
                 // After a restart in the middle, which records were copies is not known any more.
-                let in_the_dark = !self.begun && whole.standing < whole.count && whole != rows;
+                let in_the_dark = !self.begun && {
+                    let whole = amount(i64::MAX)?;
+                    whole.standing < whole.count && whole != rows
+                };
                 return Ok(if in_the_dark { Begin::Anew } else { Begin::On });
             }
             Some(_) => {}
