@@ -21,7 +21,9 @@ use rrd_daemon::{
     Daemon, Process, ProcessTable,
     config::{Config, Flags},
 };
-use rrd_proto::{ListQuery, Session, Status, StatusSource, WaitingFor};
+use rrd_proto::{
+    Harness, HookCall, ListQuery, Session, Status, StatusSource, Timestamp, WaitingFor,
+};
 use tape::{Claim, Registry, Tape, What, retime};
 use tempfile::TempDir;
 
@@ -47,6 +49,8 @@ enum Sources {
     Log,
     /// The same, where they tell as much as the registry does.
     TellingLog,
+    /// The transcripts and the hooks.
+    Hooks,
 }
 
 struct Player {
@@ -162,6 +166,17 @@ impl Player {
                     fs::File::options().create(true).append(true).open(self.path(append)).unwrap();
                 file.write_all(text.as_bytes()).unwrap();
             }
+            What::Hook { hook } if self.sources == Sources::Hooks => {
+                self.daemon.as_ref().unwrap().hook(HookCall {
+                    id: 0,
+                    harness: Harness::ClaudeCode,
+                    at: Timestamp::from_millis(now()),
+                    payload: hook.to_string(),
+                    unattended: false,
+                    process: None,
+                    tmux: None,
+                });
+            }
             What::Hook { .. } => {}
         }
     }
@@ -196,15 +211,18 @@ impl Player {
                 }
             }
             Sources::Log | Sources::TellingLog => self.nobody_haunts(at),
+            Sources::Hooks => {}
         }
     }
 
-    /// Waits until the log alone tells what the registry would; but for permissions, of which it knows
-    /// nothing.
+    /// Waits until what there is tells what the registry would. Of permissions the log knows nothing;
+    /// hooks know of the question, but an approval calls none before its tool is done.
     fn compare(&mut self, at: i64) {
-        if self.sources != Sources::TellingLog {
-            return;
-        }
+        let hooks = match self.sources {
+            Sources::Registry | Sources::Log => return,
+            Sources::TellingLog => false,
+            Sources::Hooks => true,
+        };
         let claims = self.claims();
         let began = Instant::now();
         let disagrees = |rows: &BTreeMap<String, Session>| {
@@ -212,11 +230,14 @@ impl Player {
                 let Claim::Says { status, waiting_for, .. } = claim else { return None };
                 // Before its first prompt there is no log.
                 let row = rows.get(session)?;
-                let told = match waiting_for {
-                    Some(WaitingFor::Permission) => Status::Executing,
-                    _ => *status,
+                let told = (row.status, row.waiting_for);
+                let permission = (Status::Waiting, Some(WaitingFor::Permission));
+                let right = match waiting_for {
+                    Some(WaitingFor::Permission) if !hooks => told == (Status::Executing, None),
+                    None if hooks && *status == Status::Executing && told == permission => true,
+                    _ => told == (*status, *waiting_for),
                 };
-                (row.status != told).then(|| format!("{claim:?}, but is {row:?}"))
+                (!right).then(|| format!("{claim:?}, but is {row:?}"))
             })
         };
         while let Some(wrong) = disagrees(&self.rows()) {
@@ -311,9 +332,9 @@ fn by_its_log(case: &'static str) {
     assert!(haunted || case != "329-kill9-tool", "{:?}", played.haunting);
 }
 
-/// Plays a recording without its registry whose log tells as much.
-fn by_its_telling_log(case: &'static str) {
-    Player::new(case, Sources::TellingLog, Duration::from_secs(300)).play();
+/// Plays a recording without its registry, where the rest tells as much.
+fn by_what_else_tells(case: &'static str, sources: Sources) {
+    Player::new(case, sources, Duration::from_secs(300)).play();
 }
 
 macro_rules! cases {
@@ -353,21 +374,25 @@ cases! {
     worktree = "329-worktree",
 }
 
-mod the_log_alone_tells_all_but_permissions {
-    macro_rules! telling {
-        ($($name:ident = $case:literal,)*) => {
-            $(#[test] fn $name() { super::by_its_telling_log($case) })*
-        };
-    }
-    telling! {
-        permission_and_subagent_197 = "197-tui-permission-subagent",
-        peer_message = "329-peer-message",
-        permission = "329-tui-kill9-permission",
-        permission_and_clear = "329-tui-permission-clear",
-        question = "329-tui-question",
-        subagent_background = "329-tui-subagent-background",
-        subagent_permission = "329-tui-subagent-permission",
-    }
+macro_rules! telling {
+    ($($name:ident = $case:literal,)*) => {
+        mod the_log_alone_tells_all_but_permissions {
+            $(#[test] fn $name() { super::by_what_else_tells($case, super::Sources::TellingLog) })*
+        }
+        mod the_log_and_hooks_tell_all {
+            $(#[test] fn $name() { super::by_what_else_tells($case, super::Sources::Hooks) })*
+        }
+    };
+}
+
+telling! {
+    permission_and_subagent_197 = "197-tui-permission-subagent",
+    peer_message = "329-peer-message",
+    permission = "329-tui-kill9-permission",
+    permission_and_clear = "329-tui-permission-clear",
+    question = "329-tui-question",
+    subagent_background = "329-tui-subagent-background",
+    subagent_permission = "329-tui-subagent-permission",
 }
 
 #[test]
