@@ -51,6 +51,18 @@ enum Sources {
     TellingLog,
     /// The transcripts and the hooks.
     Hooks,
+    /// All three.
+    All,
+}
+
+impl Sources {
+    fn registry(self) -> bool {
+        matches!(self, Self::Registry | Self::All)
+    }
+
+    fn hooks(self) -> bool {
+        matches!(self, Self::Hooks | Self::All)
+    }
 }
 
 struct Player {
@@ -127,7 +139,7 @@ impl Player {
 
     /// Does what was done then.
     fn take(&mut self, what: &What, moved: &dyn Fn(i64) -> i64) {
-        if self.sources != Sources::Registry && what.is_registry() {
+        if !self.sources.registry() && what.is_registry() {
             // Who had which session open is known here all the same.
             match what {
                 What::Write { write, json } => self.registry.write(write, json),
@@ -166,7 +178,7 @@ impl Player {
                     fs::File::options().create(true).append(true).open(self.path(append)).unwrap();
                 file.write_all(text.as_bytes()).unwrap();
             }
-            What::Hook { hook } if self.sources == Sources::Hooks => {
+            What::Hook { hook } if self.sources.hooks() => {
                 self.daemon.as_ref().unwrap().hook(HookCall {
                     id: 0,
                     harness: Harness::ClaudeCode,
@@ -190,7 +202,7 @@ impl Player {
     /// Waits until every row is as it has to be after this step.
     fn settle(&mut self, at: i64, after: &What) {
         let claims = self.claims();
-        if self.sources != Sources::Registry {
+        if !self.sources.registry() {
             return self.watch(at);
         }
         let limit = if matches!(after, What::Dies { .. }) { NEXT_LOOK } else { AT_ONCE };
@@ -205,7 +217,7 @@ impl Player {
     fn watch(&mut self, at: i64) {
         let claims = self.claims();
         match self.sources {
-            Sources::Registry => {
+            Sources::Registry | Sources::All => {
                 if let Err(wrong) = self.agrees(&claims) {
                     panic!("{}, before {at} ms, by itself: {wrong}", self.case);
                 }
@@ -218,11 +230,10 @@ impl Player {
     /// Waits until what there is tells what the registry would. Of permissions the log knows nothing;
     /// hooks know of the question, but an approval calls none before its tool is done.
     fn compare(&mut self, at: i64) {
-        let hooks = match self.sources {
-            Sources::Registry | Sources::Log => return,
-            Sources::TellingLog => false,
-            Sources::Hooks => true,
-        };
+        if !matches!(self.sources, Sources::TellingLog | Sources::Hooks) {
+            return;
+        }
+        let hooks = self.sources.hooks();
         let claims = self.claims();
         let began = Instant::now();
         let disagrees = |rows: &BTreeMap<String, Session>| {
@@ -309,8 +320,8 @@ fn now() -> i64 {
 }
 
 /// Plays a recording with its registry; every claim of the registry is checked on the way.
-fn with_its_registry(case: &'static str) {
-    let played = Player::new(case, Sources::Registry, Duration::from_secs(300)).play();
+fn with_its_registry(case: &'static str, sources: Sources) {
+    let played = Player::new(case, sources, Duration::from_secs(300)).play();
     assert!(!played.dead.is_empty(), "{case}: no session came to its end");
 }
 
@@ -340,7 +351,7 @@ fn by_what_else_tells(case: &'static str, sources: Sources) {
 macro_rules! cases {
     ($($name:ident = $case:literal,)*) => {
         mod the_registry_is_believed_at_once {
-            $(#[test] fn $name() { super::with_its_registry($case) })*
+            $(#[test] fn $name() { super::with_its_registry($case, super::Sources::Registry) })*
         }
         mod the_log_alone_lets_the_dead_rest {
             $(#[test] fn $name() { super::by_its_log($case) })*
@@ -378,6 +389,9 @@ macro_rules! telling {
     ($($name:ident = $case:literal,)*) => {
         mod the_log_alone_tells_all_but_permissions {
             $(#[test] fn $name() { super::by_what_else_tells($case, super::Sources::TellingLog) })*
+        }
+        mod the_registry_is_believed_beside_hooks {
+            $(#[test] fn $name() { super::with_its_registry($case, super::Sources::All) })*
         }
         mod the_log_and_hooks_tell_all {
             $(#[test] fn $name() { super::by_what_else_tells($case, super::Sources::Hooks) })*
