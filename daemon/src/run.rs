@@ -17,7 +17,7 @@ use std::{
 };
 
 use anyhow::Context;
-use rrd_proto::{ListQuery, ListReply, PartStatus};
+use rrd_proto::{HookCall, ListQuery, ListReply, PartStatus};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -106,6 +106,7 @@ pub struct Daemon {
     writer: Arc<Writer>,
     ledger: Arc<StoreLedger>,
     tails: Vec<TailHandle>,
+    hooks: Arc<Hooks>,
     follower: Follower,
     runtime: tokio::runtime::Runtime,
     serving: tokio::task::JoinHandle<()>,
@@ -175,7 +176,8 @@ impl Daemon {
         let index = Arc::new(Index::new(state_dir, Arc::clone(&writer)));
         let doors = tails.iter().map(TailHandle::door).collect();
         let health = Arc::new(health);
-        let server = Server { hub: Arc::clone(&hub), health, hooks, index, tails: doors };
+        let taker = Arc::clone(&hooks);
+        let server = Server { hub: Arc::clone(&hub), health, hooks: taker, index, tails: doors };
         let stop = CancellationToken::new();
         if let Some(dir) = socket.parent().filter(|_| cfg!(unix)) {
             private_dir(dir).with_context(|| format!("cannot use {}", dir.display()))?;
@@ -187,7 +189,19 @@ impl Daemon {
             runtime.spawn(rpc::serve(listener, server, stop.clone()))
         };
         let _lock = lock;
-        Ok(Self { socket, hub, writer, ledger, tails, follower, runtime, serving, stop, _lock })
+        Ok(Self {
+            socket,
+            hub,
+            writer,
+            ledger,
+            tails,
+            hooks,
+            follower,
+            runtime,
+            serving,
+            stop,
+            _lock,
+        })
     }
 
     /// Waits for a signal, or for a part that fails.
@@ -226,6 +240,11 @@ impl Daemon {
     #[must_use]
     pub fn list(&self, query: &ListQuery) -> ListReply {
         self.hub.list(query)
+    }
+
+    /// Takes a call of a hook, as it comes over the socket.
+    pub fn hook(&self, call: HookCall) {
+        self.hooks.take(call);
     }
 
     /// What the tails say of themselves.

@@ -13,6 +13,7 @@ use rrd_proto::{Activity, SessionKey, Timestamp, TurnResult, WaitingFor};
 use crate::{
     fold::{Fold, OpenTool, Turn},
     live::{Evidence, Liveness},
+    status::described,
 };
 
 /// Calls that are kept apart, so that one that comes late finds its place among them.
@@ -130,11 +131,7 @@ impl HookTool {
     }
 
     fn describe(&self) -> String {
-        if self.summary.is_empty() {
-            self.name.clone()
-        } else {
-            format!("{}: {}", self.name, self.summary)
-        }
+        described(&self.name, &self.summary)
     }
 }
 

@@ -218,7 +218,7 @@ fn from_hook(fold: &Fold, hook: Option<&Hooked>, now: Timestamp) -> Option<Verdi
     if let Some(wait) = hook.waits.iter().find(|wait| wait.agent.is_some() || wait.stands(fold)) {
         return Some(Verdict {
             waiting_for: Some(wait.waiting_for),
-            waiting_detail: wait.detail().or_else(|| fold.open_tools.last().map(describe)),
+            waiting_detail: wait.detail().or_else(|| fold.open_tools.first().map(describe)),
             ..Verdict::new(Status::Waiting, Some(wait.since), StatusSource::Hook)
         });
     }
@@ -328,10 +328,11 @@ fn wants(evidence: &Evidence) -> Option<String> {
 
 /// `Bash: rm -rf build`: the tool and what it would do.
 pub(crate) fn describe(tool: &OpenTool) -> String {
-    match tool.summary.as_str() {
-        "" => detail(&tool.name),
-        summary => detail(&format!("{}: {summary}", tool.name)),
-    }
+    described(&tool.name, &tool.summary)
+}
+
+pub(crate) fn described(tool: &str, summary: &str) -> String {
+    if summary.is_empty() { detail(tool) } else { detail(&format!("{tool}: {summary}")) }
 }
 
 /// In one line without control bytes.

@@ -21,7 +21,9 @@ use rrd_daemon::{
     Daemon, Process, ProcessTable,
     config::{Config, Flags},
 };
-use rrd_proto::{ListQuery, Session, Status, StatusSource, WaitingFor};
+use rrd_proto::{
+    Harness, HookCall, ListQuery, Session, Status, StatusSource, Timestamp, WaitingFor,
+};
 use tape::{Claim, Registry, Tape, What, retime};
 use tempfile::TempDir;
 
@@ -47,6 +49,20 @@ enum Sources {
     Log,
     /// The same, where they tell as much as the registry does.
     TellingLog,
+    /// The transcripts and the hooks.
+    Hooks,
+    /// All three.
+    All,
+}
+
+impl Sources {
+    fn registry(self) -> bool {
+        matches!(self, Self::Registry | Self::All)
+    }
+
+    fn hooks(self) -> bool {
+        matches!(self, Self::Hooks | Self::All)
+    }
 }
 
 struct Player {
@@ -123,7 +139,7 @@ impl Player {
 
     /// Does what was done then.
     fn take(&mut self, what: &What, moved: &dyn Fn(i64) -> i64) {
-        if self.sources != Sources::Registry && what.is_registry() {
+        if !self.sources.registry() && what.is_registry() {
             // Who had which session open is known here all the same.
             match what {
                 What::Write { write, json } => self.registry.write(write, json),
@@ -162,6 +178,17 @@ impl Player {
                     fs::File::options().create(true).append(true).open(self.path(append)).unwrap();
                 file.write_all(text.as_bytes()).unwrap();
             }
+            What::Hook { hook } if self.sources.hooks() => {
+                self.daemon.as_ref().unwrap().hook(HookCall {
+                    id: 0,
+                    harness: Harness::ClaudeCode,
+                    at: Timestamp::from_millis(now()),
+                    payload: hook.to_string(),
+                    unattended: false,
+                    process: None,
+                    tmux: None,
+                });
+            }
             What::Hook { .. } => {}
         }
     }
@@ -175,7 +202,7 @@ impl Player {
     /// Waits until every row is as it has to be after this step.
     fn settle(&mut self, at: i64, after: &What) {
         let claims = self.claims();
-        if self.sources != Sources::Registry {
+        if !self.sources.registry() {
             return self.watch(at);
         }
         let limit = if matches!(after, What::Dies { .. }) { NEXT_LOOK } else { AT_ONCE };
@@ -190,21 +217,23 @@ impl Player {
     fn watch(&mut self, at: i64) {
         let claims = self.claims();
         match self.sources {
-            Sources::Registry => {
+            Sources::Registry | Sources::All => {
                 if let Err(wrong) = self.agrees(&claims) {
                     panic!("{}, before {at} ms, by itself: {wrong}", self.case);
                 }
             }
             Sources::Log | Sources::TellingLog => self.nobody_haunts(at),
+            Sources::Hooks => {}
         }
     }
 
-    /// Waits until the log alone tells what the registry would; but for permissions, of which it knows
-    /// nothing.
+    /// Waits until what there is tells what the registry would. Of permissions the log knows nothing;
+    /// hooks know of the question, but an approval calls none before its tool is done.
     fn compare(&mut self, at: i64) {
-        if self.sources != Sources::TellingLog {
+        if !matches!(self.sources, Sources::TellingLog | Sources::Hooks) {
             return;
         }
+        let hooks = self.sources.hooks();
         let claims = self.claims();
         let began = Instant::now();
         let disagrees = |rows: &BTreeMap<String, Session>| {
@@ -212,11 +241,14 @@ impl Player {
                 let Claim::Says { status, waiting_for, .. } = claim else { return None };
                 // Before its first prompt there is no log.
                 let row = rows.get(session)?;
-                let told = match waiting_for {
-                    Some(WaitingFor::Permission) => Status::Executing,
-                    _ => *status,
+                let told = (row.status, row.waiting_for);
+                let permission = (Status::Waiting, Some(WaitingFor::Permission));
+                let right = match waiting_for {
+                    Some(WaitingFor::Permission) if !hooks => told == (Status::Executing, None),
+                    None if hooks && *status == Status::Executing && told == permission => true,
+                    _ => told == (*status, *waiting_for),
                 };
-                (row.status != told).then(|| format!("{claim:?}, but is {row:?}"))
+                (!right).then(|| format!("{claim:?}, but is {row:?}"))
             })
         };
         while let Some(wrong) = disagrees(&self.rows()) {
@@ -288,8 +320,8 @@ fn now() -> i64 {
 }
 
 /// Plays a recording with its registry; every claim of the registry is checked on the way.
-fn with_its_registry(case: &'static str) {
-    let played = Player::new(case, Sources::Registry, Duration::from_secs(300)).play();
+fn with_its_registry(case: &'static str, sources: Sources) {
+    let played = Player::new(case, sources, Duration::from_secs(300)).play();
     assert!(!played.dead.is_empty(), "{case}: no session came to its end");
 }
 
@@ -311,15 +343,15 @@ fn by_its_log(case: &'static str) {
     assert!(haunted || case != "329-kill9-tool", "{:?}", played.haunting);
 }
 
-/// Plays a recording without its registry whose log tells as much.
-fn by_its_telling_log(case: &'static str) {
-    Player::new(case, Sources::TellingLog, Duration::from_secs(300)).play();
+/// Plays a recording without its registry, where the rest tells as much.
+fn by_what_else_tells(case: &'static str, sources: Sources) {
+    Player::new(case, sources, Duration::from_secs(300)).play();
 }
 
 macro_rules! cases {
     ($($name:ident = $case:literal,)*) => {
         mod the_registry_is_believed_at_once {
-            $(#[test] fn $name() { super::with_its_registry($case) })*
+            $(#[test] fn $name() { super::with_its_registry($case, super::Sources::Registry) })*
         }
         mod the_log_alone_lets_the_dead_rest {
             $(#[test] fn $name() { super::by_its_log($case) })*
@@ -353,21 +385,28 @@ cases! {
     worktree = "329-worktree",
 }
 
-mod the_log_alone_tells_all_but_permissions {
-    macro_rules! telling {
-        ($($name:ident = $case:literal,)*) => {
-            $(#[test] fn $name() { super::by_its_telling_log($case) })*
-        };
-    }
-    telling! {
-        permission_and_subagent_197 = "197-tui-permission-subagent",
-        peer_message = "329-peer-message",
-        permission = "329-tui-kill9-permission",
-        permission_and_clear = "329-tui-permission-clear",
-        question = "329-tui-question",
-        subagent_background = "329-tui-subagent-background",
-        subagent_permission = "329-tui-subagent-permission",
-    }
+macro_rules! telling {
+    ($($name:ident = $case:literal,)*) => {
+        mod the_log_alone_tells_all_but_permissions {
+            $(#[test] fn $name() { super::by_what_else_tells($case, super::Sources::TellingLog) })*
+        }
+        mod the_registry_is_believed_beside_hooks {
+            $(#[test] fn $name() { super::with_its_registry($case, super::Sources::All) })*
+        }
+        mod the_log_and_hooks_tell_all {
+            $(#[test] fn $name() { super::by_what_else_tells($case, super::Sources::Hooks) })*
+        }
+    };
+}
+
+telling! {
+    permission_and_subagent_197 = "197-tui-permission-subagent",
+    peer_message = "329-peer-message",
+    permission = "329-tui-kill9-permission",
+    permission_and_clear = "329-tui-permission-clear",
+    question = "329-tui-question",
+    subagent_background = "329-tui-subagent-background",
+    subagent_permission = "329-tui-subagent-permission",
 }
 
 #[test]

@@ -45,10 +45,7 @@ pub(crate) enum What {
     /// A transcript grows by whole lines.
     Append { append: String, lines: Vec<Value> },
     /// The client called its hooks with this payload.
-    Hook {
-        #[allow(dead_code)] // until there is something to hand it to
-        hook: Value,
-    },
+    Hook { hook: Value },
 }
 
 #[derive(Deserialize)]
