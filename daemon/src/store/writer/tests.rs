@@ -72,6 +72,23 @@ fn what_is_committed_is_read_back() {
 }
 
 #[test]
+fn a_transaction_tells_whose_events_it_wrote() {
+    let dir = tempfile::tempdir().unwrap();
+    let (writer, _) = open_store(dir.path()).unwrap();
+    let committed = writer.committed();
+    let key = commit(0..1, 10).file.session;
+    let told = |seqs| {
+        let before = committed.borrow().number;
+        writer.commit(commit(seqs, 20));
+        writer.barrier();
+        let last = committed.borrow().clone();
+        assert!(last.number > before);
+        last.sessions.contains(&key)
+    };
+    assert_eq!([told(0..1), told(1..1), told(1..2)], [true, false, true]);
+}
+
+#[test]
 fn a_reset_begins_the_session_anew() {
     let dir = tempfile::tempdir().unwrap();
     let (writer, _) = open_store(dir.path()).unwrap();
