@@ -12,7 +12,7 @@ use std::{
 
 use rrd_proto::{
     Activity, Harness, HostState, IndexProgress, Issue, ListQuery, ListReply, Lookup, ParentKind,
-    Root, Session, SessionKey, Status, Timestamp, Totals, WaitingFor, session_ref,
+    Root, Session, SessionKey, Status, StatusSource, Timestamp, Totals, WaitingFor, session_ref,
 };
 
 use crate::{
@@ -541,7 +541,9 @@ impl Judged<'_> {
 
     /// A process that has left the session, and may be in another one by now, is not its own.
     fn is_alive(&self) -> bool {
-        self.evidence.liveness == Liveness::Alive && self.verdict.status != Status::Ended
+        let left =
+            self.verdict.status == Status::Ended && self.verdict.source == StatusSource::Hook;
+        self.evidence.liveness == Liveness::Alive && !left
     }
 
     fn is_open(&self) -> bool {
