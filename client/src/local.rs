@@ -3,11 +3,7 @@
 //! The only file of the client that names `rrd_daemon`; everything else reaches a daemon through
 //! `rrd-proto`. A test in `tests/tidy.rs` holds it to that.
 
-use std::{
-    ffi::OsString,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{ffi::OsString, path::Path, time::Duration};
 
 use rrd_daemon::config::{Env, Flags};
 use rrd_proto::IndexProgress;
@@ -44,14 +40,6 @@ fn config_in(env: Env<'_>, name: Option<String>) -> Result<Config, CliError> {
 /// rrd's own places, which do not depend on config.toml being right.
 pub(crate) fn dirs() -> Option<Dirs> {
     Dirs::resolve(ENV)
-}
-
-/// The home of a harness whose logs this release does not read; `folder` begins with a dot.
-pub(crate) fn home_of(variable: &str, folder: &str, dirs: &Dirs) -> PathBuf {
-    let set = |name| ENV(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let of_windows =
-        || set("LOCALAPPDATA").filter(|_| cfg!(windows)).map(|dir| dir.join(&folder[1..]));
-    set(variable).or_else(of_windows).unwrap_or_else(|| dirs.user_home.join(folder))
 }
 
 /// Looks at this host's transcripts once.

@@ -21,7 +21,7 @@ pub(crate) use file::write;
 
 use crate::{
     error::{CliError, Kind},
-    local::{self, Config},
+    local::Config,
     service,
 };
 
@@ -139,11 +139,7 @@ pub(crate) fn targets(config: &Config, harness: Option<&str>) -> Vec<Target> {
 fn homes(config: &Config, harness: &'static str) -> Vec<PathBuf> {
     let of_harness = Harness::from(harness);
     let roots = config.roots.iter().filter(|root| root.harness == of_harness);
-    let homes: Vec<PathBuf> = roots.map(|root| root.path.clone()).collect();
-    if homes.is_empty() && harness == "hermes" {
-        return vec![local::home_of("HERMES_HOME", ".hermes", &config.dirs)];
-    }
-    homes
+    roots.map(|root| root.path.clone()).collect()
 }
 
 /// Two names of one file.

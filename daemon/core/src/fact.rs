@@ -131,6 +131,7 @@ impl Fact<'_> {
                 | Self::ToolCall { .. }
                 | Self::ToolResult { .. }
                 | Self::Error { .. }
+                | Self::FailedTry { .. }
                 | Self::TurnEnd(_)
                 | Self::Finished
         )

@@ -12,7 +12,7 @@ use std::{
 
 use rrd_proto::{
     Activity, Harness, HostState, IndexProgress, Issue, ListQuery, ListReply, Lookup, ParentKind,
-    Root, Session, SessionKey, Status, Timestamp, Totals, WaitingFor, session_ref,
+    Root, Session, SessionKey, Status, StatusSource, Timestamp, Totals, WaitingFor, session_ref,
 };
 
 use crate::{
@@ -82,7 +82,7 @@ pub struct RootLive {
 }
 
 /// All sessions of this host.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Roster {
     place: Place,
     entries: BTreeMap<SessionKey, Entry>,
@@ -476,7 +476,7 @@ impl Roster {
     fn row(&self, key: &SessionKey, entry: &Entry, judged: &Judged<'_>) -> Session {
         let fold = &entry.fold;
         let verdict = judged.verdict.clone();
-        let alive = judged.evidence.liveness == Liveness::Alive;
+        let alive = judged.is_alive();
         let parent = fold.parent.clone();
         Session {
             reference: session_ref(self.node(), key),
@@ -507,7 +507,7 @@ impl Roster {
             end_reason: verdict.end_reason,
             active: judged.active,
             live: match judged.evidence.liveness {
-                Liveness::Alive => Some(true),
+                Liveness::Alive => Some(alive),
                 Liveness::Dead => Some(false),
                 Liveness::Unknown => None,
             },
@@ -539,8 +539,15 @@ impl Judged<'_> {
         is_subagent(&self.entry.fold)
     }
 
+    /// A process that has left the session, and may be in another one by now, is not its own.
+    fn is_alive(&self) -> bool {
+        let left =
+            self.verdict.status == Status::Ended && self.verdict.source == StatusSource::Hook;
+        self.evidence.liveness == Liveness::Alive && !left
+    }
+
     fn is_open(&self) -> bool {
-        self.evidence.liveness == Liveness::Alive && !self.active && !self.is_subagent()
+        self.is_alive() && !self.active && !self.is_subagent()
     }
 }
 

@@ -127,7 +127,7 @@ fn each_payload_of_codex_is_understood() {
 #[test]
 fn each_payload_of_hermes_is_understood() {
     assert_eq!(
-        words(Harness::Other("hermes".into())),
+        words(Harness::Hermes),
         [
             "57a6 on_session_start: Start",
             "57a6 pre_tool_call: call terminal \"rm -rf build\"",

@@ -187,6 +187,16 @@ fn the_process_that_a_hook_names_tells_where_nothing_else_does() {
     assert_eq!(row(&roster, "s").live, Some(false));
     roster.set_live(0, look.clone());
 
+    // Left, and its process is still on its way out.
+    let mut leaving = roster.clone();
+    leaving.hook(event("s", 1, HookWord::End), NOW);
+    let left = row(&leaving, "s");
+    assert_eq!(
+        (left.status, left.live, left.pid, left.attach),
+        (Status::Ended, Some(false), None, None)
+    );
+    assert_eq!(leaving.list(&ListQuery::default(), NOW, None, Vec::new()).totals.open, 0);
+
     roster.set_hooked_process(&key("s"), 7, Liveness::Dead);
     assert_eq!(row(&roster, "s").live, Some(true), "another process");
     roster.set_hooked_process(&key("s"), 42, Liveness::Dead);
