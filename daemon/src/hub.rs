@@ -23,7 +23,7 @@ use rrd_proto::{
 };
 use tokio::sync::watch;
 
-use crate::{audience::Audience, config::HarnessRoot};
+use crate::{audience::Audience, config::HarnessRoot, store::Stored};
 
 /// Everything that can happen to what is known.
 #[derive(Debug)]
@@ -166,6 +166,14 @@ impl Hub {
             known.roster.version()
         };
         self.version.send_if_modified(|seen| std::mem::replace(seen, version) != version);
+    }
+
+    /// Gives this root the sessions that were stored as its own.
+    pub(crate) fn claim_all(&self, stored: &Stored, root: usize) {
+        let mut known = self.lock();
+        for (key, _) in &stored.sessions {
+            known.claims.entry(key.clone()).or_insert(root);
+        }
     }
 
     /// The session's fold, once it has been read to its end.

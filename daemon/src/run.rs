@@ -146,8 +146,9 @@ impl Daemon {
         });
         let (surveyed, surveys) = mpsc::channel::<()>();
         let mut tails = Vec::new();
-        for ((i, root), stored) in config.roots.iter().enumerate().zip(split(stored, &config.roots))
-        {
+        let stored = split(stored, &config.roots);
+        stored.iter().enumerate().for_each(|(i, stored)| hub.claim_all(stored, i));
+        for ((i, root), stored) in config.roots.iter().enumerate().zip(stored) {
             let Some(scene) = Scene::new(i, root, &hub, processes) else { continue };
             let (ledger, surveyed) = (Arc::clone(&ledger), surveyed.clone());
             let tail = Tail::spawn(scene, ledger, config.watch, stored, move || drop(surveyed));

@@ -3,7 +3,7 @@
 //! Reads the index where a daemon has left one, so that transcripts it has read are not read again.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{BTreeMap, HashSet, VecDeque},
     io,
     path::Path,
     sync::{
@@ -15,7 +15,7 @@ use std::{
 
 use rrd_core::roster::Place;
 use rrd_proto::{
-    Event, EventPage, EventQuery, IndexProgress, ListQuery, ListReply, Lookup, PartStatus,
+    Event, EventPage, EventQuery, Harness, IndexProgress, ListQuery, ListReply, Lookup, PartStatus,
     SessionKey,
 };
 
@@ -59,19 +59,23 @@ impl Scan {
         let finished = AtomicBool::new(false);
         let processes = ProcessTable::system();
         std::thread::scope(|scope| {
-            let surveys: Vec<_> = config
-                .roots
-                .iter()
-                .enumerate()
-                .zip(stored)
-                .filter_map(|((i, root), stored)| {
-                    Some((Scene::new(i, root, &hub, &processes)?, stored))
-                })
-                .map(|(mut scene, stored)| {
+            // One harness's roots one after the other: which of two copies is shown is no matter of chance.
+            let mut of_harness: BTreeMap<&Harness, Vec<_>> = BTreeMap::new();
+            for ((i, root), stored) in config.roots.iter().enumerate().zip(stored) {
+                hub.claim_all(&stored, i);
+                if let Some(scene) = Scene::new(i, root, &hub, &processes) {
+                    of_harness.entry(&root.harness).or_default().push((scene, stored));
+                }
+            }
+            let surveys: Vec<_> = of_harness
+                .into_values()
+                .map(|scenes| {
                     let ledger = &ledger;
                     scope.spawn(move || {
-                        let (mut live, mut databases) = (scene.live(), Databases::default());
-                        scene.survey(stored, ledger, AT_ONCE, &mut live, &mut databases);
+                        for (mut scene, stored) in scenes {
+                            let (mut live, mut databases) = (scene.live(), Databases::default());
+                            scene.survey(stored, ledger, AT_ONCE, &mut live, &mut databases);
+                        }
                     })
                 })
                 .collect();
