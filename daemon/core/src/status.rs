@@ -12,7 +12,7 @@
 //!
 //! A hook is as good as the registry but speaks only once, so its word holds until the transcript has a
 //! later one. What a later word is, is a question of what it says: a line that comes late is none, nor
-//! is bookkeeping. See [`from_hook`].
+//! is bookkeeping.
 
 use std::time::Duration;
 
