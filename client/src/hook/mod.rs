@@ -26,11 +26,11 @@ use crate::{clock, connect, local};
 const MAX_INPUT: usize = 2 << 20;
 
 /// By when a harness has said what it has to say …
-const HEARD: Duration = Duration::from_millis(20);
+const HEARD: Duration = Duration::from_millis(16);
 /// … the daemon has it …
-const SENT: Duration = Duration::from_millis(30);
+const SENT: Duration = Duration::from_millis(25);
 /// … and nobody waits any longer, whatever hangs: all of it counted from the start.
-const LIMIT: Duration = Duration::from_millis(38);
+const LIMIT: Duration = Duration::from_millis(34);
 
 /// A harness's name is a word.
 const MAX_NAME: usize = 64;

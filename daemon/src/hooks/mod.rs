@@ -1,8 +1,8 @@
 //! What harnesses' hooks tell: taken at once over the local socket, or from the spool a moment later.
 //!
 //! Hooks are optional: everything works without them, and what they say is worth nothing after a
-//! restart (the transcripts and the registry are there again; a dialog that only a hook knew of shows
-//! with its next call). One thread looks after what calls alone do not settle: the spool, the processes
+//! restart (the transcripts and the registry are there again; a dialog that only a hook knew of is
+//! not). One thread looks after what calls alone do not settle: the spool, the processes
 //! that hooks named, sessions that nobody else knows of. Not here: what a call means (`rrd-core`).
 
 mod spool;
