@@ -5,12 +5,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rrd_proto::{Counts, Harness, ParentKind, Session, SessionKey, Status};
+use rrd_proto::{Counts, Harness, ParentKind, RootState, Session, SessionKey, Status};
 use rusqlite::{Connection, params};
 use tempfile::TempDir;
 
-use crate::{all, config, until};
-use rrd_daemon::{Daemon, store::Reader};
+use crate::{all, config, tail, until};
+use rrd_daemon::{Daemon, Scan, store::Reader};
 
 const SCHEMA: &str = "
     PRAGMA journal_mode = wal;
@@ -289,4 +289,24 @@ fn what_is_secret_is_never_read() {
         assert!(!found, "{}", entry.path().display());
     }
     assert!(Path::new(&state).join("index.db").exists());
+}
+
+#[test]
+fn a_newer_schema_is_said_and_not_read() {
+    let mut claw = OpenClaw::new();
+    claw.session("s-1", "agent:main:main");
+    claw.insert("s-1", &said("user", "hi"));
+    claw.db.execute_batch("UPDATE schema_meta SET schema_version = 99").unwrap();
+    let daemon = claw.daemon();
+    let looked = Scan::new(&config(claw.home.path(), "auto"), &mut |_| {}).list(&all());
+    for reply in [daemon.list(&all()), looked] {
+        assert!(reply.sessions.is_empty());
+        let root = reply.roots.iter().find(|root| root.harness == Harness::OpenClaw).unwrap();
+        let RootState::Unreadable(why) = &root.state else { panic!("{root:?}") };
+        assert!(why.contains("schema 99 is newer"), "{why}");
+    }
+    assert!(tail(&daemon, "tail openclaw").detail.contains("schema 99 is newer"));
+    claw.db.execute_batch("UPDATE schema_meta SET schema_version = 23").unwrap();
+    until(&daemon, "s-1", has(1, 0));
+    daemon.stop();
 }

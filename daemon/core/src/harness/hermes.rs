@@ -40,6 +40,7 @@ pub(super) const FORMAT: Format = Format {
 const TABLES: Tables = Tables {
     schema: "SELECT max(version) FROM schema_version",
     newest: 22,
+    reads_newer: true,
     sessions: SessionRows {
         from: "sessions s LEFT JOIN sessions p ON p.id = s.parent_session_id",
         id: "s.id",

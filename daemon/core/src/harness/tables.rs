@@ -10,8 +10,11 @@
 pub struct Tables {
     /// Gives the number of the schema, in one row of one column.
     pub schema: &'static str,
-    /// The newest number this release reads; beyond it nothing is read, and that is said.
+    /// The newest number this release knows; that another is newer is said.
     pub newest: i64,
+    /// A newer one is read all the same, where the columns that matter are there: its numbers change
+    /// more often than they do.
+    pub reads_newer: bool,
     /// One row a session.
     pub sessions: SessionRows,
     /// One row a record of a session.
@@ -50,7 +53,8 @@ pub struct RecordRows {
     pub whole: Option<(&'static str, &'static str)>,
     /// What is told of it.
     pub columns: &'static [Column],
-    /// The names of those that tell one record from another; the others may change or be renumbered.
+    /// The names of those that tell one record from another, without which nothing is read; the others
+    /// may change or be missing.
     pub identity: &'static [&'static str],
     /// Where a session's records go that are moved out of the table.
     pub moved_out: Option<MovedOut>,

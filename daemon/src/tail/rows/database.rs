@@ -90,6 +90,8 @@ pub(super) struct Snapshot {
     until: Option<Instant>,
     /// Whoever has it open can be seen.
     pub(super) in_wal_mode: bool,
+    /// Its schema, where it is a newer one than is known.
+    pub(super) newer: Option<i64>,
 }
 
 impl Snapshot {
@@ -113,15 +115,16 @@ impl Snapshot {
             }
             other => Unreadable::Sqlite(other),
         })?;
-        if found > tables.newest {
+        if found > tables.newest && !tables.reads_newer {
             return Err(Unreadable::Newer { found, newest: tables.newest });
         }
+        let newer = (found > tables.newest).then_some(found);
         let list = list(&db, tables)?;
         let records = records(&db, &tables.records)?;
         let in_wal_mode = db.query_row("PRAGMA journal_mode", [], |row| row.get::<_, String>(0))?;
         let in_wal_mode = in_wal_mode == "wal";
         let until = Instant::now().checked_add(patience);
-        Ok(Self { db, path: path.to_owned(), tables, list, records, until, in_wal_mode })
+        Ok(Self { db, path: path.to_owned(), tables, list, records, until, in_wal_mode, newer })
     }
 
     /// Every session.
@@ -297,6 +300,11 @@ fn records(db: &Connection, spec: &RecordRows) -> Result<String, Unreadable> {
     let RecordRows { table, session, number, .. } = *spec;
     db.prepare(&format!("SELECT {session}, {number} FROM {table} LIMIT 0"))
         .map_err(|error| Unreadable::Layout(error.to_string()))?;
+    for column in spec.columns.iter().filter(|column| spec.identity.contains(&column.name)) {
+        if !has(db, table, column.sql) {
+            return Err(Unreadable::Layout(format!("{table} has no column {}", column.sql)));
+        }
+    }
     let or = |column: &str, otherwise: &str| {
         if has(db, table, column) { column.to_owned() } else { otherwise.to_owned() }
     };

@@ -92,6 +92,8 @@ struct Database {
     /// It may have changed.
     touched: bool,
     in_wal_mode: bool,
+    /// What is doubtful about it, though it is read.
+    newer: Option<String>,
     /// Why it is not read.
     trouble: Option<String>,
 }
@@ -189,9 +191,11 @@ impl Databases {
         }
     }
 
-    /// Databases that cannot be read, and why.
+    /// Databases that cannot be read, or not for certain, and why.
     pub(super) fn troubles(&self) -> Vec<(PathBuf, String)> {
-        let trouble = |(path, db): (&PathBuf, &Database)| Some((path.clone(), db.trouble.clone()?));
+        let trouble = |(path, db): (&PathBuf, &Database)| {
+            Some((path.clone(), db.trouble.clone().or_else(|| db.newer.clone())?))
+        };
         let mut troubles: Vec<_> = self.by_path.iter().filter_map(trouble).collect();
         troubles.sort();
         troubles
@@ -253,6 +257,10 @@ impl Databases {
         if database.seen != Some(now) {
             let snapshot = Snapshot::open(path, tables, PATIENCE)?;
             database.in_wal_mode = snapshot.in_wal_mode;
+            database.newer = snapshot.newer.map(|found| {
+                let newest = tables.newest;
+                format!("schema {found} is newer than what this release knows ({newest}); read as far as it is alike")
+            });
             self.list(path, now.0, database, &snapshot, scene)?;
             (database.seen, database.touched) = (Some(now), false);
             // A change within the same tick of the file system's clock would look like none.

@@ -20,6 +20,7 @@ use crate::{
 pub(super) const TABLES: Tables = Tables {
     schema: "SELECT max(schema_version) FROM schema_meta",
     newest: 23,
+    reads_newer: false,
     sessions: SessionRows {
         from: "session_windows w \
                LEFT JOIN session_nodes n ON n.session_key = w.session_key \
