@@ -364,8 +364,10 @@ impl Roster {
             let silent = root.checked_at.since(at);
             // … or one whose trace still names another session; not so if this one's has been seen to go.
             let claimed = |other: &Evidence| {
+                let fits = |a: Option<bool>, b: Option<bool>| a.is_none() || b.is_none() || a == b;
                 other.liveness == Liveness::Alive
                     && (other.cwd.is_none() || other.cwd == entry.fold.cwd)
+                    && fits(other.interactive, entry.fold.interactive)
             };
             // A hook is called in the first second of a process, before it has a registry entry.
             let before_hook = |at| root.checked_at.since(at) < TRACE_SETTLES_MS;

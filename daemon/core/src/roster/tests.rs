@@ -161,6 +161,13 @@ fn a_trace_that_has_gone_means_the_end_at_once() {
     look.found.insert(key("cleared"), other);
     roster.set_live(0, look.clone());
     assert_eq!(status(&roster), Status::Executing, "its process may be about to name it");
+    let elsewhere =
+        Evidence { cwd: Some("/elsewhere".into()), ..look.found[&key("cleared")].clone() };
+    let mut apart = look.clone();
+    apart.found.insert(key("cleared"), elsewhere);
+    roster.set_live(0, apart);
+    assert_eq!(status(&roster), Status::Ended, "one at work elsewhere will not");
+    roster.set_live(0, look.clone());
     look.left.insert(key("s"), NOW.plus(-1_500));
     roster.set_live(0, look.clone());
     assert_eq!(status(&roster), Status::Executing, "somebody has written since");
