@@ -629,3 +629,6 @@ pub(crate) fn read_events(
     debug_assert_eq!(work.file.path, shown(path));
     take(&mut work, &mut Arc::default(), sink).map(|_| ())
 }
+
+#[cfg(test)]
+mod tests;
