@@ -36,7 +36,7 @@ use crate::{
 };
 
 /// For so long sessions in databases are read whole at the first look.
-const AT_ONCE: Duration = Duration::from_millis(1_500);
+const AT_ONCE: Duration = Duration::from_millis(150);
 
 /// What one root's sessions are made of, for the daemon and the one-shot scan alike.
 pub(crate) struct Scene {

@@ -33,7 +33,7 @@ const STRETCH: usize = 1 << 20;
 const BATCH: usize = 4 << 20;
 
 /// Records at the beginning and the end of a long session that are read for a first row.
-const GLANCE: usize = 24;
+const GLANCE: usize = 12;
 
 /// Points a history can be read on from lie so many records apart, …
 const ANCHORS_APART: i64 = 256;
