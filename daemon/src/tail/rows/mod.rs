@@ -175,7 +175,7 @@ impl Databases {
         for path in paths {
             loop {
                 self.work_on(&path, scene, ledger);
-                let left = self.by_path.get(&path).is_some_and(Database::has_work);
+                let left = self.by_path.get(&path).is_some_and(|db| !db.unread.is_empty());
                 if !left || Instant::now() >= until {
                     break;
                 }
@@ -354,6 +354,11 @@ impl Databases {
             if stored.contains(&row.id) || !session.looks_as_taken(&row, id) {
                 database.unread.push_back(row);
             } else if all || still.contains(&row.id) {
+                // What was stored stands until its records are found to be others.
+                if let Some(fold) = session.partial.clone().filter(|_| !session.shown) {
+                    session.shown = true;
+                    scene.publish(&session.file.session, &fold, &shown(path), true);
+                }
                 database.unsure.push_back(row);
             }
         }
