@@ -67,6 +67,8 @@ pub(crate) struct Databases {
     by_path: HashMap<PathBuf, Database>,
     /// Which database has a session: a copy of one beside it must not list it twice.
     owners: HashMap<String, PathBuf>,
+    /// The first look is on: nobody is to wait for what is only compared.
+    surveying: bool,
     /// What the index has of sessions not seen yet in a database, by session id.
     stored: HashMap<String, (FileState, Arc<Fold>)>,
 }
@@ -170,6 +172,7 @@ impl Databases {
     /// The first look: a row for every session; whole ones for as long as `budget` lasts.
     pub(super) fn survey(&mut self, scene: &Scene, ledger: &dyn Ledger, budget: Duration) {
         let until = Instant::now() + budget;
+        self.surveying = true;
         let mut paths: Vec<PathBuf> = self.by_path.keys().cloned().collect();
         paths.sort();
         for path in paths {
@@ -182,6 +185,7 @@ impl Databases {
             }
             self.glance(&path, scene);
         }
+        self.surveying = false;
         // They are gone, or their databases are; what was read of them stands, should they come back.
         for (file, fold) in self.stored.values() {
             if scene.hub.claim(&file.session, scene.index) {
@@ -279,7 +283,9 @@ impl Databases {
             }
         }
         let began = Instant::now();
-        while let Some(row) = database.unsure.pop_front() {
+        while !self.surveying
+            && let Some(row) = database.unsure.pop_front()
+        {
             let Some(session) = database.sessions.get_mut(&row.id) else { continue };
             if !session.is_as_taken(&row, &snapshot)? {
                 database.unread.push_back(row);
