@@ -73,7 +73,8 @@ impl Scan {
                     let ledger = &ledger;
                     scope.spawn(move || {
                         for (mut scene, stored) in scenes {
-                            let (mut live, mut databases) = (scene.live(), Databases::default());
+                            let mut live = scene.live();
+                            let mut databases = Databases::for_one_look();
                             scene.survey(stored, ledger, AT_ONCE, &mut live, &mut databases);
                         }
                     })

@@ -67,6 +67,8 @@ pub(crate) struct Databases {
     by_path: HashMap<PathBuf, Database>,
     /// Which database has a session: a copy of one beside it must not list it twice.
     owners: HashMap<String, PathBuf>,
+    /// There is one look only: all is compared in it.
+    one_look: bool,
     /// The first look is on: nobody is to wait for what is only compared.
     surveying: bool,
     /// What the index has of sessions not seen yet in a database, by session id.
@@ -101,6 +103,11 @@ struct Database {
 }
 
 impl Databases {
+    /// Of a look that no other follows.
+    pub(crate) fn for_one_look() -> Self {
+        Self { one_look: true, ..Self::default() }
+    }
+
     /// Takes over what the index has of sessions in databases.
     pub(super) fn adopt(&mut self, stored: &mut Stored) {
         let (rows, files) = std::mem::take(&mut stored.files)
@@ -172,13 +179,16 @@ impl Databases {
     /// The first look: a row for every session; whole ones for as long as `budget` lasts.
     pub(super) fn survey(&mut self, scene: &Scene, ledger: &dyn Ledger, budget: Duration) {
         let until = Instant::now() + budget;
-        self.surveying = true;
+        self.surveying = !self.one_look;
         let mut paths: Vec<PathBuf> = self.by_path.keys().cloned().collect();
         paths.sort();
         for path in paths {
             loop {
                 self.work_on(&path, scene, ledger);
-                let left = self.by_path.get(&path).is_some_and(|db| !db.unread.is_empty());
+                let left = |db: &Database| {
+                    !db.unread.is_empty() || (self.one_look && !db.unsure.is_empty())
+                };
+                let left = self.by_path.get(&path).is_some_and(left);
                 if !left || Instant::now() >= until {
                     break;
                 }
