@@ -83,7 +83,7 @@ impl Home {
     }
 
     fn transcript(&self, id: &str) -> PathBuf {
-        let folder = self.0.path().join(".claude/projects/-home-dev-work-alpha");
+        let folder = self.0.path().join(".claude/projects/-home-dev-src-alpha");
         fs::create_dir_all(&folder).unwrap();
         folder.join(format!("{id}.jsonl"))
     }

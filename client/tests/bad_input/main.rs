@@ -163,7 +163,7 @@ impl Host {
     }
 
     fn transcript(&self, id: &str) -> PathBuf {
-        let path = self.path(&format!(".claude/projects/-home-dev-work-alpha/{id}.jsonl"));
+        let path = self.path(&format!(".claude/projects/-home-dev-src-alpha/{id}.jsonl"));
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         path
     }

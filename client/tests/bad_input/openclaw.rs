@@ -204,7 +204,7 @@ fn names_come_from_every_agents_store() {
     append(&claw.path(&host), claw.header() + &claw.turn("First"));
     let mut other = Claw::new(OTHER);
     let lines = other.header() + &other.turn("Second");
-    append(&host.path(&format!(".openclaw/agents/work/sessions/{OTHER}.jsonl")), lines);
+    append(&host.path(&format!(".openclaw/agents/second/sessions/{OTHER}.jsonl")), lines);
     store("main", ID, "Chores");
     let _daemon = host.daemon();
     agree(&host, "named", ID, |row| row.title.as_deref() == Some("Chores"));

@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn without_a_remote_the_directory_names_it() {
-        let repo = Repo::new(Some("/home/dev/work/my app/".into()), None);
+        let repo = Repo::new(Some("/home/dev/src/my app/".into()), None);
         assert_eq!(repo.name.as_deref(), Some("my app"));
         assert_eq!(Repo::new(Some(r"C:\src\site".into()), None).name.as_deref(), Some("site"));
     }

@@ -216,14 +216,14 @@ fn depth_and_length_are_no_danger() {
 fn real_lines() -> Vec<&'static [u8]> {
     const FILES: [&[u8]; 6] = [
         include_bytes!(
-            "fixtures/pi/continued-0.73/sessions/--home-dev-work-pi--/2026-11-20T10-42-27-947Z_01a1f88c-edea-7795-8202-1cd3dde21e8e.jsonl"
+            "fixtures/pi/continued-0.73/sessions/--home-dev-src-pi--/2026-11-20T10-42-27-947Z_01a1f88c-edea-7795-8202-1cd3dde21e8e.jsonl"
         ),
         include_bytes!(
             "fixtures/openclaw/local-2026.6/agents/main/sessions/9372d59e-41c8-49be-a20d-cbc89d614302.jsonl"
         ),
         include_bytes!("fixtures/openclaw/local-2026.6/agents/main/sessions/sessions.json"),
         include_bytes!(
-            "fixtures/claude-code/329-fork/projects/-home-dev-work-alpha/a03fc261-37c9-4fdc-9392-9534a21daefb.jsonl"
+            "fixtures/claude-code/329-fork/projects/-home-dev-src-alpha/a03fc261-37c9-4fdc-9392-9534a21daefb.jsonl"
         ),
         include_bytes!(
             "fixtures/codex/legacy-0.98/sessions/2026/11/20/rollout-2026-11-20T10-36-57-01a1f887-e378-7dc3-8d6e-1ebca4b97357.jsonl"

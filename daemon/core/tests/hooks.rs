@@ -178,7 +178,7 @@ impl Replay {
         let format = format_of(&Harness::ClaudeCode).unwrap();
         let mut sessions = Vec::new();
         for path in transcripts {
-            let relative = format!("projects/-home-dev-work-alpha/{path}");
+            let relative = format!("projects/-home-dev-src-alpha/{path}");
             let FileRole::Transcript { session_id, parent, .. } = (format.classify)(&relative)
             else {
                 panic!("{relative}")

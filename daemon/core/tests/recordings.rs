@@ -203,7 +203,7 @@ fn claude_code() {
     );
     check(
         "329-worktree",
-        &[("5363b38b", "1 1 0 0, 10:35:11.365Z, completed, from /home/dev/work/alpha")],
+        &[("5363b38b", "1 1 0 0, 10:35:11.365Z, completed, from /home/dev/src/alpha")],
     );
 }
 

@@ -50,7 +50,7 @@ impl Hermes {
     pub(crate) fn session(&mut self, id: &str) {
         let at = self.tick();
         let sql = "INSERT OR IGNORE INTO sessions (id, source, model, started_at, cwd) \
-                   VALUES (?1, 'cli', 'm', ?2, '/work/demo')";
+                   VALUES (?1, 'cli', 'm', ?2, '/home/dev/src/demo')";
         self.db.execute(sql, params![id, at]).unwrap();
     }
 

@@ -92,7 +92,7 @@ impl OpenClaw {
 
 fn header(id: &str) -> String {
     format!(
-        r#"{{"type":"session","version":4,"id":"{id}","timestamp":"2026-11-20T10:00:00.000Z","cwd":"/work/demo"}}"#
+        r#"{{"type":"session","version":4,"id":"{id}","timestamp":"2026-11-20T10:00:00.000Z","cwd":"/home/dev/src/demo"}}"#
     )
 }
 
@@ -116,7 +116,7 @@ fn packed_rows_are_read_like_others() {
     let daemon = claw.daemon();
     let session = until(&daemon, "s-1", has(1, 0));
     assert!(session.title.unwrap().starts_with("a long long"));
-    assert_eq!(session.cwd.as_deref(), Some("/work/demo"));
+    assert_eq!(session.cwd.as_deref(), Some("/home/dev/src/demo"));
     assert_eq!(session.started_at.map(|at| at.as_millis()), Some(EPOCH));
     claw.insert_packed("s-1", &said("assistant", "done"));
     until(&daemon, "s-1", has(1, 1));

@@ -39,7 +39,7 @@ fn told(session: &Session) -> (String, String) {
     let (prompts, messages, calls) = (counts.prompts, counts.messages, counts.tool_calls);
     let text = format!("{prompts} {messages} {calls} {}, {turn}, {end}, {title}", counts.errors);
     assert!(session.issues.is_empty(), "{:?}", session.issues);
-    assert!(session.cwd.as_deref().is_some_and(|cwd| cwd.starts_with("/home/dev/work/")));
+    assert!(session.cwd.as_deref().is_some_and(|cwd| cwd.starts_with("/home/dev/src/")));
     (session.session_id[session.session_id.len() - 6..].to_owned(), text)
 }
 
@@ -84,7 +84,7 @@ fn a_profile_of_hermes() {
     check(
         &Harness::Hermes,
         "hermes/chat-0.19.sql",
-        ".hermes/profiles/work/state.db",
+        ".hermes/profiles/second/state.db",
         &[
             ("16e04b", "1 1 0 0, completed, over, PLAIN hello hermes"),
             ("5d438b", "1 0 1 0, in a turn, crashed, HANG long command"),

@@ -369,7 +369,7 @@ mod tests {
     #[test]
     fn databases_are_told_by_their_paths() {
         for path in
-            ["state.db", "state.db-wal", "profiles/work/state.db", "profiles/w/state.db-wal"]
+            ["state.db", "state.db-wal", "profiles/second/state.db", "profiles/w/state.db-wal"]
         {
             assert_eq!(classify(path), FileRole::Database, "{path}");
         }

@@ -297,8 +297,8 @@ mod tests {
             attach(&HookTmux { socket: socket.into(), pane: pane.into() })
         };
         assert_eq!(tmux("/tmp/tmux-1000/default", "%7").as_deref(), Some("tmux attach -t %7"));
-        let named = tmux("/tmp/tmux-1000/work", "%12");
-        assert_eq!(named.as_deref(), Some("tmux -S /tmp/tmux-1000/work attach -t %12"));
+        let named = tmux("/tmp/tmux-1000/main", "%12");
+        assert_eq!(named.as_deref(), Some("tmux -S /tmp/tmux-1000/main attach -t %12"));
         for (socket, pane) in [("/tmp/default", "7"), ("/tmp/default", "%7;x"), ("/tmp/$(x)", "%7")]
         {
             assert_eq!(tmux(socket, pane), None, "{socket} {pane}");
