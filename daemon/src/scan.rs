@@ -159,6 +159,14 @@ pub(crate) fn split(stored: Stored, roots: &[HarnessRoot]) -> Vec<Stored> {
             parts[i].files.push(file);
         }
     }
+    for database in stored.databases {
+        let beneath = |root: &HarnessRoot| {
+            root.harness == database.harness && Path::new(&database.path).starts_with(&root.path)
+        };
+        if let Some(i) = roots.iter().position(beneath) {
+            parts[i].databases.push(database);
+        }
+    }
     for (key, fold) in stored.sessions {
         if let Some(i) = of_session.get(&key) {
             parts[*i].sessions.push((key, fold));

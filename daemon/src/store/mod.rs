@@ -16,15 +16,20 @@ use std::{
     sync::Arc,
 };
 
-use rrd_core::{cursor::Cursor, fold::Fold, harness::ParserState};
-use rrd_proto::{Event, SessionKey};
+use rrd_core::{
+    cursor::{Cursor, FileId},
+    fold::Fold,
+    harness::ParserState,
+};
+use rrd_proto::{Event, Harness, SessionKey};
+use serde::{Deserialize, Serialize};
 
 pub use reader::Reader;
 pub use writer::{Awaited, Committed, Writer, WriterState};
 
 /// Raised when folds or parsers change what they remember: sessions stored by another number are read
 /// again from their transcripts.
-pub const READER_VERSION: i64 = 2;
+pub const READER_VERSION: i64 = 3;
 
 /// Why the index cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +79,15 @@ pub struct FileState {
     pub mtime: i64,
 }
 
+impl FileState {
+    /// The database that it is in, where the session has no transcript of its own.
+    #[must_use]
+    pub fn database(&self) -> Option<&str> {
+        self.cursor.rows?;
+        Some(self.path.rsplit_once('#')?.0)
+    }
+}
+
 /// One event and where it stands.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredEvent {
@@ -102,6 +116,28 @@ pub struct Commit {
     pub moved_from: Option<String>,
 }
 
+/// How a harness's database looked when all that was in it had been taken: while it looks like that
+/// there is nothing to read in it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DatabaseState {
+    /// Its path, as shown.
+    pub path: String,
+    /// Whose it is.
+    pub harness: Harness,
+    /// What it looked like from outside.
+    pub look: Look,
+    /// Where its last record was stored.
+    pub place: i64,
+    /// Whoever has it open can be seen.
+    pub in_wal_mode: bool,
+    /// Sum of the hashes of its sessions' ids: this is true of all of them together or not at all.
+    pub sessions: u64,
+}
+
+/// A database from outside: which file, and size and modification time (nanoseconds since the epoch) of
+/// it and of its log.
+pub type Look = (FileId, [(u64, i64); 2]);
+
 /// Everything a start needs.
 #[derive(Debug, Default)]
 pub struct Stored {
@@ -109,6 +145,8 @@ pub struct Stored {
     pub sessions: Vec<(SessionKey, Arc<Fold>)>,
     /// Transcripts and how far they have been taken.
     pub files: Vec<FileState>,
+    /// Databases that had been taken whole.
+    pub databases: Vec<DatabaseState>,
 }
 
 /// Opens (or makes) the index and reads what it knows; a damaged one is set aside and begun anew.

@@ -5,12 +5,12 @@
 //! commits are collected for a moment, unless somebody waits for them or enough have come together.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc::SyncSender},
     time::Duration,
 };
 
-use super::Commit;
+use super::{Commit, DatabaseState};
 
 /// Commits that may wait; each holds at most what one stretch of a transcript gave.
 const MAX: usize = 64;
@@ -38,6 +38,8 @@ pub(super) struct Queue {
 #[derive(Debug, Default)]
 struct Waiting {
     commits: VecDeque<Commit>,
+    /// By path: true of what was added before.
+    databases: BTreeMap<String, DatabaseState>,
     barriers: Vec<SyncSender<()>>,
     events: usize,
     awaited: usize,
@@ -52,11 +54,18 @@ struct Waiting {
 #[derive(Debug)]
 pub(super) enum Next {
     /// Write these, then tell those.
-    Write(Vec<Commit>, Vec<SyncSender<()>>),
+    Write(Batch, Vec<SyncSender<()>>),
     /// Nothing came for so long.
     Quiet,
     /// Nothing will come any more.
     Closed,
+}
+
+/// What becomes one transaction.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    pub(super) commits: Vec<Commit>,
+    pub(super) databases: Vec<DatabaseState>,
 }
 
 impl Queue {
@@ -70,9 +79,26 @@ impl Queue {
             return;
         }
         waiting.events += commit.events.len();
+        // Read on since: what was true of it before no longer is.
+        if let Some(path) = commit.file.database() {
+            waiting.databases.remove(path);
+        }
         waiting.commits.push_back(commit);
         // The first one starts the collecting; after it only urgency wakes the writer.
         if waiting.commits.len() == 1 || waiting.is_urgent() {
+            self.to_write.notify_one();
+        }
+    }
+
+    /// Adds what is true of a database when everything added before is written.
+    pub(super) fn database(&self, state: DatabaseState) {
+        let mut waiting = self.lock();
+        if waiting.abandoned {
+            return;
+        }
+        let was_empty = waiting.is_empty();
+        waiting.databases.insert(state.path.clone(), state);
+        if was_empty {
             self.to_write.notify_one();
         }
     }
@@ -113,6 +139,7 @@ impl Queue {
         let mut waiting = self.lock();
         waiting.abandoned = true;
         waiting.commits.clear();
+        waiting.databases.clear();
         waiting.barriers.clear();
         self.room.notify_all();
     }
@@ -148,8 +175,11 @@ impl Queue {
         waiting.events = 0;
         waiting.writing = true;
         self.room.notify_all();
-        let commits = std::mem::take(&mut waiting.commits).into();
-        Next::Write(commits, std::mem::take(&mut waiting.barriers))
+        let batch = Batch {
+            commits: std::mem::take(&mut waiting.commits).into(),
+            databases: std::mem::take(&mut waiting.databases).into_values().collect(),
+        };
+        Next::Write(batch, std::mem::take(&mut waiting.barriers))
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -159,7 +189,7 @@ impl Queue {
 
 impl Waiting {
     fn is_empty(&self) -> bool {
-        self.commits.is_empty() && self.barriers.is_empty()
+        self.commits.is_empty() && self.databases.is_empty() && self.barriers.is_empty()
     }
 
     fn is_full(&self) -> bool {

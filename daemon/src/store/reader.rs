@@ -6,7 +6,7 @@ use rrd_core::fold::Fold;
 use rrd_proto::{Direction, Event, EventKind, Harness, SessionKey, Timestamp};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 
-use super::{FileState, READER_VERSION, Stored, database, schema};
+use super::{DatabaseState, FileState, READER_VERSION, Stored, database, schema};
 
 /// A read-only connection.
 #[derive(Debug)]
@@ -87,6 +87,17 @@ impl Reader {
                 let size = row.get::<_, i64>(5)?.cast_unsigned();
                 let mtime = row.get(6)?;
                 stored.files.push(FileState { path, session, cursor, parser, size, mtime });
+            }
+        }
+        let mut databases =
+            self.db.prepare("SELECT path, state, seal FROM databases WHERE reader = ?1")?;
+        let mut rows = databases.query([READER_VERSION])?;
+        while let Some(row) = rows.next()? {
+            let (path, text) = (row.get_ref(0)?.as_str()?, row.get_ref(1)?.as_str()?);
+            if schema::seal(&[path, text]) == row.get::<_, i64>(2)?
+                && let Ok(state) = serde_json::from_str::<DatabaseState>(text)
+            {
+                stored.databases.push(state);
             }
         }
         Ok(stored)

@@ -52,6 +52,14 @@ const MIGRATIONS: &[&str] = &[
 ",
     // Joins the two ends of a message between sessions. From here on a flag of 4 says that it was sent.
     "ALTER TABLE events ADD COLUMN message TEXT;",
+    "
+    CREATE TABLE databases (
+        path   TEXT PRIMARY KEY,
+        reader INTEGER NOT NULL,      -- which READER_VERSION wrote the state
+        state  TEXT NOT NULL,         -- JSON
+        seal   INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+",
 ];
 
 /// What is read of each table: a name in the schema may be damaged, which no check of SQLite's finds.
@@ -60,6 +68,7 @@ const READ: &[&str] = &[
     "SELECT path, session, cursor, parser, size, mtime, seal FROM files",
     "SELECT session, seq, at, kind, flags, offset, key, text, tool, call, message FROM events",
     "SELECT session, key FROM marks",
+    "SELECT path, reader, state, seal FROM databases",
 ];
 
 /// Whether every table is there with its columns.

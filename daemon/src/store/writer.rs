@@ -22,8 +22,8 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use tokio::sync::watch;
 
 use super::{
-    Commit, READER_VERSION, StoreError, database, is_damage, owner_only,
-    queue::{Next, Queue},
+    Commit, DatabaseState, READER_VERSION, StoreError, database, is_damage, owner_only,
+    queue::{Batch, Next, Queue},
     reader::{FLAG_ERROR, FLAG_SENT, FLAG_TRUNCATED, KINDS},
     schema,
 };
@@ -102,6 +102,11 @@ impl Writer {
     /// Queues a commit; waits while the queue is full.
     pub fn commit(&self, commit: Commit) {
         self.queue.commit(commit);
+    }
+
+    /// Queues what is true of a database once everything queued before it is written.
+    pub fn database(&self, state: DatabaseState) {
+        self.queue.database(state);
     }
 
     /// Returns when everything queued before it is durable.
@@ -205,7 +210,7 @@ impl Work {
         let mut check_after = Some(QUIET);
         loop {
             match self.queue.next(check_after) {
-                Next::Write(commits, barriers) => self.write(&commits, barriers),
+                Next::Write(batch, barriers) => self.write(&batch, barriers),
                 Next::Quiet => {
                     check_after = None;
                     self.check();
@@ -216,9 +221,9 @@ impl Work {
     }
 
     /// Everything that was collected becomes one transaction.
-    fn write(&mut self, commits: &[Commit], barriers: Vec<SyncSender<()>>) {
+    fn write(&mut self, batch: &Batch, barriers: Vec<SyncSender<()>>) {
         while !self.is_damaged() && !self.given_up {
-            match transact(&mut self.db, commits) {
+            match transact(&mut self.db, batch) {
                 Ok(()) => {
                     self.change(|state| state.failing = None);
                     break;
@@ -235,7 +240,7 @@ impl Work {
                 }
             }
         }
-        let with_events = commits.iter().filter(|commit| !commit.events.is_empty());
+        let with_events = batch.commits.iter().filter(|commit| !commit.events.is_empty());
         let sessions = with_events.map(|commit| commit.file.session.clone()).collect();
         self.committed.send_modify(|last| {
             *last = Committed { number: last.number + 1, sessions: Arc::new(sessions) };
@@ -270,8 +275,9 @@ impl Work {
     }
 }
 
-fn transact(db: &mut Connection, commits: &[Commit]) -> rusqlite::Result<()> {
-    if commits.is_empty() {
+fn transact(db: &mut Connection, batch: &Batch) -> rusqlite::Result<()> {
+    let Batch { commits, databases } = batch;
+    if commits.is_empty() && databases.is_empty() {
         return Ok(());
     }
     // Of several commits of one transcript the last one's state holds.
@@ -280,11 +286,15 @@ fn transact(db: &mut Connection, commits: &[Commit]) -> rusqlite::Result<()> {
     let transaction = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     for (i, commit) in commits.iter().enumerate() {
         let session = session_row(&transaction, &commit.file.session)?;
+        if let Some(path) = commit.file.database() {
+            transaction.prepare_cached("DELETE FROM databases WHERE path = ?1")?.execute([path])?;
+        }
         put_events(&transaction, session, commit)?;
         if last[commit.file.path.as_str()] == i {
             put_state(&transaction, session, commit)?;
         }
     }
+    databases.iter().try_for_each(|state| put_database(&transaction, state))?;
     transaction.commit()
 }
 
@@ -360,6 +370,16 @@ fn put_state(db: &Transaction<'_>, session: i64, commit: &Commit) -> rusqlite::R
         file.mtime,
         seal
     ])?;
+    Ok(())
+}
+
+fn put_database(db: &Transaction<'_>, state: &DatabaseState) -> rusqlite::Result<()> {
+    let text = json(state)?;
+    let seal = schema::seal(&[&state.path, &text]);
+    db.prepare_cached(
+        "INSERT OR REPLACE INTO databases (path, reader, state, seal) VALUES (?1, ?2, ?3, ?4)",
+    )?
+    .execute(params![state.path, READER_VERSION, text, seal])?;
     Ok(())
 }
 

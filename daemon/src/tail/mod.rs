@@ -44,7 +44,7 @@ use crate::{
     config::{HarnessRoot, WatchMode},
     hub::{Input, now, shown},
     process,
-    store::{Commit, Reader, Stored, Writer},
+    store::{Commit, DatabaseState, Reader, Stored, Writer},
 };
 use discover::{Found, folders, is_behind_link, look_at, walk_root, walk_subtree};
 use linger::Linger;
@@ -146,6 +146,10 @@ pub(crate) struct StoreLedger {
 impl Ledger for StoreLedger {
     fn commit(&self, commit: Commit) {
         self.writer.commit(commit);
+    }
+
+    fn database(&self, state: DatabaseState) {
+        self.writer.database(state);
     }
 
     fn keys(&self, session: &SessionKey) -> io::Result<HashSet<u64>> {

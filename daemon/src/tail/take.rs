@@ -22,7 +22,7 @@ use rrd_core::{
 use rrd_proto::SessionKey;
 
 use super::source::Source;
-use crate::store::{Commit, FileState, StoredEvent};
+use crate::store::{Commit, DatabaseState, FileState, StoredEvent};
 
 /// Read at once.
 const CHUNK: usize = 256 << 10;
@@ -84,6 +84,9 @@ pub(crate) enum Taken {
 pub(crate) trait Ledger {
     /// Takes one stretch; may wait.
     fn commit(&self, commit: Commit);
+    /// Everything in this database has been taken, and handed over before. Forgotten is as good: it
+    /// will be looked at again.
+    fn database(&self, _: DatabaseState) {}
     /// Keys of every record of a session taken before.
     ///
     /// # Errors

@@ -436,3 +436,54 @@ fn a_look_without_a_daemon_says_the_same() {
         ]
     );
 }
+
+/// A file's bytes are others, but not its size and times: whoever does not open it cannot tell.
+fn scramble(path: &Path) {
+    use std::io::{Seek, Write};
+    let mut file = std::fs::File::options().write(true).open(path).unwrap();
+    let modified = file.metadata().unwrap().modified().unwrap();
+    file.rewind().unwrap();
+    file.write_all(b"No database at all").unwrap();
+    file.set_modified(modified).unwrap();
+}
+
+#[test]
+fn a_database_that_looks_as_it_did_is_not_opened() {
+    let mut scene = Scene::new("auto");
+    IDS.iter().for_each(|id| scene.hermes.turn(id, false));
+    scene.sync().unwrap();
+    let path = scene.hermes.path.clone();
+    // All of it is in one file, at rest.
+    scene.hermes.db.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+    let index = scene.home.path().join("rrd/state");
+    let since = Instant::now();
+    loop {
+        scene.daemon().flush();
+        let stored = Reader::open(&index).unwrap().load().unwrap().databases;
+        let now = std::fs::metadata(&path).unwrap();
+        if stored.iter().any(|state| state.look.1[0].0 == now.len() && state.look.1[1].0 == 0) {
+            break;
+        }
+        assert!(since.elapsed() < NEVER, "{stored:?}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let before = scene.daemon().list(&all()).sessions;
+    assert_eq!(before.len(), 2);
+    scene.stop();
+    scramble(&path);
+
+    assert_eq!(
+        Scan::new(&config(scene.home.path(), "auto"), &mut |_| ()).list(&all()).sessions,
+        before
+    );
+    assert_eq!(scene.daemon().list(&all()).sessions, before);
+    assert!(scene.daemon().parts().iter().all(|part| part.state == Health::Ok));
+    // It is looked at again as soon as it looks otherwise.
+    let file = std::fs::File::options().write(true).open(&path).unwrap();
+    file.set_modified(std::time::SystemTime::now()).unwrap();
+    let since = Instant::now();
+    while !scene.daemon().parts().iter().any(|part| part.detail.contains("not a database")) {
+        assert!(since.elapsed() < NEVER, "{:?}", scene.daemon().parts());
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}

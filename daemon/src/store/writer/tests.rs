@@ -1,7 +1,7 @@
 //! Commits are whole, repeatable reads agree, damage is set aside.
 
 use rrd_core::{
-    cursor::{Cursor, FileId},
+    cursor::{Cursor, FileId, Rows},
     fold::Fold,
     harness::ParserState,
 };
@@ -169,6 +169,47 @@ fn a_newer_schema_is_refused_not_overwritten() {
     assert!(Reader::open(dir.path()).is_none());
 }
 
+fn batch(commit: Commit) -> Batch {
+    Batch { commits: vec![commit], databases: Vec::new() }
+}
+
+#[test]
+fn what_is_true_of_a_database_is_forgotten_when_it_is_read_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let (writer, _) = open_store(dir.path()).unwrap();
+    let state = |name: &str| DatabaseState {
+        path: format!("/x/{name}.db"),
+        harness: Harness::Hermes,
+        look: (FileId { device: 1, inode: u128::MAX }, [(10, 20), (30, -40)]),
+        place: 7,
+        in_wal_mode: true,
+        sessions: u64::MAX,
+    };
+    let read_on = |name: &str| {
+        let mut commit = commit(0..1, 10);
+        commit.file.path = format!("/x/{name}.db#s");
+        commit.file.cursor.rows = Some(Rows::default());
+        writer.commit(commit);
+    };
+    let stored = || {
+        writer.barrier();
+        Reader::open(dir.path()).unwrap().load().unwrap().databases
+    };
+    let (a, b) = (state("a"), state("b"));
+    // A commit that comes before it in one transaction; then nothing but it.
+    read_on("a");
+    writer.database(a.clone());
+    assert_eq!(stored(), std::slice::from_ref(&a));
+    writer.database(b.clone());
+    assert_eq!(stored(), [a.clone(), b.clone()]);
+    // Read on later, or still before it was written.
+    read_on("b");
+    assert_eq!(stored(), std::slice::from_ref(&a));
+    writer.database(b);
+    read_on("b");
+    assert_eq!(stored(), [a]);
+}
+
 #[test]
 fn nothing_is_written_past_what_was_left_unwritten() {
     let dir = tempfile::tempdir().unwrap();
@@ -186,10 +227,10 @@ fn nothing_is_written_past_what_was_left_unwritten() {
     };
     // As a full disk does: what is large does not fit, what is small does, or does later.
     pages(&work, 1);
-    work.write(&[commit(0..2_000, 10)], Vec::new());
+    work.write(&batch(commit(0..2_000, 10)), Vec::new());
     assert!(work.state.lock().unwrap().failing.is_some());
     pages(&work, i64::from(u32::MAX - 1));
-    work.write(&[commit(2_000..2_001, 20)], Vec::new());
+    work.write(&batch(commit(2_000..2_001, 20)), Vec::new());
     drop(work);
     let stored = Reader::open(dir.path()).unwrap().load().unwrap();
     assert_eq!(stored.files, [], "a cursor beyond events that are not there");

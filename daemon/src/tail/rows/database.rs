@@ -87,6 +87,7 @@ pub(super) struct Snapshot {
     tables: &'static Tables,
     list: String,
     records: String,
+    amount: String,
     until: Option<Instant>,
     /// Whoever has it open can be seen.
     pub(super) in_wal_mode: bool,
@@ -121,10 +122,21 @@ impl Snapshot {
         let newer = (found > tables.newest).then_some(found);
         let list = list(&db, tables)?;
         let records = records(&db, &tables.records)?;
+        let amount = amount(&db, &tables.records);
         let in_wal_mode = db.query_row("PRAGMA journal_mode", [], |row| row.get::<_, String>(0))?;
         let in_wal_mode = in_wal_mode == "wal";
         let until = Instant::now().checked_add(patience);
-        Ok(Self { db, path: path.to_owned(), tables, list, records, until, in_wal_mode, newer })
+        Ok(Self {
+            db,
+            path: path.to_owned(),
+            tables,
+            list,
+            records,
+            amount,
+            until,
+            in_wal_mode,
+            newer,
+        })
     }
 
     /// Every session.
@@ -133,7 +145,7 @@ impl Snapshot {
         let mut statement = self.db.prepare(&self.list)?;
         let rows = statement.query_map([], |row| {
             let id = text(row.get_ref(0)?);
-            let rewritten = rrd_core::hash(format!("{:?}", row.get_ref(1)?).as_bytes());
+            let rewritten = rrd_core::hash(text(row.get_ref(1)?).as_bytes());
             Ok(SessionRow { id, rewritten, json: object(&fields(row, 2, columns)?) })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
@@ -152,24 +164,18 @@ impl Snapshot {
 
     /// What one session's records amount to up to a number, without what tells of rewriting.
     pub(super) fn amount_to(&self, session: &str, last: i64) -> Result<Rows, Unreadable> {
-        let RecordRows { table, session: column, number, .. } = self.tables.records;
-        let amount_sql = self.amount();
-        let sql =
-            format!("SELECT {amount_sql} FROM {table} WHERE {column} = ?1 AND {number} <= ?2");
-        let mut statement = self.db.prepare_cached(&sql)?;
-        Ok(statement.query_row((session, last), |row| amount(row, 0))?)
-    }
-
-    fn amount(&self) -> String {
-        let RecordRows { number, stands, .. } = self.tables.records;
-        let stands = if self.has(stands) { format!("coalesce({stands}, 1)") } else { "1".into() };
-        // Not sum(): it fails where the numbers are large.
-        format!(
-            "count(*), CAST(total({stands} = 1) AS INTEGER), coalesce(min({number}), 0), \
-             coalesce(max({number}), 0), CAST(total({number} % {m}) AS INTEGER), \
-             CAST(total(({stands} = 1) * ({number} % {m})) AS INTEGER)",
-            m = Rows::MODULUS
-        )
+        let mut statement = self.db.prepare_cached(&self.amount)?;
+        Ok(statement.query_row((session, last), |row| {
+            Ok(Rows {
+                count: row.get(0)?,
+                standing: row.get(1)?,
+                first: row.get(2)?,
+                last: row.get(3)?,
+                sum: row.get(4)?,
+                standing_sum: row.get(5)?,
+                rewritten: 0,
+            })
+        })?)
     }
 
     /// Hands over a session's records beyond `after` (all, if `None`), in order; false when it is to
@@ -252,10 +258,6 @@ impl Snapshot {
         self.until.is_some_and(|until| Instant::now() >= until)
     }
 
-    fn has(&self, column: &str) -> bool {
-        has(&self.db, self.tables.records.table, column)
-    }
-
     fn record(&self, row: &Row<'_>) -> rusqlite::Result<Record> {
         let spec = &self.tables.records;
         let flag = |i| row.get_ref(i).map(|value| value == ValueRef::Integer(1));
@@ -287,10 +289,10 @@ fn list(db: &Connection, tables: &Tables) -> Result<String, Unreadable> {
     let there = |sql: &str| db.prepare(&format!("SELECT {sql} FROM {} LIMIT 0", spec.from));
     there(spec.id).map_err(|error| Unreadable::Layout(error.to_string()))?;
     let mut sql = format!("SELECT {}", spec.id);
-    let rewritten = spec.rewritten.into_iter().chain(std::iter::once("NULL")).next();
-    for column in rewritten.into_iter().chain(spec.columns.iter().map(|column| column.sql)) {
-        sql += if there(column).is_ok() { ", " } else { ", NULL AS " };
-        sql += if there(column).is_ok() { column } else { "missing" };
+    let rewritten = spec.rewritten.unwrap_or("NULL");
+    for column in std::iter::once(rewritten).chain(spec.columns.iter().map(|column| column.sql)) {
+        sql += ", ";
+        sql += if there(column).is_ok() { column } else { "NULL" };
     }
     Ok(format!("{sql} FROM {}", spec.from))
 }
@@ -324,20 +326,23 @@ fn records(db: &Connection, spec: &RecordRows) -> Result<String, Unreadable> {
     ))
 }
 
-fn has(db: &Connection, table: &str, column: &str) -> bool {
-    db.prepare(&format!("SELECT {column} FROM {table} LIMIT 0")).is_ok()
+/// The statement that gives what the records of session `?1` amount to, up to number `?2`.
+fn amount(db: &Connection, spec: &RecordRows) -> String {
+    let RecordRows { table, session, number, stands, .. } = *spec;
+    let stands =
+        if has(db, table, stands) { format!("coalesce({stands}, 1)") } else { "1".to_owned() };
+    // Not sum(): it fails where the numbers are large.
+    format!(
+        "SELECT count(*), CAST(total({stands} = 1) AS INTEGER), coalesce(min({number}), 0), \
+         coalesce(max({number}), 0), CAST(total({number} % {m}) AS INTEGER), \
+         CAST(total(({stands} = 1) * ({number} % {m})) AS INTEGER) \
+         FROM {table} WHERE {session} = ?1 AND {number} <= ?2",
+        m = Rows::MODULUS
+    )
 }
 
-fn amount(row: &Row<'_>, at: usize) -> rusqlite::Result<Rows> {
-    Ok(Rows {
-        count: row.get(at)?,
-        standing: row.get(at + 1)?,
-        first: row.get(at + 2)?,
-        last: row.get(at + 3)?,
-        sum: row.get(at + 4)?,
-        standing_sum: row.get(at + 5)?,
-        rewritten: 0,
-    })
+fn has(db: &Connection, table: &str, column: &str) -> bool {
+    db.prepare(&format!("SELECT {column} FROM {table} LIMIT 0")).is_ok()
 }
 
 /// The values of the columns from number `at` on that are there, as JSON.

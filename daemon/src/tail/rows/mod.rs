@@ -8,11 +8,13 @@
 //!
 //! Which sessions to look at is told by their rows and by where records were stored last; what neither
 //! tells (records deleted or changed in place) is found by comparing each session's records, in turn.
-//! A look is cheap while the files are as they were, and takes its time at most a fifth of the time
-//! while they are not. Not here: SQLite ([`database`]), who has a database open ([`super::locks`]).
+//! A look is cheap while the files are as they were. While they are not, looking takes a fifth of the
+//! time at most once there is no backlog, and pauses between any two reads while there is one. Not here: SQLite ([`database`]), who has a database open ([`super::locks`]).
 
 mod database;
 mod session;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -23,7 +25,6 @@ use std::{
 };
 
 use rrd_core::{
-    cursor::FileId,
     fold::Fold,
     harness::{Format, tables::Tables},
 };
@@ -32,7 +33,7 @@ use rrd_proto::SessionKey;
 use super::{scene::Scene, source, take::Ledger};
 use crate::{
     hub::shown,
-    store::{FileState, Stored},
+    store::{DatabaseState, FileState, Look, Stored},
 };
 use database::{SessionRow, Snapshot, Unreadable};
 use session::Session;
@@ -58,27 +59,26 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// File systems tell times to a few milliseconds; FAT to two seconds, but nobody keeps databases there.
 const FRESH: Duration = Duration::from_millis(100);
 
-/// What the files look like from outside.
-type Look = (FileId, [(u64, i64); 2]);
-
 /// The databases beneath one root.
 #[derive(Debug, Default)]
 pub(crate) struct Databases {
     by_path: HashMap<PathBuf, Database>,
     /// Which database has a session: a copy of one beside it must not list it twice.
     owners: HashMap<String, PathBuf>,
-    /// There is one look only: all is compared in it.
-    one_look: bool,
-    /// The first look is on: nobody is to wait for what is only compared.
-    surveying: bool,
+    /// Records are compared, too. Not while somebody waits for a first answer that others follow.
+    compares: bool,
     /// What the index has of sessions not seen yet in a database, by session id.
     stored: HashMap<String, (FileState, Arc<Fold>)>,
+    /// How databases looked when the index had all of them, by path as shown.
+    as_stored: HashMap<String, DatabaseState>,
 }
 
 #[derive(Debug, Default)]
 struct Database {
     /// How the files looked when they were read.
     seen: Option<Look>,
+    /// How they looked when the comparing began that is not over yet.
+    compared: Option<Look>,
     sessions: HashMap<String, Session>,
     /// Sessions of which something is still to be read.
     unread: VecDeque<SessionRow>,
@@ -105,7 +105,7 @@ struct Database {
 impl Databases {
     /// Of a look that no other follows.
     pub(crate) fn for_one_look() -> Self {
-        Self { one_look: true, ..Self::default() }
+        Self { compares: true, ..Self::default() }
     }
 
     /// Takes over what the index has of sessions in databases.
@@ -116,6 +116,8 @@ impl Databases {
         stored.files = files;
         let mut states: HashMap<SessionKey, FileState> =
             rows.into_iter().map(|file| (file.session.clone(), file)).collect();
+        let databases = std::mem::take(&mut stored.databases);
+        self.as_stored = databases.into_iter().map(|db| (db.path.clone(), db)).collect();
         let sessions = std::mem::take(&mut stored.sessions);
         for (key, fold) in sessions {
             match states.remove(&key) {
@@ -179,14 +181,16 @@ impl Databases {
     /// The first look: a row for every session; whole ones for as long as `budget` lasts.
     pub(super) fn survey(&mut self, scene: &Scene, ledger: &dyn Ledger, budget: Duration) {
         let until = Instant::now() + budget;
-        self.surveying = !self.one_look;
         let mut paths: Vec<PathBuf> = self.by_path.keys().cloned().collect();
         paths.sort();
         for path in paths {
+            if self.take_over(&path, scene) {
+                continue;
+            }
             loop {
                 self.work_on(&path, scene, ledger);
                 let left = |db: &Database| {
-                    !db.unread.is_empty() || (self.one_look && !db.unsure.is_empty())
+                    !db.unread.is_empty() || (self.compares && !db.unsure.is_empty())
                 };
                 let left = self.by_path.get(&path).is_some_and(left);
                 if !left || Instant::now() >= until {
@@ -195,7 +199,7 @@ impl Databases {
             }
             self.glance(&path, scene);
         }
-        self.surveying = false;
+        self.compares = true;
         // They are gone, or their databases are; what was read of them stands, should they come back.
         for (file, fold) in self.stored.values() {
             if scene.hub.claim(&file.session, scene.index) {
@@ -230,27 +234,35 @@ impl Databases {
         let Some(tables) = scene.format.tables else { return };
         let Some(mut database) = self.by_path.remove(path) else { return };
         let began = Instant::now();
-        let result = self.look(path, &mut database, tables, scene, ledger);
-        match result {
-            Ok(()) => database.trouble = None,
+        let mut rest = None;
+        match self.look(path, &mut database, tables, scene, ledger) {
+            Ok(()) => {
+                database.trouble = None;
+                rest = database.has_work().then_some(PAUSE);
+            }
             Err(Failure::Gone) => {
                 // Made anew, it is looked at; until then there is nothing to do.
-                (database.seen, database.trouble, database.touched) = (None, None, false);
-                database.forget_work();
+                database.forget();
+                database.trouble = None;
             }
             Err(Failure::Unreadable(why)) if why.passes() => {
-                (database.seen, database.touched) = (None, true);
+                database.forget();
+                database.touched = true;
             }
             Err(Failure::Unreadable(why)) => {
+                database.forget();
                 database.trouble = Some(why.to_string());
-                (database.touched, database.seen) = (false, look(path).ok());
+                database.seen = look(path).ok();
                 database.recheck =
                     database.seen.is_some_and(|now| is_fresh(&now)).then(|| Instant::now() + FRESH);
-                database.forget_work();
             }
-            Err(Failure::Ledger(why)) => database.trouble = Some(why.to_string()),
+            Err(Failure::Ledger(why)) => {
+                database.forget();
+                database.trouble = Some(why.to_string());
+                (database.touched, rest) = (true, Some(MAX_REST));
+            }
         }
-        let rest = if database.has_work() { PAUSE } else { (began.elapsed() * REST).min(MAX_REST) };
+        let rest = rest.unwrap_or_else(|| (began.elapsed() * REST).min(MAX_REST));
         database.rests_until = Some(Instant::now() + rest);
         self.by_path.insert(path.to_owned(), database);
     }
@@ -275,7 +287,7 @@ impl Databases {
                 let newest = tables.newest;
                 format!("schema {found} is newer than what this release knows ({newest}); read as far as it is alike")
             });
-            self.list(path, now.0, database, &snapshot, scene)?;
+            self.list(path, now, database, &snapshot, scene)?;
             (database.seen, database.touched) = (Some(now), false);
             // A change within the same tick of the file system's clock would look like none.
             let fresh = is_fresh(&now).then(|| Instant::now() + FRESH);
@@ -293,7 +305,7 @@ impl Databases {
             }
         }
         let began = Instant::now();
-        while !self.surveying
+        while self.compares
             && let Some(row) = database.unsure.pop_front()
         {
             let Some(session) = database.sessions.get_mut(&row.id) else { continue };
@@ -335,6 +347,13 @@ impl Databases {
                 }
             }
         }
+        if !database.has_work()
+            && let Some(look) =
+                database.compared.take_if(|compared| Some(*compared) == database.seen)
+            && database.newer.is_none()
+        {
+            ledger.database(self.state(shown, look, database, scene));
+        }
         Ok(())
     }
 
@@ -342,7 +361,7 @@ impl Databases {
     fn list(
         &mut self,
         path: &Path,
-        id: FileId,
+        look: Look,
         database: &mut Database,
         snapshot: &Snapshot,
         scene: &Scene,
@@ -353,8 +372,10 @@ impl Databases {
         // Numbered anew, or begun: nothing tells where to look.
         let lost = place.is_none_or(|place| last < place);
         let all = lost || database.compare_at.is_none_or(|at| at <= Instant::now());
-        let still: HashSet<String> = database.unsure.drain(..).map(|row| row.id).collect();
-        database.unread.clear();
+        database.compared = (all && !is_fresh(&look)).then_some(look);
+        let id = look.0;
+        let unsure: HashSet<String> = database.unsure.drain(..).map(|row| row.id).collect();
+        let unread: HashSet<String> = database.unread.drain(..).map(|row| row.id).collect();
         for row in snapshot.sessions()? {
             let owner = self.owners.entry(row.id.clone()).or_insert_with(|| path.to_owned());
             let key = SessionKey { harness: scene.harness.clone(), session_id: row.id.clone() };
@@ -367,9 +388,10 @@ impl Databases {
                     None => Session::new(format!("{}#{}", shown(path), row.id), key, id),
                 }
             });
-            if stored.contains(&row.id) || !session.looks_as_taken(&row, id) {
+            let touched = stored.contains(&row.id) || unread.contains(&row.id);
+            if touched || !session.looks_as_taken(&row, id) {
                 database.unread.push_back(row);
-            } else if all || still.contains(&row.id) {
+            } else if all || unsure.contains(&row.id) {
                 // What was stored stands until its records are found to be others.
                 if let Some(fold) = session.partial.clone().filter(|_| !session.shown) {
                     session.shown = true;
@@ -384,6 +406,46 @@ impl Databases {
         // Newest first, as far as their ids tell.
         database.unread.make_contiguous().sort_by(|a, b| b.id.cmp(&a.id));
         Ok(())
+    }
+
+    /// Takes a database's sessions from the index, when it looks as it did when the index had them all:
+    /// then it is not even opened.
+    fn take_over(&mut self, path: &Path, scene: &Scene) -> bool {
+        let shown = shown(path);
+        let Some(state) = self.as_stored.remove(&*shown) else { return false };
+        if look(path).ok() != Some(state.look) || self.stored_of(&shown) != state.sessions {
+            return false;
+        }
+        let Some(database) = self.by_path.get_mut(path) else { return false };
+        let here = |_: &String, (file, _): &mut (FileState, _)| file.database() == Some(&*shown);
+        for (id, (file, fold)) in self.stored.extract_if(here) {
+            let owner = self.owners.entry(id.clone()).or_insert_with(|| path.to_owned());
+            if owner != path || !scene.hub.claim(&file.session, scene.index) {
+                continue;
+            }
+            scene.publish(&file.session, &fold, &shown, true);
+            let mut session = Session::stored(file, fold);
+            session.shown = true;
+            database.sessions.insert(id, session);
+        }
+        (database.seen, database.touched) = (Some(state.look), false);
+        (database.last_place, database.in_wal_mode) = (Some(state.place), state.in_wal_mode);
+        true
+    }
+
+    /// What the index will have of a database, once all that was read of it is written.
+    fn state(&self, path: String, look: Look, database: &Database, scene: &Scene) -> DatabaseState {
+        let ids = database.sessions.keys();
+        let sessions = ids.fold(self.stored_of(&path), |sum, id| sum.wrapping_add(hash_of(id)));
+        let place = database.last_place.unwrap_or_default();
+        let (harness, in_wal_mode) = (scene.harness.clone(), database.in_wal_mode);
+        DatabaseState { path, harness, look, place, in_wal_mode, sessions }
+    }
+
+    /// Sum of the hashes of sessions of which only the index knows that they are, or were, in a database.
+    fn stored_of(&self, path: &str) -> u64 {
+        let here = self.stored.iter().filter(|(_, (file, _))| file.database() == Some(path));
+        here.fold(0, |sum, (id, _)| sum.wrapping_add(hash_of(id)))
     }
 
     /// A row for each session that has none yet.
@@ -437,9 +499,11 @@ impl Database {
         !self.unread.is_empty() || !self.unsure.is_empty()
     }
 
-    fn forget_work(&mut self) {
+    /// Whatever was in hand is lost: the next look that is to be compares everything, as the first did.
+    fn forget(&mut self) {
         self.unread.clear();
         self.unsure.clear();
+        (self.seen, self.last_place, self.compare_at, self.touched) = (None, None, None, false);
     }
 }
 
@@ -454,6 +518,10 @@ impl From<Unreadable> for Failure {
     fn from(why: Unreadable) -> Self {
         Self::Unreadable(why)
     }
+}
+
+fn hash_of(id: &str) -> u64 {
+    rrd_core::hash(id.as_bytes())
 }
 
 /// Whether it has changed just now.

@@ -1,0 +1,136 @@
+#![allow(clippy::unwrap_used)] // the lint's exception for tests does not reach plain functions here
+
+use std::cell::Cell;
+
+use rrd_proto::Harness;
+use rusqlite::Connection;
+
+use super::*;
+use crate::{
+    config::HarnessRoot,
+    hub::Hub,
+    process::ProcessTable,
+    store::{Commit, DatabaseState},
+};
+
+/// Keeps nothing; counts what it was given.
+#[derive(Default)]
+struct Counting {
+    commits: Cell<usize>,
+    failing: Cell<bool>,
+}
+
+impl Ledger for Counting {
+    fn commit(&self, _: Commit) {
+        self.commits.set(self.commits.get() + 1);
+    }
+
+    fn database(&self, _: DatabaseState) {}
+
+    fn keys(&self, _: &SessionKey) -> io::Result<HashSet<u64>> {
+        if self.failing.get() { Err(io::Error::other("full")) } else { Ok(HashSet::new()) }
+    }
+}
+
+/// A Hermes database with two sessions of one message each.
+fn hermes(home: &Path) -> (PathBuf, Connection) {
+    let path = home.join("state.db");
+    let db = Connection::open(&path).unwrap();
+    db.execute_batch(
+        "PRAGMA journal_mode = wal;
+         CREATE TABLE schema_version (version INTEGER);
+         INSERT INTO schema_version VALUES (22);
+         CREATE TABLE sessions (id TEXT PRIMARY KEY, source TEXT, started_at REAL, parent_session_id TEXT);
+         INSERT INTO sessions (id, source, started_at) VALUES ('a', 'cli', 1), ('b', 'cli', 2);
+         CREATE TABLE messages (id INTEGER PRIMARY KEY, session_id TEXT, role TEXT, content TEXT,
+             tool_call_id TEXT, tool_calls TEXT, tool_name TEXT, timestamp REAL,
+             active INTEGER DEFAULT 1, compacted INTEGER DEFAULT 0);",
+    )
+    .unwrap();
+    say(&db, "a");
+    say(&db, "b");
+    (path, db)
+}
+
+fn say(db: &Connection, session: &str) {
+    let sql =
+        "INSERT INTO messages (session_id, role, content, timestamp) VALUES (?1, 'user', 'x', 3)";
+    db.execute(sql, [session]).unwrap();
+}
+
+fn scene(home: &Path) -> Scene {
+    let root = HarnessRoot { harness: Harness::Hermes, path: home.to_owned() };
+    let place = rrd_core::roster::Place {
+        host: "h".into(),
+        node_id: None,
+        idle_timeout: Duration::from_secs(300),
+    };
+    let hub = Arc::new(Hub::new(place, std::slice::from_ref(&root)));
+    Scene::new(0, &root, &hub, &ProcessTable::system()).unwrap()
+}
+
+fn queued(databases: &Databases, path: &Path) -> Vec<String> {
+    databases.by_path[path].unread.iter().map(|row| row.id.clone()).collect()
+}
+
+/// However long it is to rest.
+fn work(databases: &mut Databases, path: &Path, scene: &Scene, ledger: &Counting) {
+    databases.by_path.get_mut(path).unwrap().rests_until = None;
+    databases.work(scene, ledger);
+}
+
+#[test]
+fn what_waits_to_be_read_is_not_forgotten_when_there_is_more() {
+    let home = tempfile::tempdir().unwrap();
+    let (path, db) = hermes(home.path());
+    let (scene, ledger) = (scene(home.path()), Counting::default());
+    let mut databases = Databases::default();
+    databases.touch(&path);
+    databases.survey(&scene, &ledger, Duration::from_secs(5));
+    assert_eq!(queued(&databases, &path), [""; 0]);
+
+    // Something of `a` is found, and before it is read something is said in `b`.
+    let tables = scene.format.tables.unwrap();
+    say(&db, "a");
+    let mut list = || {
+        let mut database = databases.by_path.remove(&path).unwrap();
+        // Not by comparing.
+        database.compare_at = Some(Instant::now() + Duration::from_secs(3600));
+        let snapshot = Snapshot::open(&path, tables, PATIENCE).unwrap();
+        databases.list(&path, look(&path).unwrap(), &mut database, &snapshot, &scene).unwrap();
+        databases.by_path.insert(path.clone(), database);
+        queued(&databases, &path)
+    };
+    assert_eq!(list(), ["a"]);
+    say(&db, "b");
+    assert_eq!(list(), ["b", "a"]);
+}
+
+#[test]
+fn what_could_not_be_taken_is_taken_later() {
+    let home = tempfile::tempdir().unwrap();
+    let (path, db) = hermes(home.path());
+    let (scene, ledger) = (scene(home.path()), Counting::default());
+    let mut databases = Databases::default();
+    databases.touch(&path);
+    databases.survey(&scene, &ledger, Duration::from_secs(5));
+    let before = ledger.commits.get();
+
+    // Read anew, it needs the keys of what was taken, and these cannot be had.
+    db.execute_batch(
+        "UPDATE messages SET active = 0; INSERT INTO messages (session_id) VALUES ('a'), ('b')",
+    )
+    .unwrap();
+    ledger.failing.set(true);
+    databases.check();
+    work(&mut databases, &path, &scene, &ledger);
+    assert_eq!(ledger.commits.get(), before);
+    assert_eq!(databases.troubles()[0].1, "full");
+
+    ledger.failing.set(false);
+    // Compared, then read.
+    work(&mut databases, &path, &scene, &ledger);
+    work(&mut databases, &path, &scene, &ledger);
+    assert_eq!(ledger.commits.get(), before + 2, "both are read");
+    assert_eq!(databases.troubles(), []);
+}
