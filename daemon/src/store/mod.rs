@@ -130,6 +130,8 @@ pub struct DatabaseState {
     pub place: i64,
     /// Whoever has it open can be seen.
     pub in_wal_mode: bool,
+    /// Its schema, where it is a newer one than is known.
+    pub newer: Option<i64>,
     /// Sum of the hashes of its sessions' ids: this is true of all of them together or not at all.
     pub sessions: u64,
 }

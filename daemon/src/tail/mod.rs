@@ -441,7 +441,8 @@ impl Tail {
         let transcripts =
             walk.files.iter().filter(|f| matches!(f.role, FileRole::Transcript { .. })).count();
         let transcripts = transcripts + self.databases.sessions().0;
-        let unreadable = [self.databases.troubles(), walk.unreadable.clone()].concat();
+        let unreadable =
+            [self.databases.troubles(self.scene.format), walk.unreadable.clone()].concat();
         let state = root_state(&self.scene.root, transcripts, &unreadable);
         // Files that are gone stay known until the new ones have been looked at: they may be the same.
         let gone: Vec<PathBuf> =

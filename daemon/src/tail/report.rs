@@ -27,7 +27,8 @@ impl Tail {
     pub(super) fn report(&self) {
         let scene = &self.scene;
         let root = scene.root.display();
-        let unreadable = [self.databases.troubles(), self.unreadable.clone()].concat();
+        let unreadable =
+            [self.databases.troubles(self.scene.format), self.unreadable.clone()].concat();
         let (in_databases, unread) = self.databases.sessions();
         let (state, detail) = match (&self.watch.shortfall, unread_beneath(scene, &unreadable)) {
             (_, Some(said)) => said,

@@ -115,7 +115,7 @@ impl Scene {
         let (tasks, gone) =
             tasks(&self.harness, self.format, std::mem::take(&mut walk.files), stored);
         let sessions = tasks.len() + databases.sessions().0;
-        let unreadable = [databases.troubles(), walk.unreadable.clone()].concat();
+        let unreadable = [databases.troubles(self.format), walk.unreadable.clone()].concat();
         report_unreadable(self, &unreadable);
         let state = root_state(&self.root, sessions, &unreadable);
         self.hub.apply(Input::Root(self.index, state));

@@ -183,6 +183,7 @@ fn what_is_true_of_a_database_is_forgotten_when_it_is_read_on() {
         look: (FileId { device: 1, inode: u128::MAX }, [(10, 20), (30, -40)]),
         place: 7,
         in_wal_mode: true,
+        newer: Some(99),
         sessions: u64::MAX,
     };
     let read_on = |name: &str| {

@@ -96,8 +96,8 @@ struct Database {
     /// It may have changed.
     touched: bool,
     in_wal_mode: bool,
-    /// What is doubtful about it, though it is read.
-    newer: Option<String>,
+    /// Its schema, where it is a newer one than is known: it is read as far as it is alike.
+    newer: Option<i64>,
     /// Why it is not read.
     trouble: Option<String>,
 }
@@ -210,9 +210,15 @@ impl Databases {
     }
 
     /// Databases that cannot be read, or not for certain, and why.
-    pub(super) fn troubles(&self) -> Vec<(PathBuf, String)> {
+    pub(super) fn troubles(&self, format: &Format) -> Vec<(PathBuf, String)> {
+        let Some(Tables { newest, .. }) = format.tables else { return Vec::new() };
+        let newer = |found| {
+            format!(
+                "schema {found} is newer than what this release knows ({newest}); read as far as it is alike"
+            )
+        };
         let trouble = |(path, db): (&PathBuf, &Database)| {
-            Some((path.clone(), db.trouble.clone().or_else(|| db.newer.clone())?))
+            Some((path.clone(), db.trouble.clone().or_else(|| db.newer.map(newer))?))
         };
         let mut troubles: Vec<_> = self.by_path.iter().filter_map(trouble).collect();
         troubles.sort();
@@ -283,10 +289,7 @@ impl Databases {
         if database.seen != Some(now) {
             let snapshot = Snapshot::open(path, tables, PATIENCE)?;
             database.in_wal_mode = snapshot.in_wal_mode;
-            database.newer = snapshot.newer.map(|found| {
-                let newest = tables.newest;
-                format!("schema {found} is newer than what this release knows ({newest}); read as far as it is alike")
-            });
+            database.newer = snapshot.newer;
             self.list(path, now, database, &snapshot, scene)?;
             (database.seen, database.touched) = (Some(now), false);
             // A change within the same tick of the file system's clock would look like none.
@@ -350,7 +353,6 @@ impl Databases {
         if !database.has_work()
             && let Some(look) =
                 database.compared.take_if(|compared| Some(*compared) == database.seen)
-            && database.newer.is_none()
         {
             ledger.database(self.state(shown, look, database, scene));
         }
@@ -430,6 +432,7 @@ impl Databases {
         }
         (database.seen, database.touched) = (Some(state.look), false);
         (database.last_place, database.in_wal_mode) = (Some(state.place), state.in_wal_mode);
+        database.newer = state.newer;
         true
     }
 
@@ -438,8 +441,9 @@ impl Databases {
         let ids = database.sessions.keys();
         let sessions = ids.fold(self.stored_of(&path), |sum, id| sum.wrapping_add(hash_of(id)));
         let place = database.last_place.unwrap_or_default();
-        let (harness, in_wal_mode) = (scene.harness.clone(), database.in_wal_mode);
-        DatabaseState { path, harness, look, place, in_wal_mode, sessions }
+        let (harness, newer) = (scene.harness.clone(), database.newer);
+        let in_wal_mode = database.in_wal_mode;
+        DatabaseState { path, harness, look, place, in_wal_mode, newer, sessions }
     }
 
     /// Sum of the hashes of sessions of which only the index knows that they are, or were, in a database.

@@ -125,12 +125,12 @@ fn what_could_not_be_taken_is_taken_later() {
     databases.check();
     work(&mut databases, &path, &scene, &ledger);
     assert_eq!(ledger.commits.get(), before);
-    assert_eq!(databases.troubles()[0].1, "full");
+    assert_eq!(databases.troubles(scene.format)[0].1, "full");
 
     ledger.failing.set(false);
     // Compared, then read.
     work(&mut databases, &path, &scene, &ledger);
     work(&mut databases, &path, &scene, &ledger);
     assert_eq!(ledger.commits.get(), before + 2, "both are read");
-    assert_eq!(databases.troubles(), []);
+    assert_eq!(databases.troubles(scene.format), []);
 }
