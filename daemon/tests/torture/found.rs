@@ -70,6 +70,15 @@ fn a_moved_file_and_a_new_one_at_its_old_place_are_two() {
 }
 
 #[test]
+fn with_nothing_to_say_what_changed_the_hot_are_looked_at() {
+    let mut torture = Torture::new("off");
+    torture.transcripts[0].write(2);
+    torture.transcripts[2].write(1);
+    // The next sweep is a minute away.
+    torture.run(&[Append(0, 1), Sync, Append(2, 2), Action::Tear(0, 7), Sync]).unwrap();
+}
+
+#[test]
 fn a_file_that_comes_and_goes_is_followed_when_it_stays() {
     let mut torture = Torture::new("auto");
     torture.daemon();

@@ -9,6 +9,8 @@
 #![allow(clippy::unwrap_used)] // the lint's exception for tests does not reach plain functions here
 
 mod found;
+#[path = "../random/mod.rs"]
+mod random;
 mod record;
 mod transcript;
 
@@ -17,10 +19,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use proptest::{
-    prelude::*,
-    test_runner::{Config as ProptestConfig, RngAlgorithm, TestError, TestRng, TestRunner},
-};
+use proptest::prelude::*;
+use random::sequences;
 use record::Author;
 use rrd_daemon::{
     Daemon,
@@ -330,44 +330,17 @@ fn actions(most: usize) -> impl Strategy<Value = Vec<Action>> {
     proptest::collection::vec(action, 1..most)
 }
 
-/// Runs `cases` random sequences; `RRD_TORTURE_SEED` and `RRD_TORTURE_CASES` choose others.
-fn torture(watch: &'static str, seed: u64, cases: u32, most: usize) {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let seed = number("RRD_TORTURE_SEED").unwrap_or(seed);
-    let cases = number("RRD_TORTURE_CASES").map_or(cases, |cases| u32::try_from(cases).unwrap());
-    let config = ProptestConfig {
-        cases,
-        max_shrink_time: 45_000,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    };
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
-    let mut runner = TestRunner::new_with_rng(config, rng);
-    let result = runner.run(&actions(most), |actions| {
-        Torture::new(watch).run(&actions).map_err(TestCaseError::fail)
-    });
-    match result {
-        Ok(()) => {}
-        Err(TestError::Fail(why, actions)) => {
-            panic!("seed {seed}, watch {watch}: {actions:?}\n{why}")
-        }
-        Err(TestError::Abort(why)) => panic!("seed {seed}: {why}"),
-    }
-}
-
 #[test]
 fn nothing_is_lost_and_nothing_taken_twice() {
-    torture("auto", 1, 120, 24);
+    sequences(1, 120, actions(24), |actions| Torture::new("auto").run(&actions));
 }
 
 #[test]
 fn long_sequences_fare_the_same() {
-    torture("auto", 2, 60, 60);
+    sequences(2, 60, actions(60), |actions| Torture::new("auto").run(&actions));
 }
 
 #[test]
 fn notifications_are_hints() {
-    torture("poll", 3, 4, 8);
+    sequences(3, 4, actions(8), |actions| Torture::new("poll").run(&actions));
 }

@@ -8,7 +8,7 @@
 
 use std::borrow::Cow;
 
-use rrd_proto::{ParentKind, Timestamp, Tokens, TurnResult};
+use rrd_proto::{ParentKind, Tokens, TurnResult};
 
 use super::{
     FileRole, Format, Parser, ParserState,
@@ -16,7 +16,7 @@ use super::{
     json::{Field, Str, first, object},
     lines::{self, Records},
     summary::{Input, of_text},
-    tables::{Column, RecordRows, SessionRows, Tables},
+    tables::{Column, RecordRows, SessionRows, Tables, owned, time},
 };
 use crate::fact::{Fact, Parsed, TitleRank, issue};
 
@@ -168,14 +168,6 @@ impl SessionRow<'_> {
         let id = self.parent.some().or(marked).filter(|id| id != "__orphaned__")?;
         Some((owned(id), kind))
     }
-}
-
-fn owned(text: Cow<'_, str>) -> Cow<'static, str> {
-    Cow::Owned(text.into_owned())
-}
-
-fn time(ms: u64) -> Timestamp {
-    Timestamp::from_millis(i64::try_from(ms).unwrap_or(i64::MAX))
 }
 
 struct Hermes;

@@ -5,6 +5,10 @@
 //! hold credentials, too. A column that an older or newer release lacks is absent from the object.
 //! Not here: SQLite, cursors, what the objects mean.
 
+use std::borrow::Cow;
+
+use rrd_proto::Timestamp;
+
 /// The tables of one harness.
 #[derive(Debug, Clone, Copy)]
 pub struct Tables {
@@ -111,4 +115,14 @@ impl Column {
     pub const fn seconds(name: &'static str, sql: &'static str) -> Self {
         Self { name, sql, kind: ColumnKind::Seconds }
     }
+}
+
+/// A text of a row, for a fact that outlives it.
+pub(super) fn owned(text: Cow<'_, str>) -> Cow<'static, str> {
+    Cow::Owned(text.into_owned())
+}
+
+/// The time that a column gives, in milliseconds.
+pub(super) fn time(ms: u64) -> Timestamp {
+    Timestamp::from_millis(i64::try_from(ms).unwrap_or(i64::MAX))
 }

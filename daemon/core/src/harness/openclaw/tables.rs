@@ -7,13 +7,13 @@
 
 use std::borrow::Cow;
 
-use rrd_proto::{ParentKind, Timestamp};
+use rrd_proto::ParentKind;
 
 use crate::{
     fact::{Fact, TitleRank},
     harness::{
         json::{Field, Str, first, object},
-        tables::{Column, MovedOut, RecordRows, SessionRows, Tables},
+        tables::{Column, MovedOut, RecordRows, SessionRows, Tables, owned, time},
     },
 };
 
@@ -135,14 +135,6 @@ impl Window<'_> {
         let id = self.parent.some().filter(|_| delegated)?;
         Some((owned(id), ParentKind::Subagent))
     }
-}
-
-fn owned(text: Cow<'_, str>) -> Cow<'static, str> {
-    Cow::Owned(text.into_owned())
-}
-
-fn time(ms: u64) -> Timestamp {
-    Timestamp::from_millis(i64::try_from(ms).unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]
