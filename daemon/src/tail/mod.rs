@@ -8,6 +8,8 @@
 
 mod backlog;
 mod discover;
+mod follow;
+mod handle;
 mod linger;
 mod live;
 mod locks;
@@ -38,21 +40,22 @@ use rrd_core::{
     harness::{FileRole, format_of},
 };
 use rrd_proto::{IndexProgress, SessionKey};
-use tokio::sync::oneshot;
 
 use crate::{
     config::{HarnessRoot, WatchMode},
     hub::{Input, now, shown},
     process,
-    store::{Commit, DatabaseState, Reader, Stored, Writer},
+    store::Stored,
 };
-use discover::{Found, folders, is_behind_link, look_at, walk_root, walk_subtree};
+use discover::{folders, is_behind_link, look_at, walk_root, walk_subtree};
+use handle::Message;
+pub(crate) use handle::{Door, StoreLedger, TailHandle};
 use linger::Linger;
 use live::Live;
 pub(crate) use rows::Databases;
 pub(crate) use scene::Scene;
 use scene::root_state;
-use survey::{SMALL, Settled, Task};
+use survey::Task;
 pub(crate) use take::Ledger;
 use take::{Work, take};
 use watch::Watch;
@@ -74,95 +77,6 @@ const ASLEEP: Duration = Duration::from_secs(30);
 /// Small transcripts read before the first answer: about what two threads take in a second. Whatever
 /// is read twice, for a row now and whole later, costs more in the end.
 const AT_ONCE: u64 = 1 << 30;
-
-/// What wakes a tail.
-enum Message {
-    /// There are hints.
-    Hints,
-    /// Somebody asks, and is told when everything reported until now has been looked at.
-    CatchUp(oneshot::Sender<()>),
-    /// A backlog task is done.
-    Done(Box<Settled>),
-    /// Stop.
-    Stop,
-}
-
-/// The handle of one root's thread.
-#[derive(Debug)]
-pub(crate) struct TailHandle {
-    door: Door,
-    thread: JoinHandle<()>,
-}
-
-/// Where a tail is asked for what it has not looked at yet.
-#[derive(Debug, Clone)]
-pub(crate) struct Door {
-    inbox: SyncSender<Message>,
-    linger: Arc<Linger>,
-    /// Processes were there at the last look; one that is killed says nothing when it goes.
-    lives: Arc<AtomicBool>,
-}
-
-impl Door {
-    /// Has what was collected looked at, and whether processes are still there; the answer comes when
-    /// that is done. `None` when nothing is being collected and nobody lives: then changes are looked
-    /// at as they come.
-    pub(crate) fn catch_up(&self) -> Option<oneshot::Receiver<()>> {
-        if !self.linger.is_on() && !self.lives.load(Ordering::Relaxed) {
-            return None;
-        }
-        let (done, caught_up) = oneshot::channel();
-        self.inbox.try_send(Message::CatchUp(done)).ok()?;
-        Some(caught_up)
-    }
-}
-
-impl TailHandle {
-    /// Asks the thread to stop and waits until it has; a backlog ends where its ledger is over.
-    pub(crate) fn stop(self) {
-        let _ = self.door.inbox.send(Message::Stop);
-        let _ = self.thread.join();
-    }
-
-    /// Where to ask it.
-    pub(crate) fn door(&self) -> Door {
-        self.door.clone()
-    }
-
-    /// True when the thread has ended by itself, which it never should.
-    pub(crate) fn has_ended(&self) -> bool {
-        self.thread.is_finished()
-    }
-}
-
-/// The store as stretches see it: a queue in, keys out.
-pub(crate) struct StoreLedger {
-    pub(crate) writer: Arc<Writer>,
-    pub(crate) state_dir: PathBuf,
-    /// Set when the daemon stops: a backlog must not go on writing beside the next one.
-    pub(crate) over: AtomicBool,
-}
-
-impl Ledger for StoreLedger {
-    fn commit(&self, commit: Commit) {
-        self.writer.commit(commit);
-    }
-
-    fn database(&self, state: DatabaseState) {
-        self.writer.database(state);
-    }
-
-    fn keys(&self, session: &SessionKey) -> io::Result<HashSet<u64>> {
-        self.writer.barrier();
-        let reader = Reader::open(&self.state_dir);
-        let reader = reader.ok_or_else(|| io::Error::other("the index cannot be read"))?;
-        reader.keys(session).map_err(io::Error::other)
-    }
-
-    fn is_over(&self) -> bool {
-        self.over.load(Ordering::Relaxed)
-    }
-}
 
 /// One root, followed.
 pub(crate) struct Tail {
@@ -486,134 +400,6 @@ impl Tail {
         look.unopened = locks::unopened(self.databases.in_wal_mode());
         self.scene.show_unwritten(&look);
         self.scene.hub.apply(Input::Live(self.scene.index, look));
-    }
-
-    /// A file that may have changed.
-    fn changed(&mut self, found: Found) {
-        let FileRole::Transcript { session_id, parent, zstd, .. } = &found.role else {
-            if found.role == FileRole::Database {
-                self.databases.touch(&found.path);
-            } else if self.scene.beside(&found) {
-                self.republish(&found.role);
-            }
-            return;
-        };
-        if self.databases.has(session_id) {
-            self.files.remove(&found.path);
-            return;
-        }
-        if let Some(work) = self.files.get(&found.path) {
-            let state = &work.file;
-            if (state.cursor.id, state.size, state.mtime) == (found.id, found.size, found.mtime) {
-                return;
-            }
-        }
-        let work = match self.files.remove(&found.path) {
-            Some(work) => work,
-            None => {
-                self.scene.place(&found);
-                let key = SessionKey {
-                    harness: self.scene.harness.clone(),
-                    session_id: session_id.clone(),
-                };
-                // By what is there now: a moved file's name may be another one's already.
-                let is_other_name = |work: &Work| {
-                    work.file.cursor.id == found.id
-                        && look_at(&self.scene.root, &work.path, self.scene.format)
-                            .is_ok_and(|now| now.is_some_and(|now| now.id == found.id))
-                };
-                if !self.scene.hub.claim(&key, self.scene.index)
-                    || self.files.values().any(is_other_name)
-                {
-                    return;
-                }
-                let mut work =
-                    Work::new(self.scene.format, found.path.clone(), *zstd, key, found.id);
-                self.adopt_moved(&mut work);
-                work
-            }
-        };
-        if self.is_in_work(&work.file.session) {
-            self.dirty.insert(found.path.clone());
-            self.follow(work);
-            return;
-        }
-        self.advance(work, parent.clone(), &found);
-    }
-
-    /// A new path may be a known transcript that was moved (archived, or its directory renamed).
-    fn adopt_moved(&mut self, work: &mut Work) {
-        let moved = |other: &&Work| other.file.session == work.file.session && !other.path.exists();
-        if let Some(old) = self.files.values().find(moved).map(|other| other.path.clone())
-            && let Some(old) = self.files.remove(&old)
-        {
-            work.adopt(old.file);
-        }
-    }
-
-    /// Reads what a changed transcript has gained, now if it is little, else later.
-    fn advance(
-        &mut self,
-        mut work: Work,
-        parent: Option<(String, rrd_proto::ParentKind)>,
-        found: &Found,
-    ) {
-        let key = work.file.session.clone();
-        let fold = self.known(&key).unwrap_or_default();
-        // An earlier release's reader may have stored what this one does not go on from.
-        work.reset |= !fold.has_taken_any() && work.file.cursor.offset == 0;
-        if fold.has_taken_any() && work.file.cursor.offset == 0 {
-            self.shared.entry(key.clone()).or_default();
-        }
-        if let Some(last) = self.shared.get_mut(&key)
-            && *last != work.path
-        {
-            last.clone_from(&work.path);
-            (work.may_repeat, work.seen) = (true, None);
-        }
-        let read_to = if work.zstd { 0 } else { work.file.cursor.offset };
-        let unread = found.size.saturating_sub(read_to).max(1);
-        let mut task = Task { key, parent, fold, files: vec![work], unread, newest: found.mtime };
-        self.scene.fold_beside(&task.key, &mut task.fold);
-        if unread > SMALL {
-            let (shown, strays) = match task.glance() {
-                Ok((glance, strays)) => (Arc::new(glance), strays),
-                Err(_) => (Arc::clone(&task.fold), Vec::new()),
-            };
-            self.scene.show(&task, &shown, false);
-            self.progress.total += unread;
-            self.keep_strays(strays);
-            self.keep(task);
-            self.next_task();
-            return;
-        }
-        match task.take(self.ledger.as_ref()) {
-            Ok(strays) => {
-                self.unreadable.retain(|(path, _)| *path != found.path);
-                self.scene.show(&task, &task.fold, true);
-                self.keep_strays(strays);
-            }
-            Err(error) => self.fail(&mut task, &error),
-        }
-        self.keep(task);
-        self.next_task();
-    }
-
-    fn republish(&mut self, role: &FileRole) {
-        for work in self.files.values_mut() {
-            let key = work.file.session.clone();
-            let concerned = match role {
-                FileRole::Sidecar { session_id } => *session_id == key.session_id,
-                _ => true,
-            };
-            let Some(mut entry) = self.scene.hub.entry(&key).filter(|_| concerned) else {
-                continue;
-            };
-            if self.scene.fold_beside(&key, &mut entry.fold) && entry.complete {
-                self.ledger.commit(work.restate(&entry.fold));
-            }
-            self.scene.publish(&key, &entry.fold, &entry.path, entry.complete);
-        }
     }
 }
 
