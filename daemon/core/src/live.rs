@@ -62,6 +62,18 @@ pub enum Liveness {
     Unknown,
 }
 
+/// A question to a person that the harness has written down, for as long as it is open. It stands for
+/// itself, wherever the process is that waits for the answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ask {
+    /// When it was asked.
+    pub since: Timestamp,
+    /// When it counts as refused.
+    pub until: Timestamp,
+    /// The tool and what it would do, in one short line.
+    pub wants: String,
+}
+
 /// Everything known about one session's process.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Evidence {
@@ -89,6 +101,8 @@ pub struct Evidence {
     pub started_at: Option<Timestamp>,
     /// What its hooks say.
     pub hook: Option<Hooked>,
+    /// What it asks a person.
+    pub ask: Option<Ask>,
 }
 
 /// What made a liveness known.

@@ -18,7 +18,7 @@ use rrd_proto::{
 use crate::{
     fold::{Fold, OpenTool, Turn},
     hook::Trail,
-    live::{Evidence, Liveness, LivenessBy, RegistryState},
+    live::{Ask, Evidence, Liveness, LivenessBy, RegistryState},
     repo::Repo,
     status::{Verdict, decide, describe, is_active},
 };
@@ -79,6 +79,8 @@ pub struct RootLive {
     pub left: HashMap<SessionKey, Timestamp>,
     /// Databases that no process has open: nobody is at work in any session of theirs.
     pub unopened: HashSet<Arc<str>>,
+    /// What sessions ask a person, where the harness writes that down.
+    pub asks: HashMap<SessionKey, Ask>,
 }
 
 /// All sessions of this host.
@@ -153,7 +155,8 @@ impl Roster {
         let before = &self.live[root];
         let same = before.found == look.found
             && before.traces == look.traces
-            && before.unopened == look.unopened;
+            && before.unopened == look.unopened
+            && before.asks == look.asks;
         if !same {
             self.version += 1;
         }
@@ -302,7 +305,10 @@ impl Roster {
     fn judge<'a>(&self, entry: &'a Entry, key: &SessionKey, now: Timestamp) -> Judged<'a> {
         let evidence = self.evidence(entry, key, now);
         let mut verdict = decide(&entry.fold, &evidence, now, self.place.idle_timeout);
-        if verdict.waiting_for == Some(WaitingFor::Permission) && evidence.wants.is_none() {
+        if verdict.waiting_for == Some(WaitingFor::Permission)
+            && evidence.wants.is_none()
+            && evidence.ask.is_none()
+        {
             verdict.waiting_detail = self.asking(entry, key).or(verdict.waiting_detail);
         }
         let active = is_active(
@@ -317,8 +323,9 @@ impl Roster {
 
     /// What is known of a session from outside its transcript.
     fn evidence(&self, entry: &Entry, key: &SessionKey, now: Timestamp) -> Evidence {
+        let ask = self.live.get(entry.root).and_then(|root| root.asks.get(key)).cloned();
         if self.hooks.is_empty() {
-            return self.process(entry, key, None, now);
+            return Evidence { ask, ..self.process(entry, key, None, now) };
         }
         let trail = self.trail(key, now);
         let mut evidence = self.process(entry, key, trail, now);
@@ -329,7 +336,7 @@ impl Roster {
             }
             None => evidence.hook = self.left_with_its_parent(entry, key, now),
         }
-        evidence
+        Evidence { ask, ..evidence }
     }
 
     /// What is known of a session's process.

@@ -22,7 +22,7 @@ use crate::{
     fold::{Fold, OpenTool, Turn},
     hook::{HookState, HookTurn, Hooked},
     line::one_line,
-    live::{Evidence, Liveness, LivenessBy, RegistryState},
+    live::{Ask, Evidence, Liveness, LivenessBy, RegistryState},
 };
 
 /// A question nobody answers for this long is no longer believed, unless the process is known to live.
@@ -66,10 +66,13 @@ pub struct Verdict {
 /// Decides.
 #[must_use]
 pub fn decide(fold: &Fold, evidence: &Evidence, now: Timestamp, idle_timeout: Duration) -> Verdict {
-    let verdict = match evidence.liveness {
-        Liveness::Alive => alive(fold, evidence, now),
-        Liveness::Dead => dead(fold, evidence),
-        Liveness::Unknown => unknown(fold, evidence, now, idle_timeout),
+    // Unanswered for too long, it is refused; a session that is over asks nothing.
+    let ask = evidence.ask.as_ref().filter(|ask| ask.until > now && fold.ended.is_none());
+    let verdict = match (evidence.liveness, ask) {
+        (Liveness::Dead, ask) => dead(fold, evidence, ask.is_some()),
+        (Liveness::Alive | Liveness::Unknown, Some(ask)) => asking(ask),
+        (Liveness::Alive, None) => alive(fold, evidence, now),
+        (Liveness::Unknown, None) => unknown(fold, evidence, now, idle_timeout),
     };
     let is_subagent = matches!(fold.parent, Some((_, ParentKind::Subagent)));
     if is_subagent && verdict.status == Status::Idle {
@@ -103,6 +106,15 @@ pub fn is_active(
         Status::Executing | Status::Waiting => true,
         Status::Idle => silent <= millis(idle_timeout) || (failed && silent <= FAILED_SHOWN_MS),
         Status::Ended => failed && silent <= FAILED_SHOWN_MS,
+    }
+}
+
+/// The harness has it in writing that somebody is asked.
+fn asking(ask: &Ask) -> Verdict {
+    Verdict {
+        waiting_for: Some(WaitingFor::Permission),
+        waiting_detail: Some(detail(&ask.wants)),
+        ..Verdict::new(Status::Waiting, Some(ask.since), StatusSource::Registry)
     }
 }
 
@@ -148,14 +160,19 @@ fn alive(fold: &Fold, evidence: &Evidence, now: Timestamp) -> Verdict {
     }
 }
 
-fn dead(fold: &Fold, evidence: &Evidence) -> Verdict {
+fn dead(fold: &Fold, evidence: &Evidence, asks: bool) -> Verdict {
     if fold.ended.is_some() {
         return from_log(fold);
     }
-    let frozen = matches!(
-        evidence.registry,
-        Some(RegistryState::Busy | RegistryState::WaitingPermission | RegistryState::WaitingInput)
-    );
+    let frozen = asks
+        || matches!(
+            evidence.registry,
+            Some(
+                RegistryState::Busy
+                    | RegistryState::WaitingPermission
+                    | RegistryState::WaitingInput
+            )
+        );
     // A hook's word makes no dead process alive, but it may know how far it had come.
     let hooked = evidence.hook.as_ref().and_then(|hook| from_hook(fold, Some(hook), hook.last));
     let open = match hooked.as_ref().map(|hooked| hooked.status) {

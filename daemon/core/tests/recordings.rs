@@ -125,7 +125,9 @@ fn check(harness: Harness, case: &str, expected: &[(&str, &str)]) {
                 let holder = (format.live_entry)(&read()).map(|holder| holder.pid.to_string());
                 (format!("lock {}", &session_id[..8]), holder.unwrap_or_default())
             }
-            FileRole::TitleIndex | FileRole::Database | FileRole::Ignored => continue,
+            FileRole::TitleIndex | FileRole::Database | FileRole::Asks | FileRole::Ignored => {
+                continue;
+            }
         };
         let key = if id.len() == 36 { id[id.len() - 8..].to_owned() } else { id };
         assert_eq!(found.insert(key, line), None, "{case}: two files of one session");

@@ -65,7 +65,7 @@ impl Live {
 
     /// Whether a change of this file calls for a new look.
     pub(crate) fn concerns(role: &FileRole) -> bool {
-        matches!(role, FileRole::LiveEntry | FileRole::WriterLock { .. })
+        matches!(role, FileRole::LiveEntry | FileRole::WriterLock { .. } | FileRole::Asks)
     }
 
     /// Looks.
@@ -170,6 +170,7 @@ impl Live {
             cwd: entry.cwd.clone(),
             started_at: entry.started_at,
             hook: None,
+            ask: None,
         }
     }
 

@@ -398,6 +398,7 @@ impl Tail {
         let mut look = self.live.look(now());
         self.lives.store(self.live.busy && process::IS_CHEAP, Ordering::Relaxed);
         look.unopened = locks::unopened(self.databases.in_wal_mode());
+        look.asks = self.databases.asks(&self.scene, look.checked_at);
         self.scene.show_unwritten(&look);
         self.scene.hub.apply(Input::Live(self.scene.index, look));
     }

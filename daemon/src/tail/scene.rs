@@ -105,6 +105,7 @@ impl Scene {
         databases.survey(self, ledger, AT_ONCE);
         let mut look = live.look(now());
         look.unopened = unopened(databases.in_wal_mode());
+        look.asks = databases.asks(self, look.checked_at);
         self.hub.apply(Input::Live(self.index, look.clone()));
         // What a harness kept in files before it had a database is a leftover there.
         let leftover = |id: &str| databases.has(id);

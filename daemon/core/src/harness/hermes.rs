@@ -35,6 +35,7 @@ pub(super) const FORMAT: Format = Format {
     live_entry: |_| None,
     titles: |_| None,
     tables: Some(&TABLES),
+    asks: None,
 };
 
 const TABLES: Tables = Tables {

@@ -88,6 +88,8 @@ pub enum FileRole {
     TitleIndex,
     /// A database that holds sessions, or what SQLite keeps beside it.
     Database,
+    /// The database of questions to a person ([`Format::asks`]), or what SQLite keeps beside it.
+    Asks,
     /// Not ours to read.
     Ignored,
 }
@@ -127,6 +129,8 @@ pub struct Format {
     pub titles: fn(&[u8]) -> Option<Titles>,
     /// What its databases hold; `sidecar` reads a session's row, `parser` a record's.
     pub tables: Option<&'static tables::Tables>,
+    /// Where its sessions' questions to a person are.
+    pub asks: Option<&'static tables::Asks>,
 }
 
 /// Every format this release reads.

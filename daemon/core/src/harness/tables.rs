@@ -9,6 +9,8 @@ use std::borrow::Cow;
 
 use rrd_proto::Timestamp;
 
+use crate::live::Ask;
+
 /// The tables of one harness.
 #[derive(Debug, Clone, Copy)]
 pub struct Tables {
@@ -73,6 +75,46 @@ pub struct MovedOut {
     pub sql: &'static str,
     /// The folder of that file, as seen from the database's.
     pub folder: &'static str,
+}
+
+/// Where what sessions ask a person is kept: a database of its own, in which rows come and go.
+#[derive(Debug, Clone, Copy)]
+pub struct Asks {
+    /// Its path beneath the root.
+    pub database: &'static str,
+    /// Gives the number of its schema, in one row of one column.
+    pub schema: &'static str,
+    /// The newest number this release reads; a newer one is said, and not read.
+    pub newest: i64,
+    /// What follows `FROM`: a row for each question that is open at `?1` (ms since the epoch), the
+    /// oldest first. An older release may have no such table.
+    pub from: &'static str,
+    /// What is told of it.
+    pub columns: &'static [Column],
+    /// Reads a row.
+    pub read: fn(&[u8]) -> Option<AskRow>,
+    /// Gives, in a database with sessions, the one that is known by the key `?1` now.
+    pub session_of: &'static str,
+}
+
+/// A question as its row has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AskRow {
+    /// The question's own id.
+    pub id: String,
+    /// Whose it is.
+    pub whose: Whose,
+    /// The question.
+    pub ask: Ask,
+}
+
+/// Whose a question is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Whose {
+    /// This session's.
+    Session(String),
+    /// That of the session that is known by this key.
+    Key(String),
 }
 
 /// One value of a row.

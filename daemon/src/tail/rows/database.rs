@@ -14,7 +14,7 @@ use std::{
 
 use rrd_core::{
     cursor::Rows,
-    harness::tables::{Column, ColumnKind, MovedOut, RecordRows, Tables},
+    harness::tables::{AskRow, Asks, Column, ColumnKind, MovedOut, RecordRows, Tables},
 };
 use rusqlite::{Connection, OpenFlags, Row, config::DbConfig, types::ValueRef};
 use serde_json::value::RawValue;
@@ -102,20 +102,8 @@ impl Snapshot {
         tables: &'static Tables,
         patience: Duration,
     ) -> Result<Self, Unreadable> {
-        // A file that is not there, or is being made, is not made by us.
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let db = Connection::open_with_flags(path, flags)?;
-        db.busy_timeout(BUSY)?;
-        db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-        db.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
-        db.execute_batch("PRAGMA query_only = 1; PRAGMA cache_size = -2000; BEGIN")?;
-        let found = db.query_row(tables.schema, [], |row| row.get::<_, i64>(0));
-        let found = found.map_err(|error| match error {
-            rusqlite::Error::SqliteFailure(e, Some(why)) if e.extended_code == 1 => {
-                Unreadable::Layout(why)
-            }
-            other => Unreadable::Sqlite(other),
-        })?;
+        let db = begin(path)?;
+        let found = schema(&db, tables.schema)?;
         if found > tables.newest && !tables.reads_newer {
             return Err(Unreadable::Newer { found, newest: tables.newest });
         }
@@ -281,6 +269,67 @@ impl Snapshot {
         let line = if line.len() > MAX_RECORD { Vec::new() } else { line };
         Ok(Record { number, stands, summed_up, line, key })
     }
+}
+
+/// Opens a database and begins to read.
+fn begin(path: &Path) -> Result<Connection, Unreadable> {
+    // A file that is not there, or is being made, is not made by us.
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(path, flags)?;
+    db.busy_timeout(BUSY)?;
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    db.execute_batch("PRAGMA query_only = 1; PRAGMA cache_size = -2000; BEGIN")?;
+    Ok(db)
+}
+
+fn schema(db: &Connection, sql: &str) -> Result<i64, Unreadable> {
+    db.query_row(sql, [], |row| row.get(0)).map_err(|error| match error {
+        rusqlite::Error::SqliteFailure(e, Some(why)) if e.extended_code == 1 => {
+            Unreadable::Layout(why)
+        }
+        other => Unreadable::Sqlite(other),
+    })
+}
+
+/// The questions that are open at `now`, at most so many.
+pub(super) fn open_asks(
+    path: &Path,
+    asks: &Asks,
+    now: i64,
+    most: usize,
+) -> Result<Vec<AskRow>, Unreadable> {
+    let db = begin(path)?;
+    let found = schema(&db, asks.schema)?;
+    if found > asks.newest {
+        return Err(Unreadable::Newer { found, newest: asks.newest });
+    }
+    let columns: Vec<&str> = asks.columns.iter().map(|column| column.sql).collect();
+    let sql = format!("SELECT {} FROM {} LIMIT ?2", columns.join(", "), asks.from);
+    // Older releases wrote nothing of the kind down, or in another way.
+    let Ok(mut statement) = db.prepare(&sql) else { return Ok(Vec::new()) };
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let rows = statement.query_map([now, most], |row| fields(row, 0, asks.columns))?;
+    let rows: Vec<_> = rows.collect::<Result<_, _>>()?;
+    Ok(rows.iter().filter_map(|fields| (asks.read)(&object(fields))).collect())
+}
+
+/// The sessions that a database with sessions knows by these keys now, each by the name beside its key.
+pub(super) fn sessions_of(
+    path: &Path,
+    sql: &str,
+    keys: &[(&str, &str)],
+) -> Result<Vec<(String, String)>, Unreadable> {
+    let db = begin(path)?;
+    let mut statement = db.prepare(sql)?;
+    let mut sessions = Vec::new();
+    for (name, key) in keys {
+        let mut rows = statement.query([key])?;
+        if let Some(row) = rows.next()? {
+            sessions.push(((*name).to_owned(), text(row.get_ref(0)?)));
+        }
+    }
+    Ok(sessions)
 }
 
 /// The statement that lists sessions. Columns another release lacks are null.

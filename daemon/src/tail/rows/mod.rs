@@ -11,6 +11,7 @@
 //! A look is cheap while the files are as they were. While they are not, looking takes a fifth of the
 //! time at most once there is no backlog, and pauses between any two reads while there is one. Not here: SQLite ([`database`]), who has a database open ([`super::locks`]).
 
+mod asks;
 mod database;
 mod session;
 #[cfg(test)]
@@ -27,8 +28,9 @@ use std::{
 use rrd_core::{
     fold::Fold,
     harness::{Format, tables::Tables},
+    live::Ask,
 };
-use rrd_proto::SessionKey;
+use rrd_proto::{SessionKey, Timestamp};
 
 use super::{scene::Scene, source, take::Ledger};
 use crate::{
@@ -71,6 +73,7 @@ pub(crate) struct Databases {
     stored: HashMap<String, (FileState, Arc<Fold>)>,
     /// How databases looked when the index had all of them, by path as shown.
     as_stored: HashMap<String, DatabaseState>,
+    asks: asks::Asks,
 }
 
 #[derive(Debug, Default)]
@@ -221,8 +224,17 @@ impl Databases {
             Some((path.clone(), db.trouble.clone().or_else(|| db.newer.map(newer))?))
         };
         let mut troubles: Vec<_> = self.by_path.iter().filter_map(trouble).collect();
+        troubles.extend(self.asks.trouble.clone());
         troubles.sort();
         troubles
+    }
+
+    /// What sessions ask a person now.
+    pub(super) fn asks(&mut self, scene: &Scene, now: Timestamp) -> HashMap<SessionKey, Ask> {
+        let Some(spec) = scene.format.asks else { return HashMap::new() };
+        let mut paths: Vec<&Path> = self.by_path.keys().map(PathBuf::as_path).collect();
+        paths.sort();
+        self.asks.look(&scene.root, &scene.harness, spec, &paths, now)
     }
 
     /// Those of which it can be seen whether somebody has them open.

@@ -41,6 +41,7 @@ pub(super) const FORMAT: Format = Format {
     live_entry: files::live_entry,
     titles: |_| None,
     tables: None,
+    asks: None,
 };
 
 /// The first release whose processes all keep a registry entry.

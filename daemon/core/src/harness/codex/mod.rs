@@ -40,6 +40,7 @@ pub(super) const FORMAT: Format = Format {
     live_entry: |_| None,
     titles: files::titles,
     tables: None,
+    asks: None,
 };
 
 object! {

@@ -19,6 +19,7 @@ pub(super) fn classify(path: &str) -> FileRole {
         ["agents", _, "agent", "openclaw-agent.sqlite" | "openclaw-agent.sqlite-wal"] => {
             FileRole::Database
         }
+        ["state", "openclaw.sqlite" | "openclaw.sqlite-wal"] => FileRole::Asks,
         ["agents", _, "sessions", "sessions.json"] => FileRole::TitleIndex,
         ["agents", _, "sessions", name] => in_sessions(name),
         ["agents", _, "sessions", "cold", name] => match name.strip_suffix(".jsonl.zst") {

@@ -2,8 +2,10 @@
 //! folders. Since 2026.7.2 the same records are rows of a database, in which a header has version 4,
 //! entries have whole UUIDs for ids, and a prompt is a plain string: one parser reads both.
 //!
-//! Where both are, the database has it. Not here: the database's tables ([`tables`]), pi's records ([`super::pi`]), paths and what lies beside transcripts ([`files`]).
+//! Where both are, the database has it. Not here: the database's tables ([`tables`]), what sessions ask a
+//! person ([`asks`]), pi's records ([`super::pi`]), paths and what lies beside transcripts ([`files`]).
 
+mod asks;
 mod files;
 mod tables;
 
@@ -24,13 +26,14 @@ pub(super) const FORMAT: Format = Format {
     // Taken for each stretch of a run and given back while the model answers: 2026.6.11 releases it
     // before it streams, and takes it from a run that has had it for too long.
     traces: Some(("agents/*/sessions", LivenessBy::RunLock)),
-    folders: &["agents"],
+    folders: &["agents", "state"],
     classify: files::classify,
     parser: |state| Box::new(Pi::new(state, DIALECT)),
     sidecar: tables::window,
     live_entry: files::lock,
     titles: files::titles,
     tables: Some(&tables::TABLES),
+    asks: Some(&asks::ASKS),
 };
 
 const DIALECT: Dialect = Dialect { speaker, asks: |_| false };

@@ -38,6 +38,7 @@ pub(super) const FORMAT: Format = Format {
     live_entry: |_| None,
     titles: |_| None,
     tables: None,
+    asks: None,
 };
 
 const DIALECT: Dialect = Dialect {
