@@ -6,6 +6,7 @@
 //! its own, once. Not here: the parsers' tables (core), other storage.
 #![allow(clippy::unwrap_used)] // the lint's exception for tests does not reach plain functions here
 
+mod asks;
 mod hermes;
 mod openclaw;
 #[path = "../random/mod.rs"]

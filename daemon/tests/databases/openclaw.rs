@@ -37,14 +37,14 @@ const SCHEMA: &str = "
 /// 2026-11-20T10:00:00Z.
 const EPOCH: i64 = 1_795_168_800_000;
 
-struct OpenClaw {
-    home: TempDir,
-    db: Connection,
+pub(super) struct OpenClaw {
+    pub(super) home: TempDir,
+    pub(super) db: Connection,
     seq: i64,
 }
 
 impl OpenClaw {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let home = tempfile::tempdir().unwrap();
         let agent = home.path().join(".openclaw/agents/main/agent");
         fs::create_dir_all(&agent).unwrap();
@@ -59,7 +59,7 @@ impl OpenClaw {
         folder
     }
 
-    fn session(&mut self, id: &str, key: &str) {
+    pub(super) fn session(&mut self, id: &str, key: &str) {
         let node = "INSERT OR REPLACE INTO session_nodes (session_key, current_session_id) VALUES (?1, ?2)";
         self.db.execute(node, [key, id]).unwrap();
         let window = "INSERT INTO session_windows (session_id, session_key, created_at, updated_at) \
@@ -70,7 +70,7 @@ impl OpenClaw {
         self.insert(id, &header(id));
     }
 
-    fn insert(&mut self, id: &str, event: &str) {
+    pub(super) fn insert(&mut self, id: &str, event: &str) {
         let sql = "INSERT INTO transcript_events (session_id, seq, event_json, created_at) \
                    VALUES (?1, ?2, ?3, ?4)";
         self.db.execute(sql, params![id, self.seq, event, EPOCH + self.seq]).unwrap();
@@ -85,7 +85,7 @@ impl OpenClaw {
         self.seq += 1;
     }
 
-    fn daemon(&self) -> Daemon {
+    pub(super) fn daemon(&self) -> Daemon {
         Daemon::start(config(self.home.path(), "auto")).unwrap()
     }
 }
@@ -96,7 +96,7 @@ fn header(id: &str) -> String {
     )
 }
 
-fn said(role: &str, text: &str) -> String {
+pub(super) fn said(role: &str, text: &str) -> String {
     let stop = if role == "assistant" { r#","stopReason":"stop""# } else { "" };
     format!(
         r#"{{"type":"message","id":"e-{text}","parentId":null,"timestamp":"2026-11-20T10:00:01.000Z","message":{{"role":"{role}","content":[{{"type":"text","text":"{text}"}}]{stop}}}}}"#

@@ -104,6 +104,36 @@ fn a_registry_frozen_in_a_dialog_is_a_crash() {
 }
 
 #[test]
+fn what_is_asked_in_writing_stands_until_it_is_out_of_time() {
+    let ask = Ask { since: at(1), until: at(1_800), wants: "exec: rm -rf build\u{7}".into() };
+    let asked = |liveness| Evidence { ask: Some(ask.clone()), ..evidence(liveness, None) };
+    let open = session(&[prompt(), call("exec", false)]);
+    // The agent may be told at once that somebody is asked, and end its turn.
+    let over = session(&[prompt(), Fact::TurnEnd(TurnResult::Completed)]);
+    for (fold, liveness) in [
+        (&open, Liveness::Unknown),
+        (&open, Liveness::Alive),
+        (&over, Liveness::Unknown),
+        (&over, Liveness::Alive),
+    ] {
+        // Longer than an open turn is believed.
+        let waiting = decide(fold, &asked(liveness), at(1_799), IDLE);
+        assert_eq!((waiting.status, waiting.source), (Status::Waiting, StatusSource::Registry));
+        assert_eq!(
+            (waiting.since, waiting.waiting_for),
+            (Some(at(1)), Some(WaitingFor::Permission))
+        );
+        assert_eq!(waiting.waiting_detail.as_deref(), Some("exec: rm -rf build"));
+        assert_ne!(decide(fold, &asked(liveness), at(1_800), IDLE).status, Status::Waiting);
+    }
+    for fold in [&open, &over] {
+        assert_eq!(verdict(fold, &asked(Liveness::Dead), 5).2, Some(EndReason::Crashed));
+    }
+    let left = session(&[prompt(), call("exec", false), Fact::Ended(Some(at(3)))]);
+    assert_eq!(verdict(&left, &asked(Liveness::Unknown), 5).0, Status::Ended);
+}
+
+#[test]
 fn a_lock_is_named_as_the_source() {
     let open = session(&[prompt(), call("exec_command", false)]);
     let held = Evidence { by: LivenessBy::Lock, ..evidence(Liveness::Alive, None) };

@@ -64,6 +64,9 @@ fn paths_tell_what_files_are() {
         "agents/main/agent/openclaw-agent.sqlite-shm".to_owned(),
         "agents/main/agent/openclaw-agent.sqlite.reindex-lock.sqlite".to_owned(),
         "agents/main/openclaw-agent.sqlite".to_owned(),
+        "state/openclaw.sqlite-shm".to_owned(),
+        "state/openclaw-quarantine.sqlite".to_owned(),
+        "openclaw.sqlite".to_owned(),
         "agents/main/agent/auth-profiles.json".to_owned(),
         String::new(),
     ] {
@@ -71,6 +74,9 @@ fn paths_tell_what_files_are() {
     }
     for name in ["openclaw-agent.sqlite", "openclaw-agent.sqlite-wal"] {
         assert_eq!(classify(&format!("agents/main/agent/{name}")), FileRole::Database, "{name}");
+    }
+    for name in ["openclaw.sqlite", "openclaw.sqlite-wal"] {
+        assert_eq!(classify(&format!("state/{name}")), FileRole::Asks, "{name}");
     }
 }
 
