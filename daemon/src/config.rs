@@ -243,12 +243,21 @@ fn harness_roots(
         };
         return (paths, SettingSource::Env(format.home_var.to_owned()));
     }
+    let named = format.user_home_var.and_then(|name| Some((name, env(name)?)));
+    if let Some((name, value)) = named.filter(|(_, value)| !value.is_empty()) {
+        let home = value.to_str().map_or_else(|| PathBuf::from(&value), |text| expand(text, dirs));
+        return (beneath(&home, format), SettingSource::Env(name.to_owned()));
+    }
     if let Some(roots) = file.get(format.name).and_then(|h| h.roots.as_ref()) {
         return (roots.iter().map(|p| expand(p, dirs)).collect(), SettingSource::File);
     }
-    let home = |name: &&str| dirs.user_home.join(name);
-    let there = format.other_homes.iter().flat_map(|pattern| existing(&dirs.user_home, pattern));
-    (format.homes.iter().map(home).chain(there).collect(), SettingSource::Default)
+    (beneath(&dirs.user_home, format), SettingSource::Default)
+}
+
+/// Where a harness keeps its files in this home directory.
+fn beneath(home: &Path, format: &Format) -> Vec<PathBuf> {
+    let there = format.other_homes.iter().flat_map(|pattern| existing(home, pattern));
+    format.homes.iter().map(|name| home.join(name)).chain(there).collect()
 }
 
 /// The directories in `home` whose name is `pattern`, which may end in `*`. Nobody wants to read of
@@ -369,6 +378,13 @@ mod tests {
         );
         let moved = openclaw(&[("OPENCLAW_STATE_DIR", "~/elsewhere")]);
         assert_eq!(moved, [at("elsewhere")], "a variable says all");
+        // Another home has its own profiles.
+        fs::create_dir_all(at("claws").join(".openclaw-c")).unwrap();
+        let claws = [at("claws").join(".openclaw"), at("claws").join(".openclaw-c")];
+        assert_eq!(openclaw(&[("OPENCLAW_HOME", "~/claws")]), claws);
+        let both = openclaw(&[("OPENCLAW_HOME", "~/claws"), ("OPENCLAW_STATE_DIR", "/srv/claw")]);
+        assert_eq!(both, [Path::new("/srv/claw")]);
+        assert_eq!(openclaw(&[("OPENCLAW_HOME", "")])[0], at(".openclaw"));
     }
 
     #[test]

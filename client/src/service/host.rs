@@ -52,9 +52,10 @@ enum Value {
 
 /// Everything that decides what rrd reads and where it keeps its own files. Nothing else is recorded.
 fn to_record() -> impl Iterator<Item = (&'static str, Value)> {
-    let homes = local::formats().iter().map(|format| {
+    let homes = local::formats().iter().flat_map(|format| {
         let kind = if format.several_homes { Value::Roots } else { Value::Root };
-        (format.home_var, kind)
+        let user_home = format.user_home_var.map(|name| (name, Value::Root));
+        std::iter::once((format.home_var, kind)).chain(user_home)
     });
     OWN.into_iter().chain(homes)
 }

@@ -117,6 +117,7 @@ fn only_named_variables_are_recorded_and_relative_ones_made_absolute() {
         ("CLAUDE_CONFIG_DIR", "~/.claude, more/claude"),
         ("CODEX_HOME", "cx"),
         ("OPENCLAW_STATE_DIR", "~/claw"),
+        ("OPENCLAW_HOME", "claws"),
         ("RRD_HOME", "~/r"),
         ("RRD_SECRET", "no"),
         ("OPENAI_API_KEY", "no"),
@@ -137,6 +138,7 @@ fn only_named_variables_are_recorded_and_relative_ones_made_absolute() {
             ("CLAUDE_CONFIG_DIR", "~/.claude,/srv/more/claude".to_owned()),
             ("CODEX_HOME", "/srv/cx".to_owned()),
             ("OPENCLAW_STATE_DIR", "~/claw".to_owned()),
+            ("OPENCLAW_HOME", "/srv/claws".to_owned()),
         ]
     );
 }

@@ -24,6 +24,7 @@ use crate::fact::{Fact, Parsed, TitleRank, issue};
 pub(super) const FORMAT: Format = Format {
     name: "hermes",
     home_var: "HERMES_HOME",
+    user_home_var: None,
     several_homes: false,
     homes: if cfg!(windows) { &["AppData/Local/hermes"] } else { &[".hermes"] },
     other_homes: &[],

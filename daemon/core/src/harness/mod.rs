@@ -104,6 +104,9 @@ pub struct Format {
     pub name: &'static str,
     /// The environment variable that moves its home.
     pub home_var: &'static str,
+    /// The environment variable that stands for the user's home to this harness alone, if there is one;
+    /// its homes are beneath that then.
+    pub user_home_var: Option<&'static str>,
     /// That variable may list several homes, separated by commas.
     pub several_homes: bool,
     /// Its default homes, beneath the user's.

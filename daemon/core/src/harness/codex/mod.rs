@@ -29,6 +29,7 @@ use crate::fact::{Fact, Origin, Parsed, TitleRank, issue};
 pub(super) const FORMAT: Format = Format {
     name: "codex",
     home_var: "CODEX_HOME",
+    user_home_var: None,
     several_homes: false,
     homes: &[".codex"],
     other_homes: &[],

@@ -19,6 +19,7 @@ use crate::live::LivenessBy;
 pub(super) const FORMAT: Format = Format {
     name: "openclaw",
     home_var: "OPENCLAW_STATE_DIR",
+    user_home_var: Some("OPENCLAW_HOME"),
     several_homes: false,
     homes: &[".openclaw"],
     // `--profile NAME`, and what the product was called before.

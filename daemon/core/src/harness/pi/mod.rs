@@ -26,6 +26,7 @@ use crate::fact::{Fact, Origin, Parsed, Text, TitleRank, issue};
 pub(super) const FORMAT: Format = Format {
     name: "pi",
     home_var: "PI_CODING_AGENT_DIR",
+    user_home_var: None,
     several_homes: false,
     homes: &[".pi/agent"],
     other_homes: &[],
