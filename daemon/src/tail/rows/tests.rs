@@ -1,3 +1,4 @@
+//! What waits to be read is not forgotten, and what could not be taken is tried again.
 #![allow(clippy::unwrap_used)] // the lint's exception for tests does not reach plain functions here
 
 use std::cell::Cell;
