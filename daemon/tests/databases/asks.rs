@@ -172,10 +172,18 @@ fn without_approvals_that_can_be_read_the_transcripts_speak() {
     let known = "UPDATE schema_meta SET schema_version = 18 WHERE meta_key = 'primary'";
     gateway.state.execute_batch(known).unwrap();
     until(&daemon, "s-1", waits);
-    // An older release that asks in another way, a row that is none, no database, and none at all.
-    gateway.state.execute_batch("UPDATE operator_approvals SET presentation_json = '{'").unwrap();
-    until(&daemon, "s-1", |s| s.waiting_detail.as_deref() == Some("exec"));
+    // What is asked for may be anything; that somebody is asked stands.
+    let huge = RM.replace("build", &"x".repeat(70_000));
+    let plugin = r#"{"kind":"plugin","title":"Deploy it?","toolName":"deploy"}"#;
+    for (presentation, detail) in
+        [("{", "exec"), (plugin, "deploy: Deploy it?"), (&huge, "exec"), (RM, "exec: rm -rf build")]
+    {
+        let sql = "UPDATE operator_approvals SET presentation_json = ?1";
+        gateway.state.execute(sql, [presentation]).unwrap();
+        until(&daemon, "s-1", |s| waits(s) && s.waiting_detail.as_deref() == Some(detail));
+    }
     daemon.stop();
+    // An older release that asks in another way, no database, and one that is none.
     gateway.state.execute_batch("ALTER TABLE operator_approvals RENAME TO approvals").unwrap();
     let daemon = gateway.claw.daemon();
     tail(&daemon, Health::Ok, "1 sessions followed");

@@ -34,17 +34,18 @@ pub(super) const ASKS: Asks = Asks {
         Column::plain("until", "expires_at_ms"),
         // `exec`, `plugin` or `system-agent`.
         Column::plain("kind", "kind"),
+        // Whatever is larger than any approval should be is not even looked into.
         Column::plain(
             "tool",
-            "coalesce(source_tool_name, CASE WHEN json_valid(presentation_json) \
-            THEN json_extract(presentation_json, '$.toolName') END)",
+            "coalesce(source_tool_name, CASE WHEN octet_length(presentation_json) <= 65536 \
+             AND json_valid(presentation_json) \
+             THEN json_extract(presentation_json, '$.toolName') END)",
         ),
-        // A command may be of any length, and what a plugin wants to tell of itself 16 KiB.
         Column::plain(
             "wants",
-            "CASE WHEN json_valid(presentation_json) THEN substr(coalesce(\
-            json_extract(presentation_json, '$.commandText'), \
-            json_extract(presentation_json, '$.title')), 1, 500) END",
+            "CASE WHEN octet_length(presentation_json) <= 65536 AND json_valid(presentation_json) \
+             THEN substr(coalesce(json_extract(presentation_json, '$.commandText'), \
+             json_extract(presentation_json, '$.title')), 1, 500) END",
         ),
     ],
     read,
