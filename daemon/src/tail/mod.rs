@@ -231,6 +231,9 @@ impl Tail {
                 Ok(Message::Done(settled)) => tail.done(*settled),
                 Err(RecvTimeoutError::Timeout) => {}
             }
+            if tail.databases.asks_are_due() {
+                tail.look_at_processes();
+            }
             tail.databases.work(&tail.scene, tail.ledger.as_ref());
             if let Some(done) = asked {
                 // Whoever asked may have gone.

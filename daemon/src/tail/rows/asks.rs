@@ -7,6 +7,7 @@
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
+    time::Instant,
 };
 
 use rrd_core::{
@@ -15,7 +16,7 @@ use rrd_core::{
 };
 use rrd_proto::{Harness, SessionKey, Timestamp};
 
-use super::{database, is_fresh, look};
+use super::{FRESH, database, is_fresh, look};
 use crate::store::Look;
 
 /// More questions than this are not open at once, but in a database that was made to be read.
@@ -26,6 +27,8 @@ const MOST: usize = 256;
 pub(super) struct Asks {
     /// How the files looked when they were read.
     seen: Option<Look>,
+    /// Read once more then.
+    pub(super) recheck: Option<Instant>,
     open: Vec<AskRow>,
     /// Whose they are, where they name a key: session ids, by the question's own id.
     sessions: HashMap<String, String>,
@@ -49,10 +52,13 @@ impl Asks {
             *self = Self::default();
             return HashMap::new();
         };
-        if self.seen != Some(looks) {
+        let due = self.recheck.is_some_and(|at| at <= Instant::now());
+        if self.seen != Some(looks) || due {
             let again = self.read(&path, spec, databases, now);
-            // A change within the same tick of the file system's clock would look like none.
-            self.seen = (!again && !is_fresh(&looks)).then_some(looks);
+            self.seen = (!again).then_some(looks);
+            // A change within the same tick of the file system's clock would look like none. Not at
+            // once: SQLite sets the owner of its files anew for root, and that is reported, too.
+            self.recheck = (again || is_fresh(&looks)).then(|| Instant::now() + FRESH);
         }
         let mut asks = HashMap::new();
         for row in self.open.iter().filter(|row| row.ask.until > now) {

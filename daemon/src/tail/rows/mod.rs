@@ -158,7 +158,12 @@ impl Databases {
                 .then(|| database.rests_until.unwrap_or_else(Instant::now));
             now.into_iter().chain(database.recheck).min()
         };
-        self.by_path.values().filter_map(due).min()
+        self.by_path.values().filter_map(due).chain(self.asks.recheck).min()
+    }
+
+    /// Whether what sessions ask is to be looked at, though nothing has changed.
+    pub(super) fn asks_are_due(&self) -> bool {
+        self.asks.recheck.is_some_and(|at| at <= Instant::now())
     }
 
     /// Reads what there is to read of databases that are due.
