@@ -73,6 +73,7 @@ impl Asks {
         }
         asks
     }
+
     /// True when it is to be tried again, though nothing changes.
     fn read(&mut self, path: &Path, spec: &Spec, databases: &[&Path], now: Timestamp) -> bool {
         match database::open_asks(path, spec, now.as_millis(), MOST) {
