@@ -85,6 +85,8 @@ pub(crate) struct Tail {
     mode: WatchMode,
     watch: Watch,
     live: Live,
+    /// A process is behind a session, or has a database open.
+    someone: bool,
     lives: Arc<AtomicBool>,
     outbox: SyncSender<Message>,
     files: HashMap<PathBuf, Work>,
@@ -154,6 +156,7 @@ impl Tail {
                 mode,
                 watch,
                 live,
+                someone: false,
                 lives,
                 outbox,
                 files: HashMap::new(),
@@ -189,7 +192,9 @@ impl Tail {
         let ledger = Arc::clone(&self.ledger);
         let (live, databases) = (&mut self.live, &mut self.databases);
         let (tasks, walk) = self.scene.survey(stored, ledger.as_ref(), AT_ONCE, live, databases);
-        self.lives.store(self.live.busy && process::IS_CHEAP, Ordering::Relaxed);
+        // Who has databases open was looked at, but for this; the first tick finds out.
+        self.someone = self.live.busy || self.databases.in_wal_mode().next().is_some();
+        self.lives.store(self.someone && process::IS_CHEAP, Ordering::Relaxed);
         self.unreadable = walk.unreadable;
         self.files.reserve(tasks.len());
         for task in tasks {
@@ -270,7 +275,7 @@ impl Tail {
     }
 
     fn is_quiet(&self) -> bool {
-        !self.live.busy && !self.polls() && self.hot.is_empty()
+        !self.someone && !self.polls() && self.hot.is_empty()
     }
 
     fn polls(&self) -> bool {
@@ -399,8 +404,10 @@ impl Tail {
 
     fn look_at_processes(&mut self) {
         let mut look = self.live.look(now());
-        self.lives.store(self.live.busy && process::IS_CHEAP, Ordering::Relaxed);
         look.unopened = locks::unopened(self.databases.in_wal_mode());
+        let opened = self.databases.in_wal_mode().count() > look.unopened.len();
+        self.someone = self.live.busy || opened;
+        self.lives.store(self.someone && process::IS_CHEAP, Ordering::Relaxed);
         look.asks = self.databases.asks(&self.scene, look.checked_at);
         self.scene.show_unwritten(&look);
         self.scene.hub.apply(Input::Live(self.scene.index, look));
