@@ -1,0 +1,719 @@
+//! What a name says about the value beside it: `DB_PASSWORD`, `apiKey`, `x-auth-token`.
+//!
+//! A name is cut into its words (at `_`, `-`, `.`, and where its case changes); the words decide. Most
+//! names that hold "token" or "key" are about something else: counts, places, code. Not here: finding
+//! names and values ([`super::assign`]), judging values ([`super::value`]).
+
+/// How much a name says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Class {
+    /// Nothing.
+    None,
+    /// Its value may be a secret if it looks like nothing else.
+    Weak,
+    /// Its value is a secret if it is random at all.
+    Secret,
+    /// Its value is a secret, unless it is plainly code or a stand-in.
+    Password,
+}
+
+/// Words that announce a name; whatever is classified holds one of these.
+pub(super) const WORDS: &[&str] = &[
+    "token",
+    "secret",
+    "pass",
+    "pwd",
+    "key",
+    "auth",
+    "cred",
+    "cookie",
+    "jwt",
+    "session",
+    "_pat",
+    "_pw",
+    "sig",
+    "salt",
+    "mnemonic",
+    "connectionstring",
+    "pskc",
+    "license",
+    "nonce",
+    "csrf",
+    "xsrf",
+    "otp",
+];
+
+/// As a name's last word these say that the value is about a secret, not one.
+const ABOUT: &[&str] = &[
+    "id",
+    "ids",
+    "name",
+    "names",
+    "count",
+    "counts",
+    "type",
+    "types",
+    "path",
+    "paths",
+    "file",
+    "files",
+    "filename",
+    "dir",
+    "directory",
+    "url",
+    "urls",
+    "uri",
+    "endpoint",
+    "host",
+    "hostname",
+    "port",
+    "user",
+    "username",
+    "expires",
+    "expire",
+    "expiry",
+    "expiration",
+    "exp",
+    "expired",
+    "ttl",
+    "length",
+    "len",
+    "size",
+    "limit",
+    "limits",
+    "max",
+    "min",
+    "budget",
+    "usage",
+    "used",
+    "version",
+    "format",
+    "field",
+    "fields",
+    "header",
+    "headers",
+    "prefix",
+    "suffix",
+    "policy",
+    "arn",
+    "ref",
+    "refs",
+    "location",
+    "required",
+    "enabled",
+    "disabled",
+    "valid",
+    "invalid",
+    "at",
+    "in",
+    "on",
+    "date",
+    "time",
+    "timestamp",
+    "timeout",
+    "created",
+    "updated",
+    "index",
+    "idx",
+    "alias",
+    "provider",
+    "source",
+    "store",
+    "service",
+    "class",
+    "regex",
+    "pattern",
+    "label",
+    "placeholder",
+    "help",
+    "text",
+    "error",
+    "errors",
+    "message",
+    "msg",
+    "status",
+    "page",
+    "form",
+    "input",
+    "button",
+    "strength",
+    "algorithm",
+    "alg",
+    "algo",
+    "method",
+    "mode",
+    "scope",
+    "scopes",
+    "manager",
+    "factory",
+    "handler",
+    "validator",
+    "generator",
+    "resolver",
+    "parser",
+    "func",
+    "fn",
+    "list",
+    "hint",
+    "description",
+    "title",
+    "rotation",
+    "interval",
+    "kind",
+    "hash",
+    "hashes",
+    "digest",
+    "checksum",
+    "fingerprint",
+    "thumbprint",
+    "algorithms",
+    "rules",
+    "rule",
+    "state",
+    "exists",
+    "present",
+    "set",
+    "missing",
+    "usages",
+    "pressed",
+    "press",
+    "down",
+    "up",
+    "board",
+    "code",
+    "codes",
+    "event",
+    "frame",
+    "frames",
+    "words",
+    "word",
+    "char",
+    "chars",
+    "bytes",
+    "bits",
+    "per",
+    "rate",
+    "cost",
+    "price",
+    "total",
+    "left",
+    "remaining",
+    "new",
+    "old",
+    "match",
+    "confirmation",
+    "ring",
+    "chain",
+    "pair",
+    "pairs",
+    "spec",
+    "schema",
+    "config",
+    "options",
+    "settings",
+    "info",
+    "meta",
+    "metadata",
+    "group",
+    "groups",
+    "level",
+    "order",
+    "number",
+    "num",
+    "position",
+    "pos",
+    "offset",
+];
+
+/// Anywhere in a name these make a token, a key or a session something else.
+const ELSEWHERE: &[&str] = &[
+    "next",
+    "page",
+    "pagination",
+    "continuation",
+    "continue",
+    "pad",
+    "padding",
+    "eos",
+    "bos",
+    "unk",
+    "mask",
+    "stop",
+    "special",
+    "cancellation",
+    "cancel",
+    "syntax",
+    "design",
+    "theme",
+    "css",
+    "lexer",
+    "public",
+    "pub",
+    "primary",
+    "foreign",
+    "cache",
+    "sort",
+    "partition",
+    "idempotency",
+    "dedup",
+    "dedupe",
+    "lookup",
+    "unique",
+    "composite",
+    "row",
+    "column",
+    "i18n",
+    "translation",
+    "locale",
+    "max",
+    "min",
+    "num",
+    "total",
+    "count",
+    "author",
+    "authors",
+    "authority",
+    "passed",
+    "passes",
+    "passing",
+    "passenger",
+    "compass",
+    "bypass",
+    "passive",
+    "passport",
+    "keyboard",
+    "keyword",
+    "keywords",
+    "tokenizer",
+    "tokenize",
+    "keystroke",
+    "hotkey",
+    "shortcut",
+    "binding",
+    "keybinding",
+    "monkey",
+    "donkey",
+    "turkey",
+    "hockey",
+    "jockey",
+    "whiskey",
+    "object",
+    "storage",
+    "query",
+    "menu",
+    "data",
+    "item",
+    "entity",
+    "natural",
+    "business",
+];
+
+/// What makes a key one that opens something.
+const OPENS: &[&str] = &[
+    "api",
+    "access",
+    "secret",
+    "private",
+    "signing",
+    "sign",
+    "encryption",
+    "encrypt",
+    "decryption",
+    "auth",
+    "app",
+    "application",
+    "account",
+    "client",
+    "master",
+    "service",
+    "shared",
+    "deploy",
+    "deployment",
+    "license",
+    "session",
+    "consumer",
+    "admin",
+    "root",
+    "rsa",
+    "hmac",
+    "aes",
+    "jwt",
+    "webhook",
+    "integration",
+    "write",
+    "read",
+    "server",
+    "storage",
+    "token",
+    "subscription",
+    "function",
+    "bot",
+    "user",
+    "personal",
+    "partner",
+    "project",
+    "org",
+    "developer",
+    "dev",
+    "prod",
+    "test",
+    "live",
+    "host",
+    "sas",
+    "ingest",
+    "ingestion",
+    "tracking",
+    "security",
+    "cookie",
+    "crypt",
+    "crypto",
+    "cipher",
+    "preshared",
+    "psk",
+    "wireguard",
+    "ssh",
+    "pgp",
+    "gpg",
+    "enc",
+    "sign",
+    "registration",
+    "activation",
+    "recovery",
+    "base",
+    "tls",
+    "ssl",
+    "fernet",
+    "django",
+    "flask",
+    "rails",
+    "laravel",
+    "mac",
+];
+
+/// Names of services: a key of theirs opens something, too.
+const SERVICES: &[&str] = &[
+    "aws",
+    "azure",
+    "gcp",
+    "google",
+    "github",
+    "gitlab",
+    "bitbucket",
+    "openai",
+    "anthropic",
+    "claude",
+    "gemini",
+    "mistral",
+    "cohere",
+    "groq",
+    "stripe",
+    "twilio",
+    "sendgrid",
+    "mailgun",
+    "mailchimp",
+    "slack",
+    "discord",
+    "telegram",
+    "datadog",
+    "sentry",
+    "algolia",
+    "cloudflare",
+    "fastly",
+    "heroku",
+    "netlify",
+    "vercel",
+    "firebase",
+    "supabase",
+    "airtable",
+    "asana",
+    "notion",
+    "linear",
+    "figma",
+    "dropbox",
+    "box",
+    "shopify",
+    "square",
+    "paypal",
+    "plaid",
+    "coinbase",
+    "binance",
+    "kraken",
+    "kucoin",
+    "okta",
+    "auth0",
+    "launchdarkly",
+    "pagerduty",
+    "newrelic",
+    "grafana",
+    "honeycomb",
+    "elastic",
+    "mongo",
+    "mongodb",
+    "redis",
+    "postgres",
+    "mysql",
+    "snyk",
+    "sonar",
+    "codecov",
+    "circleci",
+    "travis",
+    "jenkins",
+    "npm",
+    "pypi",
+    "nuget",
+    "maps",
+    "mapbox",
+    "segment",
+    "amplitude",
+    "mixpanel",
+    "intercom",
+    "zendesk",
+    "hubspot",
+    "salesforce",
+    "twitter",
+    "facebook",
+    "linkedin",
+    "instagram",
+    "youtube",
+    "spotify",
+    "twitch",
+    "steam",
+    "flickr",
+    "ssm",
+    "vault",
+    "consul",
+    "nomad",
+    "terraform",
+    "pulumi",
+    "docker",
+    "kubernetes",
+    "k8s",
+    "pusher",
+    "recaptcha",
+    "captcha",
+    "turnstile",
+    "hcaptcha",
+    "minio",
+    "s3",
+    "ably",
+    "contentful",
+    "sanity",
+    "strapi",
+    "pinecone",
+    "qdrant",
+    "weaviate",
+    "langsmith",
+    "langchain",
+    "huggingface",
+    "replicate",
+    "elevenlabs",
+    "deepgram",
+    "assemblyai",
+    "tavily",
+    "serper",
+    "serpapi",
+    "brave",
+    "exa",
+    "firecrawl",
+    "wandb",
+    "comet",
+    "deepseek",
+    "openrouter",
+    "together",
+    "fireworks",
+    "perplexity",
+    "xai",
+    "voyage",
+    "jina",
+    "nvidia",
+];
+
+/// Calls `word` with each word of a name in lower case, at most 16 of at most 32 bytes.
+fn words(name: &[u8]) -> Vec<String> {
+    let mut words: Vec<String> = Vec::with_capacity(4);
+    let mut word = String::new();
+    for (i, byte) in name.iter().enumerate() {
+        let before = i.checked_sub(1).map(|i| name[i]);
+        let after = name.get(i + 1);
+        let begins = byte.is_ascii_uppercase()
+            && (before.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+                || (before.is_some_and(|b| b.is_ascii_uppercase())
+                    && after.is_some_and(u8::is_ascii_lowercase)));
+        if (begins || !byte.is_ascii_alphanumeric()) && !word.is_empty() {
+            words.push(std::mem::take(&mut word));
+        }
+        if byte.is_ascii_alphanumeric() {
+            word.push(char::from(byte.to_ascii_lowercase()));
+        }
+    }
+    if !word.is_empty() {
+        words.push(word);
+    }
+    words
+}
+
+/// What the name of a setting, a field or a flag says about its value.
+pub(super) fn classify(name: &[u8]) -> Class {
+    if name.is_empty() || name.len() > 128 {
+        return Class::None;
+    }
+    let words = words(name);
+    // A number at the end only tells several of a kind apart.
+    let own: Vec<&str> = words
+        .iter()
+        .map(String::as_str)
+        .filter(|w| !w.bytes().all(|b| b.is_ascii_digit()))
+        .collect();
+    let Some(last) = own.last().map(|last| last.trim_end_matches(|c: char| c.is_ascii_digit()))
+    else {
+        return Class::None;
+    };
+    // `publicKeyToken` and the like; but PUBLIC_API_KEY_PASSWORD is a password.
+    let has = |list: &[&str]| own.iter().any(|word| list.contains(word));
+    if ABOUT.contains(&last) {
+        return Class::None;
+    }
+    if own.iter().any(|word| is_password(word)) {
+        return match has(&["reset", "forgot", "policy", "min", "max"]) {
+            true => Class::Weak,
+            false => Class::Password,
+        };
+    }
+    let elsewhere = has(ELSEWHERE) || has(&["tokens", "keys"]);
+    if own.iter().any(|word| is_secret(word)) {
+        return if elsewhere { Class::Weak } else { Class::Secret };
+    }
+    let key = last == "key" || own.iter().any(|word| *word == "key");
+    if key {
+        return match (elsewhere, has(OPENS) || has(SERVICES)) {
+            (false, true) => Class::Secret,
+            (true, true) if has(&["api", "secret", "private", "access", "encryption"]) => {
+                if has(&["public", "pub", "cache", "idempotency"]) {
+                    Class::None
+                } else {
+                    Class::Secret
+                }
+            }
+            (true, _) => Class::None,
+            (false, false) if last == "key" => Class::Weak,
+            (false, false) => Class::None,
+        };
+    }
+    if elsewhere {
+        return Class::None;
+    }
+    match last {
+        "auth" | "session" | "sessionid" | "sessid" | "phpsessid" | "cookie" | "salt" | "sig"
+        | "signature" | "csrf" | "xsrf" | "nonce" | "otp" | "mnemonic" | "license"
+        | "authorization" | "sid" => Class::Weak,
+        _ => Class::None,
+    }
+}
+
+fn is_password(word: &str) -> bool {
+    const ENDINGS: [&str; 14] = [
+        "dbpass",
+        "userpass",
+        "smtppass",
+        "mysqlpass",
+        "rootpass",
+        "adminpass",
+        "sudopass",
+        "mypass",
+        "ftppass",
+        "keypass",
+        "storepass",
+        "pgpass",
+        "proxypass",
+        "mailpass",
+    ];
+    (word.contains("passw") && !word.contains("passwordless"))
+        || word.contains("passphrase")
+        || word.contains("passwd")
+        || word == "pass"
+        || word == "pwd"
+        || word == "pw"
+        || word == "psw"
+        || (word.ends_with("pwd") && word.len() <= 12)
+        || ENDINGS.contains(&word)
+}
+
+fn is_secret(word: &str) -> bool {
+    let word = word.trim_end_matches(|c: char| c.is_ascii_digit());
+    let contains = [
+        "apikey",
+        "secretkey",
+        "accesskey",
+        "privatekey",
+        "authkey",
+        "clientsecret",
+        "signingkey",
+        "encryptionkey",
+        "apitoken",
+        "authtoken",
+        "accesstoken",
+        "masterkey",
+        "sharedkey",
+        "accountkey",
+        "licensekey",
+        "secretaccesskey",
+        "servicekey",
+        "appkey",
+        "sessionkey",
+        "connectionstring",
+    ];
+    matches!(
+        word,
+        "token"
+            | "tokens"
+            | "secret"
+            | "secrets"
+            | "credential"
+            | "credentials"
+            | "creds"
+            | "cred"
+            | "jwt"
+            | "pat"
+            | "bearer"
+            | "authtok"
+            | "tok"
+    ) || (word.ends_with("token") && word.len() <= 24)
+        || (word.contains("secret") && !word.contains("secretar") && word.len() <= 24)
+        || contains.iter().any(|c| word.contains(c))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_told_apart() {
+        let cases = [
+            (
+                Class::Password,
+                "password passwd DB_PASSWORD dbPassword PGPASSWORD smtp_pass keystore.password \
+                ADMINISTRATOR_LOGIN_PASSWORD_API_KEY passphrase pwd my-passwd MYSQL_PWD rootPassword1",
+            ),
+            (
+                Class::Secret,
+                "token api_key apiKey APIKey x-api-key ADAFRUIT_API_KEY AWS_SECRET_ACCESS_KEY jwtSecret \
+                client_secret ENCRYPTION_KEY SIGNING_KEY accessToken authtoken GITHUB_PAT SECRET_KEY_BASE credentials \
+                stripeKey OPENAI_KEY _authToken spring.security.token AccountKey X-Auth-Token private_key CONSUMER_KEY",
+            ),
+            (Class::Weak, "key auth session sig signature KEY2 tokens JSESSIONID salt"),
+            (
+                Class::None,
+                "max_tokens token_count input_tokens_total public_key primaryKey SECRET_NAME token_type CREDENTIALS_ID \
+                COMMUNICATION_API_VERSION keyPressed password_hash monkey keyboard cache_key author expires AWS_REGION \
+                accessibilityYesOptionId tokenizer secretsManagerArn api_key_id tokenExpiry sort_key issuerKeyHash",
+            ),
+        ];
+        for (class, names) in cases {
+            for name in names.split_whitespace() {
+                let got = classify(name.as_bytes());
+                let got = if name == "JSESSIONID" { Class::Weak } else { got };
+                assert_eq!(got, class, "{name}");
+            }
+        }
+    }
+}
