@@ -5,8 +5,10 @@
 //! at once. Only where the bitmap says yes is a table asked and the word itself compared. Not here: what
 //! a found word means.
 
-/// Bits of the bitmap: 64 Ki, 8 KiB, which stay in the first-level cache.
-const BITS: u32 = 16;
+/// Bits of the bitmap: 256 Ki, 32 KiB, which stay in the first-level cache and are sparsely set.
+const BITS: u32 = 18;
+/// Bits of a hash by which the table is entered.
+const ENTRY: u32 = 12;
 
 /// A word to be found.
 #[derive(Debug, Clone)]
@@ -30,7 +32,7 @@ pub(super) struct Keywords {
     /// Sorted by `gram`.
     windows: Vec<Window>,
     bitmap: Vec<u64>,
-    /// First window of each hash of a gram, as `windows` is sorted by (hash, gram).
+    /// First window of each entry, as `windows` is sorted by (hash, gram).
     starts: Vec<u32>,
 }
 
@@ -60,13 +62,17 @@ impl Keywords {
 
     /// Adds a word of at least three bytes and gives its number. `exact` heeds case.
     ///
-    /// A word of three bytes is found only where a byte that is no letter follows, unless `exact`.
+    /// A word of three bytes is found only where an ASCII byte that is no letter follows; if `exact`, only
+    /// where a letter, a digit, `_` or `-` does.
     pub(super) fn add(&mut self, bytes: &[u8], exact: bool) -> usize {
         debug_assert!(bytes.len() >= 3, "too short to be found");
         let word = u32::try_from(self.words.len()).unwrap_or(u32::MAX);
         if bytes.len() == 3 {
-            let folded = (0x20..0x80).filter(|b| exact || !u8::is_ascii_alphabetic(b));
-            for next in folded.chain(0xa0..=0xff) {
+            let folded = (0x09..0x80u8).filter(|b| match exact {
+                true => b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'),
+                false => !b.is_ascii_alphabetic(),
+            });
+            for next in folded {
                 let gram = gram([bytes[0], bytes[1], bytes[2], next]);
                 self.windows.push(Window { gram, word, offset: 0 });
             }
@@ -90,13 +96,13 @@ impl Keywords {
         self.windows.sort_unstable_by_key(|w| (hash(w.gram), w.gram, w.word));
         self.windows.dedup_by_key(|w| (w.gram, w.word));
         self.bitmap = vec![0; 1 << (BITS - 6)];
-        self.starts = vec![0; (1 << BITS) + 1];
+        self.starts = vec![0; (1 << ENTRY) + 1];
         for window in &self.windows {
             let hash = hash(window.gram);
             self.bitmap[hash >> 6] |= 1 << (hash & 63);
-            self.starts[hash + 1] += 1;
+            self.starts[(hash >> (BITS - ENTRY)) + 1] += 1;
         }
-        for i in 0..1 << BITS {
+        for i in 0..1 << ENTRY {
             self.starts[i + 1] += self.starts[i];
         }
     }
@@ -109,11 +115,16 @@ impl Keywords {
             return;
         };
         let test = |hash: usize| (bitmap[hash >> 6] >> (hash & 63)) & 1;
-        while let Some(block) = text.get(at..at + STEP + 3) {
+        while let Some(block) = text.get(at..at + STEP + 4) {
             let mut hits = 0u64;
-            for i in 0..STEP {
-                let g = gram([block[i], block[i + 1], block[i + 2], block[i + 3]]);
-                hits |= test(hash(g)) << i;
+            // Eight bytes hold the windows at four places, and one that the next eight have again.
+            for four in 0..STEP / 4 {
+                let mut eight = [0; 8];
+                eight.copy_from_slice(&block[four * 4..four * 4 + 8]);
+                let eight = u64::from_le_bytes(eight) | 0x2020_2020_2020_2020;
+                let place = |shift: u32| test(hash(((eight >> shift) & 0xffff_ffff) as u32));
+                let four_hits = place(0) | place(8) << 1 | place(16) << 2 | place(24) << 3;
+                hits |= four_hits << (four * 4);
             }
             while hits != 0 {
                 let i = hits.trailing_zeros() as usize;
@@ -140,7 +151,7 @@ impl Keywords {
     fn at(&self, text: &[u8], at: usize, found: &mut dyn FnMut(usize, usize) -> bool) -> bool {
         let byte = |i: usize| text.get(at + i).copied().unwrap_or(b'\n');
         let gram = gram([byte(0), byte(1), byte(2), byte(3)]);
-        let hash = hash(gram);
+        let hash = hash(gram) >> (BITS - ENTRY);
         let range = self.starts[hash] as usize..self.starts[hash + 1] as usize;
         for window in &self.windows[range] {
             if window.gram != gram {
@@ -193,12 +204,16 @@ mod tests {
             for (number, (word, exact)) in words.iter().enumerate() {
                 for at in 0..text.len() {
                     let Some(here) = text.as_bytes().get(at..at + word.len()) else { continue };
-                    let letter = text.as_bytes().get(at + 3).is_some_and(u8::is_ascii_alphabetic);
+                    let next = text.as_bytes().get(at + 3).copied().unwrap_or(b'\n');
                     let same = match exact {
                         true => here == word.as_bytes(),
                         false => here.eq_ignore_ascii_case(word.as_bytes()),
                     };
-                    if same && (word.len() > 3 || *exact || !letter) {
+                    let alone = match exact {
+                        true => next.is_ascii_alphanumeric() || matches!(next, b'_' | b'-'),
+                        false => !next.is_ascii_alphabetic() && next.is_ascii(),
+                    };
+                    if same && (word.len() > 3 || alone) {
                         want.push((number, at));
                     }
                 }
