@@ -6,14 +6,13 @@
 //! ([`super::names`]), what values are ([`super::value`]).
 
 use super::{
+    extent::{Value, html_quote, scheme, take},
     names::{Class, classify},
     value::{Place, is_secret},
 };
 
 /// How far around a name is looked.
 const NEAR: usize = 64;
-/// Beyond this a value is judged by its beginning, and then taken whole.
-const JUDGED: usize = 256;
 
 /// A value that is a secret because of its name: its place in the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,32 +53,13 @@ pub(super) fn assigned(text: &[u8], start: usize, end: usize) -> Option<Assigned
         return None;
     }
     let value = find_value(text, start, end, class)?;
-    let judged = &text[value.start..value.end];
-    let (place, skip) = after_scheme(judged, value.place);
-    let from = value.start + skip;
-    is_secret(class, &text[from..value.end], place).then(|| Assigned {
-        start: from,
-        end: value.end,
+    let start = value.start + scheme(&text[value.start..value.end]);
+    let place = if start > value.start { Place::Quoted } else { value.place };
+    is_secret(class, &text[start..value.end], place).then(|| Assigned {
+        start,
+        end: value.whole(text),
         class,
     })
-}
-
-/// `Bearer x`, `Basic x`, `token x` before the value of a header.
-fn after_scheme(value: &[u8], place: Place) -> (Place, usize) {
-    for scheme in
-        ["Bearer ", "Basic ", "Token ", "token ", "bearer ", "basic ", "Bot ", "ApiKey ", "Key "]
-    {
-        if value.starts_with(scheme.as_bytes()) {
-            return (Place::Quoted, scheme.len());
-        }
-    }
-    (place, 0)
-}
-
-struct Value {
-    start: usize,
-    end: usize,
-    place: Place,
 }
 
 /// Walks from the name over quotes, types and an operator to the value.
@@ -214,11 +194,9 @@ fn after_space(
     if quoted_name {
         return None;
     }
-    let before = &text[text[..start]
-        .iter()
-        .rposition(|b| *b == b'\n')
-        .map_or(start.saturating_sub(NEAR), |i| i + 1)
-        .max(start.saturating_sub(NEAR))..start];
+    let near = start.saturating_sub(NEAR);
+    let line = text[near..start].iter().rposition(|b| *b == b'\n').map_or(near, |i| near + i + 1);
+    let before = &text[line..start];
     let says = |words: &[&str]| {
         let trimmed = before.trim_ascii();
         words.iter().any(|w| {
@@ -226,7 +204,7 @@ fn after_space(
                 || trimmed.to_ascii_lowercase().ends_with(format!(" {w}").as_bytes())
         })
     };
-    let setting = says(&[
+    const SETTERS: &[&str] = &[
         "env",
         "arg",
         "set",
@@ -240,7 +218,8 @@ fn after_space(
         "const char*",
         "#define",
         "define",
-    ]);
+    ];
+    let setting = says(SETTERS);
     let netrc = memchr::memmem::find(before, b"login ").is_some()
         || memchr::memmem::find(before, b"user ").is_some() && class == Class::Password
         || before.trim_ascii().is_empty() && class == Class::Password;
@@ -256,10 +235,14 @@ fn after_space(
         .filter(|v| is_random(&text[v.start..v.end]))
 }
 
+/// Nothing more on the line, or only what netrc has after a password.
 fn ends_line(text: &[u8], end: usize) -> bool {
-    text[end..].iter().find(|b| !matches!(b, b' ' | b'\t' | b'\r')).is_none_or(|b| *b == b'\n')
-        || text[end..].trim_ascii_start().starts_with(b"port ")
-        || text[end..].trim_ascii_start().starts_with(b"account ")
+    let rest = &text[end..text.len().min(end + NEAR)];
+    let rest = &rest[rest.iter().take_while(|b| matches!(b, b' ' | b'\t' | b'\r')).count()..];
+    rest.is_empty()
+        || rest[0] == b'\n'
+        || rest.starts_with(b"port ")
+        || rest.starts_with(b"account ")
 }
 
 /// Digits and letters, or both cases: no word of prose.
@@ -321,13 +304,6 @@ fn begins_line(text: &[u8], start: usize, quoted_name: bool) -> bool {
     known.iter().any(|k| before == k.as_bytes())
 }
 
-fn html_quote(text: &[u8]) -> Option<usize> {
-    ["&quot;", "&#34;", "&#39;", "&#x27;", "&apos;", "%22", "%27"]
-        .iter()
-        .find(|q| text.starts_with(q.as_bytes()))
-        .map(|q| q.len())
-}
-
 fn skip_blanks(text: &[u8], at: usize, limit: usize) -> usize {
     let end = text[at..limit.max(at)].iter().position(|b| !matches!(b, b' ' | b'\t' | 0xc2 | 0xa0));
     end.map_or(limit.max(at), |i| at + i)
@@ -346,170 +322,6 @@ fn type_and_equals(text: &[u8], at: usize) -> Option<usize> {
         && named.iter().all(is_type)
         && matches!(after, b' ' | b'"' | b'\'' | b'`'))
     .then(|| skip_blanks(text, at + len + 1, text.len().min(at + len + NEAR)))
-}
-
-/// The value that begins at `at`, with what quotes it taken off.
-fn take(text: &[u8], mut at: usize, place: Place, wants_quote: bool, query: bool) -> Option<Value> {
-    // `b"…"`, `r'…'`, `@"…"`, `String::from("…")` and the like keep their quote near.
-    let near = &text[at..text.len().min(at + 24)];
-    let lead = near.iter().position(|b| matches!(b, b'"' | b'\'' | b'`'));
-    let is_lead = |lead: &[u8]| match lead {
-        b"b"
-        | b"r"
-        | b"f"
-        | b"u"
-        | b"br"
-        | b"L"
-        | b"@"
-        | b"$"
-        | b"$@"
-        | b"rb"
-        | b"N"
-        | b"("
-        | b"["
-        | b"new String("
-        | b"String::from("
-        | b"Some("
-        | b"SecretString::from("
-        | b"str("
-        | b"="
-        | b"\\"
-        | b"= "
-        | b"pw:"
-        | b"pass:" => true,
-        _ => {
-            lead.ends_with(b"(")
-                && lead.iter().all(|b| b.is_ascii_alphanumeric() || b"_.:(".contains(b))
-        }
-    };
-    if let Some(lead) = lead.filter(|lead| *lead > 0 && is_lead(&near[..*lead])) {
-        at += lead;
-    }
-    let mut escaped = 0;
-    while escaped < 8 && text.get(at + escaped) == Some(&b'\\') {
-        escaped += 1;
-    }
-    let quote = text.get(at + escaped).copied().filter(|b| matches!(b, b'"' | b'\'' | b'`'));
-    if let Some(quote) = quote {
-        at += escaped;
-        // `""x""`: doubled quotes, and Python's and TOML's three.
-        while text.get(at) == Some(&quote) {
-            at += 1;
-        }
-        return quoted(text, at, quote);
-    }
-    if let Some(len) = html_quote(&text[at..]) {
-        at += len;
-        let ends = |b: u8| b == b'&' || b == b'%' || b.is_ascii_whitespace();
-        let end = text[at..].iter().position(|b| ends(*b)).map_or(text.len(), |i| at + i);
-        return Some(Value { start: at, end, place: Place::Quoted });
-    }
-    if wants_quote {
-        return None;
-    }
-    for scheme in ["Bearer ", "Basic ", "Token ", "token ", "bearer ", "basic ", "Bot "] {
-        if text[at..].starts_with(scheme.as_bytes()) {
-            at += scheme.len();
-        }
-    }
-    let end = bare_end(text, at, place, query);
-    (end > at).then_some(Value { start: at, end, place })
-}
-
-/// A quoted value ends at its quote; without one nearby, where the line or the word does.
-fn quoted(text: &[u8], at: usize, quote: u8) -> Option<Value> {
-    let limit = text.len().min(at + JUDGED);
-    let mut end = at;
-    let mut blank = None;
-    while end < limit {
-        match text[end] {
-            byte if byte == quote => break,
-            b'\\'
-                if text.get(end + 1) == Some(&quote)
-                    && end + 2 < limit
-                    && !is_quote_end(text, end + 2) =>
-            {
-                end += 1
-            }
-            b'\\' if text[end..limit].iter().find(|b| **b != b'\\') == Some(&quote) => break,
-            b'\n' => {
-                blank.get_or_insert(end);
-                break;
-            }
-            b' ' | b'\t' => {
-                blank.get_or_insert(end);
-            }
-            _ => {}
-        }
-        end += 1;
-    }
-    if end == limit && limit < text.len() {
-        // Too long to be judged whole: to its quote, or its first blank.
-        let ends = |b: &u8| *b == quote || b.is_ascii_whitespace();
-        end = text[at..].iter().position(ends).map_or(text.len(), |i| at + i);
-    }
-    if end < text.len() && text[end] == b'\n' || end == text.len() {
-        end = blank.unwrap_or(end);
-    }
-    (end > at).then_some(Value { start: at, end, place: Place::Quoted })
-}
-
-/// Whether what follows a quote says that it was the closing one.
-fn is_quote_end(text: &[u8], at: usize) -> bool {
-    matches!(
-        text.get(at),
-        None | Some(b',' | b';' | b')' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\\' | b':' | b'>')
-    )
-}
-
-fn bare_end(text: &[u8], at: usize, place: Place, query: bool) -> usize {
-    let stops = |b: u8| match place {
-        _ if b.is_ascii_whitespace() || b < 0x20 => true,
-        _ if query => matches!(
-            b,
-            b'&' | b'#'
-                | b'"'
-                | b'\''
-                | b'<'
-                | b'>'
-                | b'`'
-                | b')'
-                | b'\\'
-                | b'|'
-                | b','
-                | b';'
-                | b']'
-                | b'}'
-        ),
-        Place::Setting => false,
-        _ => matches!(
-            b,
-            b'"' | b'\''
-                | b'<'
-                | b'>'
-                | b'`'
-                | b','
-                | b';'
-                | b')'
-                | b']'
-                | b'}'
-                | b'|'
-                | b'&'
-                | b'\\'
-        ),
-    };
-    let mut end = text[at..].iter().position(|b| stops(*b)).map_or(text.len(), |i| at + i);
-    if place == Place::Setting {
-        // A flag in a quoted command, a setting in a list: what closes those is not its.
-        while end > at && matches!(text[end - 1], b'"' | b'\'' | b',' | b';' | b'`' | b'\\') {
-            end -= 1;
-        }
-    } else {
-        while end > at && matches!(text[end - 1], b'.' | b'!' | b'?' | b':') {
-            end -= 1;
-        }
-    }
-    end
 }
 
 #[cfg(test)]

@@ -119,7 +119,7 @@ impl Command {
                 from = stop;
             }
         }
-        from.max(at)
+        end
     }
 
     fn next_flag(&self, text: &[u8], from: usize, end: usize) -> Option<(usize, usize)> {
@@ -181,7 +181,7 @@ fn is_password(secret: &[u8]) -> bool {
 
 /// The password of `scheme://user:password@host`; `colon` is at `x://`, `at` behind it.
 pub(super) fn url_password(text: &[u8], scheme: usize, at: usize) -> Option<(usize, usize)> {
-    let limit = text.len().min(at + 512);
+    let limit = text.len().min(at + 256);
     let stop = |b: u8| {
         b.is_ascii_whitespace()
             || matches!(b, b'"' | b'\'' | b'<' | b'>' | b'`' | b'\\')
@@ -262,7 +262,7 @@ pub(super) fn is_user_and_password(token: &[u8]) -> bool {
 }
 
 /// The values of a header with cookies.
-pub(super) fn cookies(text: &[u8], at: usize, found: &mut dyn FnMut(usize, usize)) {
+pub(super) fn cookies(text: &[u8], at: usize, found: &mut dyn FnMut(usize, usize)) -> usize {
     const ATTRIBUTES: [&str; 7] =
         ["path", "domain", "expires", "max-age", "samesite", "version", "priority"];
     let limit = text.len().min(at + LINE * 2);
@@ -289,6 +289,7 @@ pub(super) fn cookies(text: &[u8], at: usize, found: &mut dyn FnMut(usize, usize
         }
         at = stop + 1;
     }
+    end
 }
 
 /// `IDENTIFIED BY 'password'`.

@@ -26,6 +26,7 @@
 
 mod assign;
 mod commands;
+mod extent;
 mod extras;
 mod json;
 mod keywords;
@@ -538,10 +539,7 @@ fn named_value(says: Class, value: &[u8], json: &[u8], levels: &[Level]) -> Opti
     }
     let trimmed = value.trim_ascii();
     let lead = value.len() - value.trim_ascii_start().len();
-    let skip = ["Bearer ", "Basic ", "Token ", "token ", "bearer "]
-        .iter()
-        .find(|s| trimmed.starts_with(s.as_bytes()))
-        .map_or(0, |s| s.len());
+    let skip = extent::scheme(trimmed);
     value::is_secret(says, &trimmed[skip..], value::Place::Quoted)
         .then_some((lead + skip, lead + trimmed.len()))
 }

@@ -170,7 +170,9 @@ impl Matcher {
     /// Adds every secret in `text` to `hits`, in order and without overlaps.
     pub(super) fn scan(&self, text: &[u8], hits: &mut Vec<Hit>) {
         let from = hits.len();
-        let (mut vendor_done, mut name_done, mut key_done, mut command_done) = (0, 0, 0, 0);
+        let (mut vendor_done, mut name_done, mut key_done, mut url_done, mut cookie_done) =
+            (0, 0, 0, 0, 0);
+        let mut command_done = [0; commands::COMMANDS.len()];
         self.keywords.find(text, &mut |word, at| {
             let (meaning, len) = self.meanings[word];
             let mut hit = |start: usize, end: usize, rule: usize| {
@@ -180,9 +182,11 @@ impl Matcher {
             };
             match meaning {
                 Meaning::Vendor(rule) if at >= vendor_done => {
-                    if let Some((start, end)) = self.vendor(text, at, len, rule) {
+                    if let Some((start, end, example)) = self.vendor(text, at, len, rule) {
                         vendor_done = end;
-                        hit(start, end, rule);
+                        if !example {
+                            hit(start, end, rule);
+                        }
                     }
                 }
                 Meaning::Name if at >= name_done => {
@@ -201,8 +205,9 @@ impl Matcher {
                     }
                 }
                 Meaning::Own => hit(at, at + len, OWN),
-                Meaning::Url => {
+                Meaning::Url if at >= url_done => {
                     if let Some((start, end)) = commands::url_password(text, at, at + len) {
+                        url_done = end;
                         hit(start, end, URL);
                     }
                 }
@@ -213,12 +218,13 @@ impl Matcher {
                         hit(start, end, AUTHORIZATION);
                     }
                 }
-                Meaning::Cookie => {
-                    commands::cookies(text, at + len, &mut |start, end| hit(start, end, COOKIE))
+                Meaning::Cookie if at >= cookie_done => {
+                    let mut found = |start, end| hit(start, end, COOKIE);
+                    cookie_done = commands::cookies(text, at + len, &mut found);
                 }
-                Meaning::Command(number) if at >= command_done => {
+                Meaning::Command(number) if at >= command_done[number] => {
                     let command = &commands::COMMANDS[number];
-                    command_done = command
+                    command_done[number] = command
                         .passwords(text, at + len, &mut |start, end| hit(start, end, COMMAND));
                 }
                 Meaning::Sql => {
@@ -260,8 +266,14 @@ impl Matcher {
         self.extras.allows(secret)
     }
 
-    /// The vendor's token that a keyword announces.
-    fn vendor(&self, text: &[u8], at: usize, len: usize, number: usize) -> Option<(usize, usize)> {
+    /// The vendor's token that a keyword announces, and whether it is only an example.
+    fn vendor(
+        &self,
+        text: &[u8],
+        at: usize,
+        len: usize,
+        number: usize,
+    ) -> Option<(usize, usize, bool)> {
         let rule = &RULES[number];
         if rule.back == 0 && !(begins(text, at) && has_run(text, at + len, rule.run)) {
             return None;
@@ -286,7 +298,7 @@ impl Matcher {
         };
         if number + 1 == RULES.len() {
             // The body of a private key goes on over lines.
-            return Some((start, pem::continues(text, end)));
+            return Some((start, pem::continues(text, end), false));
         }
         // A tail that the pattern does not know of belongs to it all the same.
         end += text[end..]
@@ -297,7 +309,7 @@ impl Matcher {
             end -= 1;
         }
         end += text[end..].iter().take(3).take_while(|b| **b == b'=').count();
-        (!value::is_example(&text[start..end])).then_some((start, end))
+        Some((start, end, value::is_example(&text[start..end])))
     }
 }
 

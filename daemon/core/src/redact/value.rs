@@ -17,40 +17,37 @@ pub(super) enum Place {
 }
 
 /// Beyond this a value is judged by its beginning.
-const JUDGED: usize = 256;
+pub(super) const JUDGED: usize = 128;
 
 /// Whether this value, beside a name of this class, is to be replaced.
 pub(super) fn is_secret(class: Class, value: &[u8], place: Place) -> bool {
     let value = &value[..value.len().min(JUDGED)];
-    if class == Class::None || value.len() < 4 || is_stand_in(value) {
+    // Cheapest first: a long text may be full of names.
+    if class == Class::None || value.len() < 4 {
         return false;
     }
     let traits = Traits::of(value);
-    if traits.spaces > 0 || is_code(value, place) || is_measure(value) || is_place(value) {
+    let mixed = traits.digits > 0 && traits.letters() > 0;
+    let may_be = match class {
+        Class::None => false,
+        Class::Password => place != Place::Bare || traits.kinds() >= 2 || value.len() >= 16,
+        Class::Secret => match traits.digits == value.len() {
+            true => place != Place::Bare && value.len() >= 9,
+            false => value.len() >= if mixed { 6 } else { 8 },
+        },
+        Class::Weak => mixed && traits.distinct >= 9 && value.len() >= 16,
+    };
+    if !may_be || traits.spaces > 0 || is_stand_in(value) {
+        return false;
+    }
+    if is_code(value, place) || is_measure(value) || is_place(value) || is_stop(value) {
         return false;
     }
     let wordy = is_wordy(value);
     match class {
-        Class::None => false,
-        Class::Password => match place {
-            _ if is_stop(value) => false,
-            Place::Quoted | Place::Setting => !wordy || value.len() >= 5,
-            Place::Bare => !wordy && (traits.kinds() >= 2 || value.len() >= 16),
-        },
-        Class::Secret => {
-            let digits_only = traits.digits == value.len();
-            !wordy
-                && !is_stop(value)
-                && match () {
-                    () if digits_only => place != Place::Bare && value.len() >= 9,
-                    () if traits.digits > 0 && traits.letters() > 0 => value.len() >= 6,
-                    () => value.len() >= 8,
-                }
-        }
-        Class::Weak => {
-            let random = traits.digits > 0 && traits.letters() > 0 && traits.distinct >= 9;
-            random && !wordy && value.len() >= 16 && !is_uuid(value) && !is_digest(value)
-        }
+        Class::Password if place != Place::Bare => !wordy || value.len() >= 5,
+        Class::Weak => !wordy && !is_uuid(value) && !is_digest(value),
+        _ => !wordy,
     }
 }
 
