@@ -4,6 +4,8 @@
 //! names that hold "token" or "key" are about something else: counts, places, code. Not here: finding
 //! names and values ([`super::assign`]), judging values ([`super::value`]).
 
+use std::{collections::HashMap, sync::OnceLock};
+
 /// How much a name says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Class {
@@ -91,79 +93,123 @@ const SERVICES: &[&str] = &[
     "openrouter", "together", "fireworks", "perplexity", "xai", "voyage", "jina", "nvidia",
 ];
 
-/// Calls `word` with each word of a name in lower case, at most 16 of at most 32 bytes.
-fn words(name: &[u8]) -> Vec<String> {
-    let mut words: Vec<String> = Vec::with_capacity(4);
-    let mut word = String::new();
-    for (i, byte) in name.iter().enumerate() {
-        let before = i.checked_sub(1).map(|i| name[i]);
-        let after = name.get(i + 1);
-        let begins = byte.is_ascii_uppercase()
-            && (before.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
-                || (before.is_some_and(|b| b.is_ascii_uppercase())
-                    && after.is_some_and(u8::is_ascii_lowercase)));
-        if (begins || !byte.is_ascii_alphanumeric()) && !word.is_empty() {
-            words.push(std::mem::take(&mut word));
+/// What a word says, as bits.
+const IS_ABOUT: u8 = 1;
+const IS_ELSEWHERE: u8 = 2;
+const IS_OPENING: u8 = 4;
+
+/// All the words above, each with what it says.
+fn vocabulary() -> &'static HashMap<&'static [u8], u8> {
+    static VOCABULARY: OnceLock<HashMap<&'static [u8], u8>> = OnceLock::new();
+    VOCABULARY.get_or_init(|| {
+        let mut all = HashMap::new();
+        let lists = [
+            (ABOUT, IS_ABOUT),
+            (ELSEWHERE, IS_ELSEWHERE),
+            (OPENS, IS_OPENING),
+            (SERVICES, IS_OPENING),
+        ];
+        for (list, bit) in lists {
+            for word in list {
+                *all.entry(word.as_bytes()).or_insert(0) |= bit;
+            }
         }
-        if byte.is_ascii_alphanumeric() {
-            word.push(char::from(byte.to_ascii_lowercase()));
+        all
+    })
+}
+
+/// The longest name that is looked at.
+const LONGEST: usize = 128;
+
+/// The words of a name, in lower case, without numbers of their own.
+struct Words {
+    text: [u8; LONGEST],
+    ends: [(u8, u8); 24],
+    count: usize,
+}
+
+impl Words {
+    fn of(name: &[u8]) -> Self {
+        let mut words = Self { text: [0; LONGEST], ends: [(0, 0); 24], count: 0 };
+        let mut start = 0;
+        for (i, byte) in name.iter().enumerate() {
+            words.text[i] = byte.to_ascii_lowercase();
+            let before = i.checked_sub(1).map(|i| name[i]);
+            let after = name.get(i + 1);
+            let begins = byte.is_ascii_uppercase()
+                && before.is_some_and(|b| {
+                    b.is_ascii_lowercase()
+                        || b.is_ascii_digit()
+                        || b.is_ascii_uppercase() && after.is_some_and(u8::is_ascii_lowercase)
+                });
+            if begins || !byte.is_ascii_alphanumeric() {
+                words.add(start, i);
+                start = i + usize::from(!byte.is_ascii_alphanumeric());
+            }
+        }
+        words.add(start, name.len());
+        words
+    }
+
+    /// A number only tells several of a kind apart.
+    fn add(&mut self, start: usize, end: usize) {
+        let number = self.text[start..end].iter().all(u8::is_ascii_digit);
+        if !number && self.count < self.ends.len() {
+            let place = |at: usize| u8::try_from(at).unwrap_or(u8::MAX);
+            self.ends[self.count] = (place(start), place(end));
+            self.count += 1;
         }
     }
-    if !word.is_empty() {
-        words.push(word);
+
+    fn iter(&self) -> impl DoubleEndedIterator<Item = &str> {
+        let ends = self.ends[..self.count].iter();
+        ends.map(|(start, end)| {
+            std::str::from_utf8(&self.text[usize::from(*start)..usize::from(*end)]).unwrap_or("")
+        })
     }
-    words
 }
 
 /// What the name of a setting, a field or a flag says about its value.
 pub(super) fn classify(name: &[u8]) -> Class {
-    if name.is_empty() || name.len() > 128 {
+    if name.is_empty() || name.len() > LONGEST || !name.is_ascii() {
         return Class::None;
     }
-    let words = words(name);
-    // A number at the end only tells several of a kind apart.
-    let own: Vec<&str> = words
-        .iter()
-        .map(String::as_str)
-        .filter(|w| !w.bytes().all(|b| b.is_ascii_digit()))
-        .collect();
-    let Some(last) = own.last().map(|last| last.trim_end_matches(|c: char| c.is_ascii_digit()))
-    else {
+    let words = Words::of(name);
+    let digits = |c: char| c.is_ascii_digit();
+    let Some(last) = words.iter().next_back().map(|last| last.trim_end_matches(digits)) else {
         return Class::None;
     };
-    // `publicKeyToken` and the like; but PUBLIC_API_KEY_PASSWORD is a password.
-    let has = |list: &[&str]| own.iter().any(|word| list.contains(word));
-    if ABOUT.contains(&last) {
+    let says = |word: &str| vocabulary().get(word.as_bytes()).copied().unwrap_or(0);
+    let any = |list: &[&str]| words.iter().any(|word| list.contains(&word));
+    if says(last) & IS_ABOUT != 0 {
         return Class::None;
     }
-    if own.iter().any(|word| is_password(word)) {
-        return match has(&["reset", "forgot", "policy", "min", "max"]) {
+    if words.iter().any(is_password) {
+        return match any(&["reset", "forgot", "policy", "min", "max"]) {
             true => Class::Weak,
             false => Class::Password,
         };
     }
-    let elsewhere = has(ELSEWHERE) || has(&["tokens", "keys"]);
-    if own.iter().any(|word| is_secret(word)) {
+    let bits = words.iter().fold(0, |bits, word| bits | says(word));
+    let elsewhere = bits & IS_ELSEWHERE != 0 || any(&["tokens", "keys"]);
+    if words.iter().any(is_secret) {
         return match elsewhere {
-            true if has(&["max", "min", "num", "total", "count"]) => Class::None,
+            true if any(&["max", "min", "num", "total", "count"]) => Class::None,
             true => Class::Weak,
             false => Class::Secret,
         };
     }
-    let key = last == "key" || own.iter().any(|word| *word == "key");
-    if key {
-        return match (elsewhere, has(OPENS) || has(SERVICES)) {
+    if words.iter().any(|word| word.trim_end_matches(digits) == "key") {
+        return match (elsewhere, bits & IS_OPENING != 0) {
             (false, true) => Class::Secret,
-            (true, true) if has(&["api", "secret", "private", "access", "encryption"]) => {
-                if has(&["public", "pub", "cache", "idempotency"]) {
-                    Class::None
-                } else {
-                    Class::Secret
-                }
+            (true, true) if any(&["public", "pub", "cache", "idempotency"]) => Class::None,
+            (true, true)
+                if any(&["api", "secret", "private", "access", "encryption", "client"]) =>
+            {
+                Class::Secret
             }
-            (true, _) => Class::None,
             (false, false) if last == "key" => Class::Weak,
-            (false, false) => Class::None,
+            _ => Class::None,
         };
     }
     if elsewhere {

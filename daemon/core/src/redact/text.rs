@@ -280,22 +280,14 @@ impl Matcher {
         }
         let regex = self.patterns[number].get_or_init(|| compile(rule.pattern).ok()).as_ref()?;
         let limit = text.len().min(at + WINDOW);
-        let (start, mut end) = if rule.back == 0 {
-            let found = regex.find(Input::new(text).range(at..limit).anchored(Anchored::Yes))?;
-            (found.start(), found.end())
-        } else {
-            let mut from = at.saturating_sub(rule.back);
-            loop {
-                let found = regex.find(Input::new(text).range(from..limit).earliest(false))?;
-                if found.start() > at {
-                    return None;
-                }
-                if begins(text, found.start()) && found.end() > at {
-                    break (found.start(), found.end());
-                }
-                from = found.start() + 1;
-            }
-        };
+        // Where it may begin: at its keyword, or at a boundary before it.
+        let from = at.saturating_sub(rule.back);
+        let mut starts = (from..=at).filter(|start| begins(text, *start));
+        let (start, mut end) = starts.find_map(|start| {
+            let here = Input::new(text).range(start..limit).anchored(Anchored::Yes);
+            let found = regex.find(here).filter(|found| found.end() > at)?;
+            Some((found.start(), found.end()))
+        })?;
         if number + 1 == RULES.len() {
             // The body of a private key goes on over lines.
             return Some((start, pem::continues(text, end), false));
