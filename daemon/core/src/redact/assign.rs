@@ -8,7 +8,7 @@
 use super::{
     extent::{Value, html_quote, scheme, take},
     names::{Class, classify},
-    value::{Place, is_secret},
+    value::{Place, is_secret, is_wordy},
 };
 
 /// How far around a name is looked.
@@ -53,13 +53,21 @@ pub(super) fn assigned(text: &[u8], start: usize, end: usize) -> Option<Assigned
         return None;
     }
     let value = find_value(text, start, end, class)?;
+    let name = start;
     let start = value.start + scheme(&text[value.start..value.end]);
     let place = if start > value.start { Place::Quoted } else { value.place };
-    is_secret(class, &text[start..value.end], place).then(|| Assigned {
-        start,
-        end: value.whole(text),
-        class,
-    })
+    // `user.password = hashed` is code; settings with words for passwords have no blanks, or quotes.
+    let blank = text.get(end) == Some(&b' ');
+    let judged = &text[start..value.end];
+    if blank && place == Place::Setting && is_wordy(judged) && !is_flag(text, name) {
+        return None;
+    }
+    is_secret(class, judged, place).then(|| Assigned { start, end: value.whole(text), class })
+}
+
+/// Whether the name is a command's flag.
+fn is_flag(text: &[u8], start: usize) -> bool {
+    start >= 1 && text[start - 1] == b'-'
 }
 
 /// Walks from the name over quotes, types and an operator to the value.
@@ -67,7 +75,7 @@ fn find_value(text: &[u8], start: usize, end: usize, class: Class) -> Option<Val
     let limit = text.len().min(end + NEAR);
     let mut at = end;
     let mut quoted_name = false;
-    let is_flag = start >= 1 && text[start - 1] == b'-';
+    let is_flag = is_flag(text, start);
     // What closes the name: quotes, brackets, their escapes, HTML's quotes, markdown's stars.
     while at < limit {
         if let Some(len) = html_quote(&text[at..limit]) {
@@ -118,6 +126,8 @@ fn find_value(text: &[u8], start: usize, end: usize, class: Class) -> Option<Val
         }
         b'=' => 1,
         b':' if rest.get(1) == Some(&b':') => return None,
+        // A list with colons between its parts, as in an ARN.
+        b':' if start > 0 && text[start - 1] == b':' && !had_space && !quoted_name => return None,
         b':' => {
             colon = true;
             1

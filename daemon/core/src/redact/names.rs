@@ -23,7 +23,7 @@ pub(super) enum Class {
 #[rustfmt::skip]
 pub(super) const WORDS: &[&str] = &[
     "token", "secret", "pass", "pwd", "key", "auth", "cred", "cookie", "jwt", "session", "_pat", "_pw", "sig",
-    "salt", "mnemonic", "connectionstring", "pskc", "license", "nonce", "csrf", "xsrf", "otp",
+    "salt", "mnemonic", "connectionstring", "psk", "amz-signature", "goog-signature", "license", "nonce", "csrf", "xsrf", "otp",
 ];
 
 /// As a name's last word these say that the value is about a secret, not one.
@@ -240,19 +240,23 @@ fn is_password(word: &str) -> bool {
         "proxypass",
         "mailpass",
     ];
+    // Short words first: a long text may be full of them.
+    if word.len() < 4 {
+        return matches!(word, "pwd" | "pw" | "psw" | "psk");
+    }
     (word.contains("passw") && !word.contains("passwordless"))
         || word.contains("passphrase")
         || word.contains("passwd")
         || word == "pass"
-        || word == "pwd"
-        || word == "pw"
-        || word == "psw"
         || (word.ends_with("pwd") && word.len() <= 12)
         || ENDINGS.contains(&word)
 }
 
 fn is_secret(word: &str) -> bool {
     let word = word.trim_end_matches(|c: char| c.is_ascii_digit());
+    if word.len() < 6 {
+        return matches!(word, "token" | "jwt" | "pat" | "creds" | "cred" | "tok");
+    }
     let contains = [
         "apikey",
         "secretkey",

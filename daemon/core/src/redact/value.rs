@@ -278,7 +278,7 @@ fn is_place(value: &[u8]) -> bool {
 }
 
 /// Whether all of it is words, as people and programs write them.
-fn is_wordy(value: &[u8]) -> bool {
+pub(super) fn is_wordy(value: &[u8]) -> bool {
     let parts = value.split(|b| b"_-./:, @+~$*[]'\"".contains(b)).filter(|part| !part.is_empty());
     let mut letters = 0;
     for part in parts {
