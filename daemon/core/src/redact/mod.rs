@@ -38,9 +38,6 @@ mod text;
 mod value;
 mod view;
 
-#[cfg(test)]
-mod tests;
-
 use std::borrow::Cow;
 
 use json::{Level, Text};
@@ -151,8 +148,10 @@ impl Redactor {
             forms.push(secret.to_vec());
             forms.push(secret.iter().map(|b| format!("{b:02x}")).collect::<String>().into_bytes());
             forms.push(secret.iter().map(|b| format!("{b:02X}")).collect::<String>().into_bytes());
-            forms.push(base64(secret, b"+/"));
-            forms.push(base64(secret, b"-_"));
+            for whole in [true, false] {
+                forms.push(base64(secret, b"+/", whole));
+                forms.push(base64(secret, b"-_", whole));
+            }
         }
         forms.sort_unstable();
         forms.dedup();
@@ -498,7 +497,7 @@ impl Found {
     /// Gives the newest hits their path.
     fn fill(&mut self, path: &str) {
         if self.explain {
-            self.paths.resize_with(self.hits.len(), || path.to_owned());
+            self.paths.resize_with(self.hits.len(), || path.replace('\0', ""));
         }
     }
 
@@ -574,7 +573,8 @@ fn path_of(before: &str, json: &[u8], levels: &[Level], is_key: bool) -> String 
     path
 }
 
-fn base64(bytes: &[u8], last: &[u8; 2]) -> Vec<u8> {
+/// Without padding; `whole` leaves out a last digit that depends on what would follow.
+fn base64(bytes: &[u8], last: &[u8; 2], whole: bool) -> Vec<u8> {
     let digit = |six: u32| match six {
         0..=25 => b'A' + six as u8,
         26..=51 => b'a' + (six - 26) as u8,
@@ -586,8 +586,8 @@ fn base64(bytes: &[u8], last: &[u8; 2]) -> Vec<u8> {
     for chunk in bytes.chunks(3) {
         let bits =
             chunk.iter().fold(0u32, |bits, b| bits << 8 | u32::from(*b)) << (8 * (3 - chunk.len()));
-        // Without padding, and without a last digit that depends on what would follow.
-        for i in 0..chunk.len() * 8 / 6 {
+        let digits = if whole { chunk.len() * 8 / 6 } else { (chunk.len() * 8).div_ceil(6) };
+        for i in 0..digits {
             out.push(digit((bits >> (18 - 6 * i)) & 63));
         }
     }

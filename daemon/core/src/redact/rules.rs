@@ -116,7 +116,7 @@ pub const RULES: &[Rule] = &[
     rule("aws-bedrock-key", &["ABSK", "bedrock-api-key-"], r"(?:ABSK[A-Za-z0-9+/]{80,}={0,2}|bedrock-api-key-YmVkcm9jay5hbWF6b25hd3MuY29t[\w+/=-]*)", "docs: docs.aws.amazon.com/bedrock, API keys", "ABSK{b130}", "ABSK{a9}"),
     rule("aws-mws-key", &["amzn.mws."], r"amzn\.mws\.[0-9a-f]{8}-[0-9a-f-]{27}", "gh: amazon_mws", "amzn.mws.{h8}-{h4}-{h4}-{h4}-{h12}", "amzn.mws.{h4}"),
     rule("aws-session-token", &["FwoGZXIvYXdz", "IQoJb3JpZ2lu"], r"(?:FwoGZXIvYXdz|IQoJb3JpZ2lu)[A-Za-z0-9+/%]{40,}={0,2}", "observed: fixed start of STS tokens", "IQoJb3JpZ2lu{b200}", "IQoJb3JpZ2lu"),
-    rule("azure-client-secret", &["Q~"], r"[\w.~]{3}[0-9]Q~[\w.~-]{31,34}", "gh: azure_active_directory_application_secret", "{a3}8Q~{a34}", "{a3}8Q~{a4}").back(4),
+    rule("azure-client-secret", &["0Q~", "1Q~", "2Q~", "3Q~", "4Q~", "5Q~", "6Q~", "7Q~", "8Q~", "9Q~"], r"[\w.~]{3}[0-9]Q~[\w.~-]{31,34}", "gh: azure_active_directory_application_secret", "{a3}8Q~{a34}", "{a3}8Q~{a4}").back(4),
     rule("azure-storage-key", &["AccountKey="], r"AccountKey=[A-Za-z0-9+/]{40,}={0,2}", "docs: learn.microsoft.com, connection strings", "AccountKey={b86}==", "AccountKey={x9}"),
     rule("azure-shared-key", &["SharedAccessKey=", "SharedSecretIssuer="], r"Shared(?:AccessKey|SecretIssuer)=[A-Za-z0-9+/]{20,}={0,2}", "docs: learn.microsoft.com, Service Bus connection strings", "SharedAccessKey={b43}=", "SharedAccessKey={x9}"),
     rule("azure-devops-pat", &["AZDO"], r"[A-Za-z0-9]{76}AZDO[A-Za-z0-9]{4}", "docs: learn.microsoft.com, azure devops PAT format", "{a76}AZDO{a4}", "AZDO{a4}").back(76),

@@ -59,36 +59,35 @@ impl View {
     /// Where in `raw` the given ranges of what is shown lie. `ranges` are in order and do not overlap.
     pub(super) fn locate(self, raw: &[u8], ranges: &mut dyn Iterator<Item = &mut (usize, usize)>) {
         let (mut at, mut shown) = (0, 0);
+        // A piece may reach far: it is measured once, however many ranges lie in it.
+        let measure = |at: usize| {
+            (at < raw.len()).then(|| match self.piece(raw, at) {
+                Piece { raw, says: Says::Itself } => (raw, raw, true),
+                Piece { raw, says: Says::Bytes(_, len) } => (raw, len, false),
+            })
+        };
+        let mut piece = measure(at);
         for range in ranges {
             let (start, end) = *range;
             let mut from = None;
-            while at < raw.len() {
-                let piece = self.piece(raw, at);
-                let (len, linear) = match piece.says {
-                    Says::Itself => (piece.raw, true),
-                    Says::Bytes(_, len) => (len, false),
-                };
-                if from.is_none() && start < shown + len {
+            while let Some((len, says, linear)) = piece {
+                if from.is_none() && start < shown + says {
                     from = Some(if linear { at + (start - shown) } else { at });
                 }
-                if end <= shown + len && from.is_some() {
+                if from.is_some() && end <= shown + says {
                     break;
                 }
-                at += piece.raw;
-                shown += len;
+                at += len;
+                shown += says;
+                piece = measure(at);
             }
             let from = from.unwrap_or(raw.len());
             // The piece that holds the end has not been passed: the next range may begin in it.
-            let to = match at < raw.len() {
-                true => {
-                    let piece = self.piece(raw, at);
-                    match piece.says {
-                        Says::Itself => at + (end - shown).min(piece.raw),
-                        Says::Bytes(..) if end <= shown => at,
-                        Says::Bytes(..) => at + piece.raw,
-                    }
-                }
-                false => raw.len(),
+            let to = match piece {
+                Some((len, _, true)) => at + (end - shown).min(len),
+                Some((_, _, false)) if end <= shown => at,
+                Some((len, _, false)) => at + len,
+                None => raw.len(),
             };
             *range = (from, to.max(from));
         }
