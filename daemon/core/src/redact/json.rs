@@ -35,12 +35,6 @@ pub(super) struct Text {
     pub(super) is_key: bool,
 }
 
-impl Default for Class {
-    fn default() -> Self {
-        Self::None
-    }
-}
-
 /// The text is not one JSON value.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Invalid;

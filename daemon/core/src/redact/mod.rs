@@ -47,7 +47,7 @@ use view::View;
 
 pub use extras::{Allow, Deny, Refused, Settings};
 pub use rules::{RULES, Rule};
-pub use stream::Stream;
+pub use stream::{Emit, Stream};
 
 /// How many levels of JSON within JSON, or escapes within escapes, are read.
 const LEVELS: usize = 4;
@@ -366,7 +366,6 @@ impl Redactor {
         if found.explain {
             *path = path_of(path, json, levels, string.is_key);
         }
-        let from = found.hits.len();
         if let Some((start, end, named)) = pair {
             let shown = View::Escapes.show(&json[start..end]);
             if value::is_secret(named, &shown, value::Place::Quoted) {
@@ -404,7 +403,6 @@ impl Redactor {
             found.hits[inner..].iter().all(|hit| hit.end <= string.end),
             "within its string"
         );
-        let _ = from;
         if found.explain {
             if let Some(cut) = path.rfind('\0') {
                 path.truncate(cut);

@@ -7,9 +7,10 @@
 use std::{collections::HashMap, sync::OnceLock};
 
 /// How much a name says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Class {
     /// Nothing.
+    #[default]
     None,
     /// Its value may be a secret if it looks like nothing else.
     Weak,

@@ -8,6 +8,9 @@ use crate::frame::{Frame, Framer};
 
 use super::{Redacted, Redactor, Report};
 
+/// Takes the number of a line, the line, and the report so far.
+pub type Emit<'a> = &'a mut dyn FnMut(u64, Redacted<&[u8]>, &mut Report);
+
 /// Lines in, redacted lines out.
 #[derive(Debug)]
 pub struct Stream<'a> {
@@ -24,12 +27,7 @@ impl<'a> Stream<'a> {
     }
 
     /// Takes the next bytes; calls `emit` with the number of each line they complete (from 1), and the line.
-    pub fn feed(
-        &mut self,
-        chunk: &[u8],
-        report: &mut Report,
-        emit: &mut dyn FnMut(u64, Redacted<&[u8]>, &mut Report),
-    ) {
+    pub fn feed(&mut self, chunk: &[u8], report: &mut Report, emit: Emit<'_>) {
         let (redactor, lines) = (self.redactor, &mut self.lines);
         self.framer.feed(chunk, &mut |frame| {
             *lines += 1;
@@ -53,11 +51,7 @@ impl<'a> Stream<'a> {
     }
 
     /// Ends the stream: a last line without a newline comes out now.
-    pub fn finish(
-        &mut self,
-        report: &mut Report,
-        emit: &mut dyn FnMut(u64, Redacted<&[u8]>, &mut Report),
-    ) {
+    pub fn finish(&mut self, report: &mut Report, emit: Emit<'_>) {
         if self.is_torn() {
             self.feed(b"\n", report, emit);
         }

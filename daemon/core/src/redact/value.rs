@@ -228,11 +228,7 @@ fn is_code(value: &[u8], place: Place) -> bool {
         Some(b'?' | b'!') if value.get(ident + 1) == Some(&b'.') => return true,
         _ => {}
     }
-    matches!(value[0], b'(' | b'[' | b'{' | b'<' | b'|' | b',' | b';' | b'=')
-        && place == Place::Bare
-        || value.starts_with(b"&") && place == Place::Bare
-        || value.starts_with(b"\\") && place == Place::Bare
-        || find(value, b"()")
+    place == Place::Bare && b"([{<|,;=&\\".contains(&value[0]) || find(value, b"()")
 }
 
 /// A date, a version, a size, an address: made of numbers, and no secret.

@@ -137,11 +137,12 @@ fn low(code: u32) -> u8 {
 fn unit(raw: &[u8], at: usize, high: u32) -> Piece {
     let mut raw_len = 6;
     let mut code = high;
-    if (0xd800..0xdc00).contains(&high) && raw.get(at + 6..at + 8) == Some(b"\\u") {
-        if let Some(next) = hex(raw, at + 8, 4).filter(|c| (0xdc00..0xe000).contains(c)) {
-            code = 0x1_0000 + ((high - 0xd800) << 10) + (next - 0xdc00);
-            raw_len = 12;
-        }
+    if (0xd800..0xdc00).contains(&high)
+        && raw.get(at + 6..at + 8) == Some(b"\\u")
+        && let Some(next) = hex(raw, at + 8, 4).filter(|c| (0xdc00..0xe000).contains(c))
+    {
+        code = 0x1_0000 + ((high - 0xd800) << 10) + (next - 0xdc00);
+        raw_len = 12;
     }
     let mut bytes = [0; 4];
     let len = char::from_u32(code).unwrap_or('\u{fffd}').encode_utf8(&mut bytes).len();
