@@ -115,6 +115,24 @@ Example:
         /// Who calls: claude-code, codex, hermes; others are taken and not understood.
         harness: String,
     },
+    /// Take secrets out of JSONL: a filter from stdin to stdout.
+    #[command(after_help = "\
+Each secret becomes [REDACTED:rule]; every other byte stays as it came, and a second run changes
+nothing. Lines that are no JSON are redacted, too. How many each rule found goes to stderr.
+
+Your own rules stand in redact.toml, beside config.toml (rrd config says where that is):
+  [[deny]]
+  id = \"acme-ticket\"
+  pattern = 'ACME-[0-9]{6}'
+  [allow]
+  patterns = ['^sk-test-']            # matches within the secret
+  literals = [\"not-really-a-secret\"]  # the whole secret
+
+Examples:
+  rrd redact < session.jsonl > clean.jsonl
+  rrd redact --explain < session.jsonl > /dev/null     what would go, and where
+  zstdcat old.jsonl.zst | rrd redact --json 2> counts.json | zstd > clean.jsonl.zst")]
+    Redact(RedactArgs),
     /// Print a completion script for a shell.
     #[command(after_help = "\
 Examples:
@@ -268,6 +286,16 @@ pub(crate) struct TailArgs {
 #[derive(Debug, Args)]
 pub(crate) struct JsonArgs {
     /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RedactArgs {
+    /// Say on stderr which rule matched where: line, path, length; never the secret.
+    #[arg(long)]
+    pub(crate) explain: bool,
+    /// Say it as JSON.
     #[arg(long)]
     pub(crate) json: bool,
 }

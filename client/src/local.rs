@@ -8,7 +8,7 @@ use std::{ffi::OsString, path::Path, time::Duration};
 use rrd_daemon::config::{Env, Flags};
 use rrd_proto::IndexProgress;
 
-pub(crate) use rrd_daemon::{Dirs, Scan, config::Config, formats, pid_domain};
+pub(crate) use rrd_daemon::{Dirs, Scan, config::Config, formats, pid_domain, redact};
 
 use crate::error::{CliError, Kind};
 
@@ -40,6 +40,11 @@ fn config_in(env: Env<'_>, name: Option<String>) -> Result<Config, CliError> {
 /// rrd's own places, which do not depend on config.toml being right.
 pub(crate) fn dirs() -> Option<Dirs> {
     Dirs::resolve(ENV)
+}
+
+/// The redactor with the rules of this host's redact.toml, and which of them do not hold.
+pub(crate) fn redactor() -> (redact::Redactor, Vec<redact::Refused>) {
+    redact::redactor(dirs().as_ref())
 }
 
 /// Looks at this host's transcripts once.

@@ -145,7 +145,8 @@ fn unwritable(error: serde_json::Error) -> CliError {
     CliError::new(Kind::Internal, format!("cannot write JSON: {error}"))
 }
 
-fn stopped(error: io::Error) -> CliError {
+/// A write to stdout that failed; quiet when whoever reads has seen enough.
+pub(crate) fn stopped(error: io::Error) -> CliError {
     let kind = match error.kind() {
         io::ErrorKind::BrokenPipe => Kind::Done,
         _ => Kind::Internal,

@@ -12,6 +12,7 @@ mod health;
 mod hooks;
 mod hub;
 mod process;
+pub mod redact;
 mod repo;
 mod rpc;
 mod run;

@@ -7,6 +7,7 @@ mod config;
 mod daemon;
 mod doctor;
 mod hooks;
+mod redact;
 mod service;
 mod sessions;
 mod show;
@@ -37,6 +38,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
             hook::run(&harness);
             Ok(())
         }
+        Command::Redact(args) => redact::run(&args),
         Command::Completions { shell } => completions::run(shell),
     }
 }

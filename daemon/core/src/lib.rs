@@ -11,6 +11,7 @@ pub mod harness;
 pub mod hook;
 mod line;
 pub mod live;
+pub mod redact;
 pub mod repo;
 pub mod roster;
 pub mod status;

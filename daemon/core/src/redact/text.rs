@@ -1,0 +1,460 @@
+//! What is secret in one plain text: vendors' tokens, named values, keys, addresses with passwords.
+//!
+//! One pass finds keywords; what each may announce is then looked at where it stands. Everything
+//! looks a bounded way ahead and what has been covered is not looked at again, so time is linear in the text. Not
+//! here: escapes, JSON, and putting the replacements in.
+
+use std::sync::OnceLock;
+
+use regex_automata::{Anchored, Input, meta::Regex};
+
+use super::{
+    assign, commands,
+    extras::{Denied, Extras},
+    keywords::Keywords,
+    names, pem,
+    rules::RULES,
+    value,
+};
+
+/// How far ahead a vendor's pattern looks.
+const WINDOW: usize = 2048;
+
+/// A secret: where it is, and the number of the rule that found it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Hit {
+    pub(super) start: usize,
+    pub(super) end: usize,
+    pub(super) rule: usize,
+}
+
+/// The rules beyond those of vendors; their numbers follow.
+pub(super) const GENERAL: [&str; 9] = [
+    "private-key",
+    "own-secret",
+    "url-password",
+    "authorization",
+    "cookie",
+    "command-password",
+    "password",
+    "secret",
+    "oversized-line",
+];
+const fn general(at: usize) -> usize {
+    RULES.len() + at
+}
+const PRIVATE_KEY: usize = general(0);
+pub(super) const OWN: usize = general(1);
+const URL: usize = general(2);
+const AUTHORIZATION: usize = general(3);
+const COOKIE: usize = general(4);
+const COMMAND: usize = general(5);
+pub(super) const PASSWORD: usize = general(6);
+pub(super) const SECRET: usize = general(7);
+
+/// What a keyword announces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Meaning {
+    Vendor(usize),
+    Name,
+    PrivateKey,
+    Own,
+    Url,
+    Bearer,
+    Basic,
+    Cookie,
+    Command(usize),
+    Sql,
+    PgPass,
+    /// An escape for what needs none: it may hide a keyword.
+    Escape,
+}
+
+/// Everything that is looked for, ready to be used.
+#[derive(Debug)]
+pub(super) struct Matcher {
+    keywords: Keywords,
+    /// What each keyword means, and its length.
+    meanings: Vec<(Meaning, usize)>,
+    patterns: Vec<OnceLock<Option<Regex>>>,
+    extras: Extras,
+    /// The ids of all rules, in the order of their numbers.
+    pub(super) ids: Vec<String>,
+}
+
+/// Where a raw line may hold something.
+#[derive(Debug, Default)]
+pub(super) struct Suspects {
+    /// In order.
+    pub(super) at: Vec<usize>,
+    /// Every string has to be looked at.
+    pub(super) everywhere: bool,
+}
+
+impl Suspects {
+    pub(super) fn any(&self) -> bool {
+        self.everywhere || !self.at.is_empty()
+    }
+}
+
+impl Matcher {
+    pub(super) fn new(extras: Extras, own: &[Vec<u8>]) -> Self {
+        let mut keywords = Keywords::new();
+        let mut meanings = Vec::new();
+        let mut add = |word: &[u8], exact: bool, meaning: Meaning| {
+            keywords.add(word, exact);
+            meanings.push((meaning, word.len()));
+        };
+        for (number, rule) in RULES.iter().enumerate() {
+            for keyword in rule.keywords {
+                expand(keyword, &mut |word| add(word, true, Meaning::Vendor(number)));
+            }
+        }
+        for word in names::WORDS {
+            add(word.as_bytes(), false, Meaning::Name);
+        }
+        for secret in own {
+            add(secret, true, Meaning::Own);
+        }
+        add(b"PRIVATE KEY", true, Meaning::PrivateKey);
+        for scheme in b"abcdefghijklmnopqrstuvwxyz0123456789" {
+            add(&[*scheme, b':', b'/', b'/'], false, Meaning::Url);
+        }
+        add(b"bearer ", false, Meaning::Bearer);
+        add(b"basic ", false, Meaning::Basic);
+        add(b"ookie:", false, Meaning::Cookie);
+        add(b"ookie\":", false, Meaning::Cookie);
+        for (number, command) in commands::COMMANDS.iter().enumerate() {
+            add(command.name.as_bytes(), true, Meaning::Command(number));
+        }
+        add(b"dentified by", false, Meaning::Sql);
+        add(b":5432:", true, Meaning::PgPass);
+        add(b"\\u00", false, Meaning::Escape);
+        keywords.build();
+        let mut ids: Vec<String> = RULES.iter().map(|rule| rule.id.to_owned()).collect();
+        ids.extend(GENERAL.iter().map(|id| (*id).to_owned()));
+        ids.extend(extras.denied.iter().map(|denied| denied.id.clone()));
+        let patterns = RULES.iter().map(|_| OnceLock::new()).collect();
+        Self { keywords, meanings, patterns, extras, ids }
+    }
+
+    /// Looks at a raw line, escapes and all, for places that are worth a closer look: fast, and never too few.
+    pub(super) fn suspects(&self, line: &[u8], suspects: &mut Suspects) {
+        suspects.at.clear();
+        suspects.everywhere = !self.extras.denied.is_empty();
+        self.keywords.find(line, &mut |word, at| {
+            let (meaning, len) = self.meanings[word];
+            let worth = match meaning {
+                Meaning::Vendor(rule) => {
+                    let rule = &RULES[rule];
+                    rule.back > 0 || begins_raw(line, at) && has_run(line, at + len, rule.run)
+                }
+                Meaning::Name => may_be_assigned(line, at, at + len),
+                Meaning::Url => may_have_userinfo(line, at + len),
+                Meaning::Escape => {
+                    suspects.everywhere |= hides(line, at + len);
+                    false
+                }
+                _ => true,
+            };
+            if worth {
+                suspects.at.push(at);
+            }
+            true
+        });
+        if suspects.at.windows(2).any(|w| w[0] > w[1]) {
+            suspects.at.sort_unstable();
+        }
+    }
+
+    /// Adds every secret in `text` to `hits`, in order and without overlaps.
+    pub(super) fn scan(&self, text: &[u8], hits: &mut Vec<Hit>) {
+        let from = hits.len();
+        let (mut vendor_done, mut name_done, mut key_done, mut url_done, mut cookie_done) =
+            (0, 0, 0, 0, 0);
+        let mut command_done = [0; commands::COMMANDS.len()];
+        self.keywords.find(text, &mut |word, at| {
+            let (meaning, len) = self.meanings[word];
+            let mut hit = |start: usize, end: usize, rule: usize| {
+                if end > start {
+                    hits.push(Hit { start, end, rule });
+                }
+            };
+            match meaning {
+                Meaning::Vendor(rule) if at >= vendor_done => {
+                    if let Some((start, end, example)) = self.vendor(text, at, len, rule) {
+                        vendor_done = end;
+                        if !example {
+                            hit(start, end, rule);
+                        }
+                    }
+                }
+                Meaning::Name if at >= name_done => {
+                    let (start, end) = assign::name_around(text, at, len);
+                    name_done = end;
+                    if let Some(found) = assign::assigned(text, start, end) {
+                        name_done = name_done.max(found.end);
+                        let password = found.class == names::Class::Password;
+                        hit(found.start, found.end, if password { PASSWORD } else { SECRET });
+                    }
+                }
+                Meaning::PrivateKey if at >= key_done => {
+                    if let Some((start, end)) = pem::around(text, at) {
+                        key_done = end;
+                        hit(start, end, PRIVATE_KEY);
+                    }
+                }
+                Meaning::Own => hit(at, at + len, OWN),
+                Meaning::Url if at >= url_done => {
+                    if let Some((start, end)) = commands::url_password(text, at, at + len) {
+                        url_done = end;
+                        hit(start, end, URL);
+                    }
+                }
+                Meaning::Bearer | Meaning::Basic => {
+                    if let Some((start, end)) =
+                        commands::authorization(text, at + len, meaning == Meaning::Basic)
+                    {
+                        hit(start, end, AUTHORIZATION);
+                    }
+                }
+                Meaning::Cookie if at >= cookie_done => {
+                    let mut found = |start, end| hit(start, end, COOKIE);
+                    cookie_done = commands::cookies(text, at + len, &mut found);
+                }
+                Meaning::Command(number) if at >= command_done[number] => {
+                    let command = &commands::COMMANDS[number];
+                    command_done[number] = command
+                        .passwords(text, at + len, &mut |start, end| hit(start, end, COMMAND));
+                }
+                Meaning::Sql => {
+                    if let Some((start, end)) = commands::sql_password(text, at + len) {
+                        hit(start, end, PASSWORD);
+                    }
+                }
+                Meaning::PgPass => {
+                    if let Some((start, end)) = commands::pgpass(text, at + len) {
+                        hit(start, end, PASSWORD);
+                    }
+                }
+                _ => {}
+            }
+            true
+        });
+        for (number, Denied { pattern, .. }) in self.extras.denied.iter().enumerate() {
+            let rule = RULES.len() + GENERAL.len() + number;
+            for found in pattern.find_iter(text).filter(|found| !found.is_empty()) {
+                if !text[found.range()].starts_with(b"[REDACTED:") {
+                    hits.push(Hit { start: found.start(), end: found.end(), rule });
+                }
+            }
+        }
+        merge(hits, from);
+        let mut kept = from;
+        for i in from..hits.len() {
+            let hit = hits[i];
+            if hit.rule == OWN || !self.extras.allows(&text[hit.start..hit.end]) {
+                hits[kept] = hit;
+                kept += 1;
+            }
+        }
+        hits.truncate(kept);
+    }
+
+    /// Whether a person said that this is no secret.
+    pub(super) fn allows(&self, secret: &[u8]) -> bool {
+        self.extras.allows(secret)
+    }
+
+    /// The vendor's token that a keyword announces, and whether it is only an example.
+    fn vendor(
+        &self,
+        text: &[u8],
+        at: usize,
+        len: usize,
+        number: usize,
+    ) -> Option<(usize, usize, bool)> {
+        let rule = &RULES[number];
+        if rule.back == 0 && !(begins(text, at) && has_run(text, at + len, rule.run)) {
+            return None;
+        }
+        let regex = self.patterns[number].get_or_init(|| compile(rule.pattern).ok()).as_ref()?;
+        let limit = text.len().min(at + WINDOW);
+        // Where it may begin: at its keyword, or at a boundary before it.
+        let from = at.saturating_sub(rule.back);
+        let mut starts = (from..=at).filter(|start| begins(text, *start));
+        let (start, mut end) = starts.find_map(|start| {
+            let here = Input::new(text).range(start..limit).anchored(Anchored::Yes);
+            let found = regex.find(here).filter(|found| found.end() > at)?;
+            Some((found.start(), found.end()))
+        })?;
+        if number + 1 == RULES.len() {
+            // The body of a private key goes on over lines.
+            return Some((start, pem::continues(text, end), false));
+        }
+        // A tail that the pattern does not know of belongs to it all the same.
+        end += text[end..]
+            .iter()
+            .take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
+            .count();
+        while end > start && text[end - 1] == b'\\' {
+            end -= 1;
+        }
+        end += text[end..].iter().take(3).take_while(|b| **b == b'=').count();
+        Some((start, end, value::is_example(&text[start..end])))
+    }
+}
+
+/// `#` stands for any hexadecimal digit, `<64>` for three digits in base64.
+fn expand(keyword: &str, add: &mut dyn FnMut(&[u8])) {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    if keyword == "<64>" {
+        for number in 0..1000usize {
+            let digits = [
+                b'0' + (number / 100) as u8,
+                b'0' + (number / 10 % 10) as u8,
+                b'0' + (number % 10) as u8,
+            ];
+            let bits = digits.iter().fold(0usize, |bits, digit| bits << 8 | usize::from(*digit));
+            let code = |shift: usize| ALPHABET[(bits >> shift) & 63];
+            add(&[code(18), code(12), code(6), code(0)]);
+        }
+    } else if let Some(stem) = keyword.strip_suffix("##") {
+        for number in 0..256 {
+            add(format!("{stem}{number:02x}").as_bytes());
+        }
+    } else {
+        add(keyword.as_bytes());
+    }
+}
+
+/// Compiles a pattern over bytes, in which no character is more than ASCII.
+pub(super) fn compile(pattern: &str) -> Result<Regex, Box<regex_automata::meta::BuildError>> {
+    Regex::builder()
+        .configure(
+            Regex::config()
+                .utf8_empty(false)
+                .nfa_size_limit(Some(4 << 20))
+                .hybrid_cache_capacity(1 << 20),
+        )
+        .syntax(regex_automata::util::syntax::Config::new().unicode(false).utf8(false))
+        .build(pattern)
+        .map_err(Box::new)
+}
+
+/// Sorts hits from `from` on and joins those that overlap; the more telling rule names them.
+pub(super) fn merge(hits: &mut Vec<Hit>, from: usize) {
+    hits[from..].sort_unstable_by_key(|hit| (hit.start, hit.rule));
+    let mut kept = from;
+    for i in from..hits.len() {
+        let hit = hits[i];
+        if kept > from && hit.start < hits[kept - 1].end {
+            let last = &mut hits[kept - 1];
+            last.end = last.end.max(hit.end);
+            last.rule = last.rule.min(hit.rule);
+        } else {
+            hits[kept] = hit;
+            kept += 1;
+        }
+    }
+    hits.truncate(kept);
+}
+
+/// Whether a token may begin here: not within a longer word.
+fn begins(text: &[u8], at: usize) -> bool {
+    let Some(before) = at.checked_sub(1).map(|i| text[i]) else { return true };
+    let percent = || {
+        at >= 3
+            && text[at - 3] == b'%'
+            && text[at - 2].is_ascii_hexdigit()
+            && before.is_ascii_hexdigit()
+    };
+    !(before.is_ascii_alphanumeric() || before == b'_') || percent()
+}
+
+/// The same before escapes are undone: the letter before may be an escape's.
+fn begins_raw(line: &[u8], at: usize) -> bool {
+    begins(line, at) || at >= 2 && line[at.saturating_sub(8)..at].contains(&b'\\') || line[at.saturating_sub(16)..at].iter().any(|b| matches!(b, 0x1b | b'%'))
+        // `\u001b[31m`
+        || memchr::memmem::find(&line[at.saturating_sub(24)..at], b"\\u001b").is_some()
+}
+
+fn has_run(text: &[u8], at: usize, run: usize) -> bool {
+    run == 0
+        || text.get(at..at + run).is_some_and(|run| {
+            run.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
+        })
+}
+
+/// Whether a value could follow the name that holds the word at `start..end`, in raw JSON.
+fn may_be_assigned(line: &[u8], start: usize, end: usize) -> bool {
+    let is_name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
+    let limit = line.len().min(end + 160);
+    let mut at = end;
+    while at < limit.min(end + 64) && is_name(line[at]) {
+        at += 1;
+    }
+    // What closes the name, escapes and colours among it.
+    let mut blank = false;
+    while at < limit {
+        match line[at] {
+            b'"' | b'\'' | b'`' | b'\\' | b']' | b')' | b'*' | b'}' | b'?' | b'!' | 0x1b | b'[' => {
+            }
+            b' ' | b'\t' => blank = true,
+            b'u' if line[at..limit].starts_with(b"u001b[") => {
+                at += 6;
+                while at < limit && (line[at].is_ascii_digit() || line[at] == b';') {
+                    at += 1;
+                }
+            }
+            b'0'..=b'9' | b';' | b'm' if line[at.saturating_sub(6)..at].contains(&0x1b) => {}
+            b'x' | b'0' | b'3' | b'1' | b'b' | b'e' | b'm'
+                if line[at.saturating_sub(8)..at].contains(&b'\\') => {}
+            b'n' | b't' | b'r' if line[at - 1] == b'\\' => {}
+            _ => break,
+        }
+        at += 1;
+    }
+    let Some(next) = line.get(at) else { return at == line.len() };
+    match next {
+        b':' => {
+            // A number, a bool: nothing to replace.
+            let rest = &line[at + 1..line.len().min(at + 12)];
+            let value = rest.trim_ascii_start();
+            let digits = value.iter().take_while(|b| b.is_ascii_digit()).count();
+            !(digits > 0 && digits < 9 && matches!(value.get(digits), Some(b',' | b'}' | b']')))
+        }
+        b'=' | b',' | b'|' | b'>' | b'(' | b'&' | b'-' | b'%' | b'<' | b'+' | b'.' => true,
+        _ if blank => {
+            let before = &line[start.saturating_sub(48)..start];
+            line[at..].starts_with(b"is ")
+                || line[at..].starts_with(b"was ")
+                || line[at..].starts_with(b"value")
+                || line[at..].starts_with(b"content")
+                || line[at..].starts_with(b"default")
+                || before.iter().rev().take_while(|b| is_name(**b)).any(|b| *b == b'-')
+                || matches!(line[at - 1], b'"' | b'\'')
+                || line[at..limit].iter().take(20).any(u8::is_ascii_digit)
+                || memchr::memmem::find(before, b"login ").is_some()
+        }
+        // The end of a line, of a JSON string, of an object.
+        _ => at > end && matches!(line[at - 1], b'"' | b'n' | b'}' | b']'),
+    }
+}
+
+/// Whether an `@` follows before the address must have ended.
+fn may_have_userinfo(line: &[u8], at: usize) -> bool {
+    let ahead = &line[at..line.len().min(at + 512)];
+    let end =
+        ahead.iter().position(|b| matches!(b, b'@' | b'"' | b'\'' | b' ' | b'<' | b'>' | b'\n'));
+    end.is_some_and(|end| ahead[end] == b'@')
+}
+
+/// Whether `\u00` goes on to something that needs no escape and may be part of a keyword.
+fn hides(line: &[u8], at: usize) -> bool {
+    let digits = line.get(at..at + 2).and_then(|d| std::str::from_utf8(d).ok());
+    let code = digits.and_then(|d| u8::from_str_radix(d, 16).ok());
+    code.is_some_and(|c| {
+        c.is_ascii_alphanumeric() || matches!(c, b'_' | b'-' | b':' | b'/' | b'.' | b'@')
+    })
+}

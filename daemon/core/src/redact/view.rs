@@ -1,0 +1,238 @@
+//! What a piece of text says beneath its escapes, and the way back to the bytes that say it.
+//!
+//! A view turns bytes into other bytes: escapes of a string into what they stand for, colours into
+//! nothing. What is found in the result is brought back by running over the source once more, so no
+//! map is kept and memory stays within a small multiple of the line. A place inside an escape widens
+//! to the whole of it. Nothing fails: what is no escape stays as it is.
+
+use std::borrow::Cow;
+
+use memchr::memchr;
+
+/// How a text is to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum View {
+    /// Backslash escapes, as in a JSON string.
+    Escapes,
+    /// Without the control sequences that colour a terminal.
+    Colours,
+}
+
+/// One step through the source: how many bytes of it, and what they say.
+struct Piece {
+    raw: usize,
+    says: Says,
+}
+
+enum Says {
+    Itself,
+    Bytes([u8; 4], usize),
+}
+
+impl View {
+    /// The byte that begins whatever this view changes.
+    fn mark(self) -> u8 {
+        match self {
+            Self::Escapes => b'\\',
+            Self::Colours => 0x1b,
+        }
+    }
+
+    /// The text as this view shows it; borrowed where it shows nothing else.
+    pub(super) fn show(self, raw: &[u8]) -> Cow<'_, [u8]> {
+        if memchr(self.mark(), raw).is_none() {
+            return Cow::Borrowed(raw);
+        }
+        let mut shown = Vec::with_capacity(raw.len());
+        let mut at = 0;
+        while at < raw.len() {
+            let piece = self.piece(raw, at);
+            match piece.says {
+                Says::Itself => shown.extend_from_slice(&raw[at..at + piece.raw]),
+                Says::Bytes(bytes, len) => shown.extend_from_slice(&bytes[..len]),
+            }
+            at += piece.raw;
+        }
+        Cow::Owned(shown)
+    }
+
+    /// Where in `raw` the given ranges of what is shown lie. `ranges` are in order and do not overlap.
+    pub(super) fn locate(self, raw: &[u8], ranges: &mut dyn Iterator<Item = &mut (usize, usize)>) {
+        let (mut at, mut shown) = (0, 0);
+        // A piece may reach far: it is measured once, however many ranges lie in it.
+        let measure = |at: usize| {
+            (at < raw.len()).then(|| match self.piece(raw, at) {
+                Piece { raw, says: Says::Itself } => (raw, raw, true),
+                Piece { raw, says: Says::Bytes(_, len) } => (raw, len, false),
+            })
+        };
+        let mut piece = measure(at);
+        for range in ranges {
+            let (start, end) = *range;
+            let mut from = None;
+            while let Some((len, says, linear)) = piece {
+                if from.is_none() && start < shown + says {
+                    from = Some(if linear { at + (start - shown) } else { at });
+                }
+                if from.is_some() && end <= shown + says {
+                    break;
+                }
+                at += len;
+                shown += says;
+                piece = measure(at);
+            }
+            let from = from.unwrap_or(raw.len());
+            // The piece that holds the end has not been passed: the next range may begin in it.
+            let to = match piece {
+                Some((len, _, true)) => at + (end - shown).min(len),
+                Some((_, _, false)) if end <= shown => at,
+                Some((len, _, false)) => at + len,
+                None => raw.len(),
+            };
+            *range = (from, to.max(from));
+        }
+    }
+
+    fn piece(self, raw: &[u8], at: usize) -> Piece {
+        if raw[at] != self.mark() {
+            let run = memchr(self.mark(), &raw[at..]).unwrap_or(raw.len() - at);
+            return Piece { raw: run, says: Says::Itself };
+        }
+        match self {
+            Self::Escapes => escape(raw, at),
+            Self::Colours => colour(raw, at),
+        }
+    }
+}
+
+fn escape(raw: &[u8], at: usize) -> Piece {
+    let one = |byte: u8| Piece { raw: 2, says: Says::Bytes([byte, 0, 0, 0], 1) };
+    match raw.get(at + 1) {
+        Some(b'n') => one(b'\n'),
+        Some(b't') => one(b'\t'),
+        Some(b'r') => one(b'\r'),
+        Some(b'b') => one(8),
+        Some(b'f') => one(12),
+        Some(b'e') => one(0x1b),
+        Some(byte @ (b'"' | b'\\' | b'/' | b'\'' | b'`')) => one(*byte),
+        Some(b'x') => match hex(raw, at + 2, 2).filter(|c| *c < 0x80) {
+            Some(code) => Piece { raw: 4, says: Says::Bytes([low(code), 0, 0, 0], 1) },
+            None => Piece { raw: 1, says: Says::Itself },
+        },
+        Some(b'0') if raw.get(at + 2..at + 4) == Some(b"33") => {
+            Piece { raw: 4, says: Says::Bytes([0x1b, 0, 0, 0], 1) }
+        }
+        Some(b'u') => match hex(raw, at + 2, 4) {
+            Some(high) => unit(raw, at, high),
+            None => Piece { raw: 1, says: Says::Itself },
+        },
+        _ => Piece { raw: 1, says: Says::Itself },
+    }
+}
+
+fn low(code: u32) -> u8 {
+    u8::try_from(code).unwrap_or(b'?')
+}
+
+fn unit(raw: &[u8], at: usize, high: u32) -> Piece {
+    let mut raw_len = 6;
+    let mut code = high;
+    if (0xd800..0xdc00).contains(&high)
+        && raw.get(at + 6..at + 8) == Some(b"\\u")
+        && let Some(next) = hex(raw, at + 8, 4).filter(|c| (0xdc00..0xe000).contains(c))
+    {
+        code = 0x1_0000 + ((high - 0xd800) << 10) + (next - 0xdc00);
+        raw_len = 12;
+    }
+    let mut bytes = [0; 4];
+    let len = char::from_u32(code).unwrap_or('\u{fffd}').encode_utf8(&mut bytes).len();
+    Piece { raw: raw_len, says: Says::Bytes(bytes, len) }
+}
+
+fn hex(raw: &[u8], at: usize, digits: usize) -> Option<u32> {
+    let text = raw.get(at..at + digits)?;
+    text.iter().try_fold(0, |sum, byte| Some(sum * 16 + char::from(*byte).to_digit(16)?))
+}
+
+/// `ESC [ … letter` and `ESC ] … BEL` say nothing.
+fn colour(raw: &[u8], at: usize) -> Piece {
+    const LONGEST: usize = 64;
+    let rest = &raw[at + 1..raw.len().min(at + LONGEST)];
+    let end = match rest.first() {
+        Some(b'[') => rest[1..]
+            .iter()
+            .position(|b| !matches!(b, 0x20..=0x3f))
+            .filter(|end| matches!(rest[1 + end], 0x40..=0x7e))
+            .map(|end| end + 2),
+        Some(b']') => memchr(7, rest).map(|end| end + 1),
+        Some(b'(') => (rest.len() > 1).then_some(2),
+        _ => None,
+    };
+    match end {
+        Some(end) => Piece { raw: 1 + end, says: Says::Bytes([0; 4], 0) },
+        None => Piece { raw: 1, says: Says::Itself },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn located(view: View, raw: &str, wanted: &str) -> String {
+        let shown = view.show(raw.as_bytes()).into_owned();
+        let shown = String::from_utf8(shown).unwrap();
+        let at = shown.find(wanted).unwrap();
+        let mut ranges = [(at, at + wanted.len())];
+        view.locate(raw.as_bytes(), &mut ranges.iter_mut());
+        raw[ranges[0].0..ranges[0].1].to_owned()
+    }
+
+    #[test]
+    fn what_is_found_beneath_escapes_is_found_again_above() {
+        let cases = [
+            (r#"a\nb\"c"#, "b\"c", r#"b\"c"#),
+            (r"x\u0073k-1\u00e9z", "sk-1", r"\u0073k-1"),
+            (r"\ud83d\ude00ab", "ab", "ab"),
+            (r"\ud83d\ude00ab", "\u{1f600}a", r"\ud83d\ude00a"),
+            (r"\ud83dab", "\u{fffd}ab", r"\ud83dab"),
+            (r"\q\\n", r"\q\n", r"\q\\n"),
+            ("plain", "lai", "lai"),
+        ];
+        for (raw, shown, want) in cases {
+            assert_eq!(located(View::Escapes, raw, shown), want, "{raw}");
+        }
+        assert_eq!(
+            located(View::Colours, "k=\x1b[1;32mval\x1b[0mue\x1b[0m.", "value"),
+            "val\x1b[0mue"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn every_range_comes_back_in_order(
+            raw in r#"([a-z"é]|\\n|\\u00e9|\\ud83d|\\|\x1b\[0m|\x1b){0,20}"#,
+            cuts in proptest::collection::vec(0usize..30, 0..6),
+        ) {
+            for view in [View::Escapes, View::Colours] {
+                let shown = view.show(raw.as_bytes()).into_owned();
+                let mut cuts: Vec<usize> = cuts.iter().map(|c| c % (shown.len() + 1)).collect();
+                cuts.sort_unstable();
+                cuts.dedup();
+                let want: Vec<(usize, usize)> = cuts.windows(2).map(|w| (w[0], w[1])).collect();
+                let mut got = want.clone();
+                view.locate(raw.as_bytes(), &mut got.iter_mut());
+                for ((start, end), (from, to)) in want.iter().zip(&got) {
+                    let part = view.show(&raw.as_bytes()[*from..*to]).into_owned();
+                    prop_assert!(part.len() >= end - start, "{from}..{to}");
+                    prop_assert!(*to <= raw.len());
+                }
+                let whole = shown.len();
+                let mut all = [(0, whole)];
+                view.locate(raw.as_bytes(), &mut all.iter_mut());
+                prop_assert_eq!(view.show(&raw.as_bytes()[all[0].0..all[0].1]).into_owned(), shown);
+            }
+        }
+    }
+}

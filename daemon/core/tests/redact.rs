@@ -1,0 +1,337 @@
+//! The redactor as its callers see it: every rule by its own examples, shapes that are hard, texts that
+//! must stay, and properties that hold for any line in any pieces.
+#![allow(clippy::unwrap_used, unreachable_pub)]
+
+#[path = "redact/mutate.rs"]
+mod mutate;
+
+use mutate::{Random, check, fill};
+use proptest::prelude::*;
+use rrd_core::redact::{Allow, Deny, RULES, Redactor, Report, Settings, Stream};
+use serde_json::json;
+
+static REDACTOR: std::sync::LazyLock<Redactor> = std::sync::LazyLock::new(Redactor::new);
+
+fn redacted(line: &str) -> (String, Vec<(String, u64)>) {
+    let redactor = Redactor::new();
+    let mut report = Report::default();
+    let line = redactor.line(line.as_bytes(), &mut report).into_inner().into_owned();
+    let counts = redactor.counts(&report).into_iter().map(|(id, n)| (id.to_owned(), n)).collect();
+    (String::from_utf8(line).unwrap(), counts)
+}
+
+/// Nothing but letters, digits and signs that no rule asks for: what stands in for a secret.
+fn secret(len: usize) -> String {
+    fill(&format!("{{a{len}}}"), &mut Random(len as u64 + 5))
+}
+
+#[test]
+fn every_rule_finds_its_example_and_leaves_what_is_none() {
+    let redactor = Redactor::new();
+    for (number, rule) in RULES.iter().enumerate() {
+        assert!(!rule.source.is_empty() && !rule.keywords.is_empty(), "{}", rule.id);
+        for seed in 0..5 {
+            let mut random = Random(number as u64 * 100 + seed);
+            let yes = fill(rule.yes, &mut random);
+            for text in [
+                yes.clone(),
+                format!("use {yes} here"),
+                format!("a\n{yes}\nb"),
+                format!("\"{yes}\""),
+            ] {
+                let out = redactor.text(&text, &mut Report::default()).into_inner();
+                // Of a body of a key or a signed address what follows the telling part is enough.
+                let gone = !out.contains(&yes) && out.contains("[REDACTED:");
+                assert!(gone, "{}: {text}\n-> {out}", rule.id);
+            }
+            let no = fill(rule.no, &mut random);
+            let out =
+                redactor.text(&format!("see {no} there"), &mut Report::default()).into_inner();
+            assert!(
+                !out.contains(&format!("[REDACTED:{}]", rule.id)),
+                "{}: {no}\n-> {out}",
+                rule.id
+            );
+        }
+    }
+}
+
+#[test]
+fn ids_of_rules_are_plain_and_apart() {
+    let mut ids: Vec<&str> = RULES.iter().map(|rule| rule.id).collect();
+    assert!(
+        ids.iter().all(|id| id
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'))
+    );
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), RULES.len());
+}
+
+#[test]
+fn hard_shapes_are_found() {
+    let (k, b) = (secret(40), secret(64));
+    let esc = "\u{1b}";
+    let texts = [
+        format!("machine h\n login me\n password {k}"),
+        format!("postgres://me:{k}@db/x"),
+        format!("mysql -u root -p{k} app"),
+        format!("x --api-key {k}"),
+        format!("Cookie: theme=dark; sid={k}"),
+        format!("Set-Cookie: sid={k}; Path=/"),
+        format!("{esc}[32mAPI_KEY{esc}[0m={esc}[33m{k}{esc}[0m"),
+        format!("?access_token={k}&b=1"),
+        format!("curl -u me:{k} x"),
+        format!("_authToken={k}"),
+        format!("h:5432:d:me:{k}"),
+        format!("Password={k};Encrypt=1"),
+        format!("X-Api-Key: {k}"),
+        format!("Authorization: Bearer {k}"),
+        format!("define('DB_PASSWORD', '{k}');"),
+        format!("<password>{k}</password>"),
+        format!(
+            "     1\u{2192}-----BEGIN RSA PRIVATE KEY-----\n     2\u{2192}{b}{k}\n     3\u{2192}{k}"
+        ),
+        format!("+-----BEGIN PRIVATE KEY-----\n+{b}\n+{k}\n+-----END PRIVATE KEY-----"),
+        format!("{b}\n{k}{k}\n-----END EC PRIVATE KEY-----"),
+        json!({"a": json!({"api_key": k}).to_string()}).to_string(),
+        json!(["mysql", "--password", k]).to_string(),
+        json!([{"name": "DB_PASSWORD", "value": k}]).to_string(),
+        json!([{"value": k, "name": "DB_PASSWORD"}]).to_string(),
+    ];
+    for text in &texts {
+        // A list of names and values says which belong together only while it is whole.
+        let whole = text.starts_with('[');
+        let lines = [
+            json!({"message": {"content": text}}).to_string(),
+            json!({"output": json!({"output": text, "exit": 0}).to_string()}).to_string(),
+            // Cut off in the middle of the record.
+            json!({"message": {"content": text}})
+                .to_string()
+                .trim_end_matches(['"', '}'])
+                .to_owned(),
+        ];
+        for line in lines.into_iter().take(if whole { 2 } else { 3 }) {
+            let (out, counts) = redacted(&line);
+            assert!(!out.contains(&k), "{line}\n-> {out}");
+            assert!(!counts.is_empty());
+        }
+    }
+}
+
+#[test]
+fn what_is_no_secret_stays() {
+    let (hex, b) = (fill("{h64}", &mut Random(3)), fill("{b88}", &mut Random(4)));
+    let texts = [
+        format!("checksum = \"{hex}\""),
+        format!("sha256:{hex}"),
+        format!("commit {}", &hex[..40]),
+        format!("\"integrity\": \"sha512-{b}==\""),
+        "session 64525003-4afb-440b-b9cf-62f992c9a293 ok".to_owned(),
+        format!("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5{b} me@host"),
+        "api_key: ${API_KEY} token=$TOKEN key = process.env.KEY".to_owned(),
+        "def test_password_reset_token_expires(): pass".to_owned(),
+        "API_KEY=your-api-key-here PASSWORD=<password> TOKEN=xxxxxxxxxxxx".to_owned(),
+        "max_tokens: 4096, token_count=12".to_owned(),
+        format!("src=\"data:image/png;base64,{b}{b}\""),
+        "https://user:password@host https://github.com/a/b@v1".to_owned(),
+        "-----BEGIN PRIVATE KEY----- is how it begins".to_owned(),
+        "password = getpass.getpass('Password: ')".to_owned(),
+    ];
+    for text in texts {
+        let line = json!({"text": text, "nested": json!({"text": text}).to_string()}).to_string();
+        assert_eq!(redacted(&line), (line.clone(), Vec::new()));
+    }
+}
+
+#[test]
+fn ids_signatures_and_images_stay_whatever_they_hold() {
+    let token = format!("ghp_{}", secret(36));
+    let line = json!({
+        "uuid": token, "message": {"id": token, "content": [
+            {"type": "thinking", "signature": token}, {"type": "image", "source": {"data": format!("iVBORw0K {token}")}},
+            {"tool_use_id": token}]}, "payload": {"call_id": token, "encrypted_content": token}})
+    .to_string();
+    assert_eq!(redacted(&line).0, line);
+    // What a tool was given has keys of its own.
+    let line = json!({"input": {"id": token}}).to_string();
+    assert!(!redacted(&line).0.contains(&token));
+}
+
+#[test]
+fn every_other_byte_stays() {
+    let k = secret(32);
+    let line = format!(
+        "{{ \"n\" : 1e999,\t\"n\":123456789012345678901234567890, \"u\":\"\\ud800 \\/ \\u00e9 é\",\"password\" :\"{k}\" ,\"z\":-0.0 }}\r"
+    );
+    assert_eq!(redacted(&line).0, line.replace(&k, "[REDACTED:password]"));
+}
+
+#[test]
+fn depth_is_no_obstacle() {
+    let k = secret(32);
+    for n in [100_000, 1_000_000] {
+        let line = format!("{}{{\"api_key\":\"{k}\"}}{}", "[".repeat(n), "]".repeat(n));
+        let (out, _) = redacted(&line);
+        assert_eq!(
+            out.contains(&k),
+            n > 200_000,
+            "deeper than its keys are remembered, a key says nothing"
+        );
+    }
+    let line = format!("{}\"API_KEY={k}\"{}", "{\"a\":".repeat(300_000), "}".repeat(300_000));
+    assert!(!redacted(&line).0.contains(&k));
+}
+
+#[test]
+fn own_secrets_are_found_in_every_form() {
+    let own = b"0123-own-fleet-key-#+?";
+    let (redactor, _) = Redactor::with(&Settings::default(), &[own]);
+    let hex: String = own.iter().map(|b| format!("{b:02x}")).collect();
+    for form in
+        [String::from_utf8(own.to_vec()).unwrap(), hex, "MDEyMy1vd24tZmxlZXQta2V5LSMrPw".to_owned()]
+    {
+        let line = json!({"text": format!("x{form}y")}).to_string();
+        let out = redactor.line(line.as_bytes(), &mut Report::default()).into_inner().into_owned();
+        assert_eq!(String::from_utf8(out).unwrap(), "{\"text\":\"x[REDACTED:own-secret]y\"}");
+    }
+}
+
+#[test]
+fn a_persons_rules_are_heeded() {
+    let settings = Settings {
+        deny: vec![Deny { id: "ticket".to_owned(), pattern: "ACME-[0-9]{6}".to_owned() }],
+        allow: Allow {
+            patterns: vec!["^zz".to_owned()],
+            literals: vec!["kept9kept9kept9".to_owned()],
+        },
+    };
+    let (redactor, refused) = Redactor::with(&settings, &[]);
+    assert!(refused.is_empty());
+    let text = redactor
+        .text("ACME-123456 API_KEY=kept9kept9kept9 TOKEN=zz81hfk29xm4", &mut Report::default());
+    assert_eq!(text.as_ref(), "[REDACTED:ticket] API_KEY=kept9kept9kept9 TOKEN=zz81hfk29xm4");
+}
+
+#[test]
+fn findings_say_where_and_never_what() {
+    let k = secret(32);
+    let redactor = Redactor::new();
+    let mut report = Report::explaining();
+    let inner = json!({"cmd": format!("export API_KEY={k}")}).to_string();
+    let line = json!({"message": {"content": [{"input": inner}]}}).to_string();
+    let _ = redactor.line(line.as_bytes(), &mut report);
+    let findings = report.take_findings();
+    assert_eq!(findings.len(), 1);
+    assert_eq!(
+        (findings[0].path.as_str(), findings[0].len),
+        (".message.content[0].input\u{2192}.cmd", 32)
+    );
+    assert!(!format!("{findings:?}").contains(&k));
+}
+
+#[test]
+fn a_line_too_long_does_not_pass() {
+    let redactor = Redactor::new();
+    let mut report = Report::default();
+    let mut stream = Stream::new(&redactor);
+    let mut out = Vec::new();
+    let mut emit = |_: u64, line: rrd_core::redact::Redacted<&[u8]>, _: &mut Report| {
+        out.extend_from_slice(line.as_ref());
+        out.push(b'\n');
+    };
+    let chunk = vec![b'x'; 1 << 20];
+    for _ in 0..17 {
+        stream.feed(&chunk, &mut report, &mut emit);
+    }
+    stream.feed(b"\n{}\n", &mut report, &mut emit);
+    assert_eq!(
+        String::from_utf8(out).unwrap(),
+        "{\"redacted\":\"oversized line\",\"bytes\":17825792}\n{}\n"
+    );
+    assert_eq!(redactor.counts(&report), [("oversized-line", 1)]);
+}
+
+#[test]
+fn lines_made_to_break_it_do_not() {
+    let redactor = Redactor::new();
+    let mut random = Random(20_261_121);
+    for run in 0..4_000 {
+        let line = mutate::line(&mut random);
+        check(&redactor, &line).unwrap_or_else(|wrong| panic!("run {run}: {wrong}"));
+    }
+}
+
+#[test]
+fn the_worst_lines_cost_no_more_than_their_length() {
+    let redactor = Redactor::new();
+    let texts = [
+        "key=",
+        "token ",
+        "sk-",
+        "password='",
+        "eyJaaaaaaaa.",
+        "a://b:c@",
+        "\\n",
+        "\\\\\\\"",
+        "-----BEGIN PRIVATE KEY-----",
+        "cookie: a=b;",
+        "curl -u ",
+        "mysql -p ",
+        "-us1",
+        ":AA1",
+        ".atlasv1.",
+        "PRIVATE KEY ",
+        "MTIz",
+        "Q~1",
+        "[REDACTED:",
+        "API_KEY=q7Zk29vXw4Lm81Rt ",
+    ];
+    for text in texts {
+        // Were any of these quadratic, this would take minutes.
+        let line = text.repeat((128 << 10) / text.len());
+        let line = format!("{{\"a\":{}}}", serde_json::to_string(&line).unwrap());
+        let _ = redactor.line(line.as_bytes(), &mut Report::default());
+        let _ = redactor.line(&line.as_bytes()[..line.len() - 1], &mut Report::default());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_secret_is_caught_however_it_is_cut(
+        rule in 0..RULES.len(), seed in any::<u64>(), cuts in proptest::collection::vec(0usize..400, 0..6),
+    ) {
+        let token = fill(RULES[rule].yes, &mut Random(seed));
+        let text = format!("{}\n{}\n", json!({"content": format!("use {token} ok")}), json!({"n": 1}));
+        let redactor = &*REDACTOR;
+        let mut report = Report::default();
+        let mut stream = Stream::new(redactor);
+        let mut out = Vec::new();
+        let mut emit = |_: u64, line: rrd_core::redact::Redacted<&[u8]>, _: &mut Report| {
+            out.extend_from_slice(line.as_ref());
+            out.push(b'\n');
+        };
+        let mut rest = text.as_bytes();
+        for cut in cuts {
+            let (head, tail) = rest.split_at(cut % (rest.len() + 1));
+            stream.feed(head, &mut report, &mut emit);
+            rest = tail;
+        }
+        stream.feed(rest, &mut report, &mut emit);
+        stream.finish(&mut report, &mut emit);
+        let out = String::from_utf8(out).unwrap();
+        prop_assert!(!out.contains(&token), "{}", out);
+        prop_assert_eq!(out.lines().count(), 2);
+        let whole = redactor.line(text.lines().next().unwrap().as_bytes(), &mut Report::default());
+        prop_assert_eq!(out.lines().next().unwrap().as_bytes(), whole.as_ref().as_ref());
+    }
+
+    #[test]
+    fn any_bytes_pass_and_pass_again(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let line: Vec<u8> = bytes.into_iter().filter(|b| *b != b'\n').collect();
+        prop_assert!(check(&REDACTOR, &line).is_ok());
+    }
+}

@@ -1,0 +1,38 @@
+//! The redactor of this host: rrd's own rules and those of `redact.toml`, beside config.toml.
+//!
+//! What the file says wrongly never weakens the rest: a file that cannot be read or understood, and each rule
+//! that does not hold, is told, and everything else is in force. Not here: the rules ([`rrd_core::redact`]).
+
+use std::{fs, io};
+
+use rrd_core::redact::Settings;
+pub use rrd_core::redact::{Redacted, Redactor, Refused, Report, Stream};
+
+use crate::Dirs;
+
+/// What `redact.toml` is called.
+const FILE: &str = "redact.toml";
+
+/// A redactor with a person's rules, and what of theirs does not hold.
+#[must_use]
+pub fn redactor(dirs: Option<&Dirs>) -> (Redactor, Vec<Refused>) {
+    let (settings, wrong) = match settings(dirs) {
+        Ok(settings) => (settings, None),
+        Err(reason) => (Settings::default(), Some(Refused { rule: FILE.to_owned(), reason })),
+    };
+    let (redactor, mut refused) = Redactor::with(&settings, &[]);
+    refused.extend(wrong);
+    (redactor, refused)
+}
+
+fn settings(dirs: Option<&Dirs>) -> Result<Settings, String> {
+    let Some(path) = dirs.map(|dirs| dirs.config_file.with_file_name(FILE)) else {
+        return Ok(Settings::default());
+    };
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Settings::default()),
+        Err(error) => return Err(format!("it cannot be read: {error}")),
+    };
+    toml::from_str(&text).map_err(|error| format!("it is not understood: {error}"))
+}
