@@ -9,7 +9,9 @@ use std::{
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
-use rrd_proto::{EventPage, EventQuery, IndexProgress, ListQuery, ListReply, Lookup, Session};
+use rrd_proto::{
+    EventPage, EventQuery, IndexProgress, ListQuery, ListReply, Lookup, LookupQuery, Session,
+};
 
 use crate::{
     connect::{self, Connection, Unreachable},
@@ -21,7 +23,7 @@ use crate::{
 /// Whoever answers this command's questions.
 pub(crate) enum Answerer {
     Daemon(Connection),
-    Scan(Scan),
+    Scan(Box<Scan>),
 }
 
 impl Answerer {
@@ -30,7 +32,7 @@ impl Answerer {
         match connect::dial(&config.dirs.socket) {
             Ok(connection) => Self::Daemon(connection),
             Err(why) => {
-                let scan = Self::Scan(look(config));
+                let scan = Self::Scan(Box::new(look(config)));
                 output::remark(&alone(&why));
                 scan
             }
@@ -52,11 +54,12 @@ impl Answerer {
     }
 
     /// The one session that `id` means.
-    pub(crate) fn find(&self, id: &str) -> Result<Session, CliError> {
+    pub(crate) fn find(&self, id: &str, raw: bool) -> Result<Session, CliError> {
         let id = id.trim();
+        let query = LookupQuery { id: id.to_owned(), raw };
         let lookup = match self {
-            Self::Daemon(connection) => connection.show(id)?,
-            Self::Scan(scan) => scan.show(id),
+            Self::Daemon(connection) => connection.show(&query)?,
+            Self::Scan(scan) => scan.show(&query),
         };
         match lookup {
             Lookup::Found(session) => Ok(*session),

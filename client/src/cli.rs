@@ -250,6 +250,32 @@ pub(crate) struct ListArgs {
     /// Stay, and show changes as they happen; q leaves.
     #[arg(long, short)]
     pub(crate) watch: bool,
+    #[command(flatten)]
+    pub(crate) raw: RawArgs,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RawArgs {
+    /// Show what is secret, too, instead of [REDACTED:rule]; only on a terminal.
+    #[arg(long)]
+    pub(crate) raw: bool,
+}
+
+impl RawArgs {
+    /// Whether texts are wanted as they are; refused where what is printed may end up anywhere.
+    pub(crate) fn granted(&self) -> Result<bool, CliError> {
+        if self.raw && !output::is_terminal() {
+            return Err(CliError::new(
+                Kind::Usage,
+                "--raw shows secrets, so it prints to a terminal only",
+            )
+            .hint("leave it out: what is secret is then replaced by [REDACTED:rule]"));
+        }
+        if self.raw {
+            output::remark("--raw: what is secret is shown as it is");
+        }
+        Ok(self.raw)
+    }
 }
 
 #[derive(Debug, Args)]
@@ -265,6 +291,8 @@ pub(crate) struct ShowArgs {
     /// How many events, newest last.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) limit: Option<u32>,
+    #[command(flatten)]
+    pub(crate) raw: RawArgs,
 }
 
 #[derive(Debug, Args)]
@@ -281,6 +309,8 @@ pub(crate) struct TailArgs {
     /// One JSON object a line.
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) raw: RawArgs,
 }
 
 #[derive(Debug, Args)]

@@ -14,7 +14,7 @@ use std::{
 
 use interprocess::local_socket::{Name, tokio::Stream, tokio::prelude::*};
 use rrd_proto::{
-    EventPage, EventQuery, HookCall, ListQuery, ListReply, Lookup, PartStatus,
+    EventPage, EventQuery, HookCall, ListQuery, ListReply, Lookup, LookupQuery, PartStatus,
     codec::{Bincode, MAX_FRAME},
     preamble::{self, Mismatch, Preamble},
     rpc::LocalClient,
@@ -150,8 +150,8 @@ impl Connection {
         self.call(Duration::ZERO, |at| self.client.list(at, query.clone()))
     }
 
-    pub(crate) fn show(&self, id: &str) -> Result<Lookup, CliError> {
-        self.call(Duration::ZERO, |at| self.client.show(at, id.to_owned()))
+    pub(crate) fn show(&self, query: &LookupQuery) -> Result<Lookup, CliError> {
+        self.call(Duration::ZERO, |at| self.client.show(at, query.clone()))
     }
 
     pub(crate) fn events(&self, query: &EventQuery) -> Result<EventPage, CliError> {

@@ -3,11 +3,12 @@
 //! The only file of the client that names `rrd_daemon`; everything else reaches a daemon through
 //! `rrd-proto`. A test in `tests/tidy.rs` holds it to that.
 
-use std::{ffi::OsString, path::Path, time::Duration};
+use std::{ffi::OsString, path::Path, sync::Arc, time::Duration};
 
 use rrd_daemon::config::{Env, Flags};
 use rrd_proto::IndexProgress;
 
+pub(crate) use rrd_daemon::edge::{Edges, Log};
 pub(crate) use rrd_daemon::{Dirs, Scan, config::Config, formats, pid_domain, redact};
 
 use crate::error::{CliError, Kind};
@@ -47,14 +48,23 @@ pub(crate) fn redactor() -> (redact::Redactor, Vec<redact::Refused>) {
     redact::redactor(dirs().as_ref())
 }
 
+/// What leaves this process goes through here.
+pub(crate) fn edges(dirs: &Dirs) -> Edges {
+    Edges::open(dirs)
+}
+
 /// Looks at this host's transcripts once.
 pub(crate) fn scan(config: &Config, progress: &mut dyn FnMut(IndexProgress)) -> Scan {
     Scan::new(config, progress)
 }
 
 /// Runs the daemon until it is told to stop.
-pub(crate) fn run_daemon(config: Config, ready: &mut dyn FnMut(&Path)) -> Result<(), CliError> {
-    rrd_daemon::run(config, ready).map_err(|error| match error {
+pub(crate) fn run_daemon(
+    config: Config,
+    edges: &Arc<Edges>,
+    ready: &mut dyn FnMut(&Path),
+) -> Result<(), CliError> {
+    rrd_daemon::run(config, edges, ready).map_err(|error| match error {
         rrd_daemon::RunError::AlreadyRunning { .. } => {
             CliError::new(Kind::NoDaemon, error.to_string())
                 .hint("rrd status asks that one; RRD_HOME=DIR gives another its own place")

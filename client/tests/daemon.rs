@@ -17,7 +17,7 @@ use std::{
 use futures::StreamExt;
 use rrd_proto::{
     Event, EventKind, EventPage, EventQuery, Health, HookCall, ListQuery, ListReply, Lookup,
-    PartStatus, Session, Timestamp, Totals,
+    LookupQuery, PartStatus, Session, Timestamp, Totals,
     codec::{Bincode, MAX_FRAME},
     preamble::{self, Preamble},
     rpc::Local,
@@ -90,10 +90,10 @@ impl Local for Known {
         }
     }
 
-    async fn show(self, _: Context, id: String) -> Lookup {
+    async fn show(self, _: Context, query: LookupQuery) -> Lookup {
         let sessions = self.0.lock().unwrap().0.clone();
         let mut found: Vec<_> =
-            sessions.into_iter().filter(|s| s.session_id.starts_with(&id)).collect();
+            sessions.into_iter().filter(|s| s.session_id.starts_with(&query.id)).collect();
         match found.len() {
             0 => Lookup::NotFound,
             1 => Lookup::Found(Box::new(found.remove(0))),

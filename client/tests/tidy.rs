@@ -131,7 +131,18 @@ fn opens_no_network_socket(file: &Source) -> Option<String> {
     sockets.iter().find_map(|word| file.uses(word)).map(|line| format!("a network socket: {line}"))
 }
 
-const RULES: [(&str, Rule); 7] = [
+/// What the daemon says of its own accord goes through one file.
+fn one_file_writes_the_log(file: &Source) -> Option<String> {
+    if !file.path.starts_with("daemon/src/") || file.is_test() || file.path == "daemon/src/edge.rs"
+    {
+        return None;
+    }
+    let ways = ["eprintln!", "println!", "stderr()", "stdout()", "dbg!"];
+    ways.iter().find_map(|word| file.uses(word)).map(|line| format!("past the redactor: {line}"))
+}
+
+const RULES: [(&str, Rule); 8] = [
+    ("the log is written through the redactor", one_file_writes_the_log),
     ("every file says what it is for", opens_with_a_header),
     ("a file can be read in one sitting", stays_readable),
     ("the core is sans-IO", core_does_no_io),
@@ -215,7 +226,10 @@ fn the_protocol_depends_on_no_crate_of_ours() {
 fn each_rule_sees_a_violation_and_lets_the_like_of_it_pass() {
     let long = format!("//! x\n{}", "fn x() {}\n".repeat(LONGEST));
     let long_tests = format!("//! x\n#[cfg(test)]\n{long}");
-    let cases: [(Rule, &str, &str, bool); 21] = [
+    let cases: [(Rule, &str, &str, bool); 24] = [
+        (one_file_writes_the_log, "daemon/src/a.rs", "//! x\neprintln!(\"{text}\");\n", true),
+        (one_file_writes_the_log, "daemon/src/a.rs", "//! x\ntracing::warn!(\"x\");\n", false),
+        (one_file_writes_the_log, "daemon/src/edge.rs", "//! x\nio::stderr()\n", false),
         (opens_with_a_header, "proto/src/a.rs", "use std::fmt;\n", true),
         (opens_with_a_header, "proto/src/a.rs", "//! About.\n", false),
         (stays_readable, "daemon/src/a.rs", &long, true),

@@ -8,6 +8,7 @@
 mod audience;
 pub mod config;
 mod dirs;
+pub mod edge;
 mod health;
 mod hooks;
 mod hub;

@@ -17,7 +17,8 @@ use interprocess::local_socket::{
     traits::tokio::Listener as _,
 };
 use rrd_proto::{
-    Event, EventPage, EventQuery, HookCall, ListQuery, ListReply, Lookup, PartStatus, SessionKey,
+    Event, EventPage, EventQuery, HookCall, ListQuery, ListReply, Lookup, LookupQuery, PartStatus,
+    SessionKey,
     codec::{Bincode, MAX_FRAME},
     preamble::{self, Preamble},
     rpc::Local,
@@ -34,6 +35,7 @@ use tokio_util::{codec::LengthDelimitedCodec, sync::CancellationToken};
 
 use crate::{
     audience::Looking,
+    edge::Edges,
     health::Health,
     hooks::Hooks,
     hub::Hub,
@@ -137,6 +139,7 @@ pub(crate) struct Server {
     pub(crate) hub: Arc<Hub>,
     pub(crate) health: Arc<Health>,
     pub(crate) hooks: Arc<Hooks>,
+    pub(crate) edges: Arc<Edges>,
     pub(crate) index: Arc<Index>,
     pub(crate) tails: Arc<[Door]>,
 }
@@ -190,12 +193,12 @@ impl Index {
 impl Local for Server {
     async fn list(self, _: Context, query: ListQuery) -> ListReply {
         let _looking = self.look().await;
-        self.hub.list(&query)
+        self.edges.list(self.hub.list(&query), query.raw)
     }
 
-    async fn show(self, _: Context, id: String) -> Lookup {
+    async fn show(self, _: Context, query: LookupQuery) -> Lookup {
         let _looking = self.look().await;
-        self.hub.lookup(&id)
+        self.edges.lookup(self.hub.lookup(&query.id), query.raw)
     }
 
     async fn events(self, _: Context, query: EventQuery) -> EventPage {
@@ -216,7 +219,7 @@ impl Local for Server {
             let events = read.await.unwrap_or_default();
             let more = query.after.is_some() && events.len() == limit as usize;
             if !events.is_empty() {
-                return EventPage { events, more };
+                return self.edges.events(EventPage { events, more }, query.raw);
             }
             // Only a transaction that wrote some of this session's is worth a look; one that was missed
             // may have.
@@ -247,7 +250,9 @@ impl Local for Server {
     }
 
     async fn status(self, _: Context) -> Vec<PartStatus> {
-        self.health.parts(&self.hub, &self.hooks)
+        let mut parts = self.health.parts(&self.hub, &self.hooks);
+        parts.push(self.edges.part());
+        self.edges.parts(parts)
     }
 
     async fn hook(self, _: Context, call: HookCall) {

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::Config,
+    edge::Edges,
     health::Health,
     hooks::{Follower, Hooks},
     hub::Hub,
@@ -64,14 +65,20 @@ fn who(pid: Option<u32>) -> String {
     pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
 }
 
-/// Runs the daemon until it is told to stop (SIGTERM, SIGINT, Ctrl-C); `ready` is called with
-/// the socket's path when it answers (again, when a damaged index made it begin anew).
+/// Runs the daemon until it is told to stop (SIGTERM, SIGINT, Ctrl-C); whatever it tells goes through
+/// `edges`. `ready` is called with the socket's path when it answers (again, when a damaged index made it
+/// begin anew).
 ///
 /// # Errors
 /// [`RunError`].
-pub fn run(config: Config, ready: &mut dyn FnMut(&Path)) -> Result<(), RunError> {
+pub fn run(
+    config: Config,
+    edges: &Arc<Edges>,
+    ready: &mut dyn FnMut(&Path),
+) -> Result<(), RunError> {
     loop {
-        let daemon = Daemon::start(config.clone())?;
+        let processes = ProcessTable::system();
+        let daemon = Daemon::start_with(config.clone(), &processes, Arc::clone(edges))?;
         ready(&daemon.socket);
         let told = daemon.until_told();
         daemon.stop();
@@ -129,6 +136,15 @@ impl Daemon {
     /// # Errors
     /// [`RunError`].
     pub fn start_among(config: Config, processes: &ProcessTable) -> Result<Self, RunError> {
+        let edges = Arc::new(Edges::open(&config.dirs));
+        Self::start_with(config, processes, edges)
+    }
+
+    fn start_with(
+        config: Config,
+        processes: &ProcessTable,
+        edges: Arc<Edges>,
+    ) -> Result<Self, RunError> {
         let state_dir = config.dirs.state.clone();
         private_dir(&state_dir).with_context(|| format!("cannot use {}", state_dir.display()))?;
         let lock = lock(&state_dir)?;
@@ -158,7 +174,7 @@ impl Daemon {
         // Nothing is ever sent: the channel closes when the last survey is done.
         let _ = surveys.recv_timeout(FIRST_ANSWER);
 
-        let hooks = Arc::new(Hooks::new(&hub, &config, processes));
+        let hooks = Arc::new(Hooks::new(&hub, &config, processes, &edges));
         let follower = hooks.follow().context("cannot start a thread")?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -178,7 +194,8 @@ impl Daemon {
         let doors = tails.iter().map(TailHandle::door).collect();
         let health = Arc::new(health);
         let taker = Arc::clone(&hooks);
-        let server = Server { hub: Arc::clone(&hub), health, hooks: taker, index, tails: doors };
+        let hub_of = Arc::clone(&hub);
+        let server = Server { hub: hub_of, health, hooks: taker, edges, index, tails: doors };
         let stop = CancellationToken::new();
         if let Some(dir) = socket.parent().filter(|_| cfg!(unix)) {
             private_dir(dir).with_context(|| format!("cannot use {}", dir.display()))?;

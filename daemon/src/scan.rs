@@ -15,12 +15,13 @@ use std::{
 
 use rrd_core::roster::Place;
 use rrd_proto::{
-    Event, EventPage, EventQuery, Harness, IndexProgress, ListQuery, ListReply, Lookup, PartStatus,
-    SessionKey,
+    Event, EventPage, EventQuery, Harness, IndexProgress, ListQuery, ListReply, Lookup,
+    LookupQuery, PartStatus, SessionKey,
 };
 
 use crate::{
     config::{Config, HarnessRoot},
+    edge::Edges,
     hooks,
     hub::{Hub, Input},
     process::ProcessTable,
@@ -42,6 +43,7 @@ pub(crate) const MAX_PAGE: u32 = 1_000;
 pub struct Scan {
     hub: Arc<Hub>,
     roots: Vec<HarnessRoot>,
+    edges: Edges,
     index: Option<Mutex<Reader>>,
 }
 
@@ -101,25 +103,25 @@ impl Scan {
         for event in hooks::waiting(&config.dirs.state) {
             hub.apply(Input::Hook(event));
         }
-        Self { hub, roots: config.roots.clone(), index }
+        Self { hub, roots: config.roots.clone(), edges: Edges::open(&config.dirs), index }
     }
 
     /// The sessions that match.
     #[must_use]
     pub fn list(&self, query: &ListQuery) -> ListReply {
-        self.hub.list(query)
+        self.edges.list(self.hub.list(query), query.raw)
     }
 
     /// What could not be looked at, by harness.
     #[must_use]
     pub fn parts(&self) -> Vec<PartStatus> {
-        self.hub.parts().0
+        self.edges.parts(self.hub.parts().0)
     }
 
     /// One session by what a person typed.
     #[must_use]
-    pub fn show(&self, id: &str) -> Lookup {
-        self.hub.lookup(id)
+    pub fn show(&self, query: &LookupQuery) -> Lookup {
+        self.edges.lookup(self.hub.lookup(&query.id), query.raw)
     }
 
     /// Events of one session, read from its transcript, or from the index where that is gone.
@@ -137,7 +139,7 @@ impl Scan {
             events = index.events(&query.key, query.after, limit).unwrap_or_default().into();
             more = query.after.is_some() && events.len() == limit as usize;
         }
-        EventPage { events: events.into(), more }
+        self.edges.events(EventPage { events: events.into(), more }, query.raw)
     }
 }
 

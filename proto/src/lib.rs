@@ -29,7 +29,8 @@ pub use hook::{HookCall, HookProcess, HookTmux};
 pub use id::{SessionKey, session_ref};
 pub use part::{Health, PartStatus};
 pub use query::{
-    EventPage, EventQuery, IndexProgress, ListQuery, ListReply, Lookup, Root, RootState, Totals,
+    EventPage, EventQuery, IndexProgress, ListQuery, ListReply, Lookup, LookupQuery, Root,
+    RootState, Totals,
 };
 pub use session::{
     Activity, Counts, EndReason, HostState, Issue, ParentKind, Session, Status, StatusSource,

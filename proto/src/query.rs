@@ -21,6 +21,8 @@ pub struct ListQuery {
     pub status: Option<Status>,
     /// Only sessions with activity at or after this.
     pub since: Option<Timestamp>,
+    /// With what is secret in their texts; a peer never gets that.
+    pub raw: bool,
 }
 
 /// How many sessions there are, whatever the query's filter.
@@ -92,6 +94,15 @@ pub struct ListReply {
     pub roots: Vec<Root>,
 }
 
+/// Which session.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LookupQuery {
+    /// Its ref, a unique prefix of its id, or host/harness/session_id.
+    pub id: String,
+    /// With what is secret in its texts; a peer never gets that.
+    pub raw: bool,
+}
+
 /// The answer to looking a session up by what a person typed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Lookup {
@@ -114,6 +125,8 @@ pub struct EventQuery {
     pub limit: u32,
     /// How long to wait for one when there is none, in milliseconds.
     pub wait_ms: u32,
+    /// With what is secret in their texts; a peer never gets that.
+    pub raw: bool,
 }
 
 /// Some events of a session, oldest first.

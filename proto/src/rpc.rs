@@ -4,15 +4,17 @@
 //! up to the time asked for. Calls must set a deadline a little beyond that wait.
 #![allow(missing_docs)] // the macro's generated items
 
-use crate::{EventPage, EventQuery, HookCall, ListQuery, ListReply, Lookup, PartStatus};
+use crate::{
+    EventPage, EventQuery, HookCall, ListQuery, ListReply, Lookup, LookupQuery, PartStatus,
+};
 
 /// Asks a daemon on the same host, of the same release.
 #[tarpc::service]
 pub trait Local {
     /// Sessions that match.
     async fn list(query: ListQuery) -> ListReply;
-    /// One session by ref, unique prefix of its id, or host/harness/session_id.
-    async fn show(id: String) -> Lookup;
+    /// One session by what a person typed.
+    async fn show(query: LookupQuery) -> Lookup;
     /// Events of one session.
     async fn events(query: EventQuery) -> EventPage;
     /// Returns the current cursor as soon as it differs from `cursor`, at the latest after `wait_ms`.

@@ -3,14 +3,18 @@
 //! Says on stdout what it bound, logs to stderr: text for a person, JSON lines for a log collector.
 //! Not here: the daemon.
 
-use std::io::{self, IsTerminal};
+use std::{
+    io::{self, IsTerminal, Write},
+    sync::Arc,
+};
 
 use tracing_subscriber::EnvFilter;
 
 use crate::{
     cli::DaemonArgs,
     error::{CliError, Kind},
-    local, output, service, text,
+    local::{self, Edges, Log},
+    output, service, text,
 };
 
 /// tarpc tells of every request at `info`.
@@ -27,9 +31,10 @@ pub(crate) fn run(args: DaemonArgs) -> Result<(), CliError> {
         None => Vec::new(),
     };
     let config = local::config_with(&recorded, args.name)?;
-    log()?;
+    let edges = Arc::new(Edges::open(&config.dirs));
+    log(&edges)?;
     let host = text::clean(&config.host).into_owned();
-    local::run_daemon(config, &mut |socket| {
+    local::run_daemon(config, &edges, &mut |socket| {
         // Whoever started it may not listen; it works all the same.
         let _ = output::print(&format!("rrd follows {host}; its socket is {}\n", socket.display()));
     })
@@ -51,13 +56,20 @@ fn with_few_arenas() {
     }
 }
 
-fn log() -> Result<(), CliError> {
+fn log(edges: &Arc<Edges>) -> Result<(), CliError> {
     let wanted = std::env::var("RRD_LOG").ok().filter(|filter| !filter.is_empty());
     let filter = EnvFilter::try_new(wanted.as_deref().unwrap_or(USUAL)).map_err(|error| {
         CliError::new(Kind::Config, format!("RRD_LOG is not a filter: {error}"))
             .hint("RRD_LOG=debug, or RRD_LOG=warn for less")
     })?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let log = Log(Arc::clone(edges));
+    // What panics may have had anything in hand.
+    let panics = log.clone();
+    std::panic::set_hook(Box::new(move |panic| {
+        let backtrace = std::backtrace::Backtrace::capture();
+        let _ = writeln!(panics.clone(), "{panic}\n{backtrace}");
+    }));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(move || log.clone());
     if io::stderr().is_terminal() {
         log.with_ansi(std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())).init();
     } else {

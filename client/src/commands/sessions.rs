@@ -12,6 +12,7 @@ use crate::{
 };
 
 pub(crate) fn run(args: &ListArgs) -> Result<(), CliError> {
+    args.raw.granted()?;
     let config = local::config(None)?;
     let answerer = Answerer::open(&config);
     let reply = narrowed(answerer.list(&query(args, clock::now()))?, args);
@@ -45,6 +46,7 @@ pub(crate) fn query(args: &ListArgs, now: Timestamp) -> ListQuery {
         repo: args.repo.clone(),
         status: args.status,
         since: args.since.map(since),
+        raw: args.raw.raw,
     }
 }
 

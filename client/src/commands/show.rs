@@ -29,12 +29,13 @@ struct WithEvents<'a> {
 pub(crate) fn run(args: &ShowArgs) -> Result<(), CliError> {
     let config = local::config(None)?;
     let answerer = Answerer::open(&config);
-    let session = answerer.find(&args.id)?;
+    let session = answerer.find(&args.id, args.raw.granted()?)?;
     if args.json && !args.events {
         return output::json(&session);
     }
     let limit = args.limit.unwrap_or(if args.events { MOST } else { LAST });
-    let query = EventQuery { key: session.key(), after: None, limit, wait_ms: 0 };
+    let query =
+        EventQuery { key: session.key(), after: None, limit, wait_ms: 0, raw: args.raw.raw };
     let events = answerer.events(&query)?.events;
     if args.json {
         return output::json(&WithEvents { session: &session, events: &events });

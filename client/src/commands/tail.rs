@@ -27,8 +27,10 @@ const PAGE: u32 = 1_000;
 pub(crate) fn run(args: &TailArgs) -> Result<(), CliError> {
     let config = local::config(None)?;
     let mut answerer = Answerer::open(&config);
-    let session = answerer.find(&args.id)?;
-    let mut query = EventQuery { key: session.key(), after: None, limit: args.limit, wait_ms: 0 };
+    let raw = args.raw.granted()?;
+    let session = answerer.find(&args.id, raw)?;
+    let (key, limit) = (session.key(), args.limit);
+    let mut query = EventQuery { key, after: None, limit, wait_ms: 0, raw };
     let mut page = answerer.events(&query)?;
     print(&page.events, args.json)?;
     if !args.follow {
@@ -65,7 +67,7 @@ fn more(
         Answerer::Scan(scan) => {
             query.wait_ms = 0;
             let begun = Instant::now();
-            *scan = ask::look(config);
+            **scan = ask::look(config);
             let page = scan.events(query);
             if page.events.is_empty() {
                 // A machine with much to look at is not kept busy with looking.

@@ -41,6 +41,7 @@ enum Input {
 }
 
 pub(crate) fn run(args: &ListArgs) -> Result<(), CliError> {
+    args.raw.granted()?;
     if !output::is_terminal() {
         return Err(CliError::new(Kind::Usage, "--watch needs a terminal to draw on")
             .hint("rrd sessions list --json prints once; run that again when you need it"));

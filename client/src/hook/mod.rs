@@ -121,7 +121,7 @@ fn pass_on(harness: Harness, heard: &Receiver<Vec<u8>>, begun: Instant) {
     let sent = connect::dial_within(&dirs.socket, left())
         .is_ok_and(|connection| connection.hook(&call, left()).is_ok());
     if !sent {
-        let _ = spool::leave(&dirs.state, &call);
+        let _ = spool::leave(&dirs.state, &local::edges(&dirs).spooled(call));
     }
 }
 

@@ -9,13 +9,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::local::redact::Redacted;
 use rrd_proto::{
     HookCall,
     hook::{SPOOL_BYTES, SPOOL_CALLS, SPOOL_DROPPED, SPOOL_FOLDER},
 };
 
 /// Leaves `call` in the spool beneath `state`.
-pub(super) fn leave(state: &Path, call: &HookCall) -> io::Result<()> {
+pub(super) fn leave(state: &Path, call: &Redacted<HookCall>) -> io::Result<()> {
+    let call = call.as_ref();
     let folder = state.join(SPOOL_FOLDER);
     make(&folder)?;
     let bytes = serde_json::to_vec(call)?;

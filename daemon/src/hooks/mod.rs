@@ -31,6 +31,7 @@ use rrd_proto::{Harness, Health, HookCall, PartStatus, SessionKey, Timestamp};
 
 use crate::{
     config::{Config, HarnessRoot},
+    edge::Edges,
     hub::{Hub, Input, now},
     process::{Process, ProcessTable},
     repo::Repos,
@@ -49,6 +50,7 @@ pub(crate) struct Hooks {
     roots: Vec<HarnessRoot>,
     state_dir: PathBuf,
     processes: ProcessTable,
+    edges: Arc<Edges>,
     counts: Mutex<Counts>,
 }
 
@@ -64,12 +66,18 @@ struct Counts {
 }
 
 impl Hooks {
-    pub(crate) fn new(hub: &Arc<Hub>, config: &Config, processes: &ProcessTable) -> Self {
+    pub(crate) fn new(
+        hub: &Arc<Hub>,
+        config: &Config,
+        processes: &ProcessTable,
+        edges: &Arc<Edges>,
+    ) -> Self {
         Self {
             hub: Arc::clone(hub),
             roots: config.roots.clone(),
             state_dir: config.dirs.state.clone(),
             processes: processes.clone(),
+            edges: Arc::clone(edges),
             counts: Mutex::default(),
         }
     }
@@ -149,7 +157,10 @@ impl Hooks {
             }
             spooled += 1;
             match call {
-                Some(call) => self.take(call),
+                Some(call) => {
+                    self.edges.count_spooled(&call);
+                    self.take(call);
+                }
                 None => self.counts().damaged += 1,
             }
         }

@@ -32,6 +32,7 @@ mod json;
 mod keywords;
 mod names;
 mod pem;
+mod rows;
 mod rules;
 mod stream;
 mod text;

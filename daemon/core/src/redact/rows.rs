@@ -1,0 +1,210 @@
+//! Takes secrets out of what rrd itself tells: sessions, events, the state of parts.
+//!
+//! Each type is taken apart by name, so whoever adds a field has to say whether it is a text. Ids, names
+//! of hosts and everything that is not a text stay as they are. Such texts were cut to a line's length
+//! before: what a cut left of a secret no longer looks like one, so the last word of a text that may
+//! have been cut is judged by how it begins. Not here: records of a harness.
+
+use rrd_proto::{
+    Activity, Event, EventPage, HookCall, Issue, ListReply, Lookup, PartStatus, Root, RootState,
+    Session,
+};
+
+use super::{RULES, Redacted, Redactor, Report, text::Suspects};
+use crate::fold::TITLE_TEXT;
+
+/// A text of which not even so much is left tells nothing.
+const LEAST: usize = 2;
+
+impl Redactor {
+    /// Sessions, and where they were looked for.
+    #[must_use]
+    pub fn list(&self, mut reply: ListReply, report: &mut Report) -> Redacted<ListReply> {
+        let ListReply { sessions, last_ended, roots, as_of: _, cursor: _, totals: _, progress: _ } =
+            &mut reply;
+        for session in sessions.iter_mut().chain(last_ended.as_deref_mut()) {
+            self.session(session, report);
+        }
+        for Root { path, state, harness: _ } in roots {
+            self.clean(path, report);
+            if let RootState::Unreadable(why) = state {
+                self.clean(why, report);
+            }
+        }
+        Redacted(reply)
+    }
+
+    /// A session that was looked up.
+    #[must_use]
+    pub fn lookup(&self, mut lookup: Lookup, report: &mut Report) -> Redacted<Lookup> {
+        match &mut lookup {
+            Lookup::Found(session) => self.session(session, report),
+            Lookup::Ambiguous(sessions) => {
+                sessions.iter_mut().for_each(|s| self.session(s, report))
+            }
+            Lookup::NotFound => {}
+        }
+        Redacted(lookup)
+    }
+
+    /// Events.
+    #[must_use]
+    pub fn events(&self, mut page: EventPage, report: &mut Report) -> Redacted<EventPage> {
+        for event in &mut page.events {
+            let Event {
+                text,
+                tool,
+                truncated,
+                seq: _,
+                at: _,
+                kind: _,
+                tool_call_id: _,
+                is_error: _,
+                direction: _,
+                message_id: _,
+            } = event;
+            self.clean(text, report);
+            if *truncated {
+                self.clean_end(text, report);
+            }
+            tool.iter_mut().for_each(|tool| self.clean(tool, report));
+        }
+        Redacted(page)
+    }
+
+    /// How the daemon's parts are.
+    #[must_use]
+    pub fn parts(
+        &self,
+        mut parts: Vec<PartStatus>,
+        report: &mut Report,
+    ) -> Redacted<Vec<PartStatus>> {
+        for PartStatus { part, detail, hint, state: _ } in &mut parts {
+            [part, detail].into_iter().chain(hint).for_each(|text| self.clean(text, report));
+        }
+        Redacted(parts)
+    }
+
+    /// Counts what somebody else replaced in a text.
+    pub fn count_replaced(&self, text: &str, report: &mut Report) {
+        for mark in text.split("[REDACTED:").skip(1) {
+            let id = mark.split_once(']').map_or("", |(id, _)| id);
+            if let Some(rule) = self.matcher.ids.iter().position(|known| known == id) {
+                report.count(rule);
+            }
+        }
+    }
+
+    /// A call of a hook.
+    #[must_use]
+    pub fn hook(&self, mut call: HookCall, report: &mut Report) -> Redacted<HookCall> {
+        let HookCall { payload, id: _, harness: _, at: _, unattended: _, process: _, tmux: _ } =
+            &mut call;
+        let line = self.line(payload.as_bytes(), report).into_inner();
+        *payload = String::from_utf8_lossy(&line).into_owned();
+        Redacted(call)
+    }
+
+    fn session(&self, session: &mut Session, report: &mut Report) {
+        let Session {
+            repo,
+            repo_root,
+            repo_remote,
+            branch,
+            cwd,
+            transcript_path,
+            title,
+            model,
+            waiting_detail,
+            activity,
+            attach,
+            issues,
+            reference: _,
+            host: _,
+            node_id: _,
+            harness: _,
+            session_id: _,
+            started_at: _,
+            last_activity_at: _,
+            status: _,
+            status_since: _,
+            status_source: _,
+            waiting_for: _,
+            waiting_on: _,
+            turn_result: _,
+            end_reason: _,
+            active: _,
+            live: _,
+            interactive: _,
+            pid: _,
+            parent_session_id: _,
+            parent_kind: _,
+            counts: _,
+            tokens: _,
+            complete: _,
+            host_state: _,
+            host_seen_at: _,
+        } = session;
+        let (tool, summary) = match activity {
+            Some(Activity { tool, summary, since: _ }) => (tool.as_mut(), Some(summary)),
+            None => (None, None),
+        };
+        let lines = [title.as_mut(), waiting_detail.as_mut(), summary];
+        let cut = |text: &str| text.ends_with('…') || text.chars().count() >= TITLE_TEXT;
+        let cut = lines.each_ref().map(|line| line.as_ref().is_some_and(|line| cut(line)));
+        let plain = [repo, repo_root, repo_remote, branch, cwd, transcript_path, model, attach];
+        let details = issues.iter_mut().filter_map(|issue| {
+            let Issue { detail, kind: _, count: _, offset: _ } = issue;
+            detail.as_mut()
+        });
+        let plain = plain.into_iter().filter_map(Option::as_mut).chain(tool).chain(details);
+        let mut texts: Vec<&mut String> = lines.into_iter().flatten().chain(plain).collect();
+        // One look at all of them: almost always there is nothing.
+        let together = texts.iter().fold(String::with_capacity(512), |all, text| all + text + "\n");
+        if self.is_suspicious(&together) {
+            texts.iter_mut().for_each(|text| self.clean(text, report));
+        }
+        for (text, cut) in
+            [title.as_mut(), waiting_detail.as_mut(), activity.as_mut().map(|a| &mut a.summary)]
+                .into_iter()
+                .zip(cut)
+        {
+            if let Some(text) = text.filter(|_| cut) {
+                self.clean_end(text, report);
+            }
+        }
+    }
+
+    fn is_suspicious(&self, text: &str) -> bool {
+        let mut suspects = Suspects::default();
+        self.matcher.suspects(text.as_bytes(), &mut suspects);
+        suspects.any()
+    }
+
+    fn clean(&self, text: &mut String, report: &mut Report) {
+        if self.is_suspicious(text) {
+            *text = self.text(text, report).into_inner();
+        }
+    }
+
+    /// The last word goes from where it begins like a secret: the rest of one may have been cut.
+    fn clean_end(&self, text: &mut String, report: &mut Report) {
+        let whole = text.strip_suffix('…').unwrap_or(text);
+        let start = whole.rfind(char::is_whitespace).map_or(0, |at| at + 1);
+        let word = &whole[start..];
+        let begun = RULES.iter().enumerate().filter_map(|(number, rule)| {
+            let at = rule.keywords.iter().filter_map(|keyword| {
+                let at = word.find(keyword)?;
+                let rest = &word[at + keyword.len()..];
+                let token = |c: char| c.is_ascii_alphanumeric() || "_-./+=".contains(c);
+                let alone = !word[..at].ends_with(|c: char| c.is_ascii_alphanumeric());
+                (alone && rest.len() >= LEAST && rest.chars().all(token)).then_some(at)
+            });
+            Some((at.min()?, number))
+        });
+        let Some((at, rule)) = begun.min() else { return };
+        let end = if whole.len() < text.len() { "…" } else { "" };
+        *text = format!("{}[REDACTED:{}]{end}", &whole[..start + at], RULES[rule].id);
+        report.count(rule);
+    }
+}

@@ -1,0 +1,224 @@
+//! The ways out: what leaves this process for anybody's eyes passes the redactor here, and is counted.
+//!
+//! A way out takes [`Redacted`] values, which only a redactor makes; so the compiler refuses what is raw.
+//! Only the local socket may give texts as they are, to a person at a terminal who asks for that. What is
+//! kept on this host (index, memory) is not redacted: nothing would be won, and much could not be mended.
+//! Not here: what is secret ([`rrd_core::redact`]), and where the rules come from ([`crate::redact`]).
+
+use std::{
+    io::{self, Write},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use rrd_core::redact::{Redacted, Redactor, Refused, Report};
+use rrd_proto::{EventPage, Health, HookCall, ListReply, Lookup, PartStatus};
+
+use crate::{Dirs, redact::redactor};
+
+/// A way out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Edge {
+    /// Answers on the local socket, or of a look without a daemon.
+    Local,
+    /// The log.
+    Log,
+    /// Calls of hooks that wait for a daemon.
+    Spool,
+}
+
+/// Each with its name.
+const EDGES: [(Edge, &str); 3] =
+    [(Edge::Local, "answers"), (Edge::Log, "log"), (Edge::Spool, "hook spool")];
+
+/// The redactor, and what it replaced on each way.
+#[derive(Debug)]
+pub struct Edges {
+    redactor: Redactor,
+    refused: Vec<Refused>,
+    counts: [Mutex<Report>; EDGES.len()],
+}
+
+impl Edges {
+    /// With the rules of this host.
+    #[must_use]
+    pub fn open(dirs: &Dirs) -> Self {
+        let (redactor, refused) = redactor(Some(dirs));
+        Self { redactor, refused, counts: Default::default() }
+    }
+
+    /// Sessions, as they are only if that is asked for.
+    pub(crate) fn list(&self, reply: ListReply, raw: bool) -> ListReply {
+        self.local(reply, raw, Redactor::list)
+    }
+
+    /// The same for a session.
+    pub(crate) fn lookup(&self, lookup: Lookup, raw: bool) -> Lookup {
+        self.local(lookup, raw, Redactor::lookup)
+    }
+
+    /// The same for events.
+    pub(crate) fn events(&self, page: EventPage, raw: bool) -> EventPage {
+        self.local(page, raw, Redactor::events)
+    }
+
+    /// The same for what parts say of themselves.
+    pub(crate) fn parts(&self, parts: Vec<PartStatus>) -> Vec<PartStatus> {
+        self.local(parts, false, Redactor::parts)
+    }
+
+    fn local<T>(
+        &self,
+        answer: T,
+        raw: bool,
+        redact: impl FnOnce(&Redactor, T, &mut Report) -> Redacted<T>,
+    ) -> T {
+        if raw {
+            return answer;
+        }
+        self.through(Edge::Local, |redactor, report| redact(redactor, answer, report)).into_inner()
+    }
+
+    fn through<T>(
+        &self,
+        edge: Edge,
+        redact: impl FnOnce(&Redactor, &mut Report) -> Redacted<T>,
+    ) -> Redacted<T> {
+        redact(&self.redactor, &mut self.report(edge))
+    }
+
+    fn report(&self, edge: Edge) -> MutexGuard<'_, Report> {
+        self.counts[edge as usize].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes one line of the log.
+    fn log(&self, line: &[u8], to: &mut dyn Write) -> io::Result<()> {
+        let (line, end) = match line.strip_suffix(b"\n") {
+            Some(line) => (line, &b"\n"[..]),
+            None => (line, &b""[..]),
+        };
+        let line = self.through(Edge::Log, |redactor, report| redactor.line(line, report));
+        send(&line, to)?;
+        to.write_all(end)
+    }
+
+    /// A call of a hook that has to wait for a daemon.
+    pub fn spooled(&self, call: HookCall) -> Redacted<HookCall> {
+        self.through(Edge::Spool, |redactor, report| redactor.hook(call, report))
+    }
+
+    /// Counts what was replaced in a call by whoever left it in the spool.
+    pub(crate) fn count_spooled(&self, call: &HookCall) {
+        let mut report = self.report(Edge::Spool);
+        self.redactor.count_replaced(&call.payload, &mut report);
+    }
+
+    /// What has been replaced, for `rrd status`.
+    pub(crate) fn part(&self) -> PartStatus {
+        let told = EDGES.iter().filter_map(|(edge, name)| {
+            let report = self.report(*edge);
+            let counts = self.redactor.counts(&report);
+            let rules: Vec<String> =
+                counts.iter().map(|(rule, count)| format!("{rule} {count}")).collect();
+            (!rules.is_empty()).then(|| format!("{name}: {}", rules.join(", ")))
+        });
+        let told: Vec<String> = told.collect();
+        let replaced = match told.is_empty() {
+            true => "nothing replaced since it started".to_owned(),
+            false => format!("replaced since it started; {}", told.join("; ")),
+        };
+        let (state, detail, hint) = match self.refused.first() {
+            None => (Health::Ok, replaced, None),
+            Some(first) => (
+                Health::Degraded,
+                format!(
+                    "redact.toml: {} does not hold ({}), {} in all; {replaced}",
+                    first.rule,
+                    first.reason.lines().next().unwrap_or_default(),
+                    self.refused.len()
+                ),
+                Some("rrd redact </dev/null names each of them".to_owned()),
+            ),
+        };
+        PartStatus { part: "redaction".to_owned(), state, detail, hint }
+    }
+}
+
+/// Where the log goes: to stderr, line by line, redacted.
+#[derive(Debug, Clone)]
+pub struct Log(pub Arc<Edges>);
+
+impl Write for Log {
+    fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
+        // Whoever formats a log hands over whole lines.
+        for line in lines.split_inclusive(|byte| *byte == b'\n') {
+            self.0.log(line, &mut io::stderr().lock())?;
+        }
+        Ok(lines.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+fn send<T: AsRef<[u8]>>(bytes: &Redacted<T>, to: &mut dyn Write) -> io::Result<()> {
+    to.write_all(bytes.as_ref().as_ref())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn edges() -> Edges {
+        Edges { redactor: Redactor::new(), refused: Vec::new(), counts: Default::default() }
+    }
+
+    /// In no file as it is.
+    fn secret() -> String {
+        format!("{}_{}", "ghp", "Ab3dEf6hIj9kLm2nOp5qRs8tUv1wXy4zAb7c")
+    }
+
+    #[test]
+    fn nothing_is_logged_as_it_is() {
+        let edges = edges();
+        let mut said = Vec::new();
+        for line in [
+            format!("{{\"level\":\"WARN\",\"path\":\"/x/{}/y\"}}\n", secret()),
+            format!("\u{1b}[33m WARN\u{1b}[0m cannot read \"{}\"\n", secret()),
+            format!("no newline {}", secret()),
+        ] {
+            edges.log(line.as_bytes(), &mut said).unwrap();
+        }
+        let said = String::from_utf8(said).unwrap();
+        assert!(!said.contains(&secret()[..20]), "{said}");
+        assert_eq!(said.matches("[REDACTED:github-token]").count(), 3, "{said}");
+        assert_eq!(said.lines().count(), 3);
+        assert!(edges.part().detail.contains("log: github-token 3"), "{:?}", edges.part());
+    }
+
+    #[test]
+    fn raw_is_raw_and_is_not_counted() {
+        let edges = edges();
+        let part = |detail: String| PartStatus {
+            part: "x".to_owned(),
+            state: Health::Ok,
+            detail,
+            hint: None,
+        };
+        let page = EventPage::default();
+        assert_eq!(edges.events(page.clone(), true), page);
+        assert_eq!(edges.parts(vec![part(secret())])[0].detail, "[REDACTED:github-token]");
+        assert!(edges.part().detail.contains("answers: github-token 1"));
+    }
+
+    #[test]
+    fn a_rule_that_does_not_hold_is_told() {
+        let refused =
+            vec![Refused { rule: "mine".to_owned(), reason: "unclosed group\n^".to_owned() }];
+        let part = Edges { refused, ..edges() }.part();
+        assert_eq!(part.state, Health::Degraded);
+        assert!(
+            part.detail.starts_with("redact.toml: mine does not hold (unclosed group), 1 in all")
+        );
+    }
+}
