@@ -10,7 +10,10 @@ use rrd_proto::{
     Session,
 };
 
-use super::{RULES, Redacted, Redactor, Report, text::Suspects};
+use super::{
+    RULES, Redacted, Redactor, Report,
+    text::{Suspects, URL},
+};
 use crate::fold::TITLE_TEXT;
 
 /// A text of which not even so much is left tells nothing.
@@ -149,27 +152,26 @@ impl Redactor {
             Some(Activity { tool, summary, since: _ }) => (tool.as_mut(), Some(summary)),
             None => (None, None),
         };
-        let lines = [title.as_mut(), waiting_detail.as_mut(), summary];
-        let cut = |text: &str| text.ends_with('…') || text.chars().count() >= TITLE_TEXT;
-        let cut = lines.each_ref().map(|line| line.as_ref().is_some_and(|line| cut(line)));
-        let plain = [repo, repo_root, repo_remote, branch, cwd, transcript_path, model, attach];
-        let details = issues.iter_mut().filter_map(|issue| {
-            let Issue { detail, kind: _, count: _, offset: _ } = issue;
-            detail.as_mut()
+        let lines = [title.as_mut(), waiting_detail.as_mut(), summary].into_iter().flatten();
+        let lines = lines.map(|line| {
+            let cut = line.ends_with('…') || line.chars().count() >= TITLE_TEXT;
+            (line, cut)
         });
-        let plain = plain.into_iter().filter_map(Option::as_mut).chain(tool).chain(details);
-        let mut texts: Vec<&mut String> = lines.into_iter().flatten().chain(plain).collect();
+        let plain = [repo, repo_root, repo_remote, branch, cwd, transcript_path, model, attach];
+        let details = issues.iter_mut().map(|issue| {
+            let Issue { detail, kind: _, count: _, offset: _ } = issue;
+            detail
+        });
+        let plain = plain.into_iter().chain(details).filter_map(Option::as_mut).chain(tool);
+        let mut texts: Vec<_> = lines.chain(plain.map(|text| (text, false))).collect();
         // One look at all of them: almost always there is nothing.
-        let together = texts.iter().fold(String::with_capacity(512), |all, text| all + text + "\n");
-        if self.is_suspicious(&together) {
-            texts.iter_mut().for_each(|text| self.clean(text, report));
-        }
-        for (text, cut) in
-            [title.as_mut(), waiting_detail.as_mut(), activity.as_mut().map(|a| &mut a.summary)]
-                .into_iter()
-                .zip(cut)
-        {
-            if let Some(text) = text.filter(|_| cut) {
+        let together = texts.iter().fold(String::new(), |all, (text, _)| all + text + "\n");
+        let suspicious = self.is_suspicious(&together);
+        for (text, cut) in &mut texts {
+            if suspicious {
+                self.clean(text, report);
+            }
+            if *cut {
                 self.clean_end(text, report);
             }
         }
@@ -192,19 +194,72 @@ impl Redactor {
         let whole = text.strip_suffix('…').unwrap_or(text);
         let start = whole.rfind(char::is_whitespace).map_or(0, |at| at + 1);
         let word = &whole[start..];
-        let begun = RULES.iter().enumerate().filter_map(|(number, rule)| {
-            let at = rule.keywords.iter().filter_map(|keyword| {
-                let at = word.find(keyword)?;
-                let rest = &word[at + keyword.len()..];
-                let token = |c: char| c.is_ascii_alphanumeric() || "_-./+=".contains(c);
-                let alone = !word[..at].ends_with(|c: char| c.is_ascii_alphanumeric());
-                (alone && rest.len() >= LEAST && rest.chars().all(token)).then_some(at)
-            });
-            Some((at.min()?, number))
-        });
-        let Some((at, rule)) = begun.min() else { return };
+        let begun = token_begun(word).or_else(|| Some((password_begun(word)?, URL)));
+        let Some((at, rule)) = begun else { return };
         let end = if whole.len() < text.len() { "…" } else { "" };
-        *text = format!("{}[REDACTED:{}]{end}", &whole[..start + at], RULES[rule].id);
+        *text = format!("{}[REDACTED:{}]{end}", &whole[..start + at], self.matcher.ids[rule]);
         report.count(rule);
+    }
+}
+
+/// Where a vendor's token begins that lasts to the end of the word, and by which rule.
+fn token_begun(word: &str) -> Option<(usize, usize)> {
+    let in_token = |c: char| c.is_ascii_alphanumeric() || "_-./+=".contains(c);
+    let begins = |keyword: &&str| {
+        let (before, rest) = word.split_once(keyword)?;
+        let alone = !before.ends_with(|c: char| c.is_ascii_alphanumeric());
+        (alone && rest.len() >= LEAST && rest.chars().all(in_token)).then_some(before.len())
+    };
+    let rules = RULES.iter().enumerate();
+    let begun = rules.filter_map(|(number, rule)| {
+        Some((rule.keywords.iter().filter_map(begins).min()?, number))
+    });
+    begun.min()
+}
+
+/// Where the password of an address begins, when the host that would follow it is cut off.
+fn password_begun(word: &str) -> Option<usize> {
+    let (scheme, rest) = word.split_once("://")?;
+    let (user, password) = rest.split_once(':')?;
+    let is_port = password.chars().all(|c| c.is_ascii_digit());
+    let is_host = user.contains('/') || password.contains(['@', '/']) || is_port;
+    (!is_host).then_some(scheme.len() + 3 + user.len() + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn end_of(text: &str) -> String {
+        let mut text = text.to_owned();
+        Redactor::new().clean_end(&mut text, &mut Report::default());
+        text
+    }
+
+    #[test]
+    fn what_a_cut_left_of_a_secret_goes() {
+        for (text, left) in [
+            ("push with gh~p_Ab3…", "push with [REDACTED:github-token]…"),
+            ("key=sk-ant~-api03-Ab…", "key=[REDACTED:anthropic-key]…"),
+            ("psql postgres://me:secr…", "psql postgres://me:[REDACTED:url-password]…"),
+            ("no cut mark gh~p_Ab3", "no cut mark [REDACTED:github-token]"),
+        ] {
+            assert_eq!(end_of(&text.replace('~', "")), left);
+        }
+    }
+
+    #[test]
+    fn what_only_looks_like_the_beginning_of_one_stays() {
+        for text in [
+            "see http://localhost:3000…",
+            "see https://example.com/a:b…",
+            "a task-force…",
+            "what is gh_…",
+            "gh then something else…",
+            "",
+            "…",
+        ] {
+            assert_eq!(end_of(text), text);
+        }
     }
 }

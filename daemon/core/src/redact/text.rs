@@ -45,7 +45,7 @@ const fn general(at: usize) -> usize {
 }
 const PRIVATE_KEY: usize = general(0);
 pub(super) const OWN: usize = general(1);
-const URL: usize = general(2);
+pub(super) const URL: usize = general(2);
 const AUTHORIZATION: usize = general(3);
 const COOKIE: usize = general(4);
 const COMMAND: usize = general(5);
