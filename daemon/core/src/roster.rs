@@ -479,7 +479,13 @@ impl Roster {
         };
         // A parent at its prompt has no delegate at work: it would say busy.
         let registry = of_parent.registry.filter(|state| *state == RegistryState::Idle);
-        Evidence { liveness: of_parent.liveness, by: of_parent.by, registry, ..Evidence::default() }
+        Evidence {
+            liveness: of_parent.liveness,
+            by: of_parent.by,
+            registry,
+            registry_since: of_parent.registry_since,
+            ..Evidence::default()
+        }
     }
 
     fn row(&self, key: &SessionKey, entry: &Entry, judged: &Judged<'_>) -> Session {

@@ -119,45 +119,15 @@ fn asking(ask: &Ask) -> Verdict {
 }
 
 fn alive(fold: &Fold, evidence: &Evidence, now: Timestamp) -> Verdict {
-    let said = |status| Verdict {
-        since: evidence.registry_since,
-        ..Verdict::new(status, None, StatusSource::Registry)
-    };
-    match &evidence.registry {
-        Some(RegistryState::Busy) => {
-            let since = match fold.turn {
-                Turn::Open { since } => since,
-                Turn::Unknown | Turn::Over { .. } => None,
-            };
-            Verdict { since: since.or(evidence.registry_since), ..said(Status::Executing) }
-        }
-        Some(RegistryState::WaitingPermission) => Verdict {
-            waiting_for: Some(WaitingFor::Permission),
-            // Several at once are asked about one after the other; what has answered is open no more.
-            waiting_detail: wants(evidence)
-                .or_else(|| dialog(fold, evidence))
-                .or_else(|| fold.open_tools.first().map(describe)),
-            ..said(Status::Waiting)
-        },
-        Some(RegistryState::WaitingInput) => Verdict {
-            waiting_for: Some(WaitingFor::Input),
-            waiting_detail: wants(evidence)
-                .or_else(|| dialog(fold, evidence))
-                .or_else(|| fold.open_question().or(fold.open_tools.first()).map(describe)),
-            ..said(Status::Waiting)
-        },
-        Some(RegistryState::Idle) => {
-            Verdict { turn_result: turn_result(fold), ..said(Status::Idle) }
-        }
-        Some(RegistryState::Unknown(_)) | None => from_hook(fold, evidence.hook.as_ref(), now)
-            .unwrap_or_else(|| {
-                let mut verdict = from_log(fold);
-                if matches!(evidence.by, LivenessBy::Lock | LivenessBy::RunLock) {
-                    verdict.source = StatusSource::Lock;
-                }
-                verdict
-            }),
-    }
+    from_registry(fold, evidence).unwrap_or_else(|| {
+        from_hook(fold, evidence.hook.as_ref(), now).unwrap_or_else(|| {
+            let mut verdict = from_log(fold);
+            if matches!(evidence.by, LivenessBy::Lock | LivenessBy::RunLock) {
+                verdict.source = StatusSource::Lock;
+            }
+            verdict
+        })
+    })
 }
 
 fn dead(fold: &Fold, evidence: &Evidence, asks: bool) -> Verdict {
@@ -195,13 +165,16 @@ fn dead(fold: &Fold, evidence: &Evidence, asks: bool) -> Verdict {
 
 fn unknown(fold: &Fold, evidence: &Evidence, now: Timestamp, idle_timeout: Duration) -> Verdict {
     let hook = evidence.hook.as_ref();
-    let verdict = from_hook(fold, hook, now).unwrap_or_else(|| from_log(fold));
+    let verdict = from_registry_of_unknown(fold, evidence)
+        .or_else(|| from_hook(fold, hook, now))
+        .unwrap_or_else(|| from_log(fold));
     if verdict.status == Status::Ended {
         return verdict;
     }
     // A clock set back is no silence, but nobody sets it back by days: such a record says as little as
     // one that old. One without a time proves no work.
-    let last = fold.last_activity.max(hook.map(|hook| hook.last));
+    let said = hook.map(|hook| hook.last).max(evidence.registry_written);
+    let last = fold.last_activity.max(said);
     let silent = match last {
         Some(at) if at.since(now) > SILENCE_ENDS_MS => at.since(now),
         Some(at) => now.since(at).max(0),
@@ -226,6 +199,52 @@ fn unknown(fold: &Fold, evidence: &Evidence, now: Timestamp, idle_timeout: Durat
         return Verdict { end_reason: Some(EndReason::Unknown), ..aged(Status::Ended) };
     }
     aged(Status::Idle)
+}
+
+/// The registry's word, if it has one that this release knows.
+fn from_registry(fold: &Fold, evidence: &Evidence) -> Option<Verdict> {
+    let said = |status| Verdict::new(status, evidence.registry_since, StatusSource::Registry);
+    let waiting = |waiting_for, open: Option<&OpenTool>| Verdict {
+        waiting_for: Some(waiting_for),
+        waiting_detail: wants(evidence)
+            .or_else(|| dialog(fold, evidence))
+            .or_else(|| open.map(describe)),
+        ..said(Status::Waiting)
+    };
+    Some(match evidence.registry.as_ref()? {
+        RegistryState::Busy => {
+            let since = match fold.turn {
+                Turn::Open { since } => since,
+                Turn::Unknown | Turn::Over { .. } => None,
+            };
+            Verdict { since: since.or(evidence.registry_since), ..said(Status::Executing) }
+        }
+        // Several at once are asked about one after the other; what has answered is open no more.
+        RegistryState::WaitingPermission => {
+            waiting(WaitingFor::Permission, fold.open_tools.first())
+        }
+        RegistryState::WaitingInput => {
+            waiting(WaitingFor::Input, fold.open_question().or(fold.open_tools.first()))
+        }
+        RegistryState::Idle => Verdict { turn_result: turn_result(fold), ..said(Status::Idle) },
+        RegistryState::Unknown(_) => return None,
+    })
+}
+
+/// The registry's word where nothing tells whether its process lives: the entry may have been left
+/// behind, so the transcript's word counts once it is later and says otherwise.
+fn from_registry_of_unknown(fold: &Fold, evidence: &Evidence) -> Option<Verdict> {
+    let later = |at: Option<Timestamp>| at.is_some() && at > evidence.registry_since;
+    let overtaken = match (evidence.registry.as_ref()?, fold.turn) {
+        // No turn ends while it asks, and nobody at the prompt is asked anything.
+        (
+            RegistryState::WaitingPermission | RegistryState::WaitingInput,
+            Turn::Over { since, .. },
+        ) => later(since),
+        (RegistryState::Idle, Turn::Open { since }) => later(since),
+        _ => fold.ended.is_some() || fold.finished,
+    };
+    from_registry(fold, evidence).filter(|_| !overtaken)
 }
 
 /// The hooks' word, unless the transcript has a later one.

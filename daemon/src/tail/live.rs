@@ -163,6 +163,7 @@ impl Live {
             registry: entry.state.clone(),
             wants: entry.wants.clone(),
             registry_since: entry.state_since,
+            registry_written: entry.written_at.filter(|_| liveness == Liveness::Unknown),
             pid: Some(entry.pid),
             also: Vec::new(),
             interactive: entry.interactive,

@@ -97,6 +97,50 @@ fn the_registry_overrules_the_log_while_the_process_lives() {
 }
 
 #[test]
+fn the_registry_of_a_process_nobody_can_see_is_believed_until_it_is_silent() {
+    use RegistryState::{Busy, Idle as AtPrompt, WaitingInput, WaitingPermission};
+    use Status::{Ended, Executing, Idle, Waiting};
+    use StatusSource::{Age, OpenRecord, Registry, StopReason};
+
+    let open = session(&[prompt(), call("Bash", false)]);
+    let over = session(&[prompt(), Fact::TurnEnd(TurnResult::Completed)]);
+    let left = session(&[prompt(), Fact::Ended(Some(at(1)))]);
+    let (minute, hour) = (60, 3_600);
+    // The entry is written at second 100; the transcripts' last records are older.
+    for (what, fold, word, after, want) in [
+        ("a dialog", &open, WaitingPermission, minute, (Waiting, Registry)),
+        ("a dialog, overnight", &open, WaitingPermission, 11 * hour, (Waiting, Registry)),
+        ("a dialog, for too long", &open, WaitingPermission, 13 * hour, (Idle, Age)),
+        ("a question", &open, WaitingInput, 11 * hour, (Waiting, Registry)),
+        ("a delegate's dialog", &over, WaitingPermission, hour, (Waiting, Registry)),
+        ("at work", &open, Busy, minute, (Executing, Registry)),
+        ("a delegate at work", &over, Busy, minute, (Executing, Registry)),
+        ("at work, silent", &over, Busy, 6 * minute, (Idle, Age)),
+        ("at its prompt", &open, AtPrompt, hour, (Idle, Registry)),
+        ("at its prompt, for days", &open, AtPrompt, 25 * hour, (Ended, Age)),
+        ("ended in writing", &left, Busy, minute, (Ended, StopReason)),
+    ] {
+        let known =
+            Evidence { registry_written: Some(at(100)), ..evidence(Liveness::Unknown, Some(word)) };
+        let verdict = decide(fold, &known, at(100 + after), IDLE);
+        assert_eq!((verdict.status, verdict.source), want, "{what}");
+    }
+    // An entry left behind, and the session went on elsewhere.
+    for (what, fold, word, want) in [
+        ("answered", &over, WaitingPermission, (Idle, StopReason)),
+        ("asked again", &open, AtPrompt, (Executing, OpenRecord)),
+    ] {
+        let stale =
+            Evidence { registry_since: Some(at(-1)), ..evidence(Liveness::Unknown, Some(word)) };
+        assert_eq!(verdict(fold, &stale, 5), (want.0, want.1, None), "{what}");
+    }
+    let dialog = evidence(Liveness::Unknown, Some(WaitingPermission));
+    let waiting = decide(&open, &dialog, at(160), IDLE);
+    assert_eq!((waiting.waiting_for, waiting.since), (Some(WaitingFor::Permission), Some(at(100))));
+    assert_eq!(waiting.waiting_detail.as_deref(), Some("Bash: rm -rf build"));
+}
+
+#[test]
 fn a_registry_frozen_in_a_dialog_is_a_crash() {
     let over = session(&[prompt(), Fact::TurnEnd(TurnResult::Completed)]);
     let frozen = evidence(Liveness::Dead, Some(RegistryState::WaitingPermission));

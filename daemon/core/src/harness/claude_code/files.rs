@@ -127,6 +127,7 @@ pub(super) fn live_entry(bytes: &[u8]) -> Option<RegistryEntry> {
         wants: owned(live.waiting_for.some())
             .filter(|words| !matches!(words.as_str(), "permission prompt" | "input needed")),
         state_since: at(&live.status_updated_at).or_else(|| at(&live.updated_at)),
+        written_at: at(&live.status_updated_at).max(at(&live.updated_at)),
         started_at: at(&live.started_at),
         // `kind` says "interactive" even of `-p` runs.
         interactive: match live.entrypoint.text() {
@@ -193,7 +194,8 @@ mod tests {
         let entry = live_entry(full).unwrap();
         assert_eq!((entry.pid, &*entry.session_id, entry.interactive), (31504, "0dd9", Some(true)));
         assert_eq!(entry.state, Some(RegistryState::WaitingPermission));
-        assert_eq!(entry.state_since, Some(Timestamp::from_millis(4)));
+        let times = [4, 5].map(|ms| Some(Timestamp::from_millis(ms)));
+        assert_eq!([entry.state_since, entry.written_at], times);
         assert_eq!(
             (entry.proc_start.as_deref(), entry.tmux.as_deref()),
             (Some("72155"), Some("t7:@0.%0"))
