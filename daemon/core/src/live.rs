@@ -107,6 +107,8 @@ pub struct Evidence {
     pub hook: Option<Hooked>,
     /// What it asks a person.
     pub ask: Option<Ask>,
+    /// Its transcript has been put away: it has ended, unless a live process holds it after all.
+    pub archived: bool,
 }
 
 /// What made a liveness known.

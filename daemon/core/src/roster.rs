@@ -62,6 +62,8 @@ pub struct Entry {
     pub index_title: Option<String>,
     /// The transcript has been read to its end.
     pub complete: bool,
+    /// The harness has put the transcript away: reset, deleted, archived.
+    pub archived: bool,
 }
 
 /// What a look at the processes behind one root's sessions found.
@@ -311,21 +313,25 @@ impl Roster {
         {
             verdict.waiting_detail = self.asking(entry, key).or(verdict.waiting_detail);
         }
-        let active = is_active(
-            &verdict,
-            is_subagent(&entry.fold),
-            entry.fold.last_activity,
-            now,
-            self.place.idle_timeout,
-        );
+        // Whoever put it away has seen how it went.
+        let put_away = entry.archived && verdict.status == Status::Ended;
+        let active = !put_away
+            && is_active(
+                &verdict,
+                is_subagent(&entry.fold),
+                entry.fold.last_activity,
+                now,
+                self.place.idle_timeout,
+            );
         Judged { entry, evidence, verdict, active }
     }
 
     /// What is known of a session from outside its transcript.
     fn evidence(&self, entry: &Entry, key: &SessionKey, now: Timestamp) -> Evidence {
         let ask = self.live.get(entry.root).and_then(|root| root.asks.get(key)).cloned();
+        let archived = entry.archived;
         if self.hooks.is_empty() {
-            return Evidence { ask, ..self.process(entry, key, None, now) };
+            return Evidence { ask, archived, ..self.process(entry, key, None, now) };
         }
         let trail = self.trail(key, now);
         let mut evidence = self.process(entry, key, trail, now);
@@ -336,7 +342,7 @@ impl Roster {
             }
             None => evidence.hook = self.left_with_its_parent(entry, key, now),
         }
-        Evidence { ask, ..evidence }
+        Evidence { ask, archived, ..evidence }
     }
 
     /// What is known of a session's process.

@@ -69,6 +69,7 @@ pub fn decide(fold: &Fold, evidence: &Evidence, now: Timestamp, idle_timeout: Du
     // Unanswered for too long, it is refused; a session that is over asks nothing.
     let ask = evidence.ask.as_ref().filter(|ask| ask.until > now && fold.ended.is_none());
     let verdict = match (evidence.liveness, ask) {
+        (Liveness::Dead | Liveness::Unknown, None) if evidence.archived => archived(fold),
         (Liveness::Dead, ask) => dead(fold, evidence, ask.is_some()),
         (Liveness::Alive | Liveness::Unknown, Some(ask)) => asking(ask),
         (Liveness::Alive, None) => alive(fold, evidence, now),
@@ -106,6 +107,15 @@ pub fn is_active(
         Status::Executing | Status::Waiting => true,
         Status::Idle => silent <= millis(idle_timeout) || (failed && silent <= FAILED_SHOWN_MS),
         Status::Ended => failed && silent <= FAILED_SHOWN_MS,
+    }
+}
+
+/// Put away by its harness or on a person's word, which is an end like any other that is written down.
+fn archived(fold: &Fold) -> Verdict {
+    Verdict {
+        turn_result: turn_result(fold),
+        end_reason: Some(EndReason::Exit),
+        ..Verdict::new(Status::Ended, fold.ended.or(fold.last_activity), StatusSource::StopReason)
     }
 }
 

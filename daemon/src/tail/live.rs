@@ -172,6 +172,7 @@ impl Live {
             started_at: entry.started_at,
             hook: None,
             ask: None,
+            archived: false,
         }
     }
 

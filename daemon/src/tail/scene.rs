@@ -265,6 +265,7 @@ impl Scene {
     pub(super) fn publish(&self, key: &SessionKey, fold: &Arc<Fold>, path: &str, complete: bool) {
         let fold = Arc::clone(fold);
         let repo = self.repos.lock().unwrap_or_else(PoisonError::into_inner).of(&fold);
+        let role = role_of(&self.root, Path::new(path), self.format);
         let entry = Entry {
             fold,
             path: path.into(),
@@ -272,6 +273,7 @@ impl Scene {
             repo,
             index_title: self.titles.values().find_map(|list| list.get(&key.session_id)).cloned(),
             complete,
+            archived: matches!(role, FileRole::Transcript { archived: true, .. }),
         };
         self.hub.apply(Input::Session(key.clone(), entry));
     }

@@ -29,6 +29,7 @@ fn entry(age: i64, facts: Vec<Fact<'static>>) -> Entry {
         repo: Arc::default(),
         index_title: None,
         complete: true,
+        archived: false,
     }
 }
 
@@ -103,6 +104,21 @@ fn no_trace_means_no_process_once_the_look_is_fresh_enough() {
     assert_eq!(status(&roster), (Status::Executing, None), "nobody leaves traces here");
     roster.set_live(0, look(0, true));
     assert_eq!(status(&roster), (Status::Ended, Some(EndReason::Crashed)));
+}
+
+#[test]
+fn what_was_put_away_is_not_active() {
+    let mut roster = roster();
+    let failed = || vec![prompt(), Fact::TurnEnd(rrd_proto::TurnResult::Error)];
+    for (id, facts) in [("open", vec![prompt()]), ("failed", failed())] {
+        roster.set(key(id), Entry { archived: true, ..entry(5, facts) });
+    }
+    let listed = list(&roster, ListQuery::default());
+    assert_eq!((ids(&listed).len(), listed.totals.active, listed.totals.sessions), (0, 0, 2));
+    let held = Evidence { liveness: Liveness::Alive, ..Evidence::default() };
+    let found = [(key("open"), held)].into();
+    roster.set_live(0, RootLive { checked_at: NOW, found, ..RootLive::default() });
+    assert_eq!(ids(&list(&roster, ListQuery::default())), ["open"]);
 }
 
 #[test]

@@ -178,6 +178,20 @@ fn what_is_asked_in_writing_stands_until_it_is_out_of_time() {
 }
 
 #[test]
+fn what_was_put_away_has_ended_unless_somebody_holds_it() {
+    let open = session(&[prompt(), call("exec", false)]);
+    let failed = session(&[prompt(), Fact::TurnEnd(TurnResult::Error)]);
+    let put_away = |liveness| Evidence { archived: true, ..evidence(liveness, None) };
+    for fold in [&open, &failed] {
+        for liveness in [Liveness::Unknown, Liveness::Dead] {
+            let ended = (Status::Ended, StatusSource::StopReason, Some(EndReason::Exit));
+            assert_eq!(verdict(fold, &put_away(liveness), 5), ended, "{liveness:?}");
+        }
+    }
+    assert_eq!(verdict(&open, &put_away(Liveness::Alive), 5).0, Status::Executing);
+}
+
+#[test]
 fn a_lock_is_named_as_the_source() {
     let open = session(&[prompt(), call("exec_command", false)]);
     let held = Evidence { by: LivenessBy::Lock, ..evidence(Liveness::Alive, None) };
