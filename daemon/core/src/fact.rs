@@ -109,6 +109,9 @@ pub enum Fact<'a> {
     FailedTry { text: Text<'a> },
     /// The turn is over.
     TurnEnd(TurnResult),
+    /// What its harness keeps of the session's run, the present or the last one, beside the records;
+    /// `None` where it keeps nothing.
+    Run(Option<Run>),
     /// The conversation was summarised.
     Compaction,
     /// The session will not go on (a subagent that finished).
@@ -136,6 +139,15 @@ impl Fact<'_> {
                 | Self::Finished
         )
     }
+}
+
+/// One answer to a prompt, as the harness itself follows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Run {
+    /// How it ended; `None` while it goes on.
+    pub result: Option<TurnResult>,
+    /// When it ended, or began while it goes on.
+    pub at: Option<Timestamp>,
 }
 
 /// Better titles replace worse ones; of the same rank, the first prompt stays and others are last-wins.

@@ -19,7 +19,7 @@ use rrd_proto::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    fact::{Fact, Origin, Parsed, TitleRank},
+    fact::{Fact, Origin, Parsed, Run, TitleRank},
     line::{one_line, truncate},
     repo::strip_credentials,
 };
@@ -72,8 +72,10 @@ pub struct Fold {
     pub last_activity: Option<Timestamp>,
     /// The latest record that says something of the turn; bookkeeping does not.
     last_word: Option<Timestamp>,
-    /// The turn.
-    pub turn: Turn,
+    /// The turn, as the records tell it.
+    turn: Turn,
+    /// What the harness keeps of the run beside them.
+    run: Option<Run>,
     /// Tools that have not answered, oldest first.
     pub open_tools: Vec<OpenTool>,
     /// Delegates in the background that have not reported back, oldest first.
@@ -234,6 +236,29 @@ impl Fold {
         self.last_word.or(self.last_activity)
     }
 
+    /// Whose move it is. Where the harness follows the run itself, the later word counts: a run that is
+    /// killed leaves its turn open in the records.
+    #[must_use]
+    pub fn turn(&self) -> Turn {
+        let Some(run) = self.run else { return self.turn };
+        match (self.turn, run.result) {
+            (Turn::Open { since }, Some(result)) if run.at.is_none() || run.at >= since => {
+                Turn::Over { since: run.at, result }
+            }
+            (Turn::Over { since, .. }, None) if run.at > since && since.is_some() => {
+                Turn::Open { since: run.at }
+            }
+            (Turn::Unknown, None) if run.at.is_some() => Turn::Open { since: run.at },
+            (turn, _) => turn,
+        }
+    }
+
+    /// When the run that goes on began, or the last one ended.
+    #[must_use]
+    pub fn run_at(&self) -> Option<Timestamp> {
+        self.run?.at
+    }
+
     /// The earliest record this session wrote itself.
     #[must_use]
     pub fn started_at(&self) -> Option<Timestamp> {
@@ -252,7 +277,7 @@ impl Fold {
             summary: tool.summary.clone(),
             since: tool.since,
         };
-        let Turn::Open { since } = self.turn else { return self.sent_off.last().map(of) };
+        let Turn::Open { since } = self.turn() else { return self.sent_off.last().map(of) };
         Some(match self.open_tools.last() {
             Some(tool) => of(tool),
             None => {
@@ -376,6 +401,7 @@ impl Fold {
                 out.push(Event { is_error: true, ..self.event(EventKind::Error, at, &text) });
             }
             Fact::TurnEnd(result) => self.end_turn(result, at, out),
+            Fact::Run(run) => self.run = run,
             Fact::Compaction => {
                 out.push(self.event(EventKind::Compaction, at, ""));
             }

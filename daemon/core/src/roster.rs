@@ -362,7 +362,7 @@ impl Roster {
             // A run that was over when its holder died has no more to say.
             let over = found.by == LivenessBy::RunLock
                 && found.liveness == Liveness::Dead
-                && !matches!(entry.fold.turn, Turn::Open { .. });
+                && !matches!(entry.fold.turn(), Turn::Open { .. });
             return if over { seen } else { found.clone() };
         }
         if root.by == LivenessBy::Registry && is_subagent(&entry.fold) {

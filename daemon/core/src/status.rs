@@ -159,7 +159,7 @@ fn dead(fold: &Fold, evidence: &Evidence, asks: bool) -> Verdict {
         Some(Status::Ended) => return hooked.unwrap_or_else(|| from_log(fold)),
         Some(Status::Executing | Status::Waiting) => true,
         Some(Status::Idle) => false,
-        None => matches!(fold.turn, Turn::Open { .. }) && !fold.finished,
+        None => matches!(fold.turn(), Turn::Open { .. }) && !fold.finished,
     };
     let crashed = frozen || open;
     let source = match evidence.by {
@@ -184,7 +184,7 @@ fn unknown(fold: &Fold, evidence: &Evidence, now: Timestamp, idle_timeout: Durat
     // A clock set back is no silence, but nobody sets it back by days: such a record says as little as
     // one that old. One without a time proves no work.
     let said = hook.map(|hook| hook.last).max(evidence.registry_written);
-    let last = fold.last_activity.max(said);
+    let last = fold.last_activity.max(said).max(fold.run_at());
     let silent = match last {
         Some(at) if at.since(now) > SILENCE_ENDS_MS => at.since(now),
         Some(at) => now.since(at).max(0),
@@ -223,7 +223,7 @@ fn from_registry(fold: &Fold, evidence: &Evidence) -> Option<Verdict> {
     };
     Some(match evidence.registry.as_ref()? {
         RegistryState::Busy => {
-            let since = match fold.turn {
+            let since = match fold.turn() {
                 Turn::Open { since } => since,
                 Turn::Unknown | Turn::Over { .. } => None,
             };
@@ -245,7 +245,7 @@ fn from_registry(fold: &Fold, evidence: &Evidence) -> Option<Verdict> {
 /// behind, so the transcript's word counts once it is later and says otherwise.
 fn from_registry_of_unknown(fold: &Fold, evidence: &Evidence) -> Option<Verdict> {
     let later = |at: Option<Timestamp>| at.is_some() && at > evidence.registry_since;
-    let overtaken = match (evidence.registry.as_ref()?, fold.turn) {
+    let overtaken = match (evidence.registry.as_ref()?, fold.turn()) {
         // No turn ends while it asks, and nobody at the prompt is asked anything.
         (
             RegistryState::WaitingPermission | RegistryState::WaitingInput,
@@ -271,7 +271,7 @@ fn from_hook(fold: &Fold, hook: Option<&Hooked>, now: Timestamp) -> Option<Verdi
     let HookTurn { state, at, since } = hook.turn?;
     let followed = fold.last_word().is_some_and(|word| word >= at);
     let said = |status| Verdict::new(status, Some(since), StatusSource::Hook);
-    match (state, fold.turn) {
+    match (state, fold.turn()) {
         (HookState::Ended, _) => {
             let went_on = fold.last_word().is_some_and(|word| word.since(at) > LEAVING_MS);
             let turn_result = turn_result(fold);
@@ -323,7 +323,7 @@ fn from_log(fold: &Fold) -> Verdict {
             ..Verdict::new(Status::Idle, fold.last_activity, StatusSource::StopReason)
         };
     }
-    match fold.turn {
+    match fold.turn() {
         Turn::Open { since } => match fold.open_question() {
             Some(question) => Verdict {
                 waiting_for: Some(WaitingFor::Input),
@@ -362,7 +362,7 @@ impl Verdict {
 }
 
 fn turn_result(fold: &Fold) -> Option<TurnResult> {
-    match fold.turn {
+    match fold.turn() {
         Turn::Over { result, .. } => Some(result),
         Turn::Unknown | Turn::Open { .. } => None,
     }

@@ -192,6 +192,49 @@ fn what_was_put_away_has_ended_unless_somebody_holds_it() {
 }
 
 #[test]
+fn the_later_word_on_a_run_counts() {
+    use crate::fact::Run;
+    use Status::{Executing, Idle};
+    // The records' last word is at second 1.
+    let open = [prompt(), call("exec", false)];
+    let over = [prompt(), Fact::TurnEnd(TurnResult::Completed)];
+    let ended = |result, at| Some(Run { result: Some(result), at });
+    let running = |at| Some(Run { result: None, at });
+    let killed = TurnResult::Interrupted;
+    for (what, facts, run, want, result) in [
+        ("killed", &open, ended(killed, Some(at(5))), Idle, Some(killed)),
+        ("killed, nobody knows when", &open, ended(killed, None), Idle, Some(killed)),
+        ("of the run before", &open, ended(killed, Some(at(-5))), Executing, None),
+        ("begun", &over, running(Some(at(5))), Executing, None),
+        ("over since", &over, running(Some(at(0))), Idle, Some(TurnResult::Completed)),
+        (
+            "over, nobody knows when it began",
+            &over,
+            running(None),
+            Idle,
+            Some(TurnResult::Completed),
+        ),
+        ("nothing is kept", &open, None, Executing, None),
+    ] {
+        // The row comes before the records.
+        let mut fold = Fold::default();
+        let row = Parsed { facts: vec![Fact::Run(run)], ..Parsed::default() };
+        fold.apply(row, 0, &mut Vec::new());
+        for (i, fact) in facts.iter().enumerate() {
+            let facts = vec![fact.clone()];
+            let parsed = Parsed { at: Some(at(i as i64)), facts, ..Parsed::default() };
+            fold.apply(parsed, 0, &mut Vec::new());
+        }
+        let verdict = decide(&fold, &Evidence::default(), at(8), IDLE);
+        assert_eq!((verdict.status, verdict.turn_result), (want, result), "{what}");
+        assert_eq!(fold.activity().is_some(), want == Executing, "{what}");
+    }
+    // A run just begun has written nothing for long.
+    let began = [prompt(), Fact::TurnEnd(TurnResult::Completed), Fact::Run(running(Some(at(900))))];
+    assert_eq!(decide(&session(&began), &Evidence::default(), at(1_000), IDLE).status, Executing);
+}
+
+#[test]
 fn a_lock_is_named_as_the_source() {
     let open = session(&[prompt(), call("exec_command", false)]);
     let held = Evidence { by: LivenessBy::Lock, ..evidence(Liveness::Alive, None) };
