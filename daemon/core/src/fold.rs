@@ -198,6 +198,34 @@ impl Fold {
         self.sent_off.clear();
     }
 
+    /// Brings back to `at` whatever is dated later: a transcript that was last written then holds nothing
+    /// that happened after it, whatever clock stamped its records.
+    pub fn no_later_than(&mut self, at: Timestamp) {
+        self.times().into_iter().for_each(|time| *time = (*time).min(Some(at)));
+    }
+
+    /// The latest of its times.
+    #[must_use]
+    pub fn latest(&self) -> Option<Timestamp> {
+        // A turn or a tool is no later than the record that tells of it.
+        [self.last_activity, self.started, self.chain_started, self.ended, self.run_at()]
+            .into_iter()
+            .max()
+            .flatten()
+    }
+
+    fn times(&mut self) -> Vec<&mut Option<Timestamp>> {
+        let tools = self.open_tools.iter_mut().chain(&mut self.sent_off);
+        let mut times: Vec<_> = tools.map(|tool| &mut tool.since).collect();
+        times.extend(self.run.as_mut().map(|run| &mut run.at));
+        if let Turn::Open { since } | Turn::Over { since, .. } = &mut self.turn {
+            times.push(since);
+        }
+        times.extend([&mut self.last_activity, &mut self.last_word, &mut self.ended]);
+        times.extend([&mut self.started, &mut self.chain_started]);
+        times
+    }
+
     /// Counts something that could not be taken at face value.
     pub fn note(&mut self, kind: &str, offset: Option<u64>) {
         let (count, first) = self.issues.entry(kind.to_owned()).or_default();

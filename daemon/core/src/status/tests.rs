@@ -235,6 +235,22 @@ fn the_later_word_on_a_run_counts() {
 }
 
 #[test]
+fn nothing_happened_after_the_last_writing() {
+    let began = Fact::Started(at(7));
+    let mut fold = session(&[began, prompt(), call("Bash", false), Fact::Ended(Some(at(9)))]);
+    assert_eq!(fold.latest(), Some(at(9)));
+    fold.no_later_than(at(2));
+    assert_eq!((fold.latest(), fold.started_at()), (Some(at(2)), Some(at(0))));
+    assert_eq!(
+        (fold.open_tools[0].since, fold.turn()),
+        (Some(at(2)), Turn::Open { since: Some(at(1)) })
+    );
+    let mut none = Fold::default();
+    none.no_later_than(at(2));
+    assert_eq!(none, Fold::default());
+}
+
+#[test]
 fn a_lock_is_named_as_the_source() {
     let open = session(&[prompt(), call("exec_command", false)]);
     let held = Evidence { by: LivenessBy::Lock, ..evidence(Liveness::Alive, None) };
