@@ -64,6 +64,8 @@ pub enum Fact<'a> {
     LeavesTrace,
     /// The session came from another one.
     Parent { id: Text<'a>, kind: ParentKind },
+    /// The session is a delegate, whether or not it is known whose.
+    Delegate,
     /// The delegate that delegated this one, which is nearer than what its path says.
     Delegator(Text<'a>),
     /// The session itself began then (may precede its first record).

@@ -68,6 +68,8 @@ pub struct Fold {
     pub leaves_trace: bool,
     /// Where it came from.
     pub parent: Option<(String, ParentKind)>,
+    /// A delegate, although nothing tells whose.
+    delegate: bool,
     /// The latest record.
     pub last_activity: Option<Timestamp>,
     /// The latest record that says something of the turn; bookkeeping does not.
@@ -264,6 +266,12 @@ impl Fold {
         self.last_word.or(self.last_activity)
     }
 
+    /// Another session delegated it.
+    #[must_use]
+    pub fn is_subagent(&self) -> bool {
+        self.delegate || matches!(self.parent, Some((_, ParentKind::Subagent)))
+    }
+
     /// Whose move it is. Where the harness follows the run itself, the later word counts: a run that is
     /// killed leaves its turn open in the records.
     #[must_use]
@@ -355,6 +363,7 @@ impl Fold {
                     self.parent = Some((name(&id), kind));
                 }
             }
+            Fact::Delegate => self.delegate = true,
             Fact::Delegator(id) => self.parent = Some((name(&id), ParentKind::Subagent)),
             Fact::Started(began) => {
                 self.started = Some(self.started.map_or(began, |earlier| earlier.min(began)));

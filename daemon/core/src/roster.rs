@@ -12,7 +12,7 @@ use std::{
 
 use rrd_proto::{
     Activity, Harness, HostState, IndexProgress, Issue, ListQuery, ListReply, Lookup, ParentKind,
-    Root, Session, SessionKey, Status, StatusSource, Timestamp, Totals, WaitingFor, session_ref,
+    Root, Session, SessionKey, Status, Timestamp, Totals, WaitingFor, session_ref,
 };
 
 use crate::{
@@ -318,7 +318,7 @@ impl Roster {
         let active = !put_away
             && is_active(
                 &verdict,
-                is_subagent(&entry.fold),
+                entry.fold.is_subagent(),
                 entry.fold.last_activity,
                 now,
                 self.place.idle_timeout,
@@ -365,7 +365,7 @@ impl Roster {
                 && !matches!(entry.fold.turn(), Turn::Open { .. });
             return if over { seen } else { found.clone() };
         }
-        if root.by == LivenessBy::Registry && is_subagent(&entry.fold) {
+        if root.by == LivenessBy::Registry && entry.fold.is_subagent() {
             return self.inherited(root, entry, key, now);
         }
         // Whoever writes a transcript has left its trace before. So what was written before the look
@@ -444,7 +444,7 @@ impl Roster {
         for (of, delegate) in &self.entries {
             let fold = &delegate.fold;
             let wants = fold.open_tools.first().filter(|tool| !delegates(tool));
-            let Some(tool) = wants.filter(|_| of.harness == key.harness && is_subagent(fold))
+            let Some(tool) = wants.filter(|_| of.harness == key.harness && fold.is_subagent())
             else {
                 continue;
             };
@@ -463,7 +463,7 @@ impl Roster {
             let (id, _) = fold.parent.as_ref()?;
             let parent = SessionKey { harness: key.harness.clone(), session_id: id.clone() };
             match self.entries.get(&parent) {
-                Some(between) if is_subagent(&between.fold) => fold = &between.fold,
+                Some(between) if between.fold.is_subagent() => fold = &between.fold,
                 _ => return Some(parent),
             }
         }
@@ -535,7 +535,9 @@ impl Roster {
             interactive: judged.evidence.interactive.or(fold.interactive),
             pid: judged.evidence.pid.filter(|_| alive),
             parent_session_id: parent.as_ref().map(|(id, _)| id.clone()),
-            parent_kind: parent.map(|(_, kind)| kind),
+            parent_kind: parent
+                .map(|(_, kind)| kind)
+                .or(fold.is_subagent().then_some(ParentKind::Subagent)),
             counts: entry.complete.then_some(fold.counts),
             tokens: fold.tokens.filter(|_| entry.complete),
             complete: entry.complete,
@@ -557,14 +559,13 @@ struct Judged<'a> {
 
 impl Judged<'_> {
     fn is_subagent(&self) -> bool {
-        is_subagent(&self.entry.fold)
+        self.entry.fold.is_subagent()
     }
 
-    /// A process that has left the session, and may be in another one by now, is not its own.
+    /// A process that has left the session, and may be in another one by now, is not its own; nor is
+    /// a delegate's that has handed back.
     fn is_alive(&self) -> bool {
-        let left =
-            self.verdict.status == Status::Ended && self.verdict.source == StatusSource::Hook;
-        self.evidence.liveness == Liveness::Alive && !left
+        self.evidence.liveness == Liveness::Alive && self.verdict.status != Status::Ended
     }
 
     fn is_open(&self) -> bool {
@@ -576,10 +577,6 @@ impl Judged<'_> {
 fn activity(fold: &Fold, judged: &Judged<'_>) -> Option<Activity> {
     let hook = judged.evidence.hook.as_ref();
     hook.and_then(|hook| hook.activity(fold)).or_else(|| fold.activity())
-}
-
-fn is_subagent(fold: &Fold) -> bool {
-    matches!(fold.parent, Some((_, ParentKind::Subagent)))
 }
 
 fn matches(

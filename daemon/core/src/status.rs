@@ -16,7 +16,7 @@
 
 use std::time::Duration;
 
-use rrd_proto::{EndReason, ParentKind, Status, StatusSource, Timestamp, TurnResult, WaitingFor};
+use rrd_proto::{EndReason, Status, StatusSource, Timestamp, TurnResult, WaitingFor};
 
 use crate::{
     fold::{Fold, OpenTool, Turn},
@@ -75,8 +75,7 @@ pub fn decide(fold: &Fold, evidence: &Evidence, now: Timestamp, idle_timeout: Du
         (Liveness::Alive, None) => alive(fold, evidence, now),
         (Liveness::Unknown, None) => unknown(fold, evidence, now, idle_timeout),
     };
-    let is_subagent = matches!(fold.parent, Some((_, ParentKind::Subagent)));
-    if is_subagent && verdict.status == Status::Idle {
+    if fold.is_subagent() && verdict.status == Status::Idle {
         // A delegate has no user whose move it could be: it has handed back its work, or was dropped.
         let end_reason =
             if verdict.source == StatusSource::Age { EndReason::Unknown } else { EndReason::Exit };

@@ -233,6 +233,7 @@ pub(super) fn owned(fact: Fact<'_>) -> Fact<'static> {
         }
         Fact::FailedTry { text: error } => Fact::FailedTry { text: text(error) },
         Fact::TurnEnd(result) => Fact::TurnEnd(result),
+        Fact::Delegate => Fact::Delegate,
         Fact::Run(run) => Fact::Run(run),
         Fact::Compaction => Fact::Compaction,
         Fact::Finished => Fact::Finished,

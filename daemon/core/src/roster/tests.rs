@@ -107,6 +107,26 @@ fn no_trace_means_no_process_once_the_look_is_fresh_enough() {
 }
 
 #[test]
+fn a_delegate_of_nobody_known_is_listed_while_it_executes() {
+    let mut roster = roster();
+    let over = vec![Fact::Delegate, prompt(), Fact::TurnEnd(rrd_proto::TurnResult::Completed)];
+    roster.set(key("open"), entry(5, vec![Fact::Delegate, prompt()]));
+    roster.set(key("over"), entry(5, over));
+    let held = Evidence { liveness: Liveness::Alive, pid: Some(7), ..Evidence::default() };
+    let found = [(key("over"), held)].into();
+    roster.set_live(0, RootLive { checked_at: NOW, found, ..RootLive::default() });
+    let listed = list(&roster, ListQuery::default());
+    assert_eq!((ids(&listed), listed.totals.sessions), (vec!["open"], 0));
+    let row = &listed.sessions[0];
+    let of_whom = (row.parent_kind, row.parent_session_id.as_deref());
+    assert_eq!(of_whom, (Some(ParentKind::Subagent), None));
+    let all = list(&roster, ListQuery { all: true, ..ListQuery::default() });
+    let over = all.sessions.iter().find(|row| row.session_id == "over").unwrap();
+    // Its process is its delegator's.
+    assert_eq!((over.status, over.live, over.pid), (Status::Ended, Some(false), None));
+}
+
+#[test]
 fn what_was_put_away_is_not_active() {
     let mut roster = roster();
     let failed = || vec![prompt(), Fact::TurnEnd(rrd_proto::TurnResult::Error)];

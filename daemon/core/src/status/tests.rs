@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use rrd_proto::ParentKind;
+
 use super::*;
 use crate::fact::{Fact, Parsed};
 

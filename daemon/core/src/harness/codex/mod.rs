@@ -60,6 +60,7 @@ object! {
         kind: Str<'a> = "type",
         id: Str<'a> = "id",
         // Headers.
+        session_id: Str<'a> = "session_id",
         timestamp: Str<'a> = "timestamp",
         cwd: Str<'a> = "cwd",
         originator: Str<'a> = "originator",
