@@ -259,6 +259,8 @@ fn place<'a>(record: &mut Record<'a>, into: &mut Parsed<'a>) {
         into.facts.push(Fact::Version(version));
     }
     match record.entrypoint.text() {
+        // `--bg`, which nobody sits at.
+        "cli" if record.session_kind.text() == "bg" => into.facts.push(Fact::Interactive(false)),
         "cli" | "claude-vscode" | "claude-desktop" => into.facts.push(Fact::Interactive(true)),
         sdk if sdk.starts_with("sdk-") => into.facts.push(Fact::Interactive(false)),
         _ => {}

@@ -42,6 +42,16 @@ fn prompt(text: &str) -> Vec<Fact<'_>> {
 }
 
 #[test]
+fn nobody_sits_at_a_session_in_the_background() {
+    let sits = |more: &str| {
+        let line = user(r#""hi""#, &format!(r#","entrypoint":"cli"{more}"#));
+        let facts = facts(&line);
+        facts.contains(&Fact::Interactive(true)) && !facts.contains(&Fact::Interactive(false))
+    };
+    assert!(sits("") && !sits(r#","sessionKind":"bg""#));
+}
+
+#[test]
 fn half_of_the_user_records_are_not_the_user() {
     let nothing = Vec::new;
     let injected = || vec![Fact::Injected];
