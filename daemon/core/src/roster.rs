@@ -132,8 +132,13 @@ impl Roster {
         }
     }
 
-    /// Takes every path at which a transcript of this session lies.
+    /// Takes every path at which a transcript of this session lies. Copies have the same name; another
+    /// one is of another part of the session, as of a rollout that was compacted.
     pub fn set_places(&mut self, key: &SessionKey, places: Vec<String>) {
+        let name = |path: &str| path.rsplit(['/', '\\']).next().map(str::to_owned);
+        let names: Vec<_> = places.iter().map(|place| name(place)).collect();
+        let twice = |of: &String| names.iter().filter(|other| **other == name(of)).count() > 1;
+        let places: Vec<String> = places.iter().filter(|place| twice(place)).cloned().collect();
         let before = match places.len() {
             0 | 1 => self.copies.remove(key),
             _ => self.copies.insert(key.clone(), places),

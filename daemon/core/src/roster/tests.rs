@@ -127,6 +127,23 @@ fn a_delegate_of_nobody_known_is_listed_while_it_executes() {
 }
 
 #[test]
+fn only_what_has_the_same_name_is_a_copy() {
+    let mut roster = roster();
+    let base = "/h/sessions/rollout-1-s.jsonl";
+    roster.set(key("s"), Entry { path: base.into(), ..entry(5, vec![prompt()]) });
+    let mut copies = |places: &[&str]| {
+        roster.set_places(&key("s"), places.iter().map(|&place| place.to_owned()).collect());
+        let Lookup::Found(row) = roster.lookup("s", NOW) else { panic!("it is there") };
+        row.issues.into_iter().map(|issue| (issue.kind, issue.count)).collect::<Vec<_>>()
+    };
+    assert_eq!(copies(&[base, "/h/sessions/rollout-2-s_w2.jsonl"]), []);
+    assert_eq!(copies(&[base]), []);
+    let copied = [(Issue::COPIED.to_owned(), 1)];
+    assert_eq!(copies(&[base, "/backup/rollout-1-s.jsonl"]), copied);
+    assert_eq!(copies(&[base, "/h/rollout-2-s_w2.jsonl", "C:\\b\\rollout-1-s.jsonl"]), copied);
+}
+
+#[test]
 fn what_was_put_away_is_not_active() {
     let mut roster = roster();
     let failed = || vec![prompt(), Fact::TurnEnd(rrd_proto::TurnResult::Error)];
