@@ -47,6 +47,9 @@ pub enum Fact<'a> {
     SessionId(Text<'a>),
     /// The working directory at this point; the first one is the session's.
     Cwd(Text<'a>),
+    /// The working directory from here on, in a harness that says so of each turn: the last one is the
+    /// session's.
+    MovedTo(Text<'a>),
     /// The branch at this point.
     Branch(Text<'a>),
     /// The repository's remote, as the harness recorded it (may hold credentials).

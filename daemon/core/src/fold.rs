@@ -50,7 +50,7 @@ const NAME_TEXT: usize = 256;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Fold {
-    /// Where it was started.
+    /// Where it was started, or works since.
     pub cwd: Option<String>,
     /// Where the work belongs when `cwd` is a throw-away worktree.
     pub original_cwd: Option<String>,
@@ -347,6 +347,7 @@ impl Fold {
         match fact {
             Fact::SessionId(_) => {} // the driver's: it decides which session a file belongs to
             Fact::Cwd(cwd) => set_once(&mut self.cwd, &cwd),
+            Fact::MovedTo(cwd) => set(&mut self.cwd, &cwd),
             Fact::OriginalCwd(cwd) => set(&mut self.original_cwd, &cwd),
             Fact::Branch(branch) => set(&mut self.branch, &branch),
             Fact::Remote(remote) => set(&mut self.remote, &strip_credentials(&remote)),

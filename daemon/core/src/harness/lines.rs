@@ -196,6 +196,7 @@ pub(super) fn owned(fact: Fact<'_>) -> Fact<'static> {
         Fact::Cwd(path) => Fact::Cwd(text(path)),
         Fact::Branch(name) => Fact::Branch(text(name)),
         Fact::Remote(url) => Fact::Remote(text(url)),
+        Fact::MovedTo(path) => Fact::MovedTo(text(path)),
         Fact::OriginalCwd(path) => Fact::OriginalCwd(text(path)),
         Fact::Model(name) => Fact::Model(text(name)),
         Fact::Version(version) => Fact::Version(text(version)),

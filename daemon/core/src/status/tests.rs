@@ -237,6 +237,19 @@ fn the_later_word_on_a_run_counts() {
 }
 
 #[test]
+fn a_session_works_where_it_was_started_or_has_moved_to() {
+    let start = |cwd: &'static str| Fact::Cwd(Cow::Borrowed(cwd));
+    let moved = |cwd: &'static str| Fact::MovedTo(Cow::Borrowed(cwd));
+    for (facts, cwd) in [
+        (vec![start("/a"), start("/b")], "/a"),
+        (vec![start("/a"), moved("/b"), moved("/c")], "/c"),
+        (vec![moved("/b"), start("/a")], "/b"),
+    ] {
+        assert_eq!(session(&facts).cwd.as_deref(), Some(cwd));
+    }
+}
+
+#[test]
 fn nothing_happened_after_the_last_writing() {
     let began = Fact::Started(at(7));
     let mut fold = session(&[began, prompt(), call("Bash", false), Fact::Ended(Some(at(9)))]);

@@ -201,7 +201,7 @@ impl Codex {
             }
             "turn_context" => {
                 let mut context = payload;
-                into.facts.extend(context.cwd.some().map(Fact::Cwd));
+                into.facts.extend(context.cwd.some().map(Fact::MovedTo));
                 into.facts.extend(context.model.some().map(Fact::Model));
             }
             "compacted" => into.facts.push(Fact::Compaction),

@@ -372,7 +372,7 @@ fn tokens_models_and_the_rest() {
         ),
         (
             line("turn_context", r#""cwd":"/w","model":"m""#),
-            vec![Fact::Cwd("/w".into()), Fact::Model("m".into())],
+            vec![Fact::MovedTo("/w".into()), Fact::Model("m".into())],
         ),
         (line("compacted", r#""message":"","replacement_history":[]"#), vec![Fact::Compaction]),
         (line("world_state", ""), vec![]),
