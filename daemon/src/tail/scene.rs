@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     config::HarnessRoot,
-    hub::{Hub, Input, now},
+    hub::{Hub, Input, now, shown},
     process::ProcessTable,
     repo::Repos,
     store::Stored,
@@ -272,7 +272,16 @@ impl Scene {
             Arc::make_mut(&mut fold).no_later_than(written);
         }
         let repo = self.repos.lock().unwrap_or_else(PoisonError::into_inner).of(&fold);
-        let role = role_of(&self.root, Path::new(path), self.format);
+        let is_archived = |path: &Path| {
+            let role = role_of(&self.root, path, self.format);
+            matches!(role, FileRole::Transcript { archived: true, .. })
+        };
+        let mut archived = is_archived(Path::new(path));
+        let mut path = path.to_owned();
+        if archived && let Some(at) = self.hub.places(key).into_iter().find(|at| at.exists()) {
+            // Begun anew under its name, whichever of the two was read last.
+            (path, archived) = (shown(&at), false);
+        }
         let entry = Entry {
             fold,
             path: path.into(),
@@ -280,7 +289,7 @@ impl Scene {
             repo,
             index_title: self.titles.values().find_map(|list| list.get(&key.session_id)).cloned(),
             complete,
-            archived: matches!(role, FileRole::Transcript { archived: true, .. }),
+            archived,
         };
         self.hub.apply(Input::Session(key.clone(), entry));
     }
