@@ -110,3 +110,35 @@ fn a_long_torn_line_is_nothing_until_its_newline() {
     append(&host.transcript(ID), "\n");
     host.follows("whole", ID, |row| counts(row).0 == 2);
 }
+
+#[test]
+fn records_from_the_future_happened_when_they_were_written() {
+    let host = Host::new();
+    let mut talk = Talk::new(ID);
+    (talk.at, talk.version) = (-7_200, "2.0.0".to_owned());
+    let mut records = talk.turn("Ahead").to_vec();
+    records.push(talk.prompt("Go on"));
+    host.write(ID, &records);
+    let written = SystemTime::now() - Duration::from_secs(600);
+    let written = written.duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
+    let at = UNIX_EPOCH + Duration::from_millis(written as u64);
+    let file = fs::File::options().append(true).open(host.transcript(ID)).unwrap();
+    file.set_modified(at).unwrap();
+    let check = |way: &str, rows: &[Session]| {
+        let row = &rows[0];
+        for time in [row.last_activity_at, row.started_at, row.status_since] {
+            assert_eq!(time.map(|at| at.as_millis()), Some(written), "{way}: {row:#?}");
+        }
+        assert_eq!((row.status, row.active), (Status::Idle, false), "{way}");
+    };
+    let daemon = host.both(check);
+    check("once more", &host.followed());
+    daemon.stop();
+    let _daemon = host.daemon();
+    check("after a restart", &host.followed());
+    // It is written to now, by the same clock.
+    append(&host.transcript(ID), jsonl(&talk.turn("Now")));
+    let row = host.follows("goes on", ID, |row| counts(row) == (3, 2, 0, 0));
+    let ago = Timestamp::parse(&ago(0)).unwrap().since(row.last_activity_at.unwrap());
+    assert!((0..10_000).contains(&ago) && row.active, "{row:#?}");
+}

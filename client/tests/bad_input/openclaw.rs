@@ -156,12 +156,15 @@ fn what_is_set_aside_is_of_the_same_session() {
         assert_eq!(row(ID).issues, [], "{way}: no copies, but what OpenClaw set aside");
         assert_eq!(row(ID).title.as_deref(), Some("First"), "{way}");
         assert!(shown_path(row(ID)).ends_with(".jsonl"), "{way}");
+        assert_eq!((row(ID).status, row(ID).active), (Status::Idle, true), "{way}");
+        let gone = (row(OTHER).status, row(OTHER).end_reason, row(OTHER).active);
+        assert_eq!(gone, (Status::Ended, Some(EndReason::Exit), false), "{way}");
     });
     // While it is followed: renamed, then begun anew under its name.
     let reset = host.path(&claw.name(".jsonl.reset.2026-11-20T11-00-00.000Z"));
     fs::rename(claw.path(&host), reset).unwrap();
     append(&claw.path(&host), claw.header() + &claw.turn("Third"));
-    agree(&host, "begun anew", ID, |row| counts(row) == (3, 3, 0, 0));
+    agree(&host, "begun anew", ID, |row| counts(row) == (3, 3, 0, 0) && row.status == Status::Idle);
     append(&claw.path(&host), claw.prompt("Fourth"));
     agree(&host, "it goes on", ID, |row| counts(row).0 == 4 && row.status == Status::Executing);
 }

@@ -112,10 +112,13 @@ fn a_registered_process_is_believed_while_it_lives() {
         row.status == Status::Executing
             && row.activity.as_ref().unwrap().tool.as_deref() == Some("Bash")
     });
-    // Another machine's, or another container's: its pids are not ours.
+    // Another machine's, or another container's: its pids are not ours, but its word counts.
     let elsewhere = json!({"status": "waiting", "waitingFor": "permission prompt", "pidDomain": "linux:0:pid:[4]"});
     register(&host, &agent.entry(ID, elsewhere));
-    agree(&host, "elsewhere", ID, |row| row.live.is_none() && row.status == Status::Executing);
+    agree(&host, "elsewhere", ID, |row| {
+        (row.live, row.pid, row.status, row.waiting_for)
+            == (None, None, Status::Waiting, Some(WaitingFor::Permission))
+    });
     // A pid that another process got since.
     let reused = json!({"status": "busy", "procStart": "1"});
     register(&host, &agent.entry(ID, reused));

@@ -118,7 +118,9 @@ fn a_rollout_may_be_archived_and_compressed() {
     fs::rename(&path, &archived).unwrap();
     host.follows("archived", &id, |row| grown(row) && shown_path(row).contains("archived"));
     append(&archived, thread.turn("Fourth"));
-    host.follows("it grows there", &id, |row| counts(row) == (4, 4, 4, 0));
+    host.follows("it grows there", &id, |row| {
+        counts(row) == (4, 4, 4, 0) && row.status == Status::Ended && !row.active
+    });
     daemon.stop();
     fs::rename(&archived, &path).unwrap();
     append(&path, thread.turn("Fifth"));

@@ -47,6 +47,9 @@ pub enum Fact<'a> {
     SessionId(Text<'a>),
     /// The working directory at this point; the first one is the session's.
     Cwd(Text<'a>),
+    /// The working directory from here on, in a harness that says so of each turn: the last one is the
+    /// session's.
+    MovedTo(Text<'a>),
     /// The branch at this point.
     Branch(Text<'a>),
     /// The repository's remote, as the harness recorded it (may hold credentials).
@@ -64,6 +67,8 @@ pub enum Fact<'a> {
     LeavesTrace,
     /// The session came from another one.
     Parent { id: Text<'a>, kind: ParentKind },
+    /// The session is a delegate, whether or not it is known whose.
+    Delegate,
     /// The delegate that delegated this one, which is nearer than what its path says.
     Delegator(Text<'a>),
     /// The session itself began then (may precede its first record).
@@ -109,6 +114,9 @@ pub enum Fact<'a> {
     FailedTry { text: Text<'a> },
     /// The turn is over.
     TurnEnd(TurnResult),
+    /// What its harness keeps of the session's run, the present or the last one, beside the records;
+    /// `None` where it keeps nothing.
+    Run(Option<Run>),
     /// The conversation was summarised.
     Compaction,
     /// The session will not go on (a subagent that finished).
@@ -136,6 +144,15 @@ impl Fact<'_> {
                 | Self::Finished
         )
     }
+}
+
+/// One answer to a prompt, as the harness itself follows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Run {
+    /// How it ended; `None` while it goes on.
+    pub result: Option<TurnResult>,
+    /// When it ended, or began while it goes on.
+    pub at: Option<Timestamp>,
 }
 
 /// Better titles replace worse ones; of the same rank, the first prompt stays and others are last-wins.

@@ -19,7 +19,7 @@ use rrd_proto::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    fact::{Fact, Origin, Parsed, TitleRank},
+    fact::{Fact, Origin, Parsed, Run, TitleRank},
     line::{one_line, truncate},
     repo::strip_credentials,
 };
@@ -50,7 +50,7 @@ const NAME_TEXT: usize = 256;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Fold {
-    /// Where it was started.
+    /// Where it was started, or works since.
     pub cwd: Option<String>,
     /// Where the work belongs when `cwd` is a throw-away worktree.
     pub original_cwd: Option<String>,
@@ -68,12 +68,16 @@ pub struct Fold {
     pub leaves_trace: bool,
     /// Where it came from.
     pub parent: Option<(String, ParentKind)>,
+    /// A delegate, although nothing tells whose.
+    delegate: bool,
     /// The latest record.
     pub last_activity: Option<Timestamp>,
     /// The latest record that says something of the turn; bookkeeping does not.
     last_word: Option<Timestamp>,
-    /// The turn.
-    pub turn: Turn,
+    /// The turn, as the records tell it.
+    turn: Turn,
+    /// What the harness keeps of the run beside them.
+    run: Option<Run>,
     /// Tools that have not answered, oldest first.
     pub open_tools: Vec<OpenTool>,
     /// Delegates in the background that have not reported back, oldest first.
@@ -196,6 +200,34 @@ impl Fold {
         self.sent_off.clear();
     }
 
+    /// Brings back to `at` whatever is dated later: a transcript that was last written then holds nothing
+    /// that happened after it, whatever clock stamped its records.
+    pub fn no_later_than(&mut self, at: Timestamp) {
+        self.times().into_iter().for_each(|time| *time = (*time).min(Some(at)));
+    }
+
+    /// The latest of its times.
+    #[must_use]
+    pub fn latest(&self) -> Option<Timestamp> {
+        // A turn or a tool is no later than the record that tells of it.
+        [self.last_activity, self.started, self.chain_started, self.ended, self.run_at()]
+            .into_iter()
+            .max()
+            .flatten()
+    }
+
+    fn times(&mut self) -> Vec<&mut Option<Timestamp>> {
+        let tools = self.open_tools.iter_mut().chain(&mut self.sent_off);
+        let mut times: Vec<_> = tools.map(|tool| &mut tool.since).collect();
+        times.extend(self.run.as_mut().map(|run| &mut run.at));
+        if let Turn::Open { since } | Turn::Over { since, .. } = &mut self.turn {
+            times.push(since);
+        }
+        times.extend([&mut self.last_activity, &mut self.last_word, &mut self.ended]);
+        times.extend([&mut self.started, &mut self.chain_started]);
+        times
+    }
+
     /// Counts something that could not be taken at face value.
     pub fn note(&mut self, kind: &str, offset: Option<u64>) {
         let (count, first) = self.issues.entry(kind.to_owned()).or_default();
@@ -234,6 +266,35 @@ impl Fold {
         self.last_word.or(self.last_activity)
     }
 
+    /// Another session delegated it.
+    #[must_use]
+    pub fn is_subagent(&self) -> bool {
+        self.delegate || matches!(self.parent, Some((_, ParentKind::Subagent)))
+    }
+
+    /// Whose move it is. Where the harness follows the run itself, the later word counts: a run that is
+    /// killed leaves its turn open in the records.
+    #[must_use]
+    pub fn turn(&self) -> Turn {
+        let Some(run) = self.run else { return self.turn };
+        match (self.turn, run.result) {
+            (Turn::Open { since }, Some(result)) if run.at.is_none() || run.at >= since => {
+                Turn::Over { since: run.at, result }
+            }
+            (Turn::Over { since, .. }, None) if run.at > since && since.is_some() => {
+                Turn::Open { since: run.at }
+            }
+            (Turn::Unknown, None) if run.at.is_some() => Turn::Open { since: run.at },
+            (turn, _) => turn,
+        }
+    }
+
+    /// When the run that goes on began, or the last one ended.
+    #[must_use]
+    pub fn run_at(&self) -> Option<Timestamp> {
+        self.run?.at
+    }
+
     /// The earliest record this session wrote itself.
     #[must_use]
     pub fn started_at(&self) -> Option<Timestamp> {
@@ -252,7 +313,7 @@ impl Fold {
             summary: tool.summary.clone(),
             since: tool.since,
         };
-        let Turn::Open { since } = self.turn else { return self.sent_off.last().map(of) };
+        let Turn::Open { since } = self.turn() else { return self.sent_off.last().map(of) };
         Some(match self.open_tools.last() {
             Some(tool) => of(tool),
             None => {
@@ -286,6 +347,7 @@ impl Fold {
         match fact {
             Fact::SessionId(_) => {} // the driver's: it decides which session a file belongs to
             Fact::Cwd(cwd) => set_once(&mut self.cwd, &cwd),
+            Fact::MovedTo(cwd) => set(&mut self.cwd, &cwd),
             Fact::OriginalCwd(cwd) => set(&mut self.original_cwd, &cwd),
             Fact::Branch(branch) => set(&mut self.branch, &branch),
             Fact::Remote(remote) => set(&mut self.remote, &strip_credentials(&remote)),
@@ -302,6 +364,7 @@ impl Fold {
                     self.parent = Some((name(&id), kind));
                 }
             }
+            Fact::Delegate => self.delegate = true,
             Fact::Delegator(id) => self.parent = Some((name(&id), ParentKind::Subagent)),
             Fact::Started(began) => {
                 self.started = Some(self.started.map_or(began, |earlier| earlier.min(began)));
@@ -376,6 +439,7 @@ impl Fold {
                 out.push(Event { is_error: true, ..self.event(EventKind::Error, at, &text) });
             }
             Fact::TurnEnd(result) => self.end_turn(result, at, out),
+            Fact::Run(run) => self.run = run,
             Fact::Compaction => {
                 out.push(self.event(EventKind::Compaction, at, ""));
             }

@@ -192,7 +192,7 @@ impl Wait {
     #[must_use]
     pub fn stands(&self, fold: &Fold) -> bool {
         let followed = fold.last_word().is_some_and(|at| at >= self.since);
-        if let Turn::Over { .. } = fold.turn {
+        if let Turn::Over { .. } = fold.turn() {
             return !followed;
         }
         let open = match &self.tool {

@@ -25,6 +25,8 @@ pub struct RegistryEntry {
     pub wants: Option<String>,
     /// When it said so.
     pub state_since: Option<Timestamp>,
+    /// When it was last written, by its own word.
+    pub written_at: Option<Timestamp>,
     /// When the process started.
     pub started_at: Option<Timestamp>,
     /// A person sits at it.
@@ -81,12 +83,14 @@ pub struct Evidence {
     pub liveness: Liveness,
     /// What made `liveness` known.
     pub by: LivenessBy,
-    /// The registry's word, current only while the process lives.
+    /// The registry's word, current only while the process lives or may do so.
     pub registry: Option<RegistryState>,
     /// What it waits for, see [`RegistryEntry::wants`].
     pub wants: Option<String>,
     /// When the registry said so.
     pub registry_since: Option<Timestamp>,
+    /// When its entry was last written, where that is all that tells whether the process may live.
+    pub registry_written: Option<Timestamp>,
     /// The process.
     pub pid: Option<u32>,
     /// Other live processes that name the same session.
@@ -103,6 +107,8 @@ pub struct Evidence {
     pub hook: Option<Hooked>,
     /// What it asks a person.
     pub ask: Option<Ask>,
+    /// Its transcript has been put away: it has ended, unless a live process holds it after all.
+    pub archived: bool,
 }
 
 /// What made a liveness known.

@@ -12,7 +12,7 @@ use std::{
 
 use rrd_proto::{
     Activity, Harness, HostState, IndexProgress, Issue, ListQuery, ListReply, Lookup, ParentKind,
-    Root, Session, SessionKey, Status, StatusSource, Timestamp, Totals, WaitingFor, session_ref,
+    Root, Session, SessionKey, Status, Timestamp, Totals, WaitingFor, session_ref,
 };
 
 use crate::{
@@ -62,6 +62,8 @@ pub struct Entry {
     pub index_title: Option<String>,
     /// The transcript has been read to its end.
     pub complete: bool,
+    /// The harness has put the transcript away: reset, deleted, archived.
+    pub archived: bool,
 }
 
 /// What a look at the processes behind one root's sessions found.
@@ -130,8 +132,13 @@ impl Roster {
         }
     }
 
-    /// Takes every path at which a transcript of this session lies.
+    /// Takes every path at which a transcript of this session lies. Copies have the same name; another
+    /// one is of another part of the session, as of a rollout that was compacted.
     pub fn set_places(&mut self, key: &SessionKey, places: Vec<String>) {
+        let name = |path: &str| path.rsplit(['/', '\\']).next().map(str::to_owned);
+        let names: Vec<_> = places.iter().map(|place| name(place)).collect();
+        let twice = |of: &String| names.iter().filter(|other| **other == name(of)).count() > 1;
+        let places: Vec<String> = places.iter().filter(|place| twice(place)).cloned().collect();
         let before = match places.len() {
             0 | 1 => self.copies.remove(key),
             _ => self.copies.insert(key.clone(), places),
@@ -311,21 +318,25 @@ impl Roster {
         {
             verdict.waiting_detail = self.asking(entry, key).or(verdict.waiting_detail);
         }
-        let active = is_active(
-            &verdict,
-            is_subagent(&entry.fold),
-            entry.fold.last_activity,
-            now,
-            self.place.idle_timeout,
-        );
+        // Whoever put it away has seen how it went.
+        let put_away = entry.archived && verdict.status == Status::Ended;
+        let active = !put_away
+            && is_active(
+                &verdict,
+                entry.fold.is_subagent(),
+                entry.fold.last_activity,
+                now,
+                self.place.idle_timeout,
+            );
         Judged { entry, evidence, verdict, active }
     }
 
     /// What is known of a session from outside its transcript.
     fn evidence(&self, entry: &Entry, key: &SessionKey, now: Timestamp) -> Evidence {
         let ask = self.live.get(entry.root).and_then(|root| root.asks.get(key)).cloned();
+        let archived = entry.archived;
         if self.hooks.is_empty() {
-            return Evidence { ask, ..self.process(entry, key, None, now) };
+            return Evidence { ask, archived, ..self.process(entry, key, None, now) };
         }
         let trail = self.trail(key, now);
         let mut evidence = self.process(entry, key, trail, now);
@@ -336,7 +347,7 @@ impl Roster {
             }
             None => evidence.hook = self.left_with_its_parent(entry, key, now),
         }
-        Evidence { ask, ..evidence }
+        Evidence { ask, archived, ..evidence }
     }
 
     /// What is known of a session's process.
@@ -356,10 +367,10 @@ impl Roster {
             // A run that was over when its holder died has no more to say.
             let over = found.by == LivenessBy::RunLock
                 && found.liveness == Liveness::Dead
-                && !matches!(entry.fold.turn, Turn::Open { .. });
+                && !matches!(entry.fold.turn(), Turn::Open { .. });
             return if over { seen } else { found.clone() };
         }
-        if root.by == LivenessBy::Registry && is_subagent(&entry.fold) {
+        if root.by == LivenessBy::Registry && entry.fold.is_subagent() {
             return self.inherited(root, entry, key, now);
         }
         // Whoever writes a transcript has left its trace before. So what was written before the look
@@ -438,7 +449,7 @@ impl Roster {
         for (of, delegate) in &self.entries {
             let fold = &delegate.fold;
             let wants = fold.open_tools.first().filter(|tool| !delegates(tool));
-            let Some(tool) = wants.filter(|_| of.harness == key.harness && is_subagent(fold))
+            let Some(tool) = wants.filter(|_| of.harness == key.harness && fold.is_subagent())
             else {
                 continue;
             };
@@ -457,7 +468,7 @@ impl Roster {
             let (id, _) = fold.parent.as_ref()?;
             let parent = SessionKey { harness: key.harness.clone(), session_id: id.clone() };
             match self.entries.get(&parent) {
-                Some(between) if is_subagent(&between.fold) => fold = &between.fold,
+                Some(between) if between.fold.is_subagent() => fold = &between.fold,
                 _ => return Some(parent),
             }
         }
@@ -479,7 +490,13 @@ impl Roster {
         };
         // A parent at its prompt has no delegate at work: it would say busy.
         let registry = of_parent.registry.filter(|state| *state == RegistryState::Idle);
-        Evidence { liveness: of_parent.liveness, by: of_parent.by, registry, ..Evidence::default() }
+        Evidence {
+            liveness: of_parent.liveness,
+            by: of_parent.by,
+            registry,
+            registry_since: of_parent.registry_since,
+            ..Evidence::default()
+        }
     }
 
     fn row(&self, key: &SessionKey, entry: &Entry, judged: &Judged<'_>) -> Session {
@@ -523,7 +540,9 @@ impl Roster {
             interactive: judged.evidence.interactive.or(fold.interactive),
             pid: judged.evidence.pid.filter(|_| alive),
             parent_session_id: parent.as_ref().map(|(id, _)| id.clone()),
-            parent_kind: parent.map(|(_, kind)| kind),
+            parent_kind: parent
+                .map(|(_, kind)| kind)
+                .or(fold.is_subagent().then_some(ParentKind::Subagent)),
             counts: entry.complete.then_some(fold.counts),
             tokens: fold.tokens.filter(|_| entry.complete),
             complete: entry.complete,
@@ -545,14 +564,13 @@ struct Judged<'a> {
 
 impl Judged<'_> {
     fn is_subagent(&self) -> bool {
-        is_subagent(&self.entry.fold)
+        self.entry.fold.is_subagent()
     }
 
-    /// A process that has left the session, and may be in another one by now, is not its own.
+    /// A process that has left the session, and may be in another one by now, is not its own; nor is
+    /// a delegate's that has handed back.
     fn is_alive(&self) -> bool {
-        let left =
-            self.verdict.status == Status::Ended && self.verdict.source == StatusSource::Hook;
-        self.evidence.liveness == Liveness::Alive && !left
+        self.evidence.liveness == Liveness::Alive && self.verdict.status != Status::Ended
     }
 
     fn is_open(&self) -> bool {
@@ -564,10 +582,6 @@ impl Judged<'_> {
 fn activity(fold: &Fold, judged: &Judged<'_>) -> Option<Activity> {
     let hook = judged.evidence.hook.as_ref();
     hook.and_then(|hook| hook.activity(fold)).or_else(|| fold.activity())
-}
-
-fn is_subagent(fold: &Fold) -> bool {
-    matches!(fold.parent, Some((_, ParentKind::Subagent)))
 }
 
 fn matches(

@@ -16,7 +16,7 @@
 
 use std::time::Duration;
 
-use rrd_proto::{EndReason, ParentKind, Status, StatusSource, Timestamp, TurnResult, WaitingFor};
+use rrd_proto::{EndReason, Status, StatusSource, Timestamp, TurnResult, WaitingFor};
 
 use crate::{
     fold::{Fold, OpenTool, Turn},
@@ -69,13 +69,13 @@ pub fn decide(fold: &Fold, evidence: &Evidence, now: Timestamp, idle_timeout: Du
     // Unanswered for too long, it is refused; a session that is over asks nothing.
     let ask = evidence.ask.as_ref().filter(|ask| ask.until > now && fold.ended.is_none());
     let verdict = match (evidence.liveness, ask) {
+        (Liveness::Dead | Liveness::Unknown, None) if evidence.archived => archived(fold),
         (Liveness::Dead, ask) => dead(fold, evidence, ask.is_some()),
         (Liveness::Alive | Liveness::Unknown, Some(ask)) => asking(ask),
         (Liveness::Alive, None) => alive(fold, evidence, now),
         (Liveness::Unknown, None) => unknown(fold, evidence, now, idle_timeout),
     };
-    let is_subagent = matches!(fold.parent, Some((_, ParentKind::Subagent)));
-    if is_subagent && verdict.status == Status::Idle {
+    if fold.is_subagent() && verdict.status == Status::Idle {
         // A delegate has no user whose move it could be: it has handed back its work, or was dropped.
         let end_reason =
             if verdict.source == StatusSource::Age { EndReason::Unknown } else { EndReason::Exit };
@@ -109,6 +109,15 @@ pub fn is_active(
     }
 }
 
+/// Put away by its harness or on a person's word, which is an end like any other that is written down.
+fn archived(fold: &Fold) -> Verdict {
+    Verdict {
+        turn_result: turn_result(fold),
+        end_reason: Some(EndReason::Exit),
+        ..Verdict::new(Status::Ended, fold.ended.or(fold.last_activity), StatusSource::StopReason)
+    }
+}
+
 /// The harness has it in writing that somebody is asked.
 fn asking(ask: &Ask) -> Verdict {
     Verdict {
@@ -119,45 +128,15 @@ fn asking(ask: &Ask) -> Verdict {
 }
 
 fn alive(fold: &Fold, evidence: &Evidence, now: Timestamp) -> Verdict {
-    let said = |status| Verdict {
-        since: evidence.registry_since,
-        ..Verdict::new(status, None, StatusSource::Registry)
-    };
-    match &evidence.registry {
-        Some(RegistryState::Busy) => {
-            let since = match fold.turn {
-                Turn::Open { since } => since,
-                Turn::Unknown | Turn::Over { .. } => None,
-            };
-            Verdict { since: since.or(evidence.registry_since), ..said(Status::Executing) }
-        }
-        Some(RegistryState::WaitingPermission) => Verdict {
-            waiting_for: Some(WaitingFor::Permission),
-            // Several at once are asked about one after the other; what has answered is open no more.
-            waiting_detail: wants(evidence)
-                .or_else(|| dialog(fold, evidence))
-                .or_else(|| fold.open_tools.first().map(describe)),
-            ..said(Status::Waiting)
-        },
-        Some(RegistryState::WaitingInput) => Verdict {
-            waiting_for: Some(WaitingFor::Input),
-            waiting_detail: wants(evidence)
-                .or_else(|| dialog(fold, evidence))
-                .or_else(|| fold.open_question().or(fold.open_tools.first()).map(describe)),
-            ..said(Status::Waiting)
-        },
-        Some(RegistryState::Idle) => {
-            Verdict { turn_result: turn_result(fold), ..said(Status::Idle) }
-        }
-        Some(RegistryState::Unknown(_)) | None => from_hook(fold, evidence.hook.as_ref(), now)
-            .unwrap_or_else(|| {
-                let mut verdict = from_log(fold);
-                if matches!(evidence.by, LivenessBy::Lock | LivenessBy::RunLock) {
-                    verdict.source = StatusSource::Lock;
-                }
-                verdict
-            }),
-    }
+    from_registry(fold, evidence).unwrap_or_else(|| {
+        from_hook(fold, evidence.hook.as_ref(), now).unwrap_or_else(|| {
+            let mut verdict = from_log(fold);
+            if matches!(evidence.by, LivenessBy::Lock | LivenessBy::RunLock) {
+                verdict.source = StatusSource::Lock;
+            }
+            verdict
+        })
+    })
 }
 
 fn dead(fold: &Fold, evidence: &Evidence, asks: bool) -> Verdict {
@@ -179,7 +158,7 @@ fn dead(fold: &Fold, evidence: &Evidence, asks: bool) -> Verdict {
         Some(Status::Ended) => return hooked.unwrap_or_else(|| from_log(fold)),
         Some(Status::Executing | Status::Waiting) => true,
         Some(Status::Idle) => false,
-        None => matches!(fold.turn, Turn::Open { .. }) && !fold.finished,
+        None => matches!(fold.turn(), Turn::Open { .. }) && !fold.finished,
     };
     let crashed = frozen || open;
     let source = match evidence.by {
@@ -195,13 +174,16 @@ fn dead(fold: &Fold, evidence: &Evidence, asks: bool) -> Verdict {
 
 fn unknown(fold: &Fold, evidence: &Evidence, now: Timestamp, idle_timeout: Duration) -> Verdict {
     let hook = evidence.hook.as_ref();
-    let verdict = from_hook(fold, hook, now).unwrap_or_else(|| from_log(fold));
+    let verdict = from_registry_of_unknown(fold, evidence)
+        .or_else(|| from_hook(fold, hook, now))
+        .unwrap_or_else(|| from_log(fold));
     if verdict.status == Status::Ended {
         return verdict;
     }
     // A clock set back is no silence, but nobody sets it back by days: such a record says as little as
     // one that old. One without a time proves no work.
-    let last = fold.last_activity.max(hook.map(|hook| hook.last));
+    let said = hook.map(|hook| hook.last).max(evidence.registry_written);
+    let last = fold.last_activity.max(said).max(fold.run_at());
     let silent = match last {
         Some(at) if at.since(now) > SILENCE_ENDS_MS => at.since(now),
         Some(at) => now.since(at).max(0),
@@ -228,6 +210,52 @@ fn unknown(fold: &Fold, evidence: &Evidence, now: Timestamp, idle_timeout: Durat
     aged(Status::Idle)
 }
 
+/// The registry's word, if it has one that this release knows.
+fn from_registry(fold: &Fold, evidence: &Evidence) -> Option<Verdict> {
+    let said = |status| Verdict::new(status, evidence.registry_since, StatusSource::Registry);
+    let waiting = |waiting_for, open: Option<&OpenTool>| Verdict {
+        waiting_for: Some(waiting_for),
+        waiting_detail: wants(evidence)
+            .or_else(|| dialog(fold, evidence))
+            .or_else(|| open.map(describe)),
+        ..said(Status::Waiting)
+    };
+    Some(match evidence.registry.as_ref()? {
+        RegistryState::Busy => {
+            let since = match fold.turn() {
+                Turn::Open { since } => since,
+                Turn::Unknown | Turn::Over { .. } => None,
+            };
+            Verdict { since: since.or(evidence.registry_since), ..said(Status::Executing) }
+        }
+        // Several at once are asked about one after the other; what has answered is open no more.
+        RegistryState::WaitingPermission => {
+            waiting(WaitingFor::Permission, fold.open_tools.first())
+        }
+        RegistryState::WaitingInput => {
+            waiting(WaitingFor::Input, fold.open_question().or(fold.open_tools.first()))
+        }
+        RegistryState::Idle => Verdict { turn_result: turn_result(fold), ..said(Status::Idle) },
+        RegistryState::Unknown(_) => return None,
+    })
+}
+
+/// The registry's word where nothing tells whether its process lives: the entry may have been left
+/// behind, so the transcript's word counts once it is later and says otherwise.
+fn from_registry_of_unknown(fold: &Fold, evidence: &Evidence) -> Option<Verdict> {
+    let later = |at: Option<Timestamp>| at.is_some() && at > evidence.registry_since;
+    let overtaken = match (evidence.registry.as_ref()?, fold.turn()) {
+        // No turn ends while it asks, and nobody at the prompt is asked anything.
+        (
+            RegistryState::WaitingPermission | RegistryState::WaitingInput,
+            Turn::Over { since, .. },
+        ) => later(since),
+        (RegistryState::Idle, Turn::Open { since }) => later(since),
+        _ => fold.ended.is_some() || fold.finished,
+    };
+    from_registry(fold, evidence).filter(|_| !overtaken)
+}
+
 /// The hooks' word, unless the transcript has a later one.
 fn from_hook(fold: &Fold, hook: Option<&Hooked>, now: Timestamp) -> Option<Verdict> {
     let hook = hook?;
@@ -242,7 +270,7 @@ fn from_hook(fold: &Fold, hook: Option<&Hooked>, now: Timestamp) -> Option<Verdi
     let HookTurn { state, at, since } = hook.turn?;
     let followed = fold.last_word().is_some_and(|word| word >= at);
     let said = |status| Verdict::new(status, Some(since), StatusSource::Hook);
-    match (state, fold.turn) {
+    match (state, fold.turn()) {
         (HookState::Ended, _) => {
             let went_on = fold.last_word().is_some_and(|word| word.since(at) > LEAVING_MS);
             let turn_result = turn_result(fold);
@@ -294,7 +322,7 @@ fn from_log(fold: &Fold) -> Verdict {
             ..Verdict::new(Status::Idle, fold.last_activity, StatusSource::StopReason)
         };
     }
-    match fold.turn {
+    match fold.turn() {
         Turn::Open { since } => match fold.open_question() {
             Some(question) => Verdict {
                 waiting_for: Some(WaitingFor::Input),
@@ -333,7 +361,7 @@ impl Verdict {
 }
 
 fn turn_result(fold: &Fold) -> Option<TurnResult> {
-    match fold.turn {
+    match fold.turn() {
         Turn::Over { result, .. } => Some(result),
         Turn::Unknown | Turn::Open { .. } => None,
     }

@@ -225,6 +225,7 @@ impl Replay {
                         repo: Arc::default(),
                         index_title: None,
                         complete: true,
+                        archived: false,
                     };
                     self.roster.set(key.clone(), entry);
                 }

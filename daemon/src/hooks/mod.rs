@@ -275,6 +275,6 @@ fn entry(
     fold.apply(Parsed { facts, ..Parsed::default() }, 0, &mut Vec::new());
     let repo = repos.of(&fold);
     // Not complete: whatever it writes begins a fold of its own.
-    let (path, index_title, complete) = ("".into(), None, false);
-    Some(Entry { fold: Arc::new(fold), path, root, repo, index_title, complete })
+    let (path, index_title, complete, archived) = ("".into(), None, false, false);
+    Some(Entry { fold: Arc::new(fold), path, root, repo, index_title, complete, archived })
 }

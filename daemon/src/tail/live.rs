@@ -133,7 +133,7 @@ impl Live {
         if let Some(session_id) = named {
             entry.session_id = session_id;
         }
-        let evidence = self.judge(&entry, look.by);
+        let evidence = self.judge(&entry, look.by, look.checked_at);
         self.busy |= evidence.liveness == Liveness::Alive;
         let key =
             SessionKey { harness: self.harness.clone(), session_id: entry.session_id.clone() };
@@ -142,7 +142,7 @@ impl Live {
         self.last_good.insert(path.to_owned(), entry);
     }
 
-    fn judge(&self, entry: &RegistryEntry, by: LivenessBy) -> Evidence {
+    fn judge(&self, entry: &RegistryEntry, by: LivenessBy, checked_at: Timestamp) -> Evidence {
         let domains = (entry.pid_domain.as_deref(), self.processes.domain());
         let elsewhere = matches!(domains, (Some(a), Some(b)) if a != b)
             || entry.proc_start.as_deref().is_some_and(is_spelt_elsewhere);
@@ -163,6 +163,10 @@ impl Live {
             registry: entry.state.clone(),
             wants: entry.wants.clone(),
             registry_since: entry.state_since,
+            // One from the future was stamped by another clock, and proves no life.
+            registry_written: entry
+                .written_at
+                .filter(|at| liveness == Liveness::Unknown && *at <= checked_at),
             pid: Some(entry.pid),
             also: Vec::new(),
             interactive: entry.interactive,
@@ -171,6 +175,7 @@ impl Live {
             started_at: entry.started_at,
             hook: None,
             ask: None,
+            archived: false,
         }
     }
 

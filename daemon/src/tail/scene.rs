@@ -3,9 +3,10 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    fs,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use rrd_core::{
@@ -15,7 +16,7 @@ use rrd_core::{
     live::{Evidence, Liveness},
     roster::{Entry, RootLive},
 };
-use rrd_proto::{Harness, RootState, SessionKey};
+use rrd_proto::{Harness, RootState, SessionKey, Timestamp};
 
 use super::{
     discover::{Found, Walk, role_of, walk_root},
@@ -29,7 +30,7 @@ use super::{
 };
 use crate::{
     config::HarnessRoot,
-    hub::{Hub, Input, now},
+    hub::{Hub, Input, now, shown},
     process::ProcessTable,
     repo::Repos,
     store::Stored,
@@ -263,8 +264,24 @@ impl Scene {
     }
 
     pub(super) fn publish(&self, key: &SessionKey, fold: &Arc<Fold>, path: &str, complete: bool) {
-        let fold = Arc::clone(fold);
+        let mut fold = Arc::clone(fold);
+        let now = now();
+        if fold.latest().is_some_and(|at| at > now) {
+            // Nobody's clock but this one's, as of the last writing: so it stays what it is.
+            let written = last_written(path).map_or(now, |at| at.min(now));
+            Arc::make_mut(&mut fold).no_later_than(written);
+        }
         let repo = self.repos.lock().unwrap_or_else(PoisonError::into_inner).of(&fold);
+        let is_archived = |path: &Path| {
+            let role = role_of(&self.root, path, self.format);
+            matches!(role, FileRole::Transcript { archived: true, .. })
+        };
+        let mut archived = is_archived(Path::new(path));
+        let mut path = path.to_owned();
+        if archived && let Some(at) = self.hub.places(key).into_iter().find(|at| at.exists()) {
+            // Begun anew under its name, whichever of the two was read last.
+            (path, archived) = (shown(&at), false);
+        }
         let entry = Entry {
             fold,
             path: path.into(),
@@ -272,9 +289,20 @@ impl Scene {
             repo,
             index_title: self.titles.values().find_map(|list| list.get(&key.session_id)).cloned(),
             complete,
+            archived,
         };
         self.hub.apply(Input::Session(key.clone(), entry));
     }
+}
+
+/// When a transcript, or a database and its log, was last written to.
+fn last_written(path: &str) -> Option<Timestamp> {
+    let of = |path: &str| {
+        let changed = fs::metadata(path).ok()?.modified().ok()?;
+        let since = changed.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+        Some(Timestamp::from_millis(i64::try_from(since.as_millis()).ok()?))
+    };
+    of(path).max(of(&format!("{path}-wal")))
 }
 
 /// Files beside transcripts are small; a larger one is not what it claims to be.

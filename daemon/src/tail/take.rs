@@ -419,7 +419,7 @@ pub(crate) fn glance(work: &Work, fold: &Fold) -> io::Result<Glanced> {
             None => memchr::memchr(b'\n', bytes).map_or(got, |at| at + 1),
         };
         feed(&mut tail, parser.as_mut(), start + skip as u64, &bytes[skip..]);
-        if tail.turn != Turn::Unknown || within >= MAX_TAIL || start == from {
+        if tail.turn() != Turn::Unknown || within >= MAX_TAIL || start == from {
             return Ok(Glanced::Known(Box::new(tail)));
         }
         within *= 4;

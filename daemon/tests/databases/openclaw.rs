@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rrd_proto::{Counts, Harness, ParentKind, RootState, Session, SessionKey, Status};
+use rrd_proto::{Counts, Harness, ParentKind, RootState, Session, SessionKey, Status, TurnResult};
 use rusqlite::{Connection, params};
 use tempfile::TempDir;
 
@@ -23,7 +23,8 @@ const SCHEMA: &str = "
     CREATE TABLE session_windows (
         session_id TEXT PRIMARY KEY, session_key TEXT NOT NULL, previous_session_id TEXT, reason TEXT,
         created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL, model TEXT, display_name TEXT,
-        parent_session_key TEXT, spawned_by TEXT) STRICT;
+        parent_session_key TEXT, spawned_by TEXT,
+        status TEXT, started_at INTEGER, ended_at INTEGER) STRICT;
     CREATE TABLE transcript_events (
         session_id TEXT NOT NULL, seq INTEGER NOT NULL, event_json TEXT, created_at INTEGER NOT NULL,
         event_zstd BLOB, PRIMARY KEY (session_id, seq)) STRICT;
@@ -270,6 +271,29 @@ fn windows_and_keys_become_sessions_with_parents() {
     let over = until(&daemon, "main", |s| s.status == Status::Ended && s.status_since.is_some());
     assert_eq!(over.harness, Harness::from("openclaw"));
     until(&daemon, "next", has(0, 0));
+    daemon.stop();
+}
+
+#[test]
+fn the_gateway_knows_how_a_run_ended() {
+    let mut claw = OpenClaw::new();
+    claw.session("s-1", "agent:main:main");
+    claw.insert("s-1", &said("user", "one"));
+    let daemon = claw.daemon();
+    // The last record is of 10:00:01; the row alone changes.
+    let says = |word: &str, started: i64, ended: Option<i64>| {
+        let sql = "UPDATE session_windows SET status = ?1, started_at = ?2, ended_at = ?3";
+        let ended = ended.map(|at| EPOCH + at);
+        claw.db.execute(sql, params![word, EPOCH + started, ended]).unwrap();
+    };
+    says("killed", 500, Some(5_000));
+    let killed = |s: &Session| s.turn_result == Some(TurnResult::Interrupted);
+    until(&daemon, "s-1", killed);
+    says("failed", 500, Some(6_000));
+    until(&daemon, "s-1", |s| s.turn_result == Some(TurnResult::Error));
+    // Of a run before the prompt: what came of that nobody has said.
+    says("killed", -9_000, Some(-1_000));
+    until(&daemon, "s-1", |s| s.turn_result.is_none());
     daemon.stop();
 }
 

@@ -196,6 +196,7 @@ pub(super) fn owned(fact: Fact<'_>) -> Fact<'static> {
         Fact::Cwd(path) => Fact::Cwd(text(path)),
         Fact::Branch(name) => Fact::Branch(text(name)),
         Fact::Remote(url) => Fact::Remote(text(url)),
+        Fact::MovedTo(path) => Fact::MovedTo(text(path)),
         Fact::OriginalCwd(path) => Fact::OriginalCwd(text(path)),
         Fact::Model(name) => Fact::Model(text(name)),
         Fact::Version(version) => Fact::Version(text(version)),
@@ -233,6 +234,8 @@ pub(super) fn owned(fact: Fact<'_>) -> Fact<'static> {
         }
         Fact::FailedTry { text: error } => Fact::FailedTry { text: text(error) },
         Fact::TurnEnd(result) => Fact::TurnEnd(result),
+        Fact::Delegate => Fact::Delegate,
+        Fact::Run(run) => Fact::Run(run),
         Fact::Compaction => Fact::Compaction,
         Fact::Finished => Fact::Finished,
         Fact::Ended(ended) => Fact::Ended(ended),

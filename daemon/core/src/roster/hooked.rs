@@ -106,7 +106,7 @@ impl Roster {
         now: Timestamp,
     ) -> Option<Hooked> {
         let (Some((parent, ParentKind::Subagent)), Turn::Open { .. }) =
-            (&entry.fold.parent, entry.fold.turn)
+            (&entry.fold.parent, entry.fold.turn())
         else {
             return None;
         };

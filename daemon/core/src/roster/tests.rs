@@ -29,6 +29,7 @@ fn entry(age: i64, facts: Vec<Fact<'static>>) -> Entry {
         repo: Arc::default(),
         index_title: None,
         complete: true,
+        archived: false,
     }
 }
 
@@ -103,6 +104,58 @@ fn no_trace_means_no_process_once_the_look_is_fresh_enough() {
     assert_eq!(status(&roster), (Status::Executing, None), "nobody leaves traces here");
     roster.set_live(0, look(0, true));
     assert_eq!(status(&roster), (Status::Ended, Some(EndReason::Crashed)));
+}
+
+#[test]
+fn a_delegate_of_nobody_known_is_listed_while_it_executes() {
+    let mut roster = roster();
+    let over = vec![Fact::Delegate, prompt(), Fact::TurnEnd(rrd_proto::TurnResult::Completed)];
+    roster.set(key("open"), entry(5, vec![Fact::Delegate, prompt()]));
+    roster.set(key("over"), entry(5, over));
+    let held = Evidence { liveness: Liveness::Alive, pid: Some(7), ..Evidence::default() };
+    let found = [(key("over"), held)].into();
+    roster.set_live(0, RootLive { checked_at: NOW, found, ..RootLive::default() });
+    let listed = list(&roster, ListQuery::default());
+    assert_eq!((ids(&listed), listed.totals.sessions), (vec!["open"], 0));
+    let row = &listed.sessions[0];
+    let of_whom = (row.parent_kind, row.parent_session_id.as_deref());
+    assert_eq!(of_whom, (Some(ParentKind::Subagent), None));
+    let all = list(&roster, ListQuery { all: true, ..ListQuery::default() });
+    let over = all.sessions.iter().find(|row| row.session_id == "over").unwrap();
+    // Its process is its delegator's.
+    assert_eq!((over.status, over.live, over.pid), (Status::Ended, Some(false), None));
+}
+
+#[test]
+fn only_what_has_the_same_name_is_a_copy() {
+    let mut roster = roster();
+    let base = "/h/sessions/rollout-1-s.jsonl";
+    roster.set(key("s"), Entry { path: base.into(), ..entry(5, vec![prompt()]) });
+    let mut copies = |places: &[&str]| {
+        roster.set_places(&key("s"), places.iter().map(|&place| place.to_owned()).collect());
+        let Lookup::Found(row) = roster.lookup("s", NOW) else { panic!("it is there") };
+        row.issues.into_iter().map(|issue| (issue.kind, issue.count)).collect::<Vec<_>>()
+    };
+    assert_eq!(copies(&[base, "/h/sessions/rollout-2-s_w2.jsonl"]), []);
+    assert_eq!(copies(&[base]), []);
+    let copied = [(Issue::COPIED.to_owned(), 1)];
+    assert_eq!(copies(&[base, "/backup/rollout-1-s.jsonl"]), copied);
+    assert_eq!(copies(&[base, "/h/rollout-2-s_w2.jsonl", "C:\\b\\rollout-1-s.jsonl"]), copied);
+}
+
+#[test]
+fn what_was_put_away_is_not_active() {
+    let mut roster = roster();
+    let failed = || vec![prompt(), Fact::TurnEnd(rrd_proto::TurnResult::Error)];
+    for (id, facts) in [("open", vec![prompt()]), ("failed", failed())] {
+        roster.set(key(id), Entry { archived: true, ..entry(5, facts) });
+    }
+    let listed = list(&roster, ListQuery::default());
+    assert_eq!((ids(&listed).len(), listed.totals.active, listed.totals.sessions), (0, 0, 2));
+    let held = Evidence { liveness: Liveness::Alive, ..Evidence::default() };
+    let found = [(key("open"), held)].into();
+    roster.set_live(0, RootLive { checked_at: NOW, found, ..RootLive::default() });
+    assert_eq!(ids(&list(&roster, ListQuery::default())), ["open"]);
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use rrd_proto::ParentKind;
+
 use super::*;
 use crate::fact::{Fact, Parsed};
 
@@ -97,6 +99,50 @@ fn the_registry_overrules_the_log_while_the_process_lives() {
 }
 
 #[test]
+fn the_registry_of_a_process_nobody_can_see_is_believed_until_it_is_silent() {
+    use RegistryState::{Busy, Idle as AtPrompt, WaitingInput, WaitingPermission};
+    use Status::{Ended, Executing, Idle, Waiting};
+    use StatusSource::{Age, OpenRecord, Registry, StopReason};
+
+    let open = session(&[prompt(), call("Bash", false)]);
+    let over = session(&[prompt(), Fact::TurnEnd(TurnResult::Completed)]);
+    let left = session(&[prompt(), Fact::Ended(Some(at(1)))]);
+    let (minute, hour) = (60, 3_600);
+    // The entry is written at second 100; the transcripts' last records are older.
+    for (what, fold, word, after, want) in [
+        ("a dialog", &open, WaitingPermission, minute, (Waiting, Registry)),
+        ("a dialog, overnight", &open, WaitingPermission, 11 * hour, (Waiting, Registry)),
+        ("a dialog, for too long", &open, WaitingPermission, 13 * hour, (Idle, Age)),
+        ("a question", &open, WaitingInput, 11 * hour, (Waiting, Registry)),
+        ("a delegate's dialog", &over, WaitingPermission, hour, (Waiting, Registry)),
+        ("at work", &open, Busy, minute, (Executing, Registry)),
+        ("a delegate at work", &over, Busy, minute, (Executing, Registry)),
+        ("at work, silent", &over, Busy, 6 * minute, (Idle, Age)),
+        ("at its prompt", &open, AtPrompt, hour, (Idle, Registry)),
+        ("at its prompt, for days", &open, AtPrompt, 25 * hour, (Ended, Age)),
+        ("ended in writing", &left, Busy, minute, (Ended, StopReason)),
+    ] {
+        let known =
+            Evidence { registry_written: Some(at(100)), ..evidence(Liveness::Unknown, Some(word)) };
+        let verdict = decide(fold, &known, at(100 + after), IDLE);
+        assert_eq!((verdict.status, verdict.source), want, "{what}");
+    }
+    // An entry left behind, and the session went on elsewhere.
+    for (what, fold, word, want) in [
+        ("answered", &over, WaitingPermission, (Idle, StopReason)),
+        ("asked again", &open, AtPrompt, (Executing, OpenRecord)),
+    ] {
+        let stale =
+            Evidence { registry_since: Some(at(-1)), ..evidence(Liveness::Unknown, Some(word)) };
+        assert_eq!(verdict(fold, &stale, 5), (want.0, want.1, None), "{what}");
+    }
+    let dialog = evidence(Liveness::Unknown, Some(WaitingPermission));
+    let waiting = decide(&open, &dialog, at(160), IDLE);
+    assert_eq!((waiting.waiting_for, waiting.since), (Some(WaitingFor::Permission), Some(at(100))));
+    assert_eq!(waiting.waiting_detail.as_deref(), Some("Bash: rm -rf build"));
+}
+
+#[test]
 fn a_registry_frozen_in_a_dialog_is_a_crash() {
     let over = session(&[prompt(), Fact::TurnEnd(TurnResult::Completed)]);
     let frozen = evidence(Liveness::Dead, Some(RegistryState::WaitingPermission));
@@ -131,6 +177,92 @@ fn what_is_asked_in_writing_stands_until_it_is_out_of_time() {
     }
     let left = session(&[prompt(), call("exec", false), Fact::Ended(Some(at(3)))]);
     assert_eq!(verdict(&left, &asked(Liveness::Unknown), 5).0, Status::Ended);
+}
+
+#[test]
+fn what_was_put_away_has_ended_unless_somebody_holds_it() {
+    let open = session(&[prompt(), call("exec", false)]);
+    let failed = session(&[prompt(), Fact::TurnEnd(TurnResult::Error)]);
+    let put_away = |liveness| Evidence { archived: true, ..evidence(liveness, None) };
+    for fold in [&open, &failed] {
+        for liveness in [Liveness::Unknown, Liveness::Dead] {
+            let ended = (Status::Ended, StatusSource::StopReason, Some(EndReason::Exit));
+            assert_eq!(verdict(fold, &put_away(liveness), 5), ended, "{liveness:?}");
+        }
+    }
+    assert_eq!(verdict(&open, &put_away(Liveness::Alive), 5).0, Status::Executing);
+}
+
+#[test]
+fn the_later_word_on_a_run_counts() {
+    use crate::fact::Run;
+    use Status::{Executing, Idle};
+    // The records' last word is at second 1.
+    let open = [prompt(), call("exec", false)];
+    let over = [prompt(), Fact::TurnEnd(TurnResult::Completed)];
+    let ended = |result, at| Some(Run { result: Some(result), at });
+    let running = |at| Some(Run { result: None, at });
+    let killed = TurnResult::Interrupted;
+    for (what, facts, run, want, result) in [
+        ("killed", &open, ended(killed, Some(at(5))), Idle, Some(killed)),
+        ("killed, nobody knows when", &open, ended(killed, None), Idle, Some(killed)),
+        ("of the run before", &open, ended(killed, Some(at(-5))), Executing, None),
+        ("begun", &over, running(Some(at(5))), Executing, None),
+        ("over since", &over, running(Some(at(0))), Idle, Some(TurnResult::Completed)),
+        (
+            "over, nobody knows when it began",
+            &over,
+            running(None),
+            Idle,
+            Some(TurnResult::Completed),
+        ),
+        ("nothing is kept", &open, None, Executing, None),
+    ] {
+        // The row comes before the records.
+        let mut fold = Fold::default();
+        let row = Parsed { facts: vec![Fact::Run(run)], ..Parsed::default() };
+        fold.apply(row, 0, &mut Vec::new());
+        for (i, fact) in facts.iter().enumerate() {
+            let facts = vec![fact.clone()];
+            let parsed = Parsed { at: Some(at(i as i64)), facts, ..Parsed::default() };
+            fold.apply(parsed, 0, &mut Vec::new());
+        }
+        let verdict = decide(&fold, &Evidence::default(), at(8), IDLE);
+        assert_eq!((verdict.status, verdict.turn_result), (want, result), "{what}");
+        assert_eq!(fold.activity().is_some(), want == Executing, "{what}");
+    }
+    // A run just begun has written nothing for long.
+    let began = [prompt(), Fact::TurnEnd(TurnResult::Completed), Fact::Run(running(Some(at(900))))];
+    assert_eq!(decide(&session(&began), &Evidence::default(), at(1_000), IDLE).status, Executing);
+}
+
+#[test]
+fn a_session_works_where_it_was_started_or_has_moved_to() {
+    let start = |cwd: &'static str| Fact::Cwd(Cow::Borrowed(cwd));
+    let moved = |cwd: &'static str| Fact::MovedTo(Cow::Borrowed(cwd));
+    for (facts, cwd) in [
+        (vec![start("/a"), start("/b")], "/a"),
+        (vec![start("/a"), moved("/b"), moved("/c")], "/c"),
+        (vec![moved("/b"), start("/a")], "/b"),
+    ] {
+        assert_eq!(session(&facts).cwd.as_deref(), Some(cwd));
+    }
+}
+
+#[test]
+fn nothing_happened_after_the_last_writing() {
+    let began = Fact::Started(at(7));
+    let mut fold = session(&[began, prompt(), call("Bash", false), Fact::Ended(Some(at(9)))]);
+    assert_eq!(fold.latest(), Some(at(9)));
+    fold.no_later_than(at(2));
+    assert_eq!((fold.latest(), fold.started_at()), (Some(at(2)), Some(at(0))));
+    assert_eq!(
+        (fold.open_tools[0].since, fold.turn()),
+        (Some(at(2)), Turn::Open { since: Some(at(1)) })
+    );
+    let mut none = Fold::default();
+    none.no_later_than(at(2));
+    assert_eq!(none, Fold::default());
 }
 
 #[test]

@@ -85,6 +85,7 @@ object! {
         started_at: Field<u64> = "startedAt",
         proc_start: Field<Word> = "procStart",
         entrypoint: Str<'a> = "entrypoint",
+        kind: Str<'a> = "kind",
         tmux: Str<'a> = "tmux",
         pid_domain: Str<'a> = "pidDomain",
         status: Str<'a> = "status",
@@ -127,11 +128,13 @@ pub(super) fn live_entry(bytes: &[u8]) -> Option<RegistryEntry> {
         wants: owned(live.waiting_for.some())
             .filter(|words| !matches!(words.as_str(), "permission prompt" | "input needed")),
         state_since: at(&live.status_updated_at).or_else(|| at(&live.updated_at)),
+        written_at: at(&live.status_updated_at).max(at(&live.updated_at)),
         started_at: at(&live.started_at),
-        // `kind` says "interactive" even of `-p` runs.
-        interactive: match live.entrypoint.text() {
-            "" => None,
-            entrypoint => Some(!entrypoint.starts_with("sdk-")),
+        // `kind` says "interactive" even of `-p` runs, but "bg" of `--bg` runs, whose entrypoint is "cli".
+        interactive: match (live.kind.text(), live.entrypoint.text()) {
+            ("bg", _) => Some(false),
+            (_, "") => None,
+            (_, entrypoint) => Some(!entrypoint.starts_with("sdk-")),
         },
         cwd: owned(live.cwd.some()),
         tmux: tmux(live.tmux.text()),
@@ -193,7 +196,8 @@ mod tests {
         let entry = live_entry(full).unwrap();
         assert_eq!((entry.pid, &*entry.session_id, entry.interactive), (31504, "0dd9", Some(true)));
         assert_eq!(entry.state, Some(RegistryState::WaitingPermission));
-        assert_eq!(entry.state_since, Some(Timestamp::from_millis(4)));
+        let times = [4, 5].map(|ms| Some(Timestamp::from_millis(ms)));
+        assert_eq!([entry.state_since, entry.written_at], times);
         assert_eq!(
             (entry.proc_start.as_deref(), entry.tmux.as_deref()),
             (Some("72155"), Some("t7:@0.%0"))
@@ -206,6 +210,13 @@ mod tests {
         ] {
             assert_eq!(tmux(place).as_deref(), target, "{place}");
         }
+        let sits = |more: &str| {
+            let json = format!(r#"{{"pid":1,"sessionId":"s"{more}}}"#);
+            live_entry(json.as_bytes()).unwrap().interactive
+        };
+        assert_eq!(sits(r#","kind":"bg","entrypoint":"cli""#), Some(false));
+        assert_eq!(sits(r#","kind":"interactive","entrypoint":"sdk-cli""#), Some(false));
+        assert_eq!(sits(r#","kind":"interactive""#), None);
         let state = |status: &str| {
             let json =
                 format!(r#"{{"pid":1,"sessionId":"s","entrypoint":"sdk-cli","status":{status}}}"#);

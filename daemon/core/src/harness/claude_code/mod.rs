@@ -125,6 +125,11 @@ impl ClaudeCode {
         }
         match &*kind {
             kind if is_chain(kind) => self.chain(kind, record, json, into),
+            // Put before the first record of a conversation, it is the file's own: what is older came
+            // with a fork.
+            "queue-operation" if !self.state.header_seen && self.state.copied_before.is_none() => {
+                self.state.copied_before = into.at;
+            }
             // Whoever leaves takes its delegates along.
             "cost-state" => into.facts.push(Fact::AtWork(0)),
             kind @ ("custom-title" | "ai-title" | "summary" | "worktree-state") => {
@@ -173,6 +178,9 @@ impl ClaudeCode {
         };
         if let Some(outcome) = outcome {
             sent(outcome, into);
+        }
+        if into.at.is_some_and(|at| self.state.copied_before.is_some_and(|own| at < own)) {
+            into.origin = Origin::Copied;
         }
         if self.state.copying && into.origin == Origin::Chain {
             // Copies carry no mark of their own except on answers; a prompt begins what may be new.
@@ -259,6 +267,8 @@ fn place<'a>(record: &mut Record<'a>, into: &mut Parsed<'a>) {
         into.facts.push(Fact::Version(version));
     }
     match record.entrypoint.text() {
+        // `--bg`, which nobody sits at.
+        "cli" if record.session_kind.text() == "bg" => into.facts.push(Fact::Interactive(false)),
         "cli" | "claude-vscode" | "claude-desktop" => into.facts.push(Fact::Interactive(true)),
         sdk if sdk.starts_with("sdk-") => into.facts.push(Fact::Interactive(false)),
         _ => {}

@@ -23,6 +23,7 @@ object! {
         branch: Str<'a> = "gitBranch",
         version: Str<'a> = "version",
         entrypoint: Str<'a> = "entrypoint",
+        session_kind: Str<'a> = "sessionKind",
         is_sidechain: Field<bool> = "isSidechain",
         agent_id: Str<'a> = "agentId",
         message: Field<Message<'a>> = "message",

@@ -42,6 +42,37 @@ fn prompt(text: &str) -> Vec<Fact<'_>> {
 }
 
 #[test]
+fn nobody_sits_at_a_session_in_the_background() {
+    let sits = |more: &str| {
+        let line = user(r#""hi""#, &format!(r#","entrypoint":"cli"{more}"#));
+        let facts = facts(&line);
+        facts.contains(&Fact::Interactive(true)) && !facts.contains(&Fact::Interactive(false))
+    };
+    assert!(sits("") && !sits(r#","sessionKind":"bg""#));
+}
+
+#[test]
+fn what_is_older_than_its_transcript_came_with_a_fork() {
+    // As `-p --resume … --fork-session` writes it; 2.1.197 marks no copy, 2.1.329 no unanswered prompt.
+    let own = r#"{"type":"queue-operation","timestamp":"2026-11-20T10:00:05Z","sessionId":"own"}"#;
+    let dated =
+        |second: u32| user(r#""hi""#, "").replace("10:00:00Z", &format!("10:00:0{second}Z"));
+    let mut parser = parser();
+    let mut origins = Vec::new();
+    let copied = [dated(0), dated(1)];
+    for line in [own, &copied[0], &copied[1], &dated(6), own, &dated(7)] {
+        origins.push(parser.line(line.as_bytes()).origin);
+        parser = (FORMAT.parser)(parser.state());
+    }
+    use Origin::{Chain, Copied, Own};
+    assert_eq!(origins, [Own, Copied, Copied, Chain, Own, Chain]);
+    // Later ones say when a prompt was queued while another one was at work.
+    let mut parser = (FORMAT.parser)(ParserState::default());
+    let origins = [&dated(0), own, &dated(1)].map(|line| parser.line(line.as_bytes()).origin);
+    assert_eq!(origins, [Chain, Own, Chain]);
+}
+
+#[test]
 fn half_of_the_user_records_are_not_the_user() {
     let nothing = Vec::new;
     let injected = || vec![Fact::Injected];

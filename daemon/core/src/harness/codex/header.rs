@@ -42,8 +42,22 @@ object! {
     }
 }
 
+/// What kind of delegate: a word (`review`, `compact`), or an object (`thread_spawn`, `other`).
+#[derive(Debug, Default)]
+pub(super) struct Subagent<'a>(Field<Spawner<'a>>);
+
+impl<'de: 'a, 'a> Shape<'de> for Subagent<'a> {
+    fn text(_: Cow<'de, str>) -> Option<Self> {
+        Some(Self::default())
+    }
+
+    fn object<A: serde::de::MapAccess<'de>>(entries: A) -> Result<Option<Self>, A::Error> {
+        Ok(Spawner::object(entries)?.map(|spawner| Self(Field::Is(spawner))))
+    }
+}
+
 object! {
-    pub(super) struct Subagent<'a> {
+    pub(super) struct Spawner<'a> {
         spawn: Field<Spawn<'a>> = "thread_spawn",
     }
 }
@@ -62,6 +76,7 @@ impl Codex {
         }
         self.state.header_seen = true;
         // `session_id` is the parent's in a subagent's file; `id` is the thread's own.
+        let root = payload.session_id.some().filter(|root| *root != payload.id.text());
         match payload.id.some() {
             Some(id) => into.facts.push(Fact::SessionId(id)),
             None => into.issues.push(issue::SHAPE),
@@ -87,16 +102,21 @@ impl Codex {
             _ => (payload.originator.text() == "codex_exec").then_some(false),
         };
         into.facts.extend(interactive.map(Fact::Interactive));
-        let spawner = match source {
-            Some(Source::Made(mut made)) => {
-                made.subagent.take().and_then(|mut it| it.spawn.take()?.parent.some())
-            }
+        let delegate = match source {
+            Some(Source::Made(mut made)) => made.subagent.take(),
             _ => None,
         };
-        let parent = match spawner.or_else(|| payload.parent_thread_id.some()) {
-            Some(id) => Some((id, ParentKind::Subagent)),
-            None => payload.forked_from_id.some().map(|id| (id, ParentKind::Fork)),
+        // Reviews and guardians do not always name who they work for.
+        let is_delegate = delegate.is_some();
+        let spawner = delegate.and_then(|mut it| it.0.take()?.spawn.take()?.parent.some());
+        let parent = match (spawner.or_else(|| payload.parent_thread_id.some()), is_delegate) {
+            (Some(id), _) => Some((id, ParentKind::Subagent)),
+            (None, true) => {
+                payload.forked_from_id.some().or(root).map(|id| (id, ParentKind::Subagent))
+            }
+            (None, false) => payload.forked_from_id.some().map(|id| (id, ParentKind::Fork)),
         };
+        into.facts.extend((is_delegate && parent.is_none()).then_some(Fact::Delegate));
         into.facts.extend(parent.map(|(id, kind)| Fact::Parent { id, kind }));
     }
 }

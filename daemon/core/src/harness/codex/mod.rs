@@ -60,6 +60,7 @@ object! {
         kind: Str<'a> = "type",
         id: Str<'a> = "id",
         // Headers.
+        session_id: Str<'a> = "session_id",
         timestamp: Str<'a> = "timestamp",
         cwd: Str<'a> = "cwd",
         originator: Str<'a> = "originator",
@@ -200,7 +201,7 @@ impl Codex {
             }
             "turn_context" => {
                 let mut context = payload;
-                into.facts.extend(context.cwd.some().map(Fact::Cwd));
+                into.facts.extend(context.cwd.some().map(Fact::MovedTo));
                 into.facts.extend(context.model.some().map(Fact::Model));
             }
             "compacted" => into.facts.push(Fact::Compaction),

@@ -224,6 +224,19 @@ fn headers() {
             r#""id":"t","source":{"subagent":{"other":"guardian"}},"parent_thread_id":"p""#,
             r#"[SessionId("t"), Parent { id: "p", kind: Subagent }]"#,
         ),
+        (
+            r#""id":"t","session_id":"t","source":{"subagent":{"other":"guardian"}}"#,
+            r#"[SessionId("t"), Delegate]"#,
+        ),
+        (r#""id":"t","source":{"subagent":"review"}"#, r#"[SessionId("t"), Delegate]"#),
+        (
+            r#""id":"t","session_id":"p","source":{"subagent":"review"}"#,
+            r#"[SessionId("t"), Parent { id: "p", kind: Subagent }]"#,
+        ),
+        (
+            r#""id":"t","source":{"subagent":"review"},"forked_from_id":"p""#,
+            r#"[SessionId("t"), Parent { id: "p", kind: Subagent }]"#,
+        ),
         (r#""id":"t","forked_from_id":"p""#, r#"[SessionId("t"), Parent { id: "p", kind: Fork }]"#),
     ] {
         assert!(show(payload).ends_with(ends), "{payload}: {}", show(payload));
@@ -359,7 +372,7 @@ fn tokens_models_and_the_rest() {
         ),
         (
             line("turn_context", r#""cwd":"/w","model":"m""#),
-            vec![Fact::Cwd("/w".into()), Fact::Model("m".into())],
+            vec![Fact::MovedTo("/w".into()), Fact::Model("m".into())],
         ),
         (line("compacted", r#""message":"","replacement_history":[]"#), vec![Fact::Compaction]),
         (line("world_state", ""), vec![]),

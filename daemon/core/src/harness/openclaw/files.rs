@@ -97,6 +97,7 @@ pub(super) fn lock(bytes: &[u8]) -> Option<RegistryEntry> {
         pid_domain: None,
         state: None,
         state_since: None,
+        written_at: None,
         started_at: None,
         interactive: None,
         cwd: None,

@@ -7,10 +7,10 @@
 
 use std::borrow::Cow;
 
-use rrd_proto::ParentKind;
+use rrd_proto::{ParentKind, TurnResult};
 
 use crate::{
-    fact::{Fact, TitleRank},
+    fact::{Fact, Run, TitleRank},
     harness::{
         json::{Field, Str, first, object},
         tables::{Column, MovedOut, RecordRows, SessionRows, Tables, owned, time},
@@ -42,6 +42,14 @@ pub(super) const TABLES: Tables = Tables {
             Column::plain("label", "n.label"),
             Column::plain("name", "coalesce(w.display_name, n.display_name)"),
             Column::plain("archived_at", "n.archived_at"),
+            Column::plain("status", "w.status"),
+            // The conversation's is that of the window it is in.
+            Column::plain(
+                "node_status",
+                "CASE WHEN n.current_session_id = w.session_id THEN n.status END",
+            ),
+            Column::plain("run_began", "w.started_at"),
+            Column::plain("run_ended", "w.ended_at"),
             Column::plain("created_via", "n.created_via"),
             Column::plain("spawned_by", "coalesce(w.spawned_by, n.spawned_by)"),
             Column::plain("parent", "p.current_session_id"),
@@ -77,6 +85,10 @@ object! {
         label: Str<'a> = "label",
         name: Str<'a> = "name",
         archived_at: Field<u64> = "archived_at",
+        status: Str<'a> = "status",
+        node_status: Str<'a> = "node_status",
+        run_began: Field<u64> = "run_began",
+        run_ended: Field<u64> = "run_ended",
         created_via: Str<'a> = "created_via",
         spawned_by: Str<'a> = "spawned_by",
         parent: Str<'a> = "parent",
@@ -117,10 +129,28 @@ pub(super) fn window(row: &[u8]) -> Option<Vec<Fact<'static>>> {
     let left = (row.current.get() == Some(&0)).then(|| row.updated_at.get().copied()).flatten();
     let ended = row.archived_at.get().copied().or(left);
     facts.push(Fact::Ended(ended.map(time)));
+    facts.push(Fact::Run(row.run()));
     Some(facts)
 }
 
 impl Window<'_> {
+    /// The Gateway follows runs: at a start it writes `running` and takes the last end back, at an end
+    /// how it was. Local runs leave this alone, so only the times tell whether it is still true.
+    fn run(&self) -> Option<Run> {
+        let word = match self.status.text() {
+            "" => self.node_status.text(),
+            word => word,
+        };
+        let (result, at) = match word {
+            "running" => (None, &self.run_began),
+            "done" => (Some(TurnResult::Completed), &self.run_ended),
+            "failed" | "timeout" => (Some(TurnResult::Error), &self.run_ended),
+            "killed" => (Some(TurnResult::Interrupted), &self.run_ended),
+            _ => return None,
+        };
+        Some(Run { result, at: at.get().copied().map(time) })
+    }
+
     fn parent(&mut self) -> Option<(Cow<'static, str>, ParentKind)> {
         if let Some(id) = self.forked_from.some() {
             return Some((owned(id), ParentKind::Fork));
@@ -148,10 +178,40 @@ mod tests {
     #[test]
     fn a_window_that_was_left_is_over() {
         let open = told(r#"{"created_at":5,"updated_at":9,"current":1}"#);
-        assert_eq!(open, ["Started(Timestamp(5))", "Ended(None)"]);
+        assert_eq!(open, ["Started(Timestamp(5))", "Ended(None)", "Run(None)"]);
         let left = told(r#"{"created_at":5,"updated_at":9,"current":0}"#);
         assert_eq!(left[1], "Ended(Some(Timestamp(9)))");
-        assert_eq!(told(r#"{"current":1,"archived_at":7}"#), ["Ended(Some(Timestamp(7)))"]);
+        assert_eq!(
+            told(r#"{"current":1,"archived_at":7}"#),
+            ["Ended(Some(Timestamp(7)))", "Run(None)"]
+        );
+    }
+
+    #[test]
+    fn the_gateways_word_on_a_run() {
+        let run = |more: &str| {
+            let row = format!(r#"{{"current":1,"run_began":5,"run_ended":9{more}}}"#);
+            match window(row.as_bytes()).unwrap().pop() {
+                Some(Fact::Run(run)) => run.map(|run| (run.result, run.at.unwrap().as_millis())),
+                other => panic!("{other:?}"),
+            }
+        };
+        for (word, want) in [
+            ("running", (None, 5)),
+            ("done", (Some(TurnResult::Completed), 9)),
+            ("failed", (Some(TurnResult::Error), 9)),
+            ("timeout", (Some(TurnResult::Error), 9)),
+            ("killed", (Some(TurnResult::Interrupted), 9)),
+        ] {
+            for column in ["status", "node_status"] {
+                assert_eq!(run(&format!(r#","{column}":"{word}""#)), Some(want), "{word}");
+            }
+        }
+        let of_the_window = run(r#","status":"killed","node_status":"done""#);
+        assert_eq!(of_the_window, Some((Some(TurnResult::Interrupted), 9)));
+        for unknown in ["", r#","status":"pondering""#, r#","status":null"#, r#","status":7"#] {
+            assert_eq!(run(unknown), None, "{unknown}");
+        }
     }
 
     #[test]

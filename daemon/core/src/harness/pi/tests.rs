@@ -74,7 +74,7 @@ fn fold(lines: &[String]) -> Fold {
 fn sum(lines: &[String]) -> ((u64, u64, u64, u64), Option<TurnResult>) {
     let fold = fold(lines);
     let Counts { prompts, messages, tool_calls, errors } = fold.counts;
-    let over = match fold.turn {
+    let over = match fold.turn() {
         Turn::Over { result, .. } => Some(result),
         Turn::Open { .. } | Turn::Unknown => None,
     };

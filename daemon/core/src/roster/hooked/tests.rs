@@ -35,6 +35,7 @@ fn entry(age: i64, facts: Vec<Fact<'static>>) -> Entry {
         repo: Arc::default(),
         index_title: None,
         complete: true,
+        archived: false,
     }
 }
 
