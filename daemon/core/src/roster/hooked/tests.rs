@@ -169,10 +169,14 @@ fn the_process_that_a_hook_names_tells_where_nothing_else_does() {
     };
     roster.hook(named(600_000), NOW);
     let to_look = roster.hooked_processes();
-    assert_eq!(to_look, [(key("s"), 42, NOW.plus(-600_000))]);
+    let at = NOW.plus(-600_000);
+    let unseen =
+        HookedProcess { pid: 42, named_at: at, started: None, liveness: Liveness::Unknown };
+    assert_eq!(to_look, [(key("s"), unseen.clone())]);
     assert_eq!(row(&roster, "s").live, None);
 
-    roster.set_hooked_process(&key("s"), 42, Liveness::Alive);
+    let seen = |liveness| HookedProcess { liveness, started: Some("7".into()), ..unseen.clone() };
+    roster.set_hooked_process(&key("s"), seen(Liveness::Alive));
     let there = row(&roster, "s");
     assert_eq!((there.status, there.live, there.pid), (Status::Executing, Some(true), Some(42)));
     assert_eq!(there.attach.as_deref(), Some("tmux attach -t %7"));
@@ -197,9 +201,9 @@ fn the_process_that_a_hook_names_tells_where_nothing_else_does() {
     );
     assert_eq!(leaving.list(&ListQuery::default(), NOW, None, Vec::new()).totals.open, 0);
 
-    roster.set_hooked_process(&key("s"), 7, Liveness::Dead);
+    roster.set_hooked_process(&key("s"), HookedProcess { pid: 7, ..seen(Liveness::Dead) });
     assert_eq!(row(&roster, "s").live, Some(true), "another process");
-    roster.set_hooked_process(&key("s"), 42, Liveness::Dead);
+    roster.set_hooked_process(&key("s"), seen(Liveness::Dead));
     let gone = row(&roster, "s");
     assert_eq!((gone.status, gone.end_reason), (Status::Ended, Some(EndReason::Crashed)));
     assert!(roster.hooked_processes().is_empty());
