@@ -233,7 +233,10 @@ fn trail(at: i64) -> TrailState {
     TrailState { domain: Some("here".into()), trail }
 }
 
-fn read_trails(dir: &Path) -> Vec<(SessionKey, Option<String>, Vec<(SessionKey, Trail)>)> {
+/// The row's session, its domain, and what a roster makes of it.
+type ReadTrail = (SessionKey, Option<String>, Vec<(SessionKey, Trail)>);
+
+fn read_trails(dir: &Path) -> Vec<ReadTrail> {
     let trails = Reader::open(dir).unwrap().load().unwrap().trails;
     let place = Place { host: "h".into(), node_id: None, idle_timeout: Duration::from_secs(1) };
     let restored = |(key, state): (SessionKey, TrailState)| {

@@ -251,8 +251,66 @@ fn only_so_many_are_remembered() {
     }
     assert_eq!(roster.hooks.len(), MAX_HOOKED);
     assert!(!roster.hooks.contains_key(&key("s0")) && roster.hooks.contains_key(&key("s10")));
+    let unsaved = roster.unsaved_trails();
+    let forgotten = unsaved.iter().filter(|(_, trail)| trail.is_none()).count();
+    assert_eq!((unsaved.len(), forgotten), (MAX_HOOKED + 10, 10), "nor stored");
     let before = roster.version();
     roster.hook(event("s99", 1, HookWord::Prompt), NOW);
     assert!(roster.version() > before, "whoever watches is told");
     assert_eq!(roster.list(&ListQuery::default(), NOW, None, Vec::new()).sessions, []);
+}
+
+#[test]
+fn what_changed_is_handed_out_to_be_stored_once() {
+    let mut roster = roster();
+    roster.set(key("s"), entry(5, vec![prompt()]));
+    let said = HookEvent { id: 7, pid: Some(42), ..event("s", 900, ask()) };
+    roster.hook(said.clone(), NOW);
+    let stored = roster.unsaved_trails();
+    assert_eq!(stored, [(key("s"), Some(roster.hooks[&key("s")].clone()))]);
+    roster.hook(said, NOW);
+    assert_eq!(roster.unsaved_trails(), [], "the same call twice");
+    let (_, process) = roster.hooked_processes().remove(0);
+    let seen = HookedProcess { started: Some("1".into()), liveness: Liveness::Alive, ..process };
+    roster.set_hooked_process(&key("s"), seen.clone());
+    roster.set_hooked_process(&key("s"), seen);
+    assert_eq!(roster.unsaved_trails().len(), 1);
+
+    let mut next = self::roster();
+    next.set(key("s"), entry(5, vec![prompt()]));
+    next.restore_trails(stored.into_iter().filter_map(|(key, trail)| Some((key, trail?))));
+    assert_eq!(row(&next, "s"), Session { live: None, pid: None, ..row(&roster, "s") });
+    assert_eq!(next.unsaved_trails(), [], "it is stored");
+}
+
+#[test]
+fn what_the_transcript_overruled_long_ago_is_forgotten() {
+    let mut roster = roster();
+    let ago = |roster: &mut Roster, id: &str, ms: i64, word| {
+        roster.hook(HookEvent { pid: Some(42), ..event(id, ms, word) }, NOW.plus(-ms));
+    };
+    let day = SILENT_KEPT_MS + 60_000;
+    for (id, ms, word) in [
+        ("overruled", day, ask()),
+        ("alive", day, ask()),
+        ("recent", 60_000, ask()),
+        ("left", day, HookWord::End),
+        ("unwritten", day, HookWord::Prompt),
+        ("ancient", HOOKS_KEPT_MS + 60_000, HookWord::End),
+    ] {
+        ago(&mut roster, id, ms, word);
+        let silence = if id == "left" { ms / 1000 } else { 30 };
+        if id != "unwritten" {
+            roster.set(key(id), entry(silence, over()));
+        }
+    }
+    let process = roster.hooks[&key("alive")].process.clone().unwrap();
+    roster
+        .set_hooked_process(&key("alive"), HookedProcess { liveness: Liveness::Alive, ..process });
+    roster.unsaved_trails();
+    let before = row(&roster, "left");
+    roster.forget_old_trails(NOW);
+    assert_eq!(roster.unsaved_trails(), [(key("ancient"), None), (key("overruled"), None)]);
+    assert_eq!(roster.hooks.len(), 4);
+    assert_eq!((row(&roster, "left"), before.status), (before, Status::Ended));
 }
