@@ -626,3 +626,34 @@ fn a_process_that_dies_while_no_daemon_runs_is_dead_to_the_next_one() {
     let _daemon = home.daemon();
     assert!(crashed(&look()), "{:?}", look());
 }
+
+#[test]
+fn what_a_hook_said_outlives_a_damaged_index() {
+    let home = Home::new();
+    let prompt =
+        |i: i64| record("user", &at(i - 600_000), json!({"role": "user", "content": "go on"}));
+    home.append(&(0..5_000_i64).map(prompt).collect::<Vec<_>>());
+    home.append(&open_call());
+    let mut daemon = home.daemon();
+    let all = |row: &Session| row.counts.is_some_and(|counts| counts.prompts == 5_001);
+    home.becomes("its row", ID, all);
+    daemon.signal("-TERM");
+    until("its end", || daemon.0.try_wait().unwrap().ok_or("it runs".to_owned()));
+    // Deep among the events, where only the check of the whole index finds it, a second after the start.
+    let path = home.path("rrd/state/index.db");
+    let mut bytes = fs::read(&path).unwrap();
+    for page in 20..40 {
+        bytes[page * 4096..page * 4096 + 64].fill(0xa5);
+    }
+    fs::write(&path, bytes).unwrap();
+
+    let daemon = home.daemon();
+    home.makes(&permission(), waits);
+    until("the damage to be found", || {
+        path.with_extension("db.damaged").exists().then_some(()).ok_or(String::new())
+    });
+    home.becomes("what was said before", ID, |row| waits(row) && all(row));
+    home.keeps("Ask");
+    daemon.kill();
+    assert!(home.list().iter().any(waits), "{:?}", home.list());
+}

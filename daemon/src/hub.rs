@@ -37,6 +37,8 @@ pub(crate) enum Input {
     Progress(usize, IndexProgress),
     /// A session is gone that never wrote anything, or what it wrote was another's.
     Unwritten(SessionKey),
+    /// A session of which only hooks know, unless somebody else does by now.
+    OnlyHooked(SessionKey, Entry),
     /// A hook was called.
     Hook(HookEvent),
     /// The process that a session's hook named has been looked at.
@@ -103,6 +105,8 @@ impl Hub {
             let mut known = self.lock();
             match input {
                 Input::Session(key, entry) => known.roster.set(key, entry),
+                Input::OnlyHooked(key, _) if known.roster.get(&key).is_some() => {}
+                Input::OnlyHooked(key, entry) => known.roster.set(key, entry),
                 Input::Live(root, look) => known.roster.set_live(root, look),
                 Input::Root(root, state) => known.roots[root].root.state = state,
                 Input::Progress(root, progress) => known.roots[root].progress = progress,

@@ -152,6 +152,9 @@ impl Rounds {
             Some(Err(TryRecvError::Empty)) => return,
             Some(_) | None => self.spool.durable = None,
         }
+        if self.spool.files.is_empty() {
+            return;
+        }
         let store = self.hooks.writer.state();
         if store.failing.is_some() || store.damaged || self.hooks.writer.has_ended() {
             return;
@@ -199,7 +202,7 @@ impl Unwritten {
             let Some(entry) = entry(key, trail, roots, &mut self.repos) else {
                 continue;
             };
-            hub.apply(Input::Session(key.clone(), entry));
+            hub.apply(Input::OnlyHooked(key.clone(), entry));
             self.shown.insert(key.clone());
         }
         self.shown.retain(|key| {
