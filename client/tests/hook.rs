@@ -16,6 +16,7 @@ use std::{
 };
 
 use rrd_core::harness::hook::understand;
+use rrd_daemon::store::Reader;
 use rrd_proto::{
     EndReason, Harness, HookCall, Session, Status, StatusSource, Timestamp, WaitingFor,
     hook::{SPOOL_CALLS, SPOOL_DROPPED, SPOOL_FOLDER},
@@ -101,6 +102,22 @@ impl Home {
     /// Waits until the session is what it should be.
     fn becomes(&self, what: &str, id: &str, good: impl Fn(&Session) -> bool) -> Session {
         until(what, || self.row(id, &good))
+    }
+
+    /// Waits until the index holds what hooks said last: this.
+    fn keeps(&self, word: &str) {
+        until("what was said to be durable", || {
+            let reader = Reader::open(&self.path("rrd/state")).ok_or("no index".to_owned())?;
+            let trails = reader.load().map_err(|error| error.to_string())?.trails;
+            let said = serde_json::to_string(&trails).unwrap();
+            let last = said.rsplit_once("\"word\":").map_or("", |(_, last)| last).to_owned();
+            last.contains(word).then_some(()).ok_or(said)
+        });
+    }
+
+    /// What is waited for, as it is answered at once.
+    fn wants(&self) -> Option<String> {
+        self.list().into_iter().find(|row| row.session_id == ID)?.waiting_detail
     }
 
     fn part(&self) -> String {
@@ -218,10 +235,11 @@ fn payload(event: &str, more: Value) -> Value {
 }
 
 fn permission() -> Value {
-    payload(
-        "PermissionRequest",
-        json!({"tool_name": "Bash", "tool_input": {"command": "rm -rf build"}}),
-    )
+    asks("rm -rf build")
+}
+
+fn asks(command: &str) -> Value {
+    payload("PermissionRequest", json!({"tool_name": "Bash", "tool_input": {"command": command}}))
 }
 
 fn waits(row: &Session) -> bool {
@@ -515,4 +533,127 @@ fn a_session_that_never_wrote_is_gone_when_it_is_left() {
         rows if rows.is_empty() => Ok(()),
         rows => Err(format!("{rows:?}")),
     });
+}
+
+#[test]
+fn what_a_hook_said_outlives_the_daemon_that_heard_it() {
+    let home = Home::new();
+    home.append(&open_call());
+    let daemon = home.daemon();
+    home.makes(&permission(), waits);
+    home.keeps("Ask");
+    daemon.kill();
+    let look = || home.list().into_iter().find(|row| row.session_id == ID).unwrap();
+    assert!(waits(&look()), "without a daemon: {:?}", look());
+    let daemon = home.daemon();
+    assert!(waits(&look()), "its first answer: {:?}", look());
+
+    // It holds no longer than it would have without the restart.
+    home.append(&[result()]);
+    let of_the_log = |row: &Session| row.status_source == StatusSource::OpenRecord;
+    home.becomes("the refusal", ID, |row| row.status == Status::Executing && of_the_log(row));
+    let left = |row: &Session| {
+        row.status == Status::Ended
+            && row.end_reason == Some(EndReason::Exit)
+            && row.status_source == StatusSource::Hook
+    };
+    home.makes(&payload("SessionEnd", json!({"reason": "other"})), left);
+    home.keeps("End");
+    daemon.kill();
+    assert!(left(&look()), "without a daemon: {:?}", look());
+    let _daemon = home.daemon();
+    assert!(left(&look()), "its first answer: {:?}", look());
+}
+
+/// What is in the spool leaves it when it is durable, and is taken once.
+#[test]
+fn a_daemon_killed_at_any_moment_loses_no_call_from_the_spool() {
+    let home = Home::new();
+    home.append(&open_call());
+    let mut random = 0x5eed_1234_u64;
+    for round in 0..12 {
+        let command = format!("make {round}");
+        let detail = format!("Bash: {command}");
+        // A new turn ends the earlier dialog: only the newest one can be seen.
+        for said in [payload("UserPromptSubmit", json!({})), asks(&command)] {
+            let before = home.spooled().len();
+            home.tells(&said, "a call in the spool", || {
+                (home.spooled().len() > before).then_some(()).ok_or(String::new())
+            });
+        }
+        let mut daemon = home.rrd(&["daemon"]);
+        let daemon = daemon.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let daemon = Running(daemon.unwrap());
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        thread::sleep(Duration::from_millis(random % 200));
+        daemon.kill();
+        assert_eq!(home.wants(), Some(detail), "round {round}");
+    }
+    let daemon = home.daemon();
+    assert_eq!(home.wants().as_deref(), Some("Bash: make 11"));
+    until("the spool to be empty", || match home.spooled().len() {
+        0 => Ok(()),
+        n => Err(n.to_string()),
+    });
+    daemon.kill();
+    assert_eq!(home.wants().as_deref(), Some("Bash: make 11"));
+    let _daemon = home.daemon();
+    assert_eq!(home.wants().as_deref(), Some("Bash: make 11"));
+}
+
+#[test]
+fn a_process_that_dies_while_no_daemon_runs_is_dead_to_the_next_one() {
+    let home = Home::new();
+    home.append(&open_call());
+    let daemon = home.daemon();
+    let claude = Running(Command::new("sleep").arg("1000").spawn().unwrap());
+    until("the dialog and its process", || {
+        let mut command = home.rrd(&["hook", "claude-code"]);
+        command.env("CLAUDE_PID", claude.0.id().to_string());
+        silent(call(&mut command, permission().to_string().as_bytes()));
+        home.row(ID, |row| waits(row) && row.live == Some(true))
+    });
+    home.keeps("Ask");
+    let look = || home.list().into_iter().find(|row| row.session_id == ID).unwrap();
+    daemon.kill();
+    assert!(waits(&look()) && look().live == Some(true), "{:?}", look());
+    claude.kill();
+    let crashed =
+        |row: &Session| (row.status, row.end_reason) == (Status::Ended, Some(EndReason::Crashed));
+    assert!(crashed(&look()), "{:?}", look());
+    let _daemon = home.daemon();
+    assert!(crashed(&look()), "{:?}", look());
+}
+
+#[test]
+fn what_a_hook_said_outlives_a_damaged_index() {
+    let home = Home::new();
+    let prompt =
+        |i: i64| record("user", &at(i - 600_000), json!({"role": "user", "content": "go on"}));
+    home.append(&(0..5_000_i64).map(prompt).collect::<Vec<_>>());
+    home.append(&open_call());
+    let mut daemon = home.daemon();
+    let all = |row: &Session| row.counts.is_some_and(|counts| counts.prompts == 5_001);
+    home.becomes("its row", ID, all);
+    daemon.signal("-TERM");
+    until("its end", || daemon.0.try_wait().unwrap().ok_or("it runs".to_owned()));
+    // Deep among the events, where only the check of the whole index finds it, a second after the start.
+    let path = home.path("rrd/state/index.db");
+    let mut bytes = fs::read(&path).unwrap();
+    for page in 20..40 {
+        bytes[page * 4096..page * 4096 + 64].fill(0xa5);
+    }
+    fs::write(&path, bytes).unwrap();
+
+    let daemon = home.daemon();
+    home.makes(&permission(), waits);
+    until("the damage to be found", || {
+        path.with_extension("db.damaged").exists().then_some(()).ok_or(String::new())
+    });
+    home.becomes("what was said before", ID, |row| waits(row) && all(row));
+    home.keeps("Ask");
+    daemon.kill();
+    assert!(home.list().iter().any(waits), "{:?}", home.list());
 }

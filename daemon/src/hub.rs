@@ -14,8 +14,7 @@ use std::{
 use rrd_core::{
     cursor::FileId,
     fold::Fold,
-    hook::{HookEvent, Trail},
-    live::Liveness,
+    hook::{HookEvent, HookedProcess, Trail},
     roster::{Entry, Place, RootLive, Roster},
 };
 use rrd_proto::{
@@ -38,10 +37,16 @@ pub(crate) enum Input {
     Progress(usize, IndexProgress),
     /// A session is gone that never wrote anything, or what it wrote was another's.
     Unwritten(SessionKey),
+    /// A session of which only hooks know, unless somebody else does by now.
+    OnlyHooked(SessionKey, Entry),
     /// A hook was called.
     Hook(HookEvent),
     /// The process that a session's hook named has been looked at.
-    HookedProcess(SessionKey, u32, Liveness),
+    HookedProcess(SessionKey, HookedProcess),
+    /// What hooks said before the start.
+    Trails(Vec<(SessionKey, Trail)>),
+    /// Whatever hooks said and nobody believes any more may be forgotten.
+    OldTrails,
     /// A root's tail speaks of itself.
     Parts(usize, Vec<PartStatus>),
 }
@@ -100,15 +105,17 @@ impl Hub {
             let mut known = self.lock();
             match input {
                 Input::Session(key, entry) => known.roster.set(key, entry),
+                Input::OnlyHooked(key, _) if known.roster.get(&key).is_some() => {}
+                Input::OnlyHooked(key, entry) => known.roster.set(key, entry),
                 Input::Live(root, look) => known.roster.set_live(root, look),
                 Input::Root(root, state) => known.roots[root].root.state = state,
                 Input::Progress(root, progress) => known.roots[root].progress = progress,
                 Input::Parts(root, parts) => known.roots[root].parts = parts,
                 Input::Unwritten(key) => known.roster.forget_unwritten(&key),
                 Input::Hook(event) => known.roster.hook(event, now()),
-                Input::HookedProcess(key, pid, found) => {
-                    known.roster.set_hooked_process(&key, pid, found);
-                }
+                Input::HookedProcess(key, found) => known.roster.set_hooked_process(&key, found),
+                Input::Trails(trails) => known.roster.restore_trails(trails),
+                Input::OldTrails => known.roster.forget_old_trails(now()),
             }
             known.roster.version()
         };
@@ -190,9 +197,19 @@ impl Hub {
         self.lock().roster.get(key).cloned()
     }
 
-    /// The processes that hooks named and of which nothing else tells, and the newest call of each.
-    pub(crate) fn hooked_processes(&self) -> Vec<(SessionKey, u32, Timestamp)> {
+    /// The processes that hooks named and of which nothing else tells.
+    pub(crate) fn hooked_processes(&self) -> Vec<(SessionKey, HookedProcess)> {
         self.lock().roster.hooked_processes()
+    }
+
+    /// What hooks said of every session.
+    pub(crate) fn trails(&self) -> Vec<(SessionKey, Trail)> {
+        self.lock().roster.trails()
+    }
+
+    /// What changed of that since this was last asked; `None` where it was forgotten.
+    pub(crate) fn unsaved_trails(&self) -> Vec<(SessionKey, Option<Trail>)> {
+        self.lock().roster.unsaved_trails()
     }
 
     /// Open sessions of which only hooks know.

@@ -17,19 +17,19 @@ use std::{
 };
 
 use anyhow::Context;
-use rrd_proto::{HookCall, ListQuery, ListReply, PartStatus};
+use rrd_proto::{HookCall, ListQuery, ListReply, PartStatus, SessionKey};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::Config,
     edge::Edges,
     health::Health,
-    hooks::{Follower, Hooks},
+    hooks::{self, Follower, Hooks},
     hub::Hub,
     process::ProcessTable,
     rpc::{self, Index, Server},
     scan::{place, split},
-    store::{self, StoreError, Writer, owner_only},
+    store::{self, StoreError, TrailState, Writer, owner_only},
     tail::{Scene, StoreLedger, Tail, TailHandle},
 };
 
@@ -76,11 +76,14 @@ pub fn run(
     edges: &Arc<Edges>,
     ready: &mut dyn FnMut(&Path),
 ) -> Result<(), RunError> {
+    let mut said = Said::new();
     loop {
-        let processes = ProcessTable::system();
-        let daemon = Daemon::start_with(config.clone(), &processes, Arc::clone(edges))?;
+        let (processes, edges) = (ProcessTable::system(), Arc::clone(edges));
+        let before = std::mem::take(&mut said);
+        let daemon = Daemon::start_with(config.clone(), &processes, edges, before)?;
         ready(&daemon.socket);
         let told = daemon.until_told();
+        let hooks = Arc::clone(&daemon.hooks);
         daemon.stop();
         match told {
             Told::ToStop => return Ok(()),
@@ -88,6 +91,10 @@ pub fn run(
                 return Err(anyhow::anyhow!("{part} ended by itself; see the log").into());
             }
             Told::Damaged => {
+                // All else is read anew.
+                said = hooks.said();
+                // It has the index open.
+                drop(hooks);
                 let aside =
                     store::set_aside(&config.dirs.state).context("cannot set the index aside")?;
                 tracing::error!(aside = %aside.display(), "the damaged index was set aside; reading anew");
@@ -95,6 +102,9 @@ pub fn run(
         }
     }
 }
+
+/// What hooks said, of sessions.
+type Said = Vec<(SessionKey, TrailState)>;
 
 /// What ends a daemon.
 enum Told {
@@ -137,18 +147,20 @@ impl Daemon {
     /// [`RunError`].
     pub fn start_among(config: Config, processes: &ProcessTable) -> Result<Self, RunError> {
         let edges = Arc::new(Edges::open(&config.dirs));
-        Self::start_with(config, processes, edges)
+        Self::start_with(config, processes, edges, Said::new())
     }
 
+    /// The same, with what hooks said that is in no index.
     fn start_with(
         config: Config,
         processes: &ProcessTable,
         edges: Arc<Edges>,
+        said: Said,
     ) -> Result<Self, RunError> {
         let state_dir = config.dirs.state.clone();
         private_dir(&state_dir).with_context(|| format!("cannot use {}", state_dir.display()))?;
         let lock = lock(&state_dir)?;
-        let (writer, stored) = match store::open(&state_dir) {
+        let (writer, mut stored) = match store::open(&state_dir) {
             Err(newer @ StoreError::Newer { .. }) => return Err(RunError::NewerIndex(newer)),
             opened => opened.context("cannot open the index")?,
         };
@@ -162,6 +174,11 @@ impl Daemon {
         });
         let (surveyed, surveys) = mpsc::channel::<()>();
         let mut tails = Vec::new();
+        let mut trails = std::mem::take(&mut stored.trails);
+        for (key, state) in said {
+            writer.trail(key.clone(), Some(state.clone()));
+            trails.push((key, state));
+        }
         let stored = split(stored, &config.roots);
         stored.iter().enumerate().for_each(|(i, stored)| hub.claim_all(stored, i));
         for ((i, root), stored) in config.roots.iter().enumerate().zip(stored) {
@@ -174,8 +191,9 @@ impl Daemon {
         // Nothing is ever sent: the channel closes when the last survey is done.
         let _ = surveys.recv_timeout(FIRST_ANSWER);
 
-        let hooks = Arc::new(Hooks::new(&hub, &config, processes, &edges));
-        let follower = hooks.follow().context("cannot start a thread")?;
+        hooks::restore(&hub, processes, trails);
+        let hooks = Arc::new(Hooks::new(&hub, &config, processes, &edges, &writer));
+        let follower = Follower::start(&hooks).context("cannot start a thread")?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name("rrd-rpc")
@@ -284,10 +302,9 @@ impl Daemon {
         self.runtime.shutdown_timeout(Duration::from_millis(200));
         #[cfg(unix)]
         let _ = fs::remove_file(&self.socket);
-        self.follower.stop();
         self.ledger.over.store(true, Ordering::Relaxed);
         self.writer.finish();
-        stop_tails(self.tails);
+        stop_threads(self.tails, self.follower);
         // A tail that hangs still holds the store: what is queued is written all the same.
         self.writer.barrier();
     }
@@ -316,9 +333,10 @@ async fn signalled() {
     }
 }
 
-fn stop_tails(tails: Vec<TailHandle>) {
+fn stop_threads(tails: Vec<TailHandle>, follower: Follower) {
     let (done, all) = mpsc::channel();
     let stopping = std::thread::Builder::new().name("rrd-stop".into()).spawn(move || {
+        follower.stop();
         tails.into_iter().for_each(TailHandle::stop);
         let _ = done.send(());
     });

@@ -54,8 +54,9 @@ impl Scan {
     pub fn new(config: &Config, progress: &mut dyn FnMut(IndexProgress)) -> Self {
         let hub = Arc::new(Hub::new(place(config), &config.roots));
         let index = Reader::open(&config.dirs.state);
-        let stored =
-            split(index.as_ref().and_then(|r| r.load().ok()).unwrap_or_default(), &config.roots);
+        let mut stored = index.as_ref().and_then(|r| r.load().ok()).unwrap_or_default();
+        let trails = std::mem::take(&mut stored.trails);
+        let stored = split(stored, &config.roots);
         let index = index.map(Mutex::new);
         let ledger = Readonly(&index);
         let finished = AtomicBool::new(false);
@@ -99,10 +100,12 @@ impl Scan {
                 }
             }
         });
+        hooks::restore(&hub, &processes, trails);
         // A daemon would have taken these; here they stay for it.
         for event in hooks::waiting(&config.dirs.state) {
             hub.apply(Input::Hook(event));
         }
+        hooks::Unwritten::default().show(&hub, &config.roots);
         Self { hub, roots: config.roots.clone(), edges: Edges::open(&config.dirs), index }
     }
 

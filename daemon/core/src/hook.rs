@@ -3,12 +3,13 @@
 //! Hooks are no state machine. An interrupt and a refused permission call none; calls overlap, come
 //! late, twice, or after the end. So the words are put in the order of their own times, and a word
 //! counts only until something newer speaks: the transcript ([`crate::status`] compares), the registry,
-//! the process. All of it is bounded and none of it is stored. Not here: payloads
-//! ([`crate::harness::hook`]).
+//! the process. All of it is bounded. A trail is stored as it is: what hooks said is said nowhere else,
+//! so the form below only grows. Not here: payloads ([`crate::harness::hook`]), the storing.
 
 use std::collections::VecDeque;
 
 use rrd_proto::{Activity, SessionKey, Timestamp, TurnResult, WaitingFor};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     fold::{Fold, OpenTool, Turn},
@@ -23,7 +24,7 @@ const RECENT: usize = 16;
 const MAX_OPEN: usize = 32;
 
 /// One call of a hook, understood.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HookEvent {
     /// The call's own id; the same twice counts once.
     pub id: u64,
@@ -63,7 +64,7 @@ impl HookEvent {
 }
 
 /// What one call says, in words that all harnesses share.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HookWord {
     /// The session begins, or goes on: it is at its prompt.
     Start,
@@ -99,7 +100,7 @@ pub enum HookWord {
 }
 
 /// A tool in a hook's words.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HookTool {
     /// The call's id, the same as in the transcript; a permission request has none.
     pub id: Option<String>,
@@ -136,7 +137,8 @@ impl HookTool {
 }
 
 /// What the hooks of one session say by now.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Hooked {
     /// The newest call; its harness was alive then.
     pub last: Timestamp,
@@ -148,7 +150,7 @@ pub struct Hooked {
 }
 
 /// A word about the turn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HookTurn {
     /// What it says.
     pub state: HookState,
@@ -159,7 +161,7 @@ pub struct HookTurn {
 }
 
 /// What a hook can say of a turn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HookState {
     /// It is open.
     Open,
@@ -172,7 +174,7 @@ pub enum HookState {
 }
 
 /// A dialog that was open when a hook spoke of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wait {
     /// Whose tool it is about: a delegate's, else the session's own.
     pub agent: Option<String>,
@@ -210,7 +212,7 @@ impl Wait {
 }
 
 /// A tool that a hook has seen begin.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Called {
     agent: Option<String>,
     tool: HookTool,
@@ -337,12 +339,14 @@ impl Hooked {
 }
 
 /// The calls of one session's hooks, in the order of their times.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Trail {
     /// What those say that came before the recent ones.
     before: Hooked,
     recent: VecDeque<HookEvent>,
     /// What all of them say.
+    #[serde(skip)]
     pub hooked: Hooked,
     /// The newest working directory, transcript, process and way to it that were named.
     pub cwd: Option<String>,
@@ -357,12 +361,36 @@ pub struct Trail {
 }
 
 /// A harness's process that a hook named.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HookedProcess {
     /// Its pid.
     pub pid: u32,
+    /// When a hook named it last: it was there then.
+    pub named_at: Timestamp,
+    /// When it was started, in the operating system's own spelling, once it has been looked at: pids are
+    /// reused.
+    pub started: Option<String>,
     /// Whether it is there; unknown until somebody has looked.
     pub liveness: Liveness,
+}
+
+impl HookedProcess {
+    fn new(pid: u32, named_at: Timestamp) -> Self {
+        Self { pid, named_at, started: None, liveness: Liveness::Unknown }
+    }
+
+    /// A hook names a process. The same pid is the same process while it is known to live; otherwise it
+    /// may be the next one's. A call that comes late says nothing new.
+    fn named(&mut self, pid: u32, at: Timestamp) {
+        if at < self.named_at {
+            return;
+        }
+        if pid == self.pid && self.liveness == Liveness::Alive {
+            self.named_at = at;
+        } else {
+            *self = Self::new(pid, at);
+        }
+    }
 }
 
 impl Trail {
@@ -370,7 +398,7 @@ impl Trail {
     #[must_use]
     pub fn seen(&self) -> Evidence {
         match &self.process {
-            Some(HookedProcess { pid, liveness: Liveness::Alive }) => {
+            Some(HookedProcess { pid, liveness: Liveness::Alive, .. }) => {
                 Evidence { liveness: Liveness::Alive, pid: Some(*pid), ..Evidence::default() }
             }
             Some(HookedProcess { liveness, .. }) => {
@@ -382,7 +410,7 @@ impl Trail {
 
     /// Takes one call; `false` when it was known, or is too old to find its place.
     pub fn take(&mut self, event: HookEvent) -> bool {
-        let full = self.recent.len() == RECENT;
+        let full = self.recent.len() >= RECENT;
         let too_old = full && self.recent.front().is_some_and(|first| event.at < first.at);
         if too_old || self.recent.iter().any(|known| known.id == event.id && event.id != 0) {
             return false;
@@ -399,16 +427,30 @@ impl Trail {
                 field.clone_from(new);
             }
         }
-        if let Some(pid) = event.pid
-            && self.process.as_ref().is_none_or(|known| known.pid != pid)
-        {
-            self.process = Some(HookedProcess { pid, liveness: Liveness::Unknown });
+        match (event.pid, &mut self.process) {
+            (None, _) => {}
+            (Some(pid), Some(known)) => known.named(pid, event.at),
+            (Some(pid), None) => self.process = Some(HookedProcess::new(pid, event.at)),
         }
         let place = self.recent.partition_point(|known| known.at <= event.at);
         self.recent.insert(place, event);
+        self.add_up();
+        true
+    }
+
+    /// What was stored, as it was but for what may have changed since.
+    pub(crate) fn restore(&mut self) {
+        if let Some(process) = self.process.as_mut()
+            && process.liveness == Liveness::Alive
+        {
+            process.liveness = Liveness::Unknown;
+        }
+        self.add_up();
+    }
+
+    fn add_up(&mut self) {
         self.hooked = self.before.clone();
         self.recent.iter().for_each(|event| self.hooked.take(event));
-        true
     }
 }
 

@@ -4,6 +4,7 @@
 //! only names them. Not here: the looking, and what follows for the status ([`crate::status`]).
 
 use rrd_proto::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::hook::Hooked;
 
@@ -53,7 +54,7 @@ pub enum RegistryState {
 }
 
 /// Whether a process is there. Absence of knowledge is not death.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Liveness {
     /// It is.
     Alive,

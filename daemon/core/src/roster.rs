@@ -94,6 +94,8 @@ pub struct Roster {
     /// Other places in which transcripts of a session lie, where there are any.
     copies: HashMap<SessionKey, Vec<String>>,
     hooks: HashMap<SessionKey, Trail>,
+    /// Whose trail has changed since it was last handed out to be stored.
+    unsaved: BTreeSet<SessionKey>,
     version: u64,
 }
 
@@ -107,6 +109,7 @@ impl Roster {
             live: Vec::new(),
             copies: HashMap::new(),
             hooks: HashMap::new(),
+            unsaved: BTreeSet::new(),
             version: 1,
         }
     }

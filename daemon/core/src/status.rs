@@ -257,7 +257,7 @@ fn from_registry_of_unknown(fold: &Fold, evidence: &Evidence) -> Option<Verdict>
 }
 
 /// The hooks' word, unless the transcript has a later one.
-fn from_hook(fold: &Fold, hook: Option<&Hooked>, now: Timestamp) -> Option<Verdict> {
+pub(crate) fn from_hook(fold: &Fold, hook: Option<&Hooked>, now: Timestamp) -> Option<Verdict> {
     let hook = hook?;
     // A delegate's dialog is compared with the delegate's transcript, by whoever knows both.
     if let Some(wait) = hook.waits.iter().find(|wait| wait.agent.is_some() || wait.stands(fold)) {

@@ -22,8 +22,8 @@ const MAX_FILE: u64 = 4 * MAX_HOOK_PAYLOAD as u64;
 /// Whoever writes a file takes microseconds, or was killed.
 const ABANDONED: Duration = Duration::from_secs(60);
 
-/// What is in the spool, in the order of the calls; `None` for a file that is no call.
-pub(super) fn files(state_dir: &Path) -> Vec<(PathBuf, Option<HookCall>)> {
+/// The files in the spool, in the order of their calls.
+pub(super) fn paths(state_dir: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(state_dir.join(SPOOL_FOLDER)) else { return Vec::new() };
     let mut calls = Vec::new();
     for path in entries.flatten().map(|entry| entry.path()) {
@@ -34,12 +34,12 @@ pub(super) fn files(state_dir: &Path) -> Vec<(PathBuf, Option<HookCall>)> {
     calls.sort();
     // Several clients may each have let one too many in.
     calls.truncate(2 * SPOOL_CALLS);
-    calls.into_iter().map(|path| (read(&path), path)).map(|(call, path)| (path, call)).collect()
+    calls
 }
 
 /// The calls in the spool, for who only looks and leaves them there.
 pub(crate) fn waiting(state_dir: &Path) -> Vec<HookEvent> {
-    let calls = files(state_dir).into_iter().filter_map(|(_, call)| call);
+    let calls = paths(state_dir).into_iter().filter_map(|path| read(&path));
     // Whether their processes still live is for a daemon to find out.
     let calls = calls.map(|call| HookCall { process: None, ..call });
     calls.filter_map(|call| understand(&call).ok()).map(|(event, _)| event).collect()
@@ -62,7 +62,8 @@ pub(super) fn take_dropped(state_dir: &Path) -> u64 {
     if fs::remove_file(&path).is_ok() { metadata.len() } else { 0 }
 }
 
-fn read(path: &Path) -> Option<HookCall> {
+/// The call in a file; `None` where it is none.
+pub(super) fn read(path: &Path) -> Option<HookCall> {
     if !fs::symlink_metadata(path).ok()?.is_file() {
         return None;
     }

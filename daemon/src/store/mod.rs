@@ -1,9 +1,9 @@
-//! The index on disk: cursors, folds and events of every transcript.
+//! The index on disk: cursors, folds and events of every transcript, and what hooks said.
 //!
 //! SQLite in WAL mode, one writer thread, read-only readers. A cursor is written in the same
 //! transaction as the events read before it, so a kill at any point neither loses nor repeats one.
-//! Everything here can be rebuilt from the transcripts while they exist: a damaged database is set
-//! aside and begun anew. Not here: state that cannot be rebuilt (identity), and bodies.
+//! Everything here but what hooks said can be rebuilt from the transcripts while they exist: a damaged
+//! database is set aside and begun anew. Not here: state that cannot be rebuilt (identity), and bodies.
 
 mod queue;
 mod reader;
@@ -20,6 +20,7 @@ use rrd_core::{
     cursor::{Cursor, FileId},
     fold::Fold,
     harness::ParserState,
+    hook::Trail,
 };
 use rrd_proto::{Event, Harness, SessionKey};
 use serde::{Deserialize, Serialize};
@@ -28,7 +29,7 @@ pub use reader::Reader;
 pub use writer::{Awaited, Committed, Writer, WriterState};
 
 /// Raised when folds or parsers change what they remember: sessions stored by another number are read
-/// again from their transcripts.
+/// again from their transcripts. What hooks said cannot be had again, and is kept all the same.
 pub const READER_VERSION: i64 = 3;
 
 /// Why the index cannot be used.
@@ -140,6 +141,15 @@ pub struct DatabaseState {
 /// it and of its log.
 pub type Look = (FileId, [(u64, i64); 2]);
 
+/// What hooks said of a session.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrailState {
+    /// Where the process that they named has its pid, as far as that can be told.
+    pub domain: Option<String>,
+    /// What they said; it must be handed to the roster's `restore_trails` before it says anything.
+    pub trail: Trail,
+}
+
 /// Everything a start needs.
 #[derive(Debug, Default)]
 pub struct Stored {
@@ -149,6 +159,8 @@ pub struct Stored {
     pub files: Vec<FileState>,
     /// Databases that had been taken whole.
     pub databases: Vec<DatabaseState>,
+    /// What hooks said.
+    pub trails: Vec<(SessionKey, TrailState)>,
 }
 
 /// Opens (or makes) the index and reads what it knows; a damaged one is set aside and begun anew.

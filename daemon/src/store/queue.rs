@@ -2,15 +2,19 @@
 //! write.
 //!
 //! Lines come one at a time while an agent works; waking a thread costs more than writing one does. So
-//! commits are collected for a moment, unless somebody waits for them or enough have come together.
+//! commits are collected for a moment, unless somebody waits for them or enough have come together. What
+//! hooks say is said once and cannot be read again: it waits for as long as two of them may belong
+//! together.
 
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc::SyncSender},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use super::{Commit, DatabaseState};
+use rrd_proto::SessionKey;
+
+use super::{Commit, DatabaseState, TrailState};
 
 /// Commits that may wait; each holds at most what one stretch of a transcript gave.
 const MAX: usize = 64;
@@ -24,6 +28,9 @@ const COLLECT: Duration = Duration::from_secs(2);
 
 /// … unless they hold this many events already.
 const ENOUGH: usize = 512;
+
+/// What hooks said is collected for so long: a crash loses what is younger.
+const COLLECT_TRAILS: Duration = Duration::from_millis(20);
 
 /// Commits on their way from the tails to the writer.
 #[derive(Debug, Default)]
@@ -40,6 +47,10 @@ struct Waiting {
     commits: VecDeque<Commit>,
     /// By path: true of what was added before.
     databases: BTreeMap<String, DatabaseState>,
+    /// What hooks said; `None` where it is to be forgotten.
+    trails: BTreeMap<SessionKey, Option<TrailState>>,
+    /// When these must be written.
+    trails_until: Option<Instant>,
     barriers: Vec<SyncSender<()>>,
     events: usize,
     awaited: usize,
@@ -66,6 +77,7 @@ pub(super) enum Next {
 pub(super) struct Batch {
     pub(super) commits: Vec<Commit>,
     pub(super) databases: Vec<DatabaseState>,
+    pub(super) trails: BTreeMap<SessionKey, Option<TrailState>>,
 }
 
 impl Queue {
@@ -99,6 +111,20 @@ impl Queue {
         let was_empty = waiting.is_empty();
         waiting.databases.insert(state.path.clone(), state);
         if was_empty {
+            self.to_write.notify_one();
+        }
+    }
+
+    /// Adds what hooks said of a session by now, in place of what they had said before; `None` forgets
+    /// it. Never waits.
+    pub(super) fn trail(&self, key: SessionKey, state: Option<TrailState>) {
+        let mut waiting = self.lock();
+        if waiting.abandoned {
+            return;
+        }
+        waiting.trails.insert(key, state);
+        if waiting.trails_until.is_none() {
+            waiting.trails_until = Some(Instant::now() + COLLECT_TRAILS);
             self.to_write.notify_one();
         }
     }
@@ -140,6 +166,7 @@ impl Queue {
         waiting.abandoned = true;
         waiting.commits.clear();
         waiting.databases.clear();
+        waiting.trails.clear();
         waiting.barriers.clear();
         self.room.notify_all();
     }
@@ -167,17 +194,24 @@ impl Queue {
         if waiting.is_empty() {
             return if waiting.closed { Next::Closed } else { Next::Quiet };
         }
-        let calm = |waiting: &mut Waiting| !waiting.is_urgent();
-        if calm(&mut waiting) {
-            let collected = self.to_write.wait_timeout_while(waiting, COLLECT, calm);
-            waiting = collected.unwrap_or_else(PoisonError::into_inner).0;
+        let collected = Instant::now() + COLLECT;
+        while !waiting.is_urgent() {
+            let until = waiting.trails_until.map_or(collected, |trails| trails.min(collected));
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            let woken = self.to_write.wait_timeout(waiting, left);
+            waiting = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
         waiting.events = 0;
+        waiting.trails_until = None;
         waiting.writing = true;
         self.room.notify_all();
         let batch = Batch {
             commits: std::mem::take(&mut waiting.commits).into(),
             databases: std::mem::take(&mut waiting.databases).into_values().collect(),
+            trails: std::mem::take(&mut waiting.trails),
         };
         Next::Write(batch, std::mem::take(&mut waiting.barriers))
     }
@@ -189,7 +223,10 @@ impl Queue {
 
 impl Waiting {
     fn is_empty(&self) -> bool {
-        self.commits.is_empty() && self.databases.is_empty() && self.barriers.is_empty()
+        self.commits.is_empty()
+            && self.databases.is_empty()
+            && self.trails.is_empty()
+            && self.barriers.is_empty()
     }
 
     fn is_full(&self) -> bool {

@@ -6,7 +6,7 @@ use rrd_core::fold::Fold;
 use rrd_proto::{Direction, Event, EventKind, Harness, SessionKey, Timestamp};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 
-use super::{DatabaseState, FileState, READER_VERSION, Stored, database, schema};
+use super::{DatabaseState, FileState, READER_VERSION, Stored, TrailState, database, schema};
 
 /// A read-only connection.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ impl Reader {
         schema::is_current(&db).then_some(Self { db })
     }
 
-    /// Every session and transcript this release's reader stored.
+    /// Every session and transcript this release's reader stored, and what hooks said.
     ///
     /// # Errors
     /// SQLite's.
@@ -98,6 +98,16 @@ impl Reader {
                 && let Ok(state) = serde_json::from_str::<DatabaseState>(text)
             {
                 stored.databases.push(state);
+            }
+        }
+        let mut trails = self.db.prepare("SELECT harness, session_id, trail, seal FROM trails")?;
+        let mut rows = trails.query([])?;
+        while let Some(row) = rows.next()? {
+            let (key, text) = (key(row, 0)?, row.get_ref(2)?.as_str()?);
+            if schema::seal(&[&key.to_string(), text]) == row.get::<_, i64>(3)?
+                && let Ok(state) = serde_json::from_str::<TrailState>(text)
+            {
+                stored.trails.push((key, state));
             }
         }
         Ok(stored)

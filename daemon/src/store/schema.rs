@@ -60,6 +60,16 @@ const MIGRATIONS: &[&str] = &[
         seal   INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
 ",
+    // What hooks said is said nowhere else: unlike the rest it is kept whichever reader wrote it.
+    "
+    CREATE TABLE trails (
+        harness    TEXT NOT NULL,
+        session_id TEXT NOT NULL,
+        trail      TEXT NOT NULL,     -- JSON
+        seal       INTEGER NOT NULL,
+        PRIMARY KEY (harness, session_id)
+    ) STRICT, WITHOUT ROWID;
+",
 ];
 
 /// What is read of each table: a name in the schema may be damaged, which no check of SQLite's finds.
@@ -69,6 +79,7 @@ const READ: &[&str] = &[
     "SELECT session, seq, at, kind, flags, offset, key, text, tool, call, message FROM events",
     "SELECT session, key FROM marks",
     "SELECT path, reader, state, seal FROM databases",
+    "SELECT harness, session_id, trail, seal FROM trails",
 ];
 
 /// Whether every table is there with its columns.

@@ -22,7 +22,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use tokio::sync::watch;
 
 use super::{
-    Commit, DatabaseState, READER_VERSION, StoreError, database, is_damage, owner_only,
+    Commit, DatabaseState, READER_VERSION, StoreError, TrailState, database, is_damage, owner_only,
     queue::{Batch, Next, Queue},
     reader::{FLAG_ERROR, FLAG_SENT, FLAG_TRUNCATED, KINDS},
     schema,
@@ -107,6 +107,12 @@ impl Writer {
     /// Queues what is true of a database once everything queued before it is written.
     pub fn database(&self, state: DatabaseState) {
         self.queue.database(state);
+    }
+
+    /// Queues what hooks said of a session by now; `None` forgets it. Does not wait, and is not waited
+    /// for: it is durable in a moment.
+    pub fn trail(&self, key: SessionKey, state: Option<TrailState>) {
+        self.queue.trail(key, state);
     }
 
     /// Returns when everything queued before it is durable.
@@ -276,8 +282,8 @@ impl Work {
 }
 
 fn transact(db: &mut Connection, batch: &Batch) -> rusqlite::Result<()> {
-    let Batch { commits, databases } = batch;
-    if commits.is_empty() && databases.is_empty() {
+    let Batch { commits, databases, trails } = batch;
+    if commits.is_empty() && databases.is_empty() && trails.is_empty() {
         return Ok(());
     }
     // Of several commits of one transcript the last one's state holds.
@@ -295,6 +301,7 @@ fn transact(db: &mut Connection, batch: &Batch) -> rusqlite::Result<()> {
         }
     }
     databases.iter().try_for_each(|state| put_database(&transaction, state))?;
+    trails.iter().try_for_each(|(key, state)| put_trail(&transaction, key, state.as_ref()))?;
     transaction.commit()
 }
 
@@ -380,6 +387,26 @@ fn put_database(db: &Transaction<'_>, state: &DatabaseState) -> rusqlite::Result
         "INSERT OR REPLACE INTO databases (path, reader, state, seal) VALUES (?1, ?2, ?3, ?4)",
     )?
     .execute(params![state.path, READER_VERSION, text, seal])?;
+    Ok(())
+}
+
+fn put_trail(
+    db: &Transaction<'_>,
+    key: &SessionKey,
+    state: Option<&TrailState>,
+) -> rusqlite::Result<()> {
+    let (harness, id) = (key.harness.as_str(), &key.session_id);
+    let Some(state) = state else {
+        let sql = "DELETE FROM trails WHERE harness = ?1 AND session_id = ?2";
+        db.prepare_cached(sql)?.execute(params![harness, id])?;
+        return Ok(());
+    };
+    let text = json(state)?;
+    let seal = schema::seal(&[&key.to_string(), &text]);
+    db.prepare_cached(
+        "INSERT OR REPLACE INTO trails (harness, session_id, trail, seal) VALUES (?1, ?2, ?3, ?4)",
+    )?
+    .execute(params![harness, id, text, seal])?;
     Ok(())
 }
 

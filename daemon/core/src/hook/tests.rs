@@ -145,6 +145,34 @@ fn a_turn_keeps_when_it_began() {
     assert_eq!((activity.summary.as_str(), activity.since), ("a", Some(at(9))));
 }
 
+/// What an earlier release stored is read by every later one.
+#[test]
+fn a_stored_trail_is_read_back() {
+    assert_eq!(serde_json::from_str::<Trail>("{}").unwrap(), Trail::default());
+    let stored = r#"{
+        "before": {"last": "2026-11-20T10:00:00.000Z",
+            "turn": {"state": {"Over": "completed"}, "at": "2026-11-20T10:00:00.000Z",
+                "since": "2026-11-20T09:59:00.000Z"},
+            "waits": [{"agent": "a", "tool": null, "waiting_for": "input",
+                "since": "2026-11-20T10:00:00.000Z"}], "calls": [], "added_since": 1},
+        "recent": [
+            {"id": 7, "at": "2026-11-20T10:00:02.000Z",
+                "session": {"harness": "codex", "session_id": "s"}, "agent": null,
+                "word": {"Ask": {"id": null, "name": "Bash", "summary": "rm", "asks": false}},
+                "cwd": "/w", "transcript": null, "pid": 42, "attach": null}],
+        "cwd": "/w",
+        "process": {"pid": 42, "named_at": "2026-11-20T10:00:02.000Z", "started": "7",
+            "liveness": "Alive"},
+        "delegate": false}"#;
+    let mut trail: Trail = serde_json::from_str(stored).unwrap();
+    trail.restore();
+    assert_eq!(trail.hooked.turn.unwrap().state, HookState::Over(Some(TurnResult::Completed)));
+    let waits: Vec<_> = trail.hooked.waits.iter().map(|wait| wait.waiting_for).collect();
+    assert_eq!(waits, [WaitingFor::Input, WaitingFor::Permission]);
+    let process = trail.process.unwrap();
+    assert_eq!((process.started.as_deref(), process.liveness), (Some("7"), Liveness::Unknown));
+}
+
 fn words() -> impl Strategy<Value = HookWord> {
     prop_oneof![
         Just(HookWord::Start),
@@ -183,6 +211,26 @@ proptest! {
             }
         }
         prop_assert_eq!(trail(events).hooked, trail(shuffled).hooked);
+    }
+
+    /// A trail that was stored goes on as if it had not been.
+    #[test]
+    fn storing_changes_nothing(
+        words in proptest::collection::vec((words(), 0..3u8), 1..40), stored_at in 0..40usize,
+    ) {
+        let (mut whole, mut stored) = (Trail::default(), Trail::default());
+        for (i, (word, agent)) in words.into_iter().enumerate() {
+            let agent = (agent > 0).then(|| format!("agent {agent}"));
+            let event = HookEvent { id: i as u64, agent, ..event(i as i64, word) };
+            if i == stored_at {
+                let text = serde_json::to_string(&stored).unwrap();
+                stored = serde_json::from_str(&text).unwrap();
+                stored.restore();
+            }
+            whole.take(event.clone());
+            stored.take(event);
+            prop_assert_eq!(&whole, &stored);
+        }
     }
 
     /// However many calls there are, little is kept of them.

@@ -9,6 +9,7 @@ use crate::{
     fold::Turn,
     hook::{HookEvent, HookState, Hooked, HookedProcess, Trail},
     live::Liveness,
+    status::from_hook,
 };
 
 /// Sessions and delegates whose hooks are remembered; the one silent for longest is forgotten.
@@ -16,6 +17,9 @@ const MAX_HOOKED: usize = 2_048;
 
 /// What a hook said this long ago is no longer believed.
 const HOOKS_KEPT_MS: i64 = 7 * 24 * 3_600_000;
+
+/// A trail that no longer decides anything is kept for so long.
+const SILENT_KEPT_MS: i64 = 24 * 3_600_000;
 
 impl Roster {
     /// Takes a call of a hook at `now`.
@@ -33,38 +37,86 @@ impl Roster {
         if self.hooks.len() >= MAX_HOOKED && !self.hooks.contains_key(&key) {
             let oldest = self.hooks.iter().min_by_key(|(_, trail)| trail.hooked.last);
             if let Some(oldest) = oldest.map(|(key, _)| key.clone()) {
-                self.hooks.remove(&oldest);
+                self.forget_trail(oldest);
             }
         }
-        let trail = self.hooks.entry(key).or_default();
+        let trail = self.hooks.entry(key.clone()).or_default();
         trail.delegate |= delegate;
         if trail.take(event) {
             self.version += 1;
+            self.unsaved.insert(key);
         }
     }
 
-    /// The processes that hooks named, of sessions of which nothing else tells whether they live, and
-    /// when the newest call came.
+    fn forget_trail(&mut self, key: SessionKey) {
+        self.hooks.remove(&key);
+        self.unsaved.insert(key);
+        self.version += 1;
+    }
+
+    /// Takes what was stored of what hooks said, before anything else is taken of them.
+    pub fn restore_trails(&mut self, trails: impl IntoIterator<Item = (SessionKey, Trail)>) {
+        for (key, mut trail) in trails {
+            trail.restore();
+            self.hooks.insert(key, trail);
+        }
+        self.version += 1;
+    }
+
+    /// What hooks said of every session.
     #[must_use]
-    pub fn hooked_processes(&self) -> Vec<(SessionKey, u32, Timestamp)> {
+    pub fn trails(&self) -> Vec<(SessionKey, Trail)> {
+        self.hooks.iter().map(|(key, trail)| (key.clone(), trail.clone())).collect()
+    }
+
+    /// What changed of that since this was last asked; `None` where it was forgotten.
+    pub fn unsaved_trails(&mut self) -> Vec<(SessionKey, Option<Trail>)> {
+        let changed = std::mem::take(&mut self.unsaved);
+        let with_trail = |key| {
+            let trail = self.hooks.get(&key).cloned();
+            (key, trail)
+        };
+        changed.into_iter().map(with_trail).collect()
+    }
+
+    /// Forgets what is no longer believed, or has been overruled by the transcript for long.
+    pub fn forget_old_trails(&mut self, now: Timestamp) {
+        let is_old = |(key, trail): &(&SessionKey, &Trail)| {
+            let silent = now.since(trail.hooked.last);
+            let says =
+                || from_hook(&self.entries.get(*key)?.fold, Some(&self.hooked(trail, key)), now);
+            let lives = trail.seen().liveness == Liveness::Alive;
+            let overruled = || self.entries.contains_key(*key) && !lives && says().is_none();
+            silent > HOOKS_KEPT_MS || silent > SILENT_KEPT_MS && overruled()
+        };
+        let old: Vec<_> = self.hooks.iter().filter(is_old).map(|(key, _)| key.clone()).collect();
+        old.into_iter().for_each(|key| self.forget_trail(key));
+    }
+
+    /// The processes that hooks named and that are not known to be gone, of sessions of which nothing else
+    /// tells whether they live.
+    #[must_use]
+    pub fn hooked_processes(&self) -> Vec<(SessionKey, HookedProcess)> {
         let known = self.hooks.iter().filter_map(|(key, trail)| {
-            let HookedProcess { pid, liveness } = trail.process.clone()?;
-            let entry = self.entries.get(key)?;
-            let traced = self.live.get(entry.root).is_some_and(|root| root.found.contains_key(key));
-            let last = trail.hooked.last;
-            (!traced && liveness != Liveness::Dead).then(|| (key.clone(), pid, last))
+            let process = trail.process.clone()?;
+            let root = self.entries.get(key).and_then(|entry| self.live.get(entry.root));
+            let traced = root.is_some_and(|root| root.found.contains_key(key));
+            (!traced && process.liveness != Liveness::Dead).then(|| (key.clone(), process))
         });
         known.collect()
     }
 
     /// What a look at such a process found.
-    pub fn set_hooked_process(&mut self, key: &SessionKey, pid: u32, found: Liveness) {
+    pub fn set_hooked_process(&mut self, key: &SessionKey, found: HookedProcess) {
         let process = self.hooks.get_mut(key).and_then(|trail| trail.process.as_mut());
-        if let Some(process) = process.filter(|process| process.pid == pid)
-            && process.liveness != found
+        // It may have been named anew meanwhile.
+        if let Some(process) =
+            process.filter(|known| known.pid == found.pid && known.named_at == found.named_at)
+            && *process != found
         {
-            process.liveness = found;
+            *process = found;
             self.version += 1;
+            self.unsaved.insert(key.clone());
         }
     }
 

@@ -4,13 +4,18 @@ use rrd_core::{
     cursor::{Cursor, FileId, Rows},
     fold::Fold,
     harness::ParserState,
+    hook::{HookEvent, HookWord, Trail},
+    roster::{Place, Roster},
 };
-use rrd_proto::{Event, EventKind, Harness};
+use rrd_proto::{Event, EventKind, Harness, Timestamp, WaitingFor};
 
 use std::{fs, time::Instant};
 
 use super::*;
 use crate::store::{FileState, Reader, StoredEvent, aside, open as open_store};
+
+/// Lines are collected for two seconds: whatever is faster was not.
+const COLLECTED: Duration = Duration::from_millis(1_500);
 
 fn commit(seqs: std::ops::Range<u64>, offset: u64) -> Commit {
     let session = SessionKey { harness: Harness::Codex, session_id: "s".into() };
@@ -170,7 +175,7 @@ fn a_newer_schema_is_refused_not_overwritten() {
 }
 
 fn batch(commit: Commit) -> Batch {
-    Batch { commits: vec![commit], databases: Vec::new() }
+    Batch { commits: vec![commit], ..Batch::default() }
 }
 
 #[test]
@@ -209,6 +214,96 @@ fn what_is_true_of_a_database_is_forgotten_when_it_is_read_on() {
     writer.database(b);
     read_on("b");
     assert_eq!(stored(), [a]);
+}
+
+/// What a hook said of a session, so many milliseconds after the epoch.
+fn trail(at: i64) -> TrailState {
+    let mut trail = Trail::default();
+    trail.take(HookEvent {
+        id: 1,
+        at: Timestamp::from_millis(at),
+        session: commit(0..0, 0).file.session,
+        agent: None,
+        word: HookWord::Dialog(WaitingFor::Permission),
+        cwd: Some("/w".into()),
+        transcript: None,
+        pid: Some(7),
+        attach: None,
+    });
+    TrailState { domain: Some("here".into()), trail }
+}
+
+/// The row's session, its domain, and what a roster makes of it.
+type ReadTrail = (SessionKey, Option<String>, Vec<(SessionKey, Trail)>);
+
+fn read_trails(dir: &Path) -> Vec<ReadTrail> {
+    let trails = Reader::open(dir).unwrap().load().unwrap().trails;
+    let place = Place { host: "h".into(), node_id: None, idle_timeout: Duration::from_secs(1) };
+    let restored = |(key, state): (SessionKey, TrailState)| {
+        let mut roster = Roster::new(place.clone());
+        roster.restore_trails([(key.clone(), state.trail)]);
+        (key, state.domain, roster.trails())
+    };
+    trails.into_iter().map(restored).collect()
+}
+
+#[test]
+fn what_hooks_said_is_read_back_until_it_is_forgotten() {
+    let dir = tempfile::tempdir().unwrap();
+    let (writer, _) = open_store(dir.path()).unwrap();
+    let key = commit(0..0, 0).file.session;
+    let other = SessionKey { harness: Harness::Hermes, session_id: "s\0".into() };
+    let stored = |key: &SessionKey, state: TrailState| {
+        (key.clone(), state.domain, vec![(key.clone(), state.trail)])
+    };
+    // Together with a commit and in place of what was said before; then nothing but it.
+    writer.commit(commit(0..2, 10));
+    writer.trail(key.clone(), Some(trail(1)));
+    writer.trail(key.clone(), Some(trail(2)));
+    writer.barrier();
+    assert_eq!(read_trails(dir.path()), [stored(&key, trail(2))]);
+    writer.trail(other.clone(), Some(trail(3)));
+    writer.trail(key.clone(), None);
+    writer.barrier();
+    assert_eq!(read_trails(dir.path()), [stored(&other, trail(3))]);
+    // A session that begins anew, or an older reader, says nothing against it.
+    writer.commit(Commit { reset: true, ..commit(0..1, 10) });
+    drop(writer);
+    let db = Connection::open(database(dir.path())).unwrap();
+    db.execute("UPDATE sessions SET reader = 0", []).unwrap();
+    assert_eq!(read_trails(dir.path()), [stored(&other, trail(3))]);
+    // What is damaged is not believed, and stops nobody.
+    db.execute("UPDATE trails SET trail = replace(trail, 'permission', 'input')", []).unwrap();
+    assert_eq!(read_trails(dir.path()), []);
+    let (writer, found) = open_store(dir.path()).unwrap();
+    assert!(found.trails.is_empty());
+    writer.trail(other.clone(), Some(trail(4)));
+    drop(writer);
+    assert_eq!(read_trails(dir.path()), [stored(&other, trail(4))]);
+}
+
+/// Nobody asks for it, and nothing else is to be written.
+#[test]
+fn what_hooks_said_is_durable_in_a_moment() {
+    let dir = tempfile::tempdir().unwrap();
+    let (writer, _) = open_store(dir.path()).unwrap();
+    let mut committed = writer.committed();
+    let told = |committed: &mut watch::Receiver<Committed>, from: Instant| {
+        while !committed.has_changed().unwrap() {
+            assert!(from.elapsed() < Duration::from_secs(20), "nobody wrote it");
+            std::thread::yield_now();
+        }
+        committed.mark_unchanged();
+    };
+    // Also while lines are being collected.
+    for commits in [0, 1] {
+        (0..commits).for_each(|n| writer.commit(commit(n..n + 1, n)));
+        let from = Instant::now();
+        writer.trail(commit(0..0, 0).file.session, Some(trail(1)));
+        told(&mut committed, from);
+        assert!(from.elapsed() < COLLECTED, "{:?}", from.elapsed());
+        assert_eq!(read_trails(dir.path()).len(), 1);
+    }
 }
 
 #[test]

@@ -170,10 +170,14 @@ fn the_process_that_a_hook_names_tells_where_nothing_else_does() {
     };
     roster.hook(named(600_000), NOW);
     let to_look = roster.hooked_processes();
-    assert_eq!(to_look, [(key("s"), 42, NOW.plus(-600_000))]);
+    let at = NOW.plus(-600_000);
+    let unseen =
+        HookedProcess { pid: 42, named_at: at, started: None, liveness: Liveness::Unknown };
+    assert_eq!(to_look, [(key("s"), unseen.clone())]);
     assert_eq!(row(&roster, "s").live, None);
 
-    roster.set_hooked_process(&key("s"), 42, Liveness::Alive);
+    let seen = |liveness| HookedProcess { liveness, started: Some("7".into()), ..unseen.clone() };
+    roster.set_hooked_process(&key("s"), seen(Liveness::Alive));
     let there = row(&roster, "s");
     assert_eq!((there.status, there.live, there.pid), (Status::Executing, Some(true), Some(42)));
     assert_eq!(there.attach.as_deref(), Some("tmux attach -t %7"));
@@ -198,9 +202,9 @@ fn the_process_that_a_hook_names_tells_where_nothing_else_does() {
     );
     assert_eq!(leaving.list(&ListQuery::default(), NOW, None, Vec::new()).totals.open, 0);
 
-    roster.set_hooked_process(&key("s"), 7, Liveness::Dead);
+    roster.set_hooked_process(&key("s"), HookedProcess { pid: 7, ..seen(Liveness::Dead) });
     assert_eq!(row(&roster, "s").live, Some(true), "another process");
-    roster.set_hooked_process(&key("s"), 42, Liveness::Dead);
+    roster.set_hooked_process(&key("s"), seen(Liveness::Dead));
     let gone = row(&roster, "s");
     assert_eq!((gone.status, gone.end_reason), (Status::Ended, Some(EndReason::Crashed)));
     assert!(roster.hooked_processes().is_empty());
@@ -248,8 +252,66 @@ fn only_so_many_are_remembered() {
     }
     assert_eq!(roster.hooks.len(), MAX_HOOKED);
     assert!(!roster.hooks.contains_key(&key("s0")) && roster.hooks.contains_key(&key("s10")));
+    let unsaved = roster.unsaved_trails();
+    let forgotten = unsaved.iter().filter(|(_, trail)| trail.is_none()).count();
+    assert_eq!((unsaved.len(), forgotten), (MAX_HOOKED + 10, 10), "nor stored");
     let before = roster.version();
     roster.hook(event("s99", 1, HookWord::Prompt), NOW);
     assert!(roster.version() > before, "whoever watches is told");
     assert_eq!(roster.list(&ListQuery::default(), NOW, None, Vec::new()).sessions, []);
+}
+
+#[test]
+fn what_changed_is_handed_out_to_be_stored_once() {
+    let mut roster = roster();
+    roster.set(key("s"), entry(5, vec![prompt()]));
+    let said = HookEvent { id: 7, pid: Some(42), ..event("s", 900, ask()) };
+    roster.hook(said.clone(), NOW);
+    let stored = roster.unsaved_trails();
+    assert_eq!(stored, [(key("s"), Some(roster.hooks[&key("s")].clone()))]);
+    roster.hook(said, NOW);
+    assert_eq!(roster.unsaved_trails(), [], "the same call twice");
+    let (_, process) = roster.hooked_processes().remove(0);
+    let seen = HookedProcess { started: Some("1".into()), liveness: Liveness::Alive, ..process };
+    roster.set_hooked_process(&key("s"), seen.clone());
+    roster.set_hooked_process(&key("s"), seen);
+    assert_eq!(roster.unsaved_trails().len(), 1);
+
+    let mut next = self::roster();
+    next.set(key("s"), entry(5, vec![prompt()]));
+    next.restore_trails(stored.into_iter().filter_map(|(key, trail)| Some((key, trail?))));
+    assert_eq!(row(&next, "s"), Session { live: None, pid: None, ..row(&roster, "s") });
+    assert_eq!(next.unsaved_trails(), [], "it is stored");
+}
+
+#[test]
+fn what_the_transcript_overruled_long_ago_is_forgotten() {
+    let mut roster = roster();
+    let ago = |roster: &mut Roster, id: &str, ms: i64, word| {
+        roster.hook(HookEvent { pid: Some(42), ..event(id, ms, word) }, NOW.plus(-ms));
+    };
+    let day = SILENT_KEPT_MS + 60_000;
+    for (id, ms, word) in [
+        ("overruled", day, ask()),
+        ("alive", day, ask()),
+        ("recent", 60_000, ask()),
+        ("left", day, HookWord::End),
+        ("unwritten", day, HookWord::Prompt),
+        ("ancient", HOOKS_KEPT_MS + 60_000, HookWord::End),
+    ] {
+        ago(&mut roster, id, ms, word);
+        let silence = if id == "left" { ms / 1000 } else { 30 };
+        if id != "unwritten" {
+            roster.set(key(id), entry(silence, over()));
+        }
+    }
+    let process = roster.hooks[&key("alive")].process.clone().unwrap();
+    roster
+        .set_hooked_process(&key("alive"), HookedProcess { liveness: Liveness::Alive, ..process });
+    roster.unsaved_trails();
+    let before = row(&roster, "left");
+    roster.forget_old_trails(NOW);
+    assert_eq!(roster.unsaved_trails(), [(key("ancient"), None), (key("overruled"), None)]);
+    assert_eq!(roster.hooks.len(), 4);
+    assert_eq!((row(&roster, "left"), before.status), (before, Status::Ended));
 }
