@@ -273,8 +273,10 @@ fn what_hooks_said_is_read_back_until_it_is_forgotten() {
     db.execute("UPDATE sessions SET reader = 0", []).unwrap();
     assert_eq!(read_trails(dir.path()), [stored(&other, trail(3))]);
     // What is damaged is not believed, and stops nobody.
-    db.execute("UPDATE trails SET trail = replace(trail, 'permission', 'input')", []).unwrap();
-    assert_eq!(read_trails(dir.path()), []);
+    for damaged in ["replace(trail, 'permission', 'input')", "CAST(x'7bff' AS TEXT)"] {
+        db.execute(&format!("UPDATE trails SET trail = {damaged}"), []).unwrap();
+        assert_eq!(read_trails(dir.path()), [], "{damaged}");
+    }
     let (writer, found) = open_store(dir.path()).unwrap();
     assert!(found.trails.is_empty());
     writer.trail(other.clone(), Some(trail(4)));
