@@ -51,6 +51,8 @@ pub(crate) enum Input {
 pub(crate) struct Hub {
     known: Mutex<Known>,
     version: watch::Sender<u64>,
+    /// Held while a session is handed from one database to another, and while records of one are taken.
+    handover: Mutex<()>,
     /// Those who ask.
     pub(crate) audience: Arc<Audience>,
 }
@@ -91,7 +93,8 @@ impl Hub {
             places: HashMap::new(),
         };
         let (version, audience) = (watch::channel(1).0, Arc::default());
-        Self { known: Mutex::new(known), version, audience }
+        let handover = Mutex::default();
+        Self { known: Mutex::new(known), version, handover, audience }
     }
 
     /// Takes one input.
@@ -118,6 +121,30 @@ impl Hub {
     /// True when the session belongs to this root, because it came first or nobody did before.
     pub(crate) fn claim(&self, key: &SessionKey, root: usize) -> bool {
         *self.lock().claims.entry(key.clone()).or_insert(root) == root
+    }
+
+    /// As long as this is held, no session goes from one database to another: what is taken of one is
+    /// its owner's.
+    pub(crate) fn handover(&self) -> MutexGuard<'_, ()> {
+        self.handover.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// True while the session is this root's.
+    pub(crate) fn is_claimed_by(&self, key: &SessionKey, root: usize) -> bool {
+        self.lock().claims.get(key) == Some(&root)
+    }
+
+    /// Gives the session to this root, whosever it was.
+    pub(crate) fn hand_over(&self, key: &SessionKey, root: usize) {
+        self.lock().claims.insert(key.clone(), root);
+    }
+
+    /// This root has it no more: whoever finds it next may have it.
+    pub(crate) fn release(&self, key: &SessionKey, root: usize) {
+        let mut known = self.lock();
+        if known.claims.get(key) == Some(&root) {
+            known.claims.remove(key);
+        }
     }
 
     /// A transcript named after the session is there.
