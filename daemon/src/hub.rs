@@ -16,7 +16,7 @@ use rrd_core::{
     fold::Fold,
     hook::{HookEvent, Trail},
     live::Liveness,
-    roster::{Entry, Place, RootLive, Roster},
+    roster::{Absence, Entry, Place, RootLive, Roster},
 };
 use rrd_proto::{
     IndexProgress, ListQuery, ListReply, Lookup, PartStatus, Root, RootState, SessionKey, Timestamp,
@@ -38,6 +38,8 @@ pub(crate) enum Input {
     Progress(usize, IndexProgress),
     /// A session is gone that never wrote anything, or what it wrote was another's.
     Unwritten(SessionKey),
+    /// What a session was read from is not where it was; `None`: it is there again.
+    Absent(SessionKey, Option<Absence>),
     /// A hook was called.
     Hook(HookEvent),
     /// The process that a session's hook named has been looked at.
@@ -104,7 +106,11 @@ impl Hub {
             match input {
                 Input::Session(key, entry) => known.roster.set(key, entry),
                 Input::Live(root, look) => known.roster.set_live(root, look),
-                Input::Root(root, state) => known.roots[root].root.state = state,
+                Input::Root(root, state) => {
+                    known.roster.set_seen(root, matches!(state, RootState::Found { .. }));
+                    known.roots[root].root.state = state;
+                }
+                Input::Absent(key, absence) => known.roster.set_absent(&key, absence),
                 Input::Progress(root, progress) => known.roots[root].progress = progress,
                 Input::Parts(root, parts) => known.roots[root].parts = parts,
                 Input::Unwritten(key) => known.roster.forget_unwritten(&key),
@@ -132,6 +138,11 @@ impl Hub {
     /// True while the session is this root's.
     pub(crate) fn is_claimed_by(&self, key: &SessionKey, root: usize) -> bool {
         self.lock().claims.get(key) == Some(&root)
+    }
+
+    /// True while the session is no root's.
+    pub(crate) fn is_free(&self, key: &SessionKey) -> bool {
+        !self.lock().claims.contains_key(key)
     }
 
     /// Gives the session to this root, whosever it was.

@@ -83,6 +83,15 @@ pub struct RootLive {
     pub asks: HashMap<SessionKey, Ask>,
 }
 
+/// Why a session's transcript, or its rows in a database, are not where they were.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Absence {
+    /// Deleted: what they were in is there and can be read.
+    Gone,
+    /// Nobody can tell: what they were in is not there, or cannot be read.
+    OutOfSight,
+}
+
 /// All sessions of this host.
 #[derive(Debug, Clone)]
 pub struct Roster {
@@ -91,6 +100,10 @@ pub struct Roster {
     live: Vec<RootLive>,
     /// Other places in which transcripts of a session lie, where there are any.
     copies: HashMap<SessionKey, Vec<String>>,
+    /// Sessions whose transcripts are not where they were.
+    absent: HashMap<SessionKey, Absence>,
+    /// Roots that cannot be looked at.
+    unseen: BTreeSet<usize>,
     hooks: HashMap<SessionKey, Trail>,
     version: u64,
 }
@@ -104,6 +117,8 @@ impl Roster {
             entries: BTreeMap::new(),
             live: Vec::new(),
             copies: HashMap::new(),
+            absent: HashMap::new(),
+            unseen: BTreeSet::new(),
             hooks: HashMap::new(),
             version: 1,
         }
@@ -118,7 +133,28 @@ impl Roster {
     /// Takes what is known of one session now.
     pub fn set(&mut self, key: SessionKey, entry: Entry) {
         self.version += 1;
+        // Whatever tells of it is there.
+        self.absent.remove(&key);
         self.entries.insert(key, entry);
+    }
+
+    /// Takes why a session's transcript is not where it was; `None` when it is there again.
+    pub fn set_absent(&mut self, key: &SessionKey, absence: Option<Absence>) {
+        let before = match absence {
+            Some(absence) if self.entries.contains_key(key) => {
+                self.absent.insert(key.clone(), absence)
+            }
+            _ => self.absent.remove(key),
+        };
+        if before.as_ref() != self.absent.get(key) {
+            self.version += 1;
+        }
+    }
+
+    /// Takes whether root number `root` can be looked at.
+    pub fn set_seen(&mut self, root: usize, seen: bool) {
+        let changed = if seen { self.unseen.remove(&root) } else { self.unseen.insert(root) };
+        self.version += u64::from(changed);
     }
 
     /// Forgets a session that never wrote a transcript, or of which nothing has been read.
@@ -311,14 +347,30 @@ impl Roster {
         {
             verdict.waiting_detail = self.asking(entry, key).or(verdict.waiting_detail);
         }
-        let active = is_active(
-            &verdict,
-            is_subagent(&entry.fold),
-            entry.fold.last_activity,
-            now,
-            self.place.idle_timeout,
-        );
+        let gone =
+            self.absence(key, entry) == Some(Absence::Gone) && evidence.liveness != Liveness::Alive;
+        if gone {
+            verdict = verdict.of_gone();
+        }
+        let active = !gone
+            && is_active(
+                &verdict,
+                is_subagent(&entry.fold),
+                entry.fold.last_activity,
+                now,
+                self.place.idle_timeout,
+            );
         Judged { entry, evidence, verdict, active }
+    }
+
+    /// Why its transcript is not there, if it is not. While its root cannot be looked at nothing is known
+    /// to be deleted.
+    fn absence(&self, key: &SessionKey, entry: &Entry) -> Option<Absence> {
+        if entry.path.is_empty() {
+            return None;
+        }
+        let unseen = self.unseen.contains(&entry.root).then_some(Absence::OutOfSight);
+        unseen.or_else(|| self.absent.get(key).copied())
     }
 
     /// What is known of a session from outside its transcript.
@@ -422,6 +474,13 @@ impl Roster {
             let others = || places.iter().filter(|place| ***place != *entry.path);
             let named = others().take(MAX_CANDIDATES).cloned().collect();
             issue(Issue::COPIED, named, others().count());
+        }
+        match self.absence(key, entry) {
+            Some(Absence::Gone) => issue(Issue::SOURCE_GONE, vec![entry.path.to_string()], 1),
+            Some(Absence::OutOfSight) => {
+                issue(Issue::OUT_OF_SIGHT, vec![entry.path.to_string()], 1);
+            }
+            None => {}
         }
         issues.extend(entry.fold.issues());
         issues

@@ -71,8 +71,10 @@ pub(crate) struct Gone {
     pub(crate) key: SessionKey,
     /// What is known.
     pub(crate) fold: Arc<Fold>,
-    /// Where its transcript was.
+    /// Where its transcript was …
     pub(crate) path: String,
+    /// … and which file it was.
+    pub(crate) id: FileId,
 }
 
 /// Makes tasks of what was found and what is stored, newest first; and names what is stored only.
@@ -149,7 +151,7 @@ pub(crate) fn tasks(
     tasks.sort_by(|a, b| b.newest.cmp(&a.newest).then_with(|| a.key.cmp(&b.key)));
     let of_gone = |state: FileState| {
         let fold = folds.remove(&state.session)?;
-        Some(Gone { key: state.session, fold, path: state.path })
+        Some(Gone { key: state.session, fold, path: state.path, id: state.cursor.id })
     };
     let gone = states.into_values().filter_map(of_gone).collect();
     (tasks, gone)

@@ -7,11 +7,12 @@
 
 use std::{
     cmp::Reverse,
+    collections::HashSet,
     path::{Path, PathBuf},
     time::Instant,
 };
 
-use rrd_core::cursor::FileId;
+use rrd_core::{cursor::FileId, roster::Absence};
 use rrd_proto::{SessionKey, Timestamp};
 
 use super::{
@@ -20,7 +21,10 @@ use super::{
     look,
     session::Session,
 };
-use crate::{hub::shown, tail::scene::Scene};
+use crate::{
+    hub::shown,
+    tail::{absent, scene::Scene},
+};
 
 /// Of several copies the one for which this is greatest is shown.
 type Rank = (Option<Timestamp>, Reverse<(usize, PathBuf)>);
@@ -111,12 +115,49 @@ impl Databases {
         scene.hub.hand_over(&key, scene.index);
         self.owners.insert(key.session_id.clone(), path.to_owned());
         for other in self.by_path.values_mut() {
-            other.sessions.remove(&key.session_id);
+            if other.sessions.remove(&key.session_id).is_some() {
+                other.copies.insert(key.session_id.clone(), None);
+            }
         }
         // What the index has of it is the other one's.
         self.stored.remove(&key.session_id);
         let name = |path: &str| format!("{path}#{}", key.session_id);
         Session::instead(name(&shown(path)), name(&there), key.clone(), id, known)
+    }
+
+    /// Another root may have let go of what is here, too.
+    pub(in crate::tail) fn check_copies(&mut self, scene: &Scene) {
+        let is_free = |id: &String| {
+            let (harness, session_id) = (scene.harness.clone(), id.clone());
+            scene.hub.is_free(&SessionKey { harness, session_id })
+        };
+        for database in self.by_path.values_mut() {
+            if database.copies.keys().any(is_free) {
+                (database.touched, database.seen) = (true, None);
+            }
+        }
+    }
+
+    /// The database is not there. Once that is for certain its sessions have ended; when nobody can tell,
+    /// they are only out of sight.
+    pub(super) fn miss(&mut self, path: &Path, database: &mut Database, scene: &Scene) {
+        let since = *database.missing.get_or_insert_with(Instant::now);
+        if since.elapsed() < absent::SETTLES {
+            database.recheck = Some(since + absent::SETTLES);
+            return;
+        }
+        let id = database.sessions.values().next().map(|session| session.file.cursor.id);
+        let Some(why) = id.and_then(|id| absent::why(&scene.root, path, id)) else { return };
+        for id in database.gone_from_among(&HashSet::new()) {
+            let key = SessionKey { harness: scene.harness.clone(), session_id: id.clone() };
+            match why {
+                Absence::Gone => self.let_go(path, &id, database, scene),
+                Absence::OutOfSight if self.owners.get(&id).is_some_and(|at| at == path) => {
+                    scene.absent(key, why);
+                }
+                Absence::OutOfSight => {}
+            }
+        }
     }
 
     /// Sessions that were in this database and are not any more are no copies, and another one may have
@@ -127,7 +168,7 @@ impl Databases {
         scene.hub.gone_from(&key, path);
         if self.owners.get(id).is_some_and(|owner| owner == path) {
             self.owners.remove(id);
-            scene.hub.release(&key, scene.index);
+            scene.absent(key, Absence::Gone);
             for (_, other) in self.by_path.iter_mut().filter(|(_, db)| db.copies.contains_key(id)) {
                 (other.touched, other.seen) = (true, None);
             }

@@ -30,12 +30,13 @@ use rrd_core::{
     fold::Fold,
     harness::{Format, tables::Tables},
     live::Ask,
+    roster::Absence,
 };
 use rrd_proto::{SessionKey, Timestamp};
 
-use super::{scene::Scene, source, take::Ledger};
+use super::{absent, scene::Scene, source, take::Ledger};
 use crate::{
-    hub::shown,
+    hub::{Input, shown},
     store::{DatabaseState, FileState, Look, Stored},
 };
 use database::{SessionRow, Snapshot, Unreadable};
@@ -102,6 +103,8 @@ struct Database {
     recheck: Option<Instant>,
     /// It may have changed.
     touched: bool,
+    /// Its file is not there, since then.
+    missing: Option<Instant>,
     in_wal_mode: bool,
     /// Its schema, where it is a newer one than is known: it is read as far as it is alike.
     newer: Option<i64>,
@@ -149,7 +152,11 @@ impl Databases {
     /// Looks whether any has changed; the files alone are looked at, nothing is opened.
     pub(super) fn check(&mut self) {
         for (path, database) in &mut self.by_path {
-            database.touched |= look(path).is_ok_and(|look| Some(look) != database.seen);
+            database.touched |= match look(path) {
+                Ok(look) => Some(look) != database.seen,
+                // Also when it went while it was being opened.
+                Err(_) => database.missing.is_none(),
+            };
         }
     }
 
@@ -213,10 +220,21 @@ impl Databases {
         }
         self.compares = true;
         // They are gone, or their databases are; what was read of them stands, should they come back.
-        for (file, fold) in self.stored.values() {
+        for (id, (file, fold)) in &self.stored {
             if scene.hub.claim(&file.session, scene.index) {
                 let path = file.path.rsplit_once('#').map_or(&*file.path, |(path, _)| path);
                 scene.publish(&file.session, fold, path, true);
+                let why = match self.by_path.get(Path::new(path)) {
+                    Some(database) if database.seen.is_some() && database.trouble.is_none() => {
+                        Some(Absence::Gone)
+                    }
+                    Some(_) => Some(Absence::OutOfSight),
+                    None => absent::why(&scene.root, Path::new(path), file.cursor.id),
+                };
+                if let Some(why) = why {
+                    self.owners.remove(id);
+                    scene.absent(file.session.clone(), why);
+                }
             }
         }
     }
@@ -277,13 +295,14 @@ impl Databases {
         let mut rest = None;
         match self.look(path, &mut database, tables, scene, ledger) {
             Ok(()) => {
-                database.trouble = None;
+                (database.trouble, database.missing) = (None, None);
                 rest = database.has_work().then_some(PAUSE);
             }
             Err(Failure::Gone) => {
                 // Made anew, it is looked at; until then there is nothing to do.
                 database.forget();
                 database.trouble = None;
+                self.miss(path, &mut database, scene);
             }
             Err(Failure::Unreadable(why)) if why.passes() => {
                 database.forget();
@@ -432,8 +451,9 @@ impl Databases {
                 let taken = self.copy((path, id), database, (&row, gained), snapshot, scene);
                 let Some(session) = taken else { continue };
                 database.sessions.insert(row.id.clone(), session);
-            } else if is_new {
+            } else if is_new || database.missing.is_some() {
                 database.copies.remove(&row.id);
+                scene.hub.apply(Input::Absent(key.clone(), None));
                 let left = self.left_elsewhere(path, id, &key, scene);
                 left.map(|session| database.sessions.insert(row.id.clone(), session));
             }
@@ -482,6 +502,10 @@ impl Databases {
                 continue;
             }
             scene.publish(&file.session, &fold, &shown, true);
+            if state.gone.contains(&id) {
+                self.owners.remove(&id);
+                scene.absent(file.session.clone(), Absence::Gone);
+            }
             let mut session = Session::stored(file, fold);
             session.shown = true;
             sessions.insert(id, session);
@@ -501,7 +525,13 @@ impl Databases {
         let place = database.last_place.unwrap_or_default();
         let (harness, newer) = (scene.harness.clone(), database.newer);
         let in_wal_mode = database.in_wal_mode;
-        DatabaseState { path, harness, look, place, in_wal_mode, newer, sessions }
+        // Whoever is in it is owned by it, and has been since the last listing.
+        let owner = |id: &String| self.owners.get(id).is_some_and(|at| *shown(at) == *path);
+        let stored = self.stored.iter().filter(|(_, (file, _))| file.database() == Some(&path));
+        let known = database.sessions.keys().chain(stored.map(|(id, _)| id));
+        let mut gone: Vec<String> = known.filter(|id| !owner(id)).cloned().collect();
+        gone.sort();
+        DatabaseState { path, harness, look, place, in_wal_mode, newer, sessions, gone }
     }
 
     /// Sum of the hashes of sessions of which only the index knows that they are, or were, in a database.
