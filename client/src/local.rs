@@ -3,7 +3,11 @@
 //! The only file of the client that names `rrd_daemon`; everything else reaches a daemon through
 //! `rrd-proto`. A test in `tests/tidy.rs` holds it to that.
 
-use std::{ffi::OsString, path::Path, time::Duration};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use rrd_daemon::config::{Env, Flags};
 use rrd_proto::IndexProgress;
@@ -11,6 +15,11 @@ use rrd_proto::IndexProgress;
 pub(crate) use rrd_daemon::{Dirs, Scan, config::Config, formats, pid_domain};
 
 use crate::error::{CliError, Kind};
+
+/// Where a damaged index is put aside.
+pub(crate) fn index_aside(state: &Path) -> PathBuf {
+    rrd_daemon::store::aside(state)
+}
 
 const ENV: Env<'static> = &|name| std::env::var_os(name);
 
