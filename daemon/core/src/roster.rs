@@ -217,7 +217,10 @@ impl Roster {
                 continue;
             }
             let judged = self.judge(entry, key, now);
-            if !judged.is_subagent() {
+            // A delegate whose session is not known stands for itself.
+            if !judged.is_subagent()
+                || self.session_of(entry, key).is_none_or(|top| !self.entries.contains_key(&top))
+            {
                 totals.sessions += 1;
                 totals.active += u64::from(judged.active);
                 totals.waiting += u64::from(judged.verdict.status == Status::Waiting);

@@ -86,7 +86,9 @@ pub(crate) fn tasks(
 ) -> (Vec<Task>, Vec<Gone>) {
     // Of a session's transcripts the last one tells how it stands.
     let archived = |role: &FileRole| matches!(role, FileRole::Transcript { archived: true, .. });
-    found.sort_by_key(|found| (!archived(&found.role), found.mtime));
+    // A rollout and its compressed twin hold the same; where they do not, the plain one is written to.
+    let plain = |role: &FileRole| matches!(role, FileRole::Transcript { zstd: false, .. });
+    found.sort_by_key(|found| (!archived(&found.role), plain(&found.role), found.mtime));
     let mut folds: HashMap<SessionKey, Arc<Fold>> = stored.sessions.into_iter().collect();
     let with_fold: HashSet<SessionKey> = folds.keys().cloned().collect();
     let mut states: HashMap<String, FileState> =
@@ -141,7 +143,7 @@ pub(crate) fn tasks(
     }
     let mut tasks: Vec<Task> = tasks.into_values().collect();
     for task in &mut tasks {
-        task.files.sort_by_key(|work| (work.file.mtime == 0, work.file.mtime));
+        task.files.sort_by_key(|work| (!work.zstd, work.file.mtime == 0, work.file.mtime));
         // A reader before this one left something that this one does not go on from.
         let fresh = !task.fold.has_taken_any();
         for work in task.files.iter_mut().take(1) {
