@@ -23,6 +23,9 @@ pub(crate) fn now() -> Timestamp {
     Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
+/// Milliseconds beyond which an age is none: no harness is that old.
+pub(crate) const AGES: i64 = 20 * 365 * DAY;
+
 /// `3s`, `14m`, `2h`, `3d`; the future counts as now.
 pub(crate) fn age(now: Timestamp, then: Timestamp) -> String {
     let ms = now.since(then).max(0);

@@ -3,7 +3,12 @@
 //! The only file of the client that names `rrd_daemon`; everything else reaches a daemon through
 //! `rrd-proto`. A test in `tests/tidy.rs` holds it to that.
 
-use std::{ffi::OsString, path::Path, sync::Arc, time::Duration};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use rrd_daemon::config::{Env, Flags};
 use rrd_proto::IndexProgress;
@@ -12,6 +17,11 @@ pub(crate) use rrd_daemon::edge::{Edges, Log};
 pub(crate) use rrd_daemon::{Dirs, Scan, config::Config, formats, pid_domain, redact};
 
 use crate::error::{CliError, Kind};
+
+/// Where a damaged index is put aside.
+pub(crate) fn index_aside(state: &Path) -> PathBuf {
+    rrd_daemon::store::aside(state)
+}
 
 const ENV: Env<'static> = &|name| std::env::var_os(name);
 

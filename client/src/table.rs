@@ -159,7 +159,9 @@ fn rows(sessions: &[Session], now: Timestamp) -> Vec<Row> {
             _ => look::PLAIN,
         };
         let child = !tree[at].is_empty();
-        let age = look::status_since(session).map(|since| clock::age(now, since));
+        // A record without a usable time may be stamped with the year 1: that is no age.
+        let since = look::status_since(session).filter(|at| now.since(*at) < clock::AGES);
+        let age = since.map(|since| clock::age(now, since));
         let agent = if child { "subagent" } else { session.harness.as_str() };
         let repo = session.repo.as_deref().filter(|_| !child).unwrap_or_default();
         rows.push(Row {

@@ -144,6 +144,16 @@ fn an_away_host_keeps_its_last_word() {
 }
 
 #[test]
+fn what_has_no_usable_time_has_no_age() {
+    let mut one = session("b41f");
+    let lines = |one: &Session| plain(std::slice::from_ref(one), None).join("\n");
+    assert!(lines(&one).contains(" 2m "), "{}", lines(&one));
+    one.status_since = Some(Timestamp::from_millis(-62_135_596_800_000));
+    let text = lines(&one);
+    assert!(!text.contains("740"), "{text}");
+}
+
+#[test]
 fn a_subagent_without_its_parent_stands_alone() {
     let line = plain(&[session("b41f"), subagent("a937", "7f2c")], None).swap_remove(2);
     assert!(line.starts_with("◐ executing · Grep"), "{line}");

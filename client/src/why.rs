@@ -38,6 +38,12 @@ pub(crate) fn issue(issue: &Issue) -> String {
                 "copied transcript: the same session id also lies at {which}; only one row is shown"
             )
         }
+        Issue::SOURCE_GONE => {
+            format!("source gone: {which} no longer holds it; what was read before stands")
+        }
+        Issue::OUT_OF_SIGHT => {
+            format!("out of sight: {which} cannot be looked at now; this is what was known last")
+        }
         kind => {
             let first =
                 issue.offset.map(|at| format!(", the first at byte {at}")).unwrap_or_default();
@@ -48,6 +54,13 @@ pub(crate) fn issue(issue: &Issue) -> String {
 
 fn because(session: &Session, now: Timestamp) -> String {
     let harness = clean(session.harness.as_str());
+    let has = |kind: &str| session.issues.iter().any(|issue| issue.kind == kind);
+    if session.status == Status::Ended
+        && session.end_reason == Some(EndReason::Unknown)
+        && has(Issue::SOURCE_GONE)
+    {
+        return "its transcript was deleted, and no process is known to go on with it".to_owned();
+    }
     let process =
         session.pid.map_or_else(|| "its process".to_owned(), |pid| format!("process {pid}"));
     let since = session.status_since.map(|at| clock::time_of_day(at, now));
@@ -230,6 +243,14 @@ mod tests {
                 "alive twice: processes 7, 8 have it open",
             ),
             (of(Issue::COPIED, None, Some("/b/x.jsonl")), "id also lies at /b/x.jsonl;"),
+            (
+                of(Issue::SOURCE_GONE, None, Some("/b/x.jsonl")),
+                "gone: /b/x.jsonl no longer holds it",
+            ),
+            (
+                of(Issue::OUT_OF_SIGHT, None, Some("/b/x.jsonl")),
+                "/b/x.jsonl cannot be looked at now",
+            ),
         ] {
             assert!(issue(&one).contains(says), "{}", issue(&one));
         }

@@ -349,8 +349,13 @@ fn whatever_happens_it_is_silent_and_succeeds() {
         });
     }
     silent(hook().output().unwrap());
-    for args in [&["hook"][..], &["hook", "vim"], &["hook", ""], &["hook", "codex", "--loud", "x"]]
-    {
+    for args in [
+        &["hook"][..],
+        &["hook", "vim"],
+        &["hook", ""],
+        &["hook", "codex", "--loud", "x"],
+        &["hook", "--bogus"],
+    ] {
         silent(call(&mut home.rrd(args), stop.as_bytes()));
     }
     let many = "x".repeat(5_000);

@@ -15,7 +15,7 @@ use rrd_core::{
     cursor::FileId,
     fold::Fold,
     hook::{HookEvent, HookedProcess, Trail},
-    roster::{Entry, Place, RootLive, Roster},
+    roster::{Absence, Entry, Place, RootLive, Roster},
 };
 use rrd_proto::{
     IndexProgress, ListQuery, ListReply, Lookup, PartStatus, Root, RootState, SessionKey, Timestamp,
@@ -39,6 +39,8 @@ pub(crate) enum Input {
     Unwritten(SessionKey),
     /// A session of which only hooks know, unless somebody else does by now.
     OnlyHooked(SessionKey, Entry),
+    /// What a session was read from is not where it was; `None`: it is there again.
+    Absent(SessionKey, Option<Absence>),
     /// A hook was called.
     Hook(HookEvent),
     /// The process that a session's hook named has been looked at.
@@ -56,6 +58,8 @@ pub(crate) enum Input {
 pub(crate) struct Hub {
     known: Mutex<Known>,
     version: watch::Sender<u64>,
+    /// Held while a session is handed from one database to another, and while records of one are taken.
+    handover: Mutex<()>,
     /// Those who ask.
     pub(crate) audience: Arc<Audience>,
 }
@@ -96,7 +100,8 @@ impl Hub {
             places: HashMap::new(),
         };
         let (version, audience) = (watch::channel(1).0, Arc::default());
-        Self { known: Mutex::new(known), version, audience }
+        let handover = Mutex::default();
+        Self { known: Mutex::new(known), version, handover, audience }
     }
 
     /// Takes one input.
@@ -108,7 +113,11 @@ impl Hub {
                 Input::OnlyHooked(key, _) if known.roster.get(&key).is_some() => {}
                 Input::OnlyHooked(key, entry) => known.roster.set(key, entry),
                 Input::Live(root, look) => known.roster.set_live(root, look),
-                Input::Root(root, state) => known.roots[root].root.state = state,
+                Input::Root(root, state) => {
+                    known.roster.set_seen(root, matches!(state, RootState::Found { .. }));
+                    known.roots[root].root.state = state;
+                }
+                Input::Absent(key, absence) => known.roster.set_absent(&key, absence),
                 Input::Progress(root, progress) => known.roots[root].progress = progress,
                 Input::Parts(root, parts) => known.roots[root].parts = parts,
                 Input::Unwritten(key) => known.roster.forget_unwritten(&key),
@@ -125,6 +134,35 @@ impl Hub {
     /// True when the session belongs to this root, because it came first or nobody did before.
     pub(crate) fn claim(&self, key: &SessionKey, root: usize) -> bool {
         *self.lock().claims.entry(key.clone()).or_insert(root) == root
+    }
+
+    /// As long as this is held, no session goes from one database to another: what is taken of one is
+    /// its owner's.
+    pub(crate) fn handover(&self) -> MutexGuard<'_, ()> {
+        self.handover.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// True while the session is this root's.
+    pub(crate) fn is_claimed_by(&self, key: &SessionKey, root: usize) -> bool {
+        self.lock().claims.get(key) == Some(&root)
+    }
+
+    /// True while the session is no root's.
+    pub(crate) fn is_free(&self, key: &SessionKey) -> bool {
+        !self.lock().claims.contains_key(key)
+    }
+
+    /// Gives the session to this root, whosever it was.
+    pub(crate) fn hand_over(&self, key: &SessionKey, root: usize) {
+        self.lock().claims.insert(key.clone(), root);
+    }
+
+    /// This root has it no more: whoever finds it next may have it.
+    pub(crate) fn release(&self, key: &SessionKey, root: usize) {
+        let mut known = self.lock();
+        if known.claims.get(key) == Some(&root) {
+            known.claims.remove(key);
+        }
     }
 
     /// A transcript named after the session is there.

@@ -349,7 +349,11 @@ fn stop_threads(tails: Vec<TailHandle>, follower: Follower) {
 
 /// Makes a directory that only its owner can enter.
 fn private_dir(dir: &Path) -> io::Result<()> {
-    fs::create_dir_all(dir)?;
+    let mut builder = fs::DirBuilder::new();
+    // Those it lies in, too, where they are not there yet: RRD_HOME itself is one.
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(dir)?;
     #[cfg(unix)]
     {
         use std::os::unix::fs::{MetadataExt, PermissionsExt};

@@ -102,7 +102,7 @@ words! {
         Exit = "exit",
         /// Its process died in the middle of a turn.
         Crashed = "crashed",
-        /// Silent for a day, and nothing tells whether the process lives.
+        /// Silent for a day, and nothing tells whether the process lives; or its transcript was deleted.
         Unknown = "unknown",
     }
 }
@@ -172,7 +172,8 @@ pub struct Tokens {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Issue {
     /// A stable word: `damaged_line`, `oversized_line`, `rewritten`, `unreadable`, … of its transcript;
-    /// [`Issue::ALIVE_TWICE`] and [`Issue::COPIED`] of the session itself.
+    /// [`Issue::ALIVE_TWICE`], [`Issue::COPIED`], [`Issue::SOURCE_GONE`] and [`Issue::OUT_OF_SIGHT`] of
+    /// the session itself.
     pub kind: String,
     /// How often; how many processes, or copies.
     pub count: u64,
@@ -187,6 +188,12 @@ impl Issue {
     pub const ALIVE_TWICE: &str = "alive_twice";
     /// Other transcripts have the same session id: only one of them is shown, or all are mixed.
     pub const COPIED: &str = "copied_transcript";
+    /// Its transcript, or its rows in a database, were deleted, while the place they were in is there: it
+    /// has ended, unless its process is known to live. What was read of it stands.
+    pub const SOURCE_GONE: &str = "source_gone";
+    /// What its transcript was in cannot be looked at now (a disk that is not mounted, a directory that
+    /// cannot be read): its row is what was known last.
+    pub const OUT_OF_SIGHT: &str = "out_of_sight";
 }
 
 /// One session.

@@ -13,7 +13,7 @@ use crate::{
     connect::{self, Unreachable},
     error::{CliError, Kind},
     local::{self, Config, Dirs},
-    output, settings,
+    output, settings, text,
 };
 
 pub(crate) fn run(args: &JsonArgs) -> Result<(), CliError> {
@@ -48,12 +48,15 @@ fn findings() -> Vec<PartStatus> {
         );
         findings.extend(hooked(config));
     }
+    findings.extend(set_aside(&dirs));
     let answers = daemon(&dirs);
     if let Ok(config) = &config
         && answers.iter().any(|finding| finding.part == "reach" && finding.state != Health::Ok)
     {
         // What a daemon's tails would say of what they cannot read.
-        findings.extend(local::scan(config, &mut |_| {}).parts());
+        let scan = local::scan(config, &mut |_| {});
+        findings.extend(scan.parts());
+        findings.extend(odd(&scan.list(&ListQuery { all: true, ..ListQuery::default() }).sessions));
     }
     findings.extend(answers);
     findings
@@ -189,7 +192,9 @@ fn daemon(dirs: &Dirs) -> Vec<PartStatus> {
         Ok(parts) => {
             findings.extend(parts);
             let all = ListQuery { all: true, ..ListQuery::default() };
-            findings.extend(connection.list(&all).ok().and_then(|reply| doubles(&reply.sessions)));
+            let sessions = connection.list(&all).map(|reply| reply.sessions).unwrap_or_default();
+            findings.extend(doubles(&sessions));
+            findings.extend(odd(&sessions));
         }
         Err(error) => {
             let hint = Some("rrd service restart starts it anew");
@@ -197,6 +202,47 @@ fn daemon(dirs: &Dirs) -> Vec<PartStatus> {
         }
     }
     findings
+}
+
+/// An index that was damaged and begun anew, if that has happened.
+fn set_aside(dirs: &Dirs) -> Option<PartStatus> {
+    let aside = local::index_aside(&dirs.state);
+    if fs::symlink_metadata(&aside).is_err() {
+        return None;
+    }
+    let shown = aside.display();
+    let detail = format!("an index was damaged and begun anew; the damaged one is {shown}");
+    let hint = text::shell_word(&shown.to_string()).map(|word| format!("rm -r {word}*"));
+    Some(finding("index", Health::Degraded, detail, hint.as_deref()))
+}
+
+/// What could not be taken at face value in transcripts, by kind, with the first place of each.
+fn odd(sessions: &[Session]) -> Option<PartStatus> {
+    const TOLD: [&str; 6] = [
+        "unreadable",
+        "damaged_line",
+        "oversized_line",
+        "unexpected_shape",
+        Issue::OUT_OF_SIGHT,
+        Issue::SOURCE_GONE,
+    ];
+    let (mut said, mut first) = (Vec::new(), None);
+    for kind in TOLD {
+        let issue = |session: &Session| session.issues.iter().find(|i| i.kind == kind).cloned();
+        let with: Vec<_> = sessions.iter().filter_map(|s| Some((s, issue(s)?))).collect();
+        let Some((one, _)) = with.first() else { continue };
+        let count: u64 = with.iter().map(|(_, issue)| issue.count).sum();
+        let place = one.transcript_path.as_deref().unwrap_or(&one.session_id);
+        let sessions = text::counted(with.len() as u64, "session");
+        said.push(format!("{} × {count} in {sessions}, first {place}", kind.replace('_', " ")));
+        // What was deleted was most likely meant to be.
+        if kind != Issue::SOURCE_GONE {
+            first = first.or(Some(one.reference.clone()));
+        }
+    }
+    let state = if first.is_some() { Health::Degraded } else { Health::Ok };
+    let hint = first.map(|reference| format!("rrd sessions show {reference}"));
+    (!said.is_empty()).then(|| finding("transcripts", state, said.join("; "), hint.as_deref()))
 }
 
 /// Sessions that are there more than once, if any.

@@ -1,6 +1,6 @@
 //! `rrd sessions show ID`: one session, why it has its status, its last events, what to do next.
 
-use rrd_proto::{Event, EventQuery, ParentKind, Session, Timestamp};
+use rrd_proto::{Event, EventQuery, Issue, ParentKind, Session, Timestamp};
 use serde::Serialize;
 
 use crate::{
@@ -153,7 +153,9 @@ fn next(session: &Session, id: &str) -> Vec<String> {
     }
     // Built by the daemon for a shell, so it is shown whole or not at all.
     commands.extend(session.attach.iter().filter(|attach| clean(attach) == **attach).cloned());
-    let path = session.transcript_path.as_deref();
+    let absent = |issue: &Issue| [Issue::SOURCE_GONE, Issue::OUT_OF_SIGHT].contains(&&*issue.kind);
+    let is_there = !session.issues.iter().any(absent);
+    let path = session.transcript_path.as_deref().filter(|_| is_there);
     let reader = match path.and_then(|path| path.rsplit_once('.')).map(|(_, end)| end) {
         // A database is nothing to read.
         Some("db" | "sqlite") => None,

@@ -44,7 +44,11 @@ pub(crate) fn called(mut args: impl Iterator<Item = OsString>) -> Option<String>
     match args.next() {
         Some(harness) => {
             let harness = harness.to_string_lossy().into_owned();
-            (!harness.starts_with('-')).then_some(harness)
+            // Whoever asks for help gets it; a mistake in a harness's settings must not fail its hook.
+            let asks = matches!(&*harness, "-h" | "--help")
+                || (harness.starts_with('-') && std::io::stdin().is_terminal());
+            let known = if harness.starts_with('-') { String::new() } else { harness };
+            (!asks).then_some(known)
         }
         None => (!std::io::stdin().is_terminal()).then(String::new),
     }

@@ -161,6 +161,16 @@ pub(crate) fn binary() -> Result<String, CliError> {
         )
         .hint("cargo install --path client, then rrd hooks install with the installed one"));
     }
+    if binary.file_stem().is_none_or(|name| name != "rrd") {
+        return Err(CliError::new(
+            Kind::Usage,
+            format!(
+                "{} is not called rrd: by that name hooks are known again later",
+                binary.display()
+            ),
+        )
+        .hint("rename it to rrd, or install it: cargo install --path client"));
+    }
     let path = binary.to_str().filter(|path| command::line(path, "codex").is_some());
     path.map(str::to_owned).ok_or_else(|| {
         CliError::new(

@@ -67,6 +67,71 @@ fn what_only_looks_like_a_transcript_is_passed_by() {
 }
 
 #[test]
+fn what_is_not_read_is_told() {
+    let host = Host::new();
+    host.write(ID, &Talk::new(ID).turn("First"));
+    let said = |host: &Host| {
+        let part = |args: &[&str]| String::from_utf8(host.output(args).stdout).unwrap();
+        (part(&["status"]), part(&["doctor"]))
+    };
+    // Links into the root hide nothing, nor do those to what is no transcript.
+    let folder = host.transcript(ID).parent().unwrap().to_owned();
+    fs::create_dir_all(host.path("elsewhere/notes")).unwrap();
+    symlink(host.path("elsewhere/notes"), host.path(".claude/projects/-notes")).unwrap();
+    symlink(host.path(".claude/projects"), folder.join("deeper")).unwrap();
+    let daemon = host.daemon();
+    let (_, doctor) = said(&host);
+    assert!(!doctor.contains("is a link"), "{doctor}");
+    daemon.stop();
+    append(&host.path("elsewhere/linked/s.jsonl"), jsonl(&Talk::new("linked").turn("Linked")));
+    symlink(host.path("elsewhere/linked"), host.path(".claude/projects/-linked")).unwrap();
+    let daemon = host.daemon();
+    let (status, doctor) = said(&host);
+    for text in [status, doctor] {
+        assert!(text.contains("-linked: is a link, and beneath a root"), "{text}");
+    }
+    daemon.stop();
+    fs::remove_file(host.path(".claude/projects/-linked")).unwrap();
+    assert!(Command::new("mkfifo").arg(folder.join("fifo.jsonl")).status().unwrap().success());
+    let looked = String::from_utf8(host.output(&["doctor"]).stdout).unwrap();
+    assert!(looked.contains("fifo.jsonl: is not a file"), "{looked}");
+    // A profile, and a database.
+    fs::create_dir_all(host.path("elsewhere/profile")).unwrap();
+    fs::create_dir_all(host.path(".hermes/profiles")).unwrap();
+    fs::write(host.path("elsewhere/profile/state.db"), "").unwrap();
+    symlink(host.path("elsewhere/profile"), host.path(".hermes/profiles/x")).unwrap();
+    let looked = String::from_utf8(host.output(&["doctor"]).stdout).unwrap();
+    assert!(looked.contains("profiles/x: is a link"), "{looked}");
+    fs::remove_file(host.path(".hermes/profiles/x")).unwrap();
+    symlink(host.path("elsewhere/profile/state.db"), host.path(".hermes/state.db")).unwrap();
+    let looked = String::from_utf8(host.output(&["doctor"]).stdout).unwrap();
+    assert!(looked.contains("state.db: is a link"), "{looked}");
+}
+
+#[test]
+fn doctor_tells_what_could_not_be_taken() {
+    let host = Host::new();
+    host.write(ID, &Talk::new(ID).turn("First"));
+    append(&host.transcript(ID), "{\"type\":\"user\",\"half\n");
+    let garbage = host.path(
+        ".codex/sessions/2026/11/20/rollout-2026-11-20T10-42-56-01a1f88d-5e35-7ca1-835f-000000000099.jsonl.zst",
+    );
+    append(&garbage, "garbage");
+    let check = || {
+        let doctor = String::from_utf8(host.output(&["doctor"]).stdout).unwrap();
+        assert!(doctor.contains("damaged line × 2 in 2 sessions, first /"), "{doctor}");
+    };
+    check();
+    let daemon = host.daemon();
+    check();
+    assert_eq!(fs::metadata(host.path("rrd")).unwrap().permissions().mode() & 0o777, 0o700);
+    daemon.stop();
+    fs::write(host.path("rrd/state/index.db.damaged"), "x").unwrap();
+    let doctor = String::from_utf8(host.output(&["doctor"]).stdout).unwrap();
+    assert!(doctor.contains("an index was damaged and begun anew"), "{doctor}");
+}
+
+#[test]
 fn roots_may_be_links_and_several_and_late() {
     let mut host = Host::new();
     fs::create_dir_all(host.path("disk/projects")).unwrap();

@@ -5,6 +5,15 @@ use rusqlite::Connection;
 
 use super::*;
 
+/// As many of its tables and columns as matter.
+pub(crate) const TABLES: &str = "PRAGMA journal_mode = wal;
+         CREATE TABLE schema_version (version INTEGER);
+         INSERT INTO schema_version VALUES (22);
+         CREATE TABLE sessions (id TEXT PRIMARY KEY, source TEXT, started_at REAL, parent_session_id TEXT);
+         CREATE TABLE messages (id INTEGER PRIMARY KEY, session_id TEXT, role TEXT, content TEXT,
+             tool_call_id TEXT, tool_calls TEXT, tool_name TEXT, timestamp REAL, finish_reason TEXT,
+             active INTEGER DEFAULT 1, compacted INTEGER DEFAULT 0);";
+
 #[test]
 fn whoever_asks_hears_that_nobody_has_it_open_any_more() {
     let host = Host::new();
@@ -12,16 +21,7 @@ fn whoever_asks_hears_that_nobody_has_it_open_any_more() {
     fs::create_dir_all(&home).unwrap();
     // This process is the agent; rrd's own are others.
     let db = Connection::open(home.join("state.db")).unwrap();
-    db.execute_batch(
-        "PRAGMA journal_mode = wal;
-         CREATE TABLE schema_version (version INTEGER);
-         INSERT INTO schema_version VALUES (22);
-         CREATE TABLE sessions (id TEXT PRIMARY KEY, source TEXT, started_at REAL, parent_session_id TEXT);
-         CREATE TABLE messages (id INTEGER PRIMARY KEY, session_id TEXT, role TEXT, content TEXT,
-             tool_call_id TEXT, tool_calls TEXT, tool_name TEXT, timestamp REAL, finish_reason TEXT,
-             active INTEGER DEFAULT 1, compacted INTEGER DEFAULT 0);",
-    )
-    .unwrap();
+    db.execute_batch(TABLES).unwrap();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
     db.execute("INSERT INTO sessions (id, source, started_at) VALUES ('s-1', 'cli', ?1)", [now])
         .unwrap();

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used)] // the lint's exception for tests does not reach plain functions here
 
 mod files;
+mod gone;
 mod hermes;
 mod hostile;
 mod identity;

@@ -87,6 +87,25 @@ fn compress(path: &Path) -> PathBuf {
 }
 
 #[test]
+fn of_a_rollout_and_its_compressed_twin_the_plain_one_speaks() {
+    let host = Host::new();
+    let mut thread = Thread::new(5);
+    let (id, path) = (thread.id.clone(), thread.path(&host));
+    append(&path, thread.header() + &thread.turn("First"));
+    let zst = compress(&path);
+    append(&path, thread.begin("Second"));
+    // The compressed one is the newer file, and holds less.
+    let file = fs::OpenOptions::new().write(true).open(&zst).unwrap();
+    file.set_modified(SystemTime::now() + Duration::from_secs(50)).unwrap();
+    let daemon = host.both(|way, rows| {
+        assert_eq!(ids(rows), [&id], "{way}");
+        assert_eq!(shown_path(&rows[0]), path.to_str().unwrap(), "{way}");
+        assert_eq!((rows[0].status, counts(&rows[0]).0), (Status::Executing, 2), "{way}");
+    });
+    daemon.stop();
+}
+
+#[test]
 fn a_rollout_may_be_archived_and_compressed() {
     let host = Host::new();
     let mut thread = Thread::new(1);

@@ -85,6 +85,15 @@ pub struct RootLive {
     pub asks: HashMap<SessionKey, Ask>,
 }
 
+/// Why a session's transcript, or its rows in a database, are not where they were.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Absence {
+    /// Deleted: what they were in is there and can be read.
+    Gone,
+    /// Nobody can tell: what they were in is not there, or cannot be read.
+    OutOfSight,
+}
+
 /// All sessions of this host.
 #[derive(Debug, Clone)]
 pub struct Roster {
@@ -93,6 +102,10 @@ pub struct Roster {
     live: Vec<RootLive>,
     /// Other places in which transcripts of a session lie, where there are any.
     copies: HashMap<SessionKey, Vec<String>>,
+    /// Sessions whose transcripts are not where they were.
+    absent: HashMap<SessionKey, Absence>,
+    /// Roots that cannot be looked at.
+    unseen: BTreeSet<usize>,
     hooks: HashMap<SessionKey, Trail>,
     /// Whose trail has changed since it was last handed out to be stored.
     unsaved: BTreeSet<SessionKey>,
@@ -108,6 +121,8 @@ impl Roster {
             entries: BTreeMap::new(),
             live: Vec::new(),
             copies: HashMap::new(),
+            absent: HashMap::new(),
+            unseen: BTreeSet::new(),
             hooks: HashMap::new(),
             unsaved: BTreeSet::new(),
             version: 1,
@@ -123,7 +138,28 @@ impl Roster {
     /// Takes what is known of one session now.
     pub fn set(&mut self, key: SessionKey, entry: Entry) {
         self.version += 1;
+        // Whatever tells of it is there.
+        self.absent.remove(&key);
         self.entries.insert(key, entry);
+    }
+
+    /// Takes why a session's transcript is not where it was; `None` when it is there again.
+    pub fn set_absent(&mut self, key: &SessionKey, absence: Option<Absence>) {
+        let before = match absence {
+            Some(absence) if self.entries.contains_key(key) => {
+                self.absent.insert(key.clone(), absence)
+            }
+            _ => self.absent.remove(key),
+        };
+        if before.as_ref() != self.absent.get(key) {
+            self.version += 1;
+        }
+    }
+
+    /// Takes whether root number `root` can be looked at.
+    pub fn set_seen(&mut self, root: usize, seen: bool) {
+        let changed = if seen { self.unseen.remove(&root) } else { self.unseen.insert(root) };
+        self.version += u64::from(changed);
     }
 
     /// Forgets a session that never wrote a transcript, or of which nothing has been read.
@@ -191,7 +227,10 @@ impl Roster {
                 continue;
             }
             let judged = self.judge(entry, key, now);
-            if !judged.is_subagent() {
+            // A delegate whose session is not known stands for itself.
+            if !judged.is_subagent()
+                || self.session_of(entry, key).is_none_or(|top| !self.entries.contains_key(&top))
+            {
                 totals.sessions += 1;
                 totals.active += u64::from(judged.active);
                 totals.waiting += u64::from(judged.verdict.status == Status::Waiting);
@@ -323,7 +362,13 @@ impl Roster {
         }
         // Whoever put it away has seen how it went.
         let put_away = entry.archived && verdict.status == Status::Ended;
+        let gone =
+            self.absence(key, entry) == Some(Absence::Gone) && evidence.liveness != Liveness::Alive;
+        if gone {
+            verdict = verdict.of_gone();
+        }
         let active = !put_away
+            && !gone
             && is_active(
                 &verdict,
                 entry.fold.is_subagent(),
@@ -332,6 +377,16 @@ impl Roster {
                 self.place.idle_timeout,
             );
         Judged { entry, evidence, verdict, active }
+    }
+
+    /// Why its transcript is not there, if it is not. While its root cannot be looked at nothing is known
+    /// to be deleted.
+    fn absence(&self, key: &SessionKey, entry: &Entry) -> Option<Absence> {
+        if entry.path.is_empty() {
+            return None;
+        }
+        let unseen = self.unseen.contains(&entry.root).then_some(Absence::OutOfSight);
+        unseen.or_else(|| self.absent.get(key).copied())
     }
 
     /// What is known of a session from outside its transcript.
@@ -436,6 +491,13 @@ impl Roster {
             let others = || places.iter().filter(|place| ***place != *entry.path);
             let named = others().take(MAX_CANDIDATES).cloned().collect();
             issue(Issue::COPIED, named, others().count());
+        }
+        match self.absence(key, entry) {
+            Some(Absence::Gone) => issue(Issue::SOURCE_GONE, vec![entry.path.to_string()], 1),
+            Some(Absence::OutOfSight) => {
+                issue(Issue::OUT_OF_SIGHT, vec![entry.path.to_string()], 1);
+            }
+            None => {}
         }
         issues.extend(entry.fold.issues());
         issues

@@ -347,6 +347,19 @@ fn from_log(fold: &Fold) -> Verdict {
 }
 
 impl Verdict {
+    /// Of a session whose transcript was deleted: nothing more can come of it, and nobody can tell
+    /// whether a turn was under way.
+    pub(crate) fn of_gone(self) -> Self {
+        if self.status == Status::Ended && self.end_reason == Some(EndReason::Exit) {
+            return self;
+        }
+        Self {
+            turn_result: self.turn_result,
+            end_reason: Some(EndReason::Unknown),
+            ..Self::new(Status::Ended, self.since, StatusSource::Age)
+        }
+    }
+
     fn new(status: Status, since: Option<Timestamp>, source: StatusSource) -> Self {
         Self {
             status,

@@ -135,6 +135,9 @@ pub struct DatabaseState {
     pub newer: Option<i64>,
     /// Sum of the hashes of its sessions' ids: this is true of all of them together or not at all.
     pub sessions: u64,
+    /// Those of them that were in it and are no more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gone: Vec<String>,
 }
 
 /// A database from outside: which file, and size and modification time (nanoseconds since the epoch) of

@@ -1,8 +1,8 @@
 //! Finds the files beneath a harness's root.
 //!
 //! The root and its top folders may be links (people move them to other disks); beneath them links are
-//! not followed, so nothing outside is read and no loop is walked. Pipes, sockets and devices are not
-//! files. Not here: what a file is (its [`rrd_core::harness::Format`] says).
+//! not followed, so nothing outside is read and no loop is walked; where one hides something that would
+//! have been read, that is told. Pipes, sockets and devices are not files, and told as well. Not here: what a file is (its [`rrd_core::harness::Format`] says).
 
 use std::{
     fs, io,
@@ -18,6 +18,12 @@ use super::source::{file_id, mtime};
 
 /// Harnesses nest three or four deep; a deeper tree is not theirs.
 const MAX_DEPTH: usize = 12;
+
+/// Why what a link leads to is not read.
+const LINKED: &str = "is a link, and beneath a root links are not followed";
+
+/// How far, and at how many entries, it is looked behind a link for what would have been read.
+const BEHIND_LINK: (usize, usize) = (3, 500);
 
 /// A file a format cares about.
 #[derive(Debug, Clone)]
@@ -134,7 +140,12 @@ impl Walk {
         for entry in entries.flatten() {
             let Ok(kind) = entry.file_type() else { continue };
             let path = entry.path();
-            if kind.is_dir() {
+            if kind.is_symlink() {
+                let seen = deep || is_listed(root, dir, format);
+                if hides(root, &path, format, seen) {
+                    self.unreadable.push((path, LINKED.to_owned()));
+                }
+            } else if kind.is_dir() {
                 if deep && depth < MAX_DEPTH {
                     self.list(root, &path, format, depth + 1, true);
                 }
@@ -150,9 +161,51 @@ impl Walk {
                     Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                     Err(e) => self.unreadable.push((path, e.to_string())),
                 }
+            } else if is_read(&role_of(root, &path, format)) {
+                self.unreadable.push((path, "is not a file".to_owned()));
             }
         }
     }
+}
+
+fn is_read(role: &FileRole) -> bool {
+    matches!(role, FileRole::Transcript { .. } | FileRole::Database)
+}
+
+/// Whether the directories in `dir` are folders of the format, whatever they are called.
+fn is_listed(root: &Path, dir: &Path, format: &Format) -> bool {
+    let parents = format.folders.iter().filter_map(|folder| folder.strip_suffix("/*"));
+    parents.map(|parent| root.join(parent)).any(|parent| parent == dir)
+}
+
+/// Whether a link leads to what would be read if it were no link, and is not seen beneath the root
+/// anyway. `dirs`: directories would be looked into.
+fn hides(root: &Path, link: &Path, format: &Format, dirs: bool) -> bool {
+    let Ok(metadata) = fs::metadata(link) else { return false };
+    let leads_outside = || {
+        let tops = std::iter::once(root.to_owned())
+            .chain(folders(root, format).into_iter().map(|(folder, _)| folder));
+        let target = fs::canonicalize(link).ok();
+        let tops: Vec<_> = tops.filter_map(|top| fs::canonicalize(top).ok()).collect();
+        target.is_some_and(|target| !tops.iter().any(|top| target.starts_with(top)))
+    };
+    if metadata.is_dir() {
+        return dirs && leads_outside() && holds(root, link, format, BEHIND_LINK.0, &mut 0);
+    }
+    metadata.is_file() && is_read(&role_of(root, link, format)) && leads_outside()
+}
+
+/// Whether there is something in `dir` that would be read; links in it are passed by.
+fn holds(root: &Path, dir: &Path, format: &Format, depth: usize, looked: &mut usize) -> bool {
+    let mut entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.any(|entry| {
+        *looked += 1;
+        let Ok(kind) = entry.file_type() else { return false };
+        let path = entry.path();
+        *looked <= BEHIND_LINK.1
+            && ((kind.is_file() && is_read(&role_of(root, &path, format)))
+                || (kind.is_dir() && depth > 1 && holds(root, &path, format, depth - 1, looked)))
+    })
 }
 
 /// What the file at `path` is, by its path alone.

@@ -25,6 +25,7 @@ impl Tail {
             }
             return;
         };
+        self.is_back(&found.path);
         if self.databases.has(session_id) {
             self.files.remove(&found.path);
             return;

@@ -6,6 +6,7 @@
 //!
 //! Not here: what lines mean (rrd-core) and what becomes of sessions ([`crate::hub`]).
 
+mod absent;
 mod backlog;
 mod discover;
 mod follow;
@@ -99,6 +100,8 @@ pub(crate) struct Tail {
     backlog: Option<JoinHandle<()>>,
     /// What is known of sessions of which something could not be read: their rows show less.
     partial: HashMap<SessionKey, Arc<Fold>>,
+    /// Followed files that are not where they were, and since when; `None` once that is told.
+    missing: HashMap<PathBuf, Option<Instant>>,
     /// Files that changed meanwhile.
     dirty: HashSet<PathBuf>,
     places: Vec<(PathBuf, Option<Place>)>,
@@ -166,6 +169,7 @@ impl Tail {
                 in_work: None,
                 backlog: None,
                 partial: HashMap::new(),
+                missing: HashMap::new(),
                 dirty: HashSet::new(),
                 places: Vec::new(),
                 unreadable: Vec::new(),
@@ -249,13 +253,14 @@ impl Tail {
                     last_tick.1.elapsed().unwrap_or_default() > last_tick.0.elapsed() + ASLEEP;
                 last_tick = (Instant::now(), SystemTime::now());
                 let every = if tail.polls() { POLL } else { SWEEP };
-                if tail.check_places() || slept || last_sweep.elapsed() >= every {
+                if tail.check_places() || slept || tail.misses() || last_sweep.elapsed() >= every {
                     tail.sweep();
                     last_sweep = Instant::now();
                 } else {
                     tail.look_at_hot_files();
                 }
                 tail.databases.check();
+                tail.databases.check_copies(&tail.scene);
                 tail.look_at_processes();
                 tail.report();
             }
@@ -275,7 +280,8 @@ impl Tail {
     }
 
     fn is_quiet(&self) -> bool {
-        !self.someone && !self.polls() && self.hot.is_empty()
+        let misses = self.missing.values().any(Option::is_some);
+        !self.someone && !self.polls() && self.hot.is_empty() && !misses
     }
 
     fn polls(&self) -> bool {
@@ -343,10 +349,12 @@ impl Tail {
                     processes |= Live::concerns(&found.role);
                     self.changed(found);
                 }
-                Ok(None) => {}
+                // A directory, too.
+                Ok(None) => self.missed(&path),
                 // Gone: a registry entry or a lock that was removed says something, too.
                 Err(_) => {
                     self.scene.gone(&path);
+                    self.missed(&path);
                     processes |= !self.files.contains_key(&path);
                 }
             }
@@ -374,12 +382,7 @@ impl Tail {
         for found in walk.files {
             self.changed(found);
         }
-        for path in gone {
-            if !path.exists() {
-                self.files.remove(&path);
-                self.hot.remove(&path);
-            }
-        }
+        self.settle_missing(gone);
         self.scene.hub.apply(Input::Root(self.scene.index, state));
     }
 

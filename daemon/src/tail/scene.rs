@@ -14,11 +14,12 @@ use rrd_core::{
     fold::Fold,
     harness::{FileRole, Format, format_of},
     live::{Evidence, Liveness},
-    roster::{Entry, RootLive},
+    roster::{Absence, Entry, RootLive},
 };
 use rrd_proto::{Harness, RootState, SessionKey, Timestamp};
 
 use super::{
+    absent,
     discover::{Found, Walk, role_of, walk_root},
     live::Live,
     locks::unopened,
@@ -124,6 +125,9 @@ impl Scene {
         for gone in gone {
             if self.hub.claim(&gone.key, self.index) {
                 self.publish(&gone.key, &gone.fold, &gone.path, true);
+                if let Some(why) = absent::why(&self.root, Path::new(&gone.path), gone.id) {
+                    self.absent(gone.key, why);
+                }
             }
         }
         let mut tasks: Vec<Task> =
@@ -215,6 +219,15 @@ impl Scene {
         if let Some(key) = self.named_after(&role_of(&self.root, path, self.format)) {
             self.hub.gone_from(&key, path);
         }
+    }
+
+    /// What a session was read from is not where it was. Where another root has a copy of what was
+    /// deleted, that is the session from here on.
+    pub(super) fn absent(&self, key: SessionKey, why: Absence) {
+        if why == Absence::Gone {
+            self.hub.release(&key, self.index);
+        }
+        self.hub.apply(Input::Absent(key, Some(why)));
     }
 
     /// Looks whether copies beneath this root are still there.

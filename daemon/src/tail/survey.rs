@@ -71,8 +71,10 @@ pub(crate) struct Gone {
     pub(crate) key: SessionKey,
     /// What is known.
     pub(crate) fold: Arc<Fold>,
-    /// Where its transcript was.
+    /// Where its transcript was …
     pub(crate) path: String,
+    /// … and which file it was.
+    pub(crate) id: FileId,
 }
 
 /// Makes tasks of what was found and what is stored, newest first; and names what is stored only.
@@ -84,7 +86,9 @@ pub(crate) fn tasks(
 ) -> (Vec<Task>, Vec<Gone>) {
     // Of a session's transcripts the last one tells how it stands.
     let archived = |role: &FileRole| matches!(role, FileRole::Transcript { archived: true, .. });
-    found.sort_by_key(|found| (!archived(&found.role), found.mtime));
+    // A rollout and its compressed twin hold the same; where they do not, the plain one is written to.
+    let plain = |role: &FileRole| matches!(role, FileRole::Transcript { zstd: false, .. });
+    found.sort_by_key(|found| (!archived(&found.role), plain(&found.role), found.mtime));
     let mut folds: HashMap<SessionKey, Arc<Fold>> = stored.sessions.into_iter().collect();
     let with_fold: HashSet<SessionKey> = folds.keys().cloned().collect();
     let mut states: HashMap<String, FileState> =
@@ -139,7 +143,7 @@ pub(crate) fn tasks(
     }
     let mut tasks: Vec<Task> = tasks.into_values().collect();
     for task in &mut tasks {
-        task.files.sort_by_key(|work| (work.file.mtime == 0, work.file.mtime));
+        task.files.sort_by_key(|work| (!work.zstd, work.file.mtime == 0, work.file.mtime));
         // A reader before this one left something that this one does not go on from.
         let fresh = !task.fold.has_taken_any();
         for work in task.files.iter_mut().take(1) {
@@ -149,7 +153,7 @@ pub(crate) fn tasks(
     tasks.sort_by(|a, b| b.newest.cmp(&a.newest).then_with(|| a.key.cmp(&b.key)));
     let of_gone = |state: FileState| {
         let fold = folds.remove(&state.session)?;
-        Some(Gone { key: state.session, fold, path: state.path })
+        Some(Gone { key: state.session, fold, path: state.path, id: state.cursor.id })
     };
     let gone = states.into_values().filter_map(of_gone).collect();
     (tasks, gone)

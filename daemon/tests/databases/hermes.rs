@@ -42,6 +42,20 @@ impl Hermes {
         Self { path, db, clock: 0 }
     }
 
+    /// Another one with all that is in this one.
+    pub(crate) fn clone_into(&self, relative: &str) -> Self {
+        let home = self.path.parent().unwrap().join(relative);
+        std::fs::create_dir_all(&home).unwrap();
+        let path = home.join("state.db");
+        self.db.execute("VACUUM INTO ?1", [path.to_str().unwrap()]).unwrap();
+        Self { db: open(&path), path, clock: self.clock }
+    }
+
+    /// What is written from here on is later than anything in the other one.
+    pub(crate) fn clock(&mut self, other: &Self) {
+        self.clock = self.clock.max(other.clock) + 1;
+    }
+
     fn tick(&mut self) -> f64 {
         self.clock += 1;
         EPOCH + f64::from(self.clock)

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used)] // the lint's exception for tests does not reach plain functions here
 
 mod asks;
+mod copies;
 mod hermes;
 mod openclaw;
 #[path = "../random/mod.rs"]

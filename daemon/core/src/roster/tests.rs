@@ -247,6 +247,45 @@ fn a_record_from_the_future_keeps_no_dead_session_alive() {
 }
 
 #[test]
+fn a_delegate_of_nobody_known_counts_by_itself() {
+    let mut roster = roster();
+    roster.set(key("child"), entry(1, vec![child_of("unknown"), prompt()]));
+    let reply = list(&roster, ListQuery::default());
+    assert_eq!((ids(&reply), reply.totals.active), (vec!["child"], 1));
+}
+
+#[test]
+fn what_was_deleted_has_ended_unless_its_process_lives() {
+    let mut roster = roster();
+    roster.set(key("run"), entry(5, vec![prompt()]));
+    let row = |roster: &Roster| {
+        let all = ListQuery { all: true, ..ListQuery::default() };
+        list(roster, all).sessions.remove(0)
+    };
+    let kinds = |row: &Session| row.issues.iter().map(|i| i.kind.clone()).collect::<Vec<_>>();
+    roster.set_absent(&key("run"), Some(Absence::OutOfSight));
+    let one = row(&roster);
+    assert_eq!((one.status, one.active), (Status::Executing, true));
+    assert_eq!(kinds(&one), [Issue::OUT_OF_SIGHT]);
+    roster.set_absent(&key("run"), Some(Absence::Gone));
+    let one = row(&roster);
+    assert_eq!((one.end_reason, one.active), (Some(EndReason::Unknown), false));
+    assert_eq!(kinds(&one), [Issue::SOURCE_GONE]);
+    // While its root is not there, nothing is known to be deleted.
+    roster.set_seen(0, false);
+    assert_eq!(kinds(&row(&roster)), [Issue::OUT_OF_SIGHT]);
+    roster.set_seen(0, true);
+    let found = Evidence { liveness: Liveness::Alive, pid: Some(7), ..Evidence::default() };
+    roster.set_live(0, RootLive { found: [(key("run"), found)].into(), ..RootLive::default() });
+    let one = row(&roster);
+    assert_eq!((one.status, one.active), (Status::Executing, true));
+    roster.set_live(0, RootLive::default());
+    // Whatever tells of it is there.
+    roster.set(key("run"), entry(5, vec![prompt()]));
+    assert_eq!(kinds(&row(&roster)), [""; 0]);
+}
+
+#[test]
 fn a_subagent_lives_and_dies_with_its_parent() {
     let mut roster = roster();
     roster.set(key("p"), entry(400, vec![prompt(), Fact::LeavesTrace]));

@@ -190,6 +190,7 @@ fn what_is_true_of_a_database_is_forgotten_when_it_is_read_on() {
         in_wal_mode: true,
         newer: Some(99),
         sessions: u64::MAX,
+        gone: vec!["s".to_owned()],
     };
     let read_on = |name: &str| {
         let mut commit = commit(0..1, 10);

@@ -12,6 +12,7 @@
 //! time at most once there is no backlog, and pauses between any two reads while there is one. Not here: SQLite ([`database`]), who has a database open ([`super::locks`]).
 
 mod asks;
+mod copies;
 mod database;
 mod session;
 #[cfg(test)]
@@ -29,12 +30,13 @@ use rrd_core::{
     fold::Fold,
     harness::{Format, tables::Tables},
     live::Ask,
+    roster::Absence,
 };
 use rrd_proto::{SessionKey, Timestamp};
 
-use super::{scene::Scene, source, take::Ledger};
+use super::{absent, scene::Scene, source, take::Ledger};
 use crate::{
-    hub::shown,
+    hub::{Input, shown},
     store::{DatabaseState, FileState, Look, Stored},
 };
 use database::{SessionRow, Snapshot, Unreadable};
@@ -65,7 +67,7 @@ const FRESH: Duration = Duration::from_millis(100);
 #[derive(Debug, Default)]
 pub(crate) struct Databases {
     by_path: HashMap<PathBuf, Database>,
-    /// Which database has a session: a copy of one beside it must not list it twice.
+    /// Which database a session is read from: a copy of one beside it must not list it twice.
     owners: HashMap<String, PathBuf>,
     /// Records are compared, too. Not while somebody waits for a first answer that others follow.
     compares: bool,
@@ -83,6 +85,9 @@ struct Database {
     /// How they looked when the comparing began that is not over yet.
     compared: Option<Look>,
     sessions: HashMap<String, Session>,
+    /// Sessions that are here, too, but read from another database; and how their rows looked when the
+    /// two were compared.
+    copies: HashMap<String, Option<u64>>,
     /// Sessions of which something is still to be read.
     unread: VecDeque<SessionRow>,
     /// Sessions whose records are still to be compared.
@@ -98,6 +103,8 @@ struct Database {
     recheck: Option<Instant>,
     /// It may have changed.
     touched: bool,
+    /// Its file is not there, since then.
+    missing: Option<Instant>,
     in_wal_mode: bool,
     /// Its schema, where it is a newer one than is known: it is read as far as it is alike.
     newer: Option<i64>,
@@ -125,6 +132,11 @@ impl Databases {
         for (key, fold) in sessions {
             match states.remove(&key) {
                 Some(file) => {
+                    let path = file.database().map(PathBuf::from);
+                    // It goes on from where it was read last, whichever of two copies is found first.
+                    if let Some(path) = path.filter(|path| self.by_path.contains_key(path)) {
+                        self.owners.insert(key.session_id.clone(), path);
+                    }
                     self.stored.insert(key.session_id, (file, fold));
                 }
                 None => stored.sessions.push((key, fold)),
@@ -140,7 +152,11 @@ impl Databases {
     /// Looks whether any has changed; the files alone are looked at, nothing is opened.
     pub(super) fn check(&mut self) {
         for (path, database) in &mut self.by_path {
-            database.touched |= look(path).is_ok_and(|look| Some(look) != database.seen);
+            database.touched |= match look(path) {
+                Ok(look) => Some(look) != database.seen,
+                // Also when it went while it was being opened.
+                Err(_) => database.missing.is_none(),
+            };
         }
     }
 
@@ -190,29 +206,35 @@ impl Databases {
     pub(super) fn survey(&mut self, scene: &Scene, ledger: &dyn Ledger, budget: Duration) {
         let until = Instant::now() + budget;
         let mut paths: Vec<PathBuf> = self.by_path.keys().cloned().collect();
-        paths.sort();
-        for path in paths {
-            if self.take_over(&path, scene) {
-                continue;
+        copies::in_order(&mut paths);
+        for path in &paths {
+            if !self.take_over(path, scene) {
+                self.first_look(path, scene, ledger, until);
             }
-            loop {
-                self.work_on(&path, scene, ledger);
-                let left = |db: &Database| {
-                    !db.unread.is_empty() || (self.compares && !db.unsure.is_empty())
-                };
-                let left = self.by_path.get(&path).is_some_and(left);
-                if !left || Instant::now() >= until {
-                    break;
-                }
+        }
+        // One further down had what now is free.
+        for path in &paths {
+            if self.by_path.get(path).is_some_and(|db| db.touched && !db.copies.is_empty()) {
+                self.first_look(path, scene, ledger, until);
             }
-            self.glance(&path, scene);
         }
         self.compares = true;
         // They are gone, or their databases are; what was read of them stands, should they come back.
-        for (file, fold) in self.stored.values() {
+        for (id, (file, fold)) in &self.stored {
             if scene.hub.claim(&file.session, scene.index) {
                 let path = file.path.rsplit_once('#').map_or(&*file.path, |(path, _)| path);
                 scene.publish(&file.session, fold, path, true);
+                let why = match self.by_path.get(Path::new(path)) {
+                    Some(database) if database.seen.is_some() && database.trouble.is_none() => {
+                        Some(Absence::Gone)
+                    }
+                    Some(_) => Some(Absence::OutOfSight),
+                    None => absent::why(&scene.root, Path::new(path), file.cursor.id),
+                };
+                if let Some(why) = why {
+                    self.owners.remove(id);
+                    scene.absent(file.session.clone(), why);
+                }
             }
         }
     }
@@ -253,6 +275,19 @@ impl Databases {
         (count(|db| db.sessions.len()), count(|db| db.unread.len() + db.unsure.len()))
     }
 
+    fn first_look(&mut self, path: &Path, scene: &Scene, ledger: &dyn Ledger, until: Instant) {
+        loop {
+            self.work_on(path, scene, ledger);
+            let left =
+                |db: &Database| !db.unread.is_empty() || (self.compares && !db.unsure.is_empty());
+            let left = self.by_path.get(path).is_some_and(left);
+            if !left || Instant::now() >= until {
+                break;
+            }
+        }
+        self.glance(path, scene);
+    }
+
     fn work_on(&mut self, path: &Path, scene: &Scene, ledger: &dyn Ledger) {
         let Some(tables) = scene.format.tables else { return };
         let Some(mut database) = self.by_path.remove(path) else { return };
@@ -260,13 +295,14 @@ impl Databases {
         let mut rest = None;
         match self.look(path, &mut database, tables, scene, ledger) {
             Ok(()) => {
-                database.trouble = None;
+                (database.trouble, database.missing) = (None, None);
                 rest = database.has_work().then_some(PAUSE);
             }
             Err(Failure::Gone) => {
                 // Made anew, it is looked at; until then there is nothing to do.
                 database.forget();
                 database.trouble = None;
+                self.miss(path, &mut database, scene);
             }
             Err(Failure::Unreadable(why)) if why.passes() => {
                 database.forget();
@@ -350,6 +386,11 @@ impl Databases {
         for batch in fetched {
             let Some(session) = database.sessions.get_mut(&batch.row.id) else { continue };
             let (key, row) = (session.file.session.clone(), batch.row.clone());
+            let _stays_ours = scene.hub.handover();
+            if !scene.hub.is_claimed_by(&key, scene.index) {
+                database.sessions.remove(&batch.row.id);
+                continue;
+            }
             let mut fold = session.partial.take().or_else(|| scene.hub.fold(&key));
             let taken = session.take(batch, &mut fold, scene.format, ledger);
             match (taken, fold) {
@@ -367,7 +408,9 @@ impl Databases {
                 }
             }
         }
+        // With copies it is looked into at every start: they are told.
         if !database.has_work()
+            && database.copies.is_empty()
             && let Some(look) =
                 database.compared.take_if(|compared| Some(*compared) == database.seen)
         {
@@ -395,11 +438,24 @@ impl Databases {
         let id = look.0;
         let unsure: HashSet<String> = database.unsure.drain(..).map(|row| row.id).collect();
         let unread: HashSet<String> = database.unread.drain(..).map(|row| row.id).collect();
+        let mut here = HashSet::new();
         for row in snapshot.sessions()? {
-            let owner = self.owners.entry(row.id.clone()).or_insert_with(|| path.to_owned());
             let key = SessionKey { harness: scene.harness.clone(), session_id: row.id.clone() };
-            if row.id.is_empty() || owner != path || !scene.hub.claim(&key, scene.index) {
+            if row.id.is_empty() {
                 continue;
+            }
+            here.insert(row.id.clone());
+            let gained = stored.contains(&row.id);
+            let is_new = !self.owners.contains_key(&row.id);
+            if !self.owns(path, &key, scene) {
+                let taken = self.copy((path, id), database, (&row, gained), snapshot, scene);
+                let Some(session) = taken else { continue };
+                database.sessions.insert(row.id.clone(), session);
+            } else if is_new || database.missing.is_some() {
+                database.copies.remove(&row.id);
+                scene.hub.apply(Input::Absent(key.clone(), None));
+                let left = self.left_elsewhere(path, id, &key, scene);
+                left.map(|session| database.sessions.insert(row.id.clone(), session));
             }
             let session = database.sessions.entry(row.id.clone()).or_insert_with(|| {
                 match self.stored.remove(&row.id) {
@@ -407,7 +463,7 @@ impl Databases {
                     None => Session::new(format!("{}#{}", shown(path), row.id), key, id),
                 }
             });
-            let touched = stored.contains(&row.id) || unread.contains(&row.id);
+            let touched = gained || unread.contains(&row.id);
             if touched || !session.looks_as_taken(&row, id) {
                 database.unread.push_back(row);
             } else if all || unsure.contains(&row.id) {
@@ -418,6 +474,9 @@ impl Databases {
                 }
                 database.unsure.push_back(row);
             }
+        }
+        for id in database.gone_from_among(&here) {
+            self.let_go(path, &id, database, scene);
         }
         if all {
             database.compare_at = None;
@@ -435,18 +494,24 @@ impl Databases {
         if look(path).ok() != Some(state.look) || self.stored_of(&shown) != state.sessions {
             return false;
         }
-        let Some(database) = self.by_path.get_mut(path) else { return false };
         let here = |_: &String, (file, _): &mut (FileState, _)| file.database() == Some(&*shown);
-        for (id, (file, fold)) in self.stored.extract_if(here) {
-            let owner = self.owners.entry(id.clone()).or_insert_with(|| path.to_owned());
-            if owner != path || !scene.hub.claim(&file.session, scene.index) {
+        let stored: Vec<_> = self.stored.extract_if(here).collect();
+        let mut sessions = HashMap::new();
+        for (id, (file, fold)) in stored {
+            if !self.owns(path, &file.session, scene) {
                 continue;
             }
             scene.publish(&file.session, &fold, &shown, true);
+            if state.gone.contains(&id) {
+                self.owners.remove(&id);
+                scene.absent(file.session.clone(), Absence::Gone);
+            }
             let mut session = Session::stored(file, fold);
             session.shown = true;
-            database.sessions.insert(id, session);
+            sessions.insert(id, session);
         }
+        let Some(database) = self.by_path.get_mut(path) else { return false };
+        database.sessions = sessions;
         (database.seen, database.touched) = (Some(state.look), false);
         (database.last_place, database.in_wal_mode) = (Some(state.place), state.in_wal_mode);
         database.newer = state.newer;
@@ -460,7 +525,13 @@ impl Databases {
         let place = database.last_place.unwrap_or_default();
         let (harness, newer) = (scene.harness.clone(), database.newer);
         let in_wal_mode = database.in_wal_mode;
-        DatabaseState { path, harness, look, place, in_wal_mode, newer, sessions }
+        // Whoever is in it is owned by it, and has been since the last listing.
+        let owner = |id: &String| self.owners.get(id).is_some_and(|at| *shown(at) == *path);
+        let stored = self.stored.iter().filter(|(_, (file, _))| file.database() == Some(&path));
+        let known = database.sessions.keys().chain(stored.map(|(id, _)| id));
+        let mut gone: Vec<String> = known.filter(|id| !owner(id)).cloned().collect();
+        gone.sort();
+        DatabaseState { path, harness, look, place, in_wal_mode, newer, sessions, gone }
     }
 
     /// Sum of the hashes of sessions of which only the index knows that they are, or were, in a database.
@@ -518,6 +589,12 @@ pub(super) fn read_events(
 impl Database {
     fn has_work(&self) -> bool {
         !self.unread.is_empty() || !self.unsure.is_empty()
+    }
+
+    /// Sessions that were in it, but are not `here` any more.
+    fn gone_from_among(&self, here: &HashSet<String>) -> Vec<String> {
+        let known = self.sessions.keys().chain(self.copies.keys());
+        known.filter(|id| !here.contains(*id)).cloned().collect()
     }
 
     /// Whatever was in hand is lost: the next look that is to be compares everything, as the first did.

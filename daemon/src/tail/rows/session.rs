@@ -59,6 +59,8 @@ pub(super) struct Session {
     /// Keys of records that were summed up: copies of them may follow, and be summed up in turn.
     summed_up: HashSet<u64>,
     anchors: VecDeque<Anchor>,
+    /// Where another database's state of it is stored, from which it was taken over.
+    moved_from: Option<String>,
 }
 
 /// A point the history can be read on from.
@@ -111,7 +113,24 @@ impl Session {
             known: None,
             summed_up: HashSet::new(),
             anchors: VecDeque::new(),
+            moved_from: None,
         }
+    }
+
+    /// It was read from another database until now, up to `known`; this one's copy goes on. Its records
+    /// are all read, and those that both have are told from the others by their content.
+    pub(super) fn instead(
+        path: String,
+        other: String,
+        session: SessionKey,
+        id: FileId,
+        known: Option<Arc<Fold>>,
+    ) -> Self {
+        let mut new = Self::new(path, session, id);
+        if known.is_some() {
+            (new.file.cursor.rows, new.file.cursor.epoch) = (Some(Rows::default()), 1);
+        }
+        Self { partial: known, moved_from: Some(other), ..new }
     }
 
     /// What the index has of it.
@@ -212,6 +231,11 @@ impl Session {
             self.file.cursor.rows = Some(Rows::default());
             return Ok(false);
         }
+        // Whatever may fail comes first: what is known must not be lost with it.
+        let keys = match begin {
+            Begin::Anew => Some(ledger.keys(&self.file.session)?),
+            _ => None,
+        };
         let known = fold.take().unwrap_or_default();
         let mut folded = match begin {
             Begin::Fresh => {
@@ -235,12 +259,12 @@ impl Session {
                 rewritten(known.resume(&anchor.fold))
             }
             Begin::Anew => {
-                self.known = Some(ledger.keys(&self.file.session)?);
+                self.known = keys;
                 self.file.cursor.rows = Some(Rows::default());
                 self.file.parser = ParserState::default();
                 (self.begun, self.summed_up) = (true, HashSet::new());
                 self.anchors.clear();
-                let was_said = known.has_taken_any();
+                let was_said = known.has_taken_any() && self.moved_from.is_none();
                 let anew = known.begin_again();
                 if was_said { rewritten(anew) } else { Arc::new(anew) }
             }
@@ -316,7 +340,8 @@ impl Session {
             self.file.cursor = cursor;
             if news || reset {
                 let (file, fold) = (self.file.clone(), Arc::clone(fold));
-                ledger.commit(Commit { file, fold, events, marks, reset, moved_from: None });
+                let moved_from = self.moved_from.take();
+                ledger.commit(Commit { file, fold, events, marks, reset, moved_from });
                 reset = false;
             }
             if records.peek().is_none() {

@@ -1,0 +1,82 @@
+//! One session in two databases: a profile that was cloned, a home that was copied beside itself.
+
+use rrd_proto::Issue;
+
+use super::*;
+
+/// The session's row, once it is that of `path` with `prompts`, and names the other place.
+fn row_of(daemon: &Daemon, path: &Path, other: &Path, prompts: u64) -> Session {
+    let there = |s: &Session, kind: &str| s.issues.iter().find(|i| i.kind == kind).cloned();
+    let session = until(daemon, IDS[0], |s| {
+        s.transcript_path.as_deref() == path.to_str()
+            && s.counts.is_some_and(|counts| counts.prompts == prompts)
+            && there(s, Issue::COPIED).is_some()
+    });
+    let copied = there(&session, Issue::COPIED).unwrap();
+    assert_eq!((copied.count, copied.detail.as_deref()), (1, other.to_str()));
+    assert_eq!(session.issues.len(), 1, "{:?}", session.issues);
+    session
+}
+
+#[test]
+fn of_two_copies_the_one_that_goes_on_is_shown() {
+    let mut scene = Scene::new("auto");
+    scene.hermes.turn(IDS[0], false);
+    scene.sync().unwrap();
+    // Cloned while it is followed.
+    let (main, mut clone) = (scene.hermes.path.clone(), scene.hermes.clone_into("profiles/clone"));
+    until(scene.daemon(), IDS[0], |s| !s.issues.is_empty());
+    row_of(scene.daemon(), &main, &clone.path, 1);
+    clone.turn(IDS[0], false);
+    row_of(scene.daemon(), &clone.path, &main, 2);
+    // Two more in the first one, beside the one that is only in the clone.
+    scene.hermes.clock(&clone);
+    scene.hermes.turn(IDS[0], false);
+    scene.hermes.turn(IDS[0], false);
+    let followed = row_of(scene.daemon(), &main, &clone.path, 3);
+    let count = |sessions: Vec<Session>| sessions.len();
+    assert_eq!(count(scene.daemon().list(&all()).sessions), 2, "each once");
+
+    // No event twice, and all that was ever seen.
+    scene.daemon().flush();
+    let reader = Reader::open(&scene.home.path().join("rrd/state")).unwrap();
+    let events = reader.events(&key(IDS[0]), None, u32::MAX).unwrap();
+    let numbers: Vec<u64> = events.iter().map(|event| event.seq).collect();
+    assert_eq!(numbers, (0..events.len() as u64).collect::<Vec<_>>());
+    let prompts = events.iter().filter(|event| event.kind == EventKind::Prompt);
+    assert_eq!(prompts.count(), 4, "one of both, one of the clone, two of the first");
+
+    // After a restart, and without a daemon, with the index or not, it is the same.
+    scene.stop();
+    let row = |config| {
+        let sessions = Scan::new(&config, &mut |_| {}).list(&all()).sessions;
+        sessions.into_iter().find(|s| s.session_id == IDS[0]).unwrap()
+    };
+    let looked = row(config(scene.home.path(), "auto"));
+    assert_eq!(
+        (looked.transcript_path, looked.counts, looked.issues),
+        (followed.transcript_path.clone(), followed.counts, followed.issues.clone())
+    );
+    row_of(scene.daemon(), &main, &clone.path, 3);
+    clone.clock(&scene.hermes);
+    clone.turn(IDS[0], false);
+    row_of(scene.daemon(), &clone.path, &main, 3);
+    // Gone from the clone, the other one is what there is.
+    clone.delete(IDS[0]);
+    until(scene.daemon(), IDS[0], |s| {
+        s.transcript_path.as_deref() == main.to_str() && s.issues.is_empty()
+    });
+}
+
+#[test]
+fn a_clone_that_went_on_is_shown_by_the_first_look() {
+    let mut scene = Scene::new("auto");
+    scene.hermes.turn(IDS[0], false);
+    let main = scene.hermes.path.clone();
+    let mut clone = scene.hermes.clone_into("profiles/clone");
+    clone.turn(IDS[0], false);
+    let looked = Scan::new(&config(scene.home.path(), "auto"), &mut |_| {}).list(&all()).sessions;
+    let looked = looked.iter().find(|s| s.session_id == IDS[0]).unwrap();
+    assert_eq!(looked.transcript_path.as_deref(), clone.path.to_str());
+    row_of(scene.daemon(), &clone.path, &main, 2);
+}
