@@ -97,6 +97,10 @@ fn find_value(text: &[u8], start: usize, end: usize, class: Class) -> Option<Val
     let rest = &text[at..limit];
     let setting = is_flag || begins_line(text, start, quoted_name);
     let first = *rest.first()?;
+    if matches!(first, b'\n' | b'\r') && is_named(text, start) {
+        let from = value_key(text, at)?;
+        return take(text, from, Place::Setting, false, false);
+    }
     let two = rest.get(..2).unwrap_or_default();
     let mut bare = setting;
     let mut colon = false;
@@ -134,7 +138,7 @@ fn find_value(text: &[u8], start: usize, end: usize, class: Class) -> Option<Val
         }
         b'>' => 1,
         b',' if quoted_name => 1,
-        b'|' if had_space => 1,
+        b'|' if had_space && (setting || is_cell(text, start)) => 1,
         b'(' if !had_space => 1,
         // `<password>` has its `>`; `--flag value`, `machine … password value`, `ENV NAME value`.
         _ if had_space => return after_space(text, start, at, is_flag, quoted_name, class),
@@ -142,9 +146,14 @@ fn find_value(text: &[u8], start: usize, end: usize, class: Class) -> Option<Val
     };
     let wants_quote = matches!(first, b',' | b'(');
     at = skip_blanks(text, at, text.len().min(at + NEAR));
+    let mut typed = false;
     if colon && let Some(after) = type_and_equals(text, at) {
         at = after;
         colon = false;
+        typed = true;
+    }
+    if first == b',' {
+        at = value_key(text, at).unwrap_or(at);
     }
     // The value of a tag or of a block may begin on the next line.
     if matches!(first, b'>' | b'=' | b':' | b'(' | b',')
@@ -158,17 +167,84 @@ fn find_value(text: &[u8], start: usize, end: usize, class: Class) -> Option<Val
         let limit = text.len().min(at + NEAR);
         at += text[at..limit].iter().take_while(|b| b.is_ascii_whitespace()).count();
     }
-    take(
-        text,
-        at,
-        if bare && (!colon || begins_line(text, start, quoted_name)) {
-            Place::Setting
-        } else {
-            Place::Bare
-        },
-        wants_quote,
-        is_query(text, start),
-    )
+    let setting = bare && (!colon || begins_line(text, start, quoted_name));
+    let place = if setting { Place::Setting } else { Place::Bare };
+    let value = take(text, at, place, wants_quote, is_query(text, start))?;
+    let bare = value.place != Place::Quoted;
+    let judged = &text[value.start..value.end];
+    let is_code = match first {
+        _ if bare && typed => true,
+        // A list of words is no list of pairs.
+        b',' => is_wordy(judged) || !is_flag && !is_pair(text, start) && !is_dense(judged),
+        b'(' if is_wordy(judged) => {
+            class != Class::Password || text[start..end].to_ascii_lowercase().ends_with(b"pass")
+        }
+        _ => bare && colon && !quoted_name && is_field(text, &value),
+    };
+    (!is_code).then_some(value)
+}
+
+/// A declared field or an entry of an object in code, `name: Type,`: no setting ends in a comma.
+fn is_field(text: &[u8], value: &Value) -> bool {
+    let judged = &text[value.start..value.end];
+    let rest = &text[value.end..text.len().min(value.end + 3)];
+    let ends = matches!(rest, [] | [b'\n' | b'\r', ..]);
+    let digits = judged.iter().filter(|b| b.is_ascii_digit()).count();
+    matches!(rest, [b',' | b';', b'\n' | b'\r', ..] | [b',' | b';'] | [b';', b' ', ..])
+        && !ends
+        && judged.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_')
+        && !judged[0].is_ascii_digit()
+        && (digits < 3 || judged.contains(&b'_') && digits * 4 < judged.len())
+}
+
+/// Within a table: a bar is before the name, too.
+fn is_cell(text: &[u8], start: usize) -> bool {
+    let before = text[start.saturating_sub(NEAR)..start].iter();
+    before.rev().find(|b| !b"\"'`* ".contains(b)) == Some(&b'|')
+}
+
+/// The first of a call's or a tuple's parts: `("name", "value")`.
+fn is_pair(text: &[u8], start: usize) -> bool {
+    let before = text[start.saturating_sub(8)..start].iter().rev();
+    let mut before = before.skip_while(|b| matches!(b, b'"' | b'\'' | b'`' | b'\\' | b' ' | b':'));
+    before.next().is_none_or(|b| matches!(b, b'(' | b'{' | b'['))
+}
+
+/// Digits and letters close together, no path and no name.
+fn is_dense(value: &[u8]) -> bool {
+    is_random(value) && !value.iter().any(|b| matches!(b, b'/' | b'.' | b'_' | b' '))
+}
+
+/// Whether the name is itself a value: `name: DB_PASSWORD`, above `value: …`.
+fn is_named(text: &[u8], start: usize) -> bool {
+    let near = start.saturating_sub(NEAR);
+    let before = text[near..start].trim_ascii_end();
+    let before = before.strip_suffix(b"\"").or(before.strip_suffix(b"'")).unwrap_or(before);
+    let before = before.trim_ascii_end();
+    [&b"name:"[..], b"key:", b"Name:", b"Key:", b"name\":", b"key\":", b"Name\":", b"Key\":"]
+        .iter()
+        .any(|key| before.ends_with(key))
+}
+
+/// Behind `value:` or `"Value": `, if that comes next.
+fn value_key(text: &[u8], at: usize) -> Option<usize> {
+    let near = &text[at..text.len().min(at + NEAR)];
+    let skip = |from: usize| {
+        from + near[from..]
+            .iter()
+            .take_while(|b| b.is_ascii_whitespace() || matches!(b, b'"' | b'\'' | b'\\'))
+            .count()
+    };
+    let key = skip(0);
+    let rest = &near[key..];
+    let len = [&b"value"[..], b"Value"].iter().find(|w| rest.starts_with(w))?.len();
+    let mut operator = skip(key + len);
+    if !matches!(near.get(operator)?, b':' | b'=') {
+        return None;
+    }
+    operator += 1;
+    operator += near[operator..].iter().take_while(|b| matches!(b, b' ' | b'\t')).count();
+    Some(at + operator)
 }
 
 /// `?name=` or `&name=`: an ampersand ends the value.
@@ -391,6 +467,10 @@ mod tests {
             "api_key = b'{}'",
             "**api_key**: {}",
             "`api_key`: `{}`",
+            "- name: API_KEY\n  value: {}\n",
+            "  - name: \"API_KEY\"\n    value: \"{}\"\n",
+            "{name: \"api_key\", value: \"{}\",",
+            "{\"Name\": \"API_KEY\",\n  \"Value\": \"{}\",",
         ];
         for form in forms {
             let text = form.replace("{}", v);
@@ -419,6 +499,12 @@ mod tests {
             ("JFROG_SECRET = $(cat /run/secrets/jfrog)", "SECRET"),
             ("token::new", "token"),
             ("Token(kind, text)", "Token"),
+            ("token = self.get_token(x)", "token"),
+            ("password: LPWSTR,\n", "password"),
+            ("pub const FLAG_PASSWORD: u32 = 262144u32;", "FLAG_PASSWORD"),
+            ("\"passwd\", \"shell\",", "passwd"),
+            ("\"--no-ask-password\", \"enable-linger\"", "no-ask-password"),
+            ("this.password=``,this.token=`a`+b1", "password"),
             ("[REDACTED:api-key]=q7Zk29vXw4Lm81Rt", "api-key"),
         ];
         for (text, name) in cases {

@@ -107,7 +107,12 @@ pub(super) fn take(
     if let Some(quote) = quote {
         at += escapes;
         // `""x""`: doubled quotes, and the three of Python and TOML.
-        at += text[at..].iter().take(3).take_while(|b| **b == quote).count();
+        let quotes = text[at..].iter().take(3).take_while(|b| **b == quote).count();
+        at += quotes;
+        // Two may also be a text without anything in it.
+        if quotes == 2 && text.get(at).is_none_or(|b| b",;).}]+:?|& \n\r\\".contains(b)) {
+            return None;
+        }
         return quoted(text, at, quote);
     }
     let html = html_quote(&text[at..]).unwrap_or(0);

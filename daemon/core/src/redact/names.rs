@@ -25,6 +25,7 @@ pub(super) enum Class {
 pub(super) const WORDS: &[&str] = &[
     "token", "secret", "pass", "pwd", "key", "auth", "cred", "cookie", "jwt", "session", "_pat", "_pw", "sig",
     "salt", "mnemonic", "connectionstring", "psk", "amz-signature", "goog-signature", "license", "nonce", "csrf", "xsrf", "otp",
+    "access_id", "access-id", "accessid", "api_id", "api-id",
 ];
 
 /// As a name's last word these say that the value is about a secret, not one.
@@ -46,7 +47,8 @@ const ABOUT: &[&str] = &[
     "frames", "words", "word", "char", "chars", "bytes", "bits", "per", "rate", "cost", "price", "total",
     "left", "remaining", "new", "old", "match", "confirmation", "ring", "chain", "pair", "pairs", "spec",
     "schema", "config", "options", "settings", "info", "meta", "metadata", "group", "groups", "level",
-    "order", "number", "num", "position", "pos", "offset",
+    "order", "number", "num", "position", "pos", "offset", "rs", "py", "js", "ts", "tsx", "md", "go", "java",
+    "rb", "cpp", "hpp", "html", "css", "sh", "record",
 ];
 
 /// Anywhere in a name these make a token, a key or a session something else.
@@ -183,7 +185,12 @@ pub(super) fn classify(name: &[u8]) -> Class {
     let says = |word: &str| vocabulary().get(word.as_bytes()).copied().unwrap_or(0);
     let any = |list: &[&str]| words.iter().any(|word| list.contains(&word));
     if says(last) & IS_ABOUT != 0 {
-        return Class::None;
+        // The half of a pair that services call an id and hand out like a key.
+        return match words.iter().nth_back(1) {
+            Some("access") if last == "id" => Class::Secret,
+            Some("api") if last == "id" => Class::Weak,
+            _ => Class::None,
+        };
     }
     if words.iter().any(is_password) {
         return match any(&["reset", "forgot", "policy", "min", "max"]) {
@@ -205,7 +212,17 @@ pub(super) fn classify(name: &[u8]) -> Class {
             (false, true) => Class::Secret,
             (true, true) if any(&["public", "pub", "cache", "idempotency"]) => Class::None,
             (true, true)
-                if any(&["api", "secret", "private", "access", "encryption", "client"]) =>
+                if any(&[
+                    "api",
+                    "secret",
+                    "private",
+                    "access",
+                    "encryption",
+                    "client",
+                    "account",
+                    "shared",
+                    "signing",
+                ]) =>
             {
                 Class::Secret
             }
@@ -315,7 +332,7 @@ mod tests {
             (
                 Class::Secret,
                 "token api_key apiKey APIKey x-api-key ADAFRUIT_API_KEY AWS_SECRET_ACCESS_KEY jwtSecret \
-                client_secret ENCRYPTION_KEY SIGNING_KEY accessToken authtoken GITHUB_PAT SECRET_KEY_BASE credentials \
+                client_secret STORAGE_ACCOUNT_KEY SUMOLOGIC_ACCESS_ID ENCRYPTION_KEY SIGNING_KEY accessToken authtoken GITHUB_PAT SECRET_KEY_BASE credentials \
                 stripeKey OPENAI_KEY _authToken spring.security.token AccountKey X-Auth-Token private_key CONSUMER_KEY",
             ),
             (Class::Weak, "key auth session sig signature KEY2 tokens JSESSIONID salt"),
@@ -323,7 +340,7 @@ mod tests {
                 Class::None,
                 "max_tokens token_count input_tokens_total public_key primaryKey SECRET_NAME token_type CREDENTIALS_ID \
                 COMMUNICATION_API_VERSION keyPressed password_hash monkey keyboard cache_key author expires AWS_REGION \
-                accessibilityYesOptionId tokenizer secretsManagerArn api_key_id tokenExpiry sort_key issuerKeyHash",
+                accessibilityYesOptionId tokenizer secretsManagerArn range_pat.rs api_key_id tokenExpiry sort_key issuerKeyHash",
             ),
         ];
         for (class, names) in cases {

@@ -107,7 +107,9 @@ impl Matcher {
         };
         for (number, rule) in RULES.iter().enumerate() {
             for keyword in rule.keywords {
-                expand(keyword, &mut |word| add(word, true, Meaning::Vendor(number)));
+                // The pattern heeds case; of two digits each in two cases one word is enough.
+                let exact = !keyword.ends_with("##") && !keyword.ends_with("<w>");
+                expand(keyword, &mut |word| add(word, exact, Meaning::Vendor(number)));
             }
         }
         for word in names::WORDS {
@@ -305,7 +307,8 @@ impl Matcher {
     }
 }
 
-/// `#` stands for any hexadecimal digit, `<64>` for three digits in base64.
+/// `#` stands for any hexadecimal digit, `<64>` for three digits in base64, `<d>` for a digit, `<w>` for
+/// what a word is made of.
 fn expand(keyword: &str, add: &mut dyn FnMut(&[u8])) {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     if keyword == "<64>" {
@@ -318,6 +321,14 @@ fn expand(keyword: &str, add: &mut dyn FnMut(&[u8])) {
             let bits = digits.iter().fold(0usize, |bits, digit| bits << 8 | usize::from(*digit));
             let code = |shift: usize| ALPHABET[(bits >> shift) & 63];
             add(&[code(18), code(12), code(6), code(0)]);
+        }
+    } else if let Some(stem) = keyword.strip_prefix("<d>") {
+        for digit in 0..10 {
+            expand(&format!("{digit}{stem}"), add);
+        }
+    } else if let Some((stem, rest)) = keyword.split_once("<w>") {
+        for next in "abcdefghijklmnopqrstuvwxyz0123456789_-".chars() {
+            expand(&format!("{stem}{next}{rest}"), add);
         }
     } else if let Some(stem) = keyword.strip_suffix("##") {
         for number in 0..256 {

@@ -83,7 +83,7 @@ pub(super) fn is_stand_in(value: &[u8]) -> bool {
         }
     }
     let lower = value.to_ascii_lowercase();
-    if has_run(&lower, 5) || lower.iter().all(|b| b"*x.-_#0?".contains(b)) {
+    if is_run(&lower) || lower.iter().all(|b| b"*x.-_#0?".contains(b)) {
         return true;
     }
     const FRAGMENTS: [&str; 41] = [
@@ -210,7 +210,12 @@ fn is_stop(value: &[u8]) -> bool {
 fn is_code(value: &[u8], place: Place) -> bool {
     if place == Place::Quoted {
         // A quoted template or call is code all the same.
-        return contains_any(value, &["() ", "=> ", "%s", "{}"]);
+        const FORMATS: [&str; 12] =
+            ["() ", "=> ", "%s", "{}", "%d,", "(?:", "[0-9", "[a-z", "[A-Z", "[a-f", "[^", "\\d"];
+        return contains_any(value, &FORMATS) || is_alphabet(value);
+    }
+    if is_expression(value) {
+        return true;
     }
     let ident = value.iter().take_while(|b| b.is_ascii_alphanumeric() || **b == b'_').count();
     let starts_as_name = value[0].is_ascii_alphabetic() || value[0] == b'_';
@@ -229,6 +234,82 @@ fn is_code(value: &[u8], place: Place) -> bool {
         _ => {}
     }
     place == Place::Bare && b"([{<|,;=&\\".contains(&value[0]) || find(value, b"()")
+}
+
+/// `&self.token`, `input.parse(`, `Token![`, `Option<`, `ec::Key`, `*const`, `!this.x`, `(params:`: what
+/// languages let stand without quotes, made of words where it could also be a value.
+fn is_expression(value: &[u8]) -> bool {
+    const ROOTS: [&[u8]; 22] = [
+        b"self",
+        b"this",
+        b"ctx",
+        b"cls",
+        b"config",
+        b"cfg",
+        b"process",
+        b"request",
+        b"req",
+        b"response",
+        b"res",
+        b"args",
+        b"opts",
+        b"options",
+        b"params",
+        b"settings",
+        b"input",
+        b"Self",
+        b"super",
+        b"crate",
+        b"std",
+        b"winreg",
+    ];
+    if value.starts_with(b"!0") || value.starts_with(b"!1") {
+        return value.get(2).is_none_or(|b| !b.is_ascii_alphanumeric());
+    }
+    let sigils = value.iter().take_while(|b| b"&*!([".contains(b)).count();
+    let mut rest = &value[sigils..];
+    let (mut joints, mut plain, mut known) = (0, true, false);
+    loop {
+        let len = rest.iter().take_while(|b| b.is_ascii_alphanumeric() || **b == b'_').count();
+        let (part, after) = rest.split_at(len);
+        if part.first().is_none_or(u8::is_ascii_digit) {
+            return known && joints > 0;
+        }
+        known |= joints == 0 && ROOTS.contains(&part);
+        plain &= is_wordy(part) || part.iter().all(|b| b.is_ascii_lowercase() || *b == b'_');
+        rest = match after {
+            [b'.', next @ ..] => next,
+            [b':', b':', next @ ..] | [b'-', b'>', next @ ..] => {
+                plain = true;
+                next
+            }
+            [b'?' | b'!', b'.', next @ ..] => next,
+            [b'(' | b'[' | b'<', ..] => return true,
+            [b'!', b'(' | b'[' | b'{', ..] => return true,
+            [] | [b')' | b':' | b',' | b';' | b'?', ..] => {
+                return joints > 0 && (known || plain) || sigils > 0 && is_wordy(part);
+            }
+            _ => return known && joints > 0,
+        };
+        joints += 1;
+    }
+}
+
+/// All letters in their order: what may be in a name, a table for an encoding.
+fn is_alphabet(value: &[u8]) -> bool {
+    contains_any(value, &["abcdefghijklmnopqrst", "ABCDEFGHIJKLMNOPQRST"])
+}
+
+/// A run of one character, and too little beside it to be a secret: some tokens begin with a run.
+fn is_run(value: &[u8]) -> bool {
+    if !has_run(value, 5) {
+        return false;
+    }
+    let mut rest = Vec::new();
+    for run in value.chunk_by(|a, b| a == b).filter(|run| run.len() < 5) {
+        rest.extend_from_slice(run);
+    }
+    rest.len() < 24 || Traits::of(&rest).distinct < 12
 }
 
 /// A date, a version, a size, an address: made of numbers, and no secret.
@@ -258,7 +339,10 @@ fn is_measure(value: &[u8]) -> bool {
         || value.starts_with(b"$2b$")
         || value.starts_with(b"$2a$")
         || value.starts_with(b"$argon2")
-        || value.starts_with(b"0x0")
+        || value.starts_with(b"0x") && value.len() <= 12
+        || value.starts_with(b"#")
+            && matches!(value.len(), 4 | 7 | 9)
+            && value[1..].iter().all(u8::is_ascii_hexdigit)
 }
 
 /// A path or a URL.
@@ -270,7 +354,9 @@ fn is_place(value: &[u8]) -> bool {
         [&b"/"[..], b"./", b"../", b"~/", b"file:", b"C:\\"].iter().any(|s| value.starts_with(s));
     // A slash may begin a key in base64: the parts of a path are words.
     (starts || value.iter().filter(|b| **b == b'/').count() >= 2)
-        && value.split(|b| matches!(b, b'/' | b'\\')).all(|part| part.is_empty() || is_wordy(part))
+        && value
+            .split(|b| matches!(b, b'/' | b'\\'))
+            .all(|part| part.iter().all(|b| b"*.".contains(b)) || is_wordy(part))
 }
 
 /// Whether all of it is words, as people and programs write them.
@@ -292,6 +378,9 @@ pub(super) fn is_wordy(value: &[u8]) -> bool {
             return false;
         }
         letters += stem.len();
+        if stem.eq_ignore_ascii_case(b"passwd") {
+            continue;
+        }
         if !is_pronounceable(stem) {
             return false;
         }
@@ -440,6 +529,7 @@ mod tests {
             (Weak, "9g6jfryxa4hj5fbm1cn6", Quoted),
             (Password, "Pa$$w0rd!", Setting),
             (Secret, "qzxvbnmkjhwrtplk", Quoted),
+            (Secret, "AAAAAAAAAAAAAAAAAAAAAAq7Zk29vXw4Lm81Rt%3DpU9gW3nE5sY", Quoted),
         ];
         for (class, value, place) in yes {
             assert!(is_secret(class, value.as_bytes(), place), "{value}");
@@ -449,6 +539,16 @@ mod tests {
             (Secret, "process.env.TOKEN", Bare),
             (Secret, "getToken()", Bare),
             (Secret, "self.token", Bare),
+            (Secret, "self._authkey", Bare),
+            (Secret, "input.parse(x)?", Setting),
+            (Secret, "Token![=]", Setting),
+            (Password, "Option<&CFString>", Setting),
+            (Password, "*const", Setting),
+            (Password, "&Self::Checkpoint", Setting),
+            (Password, "(params:", Setting),
+            (Secret, "(?:[0-9a-f]{1,3})x9", Quoted),
+            (Secret, "0x746f6b65", Setting),
+            (Secret, "#d8dee9", Quoted),
             (Password, "password", Quoted),
             (Password, "string", Setting),
             (Secret, "my-app-secret", Quoted),
