@@ -116,7 +116,9 @@ fn a_delegate_of_nobody_known_is_listed_while_it_executes() {
     let found = [(key("over"), held)].into();
     roster.set_live(0, RootLive { checked_at: NOW, found, ..RootLive::default() });
     let listed = list(&roster, ListQuery::default());
-    assert_eq!((ids(&listed), listed.totals.sessions), (vec!["open"], 0));
+    // Whoever delegated is not known, so each stands for itself in the totals.
+    let totals = (listed.totals.sessions, listed.totals.active);
+    assert_eq!((ids(&listed), totals), (vec!["open"], (2, 1)));
     let row = &listed.sessions[0];
     let of_whom = (row.parent_kind, row.parent_session_id.as_deref());
     assert_eq!(of_whom, (Some(ParentKind::Subagent), None));
