@@ -256,7 +256,7 @@ pub(crate) struct ListArgs {
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct RawArgs {
-    /// Show what is secret, too, instead of [REDACTED:rule]; only on a terminal.
+    /// Show what is secret as it is; only on a terminal.
     #[arg(long)]
     pub(crate) raw: bool,
 }

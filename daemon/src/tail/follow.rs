@@ -1,6 +1,6 @@
 //! What becomes of a file that may have changed: read on at once, or put into the backlog.
 //!
-//! Not here: how it was noticed ([`super`]), how lines are taken ([`super::take`]).
+//! Not here: how it was noticed ([`super`]), how lines are taken ([`mod@super::take`]).
 
 use std::sync::Arc;
 
