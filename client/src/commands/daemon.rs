@@ -67,7 +67,8 @@ fn log(edges: &Arc<Edges>) -> Result<(), CliError> {
     let panics = log.clone();
     std::panic::set_hook(Box::new(move |panic| {
         let backtrace = std::backtrace::Backtrace::capture();
-        let _ = writeln!(panics.clone(), "{panic}\n{backtrace}");
+        // In one piece: what is judged by halves may pass.
+        let _ = panics.clone().write_all(format!("{panic}\n{backtrace}\n").as_bytes());
     }));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(move || log.clone());
     if io::stderr().is_terminal() {
