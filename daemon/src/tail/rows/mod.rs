@@ -224,17 +224,17 @@ impl Databases {
             if scene.hub.claim(&file.session, scene.index) {
                 let path = file.path.rsplit_once('#').map_or(&*file.path, |(path, _)| path);
                 scene.publish(&file.session, fold, path, true);
-                let why = match self.by_path.get(Path::new(path)) {
-                    Some(database) if database.seen.is_some() && database.trouble.is_none() => {
-                        Some(Absence::Gone)
-                    }
-                    Some(_) => Some(Absence::OutOfSight),
-                    None => absent::why(&scene.root, Path::new(path), file.cursor.id),
+                let was_read =
+                    |db: &Database| db.seen.is_some() && db.trouble.is_none() && db.missing.is_none();
+                let why = if self.by_path.get(Path::new(path)).is_some_and(was_read) {
+                    Absence::Gone
+                } else {
+                    // Of a database that is not there, its log may be.
+                    let why = absent::why(&scene.root, Path::new(path), file.cursor.id);
+                    why.unwrap_or(Absence::OutOfSight)
                 };
-                if let Some(why) = why {
-                    self.owners.remove(id);
-                    scene.absent(file.session.clone(), why);
-                }
+                self.owners.remove(id);
+                scene.absent(file.session.clone(), why);
             }
         }
     }
