@@ -22,7 +22,7 @@ const USUAL: &str = "info,tarpc=warn";
 
 pub(crate) fn run(args: DaemonArgs) -> Result<(), CliError> {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    with_few_arenas();
+    with_small_heap();
     let recorded = match &args.environment {
         Some(file) => service::read_environment(file).map_err(|error| {
             CliError::new(Kind::Config, format!("cannot read {}: {error}", file.display()))
@@ -41,18 +41,21 @@ pub(crate) fn run(args: DaemonArgs) -> Result<(), CliError> {
 }
 
 /// glibc gives each thread an arena, which keeps what is freed in it; with a thread or two for each root
-/// that comes to more than all that is known. How many there are is read from the environment, once,
-/// when a process begins; so this one begins again, unless somebody has chosen already.
+/// that comes to more than all that is known. It also keeps ever larger buffers once one of their size was
+/// freed. How it does is read from the environment, once, when a process begins; so this one begins again,
+/// unless somebody has chosen already (mallopt(3) has the words).
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
-fn with_few_arenas() {
+fn with_small_heap() {
     use std::{env, os::unix::process::CommandExt, process::Command};
     const ARENAS: &str = "MALLOC_ARENA_MAX";
+    const GIVEN_BACK: [(&str, &str); 2] =
+        [("MALLOC_MMAP_THRESHOLD_", "131072"), ("MALLOC_TRIM_THRESHOLD_", "131072")];
     let mut args = env::args_os();
     if env::var_os(ARENAS).is_none()
         && let (Ok(this), Some(name)) = (env::current_exe(), args.next())
     {
         // Returns only when it cannot be done: then it goes on as it is.
-        let _ = Command::new(this).arg0(name).args(args).env(ARENAS, "2").exec();
+        let _ = Command::new(this).arg0(name).args(args).env(ARENAS, "2").envs(GIVEN_BACK).exec();
     }
 }
 

@@ -224,8 +224,9 @@ impl Databases {
             if scene.hub.claim(&file.session, scene.index) {
                 let path = file.path.rsplit_once('#').map_or(&*file.path, |(path, _)| path);
                 scene.publish(&file.session, fold, path, true);
-                let was_read =
-                    |db: &Database| db.seen.is_some() && db.trouble.is_none() && db.missing.is_none();
+                let was_read = |db: &Database| {
+                    db.seen.is_some() && db.trouble.is_none() && db.missing.is_none()
+                };
                 let why = if self.by_path.get(Path::new(path)).is_some_and(was_read) {
                     Absence::Gone
                 } else {
