@@ -37,6 +37,13 @@ impl Redactor {
         Redacted(reply)
     }
 
+    /// One session.
+    #[must_use]
+    pub fn row(&self, mut session: Session, report: &mut Report) -> Redacted<Session> {
+        self.session(&mut session, report);
+        Redacted(session)
+    }
+
     /// A session that was looked up.
     #[must_use]
     pub fn lookup(&self, mut lookup: Lookup, report: &mut Report) -> Redacted<Lookup> {
@@ -192,8 +199,8 @@ impl Redactor {
     /// The last word goes from where it begins like a secret: the rest of one may have been cut.
     fn clean_end(&self, text: &mut String, report: &mut Report) {
         let whole = text.strip_suffix('…').unwrap_or(text);
-        let start = whole.rfind(char::is_whitespace).map_or(0, |at| at + 1);
-        let word = &whole[start..];
+        let word = whole.rsplit(char::is_whitespace).next().unwrap_or_default();
+        let start = whole.len() - word.len();
         let begun = token_begun(word).or_else(|| Some((password_begun(word)?, URL)));
         let Some((at, rule)) = begun else { return };
         let end = if whole.len() < text.len() { "…" } else { "" };
@@ -256,10 +263,22 @@ mod tests {
             "a task-force…",
             "what is gh_…",
             "gh then something else…",
+            "次の\u{3000}作業…",
+            "wide\u{a0}",
             "",
             "…",
         ] {
             assert_eq!(end_of(text), text);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_is_too_odd(text in ".{0,300}", cut in proptest::bool::ANY, begins in "(gh~p_|a@b:|x://y:)?") {
+            let end = if cut { "…" } else { "" };
+            let text = format!("{text}{}{end}", begins.replace('~', ""));
+            let once = end_of(&text);
+            proptest::prop_assert_eq!(end_of(&once), once);
         }
     }
 }
