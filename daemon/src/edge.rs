@@ -83,7 +83,12 @@ impl Edges {
         edge: Edge,
         redact: impl FnOnce(&Redactor, &mut Report) -> Redacted<T>,
     ) -> Redacted<T> {
-        redact(&self.redactor, &mut self.report(edge))
+        // Counted by itself first: answers do not wait for one another, and what panics in here can
+        // still be logged.
+        let mut report = Report::default();
+        let redacted = redact(&self.redactor, &mut report);
+        self.report(edge).add(&report);
+        redacted
     }
 
     fn report(&self, edge: Edge) -> MutexGuard<'_, Report> {

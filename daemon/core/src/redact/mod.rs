@@ -112,6 +112,14 @@ impl Report {
         self.findings.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
+    /// Adds the counts of another one.
+    pub fn add(&mut self, other: &Self) {
+        if self.counts.len() < other.counts.len() {
+            self.counts.resize(other.counts.len(), 0);
+        }
+        self.counts.iter_mut().zip(&other.counts).for_each(|(all, more)| *all += more);
+    }
+
     fn count(&mut self, rule: usize) {
         if self.counts.len() <= rule {
             self.counts.resize(rule + 1, 0);
