@@ -139,6 +139,8 @@ fn facts(session: &Session, now: Timestamp) -> Vec<(&'static str, String)> {
             None => "child of",
         };
         facts.push(("origin", format!("{kind} {parent}")));
+    } else if s.parent_kind == Some(ParentKind::Fork) {
+        facts.push(("origin", "fork of a session that it does not name".to_owned()));
     }
     facts.extend(s.issues.iter().map(|issue| ("issue", why::issue(issue))));
     facts

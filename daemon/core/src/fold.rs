@@ -96,6 +96,10 @@ pub struct Fold {
     first_prompt: Option<String>,
     started: Option<Timestamp>,
     chain_started: Option<Timestamp>,
+    /// The first record of the conversation (a hash of its id; 0 is none): a fork's is its parent's.
+    pub(crate) beginning: u64,
+    /// The latest record that came from the parent.
+    pub(crate) copied_to: Option<Timestamp>,
     recent_messages: VecDeque<(u64, [u64; 4])>,
     recent_failures: VecDeque<u64>,
     issues: BTreeMap<String, (u64, Option<u64>)>,
@@ -146,6 +150,9 @@ impl Fold {
             self.note(kind, Some(offset));
         }
         self.saw(parsed.at, parsed.origin);
+        if parsed.origin != Origin::Own && self.beginning == 0 {
+            self.beginning = parsed.key.unwrap_or_default();
+        }
         let at = parsed.at;
         if parsed.facts.iter().any(Fact::moves) {
             self.last_word = self.last_word.max(at);
@@ -338,7 +345,10 @@ impl Fold {
         let began = match origin {
             Origin::Own => &mut self.started,
             Origin::Chain => &mut self.chain_started,
-            Origin::Copied => return,
+            Origin::Copied => {
+                self.copied_to = self.copied_to.max(Some(at));
+                return;
+            }
         };
         *began = Some(began.map_or(at, |earlier| earlier.min(at)));
     }

@@ -20,6 +20,7 @@ use crate::{
     hook::Trail,
     live::{Ask, Evidence, Liveness, LivenessBy, RegistryState},
     repo::Repo,
+    roster::forks::Origins,
     status::{Verdict, decide, describe, is_active},
 };
 
@@ -222,6 +223,7 @@ impl Roster {
         let mut matching = Vec::new();
         let mut last_ended: Option<(Option<Timestamp>, &SessionKey, Judged<'_>)> = None;
         let superseded = self.superseded();
+        let origins = self.origins();
         for (key, entry) in &self.entries {
             if superseded.contains(&(&key.harness, key.session_id.as_str())) {
                 continue;
@@ -247,12 +249,13 @@ impl Roster {
         }
         let last_ended = match last_ended {
             Some((_, key, judged)) if matching.is_empty() => {
-                Some(Box::new(self.row(key, judged.entry, &judged)))
+                Some(Box::new(self.row(key, judged.entry, &judged, &origins)))
             }
             _ => None,
         };
         // Rows are large: they are made last, each in its place.
-        let row = |at: usize| self.row(matching[at].0, matching[at].1.entry, &matching[at].1);
+        let row =
+            |at: usize| self.row(matching[at].0, matching[at].1.entry, &matching[at].1, &origins);
         let sessions = self.in_order(&matching).into_iter().map(row).collect();
         ListReply {
             sessions,
@@ -268,7 +271,8 @@ impl Roster {
     /// Finds one session by ref, unique prefix of its id, or host/harness/session_id.
     #[must_use]
     pub fn lookup(&self, id: &str, now: Timestamp) -> Lookup {
-        let row = |key, entry| self.row(key, entry, &self.judge(entry, key, now));
+        let origins = self.origins();
+        let row = |key, entry| self.row(key, entry, &self.judge(entry, key, now), &origins);
         let mut found = Vec::new();
         for (key, entry) in &self.entries {
             let full = format!("{}/{key}", self.place.host);
@@ -564,11 +568,23 @@ impl Roster {
         }
     }
 
-    fn row(&self, key: &SessionKey, entry: &Entry, judged: &Judged<'_>) -> Session {
+    fn row(
+        &self,
+        key: &SessionKey,
+        entry: &Entry,
+        judged: &Judged<'_>,
+        origins: &Origins<'_>,
+    ) -> Session {
         let fold = &entry.fold;
         let verdict = judged.verdict.clone();
         let alive = judged.is_alive();
         let parent = fold.parent.clone();
+        let origin = origins.get(key).map(|origin| origin.session_id.clone());
+        let kind = match parent {
+            Some((_, kind)) => Some(kind),
+            None if fold.is_subagent() => Some(ParentKind::Subagent),
+            None => entry.is_stray_fork().then_some(ParentKind::Fork),
+        };
         Session {
             reference: session_ref(self.node(), key),
             host: self.place.host.clone(),
@@ -604,10 +620,8 @@ impl Roster {
             },
             interactive: judged.evidence.interactive.or(fold.interactive),
             pid: judged.evidence.pid.filter(|_| alive),
-            parent_session_id: parent.as_ref().map(|(id, _)| id.clone()),
-            parent_kind: parent
-                .map(|(_, kind)| kind)
-                .or(fold.is_subagent().then_some(ParentKind::Subagent)),
+            parent_session_id: parent.map(|(id, _)| id).or(origin),
+            parent_kind: kind,
             counts: entry.complete.then_some(fold.counts),
             tokens: fold.tokens.filter(|_| entry.complete),
             complete: entry.complete,
@@ -667,6 +681,7 @@ fn matches(
         && query.since.is_none_or(|since| entry.fold.last_activity.is_some_and(|at| at >= since))
 }
 
+mod forks;
 mod hooked;
 #[cfg(test)]
 mod tests;

@@ -139,6 +139,15 @@ fn check(harness: Harness, case: &str, expected: &[(&str, &str)]) {
 #[test]
 fn claude_code() {
     let check = |case, expected: &[_]| check(Harness::ClaudeCode, case, expected);
+    // One fork without a terminal, one in it; both of a session that had been left with `/exit`.
+    check(
+        "197-tui-fork",
+        &[
+            ("00fb2506", "2 3 0 0, 18:27:12.675Z, completed, Generated \"Greeting\", interactive"),
+            ("1983bd89", "1 1 0 0, 18:26:58.342Z, completed, Generated \"Greeting\", interactive"),
+            ("3fbee196", "2 3 0 0, 18:27:06.063Z, completed, Generated \"Greeting\""),
+        ],
+    );
     check(
         "197-tui-permission-subagent",
         &[

@@ -54,6 +54,8 @@ pub struct ParserState {
     pub said: u64,
     /// Records from before then are the parent's.
     pub copied_before: Option<Timestamp>,
+    /// The record (a hash of its id) that the file was begun for, and when it was; none older is its own.
+    pub begun_for: Option<(u64, Timestamp)>,
     /// The open turn's latest entries (hashes of their ids), where a transcript is a tree.
     pub turn: Vec<u64>,
 }

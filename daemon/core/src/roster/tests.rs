@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use rrd_proto::{EndReason, Harness};
 
 use super::*;
-use crate::fact::{Fact, Parsed};
+use crate::fact::{Fact, Origin, Parsed};
 
 const NOW: Timestamp = Timestamp::from_millis(1_795_170_000_000);
 
@@ -377,4 +377,56 @@ fn a_permission_that_only_a_delegate_can_want_is_described_by_it() {
     assert_eq!(detail(&roster), "Agent: Audit", "one of the two");
     roster.set(key("p"), entry(2, vec![prompt(), call("Bash", "ls")]));
     assert_eq!(detail(&roster), "Bash: ls", "its own");
+}
+
+/// A session whose records are so many seconds old; the copied ones come first.
+fn history(copied: &[i64], own: &[i64]) -> Entry {
+    let mut fold = Fold::default();
+    let origins = copied.iter().map(|age| (age, Origin::Copied));
+    for (at, (age, origin)) in origins.chain(own.iter().map(|age| (age, Origin::Chain))).enumerate()
+    {
+        let key = Some(7 + at as u64);
+        let at = Some(NOW.plus(-age * 1000));
+        let facts = vec![prompt()];
+        fold.apply(Parsed { at, key, origin, facts, ..Parsed::default() }, 0, &mut Vec::new());
+    }
+    Entry { fold: Arc::new(fold), ..entry(0, Vec::new()) }
+}
+
+#[test]
+fn a_fork_that_names_no_parent_is_of_who_wrote_what_it_copied() {
+    let mut roster = roster();
+    roster.set(key("first"), history(&[], &[100, 90]));
+    roster.set(key("second"), history(&[100, 90], &[80, 70]));
+    roster.set(key("third"), history(&[100, 90, 80, 70], &[60]));
+    roster.set(key("other"), history(&[100], &[50]));
+    let parents = |roster: &Roster| {
+        let all = list(roster, ListQuery { all: true, ..ListQuery::default() }).sessions;
+        let of = |s: Session| (s.session_id, s.parent_kind, s.parent_session_id);
+        let mut parents: Vec<_> = all.into_iter().map(of).collect();
+        parents.sort();
+        parents
+    };
+    let row =
+        |id: &str, kind, parent: Option<&str>| (id.to_owned(), kind, parent.map(str::to_owned));
+    let fork = Some(ParentKind::Fork);
+    assert_eq!(
+        parents(&roster),
+        [
+            row("first", None, None),
+            row("other", fork, Some("first")),
+            row("second", fork, Some("first")),
+            row("third", fork, Some("second")),
+        ]
+    );
+    // Both wrote then: nobody can tell. And a parent that is not there is not named.
+    roster.set(key("first"), history(&[], &[100, 90, 75, 65]));
+    assert_eq!(parents(&roster)[3], row("third", fork, None));
+    let mut alone = self::roster();
+    alone.set(key("third"), history(&[100, 90, 80, 70], &[60]));
+    assert_eq!(parents(&alone), [row("third", fork, None)]);
+    let found = roster.lookup("second", NOW);
+    assert!(
+        matches!(found, Lookup::Found(row) if row.parent_session_id.as_deref() == Some("first"))
+    );
 }

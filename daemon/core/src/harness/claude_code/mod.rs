@@ -45,6 +45,10 @@ pub(super) const FORMAT: Format = Format {
     asks: None,
 };
 
+/// Between a prompt and the snapshot of its files, which is written before it but dated after it, lies a
+/// quarter of a second. A prompt older than that by so much was not what the file was begun for.
+const SNAPSHOT_LAG_MS: i64 = 5_000;
+
 /// The first release whose processes all keep a registry entry.
 const KEEPS_REGISTRY: [u64; 3] = [2, 1, 197];
 
@@ -130,6 +134,13 @@ impl ClaudeCode {
             "queue-operation" if !self.state.header_seen && self.state.copied_before.is_none() => {
                 self.state.copied_before = into.at;
             }
+            // Of those before the first record the last one is of the first prompt of the file's own.
+            "file-history-snapshot" if !self.state.header_seen => {
+                let mut extra = extra(json);
+                let at = extra.snapshot.take().and_then(|of| Timestamp::parse(of.timestamp.text()));
+                let key = crate::hash(extra.of_message.text().as_bytes());
+                self.state.begun_for = at.map(|at| (key, at));
+            }
             // Whoever leaves takes its delegates along.
             "cost-state" => into.facts.push(Fact::AtWork(0)),
             kind @ ("custom-title" | "ai-title" | "summary" | "worktree-state") => {
@@ -153,6 +164,7 @@ impl ClaudeCode {
         if !self.state.header_seen && !self.state.delegate {
             if !side {
                 self.state.header_seen = true;
+                self.begins_with(into);
             } else if let Some(agent) = record.agent_id.get()
                 && !agent.is_empty()
             {
@@ -179,7 +191,12 @@ impl ClaudeCode {
         if let Some(outcome) = outcome {
             sent(outcome, into);
         }
-        if into.at.is_some_and(|at| self.state.copied_before.is_some_and(|own| at < own)) {
+        if self.state.begun_for.is_some_and(|(key, _)| into.key == Some(key)) {
+            (self.state.begun_for, self.state.copied_before) = (None, None);
+        }
+        let of_parent =
+            into.at.is_some_and(|at| self.state.copied_before.is_some_and(|own| at < own));
+        if of_parent && !answers_for_nobody(&record) {
             into.origin = Origin::Copied;
         }
         if self.state.copying && into.origin == Origin::Chain {
@@ -202,6 +219,18 @@ impl ClaudeCode {
                 _ => {}
             },
             (None, _) => {}
+        }
+    }
+
+    /// Takes the first record: older than the prompt that the file was begun for, it came with a fork. Before
+    /// 2.1.329 nothing else tells so in a terminal.
+    fn begins_with(&mut self, into: &Parsed<'_>) {
+        let Some((key, at)) = self.state.begun_for else { return };
+        let old = into.at.is_some_and(|first| at.since(first) > SNAPSHOT_LAG_MS);
+        if old && into.key != Some(key) {
+            self.state.copied_before = self.state.copied_before.max(Some(at));
+        } else {
+            self.state.begun_for = None;
         }
     }
 
@@ -238,6 +267,12 @@ impl ClaudeCode {
         };
         into.facts.push(fact);
     }
+}
+
+/// Whoever resumes or forks what ended without an answer puts one there: it is its own.
+fn answers_for_nobody(record: &Record<'_>) -> bool {
+    let model = record.message.get().map(|message| message.model.text());
+    model == Some("<synthetic>") && !record.is_api_error.is_true()
 }
 
 /// What the call that this record holds the result of has sent: a message, or a delegate.

@@ -85,6 +85,14 @@ object! {
         background: Field<u64> = "pendingBackgroundAgentCount",
         api_error_status: Field<u64> = "apiErrorStatus",
         error: Str<'a> = "error",
+        of_message: Str<'a> = "messageId",
+        snapshot: Field<Snapshot<'a>> = "snapshot",
+    }
+}
+
+object! {
+    pub(super) struct Snapshot<'a> {
+        timestamp: Str<'a> = "timestamp",
     }
 }
 

@@ -73,6 +73,55 @@ fn what_is_older_than_its_transcript_came_with_a_fork() {
 }
 
 #[test]
+fn what_is_older_than_the_first_snapshot_came_with_a_fork() {
+    // As `--resume … --fork-session` writes it in a terminal: the parent's snapshots, its records, then
+    // its own. The last snapshot before them is that of its own first prompt.
+    let snapshot = |of: &str, at: &str| {
+        format!(
+            r#"{{"type":"file-history-snapshot","messageId":"{of}","snapshot":{{"messageId":"{of}","trackedFileBackups":{{}},"timestamp":"2026-11-20T10:0{at}.250Z"}},"isSnapshotUpdate":false}}"#
+        )
+    };
+    let said = |uuid: &str, at: &str| {
+        let line = user(r#""hi""#, "").replace("10:00:00Z", &format!("10:0{at}Z"));
+        line.replace(r#""uuid":"u""#, &format!(r#""uuid":"{uuid}""#))
+    };
+    let origins = |lines: &[String]| {
+        let mut parser = parser();
+        let mut origin = |line: &String| {
+            let origin = parser.line(line.as_bytes()).origin;
+            parser = (FORMAT.parser)(parser.state());
+            origin
+        };
+        lines.iter().map(&mut origin).collect::<Vec<_>>()
+    };
+    use Origin::{Chain, Copied, Own};
+    let nobody = r#""stop_reason":"stop_sequence""#;
+    let for_nobody = assistant("", nobody)
+        .replace(r#""id":"m""#, r#""id":"m","model":"<synthetic>""#)
+        .replace("10:00:00Z", "10:02:58Z");
+    let fork = [
+        snapshot("a", "0:00"),
+        snapshot("own", "3:00"),
+        said("a", "0:00"),
+        said("b", "2:59"),
+        for_nobody,
+        said("own", "3:00"),
+        said("c", "2:59"),
+        snapshot("d", "4:00"),
+        said("d", "4:00"),
+    ];
+    assert_eq!(origins(&fork), [Own, Own, Copied, Copied, Chain, Chain, Chain, Own, Chain]);
+    // The first prompt of a session that is nobody's fork, and what a command puts before one.
+    let first = [snapshot("a", "0:00"), said("a", "0:00"), said("b", "0:01")];
+    assert_eq!(origins(&first), [Own, Chain, Chain]);
+    let command = [snapshot("b", "0:04"), said("a", "0:00"), said("b", "0:00"), said("c", "0:03")];
+    assert_eq!(origins(&command), [Own, Chain, Chain, Chain]);
+    // A snapshot of nothing known ends nothing, and what is younger is its own.
+    let lost = [snapshot("x", "3:00"), said("a", "0:00"), said("b", "3:01")];
+    assert_eq!(origins(&lost), [Own, Copied, Chain]);
+}
+
+#[test]
 fn half_of_the_user_records_are_not_the_user() {
     let nothing = Vec::new;
     let injected = || vec![Fact::Injected];
