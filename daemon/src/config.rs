@@ -224,7 +224,33 @@ impl Config {
     }
 }
 
+/// Where a harness keeps its files, and who says so.
 fn harness_roots(
+    format: &Format,
+    file: &BTreeMap<String, HarnessFile>,
+    env: Env<'_>,
+    dirs: &Dirs,
+) -> (Vec<PathBuf>, SettingSource) {
+    let (mut paths, mut source) = homes(format, file, env, dirs);
+    let moved = format.sessions_var.and_then(|name| Some((name, env(name)?)));
+    if let Some((name, value)) = moved.filter(|(_, value)| !value.is_empty()) {
+        let sessions = value.to_str().map_or_else(|| PathBuf::from(&value), |v| expand(v, dirs));
+        // What it may name is often where they are anyway, or a folder in there.
+        let is_there = |home: &PathBuf| {
+            let folders = format.folders.iter().map(|folder| home.join(folder));
+            folders.chain([home.clone()]).any(|folder| {
+                folder == sessions || sessions.parent() == Some(&folder) && folder != *home
+            })
+        };
+        if !paths.iter().any(is_there) {
+            paths.push(sessions);
+            source = SettingSource::Env(name.to_owned());
+        }
+    }
+    (paths, source)
+}
+
+fn homes(
     format: &Format,
     file: &BTreeMap<String, HarnessFile>,
     env: Env<'_>,
@@ -385,6 +411,33 @@ mod tests {
         let both = openclaw(&[("OPENCLAW_HOME", "~/claws"), ("OPENCLAW_STATE_DIR", "/srv/claw")]);
         assert_eq!(both, [Path::new("/srv/claw")]);
         assert_eq!(openclaw(&[("OPENCLAW_HOME", "")])[0], at(".openclaw"));
+    }
+
+    #[test]
+    fn sessions_that_were_moved_alone_are_followed_beside_their_home() {
+        let pi = |vars: &[(&str, &str)], file: &str| {
+            let config = load(vars, file).unwrap();
+            let setting = config.settings().iter().find(|s| s.key == "harness.pi.roots").unwrap();
+            (setting.value.clone(), setting.source.to_string())
+        };
+        const DIR: &str = "PI_CODING_AGENT_SESSION_DIR";
+        let home = "/home/dev/.pi/agent".to_owned();
+        let of = |paths: &str, source: &str| (paths.to_owned(), source.to_owned());
+        assert_eq!(pi(&[(DIR, "")], ""), (home.clone(), "default".to_owned()));
+        assert_eq!(pi(&[(DIR, "~/talks")], ""), of(&format!("{home}, /home/dev/talks"), DIR));
+        let both = [("PI_CODING_AGENT_DIR", "/srv/pi"), (DIR, "/srv/talks")];
+        assert_eq!(pi(&both, ""), of("/srv/pi, /srv/talks", DIR));
+        let file = "[harness.pi]\nroots = [\"/a\"]";
+        assert_eq!(pi(&[(DIR, "/srv/talks")], file), of("/a, /srv/talks", DIR));
+        // Where they are anyway they are not looked at twice.
+        for same in [
+            "~/.pi/agent",
+            "~/.pi/agent/sessions",
+            "~/.pi/agent/sessions/",
+            "~/.pi/agent/sessions/x",
+        ] {
+            assert_eq!(pi(&[(DIR, same)], "").0, home, "{same}");
+        }
     }
 
     #[test]

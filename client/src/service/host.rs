@@ -54,8 +54,9 @@ enum Value {
 fn to_record() -> impl Iterator<Item = (&'static str, Value)> {
     let homes = local::formats().iter().flat_map(|format| {
         let kind = if format.several_homes { Value::Roots } else { Value::Root };
-        let user_home = format.user_home_var.map(|name| (name, Value::Root));
-        std::iter::once((format.home_var, kind)).chain(user_home)
+        let others = [format.user_home_var, format.sessions_var];
+        let others = others.into_iter().flatten().map(|name| (name, Value::Root));
+        std::iter::once((format.home_var, kind)).chain(others)
     });
     OWN.into_iter().chain(homes)
 }

@@ -118,6 +118,7 @@ fn only_named_variables_are_recorded_and_relative_ones_made_absolute() {
         ("CODEX_HOME", "cx"),
         ("OPENCLAW_STATE_DIR", "~/claw"),
         ("OPENCLAW_HOME", "claws"),
+        ("PI_CODING_AGENT_SESSION_DIR", "talks"),
         ("RRD_HOME", "~/r"),
         ("RRD_SECRET", "no"),
         ("OPENAI_API_KEY", "no"),
@@ -139,6 +140,7 @@ fn only_named_variables_are_recorded_and_relative_ones_made_absolute() {
             ("CODEX_HOME", "/srv/cx".to_owned()),
             ("OPENCLAW_STATE_DIR", "~/claw".to_owned()),
             ("OPENCLAW_HOME", "/srv/claws".to_owned()),
+            ("PI_CODING_AGENT_SESSION_DIR", "/srv/talks".to_owned()),
         ]
     );
 }

@@ -25,6 +25,7 @@ pub(super) const FORMAT: Format = Format {
     name: "hermes",
     home_var: "HERMES_HOME",
     user_home_var: None,
+    sessions_var: None,
     several_homes: false,
     homes: if cfg!(windows) { &["AppData/Local/hermes"] } else { &[".hermes"] },
     other_homes: &[],

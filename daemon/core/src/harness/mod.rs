@@ -109,7 +109,10 @@ pub struct Format {
     /// The environment variable that stands for the user's home to this harness alone, if there is one;
     /// its homes are beneath that then.
     pub user_home_var: Option<&'static str>,
-    /// That variable may list several homes, separated by commas.
+    /// The environment variable that moves its transcripts alone, to a directory of their own. Those that
+    /// it wrote before, or elsewhere, stay in its home.
+    pub sessions_var: Option<&'static str>,
+    /// `home_var` may list several homes, separated by commas.
     pub several_homes: bool,
     /// Its default homes, beneath the user's.
     pub homes: &'static [&'static str],

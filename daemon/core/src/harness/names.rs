@@ -11,10 +11,12 @@ pub(super) fn is_uuid(text: &str) -> bool {
 
 /// The id in a name like `<id>` or `<time>_<id>`, as pi and its relatives name sessions.
 pub(super) fn after_time(stem: &str) -> &str {
-    match stem.split_once('_') {
-        Some((time, id)) if is_time(time) && !id.is_empty() => id,
-        _ => stem,
-    }
+    timed(stem).unwrap_or(stem)
+}
+
+/// The id in a name like `<time>_<id>`, if it is one.
+pub(super) fn timed(stem: &str) -> Option<&str> {
+    stem.split_once('_').filter(|(time, id)| is_time(time) && !id.is_empty()).map(|(_, id)| id)
 }
 
 /// `2026-11-20T10-42-27-947Z`.

@@ -30,6 +30,7 @@ pub(super) const FORMAT: Format = Format {
     name: "claude-code",
     home_var: "CLAUDE_CONFIG_DIR",
     user_home_var: None,
+    sessions_var: None,
     several_homes: true,
     // The second is where some wrappers put it; one that is missing costs nothing.
     homes: &[".claude", ".config/claude"],

@@ -30,6 +30,7 @@ pub(super) const FORMAT: Format = Format {
     name: "codex",
     home_var: "CODEX_HOME",
     user_home_var: None,
+    sessions_var: None,
     several_homes: false,
     homes: &[".codex"],
     other_homes: &[],

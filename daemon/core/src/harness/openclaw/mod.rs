@@ -20,6 +20,7 @@ pub(super) const FORMAT: Format = Format {
     name: "openclaw",
     home_var: "OPENCLAW_STATE_DIR",
     user_home_var: Some("OPENCLAW_HOME"),
+    sessions_var: None,
     several_homes: false,
     homes: &[".openclaw"],
     // `--profile NAME`, and what the product was called before.

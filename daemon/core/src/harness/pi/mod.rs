@@ -17,7 +17,7 @@ use super::{
     FileRole, Format, Parser, ParserState,
     json::Field,
     lines::{self, Records},
-    names::after_time,
+    names::{after_time, timed},
     summary::{Input, tells_of_a_limit},
 };
 use crate::fact::{Fact, Origin, Parsed, Text, TitleRank, issue};
@@ -27,6 +27,7 @@ pub(super) const FORMAT: Format = Format {
     name: "pi",
     home_var: "PI_CODING_AGENT_DIR",
     user_home_var: None,
+    sessions_var: Some("PI_CODING_AGENT_SESSION_DIR"),
     several_homes: false,
     homes: &[".pi/agent"],
     other_homes: &[],
@@ -51,13 +52,15 @@ const DIALECT: Dialect = Dialect {
 /// Entries of the open turn that are remembered: what is appended to it hangs on one of the last.
 const TURN: usize = 16;
 
-/// `sessions/--<directory>--/<time>_<id>.jsonl`; the directory's name is lossy and never decoded.
+/// `sessions/--<directory>--/<time>_<id>.jsonl`; the directory's name is lossy and never decoded. In a
+/// directory of their own (`--session-dir`, `sessionDir`) they lie side by side.
 fn classify(path: &str) -> FileRole {
-    let name = match path.split('/').collect::<Vec<_>>().as_slice() {
-        ["sessions", name] | ["sessions", _, name] => name.strip_suffix(".jsonl"),
+    let id = match path.split('/').collect::<Vec<_>>().as_slice() {
+        ["sessions", name] | ["sessions", _, name] => name.strip_suffix(".jsonl").map(after_time),
+        [name] => name.strip_suffix(".jsonl").and_then(timed),
         _ => None,
     };
-    match name.map(after_time).filter(|id| !id.is_empty() && !id.starts_with('.')) {
+    match id.filter(|id| !id.is_empty() && !id.starts_with('.')) {
         Some(id) => FileRole::Transcript {
             session_id: id.to_owned(),
             parent: None,

@@ -414,6 +414,9 @@ fn paths_tell_what_files_are() {
     for (path, role) in [
         (format!("sessions/--home-dev-w--/2026-11-20T10-42-27-947Z_{ID}.jsonl"), session(ID)),
         (format!("sessions/2026-11-20T10-42-27-947Z_{ID}.jsonl"), session(ID)),
+        // A directory of their own, as `PI_CODING_AGENT_SESSION_DIR` names it, is flat.
+        (format!("2026-11-20T10-42-27-947Z_{ID}.jsonl"), session(ID)),
+        (format!("{ID}.jsonl"), FileRole::Ignored),
         ("sessions/--w--/by-hand.jsonl".to_owned(), session("by-hand")),
         ("sessions/--w--/.jsonl".to_owned(), FileRole::Ignored),
         ("sessions/--w--/x.jsonl.bak".to_owned(), FileRole::Ignored),
