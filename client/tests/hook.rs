@@ -662,3 +662,33 @@ fn what_a_hook_said_outlives_a_damaged_index() {
     daemon.kill();
     assert!(home.list().iter().any(waits), "{:?}", home.list());
 }
+
+#[test]
+fn a_transcript_where_nobody_looks_is_told() {
+    let home = Home::new();
+    let _daemon = home.daemon();
+    let elsewhere = home.path("work/.claude");
+    let transcript = elsewhere.join(format!("projects/-w/{ID}.jsonl"));
+    let said = payload("UserPromptSubmit", json!({"transcript_path": &transcript}));
+    home.makes(&said, |row| row.status == Status::Executing);
+    let doctor = || {
+        let out = home.rrd(&["doctor"]).output().unwrap();
+        String::from_utf8(out.stdout).unwrap()
+    };
+    // What a hook names may never be there.
+    assert!(!doctor().contains("does not look"), "{}", doctor());
+    fs::create_dir_all(transcript.parent().unwrap()).unwrap();
+    fs::write(&transcript, "").unwrap();
+    let told = doctor();
+    let named =
+        format!("transcripts where rrd does not look: {} (claude-code)", elsewhere.display());
+    assert!(told.contains(&named), "{told}");
+    let next = format!("add \"{}\" to harness.claude-code.roots", elsewhere.display());
+    assert!(told.contains(&next), "{told}");
+    // A link to it that is followed is as good as the place itself.
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink(&elsewhere, home.path(".claude")).unwrap();
+        assert!(!doctor().contains("does not look"), "{}", doctor());
+    }
+}

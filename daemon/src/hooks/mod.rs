@@ -3,6 +3,7 @@
 //! Hooks are optional: everything works without them. What they say is said once and written nowhere
 //! else, so it is stored, a moment after it was taken. Not here: what a call means (`rrd-core`).
 
+mod elsewhere;
 mod rounds;
 mod spool;
 
@@ -23,6 +24,9 @@ use crate::{
 };
 pub(crate) use rounds::{Follower, Unwritten, look_at_processes};
 pub(crate) use spool::waiting;
+
+/// Places that are named at once.
+const MOST_NAMED: usize = 3;
 
 /// Takes what hooks tell.
 pub(crate) struct Hooks {
@@ -108,6 +112,7 @@ impl Hooks {
 
     /// How hooks are, for `rrd status`.
     pub(crate) fn part(&self) -> PartStatus {
+        let elsewhere = elsewhere::homes(&self.hub, &self.roots);
         let counts = self.counts();
         let mut detail = match counts.last {
             None => "no hook has called; they are optional".to_owned(),
@@ -126,8 +131,22 @@ impl Hooks {
                 detail = format!("{detail}; {count} {what}");
             }
         }
-        let state = if counts.calls > 0 { Health::Ok } else { Health::Off };
-        PartStatus { part: "hooks".to_owned(), state, detail, hint: None }
+        let mut state = if counts.calls > 0 { Health::Ok } else { Health::Off };
+        let mut hint = None;
+        if let Some((harness, home)) = elsewhere.first() {
+            state = Health::Degraded;
+            let name = |(harness, home): &(_, PathBuf)| format!("{} ({harness})", home.display());
+            let named: Vec<_> = elsewhere.iter().take(MOST_NAMED).map(name).collect();
+            let more = if elsewhere.len() > named.len() { ", …" } else { "" };
+            let named = named.join(", ");
+            detail =
+                format!("{detail}; they name transcripts where rrd does not look: {named}{more}");
+            let root = home.display();
+            hint = Some(format!(
+                "if they are to be read, add \"{root}\" to harness.{harness}.roots in config.toml (rrd config shows what is in force)"
+            ));
+        }
+        PartStatus { part: "hooks".to_owned(), state, detail, hint }
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
