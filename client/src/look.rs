@@ -56,6 +56,10 @@ pub(crate) fn status_words(session: &Session, on: Option<&str>, now: Timestamp) 
             (None, _) => "waiting".to_owned(),
         },
         Status::Executing => match session.activity.as_ref().and_then(|a| a.tool.as_deref()) {
+            // Nobody wrote down whether it is allowed.
+            Some(tool) if session.activity.as_ref().is_some_and(|a| a.may_wait) => {
+                format!("executing? · {}", text::clean(tool))
+            }
             Some(tool) => format!("executing · {}", text::clean(tool)),
             None => "executing".to_owned(),
         },

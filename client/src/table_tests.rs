@@ -67,6 +67,7 @@ pub(crate) fn executing(id: &str, tool: &str) -> Session {
             tool: Some(tool.to_owned()),
             summary: "client/Cargo.toml".to_owned(),
             since: Some(NOW.plus(-3_000)),
+            may_wait: false,
         }),
         ..session(id)
     }
@@ -151,6 +152,14 @@ fn what_has_no_usable_time_has_no_age() {
     one.status_since = Some(Timestamp::from_millis(-62_135_596_800_000));
     let text = lines(&one);
     assert!(!text.contains("740"), "{text}");
+}
+
+#[test]
+fn work_that_may_be_waiting_for_somebody_is_not_said_for_certain() {
+    let mut one = executing("b41f", "exec_command");
+    one.activity.as_mut().unwrap().may_wait = true;
+    let line = plain(&[one], None).swap_remove(1);
+    assert!(line.starts_with("◐ executing? · exec_command  "), "{line}");
 }
 
 #[test]

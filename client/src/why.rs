@@ -134,7 +134,11 @@ fn because(session: &Session, now: Timestamp) -> String {
                 let tool = activity.tool.as_deref().map_or("a request".into(), clean);
                 let at = activity.since.map(|at| format!(" at {}", clock::time_of_day(at, now)));
                 let at = at.unwrap_or_default();
-                format!("the transcript shows {tool} begun{at} and no result yet")
+                let may_wait = match activity.may_wait {
+                    true => "; it asks to leave its sandbox, so it may be waiting for a permission",
+                    false => "",
+                };
+                format!("the transcript shows {tool} begun{at} and no result yet{may_wait}")
             }
             None => format!("the transcript's last turn is open{since}"),
         },

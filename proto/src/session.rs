@@ -140,6 +140,10 @@ pub struct Activity {
     pub summary: String,
     /// When it began.
     pub since: Option<Timestamp>,
+    /// Somebody is asked before it is done, and whether they have answered nobody wrote down: what looks
+    /// like work may be waiting.
+    #[serde(default)]
+    pub may_wait: bool,
 }
 
 /// What a transcript holds.

@@ -103,6 +103,8 @@ pub enum Fact<'a> {
     MoreTokens(Tokens),
     /// The agent used a tool; `asks` when the tool is a question to the user.
     ToolCall { id: Text<'a>, name: Text<'a>, summary: String, asks: bool },
+    /// The tool `id` is used only when somebody allows it; whether they did is not written down.
+    MayWait { id: Text<'a> },
     /// The tool `id` answered.
     ToolResult { id: Text<'a>, is_error: bool, text: Text<'a> },
     /// A tool that already answered turned out to have failed.

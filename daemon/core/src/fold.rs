@@ -140,6 +140,9 @@ pub struct OpenTool {
     pub asks: bool,
 }
 
+    /// It is done only when somebody allows it, which is not written down.
+    #[serde(default)]
+    pub may_wait: bool,
 impl Fold {
     /// Takes one record; new events are appended to `out`. True when the record left something that
     /// would be counted twice if it were taken again: the driver must remember its key.
@@ -324,9 +327,11 @@ impl Fold {
         Some(match self.open_tools.last() {
             Some(tool) => of(tool),
             None => {
-                Activity { tool: None, summary: String::new(), since: self.last_activity.or(since) }
+                let since = self.last_activity.or(since);
+                Activity { tool: None, summary: String::new(), since, may_wait: false }
             }
         })
+            may_wait: tool.may_wait,
     }
 
     /// The question the log shows as open, if its last word is one.
@@ -435,7 +440,19 @@ impl Fold {
                     self.open_tools.remove(0);
                 }
                 let summary = one_line(&summary, TITLE_TEXT).0;
-                self.open_tools.push(OpenTool { id, name: tool, summary, since: at, asks });
+                self.open_tools.push(OpenTool {
+                    id,
+                    name: tool,
+                    summary,
+                    since: at,
+                    asks,
+                    may_wait: false,
+                });
+            }
+            Fact::MayWait { id } => {
+                let id = name(&id);
+                let tool = self.open_tools.iter_mut().rev().find(|tool| tool.id == id);
+                tool.into_iter().for_each(|tool| tool.may_wait = true);
             }
             Fact::ToolResult { id, is_error, text } => {
                 self.tool_result(&name(&id), is_error, &text, at, out)
@@ -468,7 +485,14 @@ impl Fold {
         if self.sent_off.len() < MAX_OPEN_TOOLS {
             let summary = one_line(summary, TITLE_TEXT).0;
             let name = DELEGATE.to_owned();
-            self.sent_off.push(OpenTool { id, name, summary, since: at, asks: false });
+            self.sent_off.push(OpenTool {
+                id,
+                name,
+                summary,
+                since: at,
+                asks: false,
+                may_wait: false,
+            });
         }
     }
 
@@ -502,6 +526,7 @@ impl Fold {
         if !matches!(self.turn, Turn::Open { .. }) {
             self.turn = Turn::Open { since: at };
         }
+                may_wait: false,
     }
 
     fn end_turn(&mut self, result: TurnResult, at: Option<Timestamp>, out: &mut Vec<Event>) {

@@ -229,6 +229,8 @@ impl Hooked {
             tool: Some(called.tool.name.clone()),
             summary: called.tool.summary.clone(),
             since: Some(called.at),
+            // It would say so itself.
+            may_wait: false,
         })
     }
 

@@ -238,6 +238,8 @@ pub(super) fn owned(fact: Fact<'_>) -> Fact<'static> {
         Fact::Run(run) => Fact::Run(run),
         Fact::Compaction => Fact::Compaction,
         Fact::Finished => Fact::Finished,
+        Fact::MayWait { id } => Fact::MayWait { id: text(id) },
+        Fact::PutAway(yes) => Fact::PutAway(yes),
         Fact::Ended(ended) => Fact::Ended(ended),
     }
 }

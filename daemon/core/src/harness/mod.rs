@@ -56,6 +56,8 @@ pub struct ParserState {
     pub copied_before: Option<Timestamp>,
     /// The record (a hash of its id) that the file was begun for, and when it was; none older is its own.
     pub begun_for: Option<(u64, Timestamp)>,
+    /// Whatever would need a permission is refused, or decided by the harness itself.
+    pub never_asks: bool,
     /// The open turn's latest entries (hashes of their ids), where a transcript is a tree.
     pub turn: Vec<u64>,
 }

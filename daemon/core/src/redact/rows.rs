@@ -156,7 +156,9 @@ impl Redactor {
             host_seen_at: _,
         } = session;
         let (tool, summary) = match activity {
-            Some(Activity { tool, summary, since: _ }) => (tool.as_mut(), Some(summary)),
+            Some(Activity { tool, summary, since: _, may_wait: _ }) => {
+                (tool.as_mut(), Some(summary))
+            }
             None => (None, None),
         };
         let lines = [title.as_mut(), waiting_detail.as_mut(), summary].into_iter().flatten();

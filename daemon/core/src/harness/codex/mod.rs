@@ -73,6 +73,8 @@ object! {
         history_start: Field<u64> = "subagent_history_start_ordinal",
         git: Field<Git<'a>> = "git",
         model: Str<'a> = "model",
+        approval_policy: Str<'a> = "approval_policy",
+        approvals_reviewer: Str<'a> = "approvals_reviewer",
         // Events.
         message: Head<'a> = "message",
         message_kind: Str<'a> = "kind",
@@ -197,11 +199,11 @@ impl Codex {
         }
         match &*kind {
             "event_msg" => self.event(payload, into),
-            "response_item" => {
-                tools::item(payload, record.timestamp.take(), self.state.paginated, into)
-            }
+            "response_item" => tools::item(payload, record.timestamp.take(), &self.state, into),
             "turn_context" => {
                 let mut context = payload;
+                self.state.never_asks = context.approval_policy.text() == "never"
+                    || !matches!(context.approvals_reviewer.text(), "" | "user");
                 into.facts.extend(context.cwd.some().map(Fact::MovedTo));
                 into.facts.extend(context.model.some().map(Fact::Model));
             }

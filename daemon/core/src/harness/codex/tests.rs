@@ -257,6 +257,39 @@ fn a_parents_history_does_not_count() {
 }
 
 #[test]
+fn what_would_leave_the_sandbox_may_wait_for_somebody() {
+    let policy = |more: &str| line("turn_context", &format!(r#""cwd":"/w"{more}"#));
+    let call = |arguments: &str| {
+        let named = r#""type":"function_call","name":"exec_command","call_id":"c""#;
+        let arguments = serde_json::to_string(arguments).unwrap();
+        line("response_item", &format!(r#"{named},"arguments":{arguments}"#))
+    };
+    let waits = |context: &str, arguments: &str| {
+        let mut parser = parser();
+        let (context, call) = (policy(context), call(arguments));
+        parser.line(context.as_bytes());
+        let facts = parser.line(call.as_bytes()).facts;
+        facts.contains(&Fact::MayWait { id: "c".into() })
+    };
+    const ESCALATES: &str = r#"{"cmd":"make","sandbox_permissions":"require_escalated"}"#;
+    const OLD: &str = r#"{"command":["make"],"with_escalated_permissions":true}"#;
+    for (context, arguments, expected) in [
+        ("", ESCALATES, true),
+        (r#","approval_policy":"on-request""#, ESCALATES, true),
+        (r#","approval_policy":"on-request","approvals_reviewer":"user""#, OLD, true),
+        // Refused at once, or decided by an agent.
+        (r#","approval_policy":"never""#, ESCALATES, false),
+        (r#","approval_policy":"on-request","approvals_reviewer":"auto_review""#, OLD, false),
+        ("", r#"{"cmd":"make","sandbox_permissions":"use_default"}"#, false),
+        ("", r#"{"command":["make"],"with_escalated_permissions":false}"#, false),
+        ("", r#"{"cmd":"grep require_escalated"}"#, false),
+        ("", r#"{"cmd":"require_escalated"#, false),
+    ] {
+        assert_eq!(waits(context, arguments), expected, "{context} {arguments}");
+    }
+}
+
+#[test]
 fn calls_are_summed_up() {
     let call = |payload: &str| {
         let line = line("response_item", payload);

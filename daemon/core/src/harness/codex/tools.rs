@@ -9,8 +9,9 @@ use super::Payload;
 use crate::{
     fact::{Fact, Parsed, issue},
     harness::{
+        ParserState,
         head::{Head, Raw},
-        json::{Field, object},
+        json::{Field, Str, object},
         summary::{Input, of_text},
     },
 };
@@ -25,11 +26,18 @@ object! {
     }
 }
 
+object! {
+    struct Escalation<'a> {
+        permissions: Str<'a> = "sandbox_permissions",
+        escalated: Field<bool> = "with_escalated_permissions",
+    }
+}
+
 /// What the model was sent or sent itself: of these, calls and results matter.
 pub(super) fn item<'a>(
     mut payload: Box<Payload<'a>>,
     at: Option<Cow<'a, str>>,
-    paginated: bool,
+    state: &ParserState,
     into: &mut Parsed<'a>,
 ) {
     let kind = payload.kind.take().unwrap_or_default();
@@ -44,13 +52,17 @@ pub(super) fn item<'a>(
         let id = named.or(at).unwrap_or_default();
         let answers_itself = matches!(tool, "web_search" | "image_generation");
         let failed = payload.status.text() == "failed";
+        let may_wait = !state.never_asks && escalates(payload.arguments.json());
         into.facts.push(call(payload, tool, id.clone()));
+        if may_wait {
+            into.facts.push(Fact::MayWait { id: id.clone() });
+        }
         if answers_itself {
             into.facts.push(Fact::ToolResult { id, is_error: failed, text: Cow::Borrowed("") });
         }
     } else if kind.ends_with("_output") {
         let id = payload.call_id.some().or_else(|| payload.id.some());
-        let (is_error, text) = result(payload.output, paginated);
+        let (is_error, text) = result(payload.output, state.paginated);
         into.facts.push(Fact::ToolResult { id: id.unwrap_or_default(), is_error, text });
     }
 }
@@ -82,6 +94,20 @@ fn call<'a>(mut payload: Box<Payload<'a>>, tool: &str, id: Cow<'a, str>) -> Fact
     };
     let asks = name == "request_user_input";
     Fact::ToolCall { id, name, summary, asks }
+}
+
+/// Whether a command asks to run outside its sandbox, for which Codex asks its user; the rollout holds
+/// neither the question nor the answer. 0.98 spells it otherwise.
+fn escalates(json: &str) -> bool {
+    let asks = |arguments: &Escalation<'_>| {
+        arguments.permissions.text() == "require_escalated" || arguments.escalated.is_true()
+    };
+    let named = json.contains("require_escalated") || json.contains("with_escalated_permissions");
+    named && json.len() <= ARGUMENTS && {
+        let text = serde_json::from_str::<String>(json);
+        let json = text.as_deref().unwrap_or(json);
+        matches!(serde_json::from_str(json), Ok(Field::Is(arguments)) if asks(&arguments))
+    }
 }
 
 /// `arguments` is a string that holds JSON, in some tools an object.
