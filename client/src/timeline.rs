@@ -12,6 +12,9 @@ use crate::{
 /// Wide enough for every kind and most tools' names.
 const WORD: usize = 12;
 
+/// What was undone did happen: a command that it ran has run.
+const WITHDRAWN: &str = "(taken back) ";
+
 /// One line, at most `columns` wide.
 pub(crate) fn line(event: &Event, now: Timestamp, columns: Option<usize>) -> String {
     let time = event.at.map_or_else(|| "        ".to_owned(), |at| clock::time_of_day(at, now));
@@ -20,6 +23,10 @@ pub(crate) fn line(event: &Event, now: Timestamp, columns: Option<usize>) -> Str
     if event.truncated && !text.ends_with('…') {
         text.push('…');
     }
+    if event.withdrawn {
+        text.insert_str(0, WITHDRAWN);
+    }
+    let style = if event.withdrawn { look::DIM } else { style };
     let head = width(&time) + WORD + 6;
     let text = fit_end(&text, columns.map_or(usize::MAX, |columns| columns.saturating_sub(head)));
     let line = format!(
@@ -51,6 +58,7 @@ mod tests {
             truncated: false,
             direction: None,
             message_id: None,
+            withdrawn: false,
         }
     }
 
@@ -66,6 +74,13 @@ mod tests {
         failed.is_error = true;
         assert!(plain(&failed, None).contains("  ✕ result  "));
         assert!(plain(&event(EventKind::ToolResult, "ok"), None).contains("  ✓ result  "));
+    }
+
+    #[test]
+    fn what_was_taken_back_says_so() {
+        let mut call = event(EventKind::ToolCall, "make clean");
+        call.withdrawn = true;
+        assert!(plain(&call, None).ends_with("    Bash          (taken back) make clean"));
     }
 
     #[test]

@@ -65,6 +65,7 @@ fn event(seq: u64, text: &str) -> Event {
         truncated: false,
         direction: None,
         message_id: None,
+        withdrawn: false,
     }
 }
 

@@ -91,4 +91,8 @@ pub struct Event {
     pub direction: Option<Direction>,
     /// For messages between sessions, where the harness names them: the same at both ends.
     pub message_id: Option<String>,
+    /// It happened, but was taken back since: undone, or rewritten. The counts of its session do not hold
+    /// it.
+    #[serde(default)]
+    pub withdrawn: bool,
 }

@@ -668,6 +668,7 @@ fn remember<T>(recent: &mut VecDeque<T>, newest: T, most: usize) {
     while recent.len() >= most {
         recent.pop_front();
     }
+            withdrawn: false,
     recent.push_back(newest);
 }
 

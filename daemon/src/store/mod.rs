@@ -11,6 +11,7 @@ mod schema;
 mod writer;
 
 use std::{
+    collections::HashMap,
     fs,
     path::{Path, PathBuf},
     sync::Arc,
@@ -30,7 +31,7 @@ pub use writer::{Awaited, Committed, Writer, WriterState};
 
 /// Raised when folds or parsers change what they remember: sessions stored by another number are read
 /// again from their transcripts. What hooks said cannot be had again, and is kept all the same.
-pub const READER_VERSION: i64 = 3;
+pub const READER_VERSION: i64 = 4;
 
 /// Why the index cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -115,6 +116,8 @@ pub struct Commit {
     pub reset: bool,
     /// The transcript's former path, when it was moved.
     pub moved_from: Option<String>,
+    /// A history was read anew: of the records with these keys, whether they still stand.
+    pub standing: HashMap<u64, bool>,
 }
 
 /// How a harness's database looked when all that was in it had been taken: while it looks like that

@@ -34,6 +34,7 @@ pub(super) const KINDS: [EventKind; 13] = [
 pub(super) const FLAG_ERROR: i64 = 1;
 pub(super) const FLAG_TRUNCATED: i64 = 2;
 pub(super) const FLAG_SENT: i64 = 4;
+pub(super) const FLAG_WITHDRAWN: i64 = 8;
 
 impl Reader {
     /// Opens the index if there is one this release understands.
@@ -187,6 +188,7 @@ fn event(row: &Row<'_>) -> rusqlite::Result<Option<Event>> {
         tool_call_id: row.get(6)?,
         is_error: flags & FLAG_ERROR != 0,
         truncated: flags & FLAG_TRUNCATED != 0,
+        withdrawn: flags & FLAG_WITHDRAWN != 0,
         direction: match kind {
             EventKind::PeerMessage if flags & FLAG_SENT != 0 => Some(Direction::Sent),
             EventKind::PeerMessage => Some(Direction::Received),

@@ -17,14 +17,14 @@ use std::{
     time::Duration,
 };
 
-use rrd_proto::{Direction, SessionKey};
+use rrd_proto::{Direction, EventKind, SessionKey};
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use tokio::sync::watch;
 
 use super::{
     Commit, DatabaseState, READER_VERSION, StoreError, TrailState, database, is_damage, owner_only,
     queue::{Batch, Next, Queue},
-    reader::{FLAG_ERROR, FLAG_SENT, FLAG_TRUNCATED, KINDS},
+    reader::{FLAG_ERROR, FLAG_SENT, FLAG_TRUNCATED, FLAG_WITHDRAWN, KINDS},
     schema,
 };
 
@@ -332,6 +332,9 @@ fn put_events(db: &Transaction<'_>, session: i64, commit: &Commit) -> rusqlite::
         if event.direction == Some(Direction::Sent) {
             flags |= FLAG_SENT;
         }
+        if event.withdrawn {
+            flags |= FLAG_WITHDRAWN;
+        }
         insert.execute(params![
             session,
             event.seq.cast_signed(),
@@ -346,10 +349,43 @@ fn put_events(db: &Transaction<'_>, session: i64, commit: &Commit) -> rusqlite::
             event.message_id,
         ])?;
     }
+    if !commit.standing.is_empty() {
+        judge(db, session, &commit.standing)?;
+    }
     let mut mark =
         db.prepare_cached("INSERT OR IGNORE INTO marks (session, key) VALUES (?1, ?2)")?;
     for key in &commit.marks {
         mark.execute(params![session, key.cast_signed()])?;
+    }
+    Ok(())
+}
+
+/// Marks the events of records that no longer stand, and no longer those that stand again.
+fn judge(
+    db: &Transaction<'_>,
+    session: i64,
+    standing: &HashMap<u64, bool>,
+) -> rusqlite::Result<()> {
+    // Titles and ends are told by rows that are rewritten in place: what they said before was so.
+    let by_rows = [EventKind::Title, EventKind::Ended];
+    let by_rows = by_rows.map(|kind| KINDS.iter().position(|known| *known == kind));
+    let mut others = Vec::new();
+    let mut events =
+        db.prepare_cached("SELECT seq, key, flags, kind FROM events WHERE session = ?1")?;
+    let mut rows = events.query([session])?;
+    while let Some(row) = rows.next()? {
+        let (seq, flags, kind): (i64, i64, i64) = (row.get(0)?, row.get(2)?, row.get(3)?);
+        let key = row.get::<_, i64>(1)?.cast_unsigned();
+        let Some(stands) = standing.get(&key) else { continue };
+        let is_withdrawn = flags & FLAG_WITHDRAWN != 0;
+        if is_withdrawn == *stands && !by_rows.contains(&usize::try_from(kind).ok()) {
+            others.push((seq, flags ^ FLAG_WITHDRAWN));
+        }
+    }
+    let mut update =
+        db.prepare_cached("UPDATE events SET flags = ?3 WHERE session = ?1 AND seq = ?2")?;
+    for (seq, flags) in others {
+        update.execute(params![session, seq, flags])?;
     }
     Ok(())
 }

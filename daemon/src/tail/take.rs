@@ -6,7 +6,7 @@
 
 use std::{
     cell::RefCell,
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     io::{self, Read},
     path::PathBuf,
     sync::Arc,
@@ -354,6 +354,7 @@ impl Work {
             marks: stretch.marks,
             reset: std::mem::take(&mut self.reset),
             moved_from: self.moved_from.take(),
+            standing: HashMap::new(),
         }
     }
 

@@ -15,7 +15,8 @@ pub(crate) const SCHEMA: &str = "
         message_count INTEGER DEFAULT 0, input_tokens INTEGER DEFAULT 0,
         output_tokens INTEGER DEFAULT 0, cache_read_tokens INTEGER DEFAULT 0,
         cache_write_tokens INTEGER DEFAULT 0, cwd TEXT, git_branch TEXT, title TEXT,
-        rewind_count INTEGER NOT NULL DEFAULT 0);
+        rewind_count INTEGER NOT NULL DEFAULT 0,
+        archived INTEGER NOT NULL DEFAULT 0);
     CREATE TABLE messages (
         id INTEGER PRIMARY KEY AUTOINCREMENT, session_id TEXT NOT NULL REFERENCES sessions(id),
         role TEXT NOT NULL, content TEXT, tool_call_id TEXT, tool_calls TEXT, tool_name TEXT,

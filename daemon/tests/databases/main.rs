@@ -3,7 +3,7 @@
 //!
 //! The model is the tables themselves, read in one go: a message counts while it stands or was summed
 //! up; its copies behind summaries do not. Of events, each message seen at a sync point must have given
-//! its own, once. Not here: the parsers' tables (core), other storage.
+//! its own, once, and is marked when it no longer counts. Not here: the parsers' tables (core), other storage.
 #![allow(clippy::unwrap_used)] // the lint's exception for tests does not reach plain functions here
 
 mod asks;
@@ -30,7 +30,7 @@ use rrd_daemon::{
 };
 use rrd_proto::{
     Counts, EndReason, EventKind, EventQuery, Harness, Health, ListQuery, ParentKind, PartStatus,
-    Session, SessionKey, StatusSource, Timestamp,
+    Session, SessionKey, Status, StatusSource, Timestamp,
 };
 use tempfile::TempDir;
 
@@ -222,6 +222,21 @@ impl Scene {
                 return Err(format!("{id}: numbers with gaps: {numbers:?}"));
             }
             let told = |kind| matches!(kind, EventKind::Prompt | EventKind::Message);
+            if let Some(rows) = self.counted(id) {
+                let speaks = |row: &&Counted| {
+                    matches!(row.0.as_str(), "user" | "assistant")
+                        && !row.1.is_empty()
+                        && !row.1.starts_with("[CONTEXT")
+                };
+                let stand: BTreeSet<&String> =
+                    rows.iter().filter(speaks).map(|row| &row.1).collect();
+                let standing = |event: &&rrd_proto::Event| told(event.kind) && !event.withdrawn;
+                let shown: BTreeSet<&String> =
+                    events.iter().filter(standing).map(|event| &event.text).collect();
+                if stand != shown {
+                    return Err(format!("{id}: {stand:?} stand, and not withdrawn are {shown:?}"));
+                }
+            }
             let texts: Vec<String> =
                 events.into_iter().filter(|e| told(e.kind)).map(|e| e.text).collect();
             let mut numbered: Vec<&String> = texts.iter().filter(|t| t.contains(' ')).collect();
@@ -410,6 +425,60 @@ fn a_look_without_a_daemon_says_the_same() {
             EventKind::Compaction,
         ]
     );
+}
+
+#[test]
+fn what_a_person_put_away_has_ended() {
+    let mut scene = Scene::new("auto");
+    scene.hermes.turn(IDS[0], false);
+    scene.sync().unwrap();
+    let put = |hermes: &Hermes, away: bool| {
+        let sql = "UPDATE sessions SET archived = ?1 WHERE id = ?2";
+        hermes.db.execute(sql, rusqlite::params![away, IDS[0]]).unwrap();
+    };
+    let by_hand = |s: &Session| s.status_source == StatusSource::StopReason;
+    until(scene.daemon(), IDS[0], |s| !by_hand(s));
+    put(&scene.hermes, true);
+    let row = until(scene.daemon(), IDS[0], by_hand);
+    assert_eq!((row.status, row.active), (Status::Ended, false));
+    assert_eq!(row.end_reason, Some(EndReason::Exit));
+    put(&scene.hermes, false);
+    until(scene.daemon(), IDS[0], |s| !by_hand(s));
+}
+
+#[test]
+fn what_was_undone_is_marked_among_the_events_and_no_longer_when_it_is_back() {
+    let mut scene = Scene::new("auto");
+    scene.hermes.turn(IDS[0], false);
+    scene.hermes.turn(IDS[0], true);
+    scene.sync().unwrap();
+    let events = |scene: &mut Scene| {
+        scene.daemon().flush();
+        let reader = Reader::open(&scene.home.path().join("rrd/state")).unwrap();
+        reader.events(&key(IDS[0]), None, u32::MAX).unwrap()
+    };
+    let marked = |scene: &mut Scene| {
+        let events = events(scene);
+        events.iter().map(|event| (event.kind, event.withdrawn)).collect::<Vec<_>>()
+    };
+    let kinds = [
+        EventKind::Prompt,
+        EventKind::ToolCall,
+        EventKind::ToolResult,
+        EventKind::Message,
+        EventKind::TurnEnd,
+    ];
+    let turn = |withdrawn| kinds.map(|kind| (kind, withdrawn));
+    assert_eq!(marked(&mut scene), [turn(false), turn(false)].concat());
+    scene.hermes.undo(IDS[0]);
+    scene.sync().unwrap();
+    assert_eq!(marked(&mut scene), [turn(false), turn(true)].concat());
+    // A restart takes nothing back, and what stands again is marked no more.
+    scene.stop();
+    scene.hermes.db.execute("UPDATE messages SET active = 1", []).unwrap();
+    scene.sync().unwrap();
+    assert_eq!(marked(&mut scene), [turn(false), turn(false)].concat());
+    assert_eq!(events(&mut scene).last().map(|event| event.seq), Some(9));
 }
 
 /// A file's bytes are others, but not its size and times: whoever does not open it cannot tell.

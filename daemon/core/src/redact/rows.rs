@@ -72,6 +72,7 @@ impl Redactor {
                 is_error: _,
                 direction: _,
                 message_id: _,
+                withdrawn: _,
             } = event;
             self.clean(text, report);
             if *truncated {

@@ -30,6 +30,7 @@ fn commit(seqs: std::ops::Range<u64>, offset: u64) -> Commit {
         truncated: false,
         direction: None,
         message_id: None,
+        withdrawn: false,
     };
     let id = FileId { device: 1, inode: u128::MAX };
     let cursor = Cursor { offset, first_line: Some(u64::MAX), ..Cursor::start(id) };
@@ -52,6 +53,7 @@ fn commit(seqs: std::ops::Range<u64>, offset: u64) -> Commit {
         marks: vec![77],
         reset: false,
         moved_from: None,
+        standing: HashMap::new(),
     }
 }
 

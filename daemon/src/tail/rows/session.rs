@@ -7,7 +7,7 @@
 //! have changed.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     io,
     sync::Arc,
 };
@@ -56,6 +56,8 @@ pub(super) struct Session {
     settled: bool,
     /// Keys of records taken in an earlier reading, while the history is read anew.
     known: Option<HashSet<u64>>,
+    /// Those that have not been met again, in a reading that shows which records still stand.
+    unmet: Option<HashSet<u64>>,
     /// Keys of records that were summed up: copies of them may follow, and be summed up in turn.
     summed_up: HashSet<u64>,
     anchors: VecDeque<Anchor>,
@@ -111,6 +113,7 @@ impl Session {
             begun: false,
             settled: false,
             known: None,
+            unmet: None,
             summed_up: HashSet::new(),
             anchors: VecDeque::new(),
             moved_from: None,
@@ -197,10 +200,12 @@ impl Session {
             None => return Ok(Begin::Fresh),
             Some(rows) if rows.count == 0 => return Ok(Begin::Anew),
             Some(rows) if still(rows, cursor.first_line)? => {
-                // After a restart in the middle, which records were copies is not known any more.
+                // After a restart in the middle, which records were copies is not known any more, nor
+                // which no longer stand.
                 let in_the_dark = !self.begun && {
                     let whole = amount(i64::MAX)?;
-                    whole.standing < whole.count && whole != rows
+                    whole != rows
+                        && (whole.standing < whole.count || cursor.epoch > 0 && cursor.tail == 0)
                 };
                 return Ok(if in_the_dark { Begin::Anew } else { Begin::On });
             }
@@ -254,12 +259,15 @@ impl Session {
                 self.anchors.truncate(i + 1);
                 let anchor = &self.anchors[i];
                 self.known = Some(anchor.since.clone());
+                self.unmet.clone_from(&self.known);
                 self.file.cursor.rows = Some(anchor.rows);
                 self.file.parser = anchor.parser.clone();
                 rewritten(known.resume(&anchor.fold))
             }
             Begin::Anew => {
                 self.known = keys;
+                // Another database's records were never in this one.
+                self.unmet = self.known.clone().filter(|_| self.moved_from.is_none());
                 self.file.cursor.rows = Some(Rows::default());
                 self.file.parser = ParserState::default();
                 (self.begun, self.summed_up) = (true, HashSet::new());
@@ -301,7 +309,8 @@ impl Session {
         loop {
             let before = Arc::clone(fold);
             let folding = Arc::make_mut(fold);
-            let mut stretch = Stretch { known: self.known.as_ref(), ..Stretch::default() };
+            let (known, unmet) = (self.known.as_ref(), self.unmet.as_mut());
+            let mut stretch = Stretch { known, unmet, ..Stretch::default() };
             if let Some(facts) = facts.take() {
                 stretch.take(folding, Parsed { facts, ..Parsed::default() }, row, 0);
                 for (number, line) in batch.moved_out.iter().enumerate() {
@@ -338,16 +347,24 @@ impl Session {
             let cursor = Cursor { rows: Some(rows), tail, ..self.file.cursor };
             let news = cursor != self.file.cursor || *before != **fold;
             self.file.cursor = cursor;
-            if news || reset {
+            let standing = if ended { self.standing() } else { HashMap::new() };
+            if news || reset || !standing.is_empty() {
                 let (file, fold) = (self.file.clone(), Arc::clone(fold));
                 let moved_from = self.moved_from.take();
-                ledger.commit(Commit { file, fold, events, marks, reset, moved_from });
+                ledger.commit(Commit { file, fold, events, marks, reset, moved_from, standing });
                 reset = false;
             }
             if records.peek().is_none() {
                 return;
             }
         }
+    }
+
+    /// After a reading that shows it: whether what was known before still stands.
+    fn standing(&mut self) -> HashMap<u64, bool> {
+        let Some(unmet) = self.unmet.take() else { return HashMap::new() };
+        let known = self.known.iter().flatten();
+        known.map(|key| (*key, !unmet.contains(key))).collect()
     }
 
     /// Keeps a point to read on from, if the last one is far enough. Not of a history that was summed
@@ -410,6 +427,7 @@ fn rewritten(mut fold: Fold) -> Arc<Fold> {
 #[derive(Default)]
 struct Stretch<'a> {
     known: Option<&'a HashSet<u64>>,
+    unmet: Option<&'a mut HashSet<u64>>,
     events: Vec<StoredEvent>,
     marks: Vec<u64>,
     bytes: usize,
@@ -429,6 +447,9 @@ impl Stretch<'_> {
     }
 
     fn take(&mut self, fold: &mut Fold, parsed: Parsed<'_>, key: u64, number: u64) {
+        if let Some(unmet) = &mut self.unmet {
+            unmet.remove(&key);
+        }
         if self.known.is_some_and(|known| known.contains(&key)) {
             return fold.take_again(parsed);
         }
