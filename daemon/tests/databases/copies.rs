@@ -2,7 +2,7 @@
 
 use rrd_proto::Issue;
 
-use super::*;
+use super::{openclaw::OpenClaw, *};
 
 /// The session's row, once it is that of `path` with `prompts`, and names the other place.
 fn row_of(daemon: &Daemon, path: &Path, other: &Path, prompts: u64) -> Session {
@@ -79,4 +79,59 @@ fn a_clone_that_went_on_is_shown_by_the_first_look() {
     let looked = looked.iter().find(|s| s.session_id == IDS[0]).unwrap();
     assert_eq!(looked.transcript_path.as_deref(), clone.path.to_str());
     row_of(scene.daemon(), &clone.path, &main, 2);
+}
+
+/// A profile of OpenClaw's is a root of its own, with a thread of its own that reads it.
+#[test]
+fn a_profile_that_was_copied_while_it_is_followed_is_one_session() {
+    let mut claw = OpenClaw::new();
+    let work = claw.home.path().join(".openclaw-work/agents/main/agent");
+    std::fs::create_dir_all(&work).unwrap();
+    let main = claw.home.path().join(".openclaw/agents/main/agent/openclaw-agent.sqlite");
+    let copy = work.join("openclaw-agent.sqlite");
+    claw.session("s-1", "agent:main:main");
+    let mut second = 0;
+    let mut say = |db: &rusqlite::Connection, role: &str| {
+        second += 1;
+        let event = openclaw::said(role, &format!("text {second}"));
+        let event = event.replace("10:00:01.000Z", &format!("10:00:{:02}.000Z", second + 1));
+        let sql = "INSERT INTO transcript_events (session_id, seq, event_json, created_at) \
+                   SELECT 's-1', max(seq) + 1, ?1, ?2 FROM transcript_events";
+        db.execute(sql, rusqlite::params![event, 1_795_168_800_000_i64 + second * 1000]).unwrap();
+    };
+    say(&claw.db, "user");
+    let mut daemon = claw.daemon();
+    until(&daemon, "s-1", |s| s.counts.is_some_and(|counts| counts.prompts == 1));
+    claw.db.execute("VACUUM INTO ?1", [copy.to_str().unwrap()]).unwrap();
+
+    let shows = |daemon: &Daemon, path: &Path, other: Option<&Path>, messages: u64| {
+        let row = until(daemon, "s-1", |s| {
+            let copied = s.issues.iter().find(|issue| issue.kind == Issue::COPIED);
+            s.transcript_path.as_deref() == path.to_str()
+                && s.counts.is_some_and(|counts| (counts.prompts, counts.messages) == (1, messages))
+                && copied.and_then(|issue| issue.detail.as_deref())
+                    == other.map(|other| other.to_str().unwrap())
+        });
+        let rows = daemon.list(&all()).sessions;
+        assert_eq!(rows.iter().filter(|s| s.session_id == "s-1").count(), 1, "{rows:?}");
+        row
+    };
+    shows(&daemon, &main, Some(&copy), 0);
+    // The copy goes on, then the first one does, further.
+    let other = rusqlite::Connection::open(&copy).unwrap();
+    say(&other, "assistant");
+    shows(&daemon, &copy, Some(&main), 1);
+    say(&claw.db, "assistant");
+    say(&claw.db, "assistant");
+    shows(&daemon, &main, Some(&copy), 2);
+    daemon.stop();
+    daemon = claw.daemon();
+    shows(&daemon, &main, Some(&copy), 2);
+    // With its folder the copy is gone, and with it what is said of it.
+    say(&other, "assistant");
+    shows(&daemon, &copy, Some(&main), 2);
+    drop(other);
+    std::fs::remove_dir_all(claw.home.path().join(".openclaw-work/agents")).unwrap();
+    shows(&daemon, &main, None, 2);
+    daemon.stop();
 }
