@@ -123,6 +123,8 @@ pub enum Fact<'a> {
     Compaction,
     /// The session will not go on (a subagent that finished).
     Finished,
+    /// A person has put it away, or taken it out again.
+    PutAway(bool),
     /// The harness wrote down that the session ended; `None` that it did not, or goes on again.
     Ended(Option<Timestamp>),
 }

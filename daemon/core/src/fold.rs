@@ -86,6 +86,8 @@ pub struct Fold {
     pub finished: bool,
     /// When it ended, where its harness writes that down.
     pub ended: Option<Timestamp>,
+    /// A person has put it away; when is not known.
+    pub put_away: bool,
     /// What the transcript holds.
     pub counts: Counts,
     /// Tokens, where the harness tells.
@@ -138,11 +140,11 @@ pub struct OpenTool {
     pub since: Option<Timestamp>,
     /// It asks the user something.
     pub asks: bool,
-}
-
     /// It is done only when somebody allows it, which is not written down.
     #[serde(default)]
     pub may_wait: bool,
+}
+
 impl Fold {
     /// Takes one record; new events are appended to `out`. True when the record left something that
     /// would be counted twice if it were taken again: the driver must remember its key.
@@ -269,6 +271,12 @@ impl Fold {
         }
     }
 
+    /// The title that it was given, by a person or its harness.
+    #[must_use]
+    pub fn given_title(&self) -> Option<&str> {
+        self.title.as_ref().filter(|(rank, _)| *rank > TitleRank::Task).map(|(_, text)| &**text)
+    }
+
     /// The latest record that shows the session move: bookkeeping and what is injected beside the
     /// conversation does not. An index of an older release does not tell them apart.
     #[must_use]
@@ -322,6 +330,7 @@ impl Fold {
             tool: Some(tool.name.clone()),
             summary: tool.summary.clone(),
             since: tool.since,
+            may_wait: tool.may_wait,
         };
         let Turn::Open { since } = self.turn() else { return self.sent_off.last().map(of) };
         Some(match self.open_tools.last() {
@@ -331,7 +340,6 @@ impl Fold {
                 Activity { tool: None, summary: String::new(), since, may_wait: false }
             }
         })
-            may_wait: tool.may_wait,
     }
 
     /// The question the log shows as open, if its last word is one.
@@ -471,6 +479,7 @@ impl Fold {
                 out.push(self.event(EventKind::Compaction, at, ""));
             }
             Fact::Finished => self.finished = true,
+            Fact::PutAway(yes) => self.put_away = yes,
             Fact::Ended(ended) => {
                 if ended.is_some() && self.ended.is_none() {
                     out.push(self.event(EventKind::Ended, ended, ""));
@@ -517,6 +526,7 @@ impl Fold {
                 summary: String::new(),
                 since: at,
                 asks: false,
+                may_wait: false,
             });
         }
         self.sent_off.truncate(count);
@@ -526,7 +536,6 @@ impl Fold {
         if !matches!(self.turn, Turn::Open { .. }) {
             self.turn = Turn::Open { since: at };
         }
-                may_wait: false,
     }
 
     fn end_turn(&mut self, result: TurnResult, at: Option<Timestamp>, out: &mut Vec<Event>) {
@@ -659,6 +668,7 @@ impl Fold {
             truncated,
             direction: None,
             message_id: None,
+            withdrawn: false,
         }
     }
 }
@@ -668,7 +678,6 @@ fn remember<T>(recent: &mut VecDeque<T>, newest: T, most: usize) {
     while recent.len() >= most {
         recent.pop_front();
     }
-            withdrawn: false,
     recent.push_back(newest);
 }
 

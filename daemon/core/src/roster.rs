@@ -11,8 +11,8 @@ use std::{
 };
 
 use rrd_proto::{
-    Activity, Harness, HostState, IndexProgress, Issue, ListQuery, ListReply, Lookup, ParentKind,
-    Root, Session, SessionKey, Status, Timestamp, Totals, WaitingFor, session_ref,
+    Activity, HostState, IndexProgress, Issue, ListQuery, ListReply, Lookup, ParentKind, Root,
+    Session, SessionKey, Status, Timestamp, Totals, WaitingFor, session_ref,
 };
 
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
     hook::Trail,
     live::{Ask, Evidence, Liveness, LivenessBy, RegistryState},
     repo::Repo,
-    roster::forks::Origins,
+    roster::lineage::Origins,
     status::{Verdict, decide, describe, is_active},
 };
 
@@ -36,6 +36,9 @@ const MAX_CANDIDATES: usize = 20;
 
 /// Delegates of delegates of delegates: deeper than any harness lets them go.
 const MAX_DEPTH: usize = 16;
+
+/// How often one conversation is summed up and goes on in another session, as far as it is followed back.
+const MAX_CHAIN: usize = 64;
 
 /// Who answers, and by which rules.
 #[derive(Debug, Clone)]
@@ -293,17 +296,6 @@ impl Roster {
         }
     }
 
-    /// What was summed up to go on in another session: one conversation, listed as its latest part.
-    fn superseded(&self) -> HashSet<(&Harness, &str)> {
-        self.entries
-            .iter()
-            .filter_map(|(key, entry)| match &entry.fold.parent {
-                Some((id, ParentKind::Compression)) => Some((&key.harness, id.as_str())),
-                _ => None,
-            })
-            .collect()
-    }
-
     /// Waiting (longest first), executing, idle, ended (latest first); a subagent right below the
     /// nearest that is listed of those it works for.
     fn in_order(&self, rows: &[(&SessionKey, Judged<'_>)]) -> Vec<usize> {
@@ -365,7 +357,7 @@ impl Roster {
             verdict.waiting_detail = self.asking(entry, key).or(verdict.waiting_detail);
         }
         // Whoever put it away has seen how it went.
-        let put_away = entry.archived && verdict.status == Status::Ended;
+        let put_away = evidence.archived && verdict.status == Status::Ended;
         let gone =
             self.absence(key, entry) == Some(Absence::Gone) && evidence.liveness != Liveness::Alive;
         if gone {
@@ -383,6 +375,16 @@ impl Roster {
         Judged { entry, evidence, verdict, active }
     }
 
+    /// A person has put it away, and nobody is at work in it.
+    fn is_put_away(&self, entry: &Entry, now: Timestamp) -> bool {
+        let at_work = || {
+            let silent = entry.fold.last_activity.map_or(i64::MAX, |at| now.since(at));
+            let timeout = self.place.idle_timeout.as_millis();
+            matches!(entry.fold.turn(), Turn::Open { .. }) && i128::from(silent) <= timeout as i128
+        };
+        entry.fold.put_away && !at_work()
+    }
+
     /// Why its transcript is not there, if it is not. While its root cannot be looked at nothing is known
     /// to be deleted.
     fn absence(&self, key: &SessionKey, entry: &Entry) -> Option<Absence> {
@@ -396,7 +398,7 @@ impl Roster {
     /// What is known of a session from outside its transcript.
     fn evidence(&self, entry: &Entry, key: &SessionKey, now: Timestamp) -> Evidence {
         let ask = self.live.get(entry.root).and_then(|root| root.asks.get(key)).cloned();
-        let archived = entry.archived;
+        let archived = entry.archived || self.is_put_away(entry, now);
         if self.hooks.is_empty() {
             return Evidence { ask, archived, ..self.process(entry, key, None, now) };
         }
@@ -599,7 +601,7 @@ impl Roster {
             started_at: fold.started_at(),
             last_activity_at: fold.last_activity,
             transcript_path: Some(entry.path.to_string()).filter(|path| !path.is_empty()),
-            title: entry.index_title.clone().or_else(|| fold.title().map(str::to_owned)),
+            title: entry.index_title.clone().or_else(|| self.title(entry, key)),
             model: fold.model.clone(),
             status: verdict.status,
             status_since: verdict.since,
@@ -681,7 +683,7 @@ fn matches(
         && query.since.is_none_or(|since| entry.fold.last_activity.is_some_and(|at| at >= since))
 }
 
-mod forks;
 mod hooked;
+mod lineage;
 #[cfg(test)]
 mod tests;

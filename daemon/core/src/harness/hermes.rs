@@ -59,6 +59,7 @@ const TABLES: Tables = Tables {
             Column::plain("cwd", "s.cwd"),
             Column::plain("branch", "s.git_branch"),
             Column::plain("title", "s.title"),
+            Column::plain("archived", "s.archived"),
             Column::plain("input", "s.input_tokens"),
             Column::plain("output", "s.output_tokens"),
             Column::plain("cache_read", "s.cache_read_tokens"),
@@ -110,6 +111,7 @@ object! {
         cwd: Str<'a> = "cwd",
         branch: Str<'a> = "branch",
         title: Str<'a> = "title",
+        archived: Field<u64> = "archived",
         input: Field<u64> = "input",
         output: Field<u64> = "output",
         cache_read: Field<u64> = "cache_read",
@@ -146,6 +148,7 @@ fn session(row: &[u8]) -> Option<Vec<Fact<'static>>> {
     if tokens != Tokens::default() {
         facts.push(Fact::TotalTokens(tokens));
     }
+    facts.push(Fact::PutAway(row.archived.count() > 0));
     facts.push(Fact::Ended(row.ended_at.get().copied().map(time)));
     Some(facts)
 }
@@ -441,6 +444,14 @@ mod tests {
             user(r#"[{"type":"text","text":"look"},{"type":"image_url"}]"#, ""),
             [r#"Prompt { text: "look" }"#]
         );
+    }
+
+    #[test]
+    fn what_a_person_put_away_is_told() {
+        let told = |row: &str| session(row.as_bytes()).unwrap().contains(&Fact::PutAway(true));
+        assert!(told(r#"{"archived":1}"#));
+        // An older release has no such column.
+        assert!(!told(r#"{"archived":0}"#) && !told(r#"{"archived":null}"#) && !told("{}"));
     }
 
     #[test]

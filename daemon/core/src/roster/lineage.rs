@@ -1,13 +1,14 @@
-//! Whose history a fork begins with, where its harness copies records and does not say from whom.
+//! What sessions are to each other: parts of one conversation that was summed up, forks that do not name
+//! their parents.
 //!
 //! A conversation and its forks begin with the same record. The parent is who was writing when the last
 //! record was copied; where several were, nobody is named. Not here: what is a copy (the parsers say).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use rrd_proto::SessionKey;
+use rrd_proto::{Harness, ParentKind, SessionKey};
 
-use super::{Entry, Roster};
+use super::{Entry, MAX_CHAIN, Roster};
 
 /// Forks and their parents, by key.
 pub(super) type Origins<'a> = HashMap<&'a SessionKey, &'a SessionKey>;
@@ -20,6 +21,33 @@ impl Entry {
 }
 
 impl Roster {
+    /// What was summed up to go on in another session: one conversation, listed as its latest part.
+    pub(super) fn superseded(&self) -> HashSet<(&Harness, &str)> {
+        self.entries
+            .iter()
+            .filter_map(|(key, entry)| match &entry.fold.parent {
+                Some((id, ParentKind::Compression)) => Some((&key.harness, id.as_str())),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// A title that was given to the conversation, lately; else what it began with.
+    pub(super) fn title(&self, entry: &Entry, key: &SessionKey) -> Option<String> {
+        let mut part = entry;
+        for _ in 0..MAX_CHAIN {
+            let (None, Some((id, ParentKind::Compression))) =
+                (part.fold.given_title(), &part.fold.parent)
+            else {
+                break;
+            };
+            let before = SessionKey { harness: key.harness.clone(), session_id: id.clone() };
+            let Some(before) = self.entries.get(&before) else { break };
+            part = before;
+        }
+        part.fold.title().or_else(|| entry.fold.title()).map(str::to_owned)
+    }
+
     /// The parents of all forks that do not name theirs.
     pub(super) fn origins(&self) -> Origins<'_> {
         let of = |key: &'_ SessionKey, entry: &Entry| (key.harness.clone(), entry.fold.beginning);

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use rrd_proto::{EndReason, Harness};
 
 use super::*;
-use crate::fact::{Fact, Origin, Parsed};
+use crate::fact::{Fact, Origin, Parsed, TitleRank};
 
 const NOW: Timestamp = Timestamp::from_millis(1_795_170_000_000);
 
@@ -377,6 +377,57 @@ fn a_permission_that_only_a_delegate_can_want_is_described_by_it() {
     assert_eq!(detail(&roster), "Agent: Audit", "one of the two");
     roster.set(key("p"), entry(2, vec![prompt(), call("Bash", "ls")]));
     assert_eq!(detail(&roster), "Bash: ls", "its own");
+}
+
+#[test]
+fn a_conversation_that_was_summed_up_keeps_its_title() {
+    let mut roster = roster();
+    let said = |text: &'static str| Fact::Prompt { text: Cow::Borrowed(text) };
+    let named = |text: &'static str| Fact::Title { rank: TitleRank::Given, text: text.into() };
+    let after = |id: &'static str| Fact::Parent { id: id.into(), kind: ParentKind::Compression };
+    let title = |roster: &Roster, id: &str| match roster.lookup(id, NOW) {
+        Lookup::Found(row) => row.title,
+        _ => None,
+    };
+    roster.set(key("a"), entry(90, vec![said("Build a boat")]));
+    roster.set(key("b"), entry(60, vec![after("a"), said("go on")]));
+    roster.set(key("c"), entry(30, vec![after("b"), said("and on")]));
+    assert_eq!(title(&roster, "c").as_deref(), Some("Build a boat"));
+    roster.set(key("b"), entry(60, vec![after("a"), said("go on"), named("Boat")]));
+    assert_eq!(title(&roster, "c").as_deref(), Some("Boat"), "the nearest one that was given");
+    roster.set(key("c"), entry(30, vec![after("b"), said("and on"), named("Ship")]));
+    assert_eq!(title(&roster, "c").as_deref(), Some("Ship"));
+    // Where the part before is not known, or a circle.
+    roster.set(key("c"), entry(30, vec![after("gone"), said("and on")]));
+    assert_eq!(title(&roster, "c").as_deref(), Some("and on"));
+    roster.set(key("c"), entry(30, vec![after("c"), said("and on")]));
+    assert_eq!(title(&roster, "c").as_deref(), Some("and on"));
+}
+
+#[test]
+fn what_a_person_put_away_has_ended_unless_somebody_is_at_work_in_it() {
+    let mut roster = roster();
+    let over = || Fact::TurnEnd(rrd_proto::TurnResult::Completed);
+    roster.set(key("over"), entry(5, vec![prompt(), over(), Fact::PutAway(true)]));
+    roster.set(key("open"), entry(5, vec![prompt(), Fact::PutAway(true)]));
+    roster.set(key("left"), entry(900, vec![prompt(), Fact::PutAway(true)]));
+    roster.set(key("back"), entry(5, vec![over(), Fact::PutAway(true), Fact::PutAway(false)]));
+    let mut rows: Vec<_> = list(&roster, ListQuery { all: true, ..ListQuery::default() })
+        .sessions
+        .into_iter()
+        .map(|row| (row.session_id, row.status, row.active))
+        .collect();
+    rows.sort();
+    let row = |id: &str, status, active| (id.to_owned(), status, active);
+    assert_eq!(
+        rows,
+        [
+            row("back", Status::Idle, true),
+            row("left", Status::Ended, false),
+            row("open", Status::Executing, true),
+            row("over", Status::Ended, false),
+        ]
+    );
 }
 
 /// A session whose records are so many seconds old; the copied ones come first.
