@@ -37,6 +37,8 @@ pub enum Origin {
     Chain,
     /// Copied from the parent, for certain.
     Copied,
+    /// In a database, where the session's row tells when it began: records may come from anywhere.
+    Row,
 }
 
 /// One thing a record says.

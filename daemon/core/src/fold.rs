@@ -155,7 +155,7 @@ impl Fold {
             self.note(kind, Some(offset));
         }
         self.saw(parsed.at, parsed.origin);
-        if parsed.origin != Origin::Own && self.beginning == 0 {
+        if matches!(parsed.origin, Origin::Chain | Origin::Copied) && self.beginning == 0 {
             self.beginning = parsed.key.unwrap_or_default();
         }
         let at = parsed.at;
@@ -362,6 +362,7 @@ impl Fold {
                 self.copied_to = self.copied_to.max(Some(at));
                 return;
             }
+            Origin::Row => return,
         };
         *began = Some(began.map_or(at, |earlier| earlier.min(at)));
     }

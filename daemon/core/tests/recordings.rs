@@ -32,7 +32,7 @@ fn summary(format: &Format, bytes: &[u8]) -> String {
         match parsed.origin {
             Origin::Own => own.extend(parsed.at),
             Origin::Chain => chain.extend(parsed.at),
-            Origin::Copied => chain.clear(),
+            Origin::Copied | Origin::Row => chain.clear(),
         }
         for fact in parsed.facts {
             match fact {

@@ -399,6 +399,7 @@ fn a_look_without_a_daemon_says_the_same() {
     let followed = scene.daemon().list(&all()).sessions;
     let scanned = Scan::new(&config(scene.home.path(), "auto"), &mut |_| {}).list(&all()).sessions;
     assert_eq!(followed, scanned);
+    assert!(followed.iter().all(|session| session.parent_kind.is_none()), "{followed:?}");
     scene.stop();
     let fresh = tempfile::tempdir().unwrap();
     let env = |name: &str| match name {

@@ -118,6 +118,7 @@ fn packed_rows_are_read_like_others() {
     let session = until(&daemon, "s-1", has(1, 0));
     assert!(session.title.unwrap().starts_with("a long long"));
     assert_eq!(session.cwd.as_deref(), Some("/home/dev/src/demo"));
+    assert_eq!((session.parent_kind, session.parent_session_id), (None, None));
     assert_eq!(session.started_at.map(|at| at.as_millis()), Some(EPOCH));
     claw.insert_packed("s-1", &said("assistant", "done"));
     until(&daemon, "s-1", has(1, 1));

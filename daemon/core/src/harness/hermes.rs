@@ -132,7 +132,12 @@ object! {
 fn session(row: &[u8]) -> Option<Vec<Fact<'static>>> {
     let mut row: SessionRow<'_> = first(row)?;
     let mut facts = Vec::new();
-    facts.extend(row.parent().map(|(id, kind)| Fact::Parent { id, kind }));
+    let is_delegate = row.is_delegate();
+    match row.parent() {
+        Some((id, kind)) => facts.push(Fact::Parent { id, kind }),
+        None if is_delegate => facts.push(Fact::Delegate),
+        None => {}
+    }
     facts.extend(row.started_at.get().copied().map(time).map(Fact::Started));
     facts.extend(row.cwd.some().map(|cwd| Fact::Cwd(owned(cwd))));
     facts.extend(row.branch.some().map(|branch| Fact::Branch(owned(branch))));
@@ -154,13 +159,20 @@ fn session(row: &[u8]) -> Option<Vec<Fact<'static>>> {
 }
 
 impl SessionRow<'_> {
+    /// It says of itself that another one delegated it, even where that one is gone.
+    fn is_delegate(&self) -> bool {
+        let marked = self.config.get().is_some_and(|config| config.delegate_from.get().is_some());
+        marked || self.source.text() == "subagent"
+    }
+
     fn parent(&mut self) -> Option<(Cow<'static, str>, ParentKind)> {
+        let is_delegate = self.is_delegate();
         let mut config = self.config.take().unwrap_or_default();
         let ended_before = |end: u64| self.started_at.get().is_some_and(|start| *start >= end);
         let branched = config.branched_from.get().is_some()
             || (self.parent_end.text() == "branched"
                 && self.parent_ended_at.get().is_some_and(|end| ended_before(*end)));
-        let kind = if config.delegate_from.get().is_some() || self.source.text() == "subagent" {
+        let kind = if is_delegate {
             ParentKind::Subagent
         } else if branched {
             ParentKind::Fork
@@ -444,6 +456,15 @@ mod tests {
             user(r#"[{"type":"text","text":"look"},{"type":"image_url"}]"#, ""),
             [r#"Prompt { text: "look" }"#]
         );
+    }
+
+    #[test]
+    fn a_delegate_of_nobody_known_is_one_all_the_same() {
+        let told = |row: &str| session(row.as_bytes()).unwrap().contains(&Fact::Delegate);
+        assert!(told(r#"{"config":{"_delegate_from":"__orphaned__"}}"#));
+        assert!(told(r#"{"source":"subagent"}"#));
+        assert!(!told(r#"{"config":{"_branched_from":"__orphaned__"}}"#) && !told("{}"));
+        assert!(!told(r#"{"config":{"_delegate_from":"p"}}"#), "its parent says it");
     }
 
     #[test]

@@ -314,7 +314,7 @@ impl Session {
             if let Some(facts) = facts.take() {
                 stretch.take(folding, Parsed { facts, ..Parsed::default() }, row, 0);
                 for (number, line) in batch.moved_out.iter().enumerate() {
-                    let parsed = Parsed { origin: Origin::Copied, ..parser.line(line) };
+                    let parsed = Parsed { origin: Origin::Row, ..parser.line(line) };
                     stretch.take(folding, parsed, rrd_core::hash(line), number as u64);
                 }
             }
@@ -339,7 +339,7 @@ impl Session {
             if ended && folding.last_activity.is_none() {
                 // While nothing was said, that it began is the last that happened.
                 let at = folding.started_at();
-                folding.take_again(Parsed { at, origin: Origin::Copied, ..Parsed::default() });
+                folding.take_again(Parsed { at, origin: Origin::Row, ..Parsed::default() });
             }
             let (events, marks) = (stretch.events, stretch.marks);
             self.file.parser = parser.state();
@@ -401,7 +401,7 @@ impl Session {
         let mut feed = |fold: &mut Fold, record: &Record| {
             if record.stands || record.summed_up {
                 let parsed = parser.line(&record.line);
-                fold.take_again(Parsed { origin: Origin::Copied, ..parsed });
+                fold.take_again(Parsed { origin: Origin::Row, ..parsed });
             }
         };
         let mut left = GLANCE;
@@ -442,7 +442,7 @@ impl Stretch<'_> {
         }
         self.bytes += record.line.len();
         // When it began is told by its row; records may have been brought from elsewhere.
-        let parsed = Parsed { origin: Origin::Copied, ..parser.line(&record.line) };
+        let parsed = Parsed { origin: Origin::Row, ..parser.line(&record.line) };
         self.take(fold, parsed, record.key, number);
     }
 
