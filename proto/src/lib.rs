@@ -11,6 +11,7 @@ mod event;
 mod harness;
 pub mod hook;
 mod id;
+mod node;
 mod part;
 mod query;
 mod session;
@@ -27,6 +28,7 @@ pub use event::{Direction, Event, EventKind};
 pub use harness::Harness;
 pub use hook::{HookCall, HookProcess, HookTmux};
 pub use id::{SessionKey, session_ref};
+pub use node::{NoNodeId, NodeId};
 pub use part::{Health, PartStatus};
 pub use query::{
     EventPage, EventQuery, IndexProgress, ListQuery, ListReply, Lookup, LookupQuery, Root,

@@ -5,6 +5,7 @@
 
 pub mod cursor;
 pub mod fact;
+pub mod fleet;
 pub mod fold;
 pub mod frame;
 pub mod harness;

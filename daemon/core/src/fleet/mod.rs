@@ -1,0 +1,12 @@
+//! What a fleet is made of: who belongs to it, what its members tell one another, and what of that is
+//! believed.
+//!
+//! A datagram is opened before anything in it is decoded ([`seal`]); a record counts only if its owner,
+//! who is a member ([`members`]), has signed it ([`record`]). Random bytes and the time come in as
+//! arguments. Not here: sockets, files, gossip's rounds (the driver).
+
+pub mod identity;
+pub mod key;
+pub mod members;
+pub mod seal;
+pub mod window;
