@@ -10,6 +10,7 @@
 mod event;
 mod harness;
 pub mod hook;
+mod host;
 mod id;
 mod node;
 mod part;
@@ -27,6 +28,7 @@ pub mod rpc;
 pub use event::{Direction, Event, EventKind};
 pub use harness::Harness;
 pub use hook::{HookCall, HookProcess, HookTmux};
+pub use host::Host;
 pub use id::{SessionKey, session_ref};
 pub use node::{NoNodeId, NodeId};
 pub use part::{Health, PartStatus};

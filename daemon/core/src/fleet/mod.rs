@@ -7,6 +7,10 @@
 
 pub mod identity;
 pub mod key;
+pub mod list;
 pub mod members;
+pub mod offset;
+pub mod peers;
+pub mod record;
 pub mod seal;
 pub mod window;

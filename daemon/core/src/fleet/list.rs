@@ -1,0 +1,157 @@
+//! One list of this host's sessions and the others'.
+//!
+//! Not here: which sessions of this host are asked for ([`crate::roster`]).
+
+use std::cmp::Reverse;
+
+use rrd_proto::{ListQuery, ListReply, Session, Status, Timestamp};
+
+/// Adds the other hosts' rows to the answer of this one. In the same order: waiting (longest first),
+/// executing, idle, ended (latest first); a subagent right below what it works for.
+#[must_use]
+pub fn join(mut reply: ListReply, others: Vec<Session>, query: &ListQuery) -> ListReply {
+    let mut blocks = blocks(std::mem::take(&mut reply.sessions), false);
+    let mut asked_for = Vec::new();
+    for row in others {
+        if !row.is_subagent() {
+            reply.totals.sessions += 1;
+            reply.totals.active += u64::from(row.active);
+            reply.totals.waiting += u64::from(row.status == Status::Waiting);
+            reply.totals.open += u64::from(row.live == Some(true) && !row.active);
+        }
+        if is_asked_for(query, &row) {
+            asked_for.push(row);
+        }
+    }
+    if !asked_for.is_empty() {
+        reply.last_ended = None;
+    }
+    asked_for.sort_by(|a, b| place(a).cmp(&place(b)));
+    blocks.extend(self::blocks(asked_for, true));
+    blocks.sort_by(|a, b| a.first().map(place).cmp(&b.first().map(place)));
+    reply.sessions = blocks.into_iter().flatten().collect();
+    reply
+}
+
+/// Where a row stands.
+fn place(
+    row: &Session,
+) -> (Status, Option<Timestamp>, Reverse<Option<Timestamp>>, &str, Option<&str>) {
+    let (waiting, active) = match row.status {
+        Status::Waiting => (row.status_since, None),
+        _ => (None, row.last_activity_at),
+    };
+    (row.status, waiting, Reverse(active), &row.session_id, row.node_id.as_deref())
+}
+
+/// Sessions, each with the subagents below it; `search` for those, where they do not follow already.
+fn blocks(rows: Vec<Session>, search: bool) -> Vec<Vec<Session>> {
+    let (below, above): (Vec<_>, Vec<_>) =
+        rows.into_iter().partition(|row| search && row.is_subagent());
+    let mut blocks: Vec<Vec<Session>> = Vec::new();
+    for row in above {
+        match blocks.last_mut() {
+            Some(last) if !search && row.is_subagent() => last.push(row),
+            _ => blocks.push(vec![row]),
+        }
+    }
+    for row in below {
+        let works_for = |other: &Session| {
+            other.node_id == row.node_id
+                && other.harness == row.harness
+                && Some(&other.session_id) == row.parent_session_id.as_ref()
+        };
+        match blocks.iter_mut().find(|block| block.iter().any(works_for)) {
+            Some(block) => block.push(row),
+            None => blocks.push(vec![row]),
+        }
+    }
+    blocks
+}
+
+/// Whether a row of another host is asked for; the same rules as for one of this host.
+fn is_asked_for(query: &ListQuery, row: &Session) -> bool {
+    let ListQuery { all, open, host, harness, repo, status, since, raw: _ } = query;
+    let is_open = row.live == Some(true) && !row.active;
+    (*all || status.is_some() || row.active || (*open && is_open))
+        && status.is_none_or(|status| status == row.status)
+        && host.as_ref().is_none_or(|host| *host == row.host)
+        && harness.as_ref().is_none_or(|harness| *harness == row.harness)
+        && repo.as_ref().is_none_or(|repo| Some(repo) == row.repo.as_ref())
+        && since.is_none_or(|since| row.last_activity_at.is_some_and(|at| at >= since))
+}
+
+#[cfg(test)]
+mod tests {
+    use rrd_proto::{ParentKind, Totals};
+    use serde_json::json;
+
+    use super::*;
+
+    fn row(host: &str, id: &str, status: &str, age: i64, parent: Option<&str>) -> Session {
+        let at = Timestamp::from_millis(1_800_000_000_000 - age * 1000);
+        let mut row: Session = serde_json::from_value(json!({
+            "ref": "", "host": host, "node_id": host, "harness": "codex", "session_id": id,
+            "status": status, "status_since": at, "status_source": "open_record", "active": status != "ended",
+            "complete": true, "host_state": "live", "issues": [], "last_activity_at": at,
+        }))
+        .unwrap();
+        if let Some(parent) = parent {
+            (row.parent_session_id, row.parent_kind) =
+                (Some(parent.into()), Some(ParentKind::Subagent));
+        }
+        row
+    }
+
+    fn reply(sessions: Vec<Session>) -> ListReply {
+        ListReply {
+            sessions,
+            as_of: Timestamp::default(),
+            cursor: 1,
+            totals: Totals::default(),
+            last_ended: None,
+            progress: None,
+            roots: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn hosts_share_one_order() {
+        let here = vec![
+            row("here", "w", "waiting", 30, None),
+            row("here", "e", "executing", 5, None),
+            row("here", "e-sub", "executing", 1, Some("e")),
+        ];
+        let there = vec![
+            row("there", "f-sub", "executing", 1, Some("f")),
+            row("there", "x", "ended", 900, None),
+            row("there", "f", "executing", 3, None),
+            row("there", "v", "waiting", 60, None),
+            row("there", "i", "idle", 60, None),
+        ];
+        let joined = join(reply(here), there, &ListQuery::default());
+        let ids: Vec<_> = joined.sessions.iter().map(|row| row.session_id.as_str()).collect();
+        assert_eq!(ids, ["v", "w", "f", "f-sub", "e", "e-sub", "i"]);
+        assert_eq!(
+            (joined.totals.sessions, joined.totals.active, joined.totals.waiting),
+            (4, 3, 1)
+        );
+    }
+
+    #[test]
+    fn other_hosts_rows_are_filtered_like_ones_own() {
+        let there = || vec![row("a", "x", "ended", 9, None), row("b", "y", "executing", 9, None)];
+        let ids = |query: &ListQuery| {
+            let rows = join(reply(Vec::new()), there(), query).sessions;
+            rows.into_iter().map(|row| row.session_id).collect::<Vec<_>>()
+        };
+        assert_eq!(ids(&ListQuery { all: true, ..ListQuery::default() }), ["y", "x"]);
+        assert_eq!(ids(&ListQuery { status: Some(Status::Ended), ..ListQuery::default() }), ["x"]);
+        assert_eq!(
+            ids(&ListQuery { all: true, host: Some("a".into()), ..ListQuery::default() }),
+            ["x"]
+        );
+        let harness = Some(rrd_proto::Harness::ClaudeCode);
+        assert!(ids(&ListQuery { all: true, harness, ..ListQuery::default() }).is_empty());
+    }
+}

@@ -1,0 +1,363 @@
+//! What other hosts have said of themselves, and how each is known now.
+//!
+//! A merge: of a host's words on one session the latest counts, whatever order they come in and however
+//! often. What nobody has heard again stays: a silent host is away, and its rows are its last word. Once a
+//! host that began anew says that its rows are complete, those from before are over. Not here: whether a
+//! record is its owner's ([`super::record`]), and who belongs to the fleet ([`super::members`]).
+
+use std::collections::{BTreeMap, HashMap};
+
+use rrd_proto::{Host, HostState, NodeId, Session, SessionKey, Timestamp, session_ref};
+
+use super::{
+    members::{Member, Members},
+    offset::Offset,
+    record::{HostWord, Place, Read, Word, shift},
+};
+
+/// Sessions kept of one host, at most; those that are over give way first.
+pub const MAX_ROWS: usize = 2_000;
+
+/// For so long the sessions of a host that is away stay active, if they were.
+const AWAY_FOR_MS: i64 = 24 * 60 * 60 * 1_000;
+
+/// Everything known of the other hosts.
+#[derive(Debug, Clone, Default)]
+pub struct Peers {
+    known: BTreeMap<NodeId, Peer>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Peer {
+    word: Option<(Place, HostWord, String)>,
+    /// A row each, or that there is none any more; and the record itself.
+    rows: HashMap<SessionKey, Row>,
+    /// The latest generation that said it had told of all its sessions.
+    complete: u64,
+    offset: Offset,
+    /// Heard of, and not missed since.
+    live: bool,
+    seen_at: Option<Timestamp>,
+    /// When it came, or went.
+    since: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone)]
+struct Row {
+    place: Place,
+    session: Option<Box<Session>>,
+    text: String,
+}
+
+impl Peers {
+    /// Takes a record; true when it was news.
+    pub fn take(&mut self, read: Read, text: &str) -> bool {
+        let Read { node, place, word } = read;
+        let peer = self.known.entry(node).or_default();
+        let (key, session) = match word {
+            Word::Host(word) => {
+                let later = peer.word.as_ref().is_none_or(|(known, ..)| *known < place);
+                if word.complete && place.generation > peer.complete {
+                    peer.complete = place.generation;
+                    peer.rows.retain(|_, row| row.place.generation >= place.generation);
+                }
+                if later {
+                    peer.word = Some((place, word, text.to_owned()));
+                }
+                return later;
+            }
+            Word::Gone(key) => (key, None),
+            Word::Session(session) => (session.key(), Some(session)),
+        };
+        if peer.rows.get(&key).is_some_and(|row| row.place >= place) {
+            return false;
+        }
+        peer.rows.insert(key, Row { place, session, text: text.to_owned() });
+        if peer.rows.len() > MAX_ROWS {
+            peer.make_room();
+        }
+        true
+    }
+
+    /// A datagram came: its sender is there.
+    pub fn heard(&mut self, node: NodeId, clock: Timestamp, now: Timestamp) {
+        let peer = self.known.entry(node).or_default();
+        peer.offset.take(clock, now);
+        peer.seen_at = Some(now);
+    }
+
+    /// Whether a host is there, as the failure detector has it; true when that is news.
+    pub fn set_live(&mut self, node: NodeId, live: bool, now: Timestamp) -> bool {
+        let peer = self.known.entry(node).or_default();
+        let changed = peer.live != live;
+        if changed || peer.since.is_none() {
+            // It went when it was heard last, not when it was missed.
+            peer.since = if live { Some(now) } else { peer.seen_at.or(Some(now)) };
+        }
+        peer.live = live;
+        changed
+    }
+
+    /// A host as it was kept: last heard of then.
+    pub fn restore(&mut self, node: NodeId, seen_at: Timestamp) {
+        let peer = self.known.entry(node).or_default();
+        peer.seen_at = Some(seen_at);
+        peer.since = Some(seen_at);
+    }
+
+    /// Nothing is kept of it.
+    pub fn forget(&mut self, node: NodeId) -> bool {
+        self.known.remove(&node).is_some()
+    }
+
+    /// The records behind what is known of a host, each under a name of its own: its words that count.
+    #[must_use]
+    pub fn records(&self, node: NodeId) -> Vec<(String, &str)> {
+        let Some(peer) = self.known.get(&node) else { return Vec::new() };
+        let rows = peer.rows.iter().filter(|(_, row)| peer.counts(row));
+        let rows = rows.map(|(key, row)| (key.to_string(), &*row.text));
+        let word = peer.word.iter().map(|(_, _, text)| (String::new(), &**text));
+        word.chain(rows).collect()
+    }
+
+    /// When a host was heard of last.
+    #[must_use]
+    pub fn seen_at(&self, node: NodeId) -> Option<Timestamp> {
+        self.known.get(&node)?.seen_at
+    }
+
+    /// Rows of the other members' sessions, by this host's clock.
+    #[must_use]
+    pub fn rows(&self, members: &Members, own: NodeId, now: Timestamp) -> Vec<Session> {
+        let mut rows = Vec::new();
+        for (node, peer) in &self.known {
+            if *node == own || !members.has(*node) {
+                continue;
+            }
+            let label = members.label(*node).unwrap_or_default();
+            let name = node.to_string();
+            for row in peer.rows.values().filter(|row| peer.counts(row)) {
+                let Some(session) = &row.session else { continue };
+                let mut session = Session::clone(session);
+                shift(&mut session, peer.offset.ms().unwrap_or(0));
+                session.reference = session_ref(&name, &session.key());
+                session.host.clone_from(&label);
+                session.node_id = Some(name.clone());
+                session.host_state = if peer.live { HostState::Live } else { HostState::Away };
+                session.host_seen_at = peer.seen_at;
+                let seen = peer.seen_at.unwrap_or_default();
+                session.active &= peer.live || now.since(seen) < AWAY_FOR_MS;
+                if !peer.live {
+                    // Whether a process lives there, nobody can tell.
+                    session.live = None;
+                }
+                rows.push(session);
+            }
+        }
+        rows
+    }
+
+    /// The other members, by label.
+    #[must_use]
+    pub fn hosts(&self, members: &Members, own: NodeId) -> Vec<Host> {
+        let mut hosts: Vec<Host> = members
+            .now()
+            .map(Member::node)
+            .filter(|node| *node != own)
+            .map(|node| {
+                let peer = self.known.get(&node);
+                let word = peer.and_then(|peer| peer.word.as_ref()).map(|(_, word, _)| word);
+                let live = peer.is_some_and(|peer| peer.live);
+                Host {
+                    host: members.label(node).unwrap_or_default(),
+                    node_id: node.to_string(),
+                    state: if live { HostState::Live } else { HostState::Away },
+                    since: peer.and_then(|peer| peer.since),
+                    version: word.map(|word| word.version.clone()),
+                    address: members
+                        .get(node)
+                        .and_then(|member| member.addresses.first())
+                        .map(ToString::to_string),
+                    clock_offset_ms: peer.and_then(|peer| peer.offset.ms()),
+                    sessions: word.map(|word| word.sessions),
+                    active: word.map(|word| word.active),
+                }
+            })
+            .collect();
+        hosts.sort_by(|a, b| (&a.host, &a.node_id).cmp(&(&b.host, &b.node_id)));
+        hosts
+    }
+}
+
+impl Peer {
+    fn counts(&self, row: &Row) -> bool {
+        row.place.generation >= self.complete
+    }
+
+    fn make_room(&mut self) {
+        let rank = |row: &Row| {
+            let session = row.session.as_ref();
+            (session.is_some_and(|session| session.active), row.place)
+        };
+        let least = self.rows.iter().min_by_key(|(_, row)| rank(row)).map(|(key, _)| key.clone());
+        least.map(|key| self.rows.remove(&key));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::fleet::{
+        identity::Identity,
+        members::{Statement, vouch},
+    };
+
+    fn at(ms: i64) -> Timestamp {
+        Timestamp::from_millis(1_800_000_000_000 + ms)
+    }
+
+    fn own(n: u8) -> Identity {
+        Identity::from_secret(&[n; 64])
+    }
+
+    fn members() -> Members {
+        let statement = |n: u8| {
+            let member = Member {
+                signing: own(n).public(),
+                handshake: own(n).handshake_public(),
+                label: format!("host-{n}"),
+                addresses: Vec::new(),
+                tailscale: None,
+                replaces: None,
+                joined_at: at(0),
+                version: 1,
+            };
+            let vouched = vouch(&own(1), own(n).public(), own(n).handshake_public());
+            Statement::new(&own(n), &member, vouched)
+        };
+        let mut members = Members::founded(statement(1)).unwrap();
+        members.merge(crate::fleet::members::List {
+            statements: vec![statement(2)],
+            drops: Vec::new(),
+        });
+        members
+    }
+
+    fn session(id: &str, title: &str) -> Box<Session> {
+        let row = json!({
+            "ref": "", "host": "", "harness": "codex", "session_id": id, "title": title,
+            "status": "executing", "status_source": "open_record", "active": true, "complete": true,
+            "host_state": "away", "issues": [], "last_activity_at": at(0), "live": true,
+        });
+        Box::new(serde_json::from_value(row).unwrap())
+    }
+
+    fn said(generation: u64, seq: u64, word: Word) -> Read {
+        Read { node: own(2).node(), place: Place { generation, seq }, word }
+    }
+
+    fn shown(peers: &Peers) -> Vec<(String, String)> {
+        let rows = peers.rows(&members(), own(1).node(), at(0));
+        let mut rows: Vec<_> =
+            rows.into_iter().map(|row| (row.session_id, row.title.unwrap_or_default())).collect();
+        rows.sort();
+        rows
+    }
+
+    #[test]
+    fn the_latest_word_counts_and_a_silent_host_keeps_it() {
+        let mut peers = Peers::default();
+        assert!(peers.take(said(1, 2, Word::Session(session("a", "new"))), ""));
+        assert!(!peers.take(said(1, 1, Word::Session(session("a", "old"))), ""));
+        peers.heard(own(2).node(), at(-3_600_000), at(5));
+        assert!(peers.set_live(own(2).node(), true, at(5)));
+        let row = peers.rows(&members(), own(1).node(), at(10)).remove(0);
+        assert_eq!((row.host.as_str(), row.host_state), ("host-2", HostState::Live));
+        assert_eq!(row.last_activity_at, Some(at(3_600_005)), "by the reader's clock");
+        assert!(row.active);
+        peers.set_live(own(2).node(), false, at(20_000));
+        let away = |now| peers.rows(&members(), own(1).node(), now).remove(0);
+        assert_eq!(away(at(20_000)).host_seen_at, Some(at(5)));
+        assert_eq!((away(at(20_000)).active, away(at(20_000)).live), (true, None));
+        assert!(!away(at(AWAY_FOR_MS + 5)).active);
+        let host = &peers.hosts(&members(), own(1).node())[0];
+        assert_eq!((host.state, host.since), (HostState::Away, Some(at(5))));
+    }
+
+    #[test]
+    fn who_is_no_member_is_not_shown() {
+        let mut peers = Peers::default();
+        peers
+            .take(Read { node: own(9).node(), ..said(1, 1, Word::Session(session("a", "x"))) }, "");
+        peers
+            .take(Read { node: own(1).node(), ..said(1, 1, Word::Session(session("a", "x"))) }, "");
+        assert!(shown(&peers).is_empty());
+        assert_eq!(peers.hosts(&members(), own(1).node()).len(), 1);
+    }
+
+    #[test]
+    fn what_a_host_said_before_it_began_anew_is_over_once_it_has_said_all() {
+        let word = |complete| {
+            Word::Host(HostWord {
+                version: "1".into(),
+                active: 0,
+                sessions: 0,
+                complete,
+                leaving: false,
+            })
+        };
+        let mut peers = Peers::default();
+        peers.take(said(1, 1, Word::Session(session("a", "x"))), "");
+        peers.take(said(1, 2, Word::Session(session("b", "x"))), "");
+        peers.take(said(2, 1, word(false)), "");
+        peers.take(said(2, 2, Word::Session(session("b", "y"))), "");
+        assert_eq!(shown(&peers).len(), 2);
+        peers.take(said(2, 3, word(true)), "");
+        assert_eq!(shown(&peers), [("b".to_owned(), "y".to_owned())]);
+    }
+
+    #[test]
+    fn a_host_has_no_more_rows_than_it_may() {
+        let mut peers = Peers::default();
+        for n in 0..MAX_ROWS as u64 + 50 {
+            let mut row = session(&format!("s-{n}"), "");
+            row.active = n < 10;
+            peers.take(said(1, n, Word::Session(row)), "");
+        }
+        let rows = shown(&peers);
+        assert_eq!(rows.len(), MAX_ROWS);
+        assert!(rows.iter().any(|(id, _)| id == "s-0"), "those that are active stay");
+    }
+
+    proptest! {
+        /// In any order, however often: the same rows.
+        #[test]
+        fn words_are_merged_in_any_order(order in prop::collection::vec(0usize..12, 0..40)) {
+            let word = |i: usize| {
+                let (generation, seq) = (1 + i as u64 / 6, i as u64 % 6);
+                let id = if seq % 2 == 0 { "a" } else { "b" };
+                match i {
+                    4 | 10 => said(generation, seq, Word::Host(HostWord {
+                        version: i.to_string(), active: 0, sessions: 0, complete: i == 10, leaving: false,
+                    })),
+                    3 => said(generation, seq, Word::Gone(session(id, "").key())),
+                    _ => said(generation, seq, Word::Session(session(id, &i.to_string()))),
+                }
+            };
+            let mut straight = Peers::default();
+            (0..12).for_each(|i| { straight.take(word(i), &i.to_string()); });
+            let mut mixed = Peers::default();
+            order.iter().chain(&(0..12).rev().collect::<Vec<_>>()).for_each(|i| { mixed.take(word(*i), &i.to_string()); });
+            prop_assert_eq!(shown(&straight), shown(&mixed));
+            let kept = |peers: &Peers| {
+                let mut records: Vec<_> = peers.records(own(2).node()).into_iter().map(|(k, t)| (k, t.to_owned())).collect();
+                records.sort();
+                records
+            };
+            prop_assert_eq!(kept(&straight), kept(&mixed));
+        }
+    }
+}

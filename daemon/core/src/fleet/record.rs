@@ -1,0 +1,392 @@
+//! What a node tells of itself: records of one session each, or of the host, small and signed.
+//!
+//! A record says more than [`MAX_RECORD`] bytes never: a longer text is cut, and what a row can do without
+//! is left out. Only what has passed the redactor can be put into one. What a later release says of a
+//! session besides is passed by. Not here: how records travel, and which of several counts
+//! ([`super::peers`]).
+
+use rrd_proto::{NodeId, Session, SessionKey, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, value::RawValue};
+
+use super::identity::{Identity, Purpose, Signed, SigningPublic};
+use crate::redact::Redacted;
+
+/// Bytes of a record, at most. A single value beyond 64 KB would keep all later ones of its node from
+/// its peers (chitchat measures lengths with 16 bits and drops what does not fit).
+pub const MAX_RECORD: usize = 1_024;
+
+/// Which of a node's words came later: by generation, then by number.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+pub struct Place {
+    /// Of the node; rises with every start.
+    pub generation: u64,
+    /// Within it.
+    pub seq: u64,
+}
+
+/// What a host says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostWord {
+    /// The release it runs.
+    pub version: String,
+    /// Active sessions.
+    #[serde(default)]
+    pub active: u64,
+    /// All sessions, those of subagents not counted.
+    #[serde(default)]
+    pub sessions: u64,
+    /// It has told of all its sessions since it began; what it said before is over.
+    #[serde(default)]
+    pub complete: bool,
+    /// It is about to stop.
+    #[serde(default)]
+    pub leaving: bool,
+}
+
+/// What a record says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Body {
+    Session(Map<String, Value>),
+    Gone(SessionKey),
+    Host(HostWord),
+}
+
+/// What a record says, understood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Word {
+    /// A session, as its owner sees it. Its host's label and state are not in it.
+    Session(Box<Session>),
+    /// A session is no more, and was none that is worth a row.
+    Gone(SessionKey),
+    /// The host itself.
+    Host(HostWord),
+}
+
+#[derive(Serialize, Deserialize)]
+struct Envelope<'a> {
+    v: u8,
+    node: NodeId,
+    generation: u64,
+    seq: u64,
+    #[serde(borrow)]
+    body: &'a RawValue,
+    sig: Signed,
+}
+
+/// Why a record does not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Invalid {
+    /// No record, or longer than one may be.
+    Malformed,
+    /// In the name of a node that is no member.
+    NotAMember,
+    /// Not signed by the node in whose name it speaks.
+    NotItsOwners,
+    /// Signed, and of a kind this release does not know.
+    Newer,
+}
+
+impl Invalid {
+    /// Its name in counts.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::NotAMember => "not_a_member",
+            Self::NotItsOwners => "not_its_owners",
+            Self::Newer => "newer",
+        }
+    }
+}
+
+/// A record that was read: whose it is, which of its words, and what it says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Read {
+    /// Whose.
+    pub node: NodeId,
+    /// Which of its words.
+    pub place: Place,
+    /// What it says.
+    pub word: Word,
+}
+
+/// A record of a session; `None` where not even its names fit: whoever asks its host gets it there.
+#[must_use]
+pub fn of_session(own: &Identity, place: Place, session: &Redacted<Session>) -> Option<String> {
+    let whole = row(session.as_ref());
+    for step in 0..=SHORTER.len() {
+        let mut row = whole.clone();
+        SHORTER[..step].iter().for_each(|shorten| shorten(&mut row));
+        let text = sign(own, place, &Body::Session(row));
+        if text.len() <= MAX_RECORD {
+            return Some(text);
+        }
+    }
+    None
+}
+
+/// A record of a session that is no more; `None` as for one that is.
+#[must_use]
+pub fn of_gone(own: &Identity, place: Place, key: &SessionKey) -> Option<String> {
+    Some(sign(own, place, &Body::Gone(key.clone()))).filter(|text| text.len() <= MAX_RECORD)
+}
+
+/// A record of the host.
+#[must_use]
+pub fn of_host(own: &Identity, place: Place, word: &HostWord) -> String {
+    sign(own, place, &Body::Host(word.clone()))
+}
+
+/// Reads a record; `member` gives the key of a node that is a member.
+///
+/// # Errors
+/// Why it does not count.
+pub fn read(
+    text: &str,
+    member: impl FnOnce(NodeId) -> Option<SigningPublic>,
+) -> Result<Read, Invalid> {
+    if text.len() > MAX_RECORD {
+        return Err(Invalid::Malformed);
+    }
+    let record: Envelope<'_> = serde_json::from_str(text).map_err(|_| Invalid::Malformed)?;
+    let (node, place) = (record.node, Place { generation: record.generation, seq: record.seq });
+    let key = member(node).ok_or(Invalid::NotAMember)?;
+    let bytes = signed_bytes(record.v, node, place, record.body.get());
+    if !key.verifies(Purpose::Record, &bytes, &record.sig) {
+        return Err(Invalid::NotItsOwners);
+    }
+    let body: Body = serde_json::from_str(record.body.get()).map_err(|_| Invalid::Newer)?;
+    let word = match body {
+        Body::Host(host) => Word::Host(host),
+        Body::Gone(key) => Word::Gone(key),
+        Body::Session(row) => Word::Session(Box::new(session(row).ok_or(Invalid::Newer)?)),
+    };
+    Ok(Read { node, place, word })
+}
+
+fn signed_bytes(v: u8, node: NodeId, place: Place, body: &str) -> Vec<u8> {
+    let numbers = [place.generation.to_be_bytes(), place.seq.to_be_bytes()].concat();
+    [&[v][..], &node.to_bytes(), &numbers, body.as_bytes()].concat()
+}
+
+fn sign(own: &Identity, place: Place, body: &Body) -> String {
+    let node = own.node();
+    // Maps with text for keys cannot fail.
+    let body = serde_json::value::to_raw_value(body).unwrap_or_else(|_| RawValue::NULL.to_owned());
+    let sig = own.sign(Purpose::Record, &signed_bytes(1, node, place, body.get()));
+    let Place { generation, seq } = place;
+    let envelope = Envelope { v: 1, node, generation, seq, body: &body, sig };
+    serde_json::to_string(&envelope).unwrap_or_default()
+}
+
+/// What every node adds for itself.
+const NOT_SAID: [&str; 5] = ["ref", "host", "node_id", "host_state", "host_seen_at"];
+
+/// A row's fields, without those that say nothing.
+fn row(session: &Session) -> Map<String, Value> {
+    let Ok(Value::Object(mut row)) = serde_json::to_value(session) else { return Map::new() };
+    row.retain(|name, value| {
+        let says_nothing = value.is_null()
+            || *value == Value::Bool(false)
+            || value.as_array().is_some_and(Vec::is_empty);
+        !says_nothing && !NOT_SAID.contains(&name.as_str())
+    });
+    row
+}
+
+/// How a row is made shorter, the least loss first.
+const SHORTER: [fn(&mut Map<String, Value>); 8] = [
+    |row| cut(row, "title", 120),
+    |row| {
+        row.remove("transcript_path");
+    },
+    |row| {
+        row.remove("issues");
+        row.remove("attach");
+    },
+    |row| {
+        cut(row, "waiting_detail", 120);
+        if let Some(Value::Object(activity)) = row.get_mut("activity") {
+            cut(activity, "summary", 120);
+        }
+    },
+    |row| {
+        row.remove("repo_root");
+        row.remove("repo_remote");
+    },
+    |row| ["title", "waiting_detail", "cwd", "branch"].iter().for_each(|name| cut(row, name, 60)),
+    |row| {
+        row.remove("activity");
+        row.remove("cwd");
+        row.remove("tokens");
+        row.remove("model");
+    },
+    |row| {
+        const KEPT: [&str; 9] = [
+            "harness",
+            "session_id",
+            "title",
+            "status",
+            "status_since",
+            "status_source",
+            "active",
+            "complete",
+            "last_activity_at",
+        ];
+        row.retain(|name, _| KEPT.contains(&name.as_str()));
+        cut(row, "title", 40);
+    },
+];
+
+fn cut(row: &mut Map<String, Value>, name: &str, most: usize) {
+    if let Some(Value::String(text)) = row.get_mut(name)
+        && text.len() > most
+    {
+        let most = most.saturating_sub('…'.len_utf8());
+        let end = (0..=most).rev().find(|end| text.is_char_boundary(*end));
+        text.truncate(end.unwrap_or(0));
+        text.push('…');
+    }
+}
+
+/// The row again; `None` where a later release uses words this one does not know.
+fn session(mut row: Map<String, Value>) -> Option<Session> {
+    for name in ["ref", "host"] {
+        row.insert(name.into(), Value::String(String::new()));
+    }
+    for name in ["active", "complete"] {
+        row.entry(name).or_insert(Value::Bool(false));
+    }
+    row.entry("issues").or_insert_with(|| Value::Array(Vec::new()));
+    row.insert("host_state".into(), Value::String("away".into()));
+    let mut session: Session = serde_json::from_value(Value::Object(row)).ok()?;
+    (session.node_id, session.host_seen_at) = (None, None);
+    Some(session)
+}
+
+/// Moves every time in a row by `ms`: from its owner's clock to the reader's.
+pub fn shift(session: &mut Session, ms: i64) {
+    let Session { started_at, last_activity_at, status_since, activity, .. } = session;
+    let since = activity.as_mut().map(|activity| &mut activity.since);
+    for time in [started_at, last_activity_at, status_since].into_iter().chain(since) {
+        *time = time.map(|at: Timestamp| at.plus(ms));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::redact::{Redactor, Report};
+
+    fn own(n: u8) -> Identity {
+        Identity::from_secret(&[n; 64])
+    }
+
+    fn some_session(title: &str, detail: &str) -> Session {
+        let row = serde_json::json!({
+            "ref": "abcde", "host": "mac", "node_id": null, "harness": "claude-code",
+            "session_id": "7f2c1111-0000-4000-8000-000000000001", "repo": "web", "repo_root": "/home/u/src/web",
+            "repo_remote": "github.com/acme/web", "branch": "main", "cwd": "/home/u/src/web",
+            "started_at": "2026-11-20T10:29:13.794Z", "last_activity_at": "2026-11-20T10:30:13.794Z",
+            "transcript_path": "/home/u/.claude/projects/-home-u-src-web/7f2c1111-0000-4000-8000-000000000001.jsonl",
+            "title": title, "model": "claude-opus-5", "status": "waiting",
+            "status_since": "2026-11-20T10:30:13.794Z", "status_source": "registry",
+            "waiting_for": "permission", "waiting_detail": detail,
+            "activity": {"tool": "Bash", "summary": detail, "since": "2026-11-20T10:30:13.794Z"},
+            "active": true, "live": true, "interactive": true, "pid": 4711,
+            "counts": {"prompts": 1, "messages": 2, "tool_calls": 3, "errors": 0},
+            "complete": true, "host_state": "here",
+            "issues": [{"kind": "damaged_line", "count": 1, "offset": 7, "detail": null}],
+        });
+        serde_json::from_value(row).unwrap()
+    }
+
+    fn redacted(session: Session) -> Redacted<Session> {
+        Redactor::default().row(session, &mut Report::default())
+    }
+
+    fn read_of(text: &str, n: u8) -> Result<Read, Invalid> {
+        read(text, |node| (node == own(n).node()).then(|| own(n).public()))
+    }
+
+    #[test]
+    fn a_row_arrives_as_its_owner_sees_it() {
+        let sent = some_session("Ship it", "Bash: npm publish");
+        let place = Place { generation: 1_800_000_000_000, seq: 4 };
+        let text = of_session(&own(1), place, &redacted(sent.clone())).unwrap();
+        assert!(text.len() <= MAX_RECORD, "{}", text.len());
+        let read = read_of(&text, 1).unwrap();
+        assert_eq!((read.node, read.place), (own(1).node(), place));
+        let Word::Session(mut got) = read.word else { panic!("{text}") };
+        assert_eq!(got.status_since, sent.status_since);
+        let mut asked = sent;
+        // These are each reader's own to say, and two are long.
+        for row in [&mut asked, &mut *got] {
+            (row.reference, row.host) = (String::new(), String::new());
+            (row.host_state, row.transcript_path) = (rrd_proto::HostState::Live, None);
+            row.issues.clear();
+        }
+        assert_eq!(*got, asked);
+    }
+
+    #[test]
+    fn only_the_owners_word_counts() {
+        let place = Place { generation: 1, seq: 1 };
+        let text = of_session(&own(1), place, &redacted(some_session("a", "b"))).unwrap();
+        assert_eq!(read_of(&text, 2), Err(Invalid::NotAMember));
+        let forged = text.replace(r#""seq":1"#, r#""seq":2"#);
+        assert_eq!(read_of(&forged, 1), Err(Invalid::NotItsOwners));
+        let forged = text.replace("npm", "rpm").replace(r#""title":"a""#, r#""title":"z""#);
+        assert_eq!(read_of(&forged, 1), Err(Invalid::NotItsOwners));
+        let others = text.replace(&own(1).node().to_string(), &own(2).node().to_string());
+        assert_eq!(read_of(&others, 2), Err(Invalid::NotItsOwners));
+        for nothing in ["", "{}", "null", &"[".repeat(1000), &" ".repeat(2000)] {
+            assert_eq!(read_of(nothing, 1), Err(Invalid::Malformed));
+        }
+    }
+
+    #[test]
+    fn what_a_later_release_says_is_passed_by() {
+        let place = Place { generation: 1, seq: 1 };
+        let with = |change: &dyn Fn(&mut Map<String, Value>)| {
+            let mut fields = row(&some_session("a", "b"));
+            fields.remove("transcript_path");
+            change(&mut fields);
+            read_of(&sign(&own(1), place, &Body::Session(fields)), 1)
+        };
+        assert!(with(&|row| drop(row.insert("mood".into(), "good".into()))).is_ok());
+        let unknown = with(&|row| drop(row.insert("status".into(), "dreaming".into())));
+        assert_eq!(unknown, Err(Invalid::Newer));
+    }
+
+    #[test]
+    fn times_are_shown_by_the_readers_clock() {
+        let mut session = some_session("a", "b");
+        let before = session.clone();
+        shift(&mut session, -5_000);
+        assert_eq!(session.last_activity_at, before.last_activity_at.map(|at| at.plus(-5_000)));
+        assert_eq!(
+            session.activity.unwrap().since,
+            before.activity.unwrap().since.map(|at| at.plus(-5_000))
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_a_record_too_long(title in ".{0,3000}", detail in "\\PC{0,3000}", id in "[a-z0-9-]{1,2000}") {
+            let mut session = some_session(&title, &detail);
+            session.session_id = id;
+            session.cwd = Some(detail.clone());
+            let fits = session.session_id.len() < 300;
+            let text = of_session(&own(1), Place::default(), &redacted(session));
+            prop_assert!(text.is_some() || !fits);
+            prop_assert!(text.is_none_or(|text| text.len() <= MAX_RECORD && read_of(&text, 1).is_ok()));
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! A host of the fleet as another one knows it, or as it knows itself.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{HostState, Timestamp};
+
+/// One row of `rrd hosts`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Host {
+    /// Its label; a piece of its name is added where an earlier member is called the same.
+    pub host: String,
+    /// Its name.
+    pub node_id: String,
+    /// How the answering node knows it.
+    pub state: HostState,
+    /// Since when; of one that is away, when it was heard of last. Null if it never was.
+    pub since: Option<Timestamp>,
+    /// The release it runs, as far as it has said.
+    pub version: Option<String>,
+    /// Where it is reached.
+    pub address: Option<String>,
+    /// What to add to its clock to have the answering node's, in milliseconds.
+    pub clock_offset_ms: Option<i64>,
+    /// All its sessions, as far as it has said.
+    pub sessions: Option<u64>,
+    /// Those that are active.
+    pub active: Option<u64>,
+}
