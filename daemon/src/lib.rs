@@ -9,6 +9,7 @@ mod audience;
 pub mod config;
 mod dirs;
 pub mod edge;
+pub mod gossip;
 mod health;
 mod hooks;
 mod hub;

@@ -86,6 +86,11 @@ impl Peers {
         peer.seen_at = Some(now);
     }
 
+    /// Somebody heard it.
+    pub fn seen(&mut self, node: NodeId, now: Timestamp) {
+        self.known.entry(node).or_default().seen_at = Some(now);
+    }
+
     /// Whether a host is there, as the failure detector has it; true when that is news.
     pub fn set_live(&mut self, node: NodeId, live: bool, now: Timestamp) -> bool {
         let peer = self.known.entry(node).or_default();

@@ -1,0 +1,195 @@
+//! chitchat: who is there, and everybody's records, repaired in rounds. No other file names it.
+//!
+//! It knows nodes by addresses, and an address is part of who a node is for it; so each member has one
+//! that stands for its name and never changes, and the wire finds out where that is. Only messages that
+//! a member sealed reach it. A message of a member can still make it panic (a key that is not ASCII, a
+//! version at its end): then it is begun anew, in a new generation. Not here: what the records say.
+
+use std::{
+    collections::{HashMap, HashSet},
+    net::{Ipv6Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use chitchat::{
+    Chitchat, ChitchatConfig, ChitchatHandle, ChitchatId, ChitchatMessage, Deserializable,
+    FailureDetectorConfig, NodeState, Serializable,
+    transport::{Socket, Transport},
+};
+use rrd_core::fleet::seal::Kind;
+use rrd_proto::NodeId;
+use tokio::sync::{Mutex, mpsc};
+
+use super::wire::Wire;
+
+/// A round is begun so often.
+pub(super) const ROUND: Duration = Duration::from_secs(1);
+
+/// Messages that wait to be taken, at most; what comes then is lost, and repaired by a later round.
+const WAITING: usize = 256;
+
+/// Silent for so long it is not gossiped of any more; after half of it, not to others.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(2 * 60 * 60);
+
+/// The address that stands for a node: of a unique local prefix (RFC 4193) that nobody routes.
+fn address(node: NodeId) -> SocketAddr {
+    let mut octets = [0; 16];
+    octets[..6].copy_from_slice(&[0xfd, b'r', b'r', b'd', 0, 1]);
+    octets[8..].copy_from_slice(&node.to_bytes());
+    (Ipv6Addr::from(octets), 7731).into()
+}
+
+fn node_at(address: SocketAddr) -> Option<NodeId> {
+    let SocketAddr::V6(address) = address else { return None };
+    let octets = address.ip().octets();
+    octets.last_chunk::<8>().and_then(|bytes| NodeId::from_bytes(*bytes))
+}
+
+/// How far each node's records have been read: generation and version.
+pub(super) type Seen = HashMap<NodeId, (u64, u64)>;
+
+/// What the rounds have brought of one node.
+pub(super) struct State {
+    pub(super) node: NodeId,
+    pub(super) live: bool,
+    pub(super) records: Vec<String>,
+}
+
+/// One chitchat, in one generation.
+pub(super) struct Cluster {
+    handle: ChitchatHandle,
+    messages: mpsc::Sender<(NodeId, ChitchatMessage)>,
+}
+
+impl Cluster {
+    /// Begins; `others` are asked first.
+    pub(super) async fn begin(
+        (own, generation): (NodeId, u64),
+        others: impl Iterator<Item = NodeId>,
+        wire: &Arc<Wire>,
+    ) -> anyhow::Result<Self> {
+        let config = ChitchatConfig {
+            chitchat_id: ChitchatId::new(own.to_string(), generation, address(own)),
+            // Says nothing: whoever is not of the fleet is not heard.
+            cluster_id: "rrd".to_owned(),
+            gossip_interval: ROUND,
+            listen_addr: address(own),
+            seed_nodes: others.map(|node| address(node).to_string()).collect(),
+            // DESIGN: bounded, so that bursts of pushes distort nothing.
+            failure_detector_config: FailureDetectorConfig {
+                phi_threshold: 8.0,
+                sampling_window_size: 1,
+                max_interval: Duration::from_millis(1_500),
+                initial_interval: Duration::from_millis(650),
+                dead_node_grace_period: FORGOTTEN_AFTER,
+            },
+            marked_for_deletion_grace_period: FORGOTTEN_AFTER,
+            catchup_callback: None,
+            extra_liveness_predicate: None,
+        };
+        let (messages, taken) = mpsc::channel(WAITING);
+        let door = Door { wire: Arc::clone(wire), messages: Mutex::new(Some(taken)) };
+        let handle = chitchat::spawn_chitchat(config, Vec::new(), &door).await?;
+        Ok(Self { handle, messages })
+    }
+
+    /// Hands over a message of a member; false when it is none, or there are too many.
+    pub(super) fn take(&self, from: NodeId, message: &[u8]) -> bool {
+        let mut rest = message;
+        ChitchatMessage::deserialize(&mut rest)
+            .is_ok_and(|message| rest.is_empty() && self.messages.try_send((from, message)).is_ok())
+    }
+
+    /// Puts this node's records where they belong; those that are there already are left alone.
+    pub(super) async fn set(&self, records: impl Iterator<Item = (String, &str)>) {
+        let chitchat = self.handle.chitchat();
+        let mut chitchat = chitchat.lock().await;
+        let own = chitchat.self_node_state();
+        records.for_each(|(slot, record)| own.set(slot, record));
+    }
+
+    /// What is known of all others, of each the latest generation; records only of those that have said
+    /// something since they were `seen`.
+    pub(super) async fn states(&self, own: NodeId, seen: &mut Seen) -> Vec<State> {
+        let chitchat = self.handle.chitchat();
+        let chitchat = chitchat.lock().await;
+        states(&chitchat, own, seen)
+    }
+
+    /// Gossips with a member at once.
+    pub(super) fn ask(&self, node: NodeId) {
+        let _ = self.handle.gossip(address(node));
+    }
+
+    /// Returns when it has ended, which it never should.
+    pub(super) async fn ended(&self) -> String {
+        match self.handle.termination_watcher().await {
+            Ok(()) => "it ended".to_owned(),
+            Err(error) => format!("{error:#}"),
+        }
+    }
+
+    pub(super) fn stop(&self) {
+        self.handle.abort();
+    }
+}
+
+fn states(chitchat: &Chitchat, own: NodeId, seen: &mut Seen) -> Vec<State> {
+    let live: HashSet<&ChitchatId> = chitchat.live_nodes().collect();
+    let mut latest: HashMap<NodeId, (&ChitchatId, &NodeState)> = HashMap::new();
+    for (id, state) in chitchat.node_states() {
+        let Ok(node) = id.node_id.parse::<NodeId>() else { continue };
+        if node == own || node_at(id.gossip_advertise_addr) != Some(node) {
+            continue;
+        }
+        let known = latest.entry(node).or_insert((id, state));
+        if known.0.generation_id < id.generation_id {
+            *known = (id, state);
+        }
+    }
+    let state = |(node, (id, state)): (NodeId, (&ChitchatId, &NodeState))| {
+        let version = (id.generation_id, state.max_version());
+        let is_news = seen.insert(node, version) != Some(version);
+        let records = state.key_values().filter(|_| is_news).map(|(_, record)| record.to_owned());
+        State { node, live: live.contains(id), records: records.collect() }
+    };
+    latest.into_iter().map(state).collect()
+}
+
+/// chitchat's way to the wire.
+struct Door {
+    wire: Arc<Wire>,
+    messages: Mutex<Option<mpsc::Receiver<(NodeId, ChitchatMessage)>>>,
+}
+
+struct Ends {
+    wire: Arc<Wire>,
+    messages: mpsc::Receiver<(NodeId, ChitchatMessage)>,
+}
+
+#[async_trait]
+impl Transport for Door {
+    async fn open(&self, _: SocketAddr) -> anyhow::Result<Box<dyn Socket>> {
+        let messages = self.messages.lock().await.take();
+        let messages = messages.ok_or_else(|| anyhow::anyhow!("opened already"))?;
+        Ok(Box::new(Ends { wire: Arc::clone(&self.wire), messages }))
+    }
+}
+
+#[async_trait]
+impl Socket for Ends {
+    async fn send(&mut self, to: SocketAddr, message: ChitchatMessage) -> anyhow::Result<()> {
+        if let Some(node) = node_at(to) {
+            self.wire.send(node, Kind::Gossip, &message.serialize_to_vec());
+        }
+        Ok(())
+    }
+
+    async fn recv(&mut self) -> anyhow::Result<(SocketAddr, ChitchatMessage)> {
+        let (node, message) =
+            self.messages.recv().await.ok_or_else(|| anyhow::anyhow!("nobody hands over"))?;
+        Ok((address(node), message))
+    }
+}

@@ -1,0 +1,417 @@
+//! This host among the others: tells of its sessions, and hears of theirs.
+//!
+//! A change is pushed to every member at once, sealed for each, and put where rounds of gossip find it:
+//! those repair what a push lost. What is heard counts only if its owner signed it. Everything here works
+//! on datagrams that are handed in and out, so a test can be the network. Not here: sockets, which sessions
+//! are told of, enrolment, and what a record may say ([`rrd_core::fleet`]).
+
+mod cluster;
+mod published;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use rrd_core::{
+    fleet::{
+        identity::Identity,
+        key::FleetKey,
+        members::Members,
+        peers::Peers,
+        record::{self, HostWord, Invalid},
+        seal::{Kind, Opened},
+        window::Floor,
+    },
+    redact::Redacted,
+};
+use rrd_proto::{Host, NodeId, Session, SessionKey, Timestamp};
+use tokio::{sync::watch, task::JoinHandle, time::MissedTickBehavior};
+
+use cluster::{Cluster, Seen};
+use published::Published;
+pub use wire::{Clock, Send, Traffic, Wire};
+
+/// What the rounds have brought is looked at so often.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// A member that was heard of directly is there for so long, whatever the rounds have told yet.
+const HEARD_FOR: Duration = Duration::from_secs(3);
+
+/// So many members get a push straight from its host; beyond them, each of a few hands it on.
+const STRAIGHT: usize = 32;
+
+/// Who hands on.
+const HAND_ON: usize = 8;
+
+/// More records than these at once are left to the rounds: a start, or a wake-up.
+const PUSHED_AT_ONCE: usize = 20;
+
+/// Bytes of a push that fit its datagrams and leave room for others'.
+const MAX_PUSH: usize = 64 * 1024;
+
+/// What a node begins with.
+pub struct Begin {
+    /// Its keys.
+    pub own: Arc<Identity>,
+    /// The fleet's.
+    pub key: FleetKey,
+    /// Who belongs to it.
+    pub members: Arc<Members>,
+    /// Higher than any this node has had.
+    pub generation: u64,
+    /// Random.
+    pub boot: u64,
+    /// What was taken of each sender before.
+    pub floors: Vec<(NodeId, Floor)>,
+    /// What was known of the others: records, and when each was heard of last.
+    pub kept: Vec<(NodeId, Timestamp, Vec<String>)>,
+    /// Sends a datagram, or drops it.
+    pub send: Arc<Send>,
+    /// This host's clock.
+    pub clock: Arc<Clock>,
+    /// A generation for gossip that has to begin anew.
+    pub next_generation: Arc<dyn Fn() -> io::Result<u64> + std::marker::Send + Sync>,
+}
+
+/// One node of a fleet.
+pub struct Gossip {
+    shared: Arc<Shared>,
+    task: JoinHandle<()>,
+}
+
+struct Shared {
+    own: Arc<Identity>,
+    node: NodeId,
+    wire: Arc<Wire>,
+    members: Mutex<Arc<Members>>,
+    peers: Mutex<Peers>,
+    published: Mutex<Published>,
+    cluster: Mutex<Option<Arc<Cluster>>>,
+    /// Records that did not count, by who sent them.
+    invalid: Mutex<BTreeMap<(NodeId, Invalid), u64>>,
+    /// How often gossip had to begin anew.
+    begun_anew: Mutex<u64>,
+    changed: watch::Sender<u64>,
+}
+
+impl Gossip {
+    /// Begins. Inside a runtime.
+    #[must_use]
+    pub fn begin(begin: Begin) -> Self {
+        let Begin {
+            own,
+            key,
+            members,
+            generation,
+            boot,
+            floors,
+            kept,
+            send,
+            clock,
+            next_generation,
+        } = begin;
+        let node = own.node();
+        let named = (node, generation, boot);
+        let wire = Wire::new(named, &key, floors, Arc::clone(&members), send, clock);
+        let shared = Arc::new(Shared {
+            own,
+            node,
+            wire: Arc::new(wire),
+            members: Mutex::new(members),
+            peers: Mutex::default(),
+            published: Mutex::new(Published::new(generation)),
+            cluster: Mutex::default(),
+            invalid: Mutex::default(),
+            begun_anew: Mutex::default(),
+            changed: watch::channel(0).0,
+        });
+        for (owner, seen_at, records) in kept {
+            lock(&shared.peers).restore(owner, seen_at);
+            for record in records {
+                shared.record(owner, &record);
+            }
+        }
+        let task = tokio::spawn(run(Arc::clone(&shared), generation, next_generation));
+        Self { shared, task }
+    }
+
+    /// Takes a datagram that came from there.
+    pub fn receive(&self, from: SocketAddr, datagram: &[u8]) {
+        if let Some(opened) = self.shared.wire.receive(from, datagram) {
+            self.shared.take(opened);
+        }
+    }
+
+    /// Tells of sessions, and of the host; `gone` are no more. Only what is news is told.
+    pub fn tell(&self, rows: Vec<Redacted<Session>>, gone: &[SessionKey], word: HostWord) {
+        let shared = &self.shared;
+        let news = {
+            let mut published = lock(&shared.published);
+            let mut news = published.tell(&shared.own, rows, gone);
+            news.extend(published.say(&shared.own, word));
+            news
+        };
+        if news.is_empty() {
+            return;
+        }
+        if news.len() <= PUSHED_AT_ONCE {
+            shared.push(&news);
+        }
+        let shared = Arc::clone(shared);
+        tokio::spawn(async move { shared.put().await });
+    }
+
+    /// Whose last state is still to be told.
+    #[must_use]
+    pub fn told(&self) -> Vec<SessionKey> {
+        lock(&self.shared.published).keys()
+    }
+
+    /// Rows of the other hosts' sessions.
+    #[must_use]
+    pub fn rows(&self) -> Vec<Session> {
+        let members = self.shared.members();
+        lock(&self.shared.peers).rows(&members, self.shared.node, self.shared.wire.now())
+    }
+
+    /// The other hosts.
+    #[must_use]
+    pub fn hosts(&self) -> Vec<Host> {
+        lock(&self.shared.peers).hosts(&self.shared.members(), self.shared.node)
+    }
+
+    /// What is to be kept of the other hosts: when each was heard of, and its records by name.
+    #[must_use]
+    pub fn kept(&self) -> Vec<(NodeId, Timestamp, Vec<(String, String)>)> {
+        let peers = lock(&self.shared.peers);
+        let members = self.shared.members();
+        let of = |node: NodeId| {
+            let records = peers.records(node).into_iter();
+            let records = records.map(|(name, record)| (name, record.to_owned())).collect();
+            Some((node, peers.seen_at(node)?, records))
+        };
+        members.now().filter_map(|member| of(member.node())).collect()
+    }
+
+    /// Changes with every change of what is known of the others.
+    #[must_use]
+    pub fn changed(&self) -> watch::Receiver<u64> {
+        self.shared.changed.subscribe()
+    }
+
+    /// From here on these are the members.
+    pub fn set_members(&self, members: &Arc<Members>) {
+        let new = {
+            let mut known = lock(&self.shared.members);
+            let before = std::mem::replace(&mut *known, Arc::clone(members));
+            let new = members.now().map(|member| member.node()).filter(|node| !before.has(*node));
+            new.collect::<Vec<_>>()
+        };
+        self.shared.wire.set_members(Arc::clone(members));
+        if let Some(cluster) = &*lock(&self.shared.cluster) {
+            new.into_iter().for_each(|node| cluster.ask(node));
+        }
+        self.shared.change();
+    }
+
+    /// Nothing is kept of that host.
+    pub fn forget(&self, node: NodeId) {
+        if lock(&self.shared.peers).forget(node) {
+            self.shared.change();
+        }
+    }
+
+    /// The way its datagrams go.
+    #[must_use]
+    pub fn wire(&self) -> &Wire {
+        &self.shared.wire
+    }
+
+    /// Records that did not count: who sent them, and why not.
+    #[must_use]
+    pub fn invalid(&self) -> BTreeMap<(NodeId, Invalid), u64> {
+        lock(&self.shared.invalid).clone()
+    }
+
+    /// How often gossip had to begin anew.
+    #[must_use]
+    pub fn begun_anew(&self) -> u64 {
+        *lock(&self.shared.begun_anew)
+    }
+}
+
+impl Drop for Gossip {
+    fn drop(&mut self) {
+        self.task.abort();
+        if let Some(cluster) = lock(&self.shared.cluster).take() {
+            cluster.stop();
+        }
+    }
+}
+
+impl Shared {
+    fn members(&self) -> Arc<Members> {
+        Arc::clone(&lock(&self.members))
+    }
+
+    fn change(&self) {
+        self.changed.send_modify(|number| *number += 1);
+    }
+
+    /// A message of a member.
+    fn take(&self, opened: Opened) {
+        let Opened { sender, generation: _, kind, clock, message } = opened;
+        let now = self.wire.now();
+        let came = {
+            let mut peers = lock(&self.peers);
+            peers.heard(sender, clock, now);
+            peers.set_live(sender, true, now)
+        };
+        let mut news = false;
+        match kind {
+            Kind::Gossip => {
+                let cluster = lock(&self.cluster).clone();
+                cluster.map(|cluster| cluster.take(sender, &message));
+            }
+            Kind::Push | Kind::Relay => {
+                for line in message.split(|byte| *byte == b'\n') {
+                    news |= std::str::from_utf8(line).is_ok_and(|text| self.record(sender, text));
+                }
+                if kind == Kind::Relay {
+                    let members = self.members();
+                    let others = members.now().map(|member| member.node());
+                    let others = others.filter(|node| ![self.node, sender].contains(node));
+                    others.for_each(|node| self.wire.send(node, Kind::Push, &message));
+                }
+            }
+        }
+        if news || came {
+            self.change();
+        }
+    }
+
+    /// Takes a record that `sender` handed over; true when it was news.
+    fn record(&self, sender: NodeId, text: &str) -> bool {
+        let members = self.members();
+        // Also of one who was dropped since: what was said before stands until it is forgotten.
+        let read = record::read(text, |node| members.get(node).map(|member| member.signing));
+        match read {
+            Ok(read) if read.node == self.node => false,
+            Ok(read) => lock(&self.peers).take(read, text),
+            Err(why) => {
+                *lock(&self.invalid).entry((sender, why)).or_default() += 1;
+                false
+            }
+        }
+    }
+
+    fn push(&self, news: &[String]) {
+        let message = news.join("\n");
+        if message.len() > MAX_PUSH {
+            return;
+        }
+        let members = self.members();
+        let others: Vec<NodeId> =
+            members.now().map(|member| member.node()).filter(|node| *node != self.node).collect();
+        let (kind, reached) = match others.len() {
+            0..=STRAIGHT => (Kind::Push, others.len()),
+            _ => (Kind::Relay, HAND_ON),
+        };
+        // Others each time, so that one that hands nothing on is no hole.
+        let first = lock(&self.published).count() as usize % others.len().max(1);
+        let chosen = others.iter().cycle().skip(first).take(reached);
+        chosen.for_each(|node| self.wire.send(*node, kind, message.as_bytes()));
+    }
+
+    /// Puts what is told where rounds find it.
+    async fn put(&self) {
+        let cluster = lock(&self.cluster).clone();
+        if let Some(cluster) = cluster {
+            let records: Vec<(String, String)> = {
+                let published = lock(&self.published);
+                published.records().map(|(slot, text)| (slot, text.to_owned())).collect()
+            };
+            cluster.set(records.iter().map(|(slot, text)| (slot.clone(), text.as_str()))).await;
+        }
+    }
+
+    /// Takes what the rounds have brought.
+    async fn look(&self, cluster: &Cluster, seen: &mut Seen) {
+        let mut news = false;
+        for state in cluster.states(self.node, seen).await {
+            for record in &state.records {
+                news |= self.record(state.node, record);
+            }
+            let heard = self.wire.heard(state.node).is_some_and(|at| at.elapsed() < HEARD_FOR);
+            let now = self.wire.now();
+            let mut peers = lock(&self.peers);
+            if state.live && !heard {
+                // Others hear it.
+                peers.seen(state.node, now);
+            }
+            news |= peers.set_live(state.node, state.live || heard, now);
+        }
+        if news {
+            self.change();
+        }
+    }
+}
+
+async fn run(
+    shared: Arc<Shared>,
+    mut generation: u64,
+    next: Arc<dyn Fn() -> io::Result<u64> + std::marker::Send + Sync>,
+) {
+    loop {
+        let members = shared.members();
+        let others = members.now().map(|member| member.node()).filter(|node| *node != shared.node);
+        match Cluster::begin((shared.node, generation), others, &shared.wire).await {
+            Ok(cluster) => {
+                let cluster = Arc::new(cluster);
+                *lock(&shared.cluster) = Some(Arc::clone(&cluster));
+                shared.put().await;
+                let why = rounds(&shared, &cluster).await;
+                tracing::error!(why, "gossip ended by itself; beginning anew");
+            }
+            Err(error) => tracing::error!(%error, "gossip cannot begin; trying again"),
+        }
+        *lock(&shared.begun_anew) += 1;
+        tokio::time::sleep(cluster::ROUND).await;
+        match next() {
+            Ok(number) => generation = number,
+            Err(error) => {
+                tracing::error!(%error, "no generation for gossip");
+                generation += 1;
+            }
+        }
+    }
+}
+
+/// Returns when gossip has ended, and why it did.
+async fn rounds(shared: &Shared, cluster: &Cluster) -> String {
+    let mut looks = tokio::time::interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut seen = Seen::new();
+    let ended = cluster.ended();
+    tokio::pin!(ended);
+    loop {
+        tokio::select! {
+            why = &mut ended => return why,
+            _ = looks.tick() => {
+                shared.put().await;
+                shared.look(cluster, &mut seen).await;
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

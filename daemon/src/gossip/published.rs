@@ -1,0 +1,132 @@
+//! What this host tells of itself: which of its sessions have a record, and where.
+//!
+//! Records lie in slots that are used again, so that gossip's keys do not grow with the sessions of a day.
+//! A session gets one while it is open, and keeps it for a while after it has ended: its last state is told
+//! as a record, never by silence. Not here: which sessions those are, and how records travel.
+
+use std::collections::HashMap;
+
+use rrd_core::{
+    fleet::{
+        identity::Identity,
+        record::{self, HostWord, Place},
+    },
+    redact::Redacted,
+};
+use rrd_proto::{Session, SessionKey};
+
+/// Sessions told of at once; more are had from their host by whoever asks.
+const SLOTS: usize = 200;
+
+#[derive(Debug)]
+pub(super) struct Published {
+    generation: u64,
+    seq: u64,
+    word: Option<(HostWord, String)>,
+    told: HashMap<SessionKey, Told>,
+    /// Sessions there was no slot for.
+    pub(super) left_out: usize,
+}
+
+#[derive(Debug)]
+struct Told {
+    slot: usize,
+    /// What its record was made of; `None`: it is no more.
+    row: Option<Session>,
+    text: String,
+    seq: u64,
+}
+
+impl Published {
+    pub(super) fn new(generation: u64) -> Self {
+        Self { generation, seq: 0, word: None, told: HashMap::new(), left_out: 0 }
+    }
+
+    /// Whose last state is still to be told of: active or open when it was told last.
+    pub(super) fn keys(&self) -> Vec<SessionKey> {
+        let open =
+            |told: &Told| told.row.as_ref().is_some_and(|row| row.active || row.live == Some(true));
+        self.told.iter().filter(|(_, told)| open(told)).map(|(key, _)| key.clone()).collect()
+    }
+
+    /// Takes the state of sessions: a record for each of which that is news. `gone` are no more.
+    pub(super) fn tell(
+        &mut self,
+        own: &Identity,
+        rows: Vec<Redacted<Session>>,
+        gone: &[SessionKey],
+    ) -> Vec<String> {
+        let mut news = Vec::new();
+        self.left_out = 0;
+        for row in rows {
+            let key = row.as_ref().key();
+            if self.told.get(&key).is_some_and(|told| told.row.as_ref() == Some(row.as_ref())) {
+                continue;
+            }
+            let Some(slot) = self.slot(&key) else {
+                self.left_out += 1;
+                continue;
+            };
+            let place = self.next();
+            let Some(text) = record::of_session(own, place, &row) else { continue };
+            let told =
+                Told { slot, row: Some(row.into_inner()), text: text.clone(), seq: place.seq };
+            self.told.insert(key, told);
+            news.push(text);
+        }
+        for key in gone {
+            let Some(slot) = self.told.get(key).filter(|told| told.row.is_some()) else { continue };
+            let slot = slot.slot;
+            let place = self.next();
+            let Some(text) = record::of_gone(own, place, key) else { continue };
+            let told = Told { slot, row: None, text: text.clone(), seq: place.seq };
+            self.told.insert(key.clone(), told);
+            news.push(text);
+        }
+        news
+    }
+
+    /// What the host says of itself; a record when that is news.
+    pub(super) fn say(&mut self, own: &Identity, word: HostWord) -> Option<String> {
+        if self.word.as_ref().is_some_and(|(known, _)| *known == word) {
+            return None;
+        }
+        let text = record::of_host(own, self.next(), &word);
+        self.word = Some((word, text.clone()));
+        Some(text)
+    }
+
+    /// Every record, by the slot it lies in.
+    pub(super) fn records(&self) -> impl Iterator<Item = (String, &str)> {
+        let word = self.word.iter().map(|(_, text)| ("h".to_owned(), text.as_str()));
+        let rows =
+            self.told.values().map(|told| (format!("s/{:03}", told.slot), told.text.as_str()));
+        word.chain(rows)
+    }
+
+    /// How many words have been said.
+    pub(super) const fn count(&self) -> u64 {
+        self.seq
+    }
+
+    fn next(&mut self) -> Place {
+        self.seq += 1;
+        Place { generation: self.generation, seq: self.seq }
+    }
+
+    /// Its own, a free one, or that of a session which has been over for longest.
+    fn slot(&mut self, key: &SessionKey) -> Option<usize> {
+        if let Some(told) = self.told.get(key) {
+            return Some(told.slot);
+        }
+        if self.told.len() < SLOTS {
+            // Slots are given up one for one, so they are always the first so many.
+            return Some(self.told.len());
+        }
+        let is_over =
+            |told: &Told| told.row.as_ref().is_none_or(|row| !row.active && row.live != Some(true));
+        let over = self.told.iter().filter(|(_, told)| is_over(told));
+        let oldest = over.min_by_key(|(_, told)| told.seq).map(|(key, _)| key.clone())?;
+        self.told.remove(&oldest).map(|told| told.slot)
+    }
+}

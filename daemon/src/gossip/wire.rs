@@ -1,0 +1,231 @@
+//! What goes between members as datagrams: seals and opens them, and knows where each member is reached.
+//!
+//! A member is addressed by its name. Where it was heard from last comes first; then where it says it is,
+//! then wherever else one might be: what is sealed for one member can be opened by no other. What cannot be
+//! opened is counted and dropped, and nothing is ever sent in answer to it. Sending is limited, so that a
+//! wake-up is no storm. Not here: sockets (datagrams come and go through functions), and what they say.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use rrd_core::fleet::{
+    key::FleetKey,
+    members::Members,
+    seal::{Dropped, Kind, Opened, Opener, Sealer},
+    window::Floor,
+};
+use rrd_proto::{NodeId, Timestamp};
+use tokio::time::Instant;
+
+/// Datagrams of gossip a second, and as many at once.
+const GOSSIP_RATE: f64 = 50.0;
+
+/// Datagrams of pushes a second, and as many at once; what is left out is repaired by gossip.
+const PUSH_RATE: f64 = 300.0;
+
+/// Where a member was heard from is where it is, for so long.
+const HEARD_FOR: Duration = Duration::from_secs(30);
+
+/// Sends one datagram, or drops it.
+pub type Send = dyn Fn(SocketAddr, &[u8]) + std::marker::Send + Sync;
+
+/// Reads this host's wall clock.
+pub type Clock = dyn Fn() -> Timestamp + std::marker::Send + Sync;
+
+/// What has gone through, for `rrd hosts` and `rrd status`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Datagrams and bytes sent.
+    pub sent: (u64, u64),
+    /// Datagrams and bytes of members taken.
+    pub taken: (u64, u64),
+    /// Datagrams that were not sent because there were too many.
+    pub held_back: u64,
+    /// Datagrams dropped, by why.
+    pub dropped: BTreeMap<Dropped, u64>,
+}
+
+/// Of one node, in one generation.
+pub struct Wire {
+    inner: Mutex<Inner>,
+    send: Arc<Send>,
+    clock: Arc<Clock>,
+    begun: Instant,
+}
+
+struct Inner {
+    sealer: Sealer,
+    opener: Opener,
+    members: Arc<Members>,
+    heard: HashMap<NodeId, (SocketAddr, Instant)>,
+    /// Where a member might be besides.
+    seeds: Vec<SocketAddr>,
+    gossip: Bucket,
+    push: Bucket,
+    traffic: Traffic,
+    of_node: HashMap<NodeId, u64>,
+}
+
+impl Wire {
+    /// `generation` must be higher than any this node has had, `boot` random.
+    pub fn new(
+        (node, generation, boot): (NodeId, u64, u64),
+        key: &FleetKey,
+        floors: Vec<(NodeId, Floor)>,
+        members: Arc<Members>,
+        send: Arc<Send>,
+        clock: Arc<Clock>,
+    ) -> Self {
+        let inner = Inner {
+            sealer: Sealer::new(node, generation, boot, key),
+            opener: Opener::new(node, key, floors),
+            members,
+            heard: HashMap::new(),
+            seeds: Vec::new(),
+            gossip: Bucket::full(GOSSIP_RATE),
+            push: Bucket::full(PUSH_RATE),
+            traffic: Traffic::default(),
+            of_node: HashMap::new(),
+        };
+        Self { inner: Mutex::new(inner), send, clock, begun: Instant::now() }
+    }
+
+    /// This host's clock.
+    pub fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+
+    /// Sends a message to a member. What is too long, or too much, is not sent.
+    pub fn send(&self, to: NodeId, kind: Kind, message: &[u8]) {
+        let now = Instant::now();
+        let clock = self.now();
+        let mut out = Vec::new();
+        {
+            let mut inner = self.lock();
+            let places = inner.places(to, now);
+            let Ok(datagrams) = inner.sealer.seal(to, kind, clock, message) else { return };
+            let bucket = match kind {
+                Kind::Gossip => &mut inner.gossip,
+                Kind::Push | Kind::Relay => &mut inner.push,
+            };
+            let count = datagrams.len() as u64;
+            if places.is_empty() || !bucket.take(count as f64, now) {
+                inner.traffic.held_back += count;
+                return;
+            }
+            for datagram in datagrams {
+                inner.traffic.sent.0 += places.len() as u64;
+                inner.traffic.sent.1 += (datagram.len() * places.len()) as u64;
+                out.extend(places.iter().map(|place| (*place, datagram.clone())));
+            }
+        }
+        out.iter().for_each(|(place, datagram)| (self.send)(*place, datagram));
+    }
+
+    /// Takes a datagram that came from there; gives the message it completes.
+    pub fn receive(&self, from: SocketAddr, datagram: &[u8]) -> Option<Opened> {
+        let now = Instant::now();
+        let mut inner = self.lock();
+        let members = Arc::clone(&inner.members);
+        let opened = inner.opener.open(datagram, |node| members.has(node), now - self.begun);
+        match opened {
+            Ok(opened) => {
+                inner.traffic.taken.0 += 1;
+                inner.traffic.taken.1 += datagram.len() as u64;
+                let opened = opened?;
+                // Only whole messages: so it is the sender who is there, and not a part of an old one.
+                inner.heard.insert(opened.sender, (from, now));
+                *inner.of_node.entry(opened.sender).or_default() += opened.message.len() as u64;
+                Some(opened)
+            }
+            Err(why) => {
+                *inner.traffic.dropped.entry(why).or_default() += 1;
+                None
+            }
+        }
+    }
+
+    /// When a member was heard last.
+    pub fn heard(&self, node: NodeId) -> Option<Instant> {
+        self.lock().heard.get(&node).map(|(_, at)| *at)
+    }
+
+    /// From here on these are the members.
+    pub fn set_members(&self, members: Arc<Members>) {
+        self.lock().members = members;
+    }
+
+    /// Where a member might be, besides where it says.
+    pub fn set_seeds(&self, seeds: Vec<SocketAddr>) {
+        self.lock().seeds = seeds;
+    }
+
+    /// From here on this is the fleet's key.
+    pub fn use_key(&self, key: &FleetKey) {
+        let mut inner = self.lock();
+        inner.sealer.use_key(key);
+        inner.opener.use_key(key);
+    }
+
+    /// What must not be taken again by a later process.
+    pub fn floors(&self) -> Vec<(NodeId, Floor)> {
+        self.lock().opener.floors().collect()
+    }
+
+    /// What has gone through.
+    pub fn traffic(&self) -> Traffic {
+        self.lock().traffic.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn places(&self, node: NodeId, now: Instant) -> Vec<SocketAddr> {
+        if !self.members.has(node) {
+            return Vec::new();
+        }
+        if let Some((place, at)) = self.heard.get(&node)
+            && now - *at < HEARD_FOR
+        {
+            return vec![*place];
+        }
+        let heard = self.heard.get(&node).map(|(place, _)| *place);
+        let said = self.members.get(node).into_iter().flat_map(|member| &member.addresses);
+        let mut places: Vec<SocketAddr> =
+            heard.into_iter().chain(said.copied()).chain(self.seeds.iter().copied()).collect();
+        let mut once = std::collections::HashSet::new();
+        places.retain(|place| once.insert(*place));
+        places
+    }
+}
+
+/// A token bucket.
+struct Bucket {
+    rate: f64,
+    left: f64,
+    at: Option<Instant>,
+}
+
+impl Bucket {
+    const fn full(rate: f64) -> Self {
+        Self { rate, left: rate, at: None }
+    }
+
+    fn take(&mut self, count: f64, now: Instant) -> bool {
+        let since = self.at.replace(now).map_or(Duration::ZERO, |at| now - at);
+        self.left = (self.left + since.as_secs_f64() * self.rate).min(self.rate);
+        // Longer than a whole second's worth: sent when the bucket is full, and then owed.
+        let fits = self.left >= count.min(self.rate);
+        if fits {
+            self.left -= count;
+        }
+        fits
+    }
+}
