@@ -298,6 +298,25 @@ async fn a_host_that_falls_silent_is_away_and_its_rows_stay() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_says_that_he_leaves_is_away_at_once() {
+    let fleet = Fleet::of(3).await;
+    tell(&fleet.node(2), "s", "work");
+    fleet.until("a row", SOON, || fleet.titles(0) == ["h2: work"]).await;
+    fleet.node(2).tell(Vec::new(), &[], HostWord { leaving: true, ..word(true) });
+    let away = || fleet.titles(0) == ["h2: work (away)"];
+    let took = fleet.until("away", SOON, away).await;
+    assert!(took < Duration::from_millis(100), "{took:?}");
+    fleet.stop(2);
+    for _ in 0..100 {
+        sleep(Duration::from_millis(100)).await;
+        assert!(away(), "nobody calls it back");
+    }
+    fleet.start(2, &KEY, 0);
+    tell(&fleet.node(2), "s", "again");
+    fleet.until("back", SOON, || fleet.titles(0) == ["h2: again"]).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn parts_of_a_fleet_find_each_other_again() {
     let fleet = Fleet::of(6).await;
     let side = |i: usize| i < 3;

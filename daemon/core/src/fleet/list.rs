@@ -4,7 +4,10 @@
 
 use std::cmp::Reverse;
 
-use rrd_proto::{ListQuery, ListReply, Session, Status, Timestamp};
+use rrd_proto::{ListQuery, ListReply, Lookup, Session, Status, Timestamp};
+
+/// Most candidates an ambiguous lookup names.
+const MAX_CANDIDATES: usize = 20;
 
 /// Adds the other hosts' rows to the answer of this one. In the same order: waiting (longest first),
 /// executing, idle, ended (latest first); a subagent right below what it works for.
@@ -31,6 +34,39 @@ pub fn join(mut reply: ListReply, others: Vec<Session>, query: &ListQuery) -> Li
     blocks.sort_by(|a, b| a.first().map(place).cmp(&b.first().map(place)));
     reply.sessions = blocks.into_iter().flatten().collect();
     reply
+}
+
+/// Adds the other hosts' sessions to what a person may have meant: by ref, unique prefix of the session's
+/// id, or host/harness/session_id.
+#[must_use]
+pub fn look_up(here: Lookup, others: Vec<Session>, id: &str) -> Lookup {
+    if id.is_empty() {
+        return here;
+    }
+    let whole = |row: &Session| {
+        row.session_id == id
+            || id.strip_prefix(&row.host).is_some_and(|rest| rest == format!("/{}", row.key()))
+    };
+    let begins = |row: &Session| row.session_id.starts_with(id) || row.reference == id;
+    let named = |row: &Session| row.session_id == id || id.contains('/');
+    let mut candidates = match here {
+        // Typed in full; a copy elsewhere has the host before it.
+        Lookup::Found(row) if named(&row) => return Lookup::Found(row),
+        Lookup::Found(row) => vec![*row],
+        Lookup::Ambiguous(rows) => rows,
+        Lookup::NotFound => Vec::new(),
+    };
+    let (exact, others): (Vec<_>, Vec<_>) = others.into_iter().partition(whole);
+    match exact.len() {
+        0 => candidates.extend(others.into_iter().filter(begins)),
+        _ => candidates = exact,
+    }
+    candidates.truncate(MAX_CANDIDATES);
+    match candidates.len() {
+        0 => Lookup::NotFound,
+        1 => candidates.pop().map_or(Lookup::NotFound, |row| Lookup::Found(Box::new(row))),
+        _ => Lookup::Ambiguous(candidates),
+    }
 }
 
 /// Where a row stands.
@@ -153,5 +189,23 @@ mod tests {
         );
         let harness = Some(rrd_proto::Harness::ClaudeCode);
         assert!(ids(&ListQuery { all: true, harness, ..ListQuery::default() }).is_empty());
+    }
+
+    #[test]
+    fn a_session_is_found_wherever_it_is() {
+        let there =
+            || vec![row("a", "7f2c-1", "idle", 9, None), row("b", "7f2c-2", "idle", 9, None)];
+        let here = || Lookup::Found(Box::new(row("here", "7f2c-3", "idle", 9, None)));
+        let of = |lookup: Lookup| match lookup {
+            Lookup::Found(row) => row.host,
+            Lookup::Ambiguous(rows) => format!("{} candidates", rows.len()),
+            Lookup::NotFound => "none".to_owned(),
+        };
+        assert_eq!(of(look_up(Lookup::NotFound, there(), "7f2c-1")), "a");
+        assert_eq!(of(look_up(Lookup::NotFound, there(), "b/codex/7f2c-2")), "b");
+        assert_eq!(of(look_up(Lookup::NotFound, there(), "c/codex/7f2c-2")), "none");
+        assert_eq!(of(look_up(here(), there(), "7f2c-3")), "here");
+        assert_eq!(of(look_up(here(), there(), "7f2c")), "3 candidates");
+        assert_eq!(of(look_up(Lookup::NotFound, there(), "")), "none");
     }
 }

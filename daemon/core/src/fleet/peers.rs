@@ -62,6 +62,9 @@ impl Peers {
                     peer.rows.retain(|_, row| row.place.generation >= place.generation);
                 }
                 if later {
+                    if word.leaving && peer.live {
+                        (peer.live, peer.since) = (false, peer.seen_at);
+                    }
                     peer.word = Some((place, word, text.to_owned()));
                 }
                 return later;
@@ -91,9 +94,11 @@ impl Peers {
         self.known.entry(node).or_default().seen_at = Some(now);
     }
 
-    /// Whether a host is there, as the failure detector has it; true when that is news.
+    /// Whether a host is there, as the failure detector has it; true when that is news. One that has said
+    /// that it leaves is not, until it says something else.
     pub fn set_live(&mut self, node: NodeId, live: bool, now: Timestamp) -> bool {
         let peer = self.known.entry(node).or_default();
+        let live = live && !peer.word.as_ref().is_some_and(|(_, word, _)| word.leaving);
         let changed = peer.live != live;
         if changed || peer.since.is_none() {
             // It went when it was heard last, not when it was missed.
