@@ -72,6 +72,8 @@ A setting is taken from its flag, else its variable, else config.toml, else its 
 Example config.toml:
   name = \"mac\"
   idle_timeout = \"10m\"
+  [fleet]
+  listen = \"192.168.1.5\"
   [harness.codex]
   roots = [\"~/.codex\", \"/srv/codex\"]")]
     Config(JsonArgs),
@@ -104,6 +106,22 @@ Examples:
   rrd hooks uninstall               takes rrd's hooks out again, and nothing else"
     )]
     Hooks(Hooks),
+    /// Several hosts, one list: let hosts in, see who is in, change the key.
+    #[command(
+        subcommand,
+        after_help = "\
+A fleet is hosts that share a key; each keeps the whole list, and none is the server. The daemons
+speak over Tailscale where that is, else only on this machine; [fleet] listen in config.toml, or
+rrd daemon --listen ADDRESS, names another address. The key never stands on a command line.
+
+Examples:
+  rrd fleet init            on the first host
+  rrd fleet invite          there again: prints the line to run on the next host
+  rrd fleet join 100.64.0.1:7731/1a2b3c4d.QkJ…
+  rrd fleet status
+  rrd fleet rotate --drop old-laptop     when one was lost"
+    )]
+    Fleet(Fleet),
     /// What a hook runs: takes one call on stdin, is gone in a twentieth of a second, exits 0.
     #[command(after_help = "\
 For the settings of a harness; rrd hooks install writes it there. Prints nothing and never fails:
@@ -196,6 +214,65 @@ If nothing else has changed, the file is again what it was, to the last byte.")]
     Uninstall(HooksEdit),
     /// What is installed where.
     Status(HooksStatus),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Fleet {
+    /// Found a fleet, with this host as its first member.
+    Init,
+    /// Print the line that lets one more host in; good once, for ten minutes.
+    #[command(after_help = "\
+The line holds a token, not the key; once used it is worth nothing. On a terminal it is shown as a
+QR code, too.
+
+Examples:
+  rrd fleet invite
+  rrd fleet invite --cancel     takes back all that were not used")]
+    Invite(FleetInviteArgs),
+    /// Take an invite of another host.
+    #[command(after_help = "\
+Examples:
+  rrd fleet join 100.64.0.1:7731/1a2b3c4d.QkJ…
+  rrd fleet join < invite.txt     reads it from stdin, past the shell's history")]
+    Join(FleetJoinArgs),
+    /// Who is in, where each is reached, what is wrong.
+    Status(JsonArgs),
+    /// Give the fleet a new key; members that are off get it when they come back.
+    #[command(after_help = "\
+Open invites are cancelled. A dropped host is refused by all others from then on.
+
+Examples:
+  rrd fleet rotate
+  rrd fleet rotate --drop old-laptop     its name, or the start of its node id")]
+    Rotate(FleetRotateArgs),
+    /// Take this host out of its fleet.
+    #[command(after_help = "\
+It gets a new node id: one that has left stays gone. rrd fleet join takes it in again.")]
+    Leave,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FleetInviteArgs {
+    /// Take back every invite that was not used.
+    #[arg(long)]
+    pub(crate) cancel: bool,
+    /// Print the line alone.
+    #[arg(long)]
+    pub(crate) no_qr: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FleetJoinArgs {
+    /// What rrd fleet invite printed; without it, it is read from stdin.
+    #[arg(value_name = "INVITE")]
+    pub(crate) invite: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FleetRotateArgs {
+    /// Drop this member first: it is refused from then on.
+    #[arg(long, value_name = "HOST")]
+    pub(crate) drop: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -335,6 +412,9 @@ pub(crate) struct DaemonArgs {
     /// What to call this host, instead of its hostname.
     #[arg(long, value_name = "HOST")]
     pub(crate) name: Option<String>,
+    /// Where other hosts of the fleet reach this one: auto, an address, or address:port.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<String>,
     /// A file of NAME=value lines that come before the environment: a Windows task has none.
     #[arg(long, value_name = "FILE", hide = true)]
     pub(crate) environment: Option<PathBuf>,

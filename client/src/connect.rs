@@ -14,7 +14,8 @@ use std::{
 
 use interprocess::local_socket::{Name, tokio::Stream, tokio::prelude::*};
 use rrd_proto::{
-    EventPage, EventQuery, HookCall, ListQuery, ListReply, Lookup, LookupQuery, PartStatus,
+    EventPage, EventQuery, FleetCall, FleetRefusal, FleetReply, HookCall, ListQuery, ListReply,
+    Lookup, LookupQuery, PartStatus,
     codec::{Bincode, MAX_FRAME},
     preamble::{self, Mismatch, Preamble},
     rpc::LocalClient,
@@ -172,6 +173,15 @@ impl Connection {
     /// Hands a hook's call over; `within` is all the time there is.
     pub(crate) fn hook(&self, call: &HookCall, within: Duration) -> Result<(), CliError> {
         self.call_within(within, |at| self.client.hook(at, call.clone()))
+    }
+
+    /// Has the daemon do something about the fleet; other hosts may take `wait`.
+    pub(crate) fn fleet(
+        &self,
+        call: &FleetCall,
+        wait: Duration,
+    ) -> Result<Result<FleetReply, FleetRefusal>, CliError> {
+        self.call(wait, |at| self.client.fleet(at, call.clone()))
     }
 
     fn call<T, F>(

@@ -10,11 +10,15 @@ use std::{
     time::Duration,
 };
 
-use rrd_daemon::config::{Env, Flags};
+use rrd_daemon::config::Env;
 use rrd_proto::IndexProgress;
 
 pub(crate) use rrd_daemon::edge::{Edges, Log};
-pub(crate) use rrd_daemon::{Dirs, Scan, config::Config, formats, pid_domain, redact};
+pub(crate) use rrd_daemon::{
+    Dirs, Scan,
+    config::{Config, Flags},
+    formats, pid_domain, redact,
+};
 
 use crate::error::{CliError, Kind};
 
@@ -27,23 +31,23 @@ const ENV: Env<'static> = &|name| std::env::var_os(name);
 
 /// Settles every setting.
 pub(crate) fn config(name: Option<String>) -> Result<Config, CliError> {
-    config_in(ENV, name)
+    config_in(ENV, Flags { name, listen: None })
 }
 
 /// Settles every setting, with these variables before the environment's.
 pub(crate) fn config_with(
     variables: &[(String, OsString)],
-    name: Option<String>,
+    flags: Flags,
 ) -> Result<Config, CliError> {
     let env = |wanted: &str| {
         let recorded = variables.iter().find(|(name, _)| name == wanted);
         recorded.map(|(_, value)| value.clone()).or_else(|| ENV(wanted))
     };
-    config_in(&env, name)
+    config_in(&env, flags)
 }
 
-fn config_in(env: Env<'_>, name: Option<String>) -> Result<Config, CliError> {
-    Config::load(env, &Flags { name }).map_err(|error| {
+fn config_in(env: Env<'_>, flags: Flags) -> Result<Config, CliError> {
+    Config::load(env, &flags).map_err(|error| {
         CliError::new(Kind::Config, error.to_string()).hint("rrd doctor checks the settings")
     })
 }

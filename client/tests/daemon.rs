@@ -16,8 +16,8 @@ use std::{
 
 use futures::StreamExt;
 use rrd_proto::{
-    Event, EventKind, EventPage, EventQuery, Health, HookCall, ListQuery, ListReply, Lookup,
-    LookupQuery, PartStatus, Session, Timestamp, Totals,
+    Event, EventKind, EventPage, EventQuery, FleetCall, FleetRefusal, FleetReply, Health, HookCall,
+    ListQuery, ListReply, Lookup, LookupQuery, PartStatus, Session, Timestamp, Totals,
     codec::{Bincode, MAX_FRAME},
     preamble::{self, Preamble},
     rpc::Local,
@@ -124,6 +124,14 @@ impl Local for Known {
     }
 
     async fn hook(self, _: Context, _: HookCall) {}
+
+    async fn fleet(self, _: Context, _: FleetCall) -> Result<FleetReply, FleetRefusal> {
+        Err(FleetRefusal {
+            message: "no\u{1b}[2J".to_owned(),
+            facts: vec!["because".to_owned()],
+            hint: Some("rrd fleet init".to_owned()),
+        })
+    }
 
     async fn status(self, _: Context) -> Vec<PartStatus> {
         vec![PartStatus {

@@ -15,7 +15,7 @@ use rrd_core::harness::{Format, formats};
 use rrd_proto::Harness;
 use serde::Deserialize;
 
-use crate::dirs::Dirs;
+use crate::{dirs::Dirs, fleet::Listen};
 
 /// Reads one environment variable; injected so that tests own their environment.
 pub type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;
@@ -25,6 +25,8 @@ pub type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 pub struct Flags {
     /// `--name`.
     pub name: Option<String>,
+    /// `--listen`.
+    pub listen: Option<String>,
 }
 
 /// Everything the daemon and the one-shot scan need to know.
@@ -38,6 +40,8 @@ pub struct Config {
     pub idle_timeout: Duration,
     /// Whether file notifications are used.
     pub watch: WatchMode,
+    /// Where other hosts of a fleet reach this one; nothing listens without a fleet.
+    pub listen: Listen,
     /// Where each harness keeps its files, in the order they are looked at.
     pub roots: Vec<HarnessRoot>,
     settings: Vec<Setting>,
@@ -140,7 +144,14 @@ struct File {
     name: Option<String>,
     idle_timeout: Option<String>,
     watch: Option<String>,
+    fleet: FleetFile,
     harness: BTreeMap<String, HarnessFile>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct FleetFile {
+    listen: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -192,6 +203,16 @@ impl Config {
             }
         };
 
+        let (listen, from) = settle(
+            "fleet.listen",
+            flags.listen.clone(),
+            "RRD_LISTEN",
+            file.fleet.listen,
+            "auto".to_owned(),
+        );
+        let listen =
+            listen.parse().map_err(|message| value_error("fleet.listen", &from, message))?;
+
         let mut roots = Vec::new();
         for format in formats() {
             let name = format.name;
@@ -214,7 +235,7 @@ impl Config {
             let message = format!("[harness.{unknown}]: this release knows {known}");
             return Err(ConfigError::Syntax { path: dirs.config_file, message });
         }
-        Ok(Self { dirs, host, idle_timeout, watch, roots, settings })
+        Ok(Self { dirs, host, idle_timeout, watch, listen, roots, settings })
     }
 
     /// Every setting in force and whence, for `rrd config`.
@@ -446,6 +467,7 @@ mod tests {
             ("idle_timeout = \"5\"", "not a duration"),
             ("idle_timout = \"5m\"", "unknown field"),
             ("watch = \"maybe\"", "auto, poll, off"),
+            ("[fleet]\nlisten = \"desk\"", "an address with a port"),
             ("[harness.cursor]\nroots = []", "this release knows"),
         ] {
             let error = load(&[], file).unwrap_err().to_string();

@@ -7,13 +7,18 @@
 
 use std::{
     io::{self, Write},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
 
-use rrd_core::redact::{Redacted, Redactor, Refused, Report};
+use rrd_core::redact::{Redacted, Redactor, Refused, Report, Settings};
 use rrd_proto::{EventPage, Health, HookCall, ListReply, Lookup, PartStatus};
 
-use crate::{Dirs, redact::redactor};
+use zeroize::Zeroizing;
+
+use crate::{Dirs, redact};
+
+/// rrd's own secrets that a text must not hold.
+pub(crate) type Secrets = Vec<Zeroizing<Vec<u8>>>;
 
 /// A way out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +38,10 @@ const EDGES: [(Edge, &str); 3] =
 /// The redactor, and what it replaced on each way.
 #[derive(Debug)]
 pub struct Edges {
-    redactor: Redactor,
+    redactor: RwLock<Arc<Redactor>>,
+    /// What the redactor is made of, for when there is one more thing to hide.
+    settings: Settings,
+    own: Mutex<Secrets>,
     refused: Vec<Refused>,
     counts: [Mutex<Report>; EDGES.len()],
 }
@@ -42,8 +50,33 @@ impl Edges {
     /// With the rules of this host.
     #[must_use]
     pub fn open(dirs: &Dirs) -> Self {
-        let (redactor, refused) = redactor(Some(dirs));
-        Self { redactor, refused, counts: Default::default() }
+        let (settings, wrong) = redact::settings(Some(dirs));
+        let own = redact::own_secrets(Some(dirs));
+        let (redactor, mut refused) = redact::with(&settings, &own);
+        refused.extend(wrong);
+        Self {
+            redactor: RwLock::new(Arc::new(redactor)),
+            settings,
+            own: Mutex::new(own),
+            refused,
+            counts: Default::default(),
+        }
+    }
+
+    /// Hides these from now on, too. Takes some milliseconds.
+    pub(crate) fn hide(&self, secrets: Secrets) {
+        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        let news: Secrets = secrets.into_iter().filter(|secret| !own.contains(secret)).collect();
+        if news.is_empty() {
+            return;
+        }
+        own.extend(news);
+        let (redactor, _) = redact::with(&self.settings, &own);
+        *self.redactor.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(redactor);
+    }
+
+    fn redactor(&self) -> Arc<Redactor> {
+        Arc::clone(&self.redactor.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Sessions, as they are only if that is asked for.
@@ -86,7 +119,7 @@ impl Edges {
         // Counted by itself first: answers do not wait for one another, and what panics in here can
         // still be logged.
         let mut report = Report::default();
-        let redacted = redact(&self.redactor, &mut report);
+        let redacted = redact(&self.redactor(), &mut report);
         self.report(edge).add(&report);
         redacted
     }
@@ -114,14 +147,15 @@ impl Edges {
     /// Counts what was replaced in a call by whoever left it in the spool.
     pub(crate) fn count_spooled(&self, call: &HookCall) {
         let mut report = self.report(Edge::Spool);
-        self.redactor.count_replaced(&call.payload, &mut report);
+        self.redactor().count_replaced(&call.payload, &mut report);
     }
 
     /// What has been replaced, for `rrd status`.
     pub(crate) fn part(&self) -> PartStatus {
+        let redactor = self.redactor();
         let told = EDGES.iter().filter_map(|(edge, name)| {
             let report = self.report(*edge);
-            let counts = self.redactor.counts(&report);
+            let counts = redactor.counts(&report);
             let rules: Vec<String> =
                 counts.iter().map(|(rule, count)| format!("{rule} {count}")).collect();
             (!rules.is_empty()).then(|| format!("{name}: {}", rules.join(", ")))
@@ -175,7 +209,13 @@ mod tests {
     use super::*;
 
     fn edges() -> Edges {
-        Edges { redactor: Redactor::new(), refused: Vec::new(), counts: Default::default() }
+        Edges {
+            redactor: RwLock::new(Arc::new(Redactor::new())),
+            settings: Settings::default(),
+            own: Mutex::default(),
+            refused: Vec::new(),
+            counts: Default::default(),
+        }
     }
 
     /// In no file as it is.
@@ -214,6 +254,20 @@ mod tests {
         assert_eq!(edges.events(page.clone(), true), page);
         assert_eq!(edges.parts(vec![part(secret())])[0].detail, "[REDACTED:github-token]");
         assert!(edges.part().detail.contains("answers: github-token 1"));
+    }
+
+    #[test]
+    fn what_is_to_be_hidden_from_now_on_is() {
+        let edges = edges();
+        let token = b"q7Rk2vXw9LmZ4tYb".to_vec();
+        let logged = || {
+            let mut said = Vec::new();
+            edges.log(b"seen q7Rk2vXw9LmZ4tYb here\n", &mut said).unwrap();
+            String::from_utf8(said).unwrap()
+        };
+        assert!(logged().contains("q7Rk"));
+        edges.hide(vec![Zeroizing::new(token)]);
+        assert!(!logged().contains("q7Rk"), "{}", logged());
     }
 
     #[test]

@@ -18,7 +18,8 @@ use rrd_core::{
     roster::{Absence, Entry, Place, RootLive, Roster},
 };
 use rrd_proto::{
-    IndexProgress, ListQuery, ListReply, Lookup, PartStatus, Root, RootState, SessionKey, Timestamp,
+    IndexProgress, ListQuery, ListReply, Lookup, NodeId, PartStatus, Root, RootState, SessionKey,
+    Timestamp,
 };
 use tokio::sync::watch;
 
@@ -51,6 +52,8 @@ pub(crate) enum Input {
     OldTrails,
     /// A root's tail speaks of itself.
     Parts(usize, Vec<PartStatus>),
+    /// This node has another name.
+    Node(NodeId),
 }
 
 /// What is known of this host's sessions, and who waits for changes of it.
@@ -124,6 +127,7 @@ impl Hub {
                 Input::Hook(event) => known.roster.hook(event, now()),
                 Input::HookedProcess(key, found) => known.roster.set_hooked_process(&key, found),
                 Input::Trails(trails) => known.roster.restore_trails(trails),
+                Input::Node(node) => known.roster.set_node(Some(node.to_string())),
                 Input::OldTrails => known.roster.forget_old_trails(now()),
             }
             known.roster.version()

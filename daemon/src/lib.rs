@@ -9,7 +9,8 @@ mod audience;
 pub mod config;
 mod dirs;
 pub mod edge;
-pub mod gossip;
+mod fleet;
+mod gossip;
 mod health;
 mod hooks;
 mod hub;
@@ -23,6 +24,7 @@ pub mod store;
 mod tail;
 
 pub use dirs::Dirs;
+pub use fleet::Listen;
 pub use process::{Process, ProcessTable, pid_domain};
 pub use rrd_core::harness::formats;
 pub use run::{Daemon, RunError, run};

@@ -17,8 +17,8 @@ use interprocess::local_socket::{
     traits::tokio::Listener as _,
 };
 use rrd_proto::{
-    Event, EventPage, EventQuery, HookCall, ListQuery, ListReply, Lookup, LookupQuery, PartStatus,
-    SessionKey,
+    Event, EventPage, EventQuery, FleetCall, FleetRefusal, FleetReply, HookCall, ListQuery,
+    ListReply, Lookup, LookupQuery, PartStatus, SessionKey,
     codec::{Bincode, MAX_FRAME},
     preamble::{self, Preamble},
     rpc::Local,
@@ -36,9 +36,10 @@ use tokio_util::{codec::LengthDelimitedCodec, sync::CancellationToken};
 use crate::{
     audience::Looking,
     edge::Edges,
+    fleet::{self, Broken, Fleet},
     health::Health,
     hooks::Hooks,
-    hub::Hub,
+    hub::{Hub, Input},
     scan::MAX_PAGE,
     store::{Reader, Writer},
     tail::Door,
@@ -141,6 +142,7 @@ pub(crate) struct Server {
     pub(crate) hooks: Arc<Hooks>,
     pub(crate) edges: Arc<Edges>,
     pub(crate) index: Arc<Index>,
+    pub(crate) fleet: Arc<Result<Arc<Fleet>, Broken>>,
     pub(crate) tails: Arc<[Door]>,
 }
 
@@ -251,12 +253,25 @@ impl Local for Server {
 
     async fn status(self, _: Context) -> Vec<PartStatus> {
         let mut parts = self.health.parts(&self.hub, &self.hooks);
+        parts.push(match &*self.fleet {
+            Ok(fleet) => fleet.part(),
+            Err(broken) => broken.part(),
+        });
         parts.push(self.edges.part());
         self.edges.parts(parts)
     }
 
     async fn hook(self, _: Context, call: HookCall) {
         self.hooks.take(call);
+    }
+
+    async fn fleet(self, _: Context, call: FleetCall) -> Result<FleetReply, FleetRefusal> {
+        let reply = fleet::calls::answer(&self.fleet, call).await;
+        // Whoever leaves has another name from then on.
+        if let Ok(fleet) = &*self.fleet {
+            self.hub.apply(Input::Node(fleet.node()));
+        }
+        reply
     }
 }
 

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     config::Config,
     edge::Edges,
+    fleet::{self, Fleet, keyfile},
     health::Health,
     hooks::{self, Follower, Hooks},
     hub::Hub,
@@ -166,7 +167,13 @@ impl Daemon {
         };
         let writer = Arc::new(writer);
 
-        let hub = Arc::new(Hub::new(place(&config), &config.roots));
+        let fleet = Fleet::open(&config, &edges);
+        if let Err(broken) = &fleet {
+            tracing::error!(why = broken.what, "no fleet");
+        }
+        let node = fleet.as_ref().map(|fleet| fleet.node()).ok();
+        let node = node.or_else(|| keyfile::known_node(&state_dir));
+        let hub = Arc::new(Hub::new(place(&config, node), &config.roots));
         let ledger = Arc::new(StoreLedger {
             writer: Arc::clone(&writer),
             state_dir: state_dir.clone(),
@@ -213,8 +220,14 @@ impl Daemon {
         let health = Arc::new(health);
         let taker = Arc::clone(&hooks);
         let hub_of = Arc::clone(&hub);
-        let server = Server { hub: hub_of, health, hooks: taker, edges, index, tails: doors };
         let stop = CancellationToken::new();
+        if let Ok(fleet) = &fleet {
+            runtime.spawn(fleet::listen(Arc::clone(fleet), stop.clone()));
+            runtime.spawn(fleet::sync(Arc::clone(fleet), stop.clone()));
+        }
+        let fleet = Arc::new(fleet);
+        let server =
+            Server { hub: hub_of, health, hooks: taker, edges, index, fleet, tails: doors };
         if let Some(dir) = socket.parent().filter(|_| cfg!(unix)) {
             private_dir(dir).with_context(|| format!("cannot use {}", dir.display()))?;
         }

@@ -16,12 +16,13 @@ use std::{
 use rrd_core::roster::Place;
 use rrd_proto::{
     Event, EventPage, EventQuery, Harness, IndexProgress, ListQuery, ListReply, Lookup,
-    LookupQuery, PartStatus, SessionKey,
+    LookupQuery, NodeId, PartStatus, SessionKey,
 };
 
 use crate::{
     config::{Config, HarnessRoot},
     edge::Edges,
+    fleet::keyfile,
     hooks,
     hub::{Hub, Input},
     process::ProcessTable,
@@ -52,7 +53,8 @@ impl Scan {
     /// called now and then while it lasts.
     #[must_use]
     pub fn new(config: &Config, progress: &mut dyn FnMut(IndexProgress)) -> Self {
-        let hub = Arc::new(Hub::new(place(config), &config.roots));
+        let node = keyfile::known_node(&config.dirs.state);
+        let hub = Arc::new(Hub::new(place(config, node), &config.roots));
         let index = Reader::open(&config.dirs.state);
         let mut stored = index.as_ref().and_then(|r| r.load().ok()).unwrap_or_default();
         let trails = std::mem::take(&mut stored.trails);
@@ -147,8 +149,9 @@ impl Scan {
 }
 
 /// What rows say of this host.
-pub(crate) fn place(config: &Config) -> Place {
-    Place { host: config.host.clone(), node_id: None, idle_timeout: config.idle_timeout }
+pub(crate) fn place(config: &Config, node: Option<NodeId>) -> Place {
+    let node_id = node.map(|node| node.to_string());
+    Place { host: config.host.clone(), node_id, idle_timeout: config.idle_timeout }
 }
 
 /// Gives each root what is stored of it.

@@ -8,6 +8,7 @@
 //! Not here: files, sockets, clocks, rules. Those live in `rrd-daemon` and `rrd-core`.
 
 mod event;
+mod fleet;
 mod harness;
 pub mod hook;
 mod host;
@@ -21,11 +22,17 @@ mod time;
 #[cfg(feature = "rpc")]
 pub mod codec;
 #[cfg(feature = "rpc")]
+pub mod peer;
+#[cfg(feature = "rpc")]
 pub mod preamble;
 #[cfg(feature = "rpc")]
 pub mod rpc;
 
 pub use event::{Direction, Event, EventKind};
+pub use fleet::{
+    FleetCall, FleetInvite, FleetMember, FleetRefusal, FleetReply, FleetRotation, FleetStatus,
+    MemberState,
+};
 pub use harness::Harness;
 pub use hook::{HookCall, HookProcess, HookTmux};
 pub use host::Host;

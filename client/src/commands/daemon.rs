@@ -13,7 +13,7 @@ use tracing_subscriber::EnvFilter;
 use crate::{
     cli::DaemonArgs,
     error::{CliError, Kind},
-    local::{self, Edges, Log},
+    local::{self, Edges, Flags, Log},
     output, service, text,
 };
 
@@ -30,7 +30,7 @@ pub(crate) fn run(args: DaemonArgs) -> Result<(), CliError> {
         })?,
         None => Vec::new(),
     };
-    let config = local::config_with(&recorded, args.name)?;
+    let config = local::config_with(&recorded, Flags { name: args.name, listen: args.listen })?;
     let edges = Arc::new(Edges::open(&config.dirs));
     log(&edges)?;
     let host = text::clean(&config.host).into_owned();

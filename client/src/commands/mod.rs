@@ -6,6 +6,7 @@ mod completions;
 mod config;
 mod daemon;
 mod doctor;
+mod fleet;
 mod hooks;
 mod redact;
 mod service;
@@ -33,6 +34,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
         Command::Config(args) => config::run(&args),
         Command::Daemon(args) => daemon::run(args),
         Command::Service(args) => service::run(&args),
+        Command::Fleet(fleet) => fleet::run(&fleet),
         Command::Hooks(hooks) => hooks::run(&hooks),
         Command::Hook { harness } => {
             hook::run(&harness);

@@ -139,6 +139,12 @@ impl Roster {
         self.version
     }
 
+    /// Takes this node's name: `ref`s follow from it.
+    pub fn set_node(&mut self, node_id: Option<String>) {
+        self.version += u64::from(self.place.node_id != node_id);
+        self.place.node_id = node_id;
+    }
+
     /// Takes what is known of one session now.
     pub fn set(&mut self, key: SessionKey, entry: Entry) {
         self.version += 1;

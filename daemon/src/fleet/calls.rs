@@ -1,0 +1,281 @@
+//! `rrd fleet`, as the daemon does it: each call, and each refusal in words.
+//!
+//! A refusal says exactly what is wrong and what to do. Not here: how any of it is done.
+
+use std::{sync::Arc, time::Duration};
+
+use rrd_proto::{
+    FleetCall, FleetMember, FleetRefusal, FleetReply, FleetStatus, MemberState, NodeId,
+    peer::Answer,
+};
+use tokio::time::timeout;
+
+use super::{
+    Broken, Fleet, aside,
+    enrol::{self, JoinError, Word},
+    link::LinkError,
+    lock,
+    noise::HandshakeError,
+    now, rekey,
+};
+
+/// How long a socket is waited for.
+const OPENING: Duration = Duration::from_secs(5);
+
+/// Does what is asked.
+pub(crate) async fn answer(
+    fleet: &Result<Arc<Fleet>, Broken>,
+    call: FleetCall,
+) -> Result<FleetReply, FleetRefusal> {
+    let fleet = fleet.as_ref().map_err(|broken| refused(broken.clone()))?;
+    match call {
+        FleetCall::Status => {}
+        FleetCall::Init => {
+            alone(fleet)?;
+            done(aside(fleet, Fleet::found).await)?;
+            opened(fleet).await;
+        }
+        FleetCall::Invite => {
+            member(fleet)?;
+            opened(fleet).await;
+            let address = fleet.address().ok_or_else(|| FleetRefusal {
+                message: "this host does not listen for others yet".to_owned(),
+                facts: fleet.place().note.into_iter().collect(),
+                hint: Some("rrd fleet status says where it would".to_owned()),
+            })?;
+            let invite = done(aside(fleet, move |fleet| enrol::invite(fleet, address)).await)?;
+            return Ok(FleetReply::Invite(invite));
+        }
+        FleetCall::CancelInvites => {
+            let cancelled = aside(fleet, |fleet| fleet.keep().cancel_invites(now())).await;
+            let cancelled = cancelled.map(|result| result.map_err(Broken::from));
+            return Ok(FleetReply::Cancelled(done(cancelled)?));
+        }
+        FleetCall::Join(line) => {
+            alone(fleet)?;
+            let word = Word::parse(&line).ok_or_else(|| {
+                refusal(
+                    "that is no invite",
+                    "paste the whole line that rrd fleet invite printed on a member",
+                )
+            })?;
+            enrol::join(fleet, &word).await.map_err(|error| join_refused(&word, &error))?;
+            opened(fleet).await;
+        }
+        FleetCall::Rotate(drop) => {
+            member(fleet)?;
+            let drop = drop.map(|host| find(fleet, &host)).transpose()?;
+            let rotation = rekey::rotate(fleet, drop).await.map_err(refused)?;
+            return Ok(FleetReply::Rotated(rotation));
+        }
+        FleetCall::Leave => {
+            if fleet.key().is_none() {
+                return Err(not_in_one());
+            }
+            rekey::leave(fleet).await.map_err(refused)?;
+        }
+    }
+    let status = aside(fleet, status).await;
+    Ok(FleetReply::Status(Box::new(done(status.map(Ok))?)))
+}
+
+/// Waits until it is known where this node listens.
+async fn opened(fleet: &Fleet) {
+    let mut changed = fleet.changed();
+    let settled = changed.wait_for(|_| {
+        let place = fleet.place();
+        place.address.is_some() || place.note.is_some()
+    });
+    let _ = timeout(OPENING, settled).await;
+}
+
+fn alone(fleet: &Fleet) -> Result<(), FleetRefusal> {
+    match fleet.key() {
+        None => Ok(()),
+        Some(key) => Err(FleetRefusal {
+            message: "this host is in a fleet already".to_owned(),
+            facts: vec![format!(
+                "its key is {}, with {} members",
+                key.id(),
+                fleet.members().now().count()
+            )],
+            hint: Some("rrd fleet status shows it; rrd fleet leave leaves it".to_owned()),
+        }),
+    }
+}
+
+fn member(fleet: &Fleet) -> Result<(), FleetRefusal> {
+    if fleet.key().is_none() {
+        return Err(not_in_one());
+    }
+    if fleet.members().has(fleet.node()) {
+        return Ok(());
+    }
+    Err(refusal(
+        "this host is no member of its fleet any more",
+        "rrd fleet leave, then join with an invite from a member",
+    ))
+}
+
+fn not_in_one() -> FleetRefusal {
+    refusal(
+        "this host is in no fleet",
+        "rrd fleet init founds one; rrd fleet join takes an invite of another host",
+    )
+}
+
+fn refusal(message: &str, hint: &str) -> FleetRefusal {
+    FleetRefusal { message: message.to_owned(), facts: Vec::new(), hint: Some(hint.to_owned()) }
+}
+
+fn refused(broken: Broken) -> FleetRefusal {
+    FleetRefusal { message: broken.what, facts: Vec::new(), hint: Some(broken.remedy) }
+}
+
+fn done<T>(result: Option<Result<T, Broken>>) -> Result<T, FleetRefusal> {
+    let lost = || Broken {
+        what: "the daemon is stopping".to_owned(),
+        remedy: "rrd status tells whether it is back".to_owned(),
+    };
+    result.unwrap_or_else(|| Err(lost())).map_err(refused)
+}
+
+/// The other member that a person means: by label, or by the start of its name.
+fn find(fleet: &Fleet, host: &str) -> Result<NodeId, FleetRefusal> {
+    let members = fleet.members();
+    let nodes: Vec<NodeId> = members.now().map(|member| member.node()).collect();
+    let called = |node: &&NodeId| members.label(**node).as_deref() == Some(host);
+    let mut found: Vec<NodeId> = nodes.iter().filter(called).copied().collect();
+    if found.is_empty() && host.len() >= 4 {
+        found = nodes.iter().filter(|n| n.to_string().starts_with(host)).copied().collect();
+    }
+    match found[..] {
+        [node] if node == fleet.node() => Err(refusal(
+            "this host cannot drop itself",
+            "rrd fleet leave leaves; on another member, rrd fleet rotate --drop drops this one",
+        )),
+        [node] => Ok(node),
+        _ => {
+            let labels = nodes.iter().filter_map(|node| members.label(*node));
+            Err(FleetRefusal {
+                message: format!("no member is called {host:?}"),
+                facts: vec![format!("members: {}", labels.collect::<Vec<_>>().join(", "))],
+                hint: Some("rrd fleet status shows names and node ids".to_owned()),
+            })
+        }
+    }
+}
+
+fn join_refused(word: &Word, error: &JoinError) -> FleetRefusal {
+    let address = word.address;
+    let another = "rrd fleet invite on a member prints another";
+    if let Some(answer) = error.answer() {
+        let message = match answer {
+            Answer::Spent => "this invite was used already: each lets one host in".to_owned(),
+            Answer::Stale => "this invite is too old: each is good for ten minutes".to_owned(),
+            Answer::Cancelled => "this invite was cancelled".to_owned(),
+            _ => format!(
+                "{address} knows no such invite: it is of another fleet, or not copied whole"
+            ),
+        };
+        return refusal(&message, another);
+    }
+    match error {
+        JoinError::Link(LinkError::Unreachable(_, cause)) => FleetRefusal {
+            message: format!("nobody answers at {address}"),
+            facts: vec![cause.to_string()],
+            hint: Some(
+                "on the host that made the invite, rrd fleet status says where it listens; both \
+                 must be in one tailnet, or [fleet] listen must name an address that both reach"
+                    .to_owned(),
+            ),
+        },
+        JoinError::Link(LinkError::Handshake(HandshakeError::NotProven)) => refusal(
+            "the token of this invite is wrong: it was not copied whole",
+            "paste the whole line that rrd fleet invite printed",
+        ),
+        JoinError::Link(LinkError::Handshake(HandshakeError::OtherVersion)) => refusal(
+            &format!(
+                "the rrd at {address} speaks no version that this one ({}) does",
+                rrd_proto::VERSION
+            ),
+            "bring both hosts to the same release, then rrd service restart",
+        ),
+        JoinError::Link(LinkError::Handshake(HandshakeError::NotRrd)) => refusal(
+            &format!("something other than rrd answers at {address}"),
+            "rrd fleet status on the host that made the invite says where it listens",
+        ),
+        JoinError::Link(error) => FleetRefusal {
+            message: format!("{address} could not be spoken with"),
+            facts: vec![error.to_string()],
+            hint: Some(format!("try again; if the invite is used up, {another}")),
+        },
+        JoinError::Refused(why) => match why.as_str() {
+            "dropped" => refusal(
+                "this host was dropped from that fleet, and its name stays dropped",
+                "rrd fleet init, then rrd fleet leave, gives it a new name; then take another invite",
+            ),
+            "no_open_invite" => {
+                refusal("somebody else took this invite at the same moment", another)
+            }
+            "full" => refusal(
+                "that fleet has as many members as it can have",
+                "found another with rrd fleet init",
+            ),
+            _ => FleetRefusal {
+                message: format!("{address} could not let this host in"),
+                facts: vec![format!("it said: {}", why.chars().take(40).collect::<String>())],
+                hint: Some("its log says more; then take another invite".to_owned()),
+            },
+        },
+        JoinError::BrokeOff => refusal(
+            &format!("{address} broke off before it let this host in"),
+            "the invite may be used up: rrd fleet invite prints another",
+        ),
+        JoinError::NotWhole => refusal(
+            &format!("what {address} said is not whole: its key or its list does not hold"),
+            "bring both hosts to the same release, then take another invite",
+        ),
+        JoinError::Broken(broken) => refused(broken.clone()),
+    }
+}
+
+/// How the fleet is, seen from here. Blocks.
+fn status(fleet: &Fleet) -> FleetStatus {
+    let (members, place, own) = (fleet.members(), fleet.place(), fleet.node());
+    let contacts = lock(&fleet.contacts).clone();
+    let known = members.list().statements.into_iter().filter_map(|statement| statement.read());
+    let mut shown: Vec<FleetMember> = known
+        .map(|member| {
+            let node = member.node();
+            let drop = members.dropped(node);
+            let contact = contacts.get(&node).cloned().unwrap_or_default();
+            FleetMember {
+                node_id: node,
+                host: members.label(node).unwrap_or_default(),
+                addresses: member.addresses,
+                joined_at: member.joined_at,
+                state: match drop {
+                    Some(_) => MemberState::Dropped,
+                    None if node == own => MemberState::Here,
+                    None => MemberState::Member,
+                },
+                dropped_by: drop.map(|drop| drop.by),
+                spoken_at: contact.spoken_at,
+                trouble: contact.trouble.filter(|_| drop.is_none()),
+            }
+        })
+        .collect();
+    shown.sort_by(|a, b| (&a.host, a.node_id).cmp(&(&b.host, b.node_id)));
+    let away = lock(&fleet.turned_away);
+    FleetStatus {
+        host: members.label(own).unwrap_or_else(|| fleet.label.clone()),
+        node_id: own,
+        key_id: fleet.key().map(|key| key.id().to_string()),
+        listen: place.address,
+        listen_note: place.note,
+        invites: fleet.keep().open_invites(now()).unwrap_or(0),
+        turned_away: away.iter().map(|(why, count)| ((*why).to_owned(), *count)).collect(),
+        members: shown,
+    }
+}

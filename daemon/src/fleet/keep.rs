@@ -1,0 +1,488 @@
+//! `keep.db`: what this node knows and could not find out again.
+//!
+//! Members, generation, replay floors, invites, peers' last known rows, forgotten hosts. Small, and every
+//! write is on the disk before it returns. A damaged one is left as it is: the fleet is off until somebody
+//! has looked, and the list of this host goes on. Not here: secrets ([`super::keyfile`]), and what can be
+//! read again from transcripts ([`crate::store`]).
+
+use std::path::{Path, PathBuf};
+
+use rrd_core::fleet::{members::List, window::Floor};
+use rrd_proto::{NodeId, Timestamp};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use zeroize::Zeroizing;
+
+use crate::store::owner_only;
+
+/// `RRDk`.
+const APPLICATION_ID: i64 = 0x5252_446b;
+
+/// Each entry takes the schema from its index to the next number. The list only ever grows.
+const MIGRATIONS: &[&str] = &["
+    CREATE TABLE facts (
+        name  TEXT PRIMARY KEY,       -- members (JSON), generation, version, replaces
+        value TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE floors (
+        node       TEXT PRIMARY KEY,
+        generation INTEGER NOT NULL,
+        counter    INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE invites (
+        id      TEXT PRIMARY KEY,
+        proof   BLOB NOT NULL,        -- derived from the token; the token itself is kept nowhere
+        made_at INTEGER NOT NULL,     -- milliseconds since the epoch
+        until   INTEGER NOT NULL,
+        state   TEXT NOT NULL         -- open, spent, cancelled
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE peer_rows (
+        node    TEXT NOT NULL,
+        key     TEXT NOT NULL,
+        record  TEXT NOT NULL,        -- as it was signed
+        seen_at INTEGER NOT NULL,
+        PRIMARY KEY (node, key)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE forgotten (
+        node TEXT PRIMARY KEY,
+        at   INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+"];
+
+/// How long an invite that is over can still be told from one that never was, in milliseconds.
+const REMEMBERED: i64 = 30 * 24 * 3_600_000;
+
+/// Why it cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum KeepError {
+    /// SQLite says no.
+    #[error("{path}: {source}", path = path.display())]
+    Sqlite { path: PathBuf, source: rusqlite::Error },
+    /// It is not what was put there.
+    #[error("{path} is damaged: {what}", path = path.display())]
+    Damaged { path: PathBuf, what: String },
+    /// A newer release wrote it.
+    #[error("{path} was written by a newer rrd (schema {found}, this one knows {known})", path = path.display())]
+    Newer { path: PathBuf, found: i64, known: i64 },
+    /// The file system says no.
+    #[error("{path}: {source}", path = path.display())]
+    Io { path: PathBuf, source: std::io::Error },
+}
+
+impl KeepError {
+    /// What helps.
+    pub(crate) fn remedy(&self) -> String {
+        match self {
+            Self::Sqlite { path, .. } | Self::Damaged { path, .. } => format!(
+                "put {} back from a backup, or move it and fleet.key away and join the fleet anew",
+                path.display()
+            ),
+            Self::Newer { .. } => "start that release".to_owned(),
+            Self::Io { .. } => "rrd doctor looks into it".to_owned(),
+        }
+    }
+}
+
+/// What became of an invite.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum InviteState {
+    /// It can be taken.
+    Open,
+    /// It was.
+    Spent,
+    /// It was taken back.
+    Cancelled,
+    /// Its time is over.
+    Stale,
+}
+
+/// A row of a peer, as it was last known.
+#[allow(dead_code, reason = "for records of other hosts")]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PeerRow {
+    pub(crate) node: NodeId,
+    pub(crate) key: String,
+    pub(crate) record: String,
+    pub(crate) seen_at: Timestamp,
+}
+
+/// The database. Its calls block on the disk.
+#[derive(Debug)]
+pub(crate) struct Keep {
+    db: Connection,
+    path: PathBuf,
+}
+
+#[allow(dead_code, reason = "generations, floors and rows are for records of other hosts")]
+impl Keep {
+    /// Opens it; makes it when it is not there.
+    pub(crate) fn open(state_dir: &Path) -> Result<Self, KeepError> {
+        let path = state_dir.join("keep.db");
+        let sqlite = |source| KeepError::Sqlite { path: path.clone(), source };
+        owner_only(&path).map_err(|source| KeepError::Io { path: path.clone(), source })?;
+        let mut db = Connection::open(&path).map_err(sqlite)?;
+        let checked: String =
+            db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(sqlite)?;
+        if checked != "ok" {
+            return Err(KeepError::Damaged { path, what: checked });
+        }
+        db.pragma_update(None, "journal_mode", "WAL").map_err(sqlite)?;
+        db.pragma_update(None, "synchronous", "FULL").map_err(sqlite)?;
+        let known = MIGRATIONS.len() as i64;
+        let found: i64 =
+            db.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(sqlite)?;
+        if found > known {
+            return Err(KeepError::Newer { path, found, known });
+        }
+        for (number, change) in
+            MIGRATIONS.iter().enumerate().skip(usize::try_from(found).unwrap_or(0))
+        {
+            let transaction = db.transaction().map_err(sqlite)?;
+            transaction.execute_batch(change).map_err(sqlite)?;
+            transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(sqlite)?;
+            transaction.pragma_update(None, "user_version", number as i64 + 1).map_err(sqlite)?;
+            transaction.commit().map_err(sqlite)?;
+        }
+        Ok(Self { db, path })
+    }
+
+    fn sqlite(&self, source: rusqlite::Error) -> KeepError {
+        KeepError::Sqlite { path: self.path.clone(), source }
+    }
+
+    fn damaged(&self, what: impl Into<String>) -> KeepError {
+        KeepError::Damaged { path: self.path.clone(), what: what.into() }
+    }
+
+    fn run(&self, sql: &str, values: impl rusqlite::Params) -> Result<usize, KeepError> {
+        self.db.execute(sql, values).map_err(|error| self.sqlite(error))
+    }
+
+    fn rows<T>(
+        &self,
+        sql: &str,
+        values: impl rusqlite::Params,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, KeepError> {
+        let all = || -> rusqlite::Result<Vec<T>> {
+            self.db.prepare_cached(sql)?.query_map(values, read)?.collect()
+        };
+        all().map_err(|error| self.sqlite(error))
+    }
+
+    fn fact(&self, name: &str) -> Result<Option<String>, KeepError> {
+        let sql = "SELECT value FROM facts WHERE name = ?1";
+        let found = self.db.query_row(sql, [name], |row| row.get(0)).optional();
+        found.map_err(|error| self.sqlite(error))
+    }
+
+    fn set_fact(&self, name: &str, value: Option<&str>) -> Result<(), KeepError> {
+        match value {
+            Some(value) => self.run(
+                "INSERT INTO facts VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = ?2",
+                [name, value],
+            )?,
+            None => self.run("DELETE FROM facts WHERE name = ?1", [name])?,
+        };
+        Ok(())
+    }
+
+    /// The members' list; empty where there is no fleet.
+    pub(crate) fn members(&self) -> Result<List, KeepError> {
+        let Some(text) = self.fact("members")? else { return Ok(List::default()) };
+        serde_json::from_str(&text).map_err(|error| self.damaged(format!("members: {error}")))
+    }
+
+    pub(crate) fn set_members(&self, list: &List) -> Result<(), KeepError> {
+        let text = serde_json::to_string(list).map_err(|error| self.damaged(error.to_string()))?;
+        self.set_fact("members", Some(&text))
+    }
+
+    /// Whose place this node takes, if it had another name before.
+    pub(crate) fn replaces(&self) -> Result<Option<NodeId>, KeepError> {
+        Ok(self.fact("replaces")?.and_then(|text| text.parse().ok()))
+    }
+
+    pub(crate) fn set_replaces(&self, node: Option<NodeId>) -> Result<(), KeepError> {
+        self.set_fact("replaces", node.map(|node| node.to_string()).as_deref())
+    }
+
+    /// A number that was never given before by this node under this name, and is not below `now`.
+    fn next(&self, name: &str, now: Timestamp) -> Result<u64, KeepError> {
+        let last = match self.fact(name)? {
+            Some(text) => text.parse().map_err(|_| self.damaged(name))?,
+            None => 0u64,
+        };
+        let now = u64::try_from(now.as_millis()).unwrap_or(0);
+        let next = last.saturating_add(1).max(now);
+        self.set_fact(name, Some(&next.to_string()))?;
+        Ok(next)
+    }
+
+    /// This node's next generation. On the disk before it is used.
+    pub(crate) fn next_generation(&self, now: Timestamp) -> Result<u64, KeepError> {
+        self.next("generation", now)
+    }
+
+    /// The version of this node's next statement.
+    pub(crate) fn next_version(&self, now: Timestamp) -> Result<u64, KeepError> {
+        self.next("version", now)
+    }
+
+    /// Takes a generation of this node's own that somebody has seen: the next one is above it.
+    pub(crate) fn adopt_generation(&self, seen: u64) -> Result<(), KeepError> {
+        let last = self.fact("generation")?.and_then(|text| text.parse().ok()).unwrap_or(0u64);
+        if seen > last {
+            self.set_fact("generation", Some(&seen.to_string()))?;
+        }
+        Ok(())
+    }
+
+    /// What was taken of each sender.
+    pub(crate) fn floors(&self) -> Result<Vec<(NodeId, Floor)>, KeepError> {
+        let read = |row: &Row<'_>| {
+            let (generation, counter) = (row.get::<_, i64>(1)?, row.get::<_, i64>(2)?);
+            let floor =
+                Floor { generation: generation.cast_unsigned(), counter: counter.cast_unsigned() };
+            Ok((row.get::<_, String>(0)?, floor))
+        };
+        let rows = self.rows("SELECT node, generation, counter FROM floors", [], read)?;
+        Ok(rows.into_iter().filter_map(|(node, floor)| Some((node.parse().ok()?, floor))).collect())
+    }
+
+    pub(crate) fn set_floors(&mut self, floors: &[(NodeId, Floor)]) -> Result<(), KeepError> {
+        let path = self.path.clone();
+        let sqlite = |source| KeepError::Sqlite { path: path.clone(), source };
+        let transaction = self.db.transaction().map_err(sqlite)?;
+        for (node, floor) in floors {
+            let sql = "INSERT INTO floors VALUES (?1, ?2, ?3)
+                ON CONFLICT DO UPDATE SET generation = ?2, counter = ?3";
+            let (generation, counter) =
+                (floor.generation.cast_signed(), floor.counter.cast_signed());
+            transaction
+                .execute(sql, params![node.to_string(), generation, counter])
+                .map_err(sqlite)?;
+        }
+        transaction.commit().map_err(sqlite)
+    }
+
+    /// Keeps a new invite, and forgets those that have been over for long.
+    pub(crate) fn add_invite(
+        &self,
+        id: [u8; 4],
+        proof: &[u8; 32],
+        made_at: Timestamp,
+        until: Timestamp,
+    ) -> Result<(), KeepError> {
+        self.run("DELETE FROM invites WHERE until < ?1", [made_at.as_millis() - REMEMBERED])?;
+        let (made_at, until) = (made_at.as_millis(), until.as_millis());
+        let sql = "INSERT INTO invites VALUES (?1, ?2, ?3, ?4, 'open')";
+        self.run(sql, params![invite_id(id), proof.as_slice(), made_at, until])?;
+        Ok(())
+    }
+
+    /// What became of an invite, and what its taker must prove.
+    pub(crate) fn invite(
+        &self,
+        id: [u8; 4],
+        now: Timestamp,
+    ) -> Result<Option<(InviteState, Zeroizing<[u8; 32]>)>, KeepError> {
+        let sql = "SELECT proof, made_at, until, state FROM invites WHERE id = ?1";
+        let read = |row: &Row<'_>| {
+            let proof = Zeroizing::new(row.get::<_, [u8; 32]>(0)?);
+            let (made_at, until): (i64, i64) = (row.get(1)?, row.get(2)?);
+            let state = match row.get::<_, String>(3)?.as_str() {
+                // A clock that was set back makes no invite young again.
+                "open" if (made_at..until).contains(&now.as_millis()) => InviteState::Open,
+                "open" => InviteState::Stale,
+                "spent" => InviteState::Spent,
+                _ => InviteState::Cancelled,
+            };
+            Ok((state, proof))
+        };
+        let found = self.db.query_row(sql, [invite_id(id)], read).optional();
+        found.map_err(|error| self.sqlite(error))
+    }
+
+    /// Takes an open invite; whether it still was open. What follows may only follow on a yes.
+    pub(crate) fn spend_invite(&self, id: [u8; 4], now: Timestamp) -> Result<bool, KeepError> {
+        let sql = "UPDATE invites SET state = 'spent'
+            WHERE id = ?1 AND state = 'open' AND made_at <= ?2 AND until > ?2";
+        Ok(self.run(sql, params![invite_id(id), now.as_millis()])? == 1)
+    }
+
+    /// Takes all open invites back; says how many.
+    pub(crate) fn cancel_invites(&self, now: Timestamp) -> Result<u32, KeepError> {
+        let open = self.open_invites(now)?;
+        self.run(
+            "UPDATE invites SET state = 'cancelled' WHERE state = 'open' AND until > ?1",
+            [now.as_millis()],
+        )?;
+        Ok(open)
+    }
+
+    /// How many can be taken.
+    pub(crate) fn open_invites(&self, now: Timestamp) -> Result<u32, KeepError> {
+        let sql =
+            "SELECT count(*) FROM invites WHERE state = 'open' AND made_at <= ?1 AND until > ?1";
+        let count = self.db.query_row(sql, [now.as_millis()], |row| row.get(0));
+        count.map_err(|error| self.sqlite(error))
+    }
+
+    /// Forgets what belongs to a fleet that this node is in no more. Numbers go on rising.
+    pub(crate) fn leave(&mut self) -> Result<(), KeepError> {
+        let sql = "BEGIN; DELETE FROM facts WHERE name = 'members'; DELETE FROM floors;
+            UPDATE invites SET state = 'cancelled' WHERE state = 'open';
+            DELETE FROM peer_rows; DELETE FROM forgotten; COMMIT;";
+        self.db.execute_batch(sql).map_err(|error| self.sqlite(error))
+    }
+
+    /// Keeps rows of peers, each in the place of the one of its key.
+    pub(crate) fn put_peer_rows(&mut self, rows: &[PeerRow]) -> Result<(), KeepError> {
+        let path = self.path.clone();
+        let sqlite = |source| KeepError::Sqlite { path: path.clone(), source };
+        let transaction = self.db.transaction().map_err(sqlite)?;
+        for row in rows {
+            let sql = "INSERT INTO peer_rows VALUES (?1, ?2, ?3, ?4)
+                ON CONFLICT DO UPDATE SET record = ?3, seen_at = ?4";
+            let at = row.seen_at.as_millis();
+            transaction
+                .execute(sql, params![row.node.to_string(), row.key, row.record, at])
+                .map_err(sqlite)?;
+        }
+        transaction.commit().map_err(sqlite)
+    }
+
+    /// All rows of peers.
+    pub(crate) fn peer_rows(&self) -> Result<Vec<PeerRow>, KeepError> {
+        let read = |row: &Row<'_>| {
+            let of: (String, String, String, i64) =
+                (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+            Ok(of)
+        };
+        let rows = self.rows("SELECT node, key, record, seen_at FROM peer_rows", [], read)?;
+        let row = |(node, key, record, seen_at): (String, _, _, _)| {
+            let seen_at = Timestamp::from_millis(seen_at);
+            Some(PeerRow { node: node.parse().ok()?, key, record, seen_at })
+        };
+        Ok(rows.into_iter().filter_map(row).collect())
+    }
+
+    /// Drops one row of a peer, or all of them.
+    pub(crate) fn delete_peer_rows(
+        &self,
+        node: NodeId,
+        key: Option<&str>,
+    ) -> Result<(), KeepError> {
+        let sql = "DELETE FROM peer_rows WHERE node = ?1 AND (?2 IS NULL OR key = ?2)";
+        self.run(sql, params![node.to_string(), key])?;
+        Ok(())
+    }
+
+    /// Hosts that are not to be shown, and since when.
+    pub(crate) fn forgotten(&self) -> Result<Vec<(NodeId, Timestamp)>, KeepError> {
+        let read = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?));
+        let rows = self.rows("SELECT node, at FROM forgotten", [], read)?;
+        let row =
+            |(node, at): (String, i64)| Some((node.parse().ok()?, Timestamp::from_millis(at)));
+        Ok(rows.into_iter().filter_map(row).collect())
+    }
+
+    /// Forgets a host; the later time counts.
+    pub(crate) fn forget(&self, node: NodeId, at: Timestamp) -> Result<(), KeepError> {
+        let sql = "INSERT INTO forgotten VALUES (?1, ?2)
+            ON CONFLICT DO UPDATE SET at = max(at, ?2)";
+        self.run(sql, params![node.to_string(), at.as_millis()])?;
+        Ok(())
+    }
+}
+
+fn invite_id(id: [u8; 4]) -> String {
+    id.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: i64) -> Timestamp {
+        Timestamp::from_millis(ms)
+    }
+
+    fn open() -> (tempfile::TempDir, Keep) {
+        let dir = tempfile::tempdir().unwrap();
+        let keep = Keep::open(dir.path()).unwrap();
+        (dir, keep)
+    }
+
+    #[test]
+    fn generations_rise_whatever_the_clock_does() {
+        let (dir, keep) = open();
+        assert_eq!(keep.next_generation(at(1_000)).unwrap(), 1_000);
+        assert_eq!(keep.next_generation(at(5)).unwrap(), 1_001);
+        keep.adopt_generation(7_000).unwrap();
+        drop(keep);
+        let keep = Keep::open(dir.path()).unwrap();
+        assert_eq!(keep.next_generation(at(-5)).unwrap(), 7_001);
+        assert_eq!(keep.next_version(at(3)).unwrap(), 3);
+    }
+
+    #[test]
+    fn an_invite_is_taken_once_and_in_time() {
+        let (dir, keep) = open();
+        let state = |keep: &Keep, id, now| keep.invite([id; 4], at(now)).unwrap().map(|(s, _)| s);
+        for id in 1..=3 {
+            keep.add_invite([id; 4], &[id; 32], at(100), at(700)).unwrap();
+        }
+        assert_eq!(keep.open_invites(at(200)).unwrap(), 3);
+        assert!(keep.spend_invite([1; 4], at(200)).unwrap());
+        assert!(!keep.spend_invite([1; 4], at(200)).unwrap());
+        // Too late, and with a clock that was set back.
+        assert!(!keep.spend_invite([2; 4], at(700)).unwrap());
+        assert!(!keep.spend_invite([2; 4], at(99)).unwrap());
+        drop(keep);
+        let keep = Keep::open(dir.path()).unwrap();
+        assert_eq!(keep.cancel_invites(at(200)).unwrap(), 2);
+        keep.add_invite([4; 4], &[4; 32], at(200), at(800)).unwrap();
+        assert_eq!(*keep.invite([4; 4], at(300)).unwrap().unwrap().1, [4; 32]);
+        let states = [1, 2, 4, 9].map(|id| state(&keep, id, 300));
+        let of = [InviteState::Spent, InviteState::Cancelled, InviteState::Open];
+        assert_eq!(states, [Some(of[0]), Some(of[1]), Some(of[2]), None]);
+        assert_eq!(state(&keep, 4, 900), Some(InviteState::Stale));
+    }
+
+    #[test]
+    fn floors_rows_and_forgotten_hosts_come_back() {
+        let (dir, mut keep) = open();
+        let node = NodeId::from_hash([7; 8]);
+        let floor = Floor { generation: u64::MAX, counter: 3 };
+        keep.set_floors(&[(node, floor)]).unwrap();
+        let row = |key: &str, record: &str| PeerRow {
+            node,
+            key: key.into(),
+            record: record.into(),
+            seen_at: at(5),
+        };
+        keep.put_peer_rows(&[row("a", "1"), row("b", "1"), row("a", "2")]).unwrap();
+        keep.forget(node, at(9)).unwrap();
+        keep.forget(node, at(4)).unwrap();
+        drop(keep);
+        let mut keep = Keep::open(dir.path()).unwrap();
+        assert_eq!(keep.floors().unwrap(), [(node, floor)]);
+        assert_eq!(keep.peer_rows().unwrap(), [row("a", "2"), row("b", "1")]);
+        assert_eq!(keep.forgotten().unwrap(), [(node, at(9))]);
+        keep.delete_peer_rows(node, Some("a")).unwrap();
+        assert_eq!(keep.peer_rows().unwrap().len(), 1);
+        keep.leave().unwrap();
+        assert!(keep.floors().unwrap().is_empty() && keep.peer_rows().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_damaged_one_is_told_and_left_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keep.db");
+        std::fs::write(&path, "garbage, and more of it than a header has: ".repeat(9)).unwrap();
+        let error = Keep::open(dir.path()).unwrap_err();
+        assert!(error.to_string().contains("keep.db") && !error.remedy().is_empty(), "{error}");
+        assert!(std::fs::read_to_string(&path).unwrap().starts_with("garbage"));
+    }
+}
