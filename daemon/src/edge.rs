@@ -11,7 +11,7 @@ use std::{
 };
 
 use rrd_core::redact::{Redacted, Redactor, Refused, Report, Settings};
-use rrd_proto::{EventPage, Health, HookCall, ListReply, Lookup, PartStatus};
+use rrd_proto::{EventPage, Health, HookCall, ListReply, Lookup, PartStatus, Session};
 
 use zeroize::Zeroizing;
 
@@ -29,11 +29,17 @@ pub enum Edge {
     Log,
     /// Calls of hooks that wait for a daemon.
     Spool,
+    /// Records for other hosts.
+    Gossip,
 }
 
 /// Each with its name.
-const EDGES: [(Edge, &str); 3] =
-    [(Edge::Local, "answers"), (Edge::Log, "log"), (Edge::Spool, "hook spool")];
+const EDGES: [(Edge, &str); 4] = [
+    (Edge::Local, "answers"),
+    (Edge::Log, "log"),
+    (Edge::Spool, "hook spool"),
+    (Edge::Gossip, "gossip"),
+];
 
 /// The redactor, and what it replaced on each way.
 #[derive(Debug)]
@@ -137,6 +143,11 @@ impl Edges {
         let line = self.through(Edge::Log, |redactor, report| redactor.line(line, report));
         send(&line, to)?;
         to.write_all(end)
+    }
+
+    /// A session as other hosts hear of it.
+    pub(crate) fn gossiped(&self, session: Session) -> Redacted<Session> {
+        self.through(Edge::Gossip, |redactor, report| redactor.row(session, report))
     }
 
     /// A call of a hook that has to wait for a daemon.

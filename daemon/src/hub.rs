@@ -7,23 +7,24 @@
 use std::{
     collections::{HashMap, HashSet},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     time::SystemTime,
 };
 
 use rrd_core::{
     cursor::FileId,
+    fleet,
     fold::Fold,
     hook::{HookEvent, HookedProcess, Trail},
     roster::{Absence, Entry, Place, RootLive, Roster},
 };
 use rrd_proto::{
-    IndexProgress, ListQuery, ListReply, Lookup, NodeId, PartStatus, Root, RootState, SessionKey,
-    Timestamp,
+    IndexProgress, ListQuery, ListReply, Lookup, NodeId, PartStatus, Root, RootState, Session,
+    SessionKey, Timestamp,
 };
 use tokio::sync::watch;
 
-use crate::{audience::Audience, config::HarnessRoot, store::Stored};
+use crate::{audience::Audience, config::HarnessRoot, gossip::Gossip, store::Stored};
 
 /// Everything that can happen to what is known.
 #[derive(Debug)]
@@ -54,6 +55,8 @@ pub(crate) enum Input {
     Parts(usize, Vec<PartStatus>),
     /// This node has another name.
     Node(NodeId),
+    /// What is known of the other hosts has changed.
+    Others,
 }
 
 /// What is known of this host's sessions, and who waits for changes of it.
@@ -63,6 +66,8 @@ pub(crate) struct Hub {
     version: watch::Sender<u64>,
     /// Held while a session is handed from one database to another, and while records of one are taken.
     handover: Mutex<()>,
+    /// The other hosts, while there is a fleet.
+    others: RwLock<Option<Arc<Gossip>>>,
     /// Those who ask.
     pub(crate) audience: Arc<Audience>,
 }
@@ -103,8 +108,8 @@ impl Hub {
             places: HashMap::new(),
         };
         let (version, audience) = (watch::channel(1).0, Arc::default());
-        let handover = Mutex::default();
-        Self { known: Mutex::new(known), version, handover, audience }
+        let (handover, others) = (Mutex::default(), RwLock::default());
+        Self { known: Mutex::new(known), version, handover, others, audience }
     }
 
     /// Takes one input.
@@ -127,6 +132,7 @@ impl Hub {
                 Input::Hook(event) => known.roster.hook(event, now()),
                 Input::HookedProcess(key, found) => known.roster.set_hooked_process(&key, found),
                 Input::Trails(trails) => known.roster.restore_trails(trails),
+                Input::Others => known.roster.others_changed(),
                 Input::Node(node) => known.roster.set_node(Some(node.to_string())),
                 Input::OldTrails => known.roster.forget_old_trails(now()),
             }
@@ -264,17 +270,46 @@ impl Hub {
         self.version.subscribe()
     }
 
-    /// Answers `list`.
+    /// Answers `list`, for every host.
     pub(crate) fn list(&self, query: &ListQuery) -> ListReply {
+        let reply = self.list_here(query);
+        match self.others() {
+            Some(others) => fleet::list::join(reply, others.rows(), query),
+            None => reply,
+        }
+    }
+
+    /// Answers `list` for this host alone.
+    pub(crate) fn list_here(&self, query: &ListQuery) -> ListReply {
         let _looking = self.audience.look();
         let known = self.lock();
         let roots = known.roots.iter().map(|r| r.root.clone()).collect();
         known.roster.list(query, now(), known.progress(), roots)
     }
 
-    /// Answers `show`.
+    /// Answers `show`, for every host.
     pub(crate) fn lookup(&self, id: &str) -> Lookup {
-        self.lock().roster.lookup(id, now())
+        let here = self.lock().roster.lookup(id, now());
+        match self.others() {
+            Some(others) => fleet::list::look_up(here, others.rows(), id),
+            None => here,
+        }
+    }
+
+    /// One session of this host.
+    pub(crate) fn row(&self, key: &SessionKey) -> Option<Session> {
+        self.lock().roster.row_of(key, now())
+    }
+
+    /// Who tells of the other hosts, while there is a fleet.
+    pub(crate) fn others(&self) -> Option<Arc<Gossip>> {
+        self.others.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// From here on that one tells of the other hosts, or nobody does.
+    pub(crate) fn set_others(&self, others: Option<Arc<Gossip>>) {
+        *self.others.write().unwrap_or_else(PoisonError::into_inner) = others;
+        self.apply(Input::Others);
     }
 
     /// What the tails say of themselves, and how far the first index is.

@@ -24,6 +24,7 @@ use crate::{
     config::Config,
     edge::Edges,
     fleet::{self, Fleet, keyfile},
+    gossip,
     health::Health,
     hooks::{self, Follower, Hooks},
     hub::Hub,
@@ -128,6 +129,7 @@ pub struct Daemon {
     follower: Follower,
     runtime: tokio::runtime::Runtime,
     serving: tokio::task::JoinHandle<()>,
+    gossiping: Option<tokio::task::JoinHandle<()>>,
     stop: CancellationToken,
     _lock: File,
 }
@@ -221,9 +223,12 @@ impl Daemon {
         let taker = Arc::clone(&hooks);
         let hub_of = Arc::clone(&hub);
         let stop = CancellationToken::new();
+        let mut gossiping = None;
         if let Ok(fleet) = &fleet {
             runtime.spawn(fleet::listen(Arc::clone(fleet), stop.clone()));
             runtime.spawn(fleet::sync(Arc::clone(fleet), stop.clone()));
+            let (fleet, hub, edges) = (Arc::clone(fleet), Arc::clone(&hub), Arc::clone(&edges));
+            gossiping = Some(runtime.spawn(gossip::run(fleet, hub, edges, stop.clone())));
         }
         let fleet = Arc::new(fleet);
         let server =
@@ -248,6 +253,7 @@ impl Daemon {
             follower,
             runtime,
             serving,
+            gossiping,
             stop,
             _lock,
         })
@@ -310,8 +316,13 @@ impl Daemon {
     /// Stops every part in the order data flows, and returns when what was read is written.
     pub fn stop(self) {
         self.stop.cancel();
-        let serving = self.serving;
-        let _ = self.runtime.block_on(async { tokio::time::timeout(GRACE, serving).await });
+        let ending = async {
+            let _ = self.serving.await;
+            if let Some(gossiping) = self.gossiping {
+                let _ = gossiping.await;
+            }
+        };
+        let _ = self.runtime.block_on(async { tokio::time::timeout(GRACE, ending).await });
         self.runtime.shutdown_timeout(Duration::from_millis(200));
         #[cfg(unix)]
         let _ = fs::remove_file(&self.socket);

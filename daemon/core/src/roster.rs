@@ -139,6 +139,18 @@ impl Roster {
         self.version
     }
 
+    /// What is known of the other hosts has changed: whoever waits for changes should ask again.
+    pub fn others_changed(&mut self) {
+        self.version += 1;
+    }
+
+    /// One session by its key.
+    #[must_use]
+    pub fn row_of(&self, key: &SessionKey, now: Timestamp) -> Option<Session> {
+        let entry = self.entries.get(key)?;
+        Some(self.row(key, entry, &self.judge(entry, key, now)))
+    }
+
     /// Takes this node's name: `ref`s follow from it.
     pub fn set_node(&mut self, node_id: Option<String>) {
         self.version += u64::from(self.place.node_id != node_id);

@@ -352,6 +352,27 @@ impl Keep {
         transaction.commit().map_err(sqlite)
     }
 
+    /// Keeps a peer's rows in the place of all it had.
+    pub(crate) fn replace_peer_rows(
+        &mut self,
+        node: NodeId,
+        rows: &[PeerRow],
+    ) -> Result<(), KeepError> {
+        let path = self.path.clone();
+        let sqlite = |source| KeepError::Sqlite { path: path.clone(), source };
+        let transaction = self.db.transaction().map_err(sqlite)?;
+        transaction
+            .execute("DELETE FROM peer_rows WHERE node = ?1", [node.to_string()])
+            .map_err(sqlite)?;
+        for PeerRow { node, key, record, seen_at } in rows {
+            let values = params![node.to_string(), key, record, seen_at.as_millis()];
+            transaction
+                .execute("INSERT INTO peer_rows VALUES (?1, ?2, ?3, ?4)", values)
+                .map_err(sqlite)?;
+        }
+        transaction.commit().map_err(sqlite)
+    }
+
     /// All rows of peers.
     pub(crate) fn peer_rows(&self) -> Result<Vec<PeerRow>, KeepError> {
         let read = |row: &Row<'_>| {

@@ -34,7 +34,7 @@ use rrd_proto::{Health, NodeId, PartStatus, Timestamp};
 use tokio::sync::watch;
 
 pub use address::Listen;
-pub(crate) use keep::{Keep, KeepError};
+pub(crate) use keep::{Keep, KeepError, PeerRow};
 use keyfile::{KeyError, Keys};
 use link::Link;
 pub(crate) use listen::run as listen;
@@ -187,6 +187,11 @@ impl Fleet {
     /// Where others reach this node, while it listens.
     pub(crate) fn address(&self) -> Option<SocketAddr> {
         self.place().address
+    }
+
+    /// Whether there is a socket that nobody has taken.
+    pub(crate) fn has_datagrams(&self) -> bool {
+        lock(&self.datagrams).is_some()
     }
 
     /// The socket for datagrams, bound to the same port as the one for connections. Whoever takes it has

@@ -6,6 +6,7 @@
 //! are told of, enrolment, and what a record may say ([`rrd_core::fleet`]).
 
 mod cluster;
+mod driver;
 mod published;
 #[cfg(test)]
 mod tests;
@@ -35,8 +36,9 @@ use rrd_proto::{Host, NodeId, Session, SessionKey, Timestamp};
 use tokio::{sync::watch, task::JoinHandle, time::MissedTickBehavior};
 
 use cluster::{Cluster, Seen};
+pub(crate) use driver::run;
 use published::Published;
-pub use wire::{Clock, Send, Traffic, Wire};
+use wire::{Clock, Send, Wire};
 
 /// What the rounds have brought is looked at so often.
 const LOOK: Duration = Duration::from_millis(500);
@@ -56,34 +58,43 @@ const PUSHED_AT_ONCE: usize = 20;
 /// Bytes of a push that fit its datagrams and leave room for others'.
 const MAX_PUSH: usize = 64 * 1024;
 
+/// A host as it is kept: when it was heard of last, and its records.
+pub(crate) type Kept = (NodeId, Timestamp, Vec<String>);
+
 /// What a node begins with.
-pub struct Begin {
+pub(crate) struct Begin {
     /// Its keys.
-    pub own: Arc<Identity>,
+    pub(crate) own: Arc<Identity>,
     /// The fleet's.
-    pub key: FleetKey,
+    pub(crate) key: FleetKey,
     /// Who belongs to it.
-    pub members: Arc<Members>,
+    pub(crate) members: Arc<Members>,
     /// Higher than any this node has had.
-    pub generation: u64,
+    pub(crate) generation: u64,
     /// Random.
-    pub boot: u64,
+    pub(crate) boot: u64,
     /// What was taken of each sender before.
-    pub floors: Vec<(NodeId, Floor)>,
+    pub(crate) floors: Vec<(NodeId, Floor)>,
     /// What was known of the others: records, and when each was heard of last.
-    pub kept: Vec<(NodeId, Timestamp, Vec<String>)>,
+    pub(crate) kept: Vec<Kept>,
     /// Sends a datagram, or drops it.
-    pub send: Arc<Send>,
+    pub(crate) send: Arc<Send>,
     /// This host's clock.
-    pub clock: Arc<Clock>,
+    pub(crate) clock: Arc<Clock>,
     /// A generation for gossip that has to begin anew.
-    pub next_generation: Arc<dyn Fn() -> io::Result<u64> + std::marker::Send + Sync>,
+    pub(crate) next_generation: Arc<dyn Fn() -> io::Result<u64> + std::marker::Send + Sync>,
 }
 
 /// One node of a fleet.
-pub struct Gossip {
+pub(crate) struct Gossip {
     shared: Arc<Shared>,
     task: JoinHandle<()>,
+}
+
+impl std::fmt::Debug for Gossip {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Gossip({})", self.shared.node)
+    }
 }
 
 struct Shared {
@@ -103,8 +114,7 @@ struct Shared {
 
 impl Gossip {
     /// Begins. Inside a runtime.
-    #[must_use]
-    pub fn begin(begin: Begin) -> Self {
+    pub(crate) fn begin(begin: Begin) -> Self {
         let Begin {
             own,
             key,
@@ -138,19 +148,19 @@ impl Gossip {
                 shared.record(owner, &record);
             }
         }
-        let task = tokio::spawn(run(Arc::clone(&shared), generation, next_generation));
+        let task = tokio::spawn(gossip(Arc::clone(&shared), generation, next_generation));
         Self { shared, task }
     }
 
     /// Takes a datagram that came from there.
-    pub fn receive(&self, from: SocketAddr, datagram: &[u8]) {
+    pub(crate) fn receive(&self, from: SocketAddr, datagram: &[u8]) {
         if let Some(opened) = self.shared.wire.receive(from, datagram) {
             self.shared.take(opened);
         }
     }
 
     /// Tells of sessions, and of the host; `gone` are no more. Only what is news is told.
-    pub fn tell(&self, rows: Vec<Redacted<Session>>, gone: &[SessionKey], word: HostWord) {
+    pub(crate) fn tell(&self, rows: Vec<Redacted<Session>>, gone: &[SessionKey], word: HostWord) {
         let shared = &self.shared;
         let news = {
             let mut published = lock(&shared.published);
@@ -169,27 +179,23 @@ impl Gossip {
     }
 
     /// Whose last state is still to be told.
-    #[must_use]
-    pub fn told(&self) -> Vec<SessionKey> {
+    pub(crate) fn told(&self) -> Vec<SessionKey> {
         lock(&self.shared.published).keys()
     }
 
     /// Rows of the other hosts' sessions.
-    #[must_use]
-    pub fn rows(&self) -> Vec<Session> {
+    pub(crate) fn rows(&self) -> Vec<Session> {
         let members = self.shared.members();
         lock(&self.shared.peers).rows(&members, self.shared.node, self.shared.wire.now())
     }
 
     /// The other hosts.
-    #[must_use]
-    pub fn hosts(&self) -> Vec<Host> {
+    pub(crate) fn hosts(&self) -> Vec<Host> {
         lock(&self.shared.peers).hosts(&self.shared.members(), self.shared.node)
     }
 
     /// What is to be kept of the other hosts: when each was heard of, and its records by name.
-    #[must_use]
-    pub fn kept(&self) -> Vec<(NodeId, Timestamp, Vec<(String, String)>)> {
+    pub(crate) fn kept(&self) -> Vec<(NodeId, Timestamp, Vec<(String, String)>)> {
         let peers = lock(&self.shared.peers);
         let members = self.shared.members();
         let of = |node: NodeId| {
@@ -201,13 +207,12 @@ impl Gossip {
     }
 
     /// Changes with every change of what is known of the others.
-    #[must_use]
-    pub fn changed(&self) -> watch::Receiver<u64> {
+    pub(crate) fn changed(&self) -> watch::Receiver<u64> {
         self.shared.changed.subscribe()
     }
 
     /// From here on these are the members.
-    pub fn set_members(&self, members: &Arc<Members>) {
+    pub(crate) fn set_members(&self, members: &Arc<Members>) {
         let new = {
             let mut known = lock(&self.shared.members);
             let before = std::mem::replace(&mut *known, Arc::clone(members));
@@ -222,27 +227,24 @@ impl Gossip {
     }
 
     /// Nothing is kept of that host.
-    pub fn forget(&self, node: NodeId) {
+    pub(crate) fn forget(&self, node: NodeId) {
         if lock(&self.shared.peers).forget(node) {
             self.shared.change();
         }
     }
 
     /// The way its datagrams go.
-    #[must_use]
-    pub fn wire(&self) -> &Wire {
+    pub(crate) fn wire(&self) -> &Wire {
         &self.shared.wire
     }
 
     /// Records that did not count: who sent them, and why not.
-    #[must_use]
-    pub fn invalid(&self) -> BTreeMap<(NodeId, Invalid), u64> {
+    pub(crate) fn invalid(&self) -> BTreeMap<(NodeId, Invalid), u64> {
         lock(&self.shared.invalid).clone()
     }
 
     /// How often gossip had to begin anew.
-    #[must_use]
-    pub fn begun_anew(&self) -> u64 {
+    pub(crate) fn begun_anew(&self) -> u64 {
         *lock(&self.shared.begun_anew)
     }
 }
@@ -364,7 +366,7 @@ impl Shared {
     }
 }
 
-async fn run(
+async fn gossip(
     shared: Arc<Shared>,
     mut generation: u64,
     next: Arc<dyn Fn() -> io::Result<u64> + std::marker::Send + Sync>,

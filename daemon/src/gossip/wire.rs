@@ -31,26 +31,26 @@ const PUSH_RATE: f64 = 300.0;
 const HEARD_FOR: Duration = Duration::from_secs(30);
 
 /// Sends one datagram, or drops it.
-pub type Send = dyn Fn(SocketAddr, &[u8]) + std::marker::Send + Sync;
+pub(crate) type Send = dyn Fn(SocketAddr, &[u8]) + std::marker::Send + Sync;
 
 /// Reads this host's wall clock.
-pub type Clock = dyn Fn() -> Timestamp + std::marker::Send + Sync;
+pub(crate) type Clock = dyn Fn() -> Timestamp + std::marker::Send + Sync;
 
 /// What has gone through, for `rrd hosts` and `rrd status`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Traffic {
+pub(crate) struct Traffic {
     /// Datagrams and bytes sent.
-    pub sent: (u64, u64),
+    pub(crate) sent: (u64, u64),
     /// Datagrams and bytes of members taken.
-    pub taken: (u64, u64),
+    pub(crate) taken: (u64, u64),
     /// Datagrams that were not sent because there were too many.
-    pub held_back: u64,
+    pub(crate) held_back: u64,
     /// Datagrams dropped, by why.
-    pub dropped: BTreeMap<Dropped, u64>,
+    pub(crate) dropped: BTreeMap<Dropped, u64>,
 }
 
 /// Of one node, in one generation.
-pub struct Wire {
+pub(crate) struct Wire {
     inner: Mutex<Inner>,
     send: Arc<Send>,
     clock: Arc<Clock>,
@@ -72,7 +72,7 @@ struct Inner {
 
 impl Wire {
     /// `generation` must be higher than any this node has had, `boot` random.
-    pub fn new(
+    pub(crate) fn new(
         (node, generation, boot): (NodeId, u64, u64),
         key: &FleetKey,
         floors: Vec<(NodeId, Floor)>,
@@ -95,12 +95,12 @@ impl Wire {
     }
 
     /// This host's clock.
-    pub fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         (self.clock)()
     }
 
     /// Sends a message to a member. What is too long, or too much, is not sent.
-    pub fn send(&self, to: NodeId, kind: Kind, message: &[u8]) {
+    pub(crate) fn send(&self, to: NodeId, kind: Kind, message: &[u8]) {
         let now = Instant::now();
         let clock = self.now();
         let mut out = Vec::new();
@@ -127,7 +127,7 @@ impl Wire {
     }
 
     /// Takes a datagram that came from there; gives the message it completes.
-    pub fn receive(&self, from: SocketAddr, datagram: &[u8]) -> Option<Opened> {
+    pub(crate) fn receive(&self, from: SocketAddr, datagram: &[u8]) -> Option<Opened> {
         let now = Instant::now();
         let mut inner = self.lock();
         let members = Arc::clone(&inner.members);
@@ -150,34 +150,34 @@ impl Wire {
     }
 
     /// When a member was heard last.
-    pub fn heard(&self, node: NodeId) -> Option<Instant> {
+    pub(crate) fn heard(&self, node: NodeId) -> Option<Instant> {
         self.lock().heard.get(&node).map(|(_, at)| *at)
     }
 
     /// From here on these are the members.
-    pub fn set_members(&self, members: Arc<Members>) {
+    pub(crate) fn set_members(&self, members: Arc<Members>) {
         self.lock().members = members;
     }
 
     /// Where a member might be, besides where it says.
-    pub fn set_seeds(&self, seeds: Vec<SocketAddr>) {
+    pub(crate) fn set_seeds(&self, seeds: Vec<SocketAddr>) {
         self.lock().seeds = seeds;
     }
 
     /// From here on this is the fleet's key.
-    pub fn use_key(&self, key: &FleetKey) {
+    pub(crate) fn use_key(&self, key: &FleetKey) {
         let mut inner = self.lock();
         inner.sealer.use_key(key);
         inner.opener.use_key(key);
     }
 
     /// What must not be taken again by a later process.
-    pub fn floors(&self) -> Vec<(NodeId, Floor)> {
+    pub(crate) fn floors(&self) -> Vec<(NodeId, Floor)> {
         self.lock().opener.floors().collect()
     }
 
     /// What has gone through.
-    pub fn traffic(&self) -> Traffic {
+    pub(crate) fn traffic(&self) -> Traffic {
         self.lock().traffic.clone()
     }
 
