@@ -122,6 +122,13 @@ Examples:
   rrd fleet rotate --drop old-laptop     when one was lost"
     )]
     Fleet(Fleet),
+    /// The hosts of the fleet: which are live, since when, what each has.
+    #[command(after_help = "\
+A host that is away keeps its rows: they are its last word. CLOCK is how far its clock is from this
+one's; times of its sessions are shown by this one's.
+
+Signs: ● live  ○ away  ◆ this host")]
+    Hosts(JsonArgs),
     /// What a hook runs: takes one call on stdin, is gone in a twentieth of a second, exits 0.
     #[command(after_help = "\
 For the settings of a harness; rrd hooks install writes it there. Prints nothing and never fails:

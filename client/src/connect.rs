@@ -14,8 +14,8 @@ use std::{
 
 use interprocess::local_socket::{Name, tokio::Stream, tokio::prelude::*};
 use rrd_proto::{
-    EventPage, EventQuery, FleetCall, FleetRefusal, FleetReply, HookCall, ListQuery, ListReply,
-    Lookup, LookupQuery, PartStatus,
+    EventPage, EventQuery, FleetCall, FleetRefusal, FleetReply, HookCall, Host, ListQuery,
+    ListReply, Lookup, LookupQuery, PartStatus,
     codec::{Bincode, MAX_FRAME},
     preamble::{self, Mismatch, Preamble},
     rpc::LocalClient,
@@ -168,6 +168,10 @@ impl Connection {
 
     pub(crate) fn status(&self) -> Result<Vec<PartStatus>, CliError> {
         self.call(Duration::ZERO, |at| self.client.status(at))
+    }
+
+    pub(crate) fn hosts(&self) -> Result<Vec<Host>, CliError> {
+        self.call(Duration::ZERO, |at| self.client.hosts(at))
     }
 
     /// Hands a hook's call over; `within` is all the time there is.

@@ -62,6 +62,7 @@ impl Host {
             .env("HOME", self.0.path())
             .env("RRD_HOME", self.path("rrd"))
             .env("RRD_LOG", "trace")
+            .env("RRD_LISTEN", "127.0.0.1:0")
             .stdin(Stdio::null());
         command
     }
@@ -257,4 +258,36 @@ fn texts_as_they_are_go_to_a_terminal_only() {
         assert!(said.contains("prints to a terminal only"), "{said}");
         assert!(out.stdout.is_empty());
     }
+}
+
+#[test]
+fn nothing_of_it_reaches_another_host() {
+    let here = planted();
+    let _daemon = here.daemon();
+    here.run(&["fleet", "init"]);
+    let there = Host(tempfile::tempdir().unwrap());
+    let _other = there.daemon();
+    let invite = here.run(&["fleet", "invite"]);
+    let line = invite.lines().find_map(|line| line.strip_prefix("rrd fleet join ")).unwrap();
+    there.run(&["fleet", "join", line]);
+    let begun = Instant::now();
+    while !there.run(&["sessions", "list", "--json"]).contains(ID) {
+        assert!(begun.elapsed() < NEVER, "{}", there.run(&["status"]));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    // What it has kept of what it heard is what it could open: records as they were sent.
+    let kept = || {
+        let files = ["keep.db", "keep.db-wal"].map(|file| there.path(&format!("rrd/state/{file}")));
+        let bytes = files.map(|file| fs::read(file).unwrap_or_default()).concat();
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
+    while !kept().contains(ID) {
+        assert!(begun.elapsed() < NEVER, "nothing is kept");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    there.find_none("as another host heard of it");
+    for place in PLACES {
+        assert!(!kept().contains(&secret(place)[..20]), "kept there: the secret of {place}");
+    }
+    here.find_none("while it gossips");
 }

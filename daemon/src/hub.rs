@@ -296,6 +296,11 @@ impl Hub {
         }
     }
 
+    /// This host's label.
+    pub(crate) fn host(&self) -> String {
+        self.lock().roster.host().to_owned()
+    }
+
     /// One session of this host.
     pub(crate) fn row(&self, key: &SessionKey) -> Option<Session> {
         self.lock().roster.row_of(key, now())

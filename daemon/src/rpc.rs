@@ -17,8 +17,8 @@ use interprocess::local_socket::{
     traits::tokio::Listener as _,
 };
 use rrd_proto::{
-    Event, EventPage, EventQuery, FleetCall, FleetRefusal, FleetReply, HookCall, ListQuery,
-    ListReply, Lookup, LookupQuery, PartStatus, SessionKey,
+    Event, EventPage, EventQuery, FleetCall, FleetRefusal, FleetReply, HookCall, Host, HostState,
+    ListQuery, ListReply, Lookup, LookupQuery, PartStatus, SessionKey, VERSION,
     codec::{Bincode, MAX_FRAME},
     preamble::{self, Preamble},
     rpc::Local,
@@ -257,8 +257,32 @@ impl Local for Server {
             Ok(fleet) => fleet.part(),
             Err(broken) => broken.part(),
         });
+        parts.extend(self.hub.others().map(|others| others.part()));
         parts.push(self.edges.part());
         self.edges.parts(parts)
+    }
+
+    async fn hosts(self, _: Context) -> Vec<Host> {
+        let here = self.hub.list_here(&ListQuery::default()).totals;
+        let others = self.hub.others();
+        let dropped = others.as_ref().map(|others| others.wire().traffic().dropped);
+        let dropped = dropped.into_iter().flatten();
+        let fleet = self.fleet.as_ref().as_ref().ok();
+        let own = Host {
+            host: self.hub.host(),
+            node_id: fleet.map(|fleet| fleet.node().to_string()).unwrap_or_default(),
+            state: HostState::Here,
+            since: None,
+            version: Some(VERSION.to_owned()),
+            address: fleet.and_then(|fleet| fleet.address()).map(|address| address.to_string()),
+            clock_offset_ms: Some(0),
+            sessions: Some(here.sessions),
+            active: Some(here.active),
+            bytes_per_second: None,
+            dropped: dropped.map(|(why, count)| (why.as_str().to_owned(), count)).collect(),
+        };
+        let others = others.map(|others| others.hosts()).unwrap_or_default();
+        std::iter::once(own).chain(others).collect()
     }
 
     async fn hook(self, _: Context, call: HookCall) {

@@ -1,11 +1,13 @@
 //! A host of the fleet as another one knows it, or as it knows itself.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{HostState, Timestamp};
 
 /// One row of `rrd hosts`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Host {
     /// Its label; a piece of its name is added where an earlier member is called the same.
     pub host: String,
@@ -25,4 +27,8 @@ pub struct Host {
     pub sessions: Option<u64>,
     /// Those that are active.
     pub active: Option<u64>,
+    /// What came from it by gossip, in bytes a second, since the answering node's gossip began.
+    pub bytes_per_second: Option<f64>,
+    /// What of it did not count, by why: records of another host, datagrams dropped by this one.
+    pub dropped: BTreeMap<String, u64>,
 }

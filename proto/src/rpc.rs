@@ -5,8 +5,8 @@
 #![allow(missing_docs)] // the macro's generated items
 
 use crate::{
-    EventPage, EventQuery, FleetCall, FleetRefusal, FleetReply, HookCall, ListQuery, ListReply,
-    Lookup, LookupQuery, PartStatus,
+    EventPage, EventQuery, FleetCall, FleetRefusal, FleetReply, HookCall, Host, ListQuery,
+    ListReply, Lookup, LookupQuery, PartStatus,
 };
 
 /// Asks a daemon on the same host, of the same release.
@@ -24,6 +24,8 @@ pub trait Local {
     async fn status() -> Vec<PartStatus>;
     /// Takes a harness's word about one of its sessions.
     async fn hook(call: HookCall);
+    /// Every host of the fleet, this one first.
+    async fn hosts() -> Vec<Host>;
     /// Does what `rrd fleet` asks for.
     async fn fleet(call: FleetCall) -> Result<FleetReply, FleetRefusal>;
 }

@@ -8,6 +8,7 @@ mod daemon;
 mod doctor;
 mod fleet;
 mod hooks;
+mod hosts;
 mod redact;
 mod service;
 mod sessions;
@@ -35,6 +36,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
         Command::Daemon(args) => daemon::run(args),
         Command::Service(args) => service::run(&args),
         Command::Fleet(fleet) => fleet::run(&fleet),
+        Command::Hosts(args) => hosts::run(&args),
         Command::Hooks(hooks) => hooks::run(&hooks),
         Command::Hook { harness } => {
             hook::run(&harness);

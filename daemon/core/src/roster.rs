@@ -139,6 +139,12 @@ impl Roster {
         self.version
     }
 
+    /// This host's label.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.place.host
+    }
+
     /// What is known of the other hosts has changed: whoever waits for changes should ask again.
     pub fn others_changed(&mut self) {
         self.version += 1;

@@ -14,6 +14,7 @@ mod wire;
 
 use std::{
     collections::BTreeMap,
+    fmt::Write,
     io,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -32,12 +33,13 @@ use rrd_core::{
     },
     redact::Redacted,
 };
-use rrd_proto::{Host, NodeId, Session, SessionKey, Timestamp};
+use rrd_proto::{Health, Host, HostState, NodeId, PartStatus, Session, SessionKey, Timestamp};
 use tokio::{sync::watch, task::JoinHandle, time::MissedTickBehavior};
 
 use cluster::{Cluster, Seen};
 pub(crate) use driver::run;
 use published::Published;
+pub(crate) use wire::Traffic;
 use wire::{Clock, Send, Wire};
 
 /// What the rounds have brought is looked at so often.
@@ -191,7 +193,48 @@ impl Gossip {
 
     /// The other hosts.
     pub(crate) fn hosts(&self) -> Vec<Host> {
-        lock(&self.shared.peers).hosts(&self.shared.members(), self.shared.node)
+        let mut hosts = lock(&self.shared.peers).hosts(&self.shared.members(), self.shared.node);
+        let invalid = lock(&self.shared.invalid).clone();
+        for host in &mut hosts {
+            let Ok(node) = host.node_id.parse::<NodeId>() else { continue };
+            host.bytes_per_second = Some(self.shared.wire.rate_of(node));
+            let of = invalid.iter().filter(|((sender, _), _)| *sender == node);
+            host.dropped = of.map(|((_, why), count)| (why.as_str().to_owned(), *count)).collect();
+        }
+        hosts
+    }
+
+    /// How gossip is, as a part of the daemon.
+    pub(crate) fn part(&self) -> PartStatus {
+        let Traffic { sent, taken, held_back, dropped } = self.shared.wire.traffic();
+        let begun_anew = self.begun_anew();
+        let hosts = self.hosts();
+        let live = hosts.iter().filter(|host| host.state == HostState::Live).count();
+        let mut detail = format!(
+            "{live} of {} other hosts live; {} datagrams sent ({} KB), {} taken ({} KB)",
+            hosts.len(),
+            sent.0,
+            sent.1 / 1000,
+            taken.0,
+            taken.1 / 1000,
+        );
+        let (left_out, told) = {
+            let published = lock(&self.shared.published);
+            (published.left_out, published.count())
+        };
+        let _ = write!(detail, "; {told} records told");
+        for (count, what) in [
+            (held_back, "held back"),
+            (dropped.values().sum(), "dropped"),
+            (begun_anew, "times begun anew"),
+            (left_out as u64, "sessions left out"),
+        ] {
+            if count > 0 {
+                let _ = write!(detail, ", {count} {what}");
+            }
+        }
+        let state = if begun_anew > 0 || left_out > 0 { Health::Degraded } else { Health::Ok };
+        PartStatus { part: "gossip".to_owned(), state, detail, hint: None }
     }
 
     /// What is to be kept of the other hosts: when each was heard of, and its records by name.
@@ -226,19 +269,13 @@ impl Gossip {
         self.shared.change();
     }
 
-    /// Nothing is kept of that host.
-    pub(crate) fn forget(&self, node: NodeId) {
-        if lock(&self.shared.peers).forget(node) {
-            self.shared.change();
-        }
-    }
-
     /// The way its datagrams go.
     pub(crate) fn wire(&self) -> &Wire {
         &self.shared.wire
     }
 
     /// Records that did not count: who sent them, and why not.
+    #[cfg(test)]
     pub(crate) fn invalid(&self) -> BTreeMap<(NodeId, Invalid), u64> {
         lock(&self.shared.invalid).clone()
     }

@@ -1,9 +1,8 @@
 //! What goes between members as datagrams: seals and opens them, and knows where each member is reached.
 //!
-//! A member is addressed by its name. Where it was heard from last comes first; then where it says it is,
-//! then wherever else one might be: what is sealed for one member can be opened by no other. What cannot be
-//! opened is counted and dropped, and nothing is ever sent in answer to it. Sending is limited, so that a
-//! wake-up is no storm. Not here: sockets (datagrams come and go through functions), and what they say.
+//! A member is addressed by its name: it is where it was heard from last, else where it says it is, and
+//! what is sealed for it can be opened by no other. What cannot be opened is counted and dropped, and
+//! nothing is ever sent in answer to it. Sending is limited, so that a wake-up is no storm. Not here: sockets (datagrams come and go through functions), and what they say.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -62,8 +61,6 @@ struct Inner {
     opener: Opener,
     members: Arc<Members>,
     heard: HashMap<NodeId, (SocketAddr, Instant)>,
-    /// Where a member might be besides.
-    seeds: Vec<SocketAddr>,
     gossip: Bucket,
     push: Bucket,
     traffic: Traffic,
@@ -85,7 +82,6 @@ impl Wire {
             opener: Opener::new(node, key, floors),
             members,
             heard: HashMap::new(),
-            seeds: Vec::new(),
             gossip: Bucket::full(GOSSIP_RATE),
             push: Bucket::full(PUSH_RATE),
             traffic: Traffic::default(),
@@ -159,11 +155,6 @@ impl Wire {
         self.lock().members = members;
     }
 
-    /// Where a member might be, besides where it says.
-    pub(crate) fn set_seeds(&self, seeds: Vec<SocketAddr>) {
-        self.lock().seeds = seeds;
-    }
-
     /// From here on this is the fleet's key.
     pub(crate) fn use_key(&self, key: &FleetKey) {
         let mut inner = self.lock();
@@ -174,6 +165,12 @@ impl Wire {
     /// What must not be taken again by a later process.
     pub(crate) fn floors(&self) -> Vec<(NodeId, Floor)> {
         self.lock().opener.floors().collect()
+    }
+
+    /// Bytes a second that came from a member, since this began.
+    pub(crate) fn rate_of(&self, node: NodeId) -> f64 {
+        let bytes = self.lock().of_node.get(&node).copied().unwrap_or(0);
+        bytes as f64 / self.begun.elapsed().as_secs_f64().max(1.0)
     }
 
     /// What has gone through.
@@ -198,8 +195,7 @@ impl Inner {
         }
         let heard = self.heard.get(&node).map(|(place, _)| *place);
         let said = self.members.get(node).into_iter().flat_map(|member| &member.addresses);
-        let mut places: Vec<SocketAddr> =
-            heard.into_iter().chain(said.copied()).chain(self.seeds.iter().copied()).collect();
+        let mut places: Vec<SocketAddr> = heard.into_iter().chain(said.copied()).collect();
         let mut once = std::collections::HashSet::new();
         places.retain(|place| once.insert(*place));
         places

@@ -115,11 +115,6 @@ impl Peers {
         peer.since = Some(seen_at);
     }
 
-    /// Nothing is kept of it.
-    pub fn forget(&mut self, node: NodeId) -> bool {
-        self.known.remove(&node).is_some()
-    }
-
     /// The records behind what is known of a host, each under a name of its own: its words that count.
     #[must_use]
     pub fn records(&self, node: NodeId) -> Vec<(String, &str)> {
@@ -191,6 +186,8 @@ impl Peers {
                     clock_offset_ms: peer.and_then(|peer| peer.offset.ms()),
                     sessions: word.map(|word| word.sessions),
                     active: word.map(|word| word.active),
+                    bytes_per_second: None,
+                    dropped: BTreeMap::new(),
                 }
             })
             .collect();
