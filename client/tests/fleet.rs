@@ -18,9 +18,16 @@ use tempfile::TempDir;
 /// Long enough that only what never comes fails.
 const NEVER: Duration = Duration::from_secs(60);
 
+/// A port that was free a moment ago; whoever finds it taken takes the next.
+fn free_port() -> SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
 struct Host {
     home: TempDir,
     name: &'static str,
+    /// The same after a restart, as it is where nobody says otherwise.
+    listen: SocketAddr,
     daemon: Option<Child>,
 }
 
@@ -32,7 +39,8 @@ impl Drop for Host {
 
 impl Host {
     fn new(name: &'static str) -> Self {
-        let mut host = Self { home: tempfile::tempdir().unwrap(), name, daemon: None };
+        let mut host =
+            Self { home: tempfile::tempdir().unwrap(), name, listen: free_port(), daemon: None };
         host.start();
         host
     }
@@ -45,7 +53,7 @@ impl Host {
             .env("HOME", self.home.path())
             .env("RRD_HOME", self.home.path().join("rrd"))
             .env("RRD_NAME", self.name)
-            .env("RRD_LISTEN", "127.0.0.1:0")
+            .env("RRD_LISTEN", self.listen.to_string())
             .env("RRD_LOG", "debug")
             .stdin(Stdio::null());
         command
@@ -199,6 +207,7 @@ fn what_was_kept_is_there_after_a_restart() {
     let before = one.waits_for_members(&["one", "two"]);
     let invite = one.invite();
     one.stop();
+    one.listen = free_port();
     one.start();
     let after = one.waits_for_members(&["one", "two"]);
     assert_eq!((after.node_id, &after.key_id), (before.node_id, &before.key_id));

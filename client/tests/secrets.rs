@@ -291,3 +291,61 @@ fn nothing_of_it_reaches_another_host() {
     }
     here.find_none("while it gossips");
 }
+
+/// The keys of a fleet, and an invite, as they are on the disk and on a member's screen.
+fn own_secrets(host: &Host) -> Vec<String> {
+    let invite = host.run(&["fleet", "invite"]);
+    let token = invite.lines().next().unwrap().rsplit('.').next().unwrap().to_owned();
+    let read = |file: &str| fs::read_to_string(host.path(&format!("rrd/state/{file}"))).unwrap();
+    let key = read("fleet.key").split_whitespace().nth(1).unwrap().to_owned();
+    let secrets = vec![read("identity.key"), key, token];
+    assert!(secrets.iter().all(|secret| secret.len() >= 22), "{invite}");
+    secrets
+}
+
+#[test]
+fn the_keys_of_a_fleet_and_its_invites_leave_this_host_nowhere() {
+    let host = Host(tempfile::tempdir().unwrap());
+    let daemon = host.daemon();
+    assert!(host.run(&["fleet", "init"]).contains("first of a new fleet"));
+    let secrets = own_secrets(&host);
+    // An agent has read them, and says so.
+    let record = |text: &str| {
+        json!({
+            "parentUuid": null, "isSidechain": false, "type": "user", "uuid": "u1", "userType": "external",
+            "message": {"role": "user", "content": text}, "timestamp": at(-5), "cwd": host.path("w"),
+            "entrypoint": "cli", "promptSource": "typed", "sessionId": ID, "version": "2.1.100",
+        })
+    };
+    let told = secrets.join(" and ");
+    let titled = json!({"type": "custom-title", "customTitle": told, "sessionId": ID});
+    let path = host.path(&format!(".claude/projects/-w/{ID}.jsonl"));
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, format!("{titled}\n{}\n", record(&told))).unwrap();
+    let show = ["sessions", "show", ID, "--events", "--json"];
+    let begun = Instant::now();
+    while !host.run(&show).contains("REDACTED") {
+        assert!(begun.elapsed() < NEVER, "{}", host.run(&show));
+    }
+    let find_none = |when: &str, secrets: &[String]| {
+        let mut said = host.said();
+        for args in [&["fleet", "status"][..], &["fleet", "status", "--json"]] {
+            said.push((args.join(" "), host.run(args)));
+        }
+        for (what, text) in said {
+            for secret in secrets {
+                assert!(!text.contains(&secret[..secret.len() / 2]), "{when}, {what}: {text}");
+            }
+        }
+    };
+    find_none("with a daemon", &secrets);
+    drop(daemon);
+    // Of the token nothing is left but what is derived from it.
+    find_none("without a daemon", &secrets[..2]);
+    let keep = fs::read(host.path("rrd/state/keep.db")).unwrap();
+    let wal = fs::read(host.path("rrd/state/keep.db-wal")).unwrap_or_default();
+    for secret in &secrets {
+        let has = |bytes: &[u8]| bytes.windows(secret.len()).any(|w| w == secret.as_bytes());
+        assert!(!has(&keep) && !has(&wal));
+    }
+}
