@@ -154,7 +154,7 @@ impl Roster {
     #[must_use]
     pub fn row_of(&self, key: &SessionKey, now: Timestamp) -> Option<Session> {
         let entry = self.entries.get(key)?;
-        Some(self.row(key, entry, &self.judge(entry, key, now)))
+        Some(self.row(key, entry, &self.judge(entry, key, now), &self.origins()))
     }
 
     /// Takes this node's name: `ref`s follow from it.

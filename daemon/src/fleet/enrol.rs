@@ -88,12 +88,17 @@ fn proof(token: &[u8; 16]) -> Zeroizing<[u8; 32]> {
     proof
 }
 
+/// Has the token found in nothing that leaves this host.
+fn hide(fleet: &Fleet, token: &[u8; 16]) {
+    let forms = [base64(token).into_bytes(), token.to_vec()];
+    fleet.edges.hide(forms.map(Zeroizing::new).into());
+}
+
 /// Makes an invite for whoever reaches `address`. Blocks.
 pub(super) fn invite(fleet: &Fleet, address: SocketAddr) -> Result<FleetInvite, Broken> {
     let (id, token) = (*keyfile::random::<4>()?, keyfile::random::<16>()?);
     let until = Timestamp::from_millis(now().as_millis() + GOOD_FOR);
-    let hidden = [base64(token.as_ref()).into_bytes(), token.to_vec()];
-    fleet.edges.hide(hidden.map(Zeroizing::new).into());
+    hide(fleet, &token);
     fleet.keep().add_invite(id, &proof(&token), now(), until)?;
     let word = Word { address, id, token };
     Ok(FleetInvite { word: word.to_string(), until, only_here: address.ip().is_loopback() })
@@ -116,7 +121,9 @@ pub(super) enum JoinError {
 
 /// Takes an invite.
 pub(super) async fn join(fleet: &Arc<Fleet>, word: &Word) -> Result<(), JoinError> {
-    let applied = aside(fleet, |fleet| {
+    let token = word.token.clone();
+    let applied = aside(fleet, move |fleet| {
+        hide(fleet, &token);
         let (identity, keep) = (fleet.identity(), fleet.keep());
         let (version, replaces) = (keep.next_version(now())?, keep.replaces()?);
         let member = Member { replaces, ..fleet.member(&identity, version, now()) };

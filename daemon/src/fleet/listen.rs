@@ -211,7 +211,7 @@ async fn called(
     };
     match said.purpose {
         Purpose::Enrol => enrol::welcome(fleet, secured, said.id).await,
-        Purpose::Rekey => rekey::answer(fleet, secured, said.id).await,
+        Purpose::Rekey => rekey::answer(fleet, secured).await,
         Purpose::Peer => {
             drop((permit, one));
             let node = fleet.member_by(&secured.remote);

@@ -132,11 +132,7 @@ async fn take(fleet: &Arc<Fleet>, told: Rekey) -> Option<()> {
 }
 
 /// The other side of it; the error is what a refusal is counted as.
-pub(super) async fn answer(
-    fleet: &Arc<Fleet>,
-    mut secured: Secured,
-    _under: [u8; 4],
-) -> Result<(), &'static str> {
+pub(super) async fn answer(fleet: &Arc<Fleet>, mut secured: Secured) -> Result<(), &'static str> {
     let said: Rekey = secured.receive().await.map_err(|_| "broke_off")?;
     let refused = match fleet.member_by(&secured.remote) {
         Ok(_) => None,

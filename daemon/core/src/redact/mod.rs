@@ -132,6 +132,8 @@ impl Report {
 #[derive(Debug)]
 pub struct Redactor {
     matcher: Matcher,
+    /// Exact texts that are always replaced, for where only their beginning is left.
+    own: Vec<Vec<u8>>,
 }
 
 impl Default for Redactor {
@@ -164,7 +166,7 @@ impl Redactor {
         }
         forms.sort_unstable();
         forms.dedup();
-        (Self { matcher: Matcher::new(extras, &forms) }, refused)
+        (Self { matcher: Matcher::new(extras, &forms), own: forms }, refused)
     }
 
     /// The counts of a report by the rules' ids; rules that found nothing are left out.

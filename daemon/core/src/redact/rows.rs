@@ -12,12 +12,14 @@ use rrd_proto::{
 
 use super::{
     RULES, Redacted, Redactor, Report,
-    text::{Suspects, URL},
+    text::{OWN, Suspects, URL},
 };
 use crate::fold::TITLE_TEXT;
 
 /// A text of which not even so much is left tells nothing.
 const LEAST: usize = 2;
+/// The same of an own secret, which nothing else tells from a word.
+const LEAST_OWN: usize = 4;
 
 impl Redactor {
     /// Sessions, and where they were looked for.
@@ -204,11 +206,28 @@ impl Redactor {
         let whole = text.strip_suffix('…').unwrap_or(text);
         let word = whole.rsplit(char::is_whitespace).next().unwrap_or_default();
         let start = whole.len() - word.len();
-        let begun = token_begun(word).or_else(|| Some((password_begun(word)?, URL)));
+        let begun = self
+            .own_begun(word)
+            .map(|at| (at, OWN))
+            .or_else(|| token_begun(word))
+            .or_else(|| Some((password_begun(word)?, URL)));
         let Some((at, rule)) = begun else { return };
         let end = if whole.len() < text.len() { "…" } else { "" };
         *text = format!("{}[REDACTED:{}]{end}", &whole[..start + at], self.matcher.ids[rule]);
         report.count(rule);
+    }
+}
+
+impl Redactor {
+    /// Where one of rrd's own secrets begins that lasts to the end of the word.
+    fn own_begun(&self, word: &str) -> Option<usize> {
+        let of = |secret: &Vec<u8>| {
+            let most = secret.len().min(word.len());
+            let left = (LEAST_OWN..=most).rev();
+            let mut left = left.filter(|n| word.as_bytes().ends_with(&secret[..*n]));
+            left.next().map(|n| word.len() - n).filter(|at| word.is_char_boundary(*at))
+        };
+        self.own.iter().filter_map(of).min()
     }
 }
 
@@ -255,6 +274,22 @@ mod tests {
             ("no cut mark gh~p_Ab3", "no cut mark [REDACTED:github-token]"),
         ] {
             assert_eq!(end_of(&text.replace('~', "")), left);
+        }
+    }
+
+    #[test]
+    fn what_a_cut_left_of_an_own_secret_goes() {
+        let own: &[&[u8]] = &[b"q7Rk2vXw9LmZ4tYb"];
+        let (redactor, _) = Redactor::with(&crate::redact::Settings::default(), own);
+        for (text, left) in [
+            ("use q7Rk2vX…", "use [REDACTED:own-secret]…"),
+            ("key=q7Rk", "key=[REDACTED:own-secret]"),
+            ("use q7R…", "use q7R…"),
+            ("q7Rk2 and more…", "q7Rk2 and more…"),
+        ] {
+            let mut text = text.to_owned();
+            redactor.clean_end(&mut text, &mut Report::default());
+            assert_eq!(text, left);
         }
     }
 

@@ -1,3 +1,5 @@
+//! Both ends of a connection on loopback, and bytes that no honest end would send.
+
 use tokio::net::TcpListener;
 
 use super::*;

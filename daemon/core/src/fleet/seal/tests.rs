@@ -1,3 +1,5 @@
+//! Datagrams between nodes, and what attackers make of them.
+
 use proptest::prelude::*;
 
 use super::*;
