@@ -133,6 +133,9 @@ impl Local for Known {
         })
     }
 
+    async fn hosts(self, _: Context) -> Vec<rrd_proto::Host> {
+        Vec::new()
+    }
     async fn status(self, _: Context) -> Vec<PartStatus> {
         vec![PartStatus {
             part: "tail".to_owned(),

@@ -95,6 +95,9 @@ pub(crate) enum InviteState {
     Stale,
 }
 
+/// What became of an invite, and what proves that somebody has its token.
+pub(crate) type Invite = (InviteState, Zeroizing<[u8; 32]>);
+
 /// A row of a peer, as it was last known.
 #[allow(dead_code, reason = "for records of other hosts")]
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -281,11 +284,7 @@ impl Keep {
     }
 
     /// What became of an invite, and what its taker must prove.
-    pub(crate) fn invite(
-        &self,
-        id: [u8; 4],
-        now: Timestamp,
-    ) -> Result<Option<(InviteState, Zeroizing<[u8; 32]>)>, KeepError> {
+    pub(crate) fn invite(&self, id: [u8; 4], now: Timestamp) -> Result<Option<Invite>, KeepError> {
         let sql = "SELECT proof, made_at, until, state FROM invites WHERE id = ?1";
         let read = |row: &Row<'_>| {
             let proof = Zeroizing::new(row.get::<_, [u8; 32]>(0)?);

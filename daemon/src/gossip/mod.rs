@@ -63,6 +63,9 @@ const MAX_PUSH: usize = 64 * 1024;
 /// A host as it is kept: when it was heard of last, and its records.
 pub(crate) type Kept = (NodeId, Timestamp, Vec<String>);
 
+/// The same with each record under a name of its own.
+pub(crate) type Named = (NodeId, Timestamp, Vec<(String, String)>);
+
 /// What a node begins with.
 pub(crate) struct Begin {
     /// Its keys.
@@ -238,7 +241,7 @@ impl Gossip {
     }
 
     /// What is to be kept of the other hosts: when each was heard of, and its records by name.
-    pub(crate) fn kept(&self) -> Vec<(NodeId, Timestamp, Vec<(String, String)>)> {
+    pub(crate) fn kept(&self) -> Vec<Named> {
         let peers = lock(&self.shared.peers);
         let members = self.shared.members();
         let of = |node: NodeId| {

@@ -29,6 +29,9 @@ struct Weather {
     cut: HashSet<(usize, usize)>,
 }
 
+/// Datagrams, and to whom they went.
+type Recording = Vec<(usize, Vec<u8>)>;
+
 #[derive(Default)]
 struct Net {
     weather: Mutex<Weather>,
@@ -36,7 +39,7 @@ struct Net {
     dice: AtomicU64,
     sent: AtomicU64,
     /// Every datagram, if they are kept.
-    kept: Mutex<Option<Vec<(usize, Vec<u8>)>>>,
+    kept: Mutex<Option<Recording>>,
 }
 
 fn place(i: usize) -> SocketAddr {
@@ -95,7 +98,9 @@ impl Net {
 
     fn deliver(&self, from: usize, to: usize, datagram: &[u8]) {
         let node = lock(&self.nodes).get(to).cloned().flatten();
-        node.map(|node| node.receive(place(from), datagram));
+        if let Some(node) = node {
+            node.receive(place(from), datagram);
+        }
     }
 }
 
