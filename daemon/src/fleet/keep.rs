@@ -99,7 +99,6 @@ pub(crate) enum InviteState {
 pub(crate) type Invite = (InviteState, Zeroizing<[u8; 32]>);
 
 /// A row of a peer, as it was last known.
-#[allow(dead_code, reason = "for records of other hosts")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PeerRow {
     pub(crate) node: NodeId,
@@ -115,7 +114,6 @@ pub(crate) struct Keep {
     path: PathBuf,
 }
 
-#[allow(dead_code, reason = "generations, floors and rows are for records of other hosts")]
 impl Keep {
     /// Opens it; makes it when it is not there.
     pub(crate) fn open(state_dir: &Path) -> Result<Self, KeepError> {
@@ -232,6 +230,7 @@ impl Keep {
     }
 
     /// Takes a generation of this node's own that somebody has seen: the next one is above it.
+    #[allow(dead_code, reason = "a clone's generation and `hosts forget` come with it")]
     pub(crate) fn adopt_generation(&self, seen: u64) -> Result<(), KeepError> {
         let last = self.fact("generation")?.and_then(|text| text.parse().ok()).unwrap_or(0u64);
         if seen > last {
@@ -335,22 +334,6 @@ impl Keep {
         self.db.execute_batch(sql).map_err(|error| self.sqlite(error))
     }
 
-    /// Keeps rows of peers, each in the place of the one of its key.
-    pub(crate) fn put_peer_rows(&mut self, rows: &[PeerRow]) -> Result<(), KeepError> {
-        let path = self.path.clone();
-        let sqlite = |source| KeepError::Sqlite { path: path.clone(), source };
-        let transaction = self.db.transaction().map_err(sqlite)?;
-        for row in rows {
-            let sql = "INSERT INTO peer_rows VALUES (?1, ?2, ?3, ?4)
-                ON CONFLICT DO UPDATE SET record = ?3, seen_at = ?4";
-            let at = row.seen_at.as_millis();
-            transaction
-                .execute(sql, params![row.node.to_string(), row.key, row.record, at])
-                .map_err(sqlite)?;
-        }
-        transaction.commit().map_err(sqlite)
-    }
-
     /// Keeps a peer's rows in the place of all it had.
     pub(crate) fn replace_peer_rows(
         &mut self,
@@ -387,18 +370,8 @@ impl Keep {
         Ok(rows.into_iter().filter_map(row).collect())
     }
 
-    /// Drops one row of a peer, or all of them.
-    pub(crate) fn delete_peer_rows(
-        &self,
-        node: NodeId,
-        key: Option<&str>,
-    ) -> Result<(), KeepError> {
-        let sql = "DELETE FROM peer_rows WHERE node = ?1 AND (?2 IS NULL OR key = ?2)";
-        self.run(sql, params![node.to_string(), key])?;
-        Ok(())
-    }
-
     /// Hosts that are not to be shown, and since when.
+    #[allow(dead_code, reason = "a clone's generation and `hosts forget` come with it")]
     pub(crate) fn forgotten(&self) -> Result<Vec<(NodeId, Timestamp)>, KeepError> {
         let read = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?));
         let rows = self.rows("SELECT node, at FROM forgotten", [], read)?;
@@ -408,6 +381,7 @@ impl Keep {
     }
 
     /// Forgets a host; the later time counts.
+    #[allow(dead_code, reason = "a clone's generation and `hosts forget` come with it")]
     pub(crate) fn forget(&self, node: NodeId, at: Timestamp) -> Result<(), KeepError> {
         let sql = "INSERT INTO forgotten VALUES (?1, ?2)
             ON CONFLICT DO UPDATE SET at = max(at, ?2)";
@@ -482,7 +456,8 @@ mod tests {
             record: record.into(),
             seen_at: at(5),
         };
-        keep.put_peer_rows(&[row("a", "1"), row("b", "1"), row("a", "2")]).unwrap();
+        keep.replace_peer_rows(node, &[row("a", "1"), row("b", "1"), row("c", "1")]).unwrap();
+        keep.replace_peer_rows(node, &[row("a", "2"), row("b", "1")]).unwrap();
         keep.forget(node, at(9)).unwrap();
         keep.forget(node, at(4)).unwrap();
         drop(keep);
@@ -490,8 +465,8 @@ mod tests {
         assert_eq!(keep.floors().unwrap(), [(node, floor)]);
         assert_eq!(keep.peer_rows().unwrap(), [row("a", "2"), row("b", "1")]);
         assert_eq!(keep.forgotten().unwrap(), [(node, at(9))]);
-        keep.delete_peer_rows(node, Some("a")).unwrap();
-        assert_eq!(keep.peer_rows().unwrap().len(), 1);
+        keep.replace_peer_rows(node, &[]).unwrap();
+        assert!(keep.peer_rows().unwrap().is_empty());
         keep.leave().unwrap();
         assert!(keep.floors().unwrap().is_empty() && keep.peer_rows().unwrap().is_empty());
     }

@@ -121,7 +121,6 @@ impl fmt::Debug for Fleet {
     }
 }
 
-#[allow(dead_code, reason = "generations, floors and datagrams are for records of other hosts")]
 impl Fleet {
     /// As it was left; makes this node's identity when it has none.
     pub(crate) fn open(config: &Config, edges: &Arc<Edges>) -> Result<Arc<Self>, Broken> {
