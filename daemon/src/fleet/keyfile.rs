@@ -30,6 +30,7 @@ pub(crate) enum KeyError {
     #[error("{path}: {source}", path = path.display())]
     Io { path: PathBuf, source: io::Error },
     /// Others can read it.
+    #[cfg(unix)]
     #[error("{path} can be read by others (mode {mode:o})", path = path.display())]
     Exposed { path: PathBuf, mode: u32 },
     /// It holds something else.
@@ -44,6 +45,7 @@ impl KeyError {
     /// What helps.
     pub(crate) fn remedy(&self) -> String {
         match self {
+            #[cfg(unix)]
             Self::Exposed { path, .. } => format!("chmod 600 {}", path.display()),
             Self::Foreign { path } => format!(
                 "put the file back from a backup, or move {} away and join the fleet anew",
