@@ -46,6 +46,8 @@ fn told(session: &Session) -> (String, String) {
 fn check(harness: &Harness, recording: &str, path: &str, expected: &[(&str, &str)]) {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join(path);
+    // A node has its name from its first start on; a look gives it none.
+    Daemon::start(config(home.path(), "auto")).unwrap().stop();
     build(recording, &path);
     let log = format!("{}-wal", path.display());
     let before = (fs::read(&path).unwrap(), fs::read(&log).unwrap());
