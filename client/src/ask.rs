@@ -10,7 +10,7 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressStyle};
 use rrd_proto::{
-    EventPage, EventQuery, IndexProgress, ListQuery, ListReply, Lookup, LookupQuery, Session,
+    EventPage, EventQuery, HostState, IndexProgress, ListQuery, ListReply, Lookup, LookupQuery, Session,
 };
 
 use crate::{
@@ -53,6 +53,22 @@ impl Answerer {
         }
     }
 
+    /// Events of a session: refused for one of another host, which has them and keeps them.
+    pub(crate) fn events_of(
+        &self,
+        session: &Session,
+        query: &EventQuery,
+    ) -> Result<EventPage, CliError> {
+        match elsewhere(session) {
+            None => self.events(query),
+            Some(host) => Err(CliError::new(
+                Kind::NotFound,
+                format!("the events of {} stay on {host}", session.reference),
+            )
+            .hint(&over_there(session, &host))),
+        }
+    }
+
     /// The one session that `id` means.
     pub(crate) fn find(&self, id: &str, raw: bool) -> Result<Session, CliError> {
         let id = id.trim();
@@ -71,6 +87,18 @@ impl Answerer {
             .hint("rrd sessions list --all shows every id")),
         }
     }
+}
+
+/// The host of a session that is not this one's.
+pub(crate) fn elsewhere(session: &Session) -> Option<String> {
+    (session.host_state != HostState::Here).then(|| text::clean(&session.host).into_owned())
+}
+
+/// What shows a session's events on its host. A label is a host's name as a rule, and never more than a
+/// word.
+pub(crate) fn over_there(session: &Session, host: &str) -> String {
+    let host = text::shell_word(host).unwrap_or_else(|| "HOST".into());
+    format!("ssh {host} rrd sessions tail {}", session.reference)
 }
 
 /// Looks at this host's transcripts, with a bar for whoever waits longer than a second.

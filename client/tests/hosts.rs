@@ -170,6 +170,12 @@ fn any_host_lists_every_host_and_goes_on_without_them() {
     let shown: Session =
         serde_json::from_str(&a.run(&["sessions", "show", &of_c.reference, "--json"])).unwrap();
     assert_eq!((shown.host.as_str(), shown.title.as_deref()), ("ccc", Some("Work on ccc")));
+    // Its events are where it is.
+    let row = a.run(&["sessions", "show", &of_c.reference]);
+    let there = format!("ssh ccc rrd sessions tail {}", of_c.reference);
+    assert!(row.contains("its events are on ccc") && row.contains(&there), "{row}");
+    let out = a.rrd(&["sessions", "tail", &of_c.reference]).output().unwrap();
+    assert!(!out.status.success() && String::from_utf8_lossy(&out.stderr).contains(&there));
     assert!(a.run(&["sessions", "list", "--host", "bb"]).contains("Work on bb"));
     assert!(!a.run(&["sessions", "list", "--local"]).contains("Work on bb"));
 

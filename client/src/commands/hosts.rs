@@ -112,10 +112,10 @@ mod tests {
         let plain = anstream::adapter::strip_str(&lines.join("\n")).to_string();
         assert_eq!(
             plain,
-            "  HOST     SINCE        ACTIVE  SESSIONS  CLOCK     ADDRESS  VERSION\n\
-             ◆ mac      this host    -       12        agrees    -        0.1.0\n\
-             ● pc[2J    live 2m      -       12        2h ahead  -        0.1.0\n\
-             ○ old      never heard  -       12        -         -        0.1.0"
+            "  HOST   SINCE        ACTIVE  SESSIONS  CLOCK     ADDRESS  VERSION\n\
+             ◆ mac    this host    -       12        agrees    -        0.1.0\n\
+             ● pc[2J  live 2m      -       12        2h ahead  -        0.1.0\n\
+             ○ old    never heard  -       12        -         -        0.1.0"
         );
     }
 }

@@ -4,7 +4,7 @@ use rrd_proto::{Event, EventQuery, Issue, ParentKind, Session, Timestamp};
 use serde::Serialize;
 
 use crate::{
-    ask::Answerer,
+    ask::{self, Answerer},
     cli::ShowArgs,
     clock,
     error::CliError,
@@ -36,7 +36,11 @@ pub(crate) fn run(args: &ShowArgs) -> Result<(), CliError> {
     let limit = args.limit.unwrap_or(if args.events { MOST } else { LAST });
     let query =
         EventQuery { key: session.key(), after: None, limit, wait_ms: 0, raw: args.raw.raw };
-    let events = answerer.events(&query)?.events;
+    let elsewhere = ask::elsewhere(&session);
+    let events = match elsewhere {
+        Some(_) if !args.events => Vec::new(),
+        _ => answerer.events_of(&session, &query)?.events,
+    };
     if args.json {
         return output::json(&WithEvents { session: &session, events: &events });
     }
@@ -47,6 +51,11 @@ pub(crate) fn run(args: &ShowArgs) -> Result<(), CliError> {
     let why = wrap(&format!("why: {}", why::sentence(&session, now)), columns);
     lines.extend(why.into_iter().map(|line| line.replacen("why:", &bold("why:"), 1)));
     lines.push(String::new());
+    if let Some(host) = elsewhere {
+        lines.push(bold(&format!("its events are on {host}")));
+        lines.push(format!("  {}", ask::over_there(&session, &host)));
+        return output::print_lines(&lines);
+    }
     lines.push(match events.len() {
         0 => bold("no events"),
         1 => bold("the last event"),

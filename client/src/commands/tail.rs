@@ -31,7 +31,7 @@ pub(crate) fn run(args: &TailArgs) -> Result<(), CliError> {
     let session = answerer.find(&args.id, raw)?;
     let (key, limit) = (session.key(), args.limit);
     let mut query = EventQuery { key, after: None, limit, wait_ms: 0, raw };
-    let mut page = answerer.events(&query)?;
+    let mut page = answerer.events_of(&session, &query)?;
     print(&page.events, args.json)?;
     if !args.follow {
         return Ok(());

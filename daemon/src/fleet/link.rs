@@ -1,7 +1,7 @@
 //! Calls to other members: dials when there is something to ask, and again when a connection has gone.
 //!
 //! A member that has another key than this node is brought up to date first, or brings this node up to
-//! date. Not here: what is asked, and the side that answers ([`super::listen`]).
+//! date. Not here: what is asked, and the side that answers ([`mod@super::listen`]).
 
 use std::{
     collections::BTreeSet,
