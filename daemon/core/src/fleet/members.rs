@@ -217,7 +217,9 @@ impl Members {
             let is_signed = by.is_some_and(|by| by.verifies(Purpose::Drop, &text, &drop.signed));
             // Of several the earliest, so that the order they come in does not matter.
             let earlier = |known: &Drop| (drop.at, drop.by) < (known.at, known.by);
-            if is_signed && self.drops.get(&drop.node).is_none_or(earlier) {
+            // Lists are whole: who is not on it now comes with his statement.
+            let is_known = self.known.contains_key(&drop.node);
+            if is_signed && is_known && self.drops.get(&drop.node).is_none_or(earlier) {
                 news.insert(drop.node);
                 self.drops.insert(drop.node, drop);
             }
