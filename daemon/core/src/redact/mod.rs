@@ -31,6 +31,7 @@ mod extras;
 mod json;
 mod keywords;
 mod names;
+mod parts;
 mod pem;
 mod rows;
 mod rules;

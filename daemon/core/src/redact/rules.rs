@@ -18,8 +18,12 @@ pub struct Rule {
     pub keywords: &'static [&'static str],
     /// The token, in the syntax of the regex crate.
     pub pattern: &'static str,
-    /// How many bytes before the keyword the token may begin.
+    /// How many bytes before the keyword the token may begin, if all of them are `lead`.
     pub back: usize,
+    /// What may stand between the token's beginning and its keyword.
+    pub lead: fn(u8) -> bool,
+    /// How many bytes of `lead` there must be at least; if any, the pattern begins at the keyword, not before.
+    pub least: usize,
     /// How many letters, digits, `_` or `-` must follow a keyword: spares words that hold one by chance.
     pub run: usize,
     /// Where its format comes from.
@@ -38,19 +42,49 @@ const fn rule(
     yes: &'static str,
     no: &'static str,
 ) -> Rule {
-    Rule { id, keywords, pattern, back: 0, run: 0, source, yes, no }
+    Rule { id, keywords, pattern, back: 0, lead: in_word, least: 0, run: 0, source, yes, no }
 }
 
 impl Rule {
-    const fn back(mut self, back: usize) -> Self {
-        self.back = back;
+    const fn back(mut self, back: usize, lead: fn(u8) -> bool) -> Self {
+        (self.back, self.lead) = (back, lead);
         self
+    }
+
+    const fn after(self, least: usize, most: usize, lead: fn(u8) -> bool) -> Self {
+        let mut rule = self.back(most, lead);
+        rule.least = least;
+        rule
     }
 
     const fn run(mut self, run: usize) -> Self {
         self.run = run;
         self
     }
+}
+
+fn in_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+}
+
+fn in_base64(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/')
+}
+
+fn in_address(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b':' | b'/' | b'.' | b'-')
+}
+
+fn in_client_secret(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'~')
+}
+
+fn is_hex(byte: u8) -> bool {
+    byte.is_ascii_hexdigit()
+}
+
+fn is_digit(byte: u8) -> bool {
+    byte.is_ascii_digit()
 }
 
 /// Every family, in the order in which they name what several of them match.
@@ -104,7 +138,7 @@ pub const RULES: &[Rule] = &[
     rule("jfrog-token", &["AKC", "cmVmd"], r"(?:AKC[\w]{60,}|cmVmd[A-Za-z0-9+/]{58,}=*)", "docs: jfrog.com, API keys and reference tokens", "AKCp{a69}", "AKCp{a6}"),
     rule("harness-token", &["pat.", "sat."], r"[ps]at\.[\w-]{22}\.[0-9A-Za-z]{24}\.[0-9A-Za-z]{20}\b", "docs: developer.harness.io, API keys", "pat.{w22}.{a24}.{a20}", "pat.{a4}.{a4}"),
     rule("pulumi-token", &["pul-"], r"pul-[a-f0-9]{40}\b", "gh: pulumi", "pul-{h40}", "pul-{h9}"),
-    rule("terraform-token", &[".atlasv1."], r"[A-Za-z0-9]{10,20}\.atlasv1\.[\w=-]{60,}", "docs: developer.hashicorp.com, HCP Terraform API tokens", "{a14}.atlasv1.{w67}", "{a14}.atlasv1.{a4}").back(20),
+    rule("terraform-token", &[".atlasv1."], r"\.atlasv1\.[\w=-]{60,}", "docs: developer.hashicorp.com, HCP Terraform API tokens", "{a14}.atlasv1.{w67}", "{a14}.atlasv1.{a4}").after(10, 20, in_word),
     rule("vault-token", &["hvs.", "hvb.", "hvr."], r"hv[sbr]\.[\w-]{24,}", "docs: developer.hashicorp.com/vault, tokens", "hvs.{w90}", "hvs.{a4}"),
     rule("doppler-token", &["dp.pt.", "dp.st.", "dp.ct.", "dp.sa.", "dp.scim.", "dp.audit.", "dp.said."], r"dp\.(?:pt|st|ct|sa|scim|audit|said)\.(?:[a-z0-9_-]{2,35}\.)?[A-Za-z0-9]{40,44}", "docs: docs.doppler.com, token formats", "dp.pt.{a43}", "dp.pt.{a5}"),
     rule("infisical-token", &["st.##"], r"st\.[0-9a-f]{24}\.[0-9a-f]{32}\.[0-9a-f]{32}", "docs: infisical.com, service tokens", "st.{h24}.{h32}.{h32}", "st.{h6}.{h6}"),
@@ -117,11 +151,11 @@ pub const RULES: &[Rule] = &[
     rule("aws-bedrock-key", &["ABSK", "bedrock-api-key-"], r"(?:ABSK[A-Za-z0-9+/]{80,}={0,2}|bedrock-api-key-YmVkcm9jay5hbWF6b25hd3MuY29t[\w+/=-]*)", "docs: docs.aws.amazon.com/bedrock, API keys", "ABSK{b130}", "ABSK{a9}"),
     rule("aws-mws-key", &["amzn.mws."], r"amzn\.mws\.[0-9a-f]{8}-[0-9a-f-]{27}", "gh: amazon_mws", "amzn.mws.{h8}-{h4}-{h4}-{h4}-{h12}", "amzn.mws.{h4}"),
     rule("aws-session-token", &["FwoGZXIvYXdz", "IQoJb3JpZ2lu"], r"(?:FwoGZXIvYXdz|IQoJb3JpZ2lu)[A-Za-z0-9+/%]{40,}={0,2}", "observed: fixed start of STS tokens", "IQoJb3JpZ2lu{b200}", "IQoJb3JpZ2lu"),
-    rule("azure-client-secret", &["0Q~", "1Q~", "2Q~", "3Q~", "4Q~", "5Q~", "6Q~", "7Q~", "8Q~", "9Q~"], r"[\w.~]{3}[0-9]Q~[\w.~-]{31,34}", "gh: azure_active_directory_application_secret", "{a3}8Q~{a34}", "{a3}8Q~{a4}").back(4),
+    rule("azure-client-secret", &["0Q~", "1Q~", "2Q~", "3Q~", "4Q~", "5Q~", "6Q~", "7Q~", "8Q~", "9Q~"], r"[\w.~]{3}[0-9]Q~[\w.~-]{31,34}", "gh: azure_active_directory_application_secret", "{a3}8Q~{a34}", "{a3}8Q~{a4}").back(3, in_client_secret),
     rule("azure-storage-key", &["AccountKey="], r"AccountKey=[A-Za-z0-9+/]{40,}={0,2}", "docs: learn.microsoft.com, connection strings", "AccountKey={b86}==", "AccountKey={x9}"),
     rule("azure-shared-key", &["SharedAccessKey=", "SharedSecretIssuer="], r"Shared(?:AccessKey|SecretIssuer)=[A-Za-z0-9+/]{20,}={0,2}", "docs: learn.microsoft.com, Service Bus connection strings", "SharedAccessKey={b43}=", "SharedAccessKey={x9}"),
-    rule("azure-devops-pat", &["AZDO"], r"[A-Za-z0-9]{76}AZDO[A-Za-z0-9]{4}", "docs: learn.microsoft.com, azure devops PAT format", "{a76}AZDO{a4}", "AZDO{a4}").back(76),
-    rule("azure-identifiable-key", &["JQQJ99", "AStorage", "+ASt", "AzFu", "AzSe", "+ACR", "AzCa", "APIM", "ACDb", "+ABa", "+ARm"], r"[A-Za-z0-9+/]{33,80}(?:JQQJ99[A-Za-z0-9]{20,}|\+ASt[A-Za-z0-9+/]{6,}|AzFu[A-Za-z0-9+/]{6,}|AzSe[A-Za-z0-9+/]{6,}|\+ACR[A-Za-z0-9+/]{6,}|AzCa[A-Za-z0-9+/]{5,}|APIM[A-Za-z0-9+/]{6,}|ACDb[A-Za-z0-9+/]{6,}|\+ABa[A-Za-z0-9+/]{6,}|\+ARm[A-Za-z0-9+/]{6,})={1,2}", "docs: learn.microsoft.com, identifiable secrets", "{b76}+ASt{a6}==", "+ASt{a6}==").back(80),
+    rule("azure-devops-pat", &["AZDO"], r"AZDO[A-Za-z0-9]{4}", "docs: learn.microsoft.com, azure devops PAT format", "{a76}AZDO{a4}", "AZDO{a4}").after(76, 76, in_word),
+    rule("azure-identifiable-key", &["JQQJ99", "AStorage", "+ASt", "AzFu", "AzSe", "+ACR", "AzCa", "APIM", "ACDb", "+ABa", "+ARm"], r"(?:JQQJ99[A-Za-z0-9]{20,}|\+ASt[A-Za-z0-9+/]{6,}|AzFu[A-Za-z0-9+/]{6,}|AzSe[A-Za-z0-9+/]{6,}|\+ACR[A-Za-z0-9+/]{6,}|AzCa[A-Za-z0-9+/]{5,}|APIM[A-Za-z0-9+/]{6,}|ACDb[A-Za-z0-9+/]{6,}|\+ABa[A-Za-z0-9+/]{6,}|\+ARm[A-Za-z0-9+/]{6,})={1,2}", "docs: learn.microsoft.com, identifiable secrets", "{b76}+ASt{a6}==", "+ASt{a6}==").after(33, 120, in_base64),
     rule("alibaba-key-id", &["LTAI"], r"LTAI[A-Za-z0-9]{12,26}\b", "docs: alibabacloud.com, AccessKey", "LTAI{a20}", "LTAI{a4}"),
     rule("tencent-key-id", &["AKID"], r"AKID[A-Za-z0-9]{32}\b", "gh: tencent_cloud_secret_id", "AKID{a32}", "AKID{a5}"),
     rule("digitalocean-token", &["dop_v1_", "doo_v1_", "dor_v1_"], r"do[por]_v1_[a-f0-9]{64}", "docs: docs.digitalocean.com, personal access tokens", "dop_v1_{h64}", "dop_v1_{h9}"),
@@ -145,16 +179,16 @@ pub const RULES: &[Rule] = &[
     rule("render-key", &["rnd_"], r"rnd_[A-Za-z0-9]{26,32}\b", "docs: render.com/docs/api", "rnd_{a28}", "rnd_{a5}").run(26),
     rule("defined-networking", &["dnkey-"], r"dnkey-[a-z0-9=_-]{26}-[a-z0-9=_-]{52}", "docs: docs.defined.net", "dnkey-{l26}-{l52}", "dnkey-{l5}"),
     // Messages.
-    rule("slack-webhook", &["hooks.slack.com"], r"(?:https?://)?hooks\.slack\.com/(?:services|workflows|triggers)/[\w+/-]{30,}", "docs: docs.slack.dev, incoming webhooks", "https://hooks.slack.com/services/T{u9}/B{u9}/{a24}", "https://hooks.slack.com/services/T/B/x").back(8),
+    rule("slack-webhook", &["hooks.slack.com"], r"(?:https?://)?hooks\.slack\.com/(?:services|workflows|triggers)/[\w+/-]{30,}", "docs: docs.slack.dev, incoming webhooks", "https://hooks.slack.com/services/T{u9}/B{u9}/{a24}", "https://hooks.slack.com/services/T/B/x").back(8, in_address),
     rule("slack-token", &["xoxb-", "xoxp-", "xoxa-", "xoxr-", "xoxs-", "xoxo-", "xoxc-", "xoxd-", "xoxe-", "xoxe.", "xapp-"], r"(?:xox[abprsocde]-[A-Za-z0-9%-]{8,}|xoxe\.xox[bp]-\d-[A-Z0-9]{100,}|xapp-\d-[A-Z0-9]+-\d+-[a-z0-9]+)", "docs: docs.slack.dev, token types", "xoxb-{d12}-{d13}-{a24}", "xoxb-{x11}-{x24}"),
-    rule("discord-webhook", &["/api/webhooks/"], r"(?:https?://)?(?:[a-z]+\.)?discord(?:app)?\.com/api/webhooks/\d{15,}/[\w-]{30,}", "docs: discord.com/developers, webhooks", "https://discord.com/api/webhooks/{d18}/{w68}", "https://discord.com/api/webhooks/1/x").back(40),
+    rule("discord-webhook", &["/api/webhooks/"], r"(?:https?://)?(?:[a-z]+\.)?discord(?:app)?\.com/api/webhooks/\d{15,}/[\w-]{30,}", "docs: discord.com/developers, webhooks", "https://discord.com/api/webhooks/{d18}/{w68}", "https://discord.com/api/webhooks/1/x").back(40, in_address),
     rule("discord-bot", &["<64>"], r"[MNO][\w-]{22,27}\.[\w-]{6}\.[\w-]{27,45}", "docs: discord.com/developers, reference: a bot's id in base64, a time, a mac", "MTE4NzY1NDMyMTA5ODc2NTQz.G{a5}.{w38}", "MTE4NzY1.G{a5}.x"),
-    rule("telegram-bot", &["<d>:A<w>"], r"\d{5,16}:A[\w-]{34}", "docs: core.telegram.org/bots", "{d9}:AA{w33}", "{d9}:AA{a4}").back(16),
-    rule("teams-webhook", &["webhook.office.com"], r"https://[a-z0-9-]+\.webhook\.office\.com/webhookb2/[\w@-]{36,}/IncomingWebhook/[\w/-]{32,}", "docs: learn.microsoft.com, Teams incoming webhook", "https://acme.webhook.office.com/webhookb2/{h8}-{h4}-{h4}-{h4}-{h12}@{h8}-{h4}-{h4}-{h4}-{h12}/IncomingWebhook/{h32}/{h8}-{h4}-{h4}-{h4}-{h12}", "https://acme.webhook.office.com/webhookb2/x").back(50),
-    rule("zapier-webhook", &["hooks.zapier.com"], r"(?:https?://)?hooks\.zapier\.com/hooks/catch/\d+/\w{5,}", "docs: help.zapier.com", "https://hooks.zapier.com/hooks/catch/{d7}/{l7}", "https://hooks.zapier.com/hooks/").back(8),
+    rule("telegram-bot", &["<d>:A<w>"], r"\d:A[\w-]{34}", "docs: core.telegram.org/bots", "{d9}:AA{w33}", "{d9}:AA{a4}").after(4, 15, is_digit),
+    rule("teams-webhook", &["webhook.office.com"], r"https://[a-z0-9-]+\.webhook\.office\.com/webhookb2/[\w@-]{36,}/IncomingWebhook/[\w/-]{32,}", "docs: learn.microsoft.com, Teams incoming webhook", "https://acme.webhook.office.com/webhookb2/{h8}-{h4}-{h4}-{h4}-{h12}@{h8}-{h4}-{h4}-{h4}-{h12}/IncomingWebhook/{h32}/{h8}-{h4}-{h4}-{h4}-{h12}", "https://acme.webhook.office.com/webhookb2/x").back(50, in_address),
+    rule("zapier-webhook", &["hooks.zapier.com"], r"(?:https?://)?hooks\.zapier\.com/hooks/catch/\d+/\w{5,}", "docs: help.zapier.com", "https://hooks.zapier.com/hooks/catch/{d7}/{l7}", "https://hooks.zapier.com/hooks/").back(8, in_address),
     rule("sendgrid-key", &["SG."], r"SG\.(?:[\w=.-]{66,}|[\w-]{16,32}\.[\w=.-]{35,})", "docs: twilio.com/docs/sendgrid", "SG.{w22}.{w43}", "SG.{a4}.{a4}"),
     rule("mailgun-key", &["key-", "pubkey-"], r"(?:pub)?key-[a-f0-9]{32}\b", "docs: documentation.mailgun.com", "key-{h32}", "key-{h9}").run(32),
-    rule("mailchimp-key", &["-us"], r"[a-f0-9]{32}-us\d{1,2}\b", "docs: mailchimp.com/developer", "{h32}-us12", "{h9}-us12").back(32),
+    rule("mailchimp-key", &["-us"], r"-us\d{1,2}\b", "docs: mailchimp.com/developer", "{h32}-us12", "{h9}-us12").after(32, 32, is_hex),
     rule("mandrill-key", &["md-"], r"md-[\w-]{22}\b", "docs: mailchimp.com/developer/transactional", "md-{a22}", "md-{a5}").run(22),
     rule("brevo-key", &["xkeysib-", "xsmtpsib-"], r"x(?:key|smtp)sib-[a-f0-9]{64}-[A-Za-z0-9]{16}", "docs: developers.brevo.com", "xkeysib-{h64}-{a16}", "xkeysib-{h5}"),
     rule("resend-key", &["re_"], r"re_[A-Za-z0-9]{8,10}_[A-Za-z0-9]{20,28}\b", "docs: resend.com/docs", "re_{a8}_{a24}", "re_{a5}").run(29),
@@ -181,7 +215,7 @@ pub const RULES: &[Rule] = &[
     rule("grafana-token", &["glsa_", "glc_", "eyJrIjoi"], r"(?:glsa_[A-Za-z0-9]{32}_[A-Fa-f0-9]{8}|glc_[A-Za-z0-9+/]{32,}={0,3}|eyJrIjoi[A-Za-z0-9+/]{60,}={0,3})", "docs: grafana.com/docs, service account tokens", "glsa_{a32}_{h8}", "glsa_{x32}_{h8}"),
     rule("sentry-token", &["sntrys_", "sntryu_", "sntryi_", "sntrya_"], r"(?:sntrys_eyJ[\w+/=-]{60,}|sntry[uia]_[a-f0-9]{64})", "docs: docs.sentry.io, auth tokens", "sntryu_{h64}", "sntryu_{h5}"),
     rule("newrelic-key", &["NRAK-", "NRII-", "NRJS-", "NRIQ-", "NRRA-", "NRAA-"], r"NR(?:AK|II|JS|IQ|RA|AA)-[A-Za-z0-9-]{19,}", "docs: docs.newrelic.com, API keys", "NRAK-{u27}", "NRAK-{u5}"),
-    rule("newrelic-license", &["NRAL"], r"[a-f0-9]{36}NRAL\b", "docs: docs.newrelic.com, license key", "{h36}NRAL", "{h5}NRAL").back(36),
+    rule("newrelic-license", &["NRAL"], r"NRAL\b", "docs: docs.newrelic.com, license key", "{h36}NRAL", "{h5}NRAL").after(36, 36, is_hex),
     rule("dynatrace-token", &["dt0c01.", "dt0s01.", "dt0s02.", "dt0s03.", "dt0s16."], r"dt0[a-z]\d\d\.[A-Za-z0-9-]{8,24}\.[A-Za-z0-9]{64}", "docs: docs.dynatrace.com, access tokens", "dt0c01.{u24}.{u64}", "dt0c01.{u4}"),
     rule("posthog-key", &["phc_", "phx_", "phs_", "pha_"], r"ph[cxsa]_[A-Za-z0-9]{40,}", "docs: posthog.com/docs/api", "phc_{a43}", "phc_{a5}"),
     rule("logfire-token", &["pylf_v"], r"pylf_v\d_[a-z]{2}_[A-Za-z0-9]{30,}", "gh: pydantic", "pylf_v1_us_{a43}", "pylf_v1_us_x"),
@@ -208,16 +242,16 @@ pub const RULES: &[Rule] = &[
     rule("okta-token", &["SSWS "], r"SSWS [\w=-]{30,}", "docs: developer.okta.com", "SSWS 00{w40}", "SSWS {a5}"),
     rule("facebook-token", &["EAAM", "EAAC", "EAAB", "EAAG", "EAAI", "EAAD"], r"EAA[A-Z][A-Za-z0-9]{60,}", "gh: facebook/meta access tokens", "EAAM{a120}", "EAAM{a9}").run(60),
     rule("dropbox-token", &["sl."], r"sl\.(?:u\.)?[\w=-]{130,}", "docs: dropbox.com/developers", "sl.{w136}", "sl.{a9}"),
-    rule("maxmind-key", &["_mmk"], r"\w{6}_\w{29}_mmk\b", "docs: dev.maxmind.com", "{a6}_{a29}_mmk", "{a6}_mmk").back(36),
+    rule("maxmind-key", &["_mmk"], r"\w{6}_\w{29}_mmk\b", "docs: dev.maxmind.com", "{a6}_{a29}_mmk", "{a6}_mmk").back(36, in_client_secret),
     rule("mapbox-token", &["sk.eyJ", "tk.eyJ", "pk.eyJ"], r"(?:[sp]k|tk)\.[\w-]{60,}\.[\w-]{20,}", "docs: docs.mapbox.com, access tokens", "sk.eyJ{a80}.{w22}", "sk.eyJ{a5}"),
     rule("mapbox-public", &["pk."], r"pk\.[a-z0-9]{60}\.[a-z0-9]{22}\b", "observed: an older shape of Mapbox tokens", "pk.{l60}.{l22}", "pk.{l9}.{l9}").run(60),
     rule("intra42-secret", &["s-s4t2"], r"s-s4t2(?:ud|af)-[a-f0-9]{64}", "docs: api.intra.42.fr", "s-s4t2ud-{h64}", "s-s4t2ud-{h5}"),
-    rule("tines-webhook", &["tines.com/webhook/"], r"https://[a-z0-9-]+\.(?:tines\.com|[a-z0-9-]+\.tines\.com)/webhook/[a-z0-9/]{30,}", "gh: tines", "https://acme.tines.com/webhook/{h32}/{h32}", "https://acme.tines.com/webhook/x").back(60),
+    rule("tines-webhook", &["tines.com/webhook/"], r"https://[a-z0-9-]+\.(?:tines\.com|[a-z0-9-]+\.tines\.com)/webhook/[a-z0-9/]{30,}", "gh: tines", "https://acme.tines.com/webhook/{h32}/{h32}", "https://acme.tines.com/webhook/x").back(60, in_address),
     rule("apify-token", &["apify_api_"], r"apify_api_[A-Za-z0-9]{36}", "gh: apify", "apify_api_{a36}", "apify_api_{a5}"),
     rule("thunderstore", &["tss_"], r"tss_[A-Za-z0-9]{36}", "gh: thunderstore", "tss_{a36}", "tss_{a5}").run(36),
     rule("authress-key", &["sc_", "ext_", "scauth_", "authress_"], r"(?:sc|ext|scauth|authress)_[a-z0-9]{5,30}\.[a-z0-9]{4,6}\.acc[_-][a-z0-9-]{10,32}\.[a-z0-9+/_=-]{30,120}", "docs: authress.io", "sc_{l12}.{l5}.acc_{l12}.{l40}", "sc_{l5}").run(5),
     // What several issue.
     rule("jwt", &["eyJ", "ZXlK"], r"(?:eyJ[\w-]{8,}={0,2}\.(?:eyJ|ZXlK|[\w-])[\w/\\-]{8,}={0,2}\.[\w/\\-]{10,}={0,2}|eyJ[\w-]{14,}\.(?:[\w-]*\.){2}[\w-]{8,}\.[\w-]{8,}|ZXlK[A-Za-z0-9+/_=-]{60,})", "docs: RFC 7519, RFC 7516; base64 of one observed", "eyJ{a30}.eyJ{a40}.{w43}", "eyJ{a30}.x").run(8),
-    rule("jwt-shaped", &[".ey"], r"ey[A-Za-z0-9]{17,}\.ey[A-Za-z0-9/\\_-]{17,}\.[A-Za-z0-9/\\_-]{10,}={0,2}", "docs: RFC 7519, its header written with blanks or other keys first", "ey{a30}.ey{a40}.{w43}", "ey{a30}.ey{a4}").back(512),
-    rule("private-key-body", &["IBAAKC", "IBADANBgkq", "AgEAMBMGByqG", "b3BlbnNzaC1rZXktdjE", "MC4CAQAwBQYDK2VwBCIEI"], r"(?:MI[A-Z][A-Za-z0-9+/]{2,3}(?:IBAAKC|IBADANBgkq|AgEAMBMGByqG)|b3BlbnNzaC1rZXktdjE|MC4CAQAwBQYDK2VwBCIEI)[A-Za-z0-9+/=\s\\nr]{30,}", "docs: RFC 8017, RFC 5958, PROTOCOL.key of OpenSSH: how their base64 begins", "MIIEpAIBAAKC{b200}", "MIIBIjANBgkqhkiG9w0BAQ{b60}").back(6),
+    rule("jwt-shaped", &[".ey"], r"ey[A-Za-z0-9]{17,}\.ey[A-Za-z0-9/\\_-]{17,}\.[A-Za-z0-9/\\_-]{10,}={0,2}", "docs: RFC 7519, its header written with blanks or other keys first", "ey{a30}.ey{a40}.{w43}", "ey{a30}.ey{a4}").back(512, in_word),
+    rule("private-key-body", &["IBAAKC", "IBADANBgkq", "AgEAMBMGByqG", "b3BlbnNzaC1rZXktdjE", "MC4CAQAwBQYDK2VwBCIEI"], r"(?:MI[A-Z][A-Za-z0-9+/]{2,3}(?:IBAAKC|IBADANBgkq|AgEAMBMGByqG)|b3BlbnNzaC1rZXktdjE|MC4CAQAwBQYDK2VwBCIEI)[A-Za-z0-9+/=\s\\nr]{30,}", "docs: RFC 8017, RFC 5958, PROTOCOL.key of OpenSSH: how their base64 begins", "MIIEpAIBAAKC{b200}", "MIIBIjANBgkqhkiG9w0BAQ{b60}").back(6, in_base64),
 ];

@@ -175,6 +175,7 @@ impl Matcher {
         let (mut vendor_done, mut name_done, mut key_done, mut url_done, mut cookie_done) =
             (0, 0, 0, 0, 0);
         let mut command_done = [0; commands::COMMANDS.len()];
+        let mut header = Header::default();
         self.keywords.find(text, &mut |word, at| {
             let (meaning, len) = self.meanings[word];
             let mut hit = |start: usize, end: usize, rule: usize| {
@@ -184,7 +185,10 @@ impl Matcher {
             };
             match meaning {
                 Meaning::Vendor(rule) if at >= vendor_done => {
-                    if let Some((start, end, example)) = self.vendor(text, at, len, rule) {
+                    if let Some((start, end, example)) =
+                        self.vendor(text, at, len, rule, &mut header)
+                    {
+                        header.failed = false;
                         vendor_done = end;
                         if !example {
                             hit(start, end, rule);
@@ -275,21 +279,32 @@ impl Matcher {
         at: usize,
         len: usize,
         number: usize,
+        header: &mut Header,
     ) -> Option<(usize, usize, bool)> {
         let rule = &RULES[number];
         if rule.back == 0 && !(begins(text, at) && has_run(text, at + len, rule.run)) {
             return None;
         }
         let regex = self.patterns[number].get_or_init(|| compile(rule.pattern).ok()).as_ref()?;
-        let limit = text.len().min(at + WINDOW);
+        let limit = match rule.id == "jwt" && text[at] == b'e' {
+            true => header.limit(text, at)?,
+            false => text.len().min(at + WINDOW),
+        };
         // Where it may begin: at its keyword, or at a boundary before it.
-        let from = at.saturating_sub(rule.back);
-        let mut starts = (from..=at).filter(|start| begins(text, *start));
-        let (start, mut end) = starts.find_map(|start| {
+        let lead = text[at.saturating_sub(rule.back)..at].iter().rev();
+        let lead = lead.take_while(|b| (rule.lead)(**b)).count();
+        let from = at - lead;
+        let find = |start: usize| {
             let here = Input::new(text).range(start..limit).anchored(Anchored::Yes);
-            let found = regex.find(here).filter(|found| found.end() > at)?;
-            Some((found.start(), found.end()))
-        })?;
+            regex.find(here).map(|found| found.end()).filter(|end| *end > at)
+        };
+        let (start, mut end) = if rule.least > 0 {
+            let whole = lead >= rule.least && begins(text, from);
+            (from, whole.then(|| find(at)).flatten()?)
+        } else {
+            let mut starts = (from..=at).filter(|start| begins(text, *start));
+            starts.find_map(|start| Some((start, find(start)?)))?
+        };
         if number + 1 == RULES.len() {
             // The body of a private key goes on over lines.
             return Some((start, pem::continues(text, end), false));
@@ -304,6 +319,32 @@ impl Matcher {
         }
         end += text[end..].iter().take(3).take_while(|b| **b == b'=').count();
         Some((start, end, value::is_example(&text[start..end])))
+    }
+}
+
+/// The run of characters in which a JWT's header may begin. Where one attempt failed every later one in
+/// the same run fails, too: what decides is behind the run. So a long run costs no more than its length.
+#[derive(Default)]
+struct Header {
+    end: usize,
+    failed: bool,
+}
+
+impl Header {
+    /// How far to look from `at`, or nothing if that would be in vain.
+    fn limit(&mut self, text: &[u8], at: usize) -> Option<usize> {
+        const LONGEST: usize = 2048;
+        if at >= self.end {
+            let in_run = |b: &&u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
+            let end = at + text[at..].iter().take_while(in_run).count();
+            *self = Self { end, failed: false };
+        }
+        if self.failed || self.end - at > LONGEST {
+            return None;
+        }
+        // Until it turns out to have matched.
+        self.failed = true;
+        Some(text.len().min(self.end + WINDOW))
     }
 }
 

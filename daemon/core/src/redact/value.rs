@@ -3,7 +3,7 @@
 //! Judged by its bytes alone, and by how much the name beside it says. Not here: where a value begins
 //! and ends ([`super::assign`]).
 
-use super::names::Class;
+use super::{names::Class, parts::Parts};
 
 /// How a value stands in its text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,17 +51,36 @@ pub(super) fn is_secret(class: Class, value: &[u8], place: Place) -> bool {
     }
 }
 
+static EXAMPLES: Parts<11> = Parts::new([
+    "EXAMPLE",
+    "example",
+    "REDACTED",
+    "your_",
+    "your-",
+    "YOUR_",
+    "<",
+    "placeholder",
+    "abcdefghijkl",
+    "ABCDEFGHIJKL",
+    "1234567890123",
+]);
+
 /// Whether a token of a vendor's shape is only an example of it.
 pub(super) fn is_example(token: &[u8]) -> bool {
     let token = &token[..token.len().min(JUDGED)];
     has_run(token, 6)
-        || contains_any(
-            token,
-            &["EXAMPLE", "example", "REDACTED", "your_", "your-", "YOUR_", "<", "placeholder"],
-        )
-        || contains_any(token, &["abcdefghijkl", "ABCDEFGHIJKL", "1234567890123"])
+        || EXAMPLES.any_in(token)
         || (token.len() >= 24 && Traits::of(token).distinct < 8)
 }
+
+#[rustfmt::skip]
+static FRAGMENTS: Parts<41> = Parts::new([
+    "your_", "your-", "yourpass", "yourtoken", "yoursecret", "yourapi", "_your", "-your", "example",
+    "placeholder", "changeme", "change_me", "change-me", "redacted", "xxxx", "****", "....", "\u{2026}",
+    "dummy", "insert", "replace", "fixme", "process.env", "os.environ", "getenv", "env[", "env.", "env(",
+    "secrets.", "vault:", "arn:aws:", "ssm:", "secretkeyref", "${", "{{", "not-a-", "not_a_", "-here",
+    "_here", "keychain", "$(",
+]);
 
 /// A stand-in: a reference to a variable, an example, a blank to be filled.
 pub(super) fn is_stand_in(value: &[u8]) -> bool {
@@ -86,50 +105,7 @@ pub(super) fn is_stand_in(value: &[u8]) -> bool {
     if is_run(&lower) || lower.iter().all(|b| b"*x.-_#0?".contains(b)) {
         return true;
     }
-    const FRAGMENTS: [&str; 41] = [
-        "your_",
-        "your-",
-        "yourpass",
-        "yourtoken",
-        "yoursecret",
-        "yourapi",
-        "_your",
-        "-your",
-        "example",
-        "placeholder",
-        "changeme",
-        "change_me",
-        "change-me",
-        "redacted",
-        "xxxx",
-        "****",
-        "....",
-        "\u{2026}",
-        "dummy",
-        "insert",
-        "replace",
-        "fixme",
-        "process.env",
-        "os.environ",
-        "getenv",
-        "env[",
-        "env.",
-        "env(",
-        "secrets.",
-        "vault:",
-        "arn:aws:",
-        "ssm:",
-        "secretkeyref",
-        "${",
-        "{{",
-        "not-a-",
-        "not_a_",
-        "-here",
-        "_here",
-        "keychain",
-        "$(",
-    ];
-    value.len() <= 96 && FRAGMENTS.iter().any(|f| find(&lower, f.as_bytes()))
+    value.len() <= 96 && FRAGMENTS.any_in(&lower)
 }
 
 /// Words that stand where a password could and are none.
@@ -206,13 +182,17 @@ fn is_stop(value: &[u8]) -> bool {
             .any(|w| find(lower, w.as_bytes()) && is_wordy(lower))
 }
 
+#[rustfmt::skip]
+static FORMATS: Parts<12> = Parts::new([
+    "() ", "=> ", "%s", "{}", "%d,", "(?:", "[0-9", "[a-z", "[A-Z", "[a-f", "[^", "\\d",
+]);
+static ALPHABETS: Parts<2> = Parts::new(["abcdefghijklmnopqrst", "ABCDEFGHIJKLMNOPQRST"]);
+
 /// An expression of a language rather than a value.
 fn is_code(value: &[u8], place: Place) -> bool {
     if place == Place::Quoted {
         // A quoted template or call is code all the same.
-        const FORMATS: [&str; 12] =
-            ["() ", "=> ", "%s", "{}", "%d,", "(?:", "[0-9", "[a-z", "[A-Z", "[a-f", "[^", "\\d"];
-        return contains_any(value, &FORMATS) || is_alphabet(value);
+        return FORMATS.any_in(value) || is_alphabet(value);
     }
     if is_expression(value) {
         return true;
@@ -297,7 +277,7 @@ fn is_expression(value: &[u8]) -> bool {
 
 /// All letters in their order: what may be in a name, a table for an encoding.
 fn is_alphabet(value: &[u8]) -> bool {
-    contains_any(value, &["abcdefghijklmnopqrst", "ABCDEFGHIJKLMNOPQRST"])
+    ALPHABETS.any_in(value)
 }
 
 /// A run of one character, and too little beside it to be a secret: some tokens begin with a run.
@@ -462,12 +442,8 @@ fn has_run(value: &[u8], longest: usize) -> bool {
     value.windows(longest).any(|w| w.iter().all(|b| *b == w[0]))
 }
 
-fn contains_any(value: &[u8], words: &[&str]) -> bool {
-    words.iter().any(|word| find(value, word.as_bytes()))
-}
-
 fn find(value: &[u8], word: &[u8]) -> bool {
-    memchr::memmem::find(value, word).is_some()
+    value.windows(word.len()).any(|part| part == word)
 }
 
 /// What a value is made of.

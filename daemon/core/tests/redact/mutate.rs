@@ -53,7 +53,7 @@ pub fn fill(template: &str, random: &mut Random) -> String {
     out + rest
 }
 
-const PIECES: &[&str] = &[
+pub const PIECES: &[&str] = &[
     "{",
     "}",
     "[",
