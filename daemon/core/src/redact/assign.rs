@@ -283,12 +283,10 @@ fn after_space(
     let near = start.saturating_sub(NEAR);
     let line = text[near..start].iter().rposition(|b| *b == b'\n').map_or(near, |i| near + i + 1);
     let before = &text[line..start];
-    let says = |words: &[&str]| {
-        let trimmed = before.trim_ascii();
-        words.iter().any(|w| {
-            trimmed.eq_ignore_ascii_case(w.as_bytes())
-                || trimmed.to_ascii_lowercase().ends_with(format!(" {w}").as_bytes())
-        })
+    let trimmed = before.trim_ascii();
+    let says = |word: &&str| {
+        let Some(at) = trimmed.len().checked_sub(word.len()) else { return false };
+        trimmed[at..].eq_ignore_ascii_case(word.as_bytes()) && (at == 0 || trimmed[at - 1] == b' ')
     };
     const SETTERS: &[&str] = &[
         "env",
@@ -305,10 +303,10 @@ fn after_space(
         "#define",
         "define",
     ];
-    let setting = says(SETTERS);
-    let netrc = memchr::memmem::find(before, b"login ").is_some()
-        || memchr::memmem::find(before, b"user ").is_some() && class == Class::Password
-        || before.trim_ascii().is_empty() && class == Class::Password;
+    let setting = SETTERS.iter().any(says);
+    let holds = |word: &[u8]| before.windows(word.len()).any(|part| part == word);
+    let password = class == Class::Password;
+    let netrc = holds(b"login ") || password && (holds(b"user ") || trimmed.is_empty());
     let quote = matches!(rest.first(), Some(b'\'' | b'"'));
     if setting || netrc {
         return take(text, at, Place::Bare, false, false).filter(|v| {

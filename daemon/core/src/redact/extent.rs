@@ -24,6 +24,17 @@ enum Ends {
     Bare(Place, bool),
 }
 
+/// What ends a bare value beside blanks; a table, as it is asked about each byte of a value.
+static ENDS_BARE: [bool; 256] = {
+    let (mut ends, mut i) = ([false; 256], 0);
+    let bytes = b"\"'<>`,;)]}|&\\";
+    while i < bytes.len() {
+        ends[bytes[i] as usize] = true;
+        i += 1;
+    }
+    ends
+};
+
 impl Ends {
     fn at(self, byte: u8) -> bool {
         match self {
@@ -32,7 +43,7 @@ impl Ends {
             Self::Html => byte == b'&' || byte == b'%' || byte.is_ascii_whitespace(),
             Self::Bare(..) if byte <= b' ' => true,
             Self::Bare(Place::Setting, false) => false,
-            Self::Bare(_, query) => b"\"'<>`,;)]}|&\\".contains(&byte) || query && byte == b'#',
+            Self::Bare(_, query) => ENDS_BARE[usize::from(byte)] || query && byte == b'#',
         }
     }
 }

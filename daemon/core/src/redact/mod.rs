@@ -252,14 +252,9 @@ impl Redactor {
                 hit.end += 1;
             }
         }
-        let paths: Vec<(usize, String)> =
-            found.hits.iter().map(|hit| hit.start).zip(found.paths.drain(..)).collect();
-        merge(&mut found.hits, 0);
-        let path = |hit: &Hit| {
-            let own = paths.iter().find(|(start, _)| *start >= hit.start && *start < hit.end);
-            own.map(|(_, path)| path.clone()).unwrap_or_default()
-        };
-        found.hits.iter().map(|hit| Place { hit: *hit, path: path(hit) }).collect()
+        found.tidy(0);
+        found.paths.resize_with(found.hits.len(), String::new);
+        found.hits.iter().zip(found.paths).map(|(hit, path)| Place { hit: *hit, path }).collect()
     }
 
     fn replaced(&self, line: &[u8], hits: &[Place], report: &mut Report) -> Vec<u8> {
@@ -524,12 +519,15 @@ impl Found {
         if !self.explain {
             return merge(&mut self.hits, from);
         }
-        let paths: Vec<(usize, String)> =
+        // Of those that are joined the first one's path is kept.
+        let mut paths: Vec<(usize, String)> =
             self.hits[from..].iter().map(|hit| hit.start).zip(self.paths.drain(from..)).collect();
+        paths.sort_by_key(|(start, _)| *start);
         merge(&mut self.hits, from);
+        let mut paths = paths.into_iter().peekable();
         for hit in &self.hits[from..] {
-            let own = paths.iter().find(|(start, _)| *start >= hit.start && *start < hit.end);
-            self.paths.push(own.map(|(_, path)| path.clone()).unwrap_or_default());
+            while paths.next_if(|(start, _)| *start < hit.start).is_some() {}
+            self.paths.push(paths.next().map(|(_, path)| path).unwrap_or_default());
         }
     }
 }

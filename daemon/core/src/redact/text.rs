@@ -101,37 +101,39 @@ impl Matcher {
     pub(super) fn new(extras: Extras, own: &[Vec<u8>]) -> Self {
         let mut keywords = Keywords::new();
         let mut meanings = Vec::new();
-        let mut add = |word: &[u8], exact: bool, meaning: Meaning| {
+        let mut add = |word: &[u8], exact: usize, meaning: Meaning| {
             keywords.add(word, exact);
             meanings.push((meaning, word.len()));
         };
         for (number, rule) in RULES.iter().enumerate() {
             for keyword in rule.keywords {
-                // The pattern heeds case; of two digits each in two cases one word is enough.
-                let exact = !keyword.ends_with("##") && !keyword.ends_with("<w>");
-                expand(keyword, &mut |word| add(word, exact, Meaning::Vendor(number)));
+                // The pattern heeds case; of what stands for several, in two cases each, one word is enough.
+                let open = keyword.matches("<w>").count() + keyword.matches('#').count();
+                expand(keyword, &mut |word| {
+                    add(word, word.len() - open, Meaning::Vendor(number));
+                });
             }
         }
         for word in names::WORDS {
-            add(word.as_bytes(), false, Meaning::Name);
+            add(word.as_bytes(), 0, Meaning::Name);
         }
         for secret in own {
-            add(secret, true, Meaning::Own);
+            add(secret, secret.len(), Meaning::Own);
         }
-        add(b"PRIVATE KEY", true, Meaning::PrivateKey);
+        add(b"PRIVATE KEY", 11, Meaning::PrivateKey);
         for scheme in b"abcdefghijklmnopqrstuvwxyz0123456789" {
-            add(&[*scheme, b':', b'/', b'/'], false, Meaning::Url);
+            add(&[*scheme, b':', b'/', b'/'], 0, Meaning::Url);
         }
-        add(b"bearer ", false, Meaning::Bearer);
-        add(b"basic ", false, Meaning::Basic);
-        add(b"ookie:", false, Meaning::Cookie);
-        add(b"ookie\":", false, Meaning::Cookie);
+        add(b"bearer ", 0, Meaning::Bearer);
+        add(b"basic ", 0, Meaning::Basic);
+        add(b"ookie:", 0, Meaning::Cookie);
+        add(b"ookie\":", 0, Meaning::Cookie);
         for (number, command) in commands::COMMANDS.iter().enumerate() {
-            add(command.name.as_bytes(), true, Meaning::Command(number));
+            add(command.name.as_bytes(), command.name.len(), Meaning::Command(number));
         }
-        add(b"dentified by", false, Meaning::Sql);
-        add(b":5432:", true, Meaning::PgPass);
-        add(b"\\u00", false, Meaning::Escape);
+        add(b"dentified by", 0, Meaning::Sql);
+        add(b":5432:", 6, Meaning::PgPass);
+        add(b"\\u00", 0, Meaning::Escape);
         keywords.build();
         let mut ids: Vec<String> = RULES.iter().map(|rule| rule.id.to_owned()).collect();
         ids.extend(GENERAL.iter().map(|id| (*id).to_owned()));

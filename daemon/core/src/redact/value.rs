@@ -456,21 +456,31 @@ struct Traits {
     distinct: u32,
 }
 
+/// Of each byte whether it is a digit, a lower-case or an upper-case letter, a blank, or another.
+static KINDS: [u8; 256] = {
+    let (mut kinds, mut byte) = ([4; 256], 0);
+    while byte < 256 {
+        kinds[byte] = match byte as u8 {
+            b'0'..=b'9' => 0,
+            b'a'..=b'z' => 1,
+            b'A'..=b'Z' => 2,
+            b' ' | b'\t' | b'\n' | b'\r' => 3,
+            _ => 4,
+        };
+        byte += 1;
+    }
+    kinds
+};
+
 impl Traits {
     fn of(value: &[u8]) -> Self {
-        let (mut digits, mut lowers, mut uppers, mut others, mut spaces) = (0, 0, 0, 0, 0);
-        let mut seen = [0u64; 4];
+        let (mut counts, mut seen) = ([0; 5], [0u64; 4]);
         for byte in value {
             seen[usize::from(byte >> 6)] |= 1 << (byte & 63);
-            match byte {
-                b'0'..=b'9' => digits += 1,
-                b'a'..=b'z' => lowers += 1,
-                b'A'..=b'Z' => uppers += 1,
-                b' ' | b'\t' | b'\n' | b'\r' => spaces += 1,
-                _ => others += 1,
-            }
+            counts[usize::from(KINDS[usize::from(*byte)])] += 1;
         }
         let distinct = seen.iter().map(|s| s.count_ones()).sum();
+        let [digits, lowers, uppers, spaces, others] = counts;
         Self { digits, lowers, uppers, others, spaces, distinct }
     }
 
