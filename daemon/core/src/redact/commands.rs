@@ -8,6 +8,8 @@ use super::{
 
 /// How far a command line or a header goes.
 const LINE: usize = 2048;
+/// The longest password that a command takes.
+const VALUE: usize = 512;
 
 /// A command, and the flag after which it takes a password.
 #[derive(Debug)]
@@ -54,6 +56,19 @@ pub(super) const COMMANDS: &[Command] = &[
     Command { name: "smbclient ", flags: &["-U"], after_colon: true, attached: false },
 ];
 
+/// Where the line of a command that goes on at `at` ends; over a backslash at its end it goes on.
+fn line_end(text: &[u8], at: usize) -> usize {
+    let limit = text.len().min(at + LINE);
+    let mut from = at;
+    loop {
+        let end = memchr::memchr(b'\n', &text[from..limit]).map_or(limit, |i| from + i);
+        if end + 1 >= limit || !text[..end].trim_ascii_end().ends_with(b"\\") {
+            return end;
+        }
+        from = end + 1;
+    }
+}
+
 impl Command {
     /// Calls `found` with each password in the command that goes on at `at`; gives how far it looked.
     pub(super) fn passwords(
@@ -62,22 +77,10 @@ impl Command {
         at: usize,
         found: &mut dyn FnMut(usize, usize),
     ) -> usize {
-        let limit = text.len().min(at + LINE);
         let mut from = at;
-        let mut joined = at;
-        // A command goes on over a backslash at the end of a line.
-        let end = loop {
-            let end =
-                text[joined..limit].iter().position(|b| *b == b'\n').map_or(limit, |i| joined + i);
-            if end < limit && text[..end].trim_ascii_end().ends_with(b"\\") && end + 1 < limit {
-                joined = end + 1;
-            } else {
-                break end;
-            }
-        };
-        while let Some((flag, after)) = self.next_flag(text, from, end) {
+        let mut end = line_end(text, at);
+        while let Some(after) = self.next_flag(text, from, end) {
             from = after;
-            let _ = flag;
             let mut start = after;
             if !self.attached {
                 start += text[start..end].iter().take_while(|b| matches!(b, b' ' | b'=')).count();
@@ -91,7 +94,7 @@ impl Command {
                 start += escaped + 1;
             }
             let stops = |b: u8| match quote {
-                Some(quote) => b == quote || b == b'\\',
+                Some(quote) => b == quote || matches!(b, b'\\' | b'\n'),
                 None => {
                     b.is_ascii_whitespace()
                         || matches!(
@@ -100,7 +103,10 @@ impl Command {
                         )
                 }
             };
-            let stop = text[start..end].iter().position(|b| stops(*b)).map_or(end, |i| start + i);
+            // Whole, wherever the look at the command ends.
+            let limit = text.len().min(start + VALUE);
+            let stop =
+                text[start..limit].iter().position(|b| stops(*b)).map_or(limit, |i| start + i);
             let value = &text[start..stop];
             let skip = match self.after_colon {
                 true => match value.iter().position(|b| *b == b':' || *b == b'%') {
@@ -117,12 +123,14 @@ impl Command {
             {
                 found(start + skip, stop);
                 from = stop;
+                // A long row of passwords is one command: no border within it that moves with what is replaced.
+                end = line_end(text, stop);
             }
         }
         end
     }
 
-    fn next_flag(&self, text: &[u8], from: usize, end: usize) -> Option<(usize, usize)> {
+    fn next_flag(&self, text: &[u8], from: usize, end: usize) -> Option<usize> {
         let mut at = from;
         loop {
             let dash = at + memchr::memchr(b'-', &text[at..end])?;
@@ -140,14 +148,14 @@ impl Command {
                 if self.attached != apart && (!self.attached || next != b'-')
                     || self.attached && matches!(next, b'"' | b'\'')
                 {
-                    return Some((dash, after));
+                    return Some(after);
                 }
                 if !self.attached
                     && flag.len() == 2
                     && next.is_ascii_alphanumeric()
                     && self.after_colon
                 {
-                    return Some((dash, after));
+                    return Some(after);
                 }
             }
         }

@@ -139,7 +139,11 @@ pub(super) fn take(
 
 fn plain(text: &[u8], at: usize, place: Place, ends: Ends) -> Option<Value> {
     let near = &text[at..text.len().min(at + JUDGED)];
-    let len = near.iter().position(|b| ends.at(*b));
+    let len = match ends {
+        // What a value mostly is has no loop within the loop.
+        Ends::Bare(Place::Setting, false) => near.iter().position(|b| *b <= b' '),
+        _ => near.iter().position(|b| ends.at(*b)),
+    };
     let mut end = at + len.unwrap_or(near.len());
     if len.is_some() || end == text.len() {
         // What closes a command or a list around it, or ends a sentence, is not the value's.

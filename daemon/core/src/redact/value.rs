@@ -35,7 +35,7 @@ pub(super) fn is_secret(class: Class, value: &[u8], place: Place) -> bool {
             true => place != Place::Bare && value.len() >= 9,
             false => value.len() >= if mixed { 6 } else { 8 },
         },
-        Class::Weak => mixed && traits.distinct >= 9 && value.len() >= 16,
+        Class::Weak => mixed && value.len() >= 16 && distinct(value) >= 9,
     };
     if !may_be || traits.spaces > 0 || is_stand_in(value) {
         return false;
@@ -68,9 +68,7 @@ static EXAMPLES: Parts<11> = Parts::new([
 /// Whether a token of a vendor's shape is only an example of it.
 pub(super) fn is_example(token: &[u8]) -> bool {
     let token = &token[..token.len().min(JUDGED)];
-    has_run(token, 6)
-        || EXAMPLES.any_in(token)
-        || (token.len() >= 24 && Traits::of(token).distinct < 8)
+    has_run(token, 6) || EXAMPLES.any_in(token) || (token.len() >= 24 && distinct(token) < 8)
 }
 
 #[rustfmt::skip]
@@ -289,7 +287,7 @@ fn is_run(value: &[u8]) -> bool {
     for run in value.chunk_by(|a, b| a == b).filter(|run| run.len() < 5) {
         rest.extend_from_slice(run);
     }
-    rest.len() < 24 || Traits::of(&rest).distinct < 12
+    rest.len() < 24 || distinct(&rest) < 12
 }
 
 /// A date, a version, a size, an address: made of numbers, and no secret.
@@ -453,35 +451,32 @@ struct Traits {
     uppers: usize,
     others: usize,
     spaces: usize,
-    distinct: u32,
 }
 
-/// Of each byte whether it is a digit, a lower-case or an upper-case letter, a blank, or another.
-static KINDS: [u8; 256] = {
-    let (mut kinds, mut byte) = ([4; 256], 0);
-    while byte < 256 {
-        kinds[byte] = match byte as u8 {
-            b'0'..=b'9' => 0,
-            b'a'..=b'z' => 1,
-            b'A'..=b'Z' => 2,
-            b' ' | b'\t' | b'\n' | b'\r' => 3,
-            _ => 4,
-        };
-        byte += 1;
+/// How many different bytes there are.
+fn distinct(value: &[u8]) -> u32 {
+    let mut seen = [0u64; 4];
+    for byte in value {
+        seen[usize::from(byte >> 6)] |= 1 << (byte & 63);
     }
-    kinds
-};
+    seen.iter().map(|s| s.count_ones()).sum()
+}
 
 impl Traits {
+    /// A pass for each: the processor counts many bytes at once.
     fn of(value: &[u8]) -> Self {
-        let (mut counts, mut seen) = ([0; 5], [0u64; 4]);
-        for byte in value {
-            seen[usize::from(byte >> 6)] |= 1 << (byte & 63);
-            counts[usize::from(KINDS[usize::from(*byte)])] += 1;
+        let count = |is: fn(&u8) -> bool| value.iter().filter(|b| is(b)).count();
+        let digits = count(u8::is_ascii_digit);
+        let lowers = count(u8::is_ascii_lowercase);
+        let uppers = count(u8::is_ascii_uppercase);
+        let spaces = count(|b| matches!(b, b' ' | b'\t' | b'\n' | b'\r'));
+        Self {
+            digits,
+            lowers,
+            uppers,
+            spaces,
+            others: value.len() - digits - lowers - uppers - spaces,
         }
-        let distinct = seen.iter().map(|s| s.count_ones()).sum();
-        let [digits, lowers, uppers, spaces, others] = counts;
-        Self { digits, lowers, uppers, others, spaces, distinct }
     }
 
     fn letters(&self) -> usize {
