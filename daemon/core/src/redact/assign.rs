@@ -385,7 +385,7 @@ fn begins_line(text: &[u8], start: usize, quoted_name: bool) -> bool {
         "*",
         "- export",
     ];
-    known.iter().any(|k| before == k.as_bytes())
+    before.len() <= 10 && known.iter().any(|k| before == k.as_bytes())
 }
 
 fn skip_blanks(text: &[u8], at: usize, limit: usize) -> usize {

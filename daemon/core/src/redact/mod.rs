@@ -184,10 +184,7 @@ impl Redactor {
         let mut suspects = Suspects::default();
         // What was replaced may leave behind what now looks different: look until nothing is found, so
         // that a second run finds nothing either.
-        for round in 0..ROUNDS {
-            if round > 0 && line.len() > 1 << 20 {
-                eprintln!("DBG round {round} {}", line.len());
-            }
+        for _ in 0..ROUNDS {
             self.matcher.suspects(&line, &mut suspects);
             if !suspects.any() {
                 return Redacted(line);

@@ -6,6 +6,8 @@
 
 use std::{collections::HashMap, sync::OnceLock};
 
+use super::parts::Parts;
+
 /// How much a name says.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Class {
@@ -241,6 +243,8 @@ pub(super) fn classify(name: &[u8]) -> Class {
     }
 }
 
+static PASS: Parts<1> = Parts::new(["pass"]);
+
 fn is_password(word: &str) -> bool {
     const ENDINGS: [&str; 14] = [
         "dbpass",
@@ -262,6 +266,9 @@ fn is_password(word: &str) -> bool {
     if word.len() < 4 {
         return matches!(word, "pwd" | "pw" | "psw" | "psk");
     }
+    if !PASS.any_in(word.as_bytes()) {
+        return word.ends_with("pwd") && word.len() <= 12;
+    }
     (word.contains("passw") && !word.contains("passwordless"))
         || word.contains("passphrase")
         || word.contains("passwd")
@@ -270,33 +277,18 @@ fn is_password(word: &str) -> bool {
         || ENDINGS.contains(&word)
 }
 
+#[rustfmt::skip]
+static KEYS: Parts<20> = Parts::new([
+    "apikey", "secretkey", "accesskey", "privatekey", "authkey", "clientsecret", "signingkey", "encryptionkey",
+    "apitoken", "authtoken", "accesstoken", "masterkey", "sharedkey", "accountkey", "licensekey",
+    "secretaccesskey", "servicekey", "appkey", "sessionkey", "connectionstring",
+]);
+
 fn is_secret(word: &str) -> bool {
     let word = word.trim_end_matches(|c: char| c.is_ascii_digit());
     if word.len() < 6 {
         return matches!(word, "token" | "jwt" | "pat" | "creds" | "cred" | "tok");
     }
-    let contains = [
-        "apikey",
-        "secretkey",
-        "accesskey",
-        "privatekey",
-        "authkey",
-        "clientsecret",
-        "signingkey",
-        "encryptionkey",
-        "apitoken",
-        "authtoken",
-        "accesstoken",
-        "masterkey",
-        "sharedkey",
-        "accountkey",
-        "licensekey",
-        "secretaccesskey",
-        "servicekey",
-        "appkey",
-        "sessionkey",
-        "connectionstring",
-    ];
     matches!(
         word,
         "token"
@@ -314,7 +306,7 @@ fn is_secret(word: &str) -> bool {
             | "tok"
     ) || (word.ends_with("token") && word.len() <= 24)
         || (word.contains("secret") && !word.contains("secretar") && word.len() <= 24)
-        || contains.iter().any(|c| word.contains(c))
+        || KEYS.any_in(word.as_bytes())
 }
 
 #[cfg(test)]

@@ -106,6 +106,8 @@ pub(super) fn is_stand_in(value: &[u8]) -> bool {
     value.len() <= 96 && FRAGMENTS.any_in(&lower)
 }
 
+static PASSWORDS: Parts<3> = Parts::new(["password", "passwd", "pass_word"]);
+
 /// Words that stand where a password could and are none.
 fn is_stop(value: &[u8]) -> bool {
     const STOPS: [&str; 62] = [
@@ -174,10 +176,8 @@ fn is_stop(value: &[u8]) -> bool {
     ];
     let lower = value.to_ascii_lowercase();
     let lower = lower.strip_suffix(b"?").unwrap_or(&lower);
-    STOPS.iter().any(|stop| lower == stop.as_bytes())
-        || ["password", "passwd", "pass_word"]
-            .iter()
-            .any(|w| find(lower, w.as_bytes()) && is_wordy(lower))
+    lower.len() <= 16 && STOPS.iter().any(|stop| lower == stop.as_bytes())
+        || PASSWORDS.any_in(lower) && is_wordy(lower)
 }
 
 #[rustfmt::skip]
@@ -463,20 +463,17 @@ fn distinct(value: &[u8]) -> u32 {
 }
 
 impl Traits {
-    /// A pass for each: the processor counts many bytes at once.
+    /// Of at most [`JUDGED`] bytes. A pass for each trait: so the processor counts many bytes at once.
     fn of(value: &[u8]) -> Self {
-        let count = |is: fn(&u8) -> bool| value.iter().filter(|b| is(b)).count();
-        let digits = count(u8::is_ascii_digit);
-        let lowers = count(u8::is_ascii_lowercase);
-        let uppers = count(u8::is_ascii_uppercase);
-        let spaces = count(|b| matches!(b, b' ' | b'\t' | b'\n' | b'\r'));
-        Self {
-            digits,
-            lowers,
-            uppers,
-            spaces,
-            others: value.len() - digits - lowers - uppers - spaces,
+        fn count(value: &[u8], is: impl Fn(u8) -> bool) -> usize {
+            usize::from(value.iter().map(|b| u16::from(is(*b))).sum::<u16>())
         }
+        let digits = count(value, |b| b.is_ascii_digit());
+        let lowers = count(value, |b| b.is_ascii_lowercase());
+        let uppers = count(value, |b| b.is_ascii_uppercase());
+        let spaces = count(value, |b| matches!(b, b' ' | b'\t' | b'\n' | b'\r'));
+        let others = value.len() - digits - lowers - uppers - spaces;
+        Self { digits, lowers, uppers, others, spaces }
     }
 
     fn letters(&self) -> usize {
