@@ -10,7 +10,8 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressStyle};
 use rrd_proto::{
-    EventPage, EventQuery, HostState, IndexProgress, ListQuery, ListReply, Lookup, LookupQuery, Session,
+    EventPage, EventQuery, HostState, IndexProgress, ListQuery, ListReply, Lookup, LookupQuery,
+    Session,
 };
 
 use crate::{
@@ -65,7 +66,7 @@ impl Answerer {
                 Kind::NotFound,
                 format!("the events of {} stay on {host}", session.reference),
             )
-            .hint(&over_there(session, &host))),
+            .hint(over_there(session, &host))),
         }
     }
 

@@ -7,7 +7,13 @@
 //! random; or only the given texts. All are tried short; the slowest of them in full. A line comes as text, as a string of JSON,
 //! as strings of a list, as JSON within JSON, and with every letter escaped. Times are of one core, the
 //! better of two; copying and parsing the same bytes stand beside them as a yardstick.
-#![allow(clippy::print_stdout, missing_docs, unreachable_pub, dead_code)]
+#![allow(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    missing_docs,
+    unreachable_pub,
+    dead_code
+)]
 
 #[path = "../tests/redact/mutate.rs"]
 mod mutate;
@@ -47,7 +53,7 @@ fn keywords(rule: usize) -> impl Iterator<Item = String> {
     let whole = |word: &&str| {
         word.replace("<64>", "MTIz").replace("<d>", "1").replace("<w>", "a").replace("##", "0a")
     };
-    RULES[rule].keywords.iter().map(move |word| whole(word))
+    RULES[rule].keywords.iter().map(whole)
 }
 
 /// Each text that is repeated.
