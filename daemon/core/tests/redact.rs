@@ -292,6 +292,7 @@ fn the_worst_lines_cost_no_more_than_their_length() {
         "-.ey",
         "-eyJ",
         "KEY0 ",
+        ".dockerconfigjson: eyJhdXRocyI6SJVcoJwcBh9bAoPEn41MLkN0",
     ];
     for text in texts {
         // Were any of these quadratic, this would take minutes.

@@ -4,12 +4,12 @@ use rrd_proto::Issue;
 
 use super::{openclaw::OpenClaw, *};
 
-/// The session's row, once it is that of `path` with `prompts`, and names the other place.
+/// The session's row, once it is that of `path` with `prompts`, each answered, and names the other place.
 fn row_of(daemon: &Daemon, path: &Path, other: &Path, prompts: u64) -> Session {
     let there = |s: &Session, kind: &str| s.issues.iter().find(|i| i.kind == kind).cloned();
     let session = until(daemon, IDS[0], |s| {
         s.transcript_path.as_deref() == path.to_str()
-            && s.counts.is_some_and(|counts| counts.prompts == prompts)
+            && s.counts.is_some_and(|counts| [counts.prompts, counts.messages] == [prompts; 2])
             && there(s, Issue::COPIED).is_some()
     });
     let copied = there(&session, Issue::COPIED).unwrap();

@@ -414,8 +414,12 @@ pub(super) fn merge(hits: &mut Vec<Hit>, from: usize) {
     hits.truncate(kept);
 }
 
-/// Whether a token may begin here: not within a longer word.
+/// Whether a token may begin here: not within a longer word. What begins with no part of a word never is.
 fn begins(text: &[u8], at: usize) -> bool {
+    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    if text.get(at).is_some_and(|first| !is_word(*first)) {
+        return true;
+    }
     let Some(before) = at.checked_sub(1).map(|i| text[i]) else { return true };
     let percent = || {
         at >= 3
@@ -423,7 +427,7 @@ fn begins(text: &[u8], at: usize) -> bool {
             && text[at - 2].is_ascii_hexdigit()
             && before.is_ascii_hexdigit()
     };
-    !(before.is_ascii_alphanumeric() || before == b'_') || percent()
+    !is_word(before) || percent()
 }
 
 /// The same before escapes are undone: the letter before may be an escape's.
