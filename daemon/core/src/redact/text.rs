@@ -284,7 +284,10 @@ impl Matcher {
         header: &mut Header,
     ) -> Option<(usize, usize, bool)> {
         let rule = &RULES[number];
-        if rule.back == 0 && !(begins(text, at) && has_run(text, at + len, rule.run)) {
+        // A keyword that begins with no part of a word is within none.
+        let begins =
+            |start: usize| begins(text, start) || (rule.back == 0 && !is_word(text[start]));
+        if rule.back == 0 && !(begins(at) && has_run(text, at + len, rule.run)) {
             return None;
         }
         let regex = self.patterns[number].get_or_init(|| compile(rule.pattern).ok()).as_ref()?;
@@ -301,10 +304,10 @@ impl Matcher {
             regex.find(here).map(|found| found.end()).filter(|end| *end > at)
         };
         let (start, mut end) = if rule.least > 0 {
-            let whole = lead >= rule.least && begins(text, from);
+            let whole = lead >= rule.least && begins(from);
             (from, whole.then(|| find(at)).flatten()?)
         } else {
-            let mut starts = (from..=at).filter(|start| begins(text, *start));
+            let mut starts = (from..=at).filter(|start| begins(*start));
             starts.find_map(|start| Some((start, find(start)?)))?
         };
         if number + 1 == RULES.len() {
@@ -414,12 +417,8 @@ pub(super) fn merge(hits: &mut Vec<Hit>, from: usize) {
     hits.truncate(kept);
 }
 
-/// Whether a token may begin here: not within a longer word. What begins with no part of a word never is.
+/// Whether a token may begin here: not within a longer word.
 fn begins(text: &[u8], at: usize) -> bool {
-    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    if text.get(at).is_some_and(|first| !is_word(*first)) {
-        return true;
-    }
     let Some(before) = at.checked_sub(1).map(|i| text[i]) else { return true };
     let percent = || {
         at >= 3
@@ -430,9 +429,13 @@ fn begins(text: &[u8], at: usize) -> bool {
     !is_word(before) || percent()
 }
 
+fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_'
+}
+
 /// The same before escapes are undone: the letter before may be an escape's.
 fn begins_raw(line: &[u8], at: usize) -> bool {
-    begins(line, at) || at >= 2 && line[at.saturating_sub(8)..at].contains(&b'\\') || line[at.saturating_sub(16)..at].iter().any(|b| matches!(b, 0x1b | b'%'))
+    begins(line, at) || line[at] == b'.' || at >= 2 && line[at.saturating_sub(8)..at].contains(&b'\\') || line[at.saturating_sub(16)..at].iter().any(|b| matches!(b, 0x1b | b'%'))
         // `\u001b[31m`
         || memchr::memmem::find(&line[at.saturating_sub(24)..at], b"\\u001b").is_some()
 }
