@@ -168,25 +168,20 @@ impl Teller {
             self.told.insert(row.key(), row.clone());
             redacted.push(edges.gossiped(row));
         }
-        let told = self.gossip.told();
-        self.told.retain(|key, _| listed.contains(key) || told.contains(key));
-        let Totals { sessions, active, .. } = reply.totals;
-        let word = HostWord {
-            version: VERSION.to_owned(),
-            active,
-            sessions,
-            complete: true,
-            leaving: false,
-        };
-        self.gossip.tell(redacted, &gone, word);
+        self.gossip.tell(redacted, &gone, word(reply.totals, false));
+        // Whoever found no room is told of when there is some.
+        let told: HashSet<SessionKey> = self.gossip.told().into_iter().collect();
+        self.told.retain(|key, _| told.contains(key));
     }
 
     fn say_good_bye(&self, hub: &Hub) {
-        let Totals { sessions, active, .. } = hub.list_here(&ListQuery::default()).totals;
-        let version = VERSION.to_owned();
-        let word = HostWord { version, active, sessions, complete: true, leaving: true };
-        self.gossip.tell(Vec::new(), &[], word);
+        let totals = hub.list_here(&ListQuery::default()).totals;
+        self.gossip.tell(Vec::new(), &[], word(totals, true));
     }
+}
+
+fn word(Totals { sessions, active, .. }: Totals, leaving: bool) -> HostWord {
+    HostWord { version: VERSION.to_owned(), active, sessions, complete: true, leaving }
 }
 
 /// What was known of the others when it was last kept. Blocks.

@@ -63,12 +63,13 @@ impl Published {
             if self.told.get(&key).is_some_and(|told| told.row.as_ref() == Some(row.as_ref())) {
                 continue;
             }
+            let place = self.next();
+            // Made first: a slot that was given up is filled.
+            let Some(text) = record::of_session(own, place, &row) else { continue };
             let Some(slot) = self.slot(&key) else {
                 self.left_out += 1;
                 continue;
             };
-            let place = self.next();
-            let Some(text) = record::of_session(own, place, &row) else { continue };
             let told =
                 Told { slot, row: Some(row.into_inner()), text: text.clone(), seq: place.seq };
             self.told.insert(key, told);
@@ -96,12 +97,12 @@ impl Published {
         Some(text)
     }
 
-    /// Every record, by the slot it lies in.
+    /// Every record, by the slot it lies in; the host's own last, since it may say that they are all.
     pub(super) fn records(&self) -> impl Iterator<Item = (String, &str)> {
         let word = self.word.iter().map(|(_, text)| ("h".to_owned(), text.as_str()));
         let rows =
             self.told.values().map(|told| (format!("s/{:03}", told.slot), told.text.as_str()));
-        word.chain(rows)
+        rows.chain(word)
     }
 
     /// How many words have been said.
@@ -128,5 +129,48 @@ impl Published {
         let over = self.told.iter().filter(|(_, told)| is_over(told));
         let oldest = over.min_by_key(|(_, told)| told.seq).map(|(key, _)| key.clone())?;
         self.told.remove(&oldest).map(|told| told.slot)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use rrd_core::redact::{Redactor, Report};
+    use serde_json::json;
+
+    use super::*;
+
+    fn row(id: &str, active: bool) -> Redacted<Session> {
+        let row = json!({
+            "ref": "", "host": "", "harness": "codex", "session_id": id, "status": "executing",
+            "status_source": "open_record", "active": active, "complete": true, "host_state": "here",
+            "issues": [],
+        });
+        Redactor::default().row(serde_json::from_value(row).unwrap(), &mut Report::default())
+    }
+
+    #[test]
+    fn each_session_has_a_slot_of_its_own_and_the_host_speaks_last() {
+        let own = Identity::from_secret(&[1; 64]);
+        let mut published = Published::new(1);
+        let word = HostWord {
+            version: String::new(),
+            active: 0,
+            sessions: 0,
+            complete: true,
+            leaving: false,
+        };
+        published.say(&own, word);
+        let all = (0..SLOTS).map(|n| row(&format!("s-{n}"), n >= 10)).collect();
+        published.tell(&own, all, &[]);
+        // One that fits no record, one that takes the place of what is over, and too many.
+        published.tell(&own, vec![row(&"x".repeat(2000), true), row("new", true)], &[]);
+        let more = (0..20).map(|n| row(&format!("more-{n}"), true)).collect();
+        published.tell(&own, more, &[]);
+        assert_eq!(published.left_out, 11);
+        let slots: Vec<String> = published.records().map(|(slot, _)| slot).collect();
+        assert_eq!(slots.iter().collect::<HashSet<_>>().len(), SLOTS + 1);
+        assert_eq!(slots.last().map(String::as_str), Some("h"));
     }
 }
