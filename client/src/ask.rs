@@ -49,24 +49,8 @@ impl Answerer {
 
     pub(crate) fn events(&self, query: &EventQuery) -> Result<EventPage, CliError> {
         match self {
-            Self::Daemon(connection) => connection.events(query),
+            Self::Daemon(connection) => connection.events(query)?.map_err(CliError::from),
             Self::Scan(scan) => Ok(scan.events(query)),
-        }
-    }
-
-    /// Events of a session: refused for one of another host, which has them and keeps them.
-    pub(crate) fn events_of(
-        &self,
-        session: &Session,
-        query: &EventQuery,
-    ) -> Result<EventPage, CliError> {
-        match elsewhere(session) {
-            None => self.events(query),
-            Some(host) => Err(CliError::new(
-                Kind::NotFound,
-                format!("the events of {} stay on {host}", session.reference),
-            )
-            .hint(over_there(session, &host))),
         }
     }
 
@@ -90,16 +74,14 @@ impl Answerer {
     }
 }
 
-/// The host of a session that is not this one's.
-pub(crate) fn elsewhere(session: &Session) -> Option<String> {
-    (session.host_state != HostState::Here).then(|| text::clean(&session.host).into_owned())
-}
-
-/// What shows a session's events on its host. A label is a host's name as a rule, and never more than a
-/// word.
-pub(crate) fn over_there(session: &Session, host: &str) -> String {
-    let host = text::shell_word(host).unwrap_or_else(|| "HOST".into());
-    format!("ssh {host} rrd sessions tail {}", session.reference)
+/// Asks for events of a session, the newest `limit` first of all.
+pub(crate) fn query(session: &Session, limit: u32, raw: bool) -> EventQuery {
+    let elsewhere = session.host_state != HostState::Here;
+    let node = session.node_id.as_ref().filter(|_| elsewhere).and_then(|node| node.parse().ok());
+    if raw && elsewhere {
+        output::remark("--raw: another host tells its texts only redacted");
+    }
+    EventQuery { key: session.key(), node, after: None, limit, wait_ms: 0, raw }
 }
 
 /// Looks at this host's transcripts, with a bar for whoever waits longer than a second.

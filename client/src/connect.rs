@@ -155,7 +155,11 @@ impl Connection {
         self.call(Duration::ZERO, |at| self.client.show(at, query.clone()))
     }
 
-    pub(crate) fn events(&self, query: &EventQuery) -> Result<EventPage, CliError> {
+    /// Events, or why the host that has them cannot be asked.
+    pub(crate) fn events(
+        &self,
+        query: &EventQuery,
+    ) -> Result<Result<EventPage, FleetRefusal>, CliError> {
         let wait = Duration::from_millis(query.wait_ms.into());
         self.call(wait, |at| self.client.events(at, query.clone()))
     }

@@ -5,6 +5,8 @@
 
 use std::process::ExitCode;
 
+use rrd_proto::FleetRefusal;
+
 /// What kind of failure it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -84,6 +86,17 @@ impl CliError {
         lines.extend(self.facts.iter().map(|fact| (Part::Fact, fact.as_str())));
         lines.extend(self.hint.iter().map(|hint| (Part::Hint, hint.as_str())));
         lines
+    }
+}
+
+impl From<FleetRefusal> for CliError {
+    fn from(refusal: FleetRefusal) -> Self {
+        let error = Self::new(Kind::NotFound, refusal.message);
+        let error = refusal.facts.into_iter().fold(error, Self::fact);
+        match refusal.hint {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
     }
 }
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use anstyle::Style;
-use rrd_proto::{HostState, ListReply, Session, Status, Timestamp, WaitingFor};
+use rrd_proto::{HostState, ListReply, Session, Status, Timestamp, Unheard, WaitingFor};
 
 use crate::{
     clock, look,
@@ -110,6 +110,25 @@ pub(crate) fn progress(reply: &ListReply) -> Option<String> {
     ))
 }
 
+/// Who was asked for all its sessions and has not told them; what is shown of each instead.
+pub(crate) fn unheard(reply: &ListReply) -> Vec<String> {
+    let said = |unheard: &Unheard| {
+        let Unheard { host, state, seen_at, why, told_at } = unheard;
+        let at = |at: &Timestamp| clock::short_time(*at, reply.as_of);
+        let how = match (why, state, seen_at) {
+            (Some(why), ..) => format!("did not answer ({})", clean(why)),
+            (None, _, Some(seen)) => format!("is away since {}", at(seen)),
+            (None, ..) => "was never heard of".to_owned(),
+        };
+        let shown = match told_at {
+            Some(told) => format!("its newest sessions as of {}, and its last word", at(told)),
+            None => "only its last word is shown".to_owned(),
+        };
+        format!("{} {how}: {shown}", clean(host))
+    };
+    reply.unheard.iter().map(said).collect()
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use rrd_proto::{IndexProgress, Totals};
@@ -128,6 +147,7 @@ pub(crate) mod tests {
             last_ended: None,
             progress: None,
             roots: Vec::new(),
+            unheard: Vec::new(),
         }
     }
 
@@ -170,6 +190,27 @@ pub(crate) mod tests {
             line.contains("mac away since ") && line.ends_with("its last word shown"),
             "{line}"
         );
+    }
+
+    #[test]
+    fn who_did_not_answer_is_named_with_what_is_shown_of_it() {
+        let mut one = reply(Vec::new());
+        let silent = |host: &str, why: Option<&str>, seen_at, told_at| Unheard {
+            host: host.to_owned(),
+            state: HostState::Away,
+            seen_at,
+            why: why.map(str::to_owned),
+            told_at,
+        };
+        one.unheard = vec![
+            silent("win\u{1b}[2J", Some("not in 2 s"), Some(NOW), Some(NOW)),
+            silent("mac", None, Some(NOW), None),
+            silent("new", None, None, None),
+        ];
+        let said = unheard(&one);
+        assert!(said[0].starts_with("win[2J did not answer (not in 2 s): its newest"), "{said:?}");
+        assert!(said[1].starts_with("mac is away since ") && said[1].ends_with("is shown"));
+        assert!(said[2].starts_with("new was never heard of"));
     }
 
     #[test]

@@ -88,6 +88,7 @@ impl Local for Known {
             last_ended: None,
             progress: None,
             roots: Vec::new(),
+            unheard: Vec::new(),
         }
     }
 
@@ -102,7 +103,7 @@ impl Local for Known {
         }
     }
 
-    async fn events(self, _: Context, query: EventQuery) -> EventPage {
+    async fn events(self, _: Context, query: EventQuery) -> Result<EventPage, FleetRefusal> {
         let until = Instant::now() + Duration::from_millis(query.wait_ms.into());
         loop {
             let events = self.0.lock().unwrap().1.clone();
@@ -112,7 +113,7 @@ impl Local for Known {
                 .collect();
             if !new.is_empty() || Instant::now() >= until {
                 let skip = new.len().saturating_sub(query.limit as usize);
-                return EventPage { events: new[skip..].to_vec(), more: false };
+                return Ok(EventPage { events: new[skip..].to_vec(), more: false });
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }

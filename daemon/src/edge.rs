@@ -31,14 +31,17 @@ pub enum Edge {
     Spool,
     /// Records for other hosts.
     Gossip,
+    /// Answers to other hosts.
+    Member,
 }
 
 /// Each with its name.
-const EDGES: [(Edge, &str); 4] = [
+const EDGES: [(Edge, &str); 5] = [
     (Edge::Local, "answers"),
     (Edge::Log, "log"),
     (Edge::Spool, "hook spool"),
     (Edge::Gossip, "gossip"),
+    (Edge::Member, "answers to hosts"),
 ];
 
 /// The redactor, and what it replaced on each way.
@@ -148,6 +151,16 @@ impl Edges {
     /// A session as other hosts hear of it.
     pub(crate) fn gossiped(&self, session: Session) -> Redacted<Session> {
         self.through(Edge::Gossip, |redactor, report| redactor.row(session, report))
+    }
+
+    /// The same for a member that asks.
+    pub(crate) fn told(&self, session: Session) -> Redacted<Session> {
+        self.through(Edge::Member, |redactor, report| redactor.row(session, report))
+    }
+
+    /// The same for events.
+    pub(crate) fn told_events(&self, page: EventPage) -> Redacted<EventPage> {
+        self.through(Edge::Member, |redactor, report| redactor.events(page, report))
     }
 
     /// A call of a hook that has to wait for a daemon.

@@ -24,7 +24,9 @@ use rrd_proto::{
 };
 use tokio::sync::watch;
 
-use crate::{audience::Audience, config::HarnessRoot, gossip::Gossip, store::Stored};
+use crate::{
+    audience::Audience, config::HarnessRoot, gossip::Gossip, others::Asked, store::Stored,
+};
 
 /// Everything that can happen to what is known.
 #[derive(Debug)]
@@ -272,11 +274,24 @@ impl Hub {
 
     /// Answers `list`, for every host.
     pub(crate) fn list(&self, query: &ListQuery) -> ListReply {
+        self.list_with(query, Asked::default())
+    }
+
+    /// The same with what other hosts were asked for.
+    pub(crate) fn list_with(&self, query: &ListQuery, asked: Asked) -> ListReply {
         let reply = self.list_here(query);
-        match self.others() {
-            Some(others) => fleet::list::join(reply, others.rows(), query),
-            None => reply,
+        let Some(others) = self.others() else { return reply };
+        let Asked { answered, rows, unheard } = asked;
+        let mut known: HashMap<_, Session> =
+            rows.into_iter().map(|row| ((row.node_id.clone(), row.key()), row)).collect();
+        for row in others.rows() {
+            // What a host just told of itself is whole; else its record is newer than what is kept.
+            if !row.node_id.as_ref().is_some_and(|node| answered.contains(node)) {
+                known.insert((row.node_id.clone(), row.key()), row);
+            }
         }
+        let reply = fleet::list::join(reply, known.into_values().collect(), query);
+        ListReply { unheard, ..reply }
     }
 
     /// Answers `list` for this host alone.

@@ -7,6 +7,7 @@
 
 mod audience;
 pub mod config;
+mod desk;
 mod dirs;
 pub mod edge;
 mod fleet;
@@ -14,6 +15,7 @@ mod gossip;
 mod health;
 mod hooks;
 mod hub;
+mod others;
 mod process;
 pub mod redact;
 mod repo;

@@ -1,14 +1,9 @@
-//! The local socket: preamble, then tarpc. Answers come from the hub and the index.
+//! The local socket: preamble, then tarpc. Answers come from the desk, and of other hosts from them.
 //!
 //! The socket lies in a directory only its owner can enter. One bad client costs its own connection.
 //! Not here: what the answers say.
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{io, path::Path, sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use interprocess::local_socket::{
@@ -17,8 +12,8 @@ use interprocess::local_socket::{
     traits::tokio::Listener as _,
 };
 use rrd_proto::{
-    Event, EventPage, EventQuery, FleetCall, FleetRefusal, FleetReply, HookCall, Host, HostState,
-    ListQuery, ListReply, Lookup, LookupQuery, PartStatus, SessionKey, VERSION,
+    EventPage, EventQuery, FleetCall, FleetRefusal, FleetReply, HookCall, Host, HostState,
+    ListQuery, ListReply, Lookup, LookupQuery, NodeId, PartStatus, VERSION,
     codec::{Bincode, MAX_FRAME},
     preamble::{self, Preamble},
     rpc::Local,
@@ -29,33 +24,23 @@ use tarpc::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    time::{Instant, timeout, timeout_at},
+    time::timeout,
 };
 use tokio_util::{codec::LengthDelimitedCodec, sync::CancellationToken};
 
 use crate::{
-    audience::Looking,
+    desk::{Desk, wait},
     edge::Edges,
     fleet::{self, Broken, Fleet},
+    gossip::Gossip,
     health::Health,
     hooks::Hooks,
     hub::{Hub, Input},
-    scan::MAX_PAGE,
-    store::{Reader, Writer},
-    tail::Door,
+    others::{self, Asked},
 };
 
 /// A client says who it is within this, or goes.
 const HANDSHAKE: Duration = Duration::from_secs(2);
-
-/// The longest wait one call may ask for.
-const MAX_WAIT: Duration = Duration::from_secs(60);
-
-/// How long events that are being written are waited for.
-const PATIENCE: Duration = Duration::from_millis(500);
-
-/// How long what was left for later is waited for.
-const CATCH_UP: Duration = Duration::from_millis(100);
 
 /// Connections at once; each is a client on this host.
 const MAX_CLIENTS: usize = 256;
@@ -141,108 +126,55 @@ pub(crate) struct Server {
     pub(crate) health: Arc<Health>,
     pub(crate) hooks: Arc<Hooks>,
     pub(crate) edges: Arc<Edges>,
-    pub(crate) index: Arc<Index>,
+    pub(crate) desk: Arc<Desk>,
     pub(crate) fleet: Arc<Result<Arc<Fleet>, Broken>>,
-    pub(crate) tails: Arc<[Door]>,
 }
 
 impl Server {
-    /// Whoever asks sees what has been written until now, wherever that was left for later.
-    async fn look(&self) -> Looking {
-        let looking = self.hub.audience.look();
-        let behind: Vec<_> = self.tails.iter().filter_map(Door::catch_up).collect();
-        let caught_up = async {
-            for tail in behind {
-                let _ = tail.await;
-            }
-        };
-        // A root on a hung disk must not hold up the answer.
-        let _ = timeout(CATCH_UP, caught_up).await;
-        looking
-    }
-}
-
-/// The index as clients read it; opened when it is first needed.
-pub(crate) struct Index {
-    state_dir: PathBuf,
-    reader: Mutex<Option<Reader>>,
-    writer: Arc<Writer>,
-}
-
-impl Index {
-    pub(crate) fn new(state_dir: PathBuf, writer: Arc<Writer>) -> Self {
-        Self { state_dir, reader: Mutex::default(), writer }
+    /// Whom to ask for what is another host's.
+    fn of_another(&self, node: NodeId) -> Option<(NodeId, Arc<Fleet>, Arc<Gossip>)> {
+        let fleet = self.fleet.as_ref().as_ref().ok()?;
+        let gossip = self.hub.others().filter(|_| node != fleet.node())?;
+        Some((node, Arc::clone(fleet), gossip))
     }
 
-    fn events(&self, key: &SessionKey, after: Option<u64>, limit: u32) -> Vec<Event> {
-        let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        let open = reader.take().or_else(|| Reader::open(&self.state_dir));
-        let Some(open) = open else { return Vec::new() };
-        match open.events(key, after, limit) {
-            Ok(events) => {
-                *reader = Some(open);
-                events
-            }
-            // Opened afresh next time: the database may have been set aside.
-            Err(error) => {
-                tracing::warn!(%error, "cannot read events");
-                Vec::new()
-            }
-        }
+    /// The fleet, while this host takes part in one.
+    fn others(&self) -> Option<(&Arc<Fleet>, Arc<Gossip>)> {
+        Some((self.fleet.as_ref().as_ref().ok()?, self.hub.others()?))
     }
 }
 
 impl Local for Server {
     async fn list(self, _: Context, query: ListQuery) -> ListReply {
-        let _looking = self.look().await;
-        self.edges.list(self.hub.list(&query), query.raw)
+        let _looking = self.desk.look().await;
+        let asked = match self.others() {
+            Some((fleet, gossip)) if others::is_about_the_past(&query) => {
+                others::rows(fleet, &gossip, &query).await
+            }
+            _ => Asked::default(),
+        };
+        self.edges.list(self.hub.list_with(&query, asked), query.raw)
     }
 
     async fn show(self, _: Context, query: LookupQuery) -> Lookup {
-        let _looking = self.look().await;
-        self.edges.lookup(self.hub.lookup(&query.id), query.raw)
+        let _looking = self.desk.look().await;
+        let mut lookup = self.hub.lookup(&query.id);
+        if let Some((fleet, gossip)) = self.others() {
+            lookup = others::look_up(fleet, &gossip, lookup, &query.id).await;
+        }
+        self.edges.lookup(lookup, query.raw)
     }
 
-    async fn events(self, _: Context, query: EventQuery) -> EventPage {
-        let deadline = Instant::now() + wait(query.wait_ms);
-        let limit = query.limit.clamp(1, MAX_PAGE);
-        let _looking = self.look().await;
-        let mut committed = self.index.writer.committed();
-        // Whoever only looks takes what is there; who waits wants the next one at once.
-        let _awaited = (query.wait_ms > 0).then(|| self.index.writer.awaited());
-        // What has been read is seen, written or not.
-        if let Some(written) = self.index.writer.hurry() {
-            let _ = tokio::task::spawn_blocking(move || written.recv_timeout(PATIENCE)).await;
-        }
-        loop {
-            let mut seen = committed.borrow_and_update().number;
-            let (index, key, after) = (Arc::clone(&self.index), query.key.clone(), query.after);
-            let read = tokio::task::spawn_blocking(move || index.events(&key, after, limit));
-            let events = read.await.unwrap_or_default();
-            let more = query.after.is_some() && events.len() == limit as usize;
-            if !events.is_empty() {
-                return self.edges.events(EventPage { events, more }, query.raw);
-            }
-            // Only a transaction that wrote some of this session's is worth a look; one that was missed
-            // may have.
-            loop {
-                match timeout_at(deadline, committed.changed()).await {
-                    Ok(Ok(())) => {}
-                    // Nothing came in time, or the store is closing.
-                    _ => return EventPage::default(),
-                }
-                let last = committed.borrow_and_update();
-                let missed = last.number != seen + 1;
-                seen = last.number;
-                if missed || last.sessions.contains(&query.key) {
-                    break;
-                }
-            }
-        }
+    async fn events(self, _: Context, query: EventQuery) -> Result<EventPage, FleetRefusal> {
+        let page = match query.node.and_then(|node| self.of_another(node)) {
+            Some((node, fleet, gossip)) => others::events(&fleet, &gossip, node, &query).await?,
+            None => self.desk.events(&query).await,
+        };
+        Ok(self.edges.events(page, query.raw))
     }
 
     async fn watch(self, _: Context, cursor: u64, wait_ms: u32) -> u64 {
-        let _looking = self.look().await;
+        let _looking = self.desk.look().await;
         let mut version = self.hub.version();
         let changed = version.wait_for(|now| *now != cursor);
         match timeout(wait(wait_ms), changed).await {
@@ -297,8 +229,4 @@ impl Local for Server {
         }
         reply
     }
-}
-
-fn wait(ms: u32) -> Duration {
-    Duration::from_millis(ms.into()).min(MAX_WAIT)
 }

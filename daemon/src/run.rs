@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::Config,
+    desk::{Desk, Index},
     edge::Edges,
     fleet::{self, Fleet, keyfile},
     gossip,
@@ -29,7 +30,7 @@ use crate::{
     hooks::{self, Follower, Hooks},
     hub::Hub,
     process::ProcessTable,
-    rpc::{self, Index, Server},
+    rpc::{self, Server},
     scan::{place, split},
     store::{self, StoreError, TrailState, Writer, owner_only},
     tail::{Scene, StoreLedger, Tail, TailHandle},
@@ -217,22 +218,32 @@ impl Daemon {
             state_dir: state_dir.clone(),
             writer: Arc::clone(&writer),
         };
-        let index = Arc::new(Index::new(state_dir, Arc::clone(&writer)));
-        let doors = tails.iter().map(TailHandle::door).collect();
+        let desk = Arc::new(Desk {
+            hub: Arc::clone(&hub),
+            edges: Arc::clone(&edges),
+            tails: tails.iter().map(TailHandle::door).collect(),
+            index: Arc::new(Index::new(state_dir, Arc::clone(&writer))),
+        });
         let health = Arc::new(health);
         let taker = Arc::clone(&hooks);
         let hub_of = Arc::clone(&hub);
         let stop = CancellationToken::new();
         let mut gossiping = None;
         if let Ok(fleet) = &fleet {
-            runtime.spawn(fleet::listen(Arc::clone(fleet), stop.clone()));
+            let listens = fleet::listen(Arc::clone(fleet), Arc::clone(&desk), stop.clone());
+            runtime.spawn(listens);
             runtime.spawn(fleet::sync(Arc::clone(fleet), stop.clone()));
             let (fleet, hub, edges) = (Arc::clone(fleet), Arc::clone(&hub), Arc::clone(&edges));
             gossiping = Some(runtime.spawn(gossip::run(fleet, hub, edges, stop.clone())));
         }
+        if fleet.as_ref().is_ok_and(|fleet| fleet.key().is_some()) {
+            // The first answer has the other hosts' rows.
+            let mut version = hub_of.version();
+            let known = version.wait_for(|_| hub_of.others().is_some());
+            let _ = runtime.block_on(async { tokio::time::timeout(FIRST_ANSWER, known).await });
+        }
         let fleet = Arc::new(fleet);
-        let server =
-            Server { hub: hub_of, health, hooks: taker, edges, index, fleet, tails: doors };
+        let server = Server { hub: hub_of, health, hooks: taker, edges, desk, fleet };
         if let Some(dir) = socket.parent().filter(|_| cfg!(unix)) {
             private_dir(dir).with_context(|| format!("cannot use {}", dir.display()))?;
         }

@@ -24,6 +24,8 @@ pub mod codec;
 #[cfg(feature = "rpc")]
 pub mod peer;
 #[cfg(feature = "rpc")]
+pub mod peer_calls;
+#[cfg(feature = "rpc")]
 pub mod preamble;
 #[cfg(feature = "rpc")]
 pub mod rpc;
@@ -41,7 +43,7 @@ pub use node::{NoNodeId, NodeId};
 pub use part::{Health, PartStatus};
 pub use query::{
     EventPage, EventQuery, IndexProgress, ListQuery, ListReply, Lookup, LookupQuery, Root,
-    RootState, Totals,
+    RootState, Totals, Unheard,
 };
 pub use session::{
     Activity, Counts, EndReason, HostState, Issue, ParentKind, Session, Status, StatusSource,

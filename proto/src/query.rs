@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Event, Harness, Session, SessionKey, Status, Timestamp};
+use crate::{Event, Harness, HostState, NodeId, Session, SessionKey, Status, Timestamp};
 
 /// Which sessions to list. The default is what `rrd sessions list` shows: the active ones.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ListQuery {
     /// Every session, ended ones too.
     pub all: bool,
@@ -92,6 +93,23 @@ pub struct ListReply {
     pub progress: Option<IndexProgress>,
     /// Where sessions were looked for.
     pub roots: Vec<Root>,
+    /// Hosts that were to tell of all their sessions and have not.
+    pub unheard: Vec<Unheard>,
+}
+
+/// A host that was asked for more than it tells by itself, and has not answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unheard {
+    /// Its label.
+    pub host: String,
+    /// How it is known: one that is away was not asked.
+    pub state: HostState,
+    /// When it was heard of last, if it ever was.
+    pub seen_at: Option<Timestamp>,
+    /// Why it did not answer; of one that is away nothing.
+    pub why: Option<String>,
+    /// When it told all that is shown of it beside its open sessions; null when it never did.
+    pub told_at: Option<Timestamp>,
 }
 
 /// Which session.
@@ -119,6 +137,8 @@ pub enum Lookup {
 pub struct EventQuery {
     /// The session.
     pub key: SessionKey,
+    /// Whose, where it is another host's; that one is asked.
+    pub node: Option<NodeId>,
     /// Only events with a greater seq; null for the newest `limit`.
     pub after: Option<u64>,
     /// At most so many (the daemon caps it at 1,000).

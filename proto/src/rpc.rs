@@ -16,8 +16,8 @@ pub trait Local {
     async fn list(query: ListQuery) -> ListReply;
     /// One session by what a person typed.
     async fn show(query: LookupQuery) -> Lookup;
-    /// Events of one session.
-    async fn events(query: EventQuery) -> EventPage;
+    /// Events of one session, wherever it is; refused where its host cannot be asked.
+    async fn events(query: EventQuery) -> Result<EventPage, FleetRefusal>;
     /// Returns the current cursor as soon as it differs from `cursor`, at the latest after `wait_ms`.
     async fn watch(cursor: u64, wait_ms: u32) -> u64;
     /// How each part of the daemon is.

@@ -10,8 +10,8 @@ use std::{
 
 use qrcode::{EcLevel, QrCode, render::unicode::Dense1x2};
 use rrd_proto::{
-    FleetCall, FleetInvite, FleetMember, FleetRefusal, FleetReply, FleetRotation, FleetStatus,
-    MemberState, Timestamp,
+    FleetCall, FleetInvite, FleetMember, FleetReply, FleetRotation, FleetStatus, MemberState,
+    Timestamp,
 };
 
 use crate::{
@@ -83,16 +83,7 @@ pub(crate) fn run(fleet: &Fleet) -> Result<(), CliError> {
 fn ask(call: FleetCall) -> Result<FleetReply, CliError> {
     let config = local::config(None)?;
     let connection = connect::dial(&config.dirs.socket).map_err(Unreachable::into_error)?;
-    connection.fleet(&call, PATIENCE)?.map_err(refused)
-}
-
-fn refused(refusal: FleetRefusal) -> CliError {
-    let error = CliError::new(Kind::NotFound, refusal.message);
-    let error = refusal.facts.into_iter().fold(error, CliError::fact);
-    match refusal.hint {
-        Some(hint) => error.hint(hint),
-        None => error,
-    }
+    connection.fleet(&call, PATIENCE)?.map_err(CliError::from)
 }
 
 fn unexpected() -> CliError {

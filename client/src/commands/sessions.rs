@@ -19,6 +19,9 @@ pub(crate) fn run(args: &ListArgs) -> Result<(), CliError> {
     if let Some(progress) = footer::progress(&reply) {
         output::remark(&progress);
     }
+    for unheard in footer::unheard(&reply) {
+        output::remark(&unheard);
+    }
     if args.json {
         return output::json(&reply.sessions);
     }

@@ -1,6 +1,6 @@
 //! `rrd sessions show ID`: one session, why it has its status, its last events, what to do next.
 
-use rrd_proto::{Event, EventQuery, Issue, ParentKind, Session, Timestamp};
+use rrd_proto::{Event, HostState, Issue, ParentKind, Session, Timestamp};
 use serde::Serialize;
 
 use crate::{
@@ -34,12 +34,12 @@ pub(crate) fn run(args: &ShowArgs) -> Result<(), CliError> {
         return output::json(&session);
     }
     let limit = args.limit.unwrap_or(if args.events { MOST } else { LAST });
-    let query =
-        EventQuery { key: session.key(), after: None, limit, wait_ms: 0, raw: args.raw.raw };
-    let elsewhere = ask::elsewhere(&session);
-    let events = match elsewhere {
-        Some(_) if !args.events => Vec::new(),
-        _ => answerer.events_of(&session, &query)?.events,
+    let asked = answerer.events(&ask::query(&session, limit, args.raw.raw));
+    // The row stands by itself, unless it is the events that were asked for.
+    let (events, why_none) = match asked {
+        Ok(page) => (page.events, None),
+        Err(error) if args.events || args.limit.is_some() => return Err(error),
+        Err(error) => (Vec::new(), Some(error)),
     };
     if args.json {
         return output::json(&WithEvents { session: &session, events: &events });
@@ -51,15 +51,11 @@ pub(crate) fn run(args: &ShowArgs) -> Result<(), CliError> {
     let why = wrap(&format!("why: {}", why::sentence(&session, now)), columns);
     lines.extend(why.into_iter().map(|line| line.replacen("why:", &bold("why:"), 1)));
     lines.push(String::new());
-    if let Some(host) = elsewhere {
-        lines.push(bold(&format!("its events are on {host}")));
-        lines.push(format!("  {}", ask::over_there(&session, &host)));
-        return output::print_lines(&lines);
-    }
-    lines.push(match events.len() {
-        0 => bold("no events"),
-        1 => bold("the last event"),
-        count => bold(&format!("the last {count} events")),
+    lines.push(match (why_none, events.len()) {
+        (Some(why), _) => bold(&clean(why.message())),
+        (None, 0) => bold("no events"),
+        (None, 1) => bold("the last event"),
+        (None, count) => bold(&format!("the last {count} events")),
     });
     lines.extend(events.iter().map(|event| timeline::line(event, now, columns)));
     lines.push(String::new());
@@ -162,8 +158,21 @@ fn next(session: &Session, id: &str) -> Vec<String> {
         commands.push(format!("rrd sessions tail {id} -f"));
         commands.push(format!("rrd sessions show {id} --events"));
     }
+    // A label is a host's name as a rule.
+    let host = (session.host_state != HostState::Here).then(|| {
+        // One that begins with a dash would be an option.
+        text::shell_word(&session.host).filter(|host| !host.starts_with('-'))
+    });
+    let there = |command: String| match &host {
+        None => Some(command),
+        Some(host) => {
+            let host = host.as_deref().unwrap_or("HOST");
+            text::shell_word(&command).map(|command| format!("ssh -t {host} {command}"))
+        }
+    };
     // Built by the daemon for a shell, so it is shown whole or not at all.
-    commands.extend(session.attach.iter().filter(|attach| clean(attach) == **attach).cloned());
+    let attach = session.attach.iter().filter(|attach| clean(attach) == **attach).cloned();
+    commands.extend(attach.filter_map(there));
     let absent = |issue: &Issue| [Issue::SOURCE_GONE, Issue::OUT_OF_SIGHT].contains(&&*issue.kind);
     let is_there = !session.issues.iter().any(absent);
     let path = session.transcript_path.as_deref().filter(|_| is_there);
@@ -174,7 +183,7 @@ fn next(session: &Session, id: &str) -> Vec<String> {
         _ => Some("less"),
     };
     let command = reader.zip(path.and_then(text::shell_word));
-    commands.extend(command.map(|(reader, path)| format!("{reader} {path}")));
+    commands.extend(command.and_then(|(reader, path)| there(format!("{reader} {path}"))));
     commands
 }
 
@@ -225,6 +234,11 @@ mod tests {
         let commands = next(&one, "b41f");
         assert_eq!(commands[0], "rrd sessions tail b41f -f");
         assert_eq!(commands[2..], ["tmux attach -t t7", "less '/home/dev/a b.jsonl'"]);
+        one.host_state = HostState::Live;
+        let there = next(&one, "b41f");
+        assert_eq!(there[2], "ssh -t mac 'tmux attach -t t7'");
+        assert!(there[3].starts_with("ssh -t mac ") && there[3].contains("a b.jsonl"), "{there:?}");
+        one.host_state = HostState::Here;
         one.transcript_path = Some("/home/dev/.hermes/state.db".to_owned());
         assert_eq!(next(&one, "b41f").len(), 3);
         one.attach = Some("tmux attach\nrm -rf ~".to_owned());

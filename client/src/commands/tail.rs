@@ -17,7 +17,9 @@ use crate::{
     connect::Connection,
     error::CliError,
     local::{self, Config},
-    output, timeline,
+    output,
+    text::clean,
+    timeline,
 };
 
 const WAIT_MS: u32 = 20_000;
@@ -29,9 +31,8 @@ pub(crate) fn run(args: &TailArgs) -> Result<(), CliError> {
     let mut answerer = Answerer::open(&config);
     let raw = args.raw.granted()?;
     let session = answerer.find(&args.id, raw)?;
-    let (key, limit) = (session.key(), args.limit);
-    let mut query = EventQuery { key, after: None, limit, wait_ms: 0, raw };
-    let mut page = answerer.events_of(&session, &query)?;
+    let mut query = ask::query(&session, args.limit, raw);
+    let mut page = answerer.events(&query)?;
     print(&page.events, args.json)?;
     if !args.follow {
         return Ok(());
@@ -55,7 +56,13 @@ fn more(
         Answerer::Daemon(connection) => {
             query.wait_ms = WAIT_MS;
             match connection.events(query) {
-                Ok(page) => Ok(page),
+                Ok(Ok(page)) => Ok(page),
+                Ok(Err(refusal)) => {
+                    output::remark(&format!("{}: waiting for it", clean(&refusal.message)));
+                    let page = until_told(connection, query)?;
+                    output::remark("it answers again");
+                    Ok(page)
+                }
                 Err(error) => {
                     output::remark(&format!("{}: waiting for the daemon", error.message()));
                     *connection = dial_until_answered(config);
@@ -74,6 +81,16 @@ fn more(
                 thread::sleep(AGAIN.max(begun.elapsed() * 2));
             }
             Ok(page)
+        }
+    }
+}
+
+/// Asks again and again, until the other host answers.
+fn until_told(connection: &Connection, query: &EventQuery) -> Result<EventPage, CliError> {
+    loop {
+        thread::sleep(AGAIN);
+        if let Ok(page) = connection.events(query)? {
+            return Ok(page);
         }
     }
 }

@@ -292,6 +292,7 @@ impl Roster {
             last_ended,
             progress,
             roots,
+            unheard: Vec::new(),
         }
     }
 

@@ -18,7 +18,8 @@ use crate::store::owner_only;
 const APPLICATION_ID: i64 = 0x5252_446b;
 
 /// Each entry takes the schema from its index to the next number. The list only ever grows.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE facts (
         name  TEXT PRIMARY KEY,       -- members (JSON), generation, version, replaces
         value TEXT NOT NULL
@@ -46,7 +47,16 @@ const MIGRATIONS: &[&str] = &["
         node TEXT PRIMARY KEY,
         at   INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
-"];
+",
+    "
+    CREATE TABLE past (
+        node       TEXT PRIMARY KEY,
+        generation INTEGER NOT NULL,
+        told_at    INTEGER NOT NULL,
+        rows       TEXT NOT NULL      -- a session in JSON a line
+    ) STRICT;
+",
+];
 
 /// How long an invite that is over can still be told from one that never was, in milliseconds.
 const REMEMBERED: i64 = 30 * 24 * 3_600_000;
@@ -146,7 +156,11 @@ impl Keep {
         Ok(Self { db, path })
     }
 
-    fn sqlite(&self, source: rusqlite::Error) -> KeepError {
+    pub(super) fn db(&self) -> &Connection {
+        &self.db
+    }
+
+    pub(super) fn sqlite(&self, source: rusqlite::Error) -> KeepError {
         KeepError::Sqlite { path: self.path.clone(), source }
     }
 
@@ -154,7 +168,7 @@ impl Keep {
         KeepError::Damaged { path: self.path.clone(), what: what.into() }
     }
 
-    fn run(&self, sql: &str, values: impl rusqlite::Params) -> Result<usize, KeepError> {
+    pub(super) fn run(&self, sql: &str, values: impl rusqlite::Params) -> Result<usize, KeepError> {
         self.db.execute(sql, values).map_err(|error| self.sqlite(error))
     }
 
@@ -330,7 +344,7 @@ impl Keep {
     pub(crate) fn leave(&mut self) -> Result<(), KeepError> {
         let sql = "BEGIN; DELETE FROM facts WHERE name = 'members'; DELETE FROM floors;
             UPDATE invites SET state = 'cancelled' WHERE state = 'open';
-            DELETE FROM peer_rows; DELETE FROM forgotten; COMMIT;";
+            DELETE FROM peer_rows; DELETE FROM past; DELETE FROM forgotten; COMMIT;";
         self.db.execute_batch(sql).map_err(|error| self.sqlite(error))
     }
 

@@ -109,10 +109,12 @@ pub(super) async fn reach(
     Err(last)
 }
 
-/// Lets calls through to one member. A connection is made when it is needed.
+/// Lets calls through to one member. A connection is made when it is needed; calls that are large, or wait
+/// for long, have one of their own, so that they hold nothing else up.
 pub(crate) struct Link {
     node: NodeId,
-    open: Mutex<Option<Open>>,
+    control: Mutex<Option<Open>>,
+    bulk: Mutex<Option<Open>>,
 }
 
 #[derive(Clone)]
@@ -124,7 +126,7 @@ struct Open {
 
 impl Link {
     pub(super) fn new(node: NodeId) -> Self {
-        Self { node, open: Mutex::default() }
+        Self { node, control: Mutex::default(), bulk: Mutex::default() }
     }
 
     /// Asks; all of it takes at most so long. A connection that had gone is made anew, once.
@@ -135,13 +137,25 @@ impl Link {
         query: &Q,
         within: Duration,
     ) -> Result<A, LinkError> {
-        let result = self.ask(fleet, method, query, within).await;
+        let result = self.ask(&self.control, fleet, method, query, within).await;
         fleet.spoke(self.node, result.as_ref().map(|_| ()).map_err(ToString::to_string));
         result
     }
 
+    /// The same for what is large or waits for long.
+    pub(crate) async fn call_bulk<Q: Serialize + ?Sized, A: DeserializeOwned>(
+        &self,
+        fleet: &Arc<Fleet>,
+        method: &str,
+        query: &Q,
+        within: Duration,
+    ) -> Result<A, LinkError> {
+        self.ask(&self.bulk, fleet, method, query, within).await
+    }
+
     async fn ask<Q: Serialize + ?Sized, A: DeserializeOwned>(
         &self,
+        lane: &Mutex<Option<Open>>,
         fleet: &Arc<Fleet>,
         method: &str,
         query: &Q,
@@ -151,7 +165,7 @@ impl Link {
         let body = peer::pack(query).map_err(LinkError::Refused)?;
         let mut again = true;
         loop {
-            let opening = self.opened(fleet);
+            let opening = self.opened(lane, fleet);
             let (open, fresh) =
                 timeout_at(deadline.into(), opening).await.map_err(|_| LinkError::Late)??;
             if !open.methods.contains(method) {
@@ -168,7 +182,7 @@ impl Link {
                     Err(LinkError::Refused(Refused::new("failed", error.detail)))
                 }
                 Err(_) => {
-                    *self.open.lock().await = None;
+                    *lane.lock().await = None;
                     if again && !fresh {
                         again = false;
                         continue;
@@ -180,8 +194,12 @@ impl Link {
     }
 
     /// A connection, and whether it was made just now.
-    async fn opened(&self, fleet: &Arc<Fleet>) -> Result<(Open, bool), LinkError> {
-        let mut open = self.open.lock().await;
+    async fn opened(
+        &self,
+        lane: &Mutex<Option<Open>>,
+        fleet: &Arc<Fleet>,
+    ) -> Result<(Open, bool), LinkError> {
+        let mut open = lane.lock().await;
         let key = fleet.key().ok_or(LinkError::NoFleet)?.id();
         if let Some(open) = open.as_ref().filter(|open| open.key == key) {
             return Ok((open.clone(), false));

@@ -33,6 +33,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
+use crate::desk::{self, Desk};
+
 use super::{
     Fleet, Place, Stranger, address, aside, enrol,
     keep::InviteState,
@@ -50,8 +52,8 @@ const HALF_OPEN_OF_ONE: usize = 16;
 /// Connections of one member; the oldest makes room.
 const SEATS: usize = 4;
 
-/// Calls of one connection that are worked on at once; more wait.
-const AT_ONCE: usize = 8;
+/// Calls of one connection that are worked on at once; more wait. Most of them wait themselves, for events.
+const AT_ONCE: usize = 32;
 
 /// How often the address is looked after.
 const LOOK_AFTER: Duration = Duration::from_secs(15);
@@ -59,15 +61,15 @@ const LOOK_AFTER: Duration = Duration::from_secs(15);
 /// When a socket that could not be had is tried again.
 const AGAIN: Duration = Duration::from_secs(5);
 
-/// What members may ask.
+/// What members may ask, beside what the desk answers.
 const METHODS: [&str; 2] = ["hello", "members"];
 
 /// Listens while there is a fleet, until it is stopped.
-pub(crate) async fn run(fleet: Arc<Fleet>, stop: CancellationToken) {
-    stop.run_until_cancelled(listens(&fleet)).await;
+pub(crate) async fn run(fleet: Arc<Fleet>, desk: Arc<Desk>, stop: CancellationToken) {
+    stop.run_until_cancelled(listens(&fleet, &desk)).await;
 }
 
-async fn listens(fleet: &Arc<Fleet>) {
+async fn listens(fleet: &Arc<Fleet>, desk: &Arc<Desk>) {
     let mut changed = fleet.changed();
     loop {
         while fleet.key().is_none() {
@@ -97,7 +99,7 @@ async fn listens(fleet: &Arc<Fleet>) {
                 }
                 fleet.tell();
                 tracing::info!(%address, "listens for members");
-                accepts(fleet, &tcp, address.ip()).await;
+                accepts(fleet, desk, &tcp, address.ip()).await;
                 drop(lock(&fleet.datagrams).take());
                 fleet.set_place(Place::default());
             }
@@ -112,12 +114,13 @@ async fn listens(fleet: &Arc<Fleet>) {
 }
 
 /// Lets callers in until the fleet is left, or this host is reached elsewhere.
-async fn accepts(fleet: &Arc<Fleet>, tcp: &TcpListener, ip: IpAddr) {
+async fn accepts(fleet: &Arc<Fleet>, desk: &Arc<Desk>, tcp: &TcpListener, ip: IpAddr) {
     let door = Arc::new(Door {
         half_open: Arc::new(Semaphore::new(HALF_OPEN)),
         of_one: Mutex::default(),
         seats: Mutex::default(),
         closed: CancellationToken::new(),
+        desk: Arc::clone(desk),
     });
     let _closes = door.closed.clone().drop_guard();
     let mut changed = fleet.changed();
@@ -165,6 +168,7 @@ struct Door {
     of_one: Mutex<HashMap<IpAddr, usize>>,
     seats: Mutex<HashMap<NodeId, VecDeque<CancellationToken>>>,
     closed: CancellationToken,
+    desk: Arc<Desk>,
 }
 
 /// A place among those of one address that are on their way in.
@@ -325,7 +329,7 @@ async fn serve(fleet: &Arc<Fleet>, door: &Door, secured: Secured, node: NodeId) 
         }
     };
     let transport = tokio_serde::Framed::new(secured.frames, MessagePack::default());
-    let server = Server { fleet: Arc::clone(fleet), node };
+    let server = Server { fleet: Arc::clone(fleet), desk: Arc::clone(&door.desk), node };
     let calls = BaseChannel::with_defaults(transport)
         .execute(server.serve())
         .for_each_concurrent(AT_ONCE, |answer| answer);
@@ -340,6 +344,7 @@ async fn serve(fleet: &Arc<Fleet>, door: &Door, secured: Secured, node: NodeId) 
 #[derive(Clone)]
 struct Server {
     fleet: Arc<Fleet>,
+    desk: Arc<Desk>,
     node: NodeId,
 }
 
@@ -353,7 +358,7 @@ impl Peer for Server {
             "hello" => peer::pack(&Hello {
                 node: fleet.node(),
                 release: rrd_proto::VERSION.to_owned(),
-                methods: METHODS.map(str::to_owned).to_vec(),
+                methods: METHODS.into_iter().chain(desk::METHODS).map(str::to_owned).collect(),
             }),
             "members" => {
                 let list: List = heard(&body)?;
@@ -363,7 +368,10 @@ impl Peer for Server {
                 }
                 peer::pack(&fleet.members().list())
             }
-            _ => Err(Refused::new("unknown_method", "")),
+            other => {
+                let answer = self.desk.answer(other, &body).await;
+                answer.unwrap_or_else(|| Err(Refused::new("unknown_method", "")))
+            }
         }
     }
 }

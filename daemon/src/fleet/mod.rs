@@ -12,6 +12,7 @@ pub(crate) mod keyfile;
 pub(crate) mod link;
 mod listen;
 mod noise;
+mod past;
 mod rekey;
 mod sync;
 
@@ -37,7 +38,9 @@ pub use address::Listen;
 pub(crate) use keep::{Keep, KeepError, PeerRow};
 use keyfile::{KeyError, Keys};
 use link::Link;
+pub(crate) use link::LinkError;
 pub(crate) use listen::run as listen;
+pub(crate) use past::Past;
 pub(crate) use sync::run as sync;
 
 use crate::{config::Config, edge::Edges};

@@ -7,13 +7,20 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use super::{enrol::Word, link::LinkError, *};
-use crate::config::Flags;
+use crate::{
+    config::Flags,
+    desk::{Desk, Index},
+    hub::Hub,
+    scan::place,
+    store,
+};
 
 const NEVER: Duration = Duration::from_secs(30);
 
 /// A node that listens; gone when dropped.
 struct Node {
     fleet: Arc<Fleet>,
+    desk: Arc<Desk>,
     stop: CancellationToken,
     _home: TempDir,
 }
@@ -41,8 +48,12 @@ fn node(name: &str) -> Node {
     let edges = Arc::new(Edges::open(&config.dirs));
     let fleet = Fleet::open(&config, &edges).unwrap();
     let stop = CancellationToken::new();
-    tokio::spawn(listen(Arc::clone(&fleet), stop.clone()));
-    Node { fleet, stop, _home: home }
+    let (writer, _) = store::open(&config.dirs.state).unwrap();
+    let index = Arc::new(Index::new(config.dirs.state.clone(), Arc::new(writer)));
+    let hub = Arc::new(Hub::new(place(&config, Some(fleet.node())), &[]));
+    let desk = Arc::new(Desk { hub, edges, tails: Vec::new(), index });
+    tokio::spawn(listen(Arc::clone(&fleet), Arc::clone(&desk), stop.clone()));
+    Node { fleet, desk, stop, _home: home }
 }
 
 async fn until(fleet: &Arc<Fleet>, is: impl Fn(&Fleet) -> bool) {
@@ -110,7 +121,7 @@ async fn a_connection_that_has_gone_is_made_anew() {
     assert!(matches!(away, Err(LinkError::Unreachable(..) | LinkError::Closed)), "{away:?}");
     let stop = CancellationToken::new();
     one.fleet.set_place(Place::default());
-    tokio::spawn(listen(Arc::clone(&one.fleet), stop.clone()));
+    tokio::spawn(listen(Arc::clone(&one.fleet), Arc::clone(&one.desk), stop.clone()));
     until(&one.fleet, |fleet| fleet.address() != Some(former) && has_stated(fleet)).await;
     // It hears where the other one is now by the call of that one.
     let list = one.fleet.members().list();

@@ -7,7 +7,7 @@
 use std::{
     collections::{HashMap, HashSet},
     io,
-    net::UdpSocket,
+    net::{SocketAddr, UdpSocket},
     sync::Arc,
     time::Duration,
 };
@@ -15,6 +15,7 @@ use std::{
 use rrd_core::fleet::{record::HostWord, seal::MAX_DATAGRAM};
 use rrd_proto::{ListQuery, NodeId, Session, SessionKey, Timestamp, Totals, VERSION};
 use tokio::{
+    sync::watch,
     task::block_in_place,
     time::{Instant, MissedTickBehavior, interval, sleep},
 };
@@ -25,7 +26,11 @@ use crate::{
     edge::Edges,
     fleet::{Fleet, KeepError, PeerRow},
     hub::{Hub, Input, now},
+    others,
 };
+
+/// When what could not begin is tried again.
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// Two tellings are so far apart, at least.
 const COALESCE: Duration = Duration::from_millis(50);
@@ -46,17 +51,27 @@ pub(crate) async fn run(
     let mut changed = fleet.changed();
     while !stop.is_cancelled() {
         changed.mark_unchanged();
-        match fleet.take_datagrams() {
-            Some(socket) => {
-                if let Err(error) = serve(&fleet, &hub, &edges, socket, &stop).await {
-                    tracing::error!(%error, "no gossip");
-                }
-                hub.set_others(None);
-            }
-            // Whoever binds one says so.
+        let waits = match fleet.key() {
             None => {
-                tokio::select! { () = stop.cancelled() => {}, _ = changed.changed() => {} }
+                hub.set_others(None);
+                Duration::MAX
             }
+            // Where this host's address is not up, the others are shown all the same, as they were.
+            Some(_) => {
+                let socket = fleet.take_datagrams();
+                match serve(&fleet, &hub, &edges, socket, changed.clone(), &stop).await {
+                    Ok(()) => Duration::ZERO,
+                    Err(error) => {
+                        tracing::error!(%error, "no gossip; trying again");
+                        AGAIN
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = sleep(waits) => {}
+            _ = changed.changed() => {}
         }
     }
 }
@@ -66,13 +81,19 @@ async fn serve(
     fleet: &Arc<Fleet>,
     hub: &Arc<Hub>,
     edges: &Arc<Edges>,
-    bound: UdpSocket,
+    bound: Option<UdpSocket>,
+    mut changed: watch::Receiver<u64>,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
     let Some(key) = fleet.key() else { return Ok(()) };
-    bound.set_nonblocking(true)?;
-    let socket = Arc::new(tokio::net::UdpSocket::from_std(bound)?);
-    let out = Arc::clone(&socket);
+    let socket = match bound {
+        Some(bound) => {
+            bound.set_nonblocking(true)?;
+            Some(Arc::new(tokio::net::UdpSocket::from_std(bound)?))
+        }
+        None => None,
+    };
+    let out = socket.clone();
     let mut boot = [0; 8];
     getrandom::fill(&mut boot).map_err(io::Error::other)?;
     let numbers = Arc::clone(fleet);
@@ -85,15 +106,18 @@ async fn serve(
         floors: block_in_place(|| fleet.floors())?,
         kept: block_in_place(|| kept(fleet))?,
         // What cannot be sent at once is lost; a round repairs it.
-        send: Arc::new(move |to, datagram: &[u8]| drop(out.try_send_to(datagram, to))),
+        send: Arc::new(move |to, datagram: &[u8]| {
+            drop(out.as_ref().map(|out| out.try_send_to(datagram, to)));
+        }),
         clock: Arc::new(now),
         next_generation: Arc::new(move || {
             block_in_place(|| numbers.next_generation()).map_err(io::Error::other)
         }),
     }));
     hub.set_others(Some(Arc::clone(&gossip)));
+    let keeps_up = tokio::spawn(others::keep_up(Arc::clone(fleet), Arc::clone(&gossip)));
     let mut teller = Teller { gossip: Arc::clone(&gossip), told: HashMap::new() };
-    let (mut changed, mut others, mut here) = (fleet.changed(), gossip.changed(), hub.version());
+    let (mut others, mut here) = (gossip.changed(), hub.version());
     let (mut keep, mut look) = (interval(KEEP), interval(LOOK));
     keep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -106,7 +130,7 @@ async fn serve(
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
-            came = socket.recv_from(&mut datagram) => match came {
+            came = received(socket.as_deref(), &mut datagram) => match came {
                 Ok((length, from)) => gossip.receive(from, &datagram[..length]),
                 // Windows tells of an earlier datagram that nobody took; that is no end.
                 Err(error) => tracing::debug!(%error, "a datagram was not received"),
@@ -138,9 +162,21 @@ async fn serve(
             }
         }
     }
+    keeps_up.abort();
     teller.say_good_bye(hub);
     block_in_place(|| store(fleet, &gossip, true));
     Ok(())
+}
+
+/// The next datagram; without a socket there is none.
+async fn received(
+    socket: Option<&tokio::net::UdpSocket>,
+    datagram: &mut [u8],
+) -> io::Result<(usize, SocketAddr)> {
+    match socket {
+        Some(socket) => socket.recv_from(datagram).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Tells of this host's sessions.

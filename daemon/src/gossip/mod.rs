@@ -33,7 +33,10 @@ use rrd_core::{
     },
     redact::Redacted,
 };
-use rrd_proto::{Health, Host, HostState, NodeId, PartStatus, Session, SessionKey, Timestamp};
+use rrd_proto::{
+    Health, Host, HostState, NodeId, PartStatus, Session, SessionKey, Timestamp,
+    peer_calls::LastKnown,
+};
 use tokio::{sync::watch, task::JoinHandle, time::MissedTickBehavior};
 
 use cluster::{Cluster, Seen};
@@ -192,6 +195,46 @@ impl Gossip {
     pub(crate) fn rows(&self) -> Vec<Session> {
         let members = self.shared.members();
         lock(&self.shared.peers).rows(&members, self.shared.node, self.shared.wire.now())
+    }
+
+    /// Rows that a host told when it was asked, as they are shown here.
+    pub(crate) fn dress(&self, node: NodeId, rows: Vec<Session>) -> Vec<Session> {
+        let (members, now) = (self.shared.members(), self.shared.wire.now());
+        let peers = lock(&self.shared.peers);
+        rows.into_iter().map(|row| peers.dress(&members, node, row, now)).collect()
+    }
+
+    /// What to add to a time of that host's to have it by this host's clock, in milliseconds.
+    pub(crate) fn offset_of(&self, node: NodeId) -> i64 {
+        lock(&self.shared.peers).offset_ms(node)
+    }
+
+    /// The hosts that are there, each in its generation.
+    pub(crate) fn live(&self) -> Vec<(NodeId, u64)> {
+        lock(&self.shared.peers).live(&self.shared.members())
+    }
+
+    /// What is known of a host, for another one.
+    pub(crate) fn last_known(&self, node: NodeId) -> LastKnown {
+        let peers = lock(&self.shared.peers);
+        let ago = peers.seen_at(node).map(|at| self.shared.wire.now().since(at));
+        LastKnown {
+            heard_ms_ago: ago.map(|ms| u64::try_from(ms).unwrap_or(0)),
+            records: peers.records(node).into_iter().map(|(_, text)| text.to_owned()).collect(),
+        }
+    }
+
+    /// Takes what another host knows of one that is away.
+    pub(crate) fn take_last_known(&self, node: NodeId, known: &LastKnown) {
+        let shared = &self.shared;
+        let records = known.records.iter().filter(|record| shared.record(node, record)).count();
+        let ago = known.heard_ms_ago.and_then(|ms| i64::try_from(ms).ok());
+        let heard = ago.is_some_and(|ms| {
+            lock(&shared.peers).was_heard(node, shared.wire.now().plus(ms.saturating_neg()))
+        });
+        if records > 0 || heard {
+            shared.change();
+        }
     }
 
     /// The other hosts.

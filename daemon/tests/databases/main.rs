@@ -413,7 +413,14 @@ fn a_look_without_a_daemon_says_the_same() {
     };
     let anew = Scan::new(&config, &mut |_| {});
     assert_eq!(counts(anew.list(&all()).sessions), counts(followed));
-    let query = EventQuery { key: key(IDS[0]), after: None, limit: 100, wait_ms: 0, raw: false };
+    let query = EventQuery {
+        key: key(IDS[0]),
+        node: None,
+        after: None,
+        limit: 100,
+        wait_ms: 0,
+        raw: false,
+    };
     let kinds: Vec<_> = anew.events(&query).events.iter().map(|event| event.kind).collect();
     assert_eq!(
         kinds,

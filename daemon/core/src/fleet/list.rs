@@ -148,6 +148,7 @@ mod tests {
             last_ended: None,
             progress: None,
             roots: Vec::new(),
+            unheard: Vec::new(),
         }
     }
 

@@ -18,6 +18,9 @@ use super::{
 /// Sessions kept of one host, at most; those that are over give way first.
 pub const MAX_ROWS: usize = 2_000;
 
+/// Clocks that differ by less agree.
+const AGREE_MS: i64 = 1_000;
+
 /// For so long the sessions of a host that is away stay active, if they were.
 const AWAY_FOR_MS: i64 = 24 * 60 * 60 * 1_000;
 
@@ -139,27 +142,65 @@ impl Peers {
             if *node == own || !members.has(*node) {
                 continue;
             }
-            let label = members.label(*node).unwrap_or_default();
-            let name = node.to_string();
             for row in peer.rows.values().filter(|row| peer.counts(row)) {
                 let Some(session) = &row.session else { continue };
-                let mut session = Session::clone(session);
-                shift(&mut session, peer.offset.ms().unwrap_or(0));
-                session.reference = session_ref(&name, &session.key());
-                session.host.clone_from(&label);
-                session.node_id = Some(name.clone());
-                session.host_state = if peer.live { HostState::Live } else { HostState::Away };
-                session.host_seen_at = peer.seen_at;
-                let seen = peer.seen_at.unwrap_or_default();
-                session.active &= peer.live || now.since(seen) < AWAY_FOR_MS;
-                if !peer.live {
-                    // Whether a process lives there, nobody can tell.
-                    session.live = None;
-                }
-                rows.push(session);
+                rows.push(self.dress(members, *node, Session::clone(session), now));
             }
         }
         rows
+    }
+
+    /// A row as its host has it, as it is shown here at `now`: by this host's clock, with the host's label
+    /// and state.
+    #[must_use]
+    pub fn dress(
+        &self,
+        members: &Members,
+        node: NodeId,
+        mut session: Session,
+        now: Timestamp,
+    ) -> Session {
+        let peer = self.known.get(&node);
+        let live = peer.is_some_and(|peer| peer.live);
+        let name = node.to_string();
+        shift(&mut session, self.offset_ms(node));
+        session.reference = session_ref(&name, &session.key());
+        session.host = members.label(node).unwrap_or_default();
+        session.node_id = Some(name);
+        session.host_state = if live { HostState::Live } else { HostState::Away };
+        session.host_seen_at = peer.and_then(|peer| peer.seen_at);
+        let seen = session.host_seen_at.unwrap_or_default();
+        session.active &= live || now.since(seen) < AWAY_FOR_MS;
+        if !live {
+            // Whether a process lives there, nobody can tell.
+            session.live = None;
+        }
+        session
+    }
+
+    /// What to add to a time of that host's to have it by this host's clock, in milliseconds. Clocks that
+    /// agree to a second are left as they are: the rest is the way here, and times are to stay the same.
+    #[must_use]
+    pub fn offset_ms(&self, node: NodeId) -> i64 {
+        let offset = self.known.get(&node).and_then(|peer| peer.offset.ms());
+        offset.filter(|ms| ms.abs() >= AGREE_MS).unwrap_or(0)
+    }
+
+    /// The members that are there and have said so, each in its generation.
+    #[must_use]
+    pub fn live(&self, members: &Members) -> Vec<(NodeId, u64)> {
+        let live = self.known.iter().filter(|(node, peer)| peer.live && members.has(**node));
+        live.filter_map(|(node, peer)| Some((*node, peer.word.as_ref()?.0.generation))).collect()
+    }
+
+    /// Somebody else heard it then; true when that is news.
+    pub fn was_heard(&mut self, node: NodeId, at: Timestamp) -> bool {
+        let peer = self.known.entry(node).or_default();
+        let news = !peer.live && peer.seen_at.is_none_or(|known| known < at);
+        if news {
+            (peer.seen_at, peer.since) = (Some(at), Some(at));
+        }
+        news
     }
 
     /// The other members, by label.

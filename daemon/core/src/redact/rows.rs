@@ -7,7 +7,7 @@
 
 use rrd_proto::{
     Activity, Event, EventPage, HookCall, Issue, ListReply, Lookup, PartStatus, Root, RootState,
-    Session,
+    Session, Unheard,
 };
 
 use super::{
@@ -25,8 +25,16 @@ impl Redactor {
     /// Sessions, and where they were looked for.
     #[must_use]
     pub fn list(&self, mut reply: ListReply, report: &mut Report) -> Redacted<ListReply> {
-        let ListReply { sessions, last_ended, roots, as_of: _, cursor: _, totals: _, progress: _ } =
-            &mut reply;
+        let ListReply {
+            sessions,
+            last_ended,
+            roots,
+            unheard,
+            as_of: _,
+            cursor: _,
+            totals: _,
+            progress: _,
+        } = &mut reply;
         for session in sessions.iter_mut().chain(last_ended.as_deref_mut()) {
             self.session(session, report);
         }
@@ -35,6 +43,9 @@ impl Redactor {
             if let RootState::Unreadable(why) = state {
                 self.clean(why, report);
             }
+        }
+        for Unheard { why, host: _, state: _, seen_at: _, told_at: _ } in unheard {
+            why.iter_mut().for_each(|why| self.clean(why, report));
         }
         Redacted(reply)
     }

@@ -1,0 +1,199 @@
+//! Answers about this host's own sessions, whoever asks: a client here, or another member of the fleet.
+//!
+//! Whoever asks sees what has been written until now. What members get has passed the redactor; their
+//! calls are [`METHODS`]. Not here: who may ask, and sessions of other hosts.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use rrd_proto::{
+    Event, EventPage, EventQuery, ListQuery, Session, SessionKey,
+    peer::{self, Refused},
+    peer_calls::{EventsQuery, EventsReply, LastKnownQuery, MAX_ROWS, RowsQuery, RowsReply},
+};
+use serde::Serialize;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::{
+    audience::Looking,
+    edge::Edges,
+    hub::Hub,
+    scan::MAX_PAGE,
+    store::{Reader, Writer},
+    tail::Door,
+};
+
+/// What members may ask here.
+pub(crate) const METHODS: [&str; 3] = ["rows", "events", "last_known"];
+
+/// The longest wait one call may ask for.
+const MAX_WAIT: Duration = Duration::from_secs(60);
+
+/// How long events that are being written are waited for.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// How long what was left for later is waited for.
+const CATCH_UP: Duration = Duration::from_millis(100);
+
+/// Answers from the hub and the index.
+pub(crate) struct Desk {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) edges: Arc<Edges>,
+    pub(crate) tails: Vec<Door>,
+    pub(crate) index: Arc<Index>,
+}
+
+impl Desk {
+    /// Whoever asks sees what has been written until now, wherever that was left for later.
+    pub(crate) async fn look(&self) -> Looking {
+        let looking = self.hub.audience.look();
+        let behind: Vec<_> = self.tails.iter().filter_map(Door::catch_up).collect();
+        let caught_up = async {
+            for tail in behind {
+                let _ = tail.await;
+            }
+        };
+        // A root on a hung disk must not hold up the answer.
+        let _ = timeout(CATCH_UP, caught_up).await;
+        looking
+    }
+
+    /// Events of a session of this host, as they are.
+    pub(crate) async fn events(&self, query: &EventQuery) -> EventPage {
+        let deadline = Instant::now() + wait(query.wait_ms);
+        let limit = query.limit.clamp(1, MAX_PAGE);
+        let _looking = self.look().await;
+        let mut committed = self.index.writer.committed();
+        // Whoever only looks takes what is there; who waits wants the next one at once.
+        let _awaited = (query.wait_ms > 0).then(|| self.index.writer.awaited());
+        // What has been read is seen, written or not.
+        if let Some(written) = self.index.writer.hurry() {
+            let _ = tokio::task::spawn_blocking(move || written.recv_timeout(PATIENCE)).await;
+        }
+        loop {
+            let mut seen = committed.borrow_and_update().number;
+            let (index, key, after) = (Arc::clone(&self.index), query.key.clone(), query.after);
+            let read = tokio::task::spawn_blocking(move || index.events(&key, after, limit));
+            let events = read.await.unwrap_or_default();
+            let more = query.after.is_some() && events.len() == limit as usize;
+            if !events.is_empty() {
+                return EventPage { events, more };
+            }
+            // Only a transaction that wrote some of this session's is worth a look; one that was missed
+            // may have.
+            loop {
+                match timeout_at(deadline, committed.changed()).await {
+                    Ok(Ok(())) => {}
+                    // Nothing came in time, or the store is closing.
+                    _ => return EventPage::default(),
+                }
+                let last = committed.borrow_and_update();
+                let missed = last.number != seen + 1;
+                seen = last.number;
+                if missed || last.sessions.contains(&query.key) {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Answers a member; `None` when that is no method of this desk.
+    pub(crate) async fn answer(&self, method: &str, body: &[u8]) -> Option<Result<Bytes, Refused>> {
+        Some(match method {
+            "rows" => match peer::unpack(body) {
+                Ok(query) => self.rows(query).await,
+                Err(refused) => Err(refused),
+            },
+            "events" => match peer::unpack(body) {
+                Ok(query) => self.events_for_member(query).await,
+                Err(refused) => Err(refused),
+            },
+            "last_known" => peer::unpack(body).and_then(|LastKnownQuery { node }| {
+                let others = self.hub.others();
+                peer::pack(&others.map(|others| others.last_known(node)).unwrap_or_default())
+            }),
+            _ => return None,
+        })
+    }
+
+    async fn rows(&self, query: RowsQuery) -> Result<Bytes, Refused> {
+        let RowsQuery { list, begins, newest, after, limit } = query;
+        let list = ListQuery { host: None, raw: false, ..list };
+        let _looking = self.look().await;
+        let mut rows = self.hub.list_here(&list).sessions;
+        if let Some(begins) = begins {
+            rows.retain(|row| row.session_id.starts_with(&begins) || row.reference == begins);
+        }
+        if let Some(newest) = newest {
+            rows.sort_by_key(|row| std::cmp::Reverse(row.last_activity_at));
+            rows.truncate(newest as usize);
+        }
+        let mut rows: Vec<(SessionKey, Session)> =
+            rows.into_iter().map(|row| (row.key(), row)).collect();
+        rows.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let from = after.map_or(0, |after| rows.partition_point(|(key, _)| *key <= after));
+        let mut limit = limit.clamp(1, MAX_ROWS) as usize;
+        let rest = &rows[from..];
+        loop {
+            let page = &rest[..limit.min(rest.len())];
+            let texts =
+                page.iter().filter_map(|(_, row)| json(self.edges.told(row.clone()).as_ref()));
+            let reply = RowsReply { rows: texts.collect(), more: page.len() < rest.len() };
+            match peer::pack(&reply) {
+                Err(refused) if refused.code == "too_large" && limit > 1 => limit /= 2,
+                packed => return packed,
+            }
+        }
+    }
+
+    async fn events_for_member(&self, query: EventsQuery) -> Result<Bytes, Refused> {
+        let EventsQuery { key, after, limit, wait_ms } = query;
+        let query = EventQuery { key, node: None, after, limit, wait_ms, raw: false };
+        let page = self.edges.told_events(self.events(&query).await);
+        let EventPage { events, more } = page.as_ref();
+        peer::pack(&EventsReply { events: events.iter().filter_map(json).collect(), more: *more })
+    }
+}
+
+fn json<T: Serialize>(value: &T) -> Option<String> {
+    serde_json::to_string(value).ok()
+}
+
+/// The wait that a call asks for.
+pub(crate) fn wait(ms: u32) -> Duration {
+    Duration::from_millis(ms.into()).min(MAX_WAIT)
+}
+
+/// The index as it is read; opened when it is first needed.
+pub(crate) struct Index {
+    state_dir: PathBuf,
+    reader: Mutex<Option<Reader>>,
+    writer: Arc<Writer>,
+}
+
+impl Index {
+    pub(crate) fn new(state_dir: PathBuf, writer: Arc<Writer>) -> Self {
+        Self { state_dir, reader: Mutex::default(), writer }
+    }
+
+    fn events(&self, key: &SessionKey, after: Option<u64>, limit: u32) -> Vec<Event> {
+        let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = reader.take().or_else(|| Reader::open(&self.state_dir));
+        let Some(open) = open else { return Vec::new() };
+        match open.events(key, after, limit) {
+            Ok(events) => {
+                *reader = Some(open);
+                events
+            }
+            // Opened afresh next time: the database may have been set aside.
+            Err(error) => {
+                tracing::warn!(%error, "cannot read events");
+                Vec::new()
+            }
+        }
+    }
+}

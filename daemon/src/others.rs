@@ -1,0 +1,347 @@
+//! Asks the other hosts for what gossip does not bring: sessions that are over, events, and last words of
+//! hosts that are away.
+//!
+//! Everybody is asked at once, each has so long and no longer, and who did not answer is named. A live
+//! host's newest rows are kept, so that they can be listed when it is not there. Not here: the side that
+//! answers ([`crate::desk`]), connections ([`crate::fleet`]).
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures::future::join_all;
+use rrd_core::fleet;
+use rrd_proto::{
+    Event, EventPage, EventQuery, FleetRefusal, Host, HostState, ListQuery, Lookup, NodeId,
+    Session, Status, Timestamp, Unheard,
+    peer_calls::{
+        EventsQuery, EventsReply, LastKnown, LastKnownQuery, MAX_ROWS, RowsQuery, RowsReply,
+    },
+};
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+use crate::{
+    fleet::{Fleet, LinkError, Past},
+    gossip::Gossip,
+    hub::now,
+};
+
+/// What all rows of one host may take.
+const ROWS_WITHIN: Duration = Duration::from_secs(2);
+
+/// What looking one session up may take.
+const LOOK_UP_WITHIN: Duration = Duration::from_secs(1);
+
+/// What events may take beyond the wait that is asked for.
+const EVENTS_WITHIN: Duration = Duration::from_secs(4);
+
+/// What a host's newest rows, or its last words, may take when nobody waits for them.
+const IN_THE_BACKGROUND: Duration = Duration::from_secs(30);
+
+/// Rows of one answer, at most: a peer that says that there are more for ever is not asked for ever.
+const MOST: usize = 200_000;
+
+/// Rows that are kept of each host.
+pub(crate) const KEPT: u32 = 1_000;
+
+/// Changes that come together are looked at together.
+const TOGETHER: Duration = Duration::from_secs(1);
+
+/// How often it is looked whether this host has slept.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// So much later than it should be, a look tells of sleep.
+const SLEPT: i64 = 15_000;
+
+/// A host whose newest rows could not be had is asked again after so long.
+const AGAIN: Duration = Duration::from_secs(60);
+
+/// Members that are asked for the last words of others.
+const WITNESSES: usize = 3;
+
+/// What other hosts told when they were asked.
+#[derive(Debug, Default)]
+pub(crate) struct Asked {
+    /// Who did; their rows are all there are.
+    pub(crate) answered: HashSet<String>,
+    /// Theirs, and those that are kept of the others.
+    pub(crate) rows: Vec<Session>,
+    /// Who did not.
+    pub(crate) unheard: Vec<Unheard>,
+}
+
+/// Whether a list asks for more than gossip tells.
+pub(crate) fn is_about_the_past(query: &ListQuery) -> bool {
+    query.all || query.status == Some(Status::Ended)
+}
+
+/// All rows of all other hosts that a list asks for.
+pub(crate) async fn rows(fleet: &Arc<Fleet>, gossip: &Gossip, query: &ListQuery) -> Asked {
+    let wanted = |host: &Host| query.host.as_ref().is_none_or(|label| *label == host.host);
+    let hosts: Vec<Host> = gossip.hosts().into_iter().filter(wanted).collect();
+    let of_each = join_all(hosts.into_iter().map(|host| async {
+        let node: Option<NodeId> = host.node_id.parse().ok();
+        let answer = match node.filter(|_| host.state == HostState::Live) {
+            Some(node) => {
+                let mut list = query.clone();
+                // By its clock.
+                list.since = query.since.map(|since| since.plus(-gossip.offset_of(node)));
+                let query = RowsQuery { list, limit: MAX_ROWS, ..RowsQuery::default() };
+                Some(rows_of(fleet, gossip, node, query, ROWS_WITHIN).await)
+            }
+            None => None,
+        };
+        (host, node, answer)
+    }));
+    let mut asked = Asked::default();
+    for (host, node, answer) in of_each.await {
+        let why = match answer {
+            Some(Ok(rows)) => {
+                asked.answered.insert(host.node_id);
+                asked.rows.extend(rows);
+                continue;
+            }
+            Some(Err(LinkError::Late)) => Some(format!("not in {} s", ROWS_WITHIN.as_secs())),
+            Some(Err(error)) => Some(error.to_string()),
+            None => None,
+        };
+        let past = match node {
+            Some(node) => kept(fleet, gossip, node).await,
+            None => None,
+        };
+        let told_at = past.as_ref().map(|(told_at, _)| *told_at);
+        asked.rows.extend(past.into_iter().flat_map(|(_, rows)| rows));
+        let Host { host, state, since, .. } = host;
+        asked.unheard.push(Unheard { host, state, seen_at: since, why, told_at });
+    }
+    asked
+}
+
+/// Looks a session up elsewhere: one that nobody here has heard of, or the whole of one that somebody has.
+pub(crate) async fn look_up(fleet: &Arc<Fleet>, gossip: &Gossip, here: Lookup, id: &str) -> Lookup {
+    let list = ListQuery { all: true, ..ListQuery::default() };
+    let limit = MAX_ROWS;
+    match here {
+        Lookup::Found(row) if row.host_state == HostState::Live => {
+            let node = row.node_id.as_ref().and_then(|node| node.parse().ok());
+            let Some(node) = node else { return Lookup::Found(row) };
+            let begins = Some(row.session_id.clone());
+            let query = RowsQuery { list, begins, limit, ..RowsQuery::default() };
+            let rows = rows_of(fleet, gossip, node, query, LOOK_UP_WITHIN).await;
+            let whole = rows.ok().and_then(|rows| rows.into_iter().find(|r| r.key() == row.key()));
+            Lookup::Found(whole.map_or(row, Box::new))
+        }
+        Lookup::NotFound if !id.is_empty() => {
+            // host/harness/session_id ends with what is looked for.
+            let begins = Some(id.rsplit('/').next().unwrap_or(id).to_owned());
+            let of_each = join_all(gossip.hosts().into_iter().map(|host| {
+                let query = RowsQuery {
+                    list: list.clone(),
+                    begins: begins.clone(),
+                    limit,
+                    ..RowsQuery::default()
+                };
+                async move {
+                    let Ok(node) = host.node_id.parse() else { return Vec::new() };
+                    if host.state == HostState::Live
+                        && let Ok(rows) = rows_of(fleet, gossip, node, query, LOOK_UP_WITHIN).await
+                    {
+                        return rows;
+                    }
+                    kept(fleet, gossip, node).await.map(|(_, rows)| rows).unwrap_or_default()
+                }
+            }));
+            let rows = of_each.await.into_iter().flatten().collect();
+            fleet::list::look_up(Lookup::NotFound, rows, id)
+        }
+        known => known,
+    }
+}
+
+/// Events of another host's session.
+pub(crate) async fn events(
+    fleet: &Arc<Fleet>,
+    gossip: &Gossip,
+    node: NodeId,
+    query: &EventQuery,
+) -> Result<EventPage, FleetRefusal> {
+    let EventQuery { key, after, limit, wait_ms, node: _, raw: _ } = query;
+    let asks = EventsQuery { key: key.clone(), after: *after, limit: *limit, wait_ms: *wait_ms };
+    let within = crate::desk::wait(*wait_ms) + EVENTS_WITHIN;
+    let host = gossip.hosts().into_iter().find(|host| host.node_id == node.to_string());
+    let label = host.as_ref().map_or_else(|| node.to_string(), |host| host.host.clone());
+    let refusal = |message: String, hint: &str| FleetRefusal {
+        message,
+        facts: Vec::new(),
+        hint: Some(hint.to_owned()),
+    };
+    // Not even tried: whoever asks would only wait.
+    if host.is_some_and(|host| host.state == HostState::Away) {
+        let message = format!("{label} is away, and the events of its sessions with it");
+        return Err(refusal(message, "rrd hosts tells since when"));
+    }
+    let reply: EventsReply =
+        fleet.link(node).call_bulk(fleet, "events", &asks, within).await.map_err(|why| {
+            let hint = match why {
+                LinkError::Unknown => format!("update rrd on {label}"),
+                _ => "rrd fleet status tells how this host gets on with the others".to_owned(),
+            };
+            refusal(format!("{label} does not tell of its session's events: {why}"), &hint)
+        })?;
+    let read = |text: &String| serde_json::from_str::<Event>(text).ok();
+    let mut events: Vec<Event> = reply.events.iter().filter_map(read).collect();
+    let offset = gossip.offset_of(node);
+    for event in &mut events {
+        event.at = event.at.map(|at| at.plus(offset));
+    }
+    Ok(EventPage { events, more: reply.more })
+}
+
+/// Rows of one host, all that are asked for, by this host's clock.
+async fn rows_of(
+    fleet: &Arc<Fleet>,
+    gossip: &Gossip,
+    node: NodeId,
+    query: RowsQuery,
+    within: Duration,
+) -> Result<Vec<Session>, LinkError> {
+    let rows = told_by(fleet, node, query, within).await?;
+    Ok(gossip.dress(node, rows))
+}
+
+/// The same as that host told them.
+async fn told_by(
+    fleet: &Arc<Fleet>,
+    node: NodeId,
+    mut query: RowsQuery,
+    within: Duration,
+) -> Result<Vec<Session>, LinkError> {
+    let deadline = Instant::now() + within;
+    let mut rows: Vec<Session> = Vec::new();
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let reply: RowsReply = fleet.link(node).call_bulk(fleet, "rows", &query, left).await?;
+        let read = |text: &String| serde_json::from_str::<Session>(text).ok();
+        let before = rows.len();
+        rows.extend(reply.rows.iter().filter_map(read));
+        let last = rows.last().map(Session::key);
+        if !reply.more || rows.len() == before || last <= query.after || rows.len() > MOST {
+            return Ok(rows);
+        }
+        query.after = last;
+    }
+}
+
+/// What is kept of a host, and when it told that.
+async fn kept(
+    fleet: &Arc<Fleet>,
+    gossip: &Gossip,
+    node: NodeId,
+) -> Option<(Timestamp, Vec<Session>)> {
+    let past = aside(fleet, move |fleet| fleet.keep().past(node)).await?;
+    let Past { told_at, rows, .. } = past.ok().flatten()?;
+    let read = |text: &String| serde_json::from_str::<Session>(text).ok();
+    Some((told_at, gossip.dress(node, rows.iter().filter_map(read).collect())))
+}
+
+async fn aside<T: Send + 'static>(
+    fleet: &Arc<Fleet>,
+    work: impl FnOnce(&Fleet) -> T + Send + 'static,
+) -> Option<T> {
+    let fleet = Arc::clone(fleet);
+    tokio::task::spawn_blocking(move || work(&fleet)).await.ok()
+}
+
+/// Keeps the newest rows of each host that is there, and asks those who are for the last words of those who
+/// are not, whenever this host was alone or asleep. Runs until it is dropped.
+pub(crate) async fn keep_up(fleet: Arc<Fleet>, gossip: Arc<Gossip>) {
+    let mut changed = gossip.changed();
+    let mut told: HashMap<NodeId, u64> = HashMap::new();
+    let mut failed: HashMap<NodeId, Instant> = HashMap::new();
+    let mut look = interval(LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut looked_at, mut must_ask) = (now(), true);
+    loop {
+        let live = gossip.live();
+        if live.is_empty() {
+            must_ask = true;
+        } else if must_ask {
+            must_ask = !asks_for_last_words(&fleet, &gossip, &live).await;
+        }
+        for (node, generation) in live {
+            let failed_lately = failed.get(&node).is_some_and(|at| at.elapsed() < AGAIN);
+            if told.get(&node) == Some(&generation) || failed_lately {
+                continue;
+            }
+            if keeps_newest(&fleet, node, generation).await {
+                told.insert(node, generation);
+            } else {
+                failed.insert(node, Instant::now());
+            }
+        }
+        tokio::select! {
+            result = changed.changed() => if result.is_err() { return },
+            _ = look.tick() => {
+                let at = now();
+                must_ask |= at.since(looked_at) > SLEPT;
+                looked_at = at;
+            }
+        }
+        sleep(TOGETHER).await;
+        changed.mark_unchanged();
+    }
+}
+
+/// Whether somebody told of everybody who is away.
+async fn asks_for_last_words(fleet: &Arc<Fleet>, gossip: &Gossip, live: &[(NodeId, u64)]) -> bool {
+    let away: Vec<NodeId> = gossip
+        .hosts()
+        .iter()
+        .filter_map(|host| host.node_id.parse().ok())
+        .filter(|node| live.iter().all(|(other, _)| other != node))
+        .collect();
+    'witnesses: for (witness, _) in live.iter().take(WITNESSES) {
+        for node in &away {
+            let query = LastKnownQuery { node: *node };
+            let link = fleet.link(*witness);
+            let told = link.call_bulk(fleet, "last_known", &query, IN_THE_BACKGROUND).await;
+            match told {
+                Ok::<LastKnown, _>(known) => gossip.take_last_known(*node, &known),
+                Err(_) => continue 'witnesses,
+            }
+        }
+        return true;
+    }
+    false
+}
+
+/// Gets a host's newest rows and keeps them; false where that must be tried again.
+async fn keeps_newest(fleet: &Arc<Fleet>, node: NodeId, generation: u64) -> bool {
+    let kept = aside(fleet, move |fleet| fleet.keep().past(node)).await;
+    if let Some(Ok(Some(past))) = kept
+        && past.generation == generation
+    {
+        return true;
+    }
+    let list = ListQuery { all: true, ..ListQuery::default() };
+    let newest = Some(KEPT);
+    let query = RowsQuery { list, newest, limit: MAX_ROWS, ..RowsQuery::default() };
+    let rows = match told_by(fleet, node, query, IN_THE_BACKGROUND).await {
+        Ok(rows) => rows,
+        // It never will.
+        Err(LinkError::Unknown) => return true,
+        Err(_) => return false,
+    };
+    let rows = rows.iter().take(KEPT as usize);
+    let rows = rows.filter_map(|row| serde_json::to_string(row).ok()).collect();
+    let past = Past { generation, told_at: now(), rows };
+    let written = aside(fleet, move |fleet| fleet.keep().set_past(node, &past)).await;
+    if let Some(Err(error)) = written {
+        tracing::warn!(%error, "what another host told cannot be kept");
+    }
+    // Not all at once, where there are many.
+    sleep(TOGETHER / 4).await;
+    true
+}

@@ -1,0 +1,102 @@
+//! What members ask each other about sessions: the bodies of calls in [`crate::peer`].
+//!
+//! Rows and events travel as JSON, a text each: one that a release does not understand is passed by, and
+//! the others count. What a query lacks has a default, and what it has besides is passed by. Not here:
+//! who may ask, and what of it is redacted.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ListQuery, NodeId, SessionKey};
+
+/// Rows of an answer, at most.
+pub const MAX_ROWS: u32 = 500;
+
+/// Asks for rows of the answering host's own sessions: the body of `rows`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RowsQuery {
+    /// Which; its host means nothing here.
+    pub list: ListQuery,
+    /// Only those whose id begins so.
+    pub begins: Option<String>,
+    /// Of these only so many, the ones with the latest activity.
+    pub newest: Option<u32>,
+    /// Of these only those after it, in the order of their keys, which changes with nothing.
+    pub after: Option<SessionKey>,
+    /// At most so many, and at most [`MAX_ROWS`].
+    pub limit: u32,
+}
+
+/// Some rows, in the order of their keys: the answer to `rows`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RowsReply {
+    /// A session in JSON each, by the answering host's clock.
+    pub rows: Vec<String>,
+    /// There are more after the last one.
+    pub more: bool,
+}
+
+/// Asks for events of one of the answering host's sessions: the body of `events`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventsQuery {
+    /// The session.
+    pub key: SessionKey,
+    /// Only events with a greater seq; null for the newest `limit`.
+    #[serde(default)]
+    pub after: Option<u64>,
+    /// At most so many.
+    #[serde(default)]
+    pub limit: u32,
+    /// How long to wait for one when there is none, in milliseconds.
+    #[serde(default)]
+    pub wait_ms: u32,
+}
+
+/// Some events, oldest first: the answer to `events`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EventsReply {
+    /// An event in JSON each, by the answering host's clock.
+    pub events: Vec<String>,
+    /// More follow at once.
+    pub more: bool,
+}
+
+/// Asks what the answering host knows of a third one: the body of `last_known`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastKnownQuery {
+    /// Which.
+    pub node: NodeId,
+}
+
+/// What is known of a host: the answer to `last_known`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LastKnown {
+    /// How long ago it was heard of last, in milliseconds; null when it never was.
+    pub heard_ms_ago: Option<u64>,
+    /// Its own signed words that count.
+    pub records: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::peer::{pack, unpack};
+
+    #[test]
+    fn what_a_query_lacks_has_a_default() {
+        #[derive(Serialize)]
+        struct Earlier {
+            limit: u32,
+            mood: &'static str,
+        }
+        let body = pack(&Earlier { limit: 7, mood: "fine" }).unwrap();
+        let query: RowsQuery = unpack(&body).unwrap();
+        assert_eq!(query, RowsQuery { limit: 7, ..RowsQuery::default() });
+        let list = ListQuery { all: true, ..ListQuery::default() };
+        let whole = RowsQuery { list, begins: Some("7f".into()), ..RowsQuery::default() };
+        assert_eq!(unpack::<RowsQuery>(&pack(&whole).unwrap()).unwrap(), whole);
+    }
+}
