@@ -82,6 +82,9 @@ fn parts(reply: &ListReply, chosen: Chosen, now: Timestamp) -> Vec<(String, Styl
             parts.push((away, look::PLAIN));
         }
     }
+    if reply.alone {
+        parts.push(("no other host answers: this one may be cut off".to_owned(), look::AMBER));
+    }
     parts
 }
 
@@ -148,6 +151,7 @@ pub(crate) mod tests {
             progress: None,
             roots: Vec::new(),
             unheard: Vec::new(),
+            alone: false,
         }
     }
 
@@ -190,6 +194,8 @@ pub(crate) mod tests {
             line.contains("mac away since ") && line.ends_with("its last word shown"),
             "{line}"
         );
+        away.alone = true;
+        assert!(plain(&away, Chosen::default()).ends_with("this one may be cut off"));
     }
 
     #[test]

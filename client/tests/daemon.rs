@@ -89,6 +89,7 @@ impl Local for Known {
             progress: None,
             roots: Vec::new(),
             unheard: Vec::new(),
+            alone: false,
         }
     }
 

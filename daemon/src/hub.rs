@@ -291,7 +291,7 @@ impl Hub {
             }
         }
         let reply = fleet::list::join(reply, known.into_values().collect(), query);
-        ListReply { unheard, ..reply }
+        ListReply { unheard, alone: others.is_alone(), ..reply }
     }
 
     /// Answers `list` for this host alone.

@@ -95,6 +95,8 @@ pub struct ListReply {
     pub roots: Vec<Root>,
     /// Hosts that were to tell of all their sessions and have not.
     pub unheard: Vec<Unheard>,
+    /// There are other hosts, and none is heard: whether they are away, or this one is, it cannot tell.
+    pub alone: bool,
 }
 
 /// A host that was asked for more than it tells by itself, and has not answered.

@@ -158,6 +158,8 @@ fn next(session: &Session, id: &str) -> Vec<String> {
         commands.push(format!("rrd sessions tail {id} -f"));
         commands.push(format!("rrd sessions show {id} --events"));
     }
+    // Built by the daemon for a shell, so it is shown whole or not at all.
+    commands.extend(session.attach.iter().filter(|attach| clean(attach) == **attach).cloned());
     // A label is a host's name as a rule.
     let host = (session.host_state != HostState::Here).then(|| {
         // One that begins with a dash would be an option.
@@ -167,12 +169,9 @@ fn next(session: &Session, id: &str) -> Vec<String> {
         None => Some(command),
         Some(host) => {
             let host = host.as_deref().unwrap_or("HOST");
-            text::shell_word(&command).map(|command| format!("ssh -t {host} {command}"))
+            text::shell_word(&command).map(|command| format!("ssh {host} -t {command}"))
         }
     };
-    // Built by the daemon for a shell, so it is shown whole or not at all.
-    let attach = session.attach.iter().filter(|attach| clean(attach) == **attach).cloned();
-    commands.extend(attach.filter_map(there));
     let absent = |issue: &Issue| [Issue::SOURCE_GONE, Issue::OUT_OF_SIGHT].contains(&&*issue.kind);
     let is_there = !session.issues.iter().any(absent);
     let path = session.transcript_path.as_deref().filter(|_| is_there);
@@ -236,8 +235,7 @@ mod tests {
         assert_eq!(commands[2..], ["tmux attach -t t7", "less '/home/dev/a b.jsonl'"]);
         one.host_state = HostState::Live;
         let there = next(&one, "b41f");
-        assert_eq!(there[2], "ssh -t mac 'tmux attach -t t7'");
-        assert!(there[3].starts_with("ssh -t mac ") && there[3].contains("a b.jsonl"), "{there:?}");
+        assert!(there[3].starts_with("ssh mac -t ") && there[3].contains("a b.jsonl"), "{there:?}");
         one.host_state = HostState::Here;
         one.transcript_path = Some("/home/dev/.hermes/state.db".to_owned());
         assert_eq!(next(&one, "b41f").len(), 3);

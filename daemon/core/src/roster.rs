@@ -293,6 +293,7 @@ impl Roster {
             progress,
             roots,
             unheard: Vec::new(),
+            alone: false,
         }
     }
 

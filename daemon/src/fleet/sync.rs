@@ -9,7 +9,6 @@ use std::{sync::Arc, time::Duration};
 use futures::StreamExt;
 use rrd_core::fleet::members::List;
 use rrd_proto::NodeId;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::{Fleet, aside, link::LinkError};
@@ -50,16 +49,22 @@ async fn keeps_up(fleet: &Arc<Fleet>) {
             asked = vec![asked[turn % asked.len()]];
             turn = turn.wrapping_add(1);
         }
-        let answered = tell(fleet, &asked).await || asked.is_empty();
-        let wait = if answered { ROUND } else { ALONE };
-        everybody = match timeout(wait, changed.changed()).await {
-            Ok(Ok(())) => {
-                tokio::time::sleep(TOGETHER).await;
-                true
-            }
-            Ok(Err(_)) => return,
+        let round = async {
+            let answered = tell(fleet, &asked).await || asked.is_empty();
+            tokio::time::sleep(if answered { ROUND } else { ALONE }).await;
+            answered
+        };
+        everybody = tokio::select! {
+            // News does not wait for a member that is slow; that one is told again with the others.
+            result = changed.changed() => match result {
+                Ok(()) => {
+                    tokio::time::sleep(TOGETHER).await;
+                    true
+                }
+                Err(_) => return,
+            },
             // Nobody answered: any of them may be back.
-            Err(_) => !answered,
+            answered = round => !answered,
         };
     }
 }

@@ -214,6 +214,12 @@ impl Gossip {
         lock(&self.shared.peers).live(&self.shared.members())
     }
 
+    /// Whether there are other hosts and none is there.
+    pub(crate) fn is_alone(&self) -> bool {
+        let others = self.shared.members().now().any(|member| member.node() != self.shared.node);
+        others && !lock(&self.shared.peers).any_live(&self.shared.members())
+    }
+
     /// What is known of a host, for another one.
     pub(crate) fn last_known(&self, node: NodeId) -> LastKnown {
         let peers = lock(&self.shared.peers);

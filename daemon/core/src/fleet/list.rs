@@ -149,6 +149,7 @@ mod tests {
             progress: None,
             roots: Vec::new(),
             unheard: Vec::new(),
+            alone: false,
         }
     }
 

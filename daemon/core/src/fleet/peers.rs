@@ -166,6 +166,7 @@ impl Peers {
         shift(&mut session, self.offset_ms(node));
         session.reference = session_ref(&name, &session.key());
         session.host = members.label(node).unwrap_or_default();
+        session.attach = session.attach.and_then(|attach| from_here(&session.host, &attach));
         session.node_id = Some(name);
         session.host_state = if live { HostState::Live } else { HostState::Away };
         session.host_seen_at = peer.and_then(|peer| peer.seen_at);
@@ -191,6 +192,12 @@ impl Peers {
     pub fn live(&self, members: &Members) -> Vec<(NodeId, u64)> {
         let live = self.known.iter().filter(|(node, peer)| peer.live && members.has(**node));
         live.filter_map(|(node, peer)| Some((*node, peer.word.as_ref()?.0.generation))).collect()
+    }
+
+    /// Whether any of the members is there.
+    #[must_use]
+    pub fn any_live(&self, members: &Members) -> bool {
+        self.known.iter().any(|(node, peer)| peer.live && members.has(*node))
     }
 
     /// Somebody else heard it then; true when that is news.
@@ -235,6 +242,15 @@ impl Peers {
         hosts.sort_by(|a, b| (&a.host, &a.node_id).cmp(&(&b.host, &b.node_id)));
         hosts
     }
+}
+
+/// A command of another host as one of this host's. It is there to be pasted into a shell, and it is another
+/// host's word: what a shell could take for more than words makes it none.
+fn from_here(host: &str, command: &str) -> Option<String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,".contains(c);
+    let is_word = |word: &str| !word.is_empty() && word.chars().all(plain);
+    let is_safe = is_word(host) && !host.starts_with('-') && command.split(' ').all(is_word);
+    is_safe.then(|| format!("ssh {host} -t {command}"))
 }
 
 impl Peer {
@@ -333,6 +349,26 @@ mod tests {
         assert!(!away(at(AWAY_FOR_MS + 5)).active);
         let host = &peers.hosts(&members(), own(1).node())[0];
         assert_eq!((host.state, host.since), (HostState::Away, Some(at(5))));
+    }
+
+    #[test]
+    fn another_hosts_command_is_words_behind_ssh_or_none() {
+        let attach = "tmux -S /tmp/tmux-1000/main attach -t %12";
+        assert_eq!(
+            from_here("mac", attach).unwrap(),
+            "ssh mac -t tmux -S /tmp/tmux-1000/main attach -t %12"
+        );
+        for (host, command) in [
+            ("mac", "tmux attach; rm -rf /"),
+            ("mac", "tmux attach -t $(id)"),
+            ("mac", "tmux attach\n"),
+            ("mac", ""),
+            ("-oProxyCommand=x", "tmux attach"),
+            ("ma c", "tmux attach"),
+            ("", "tmux attach"),
+        ] {
+            assert_eq!(from_here(host, command), None, "{host} {command}");
+        }
     }
 
     #[test]

@@ -34,6 +34,7 @@ impl Redactor {
             cursor: _,
             totals: _,
             progress: _,
+            alone: _,
         } = &mut reply;
         for session in sessions.iter_mut().chain(last_ended.as_deref_mut()) {
             self.session(session, report);
