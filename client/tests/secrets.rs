@@ -281,7 +281,8 @@ fn nothing_of_it_reaches_another_host() {
         let bytes = files.map(|file| fs::read(file).unwrap_or_default()).concat();
         String::from_utf8_lossy(&bytes).into_owned()
     };
-    while !kept().contains(ID) {
+    // A whole row, as the other host answers with it, says of itself that it is here.
+    while !kept().contains(ID) || !kept().contains("\"host_state\":\"here\"") {
         assert!(begun.elapsed() < NEVER, "nothing is kept");
         std::thread::sleep(Duration::from_millis(50));
     }
@@ -289,7 +290,19 @@ fn nothing_of_it_reaches_another_host() {
     for place in PLACES {
         assert!(!kept().contains(&secret(place)[..20]), "kept there: the secret of {place}");
     }
-    here.find_none("while it gossips");
+    let told = || {
+        let parts: Vec<Value> = serde_json::from_str(&here.run(&["status", "--json"])).unwrap();
+        let part = parts.iter().find(|part| part["part"] == "redaction").unwrap();
+        let detail = part["detail"].as_str().unwrap().to_owned();
+        let told = detail.split("; ").find(|part| part.starts_with("answers to hosts: "));
+        told.map(str::to_owned)
+    };
+    let of_rows = told();
+    assert!(of_rows.is_some(), "rows are redacted where they are, not where they are read");
+    let events = there.run(&["sessions", "show", ID, "--events", "--json"]);
+    assert!(events.contains("[REDACTED:"), "{events}");
+    assert_ne!(told(), of_rows, "and so are events");
+    here.find_none("while it tells another host");
 }
 
 /// The keys of a fleet, and an invite, as they are on the disk and on a member's screen.
