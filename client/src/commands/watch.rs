@@ -12,7 +12,7 @@ use std::{
 };
 
 use crossterm::event::{Event, KeyCode, KeyEventKind, KeyModifiers};
-use rrd_proto::{ListReply, Session, SessionKey};
+use rrd_proto::{HostState, ListReply, Session, SessionKey, Status};
 
 use crate::{
     cli::ListArgs,
@@ -29,6 +29,8 @@ use crate::{
 
 const WAIT: Duration = Duration::from_secs(30);
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// Every host is asked for all its sessions: not more often than so.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
 const MARKED: Duration = Duration::from_secs(2);
 
 enum Input {
@@ -114,7 +116,12 @@ fn answers(sender: &SyncSender<Input>, config: &Config, args: &ListArgs) -> Opti
         };
         let cursor = reply.cursor;
         let reading = reply.progress.is_some();
+        let asks_others = (args.all || args.status == Some(Status::Ended))
+            && reply.sessions.iter().any(|row| row.host_state != HostState::Here);
         send(reply, None)?;
+        if asks_others {
+            thread::sleep(ASK_AGAIN);
+        }
         // While transcripts are read for the first time, how far that is matters too.
         let wait = if reading { Duration::from_secs(1) } else { WAIT };
         if connection.watch(cursor, wait).is_err() {

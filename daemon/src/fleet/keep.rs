@@ -55,6 +55,11 @@ const MIGRATIONS: &[&str] = &[
         told_at    INTEGER NOT NULL,
         rows       TEXT NOT NULL      -- a session in JSON a line
     ) STRICT;
+    CREATE TABLE heard (
+        node      TEXT PRIMARY KEY,
+        at        INTEGER NOT NULL,
+        offset_ms INTEGER             -- of its clock; null where it never told
+    ) STRICT, WITHOUT ROWID;
 ",
 ];
 
@@ -107,15 +112,6 @@ pub(crate) enum InviteState {
 
 /// What became of an invite, and what proves that somebody has its token.
 pub(crate) type Invite = (InviteState, Zeroizing<[u8; 32]>);
-
-/// A row of a peer, as it was last known.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct PeerRow {
-    pub(crate) node: NodeId,
-    pub(crate) key: String,
-    pub(crate) record: String,
-    pub(crate) seen_at: Timestamp,
-}
 
 /// The database. Its calls block on the disk.
 #[derive(Debug)]
@@ -172,7 +168,7 @@ impl Keep {
         self.db.execute(sql, values).map_err(|error| self.sqlite(error))
     }
 
-    fn rows<T>(
+    pub(super) fn rows<T>(
         &self,
         sql: &str,
         values: impl rusqlite::Params,
@@ -265,20 +261,23 @@ impl Keep {
         Ok(rows.into_iter().filter_map(|(node, floor)| Some((node.parse().ok()?, floor))).collect())
     }
 
+    #[cfg(test)]
     pub(crate) fn set_floors(&mut self, floors: &[(NodeId, Floor)]) -> Result<(), KeepError> {
+        self.at_once(|transaction| set_floors(transaction, floors))
+    }
+
+    /// Does all of this, or nothing.
+    pub(super) fn at_once(
+        &mut self,
+        change: impl FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<()>,
+    ) -> Result<(), KeepError> {
         let path = self.path.clone();
-        let sqlite = |source| KeepError::Sqlite { path: path.clone(), source };
-        let transaction = self.db.transaction().map_err(sqlite)?;
-        for (node, floor) in floors {
-            let sql = "INSERT INTO floors VALUES (?1, ?2, ?3)
-                ON CONFLICT DO UPDATE SET generation = ?2, counter = ?3";
-            let (generation, counter) =
-                (floor.generation.cast_signed(), floor.counter.cast_signed());
-            transaction
-                .execute(sql, params![node.to_string(), generation, counter])
-                .map_err(sqlite)?;
-        }
-        transaction.commit().map_err(sqlite)
+        let all = || {
+            let transaction = self.db.transaction()?;
+            change(&transaction)?;
+            transaction.commit()
+        };
+        all().map_err(|source| KeepError::Sqlite { path, source })
     }
 
     /// Keeps a new invite, and forgets those that have been over for long.
@@ -344,44 +343,8 @@ impl Keep {
     pub(crate) fn leave(&mut self) -> Result<(), KeepError> {
         let sql = "BEGIN; DELETE FROM facts WHERE name = 'members'; DELETE FROM floors;
             UPDATE invites SET state = 'cancelled' WHERE state = 'open';
-            DELETE FROM peer_rows; DELETE FROM past; DELETE FROM forgotten; COMMIT;";
+            DELETE FROM peer_rows; DELETE FROM past; DELETE FROM heard; DELETE FROM forgotten; COMMIT;";
         self.db.execute_batch(sql).map_err(|error| self.sqlite(error))
-    }
-
-    /// Keeps a peer's rows in the place of all it had.
-    pub(crate) fn replace_peer_rows(
-        &mut self,
-        node: NodeId,
-        rows: &[PeerRow],
-    ) -> Result<(), KeepError> {
-        let path = self.path.clone();
-        let sqlite = |source| KeepError::Sqlite { path: path.clone(), source };
-        let transaction = self.db.transaction().map_err(sqlite)?;
-        transaction
-            .execute("DELETE FROM peer_rows WHERE node = ?1", [node.to_string()])
-            .map_err(sqlite)?;
-        for PeerRow { node, key, record, seen_at } in rows {
-            let values = params![node.to_string(), key, record, seen_at.as_millis()];
-            transaction
-                .execute("INSERT INTO peer_rows VALUES (?1, ?2, ?3, ?4)", values)
-                .map_err(sqlite)?;
-        }
-        transaction.commit().map_err(sqlite)
-    }
-
-    /// All rows of peers.
-    pub(crate) fn peer_rows(&self) -> Result<Vec<PeerRow>, KeepError> {
-        let read = |row: &Row<'_>| {
-            let of: (String, String, String, i64) =
-                (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
-            Ok(of)
-        };
-        let rows = self.rows("SELECT node, key, record, seen_at FROM peer_rows", [], read)?;
-        let row = |(node, key, record, seen_at): (String, _, _, _)| {
-            let seen_at = Timestamp::from_millis(seen_at);
-            Some(PeerRow { node: node.parse().ok()?, key, record, seen_at })
-        };
-        Ok(rows.into_iter().filter_map(row).collect())
     }
 
     /// Hosts that are not to be shown, and since when.
@@ -402,6 +365,21 @@ impl Keep {
         self.run(sql, params![node.to_string(), at.as_millis()])?;
         Ok(())
     }
+}
+
+/// Sets what was taken of each sender.
+pub(super) fn set_floors(
+    transaction: &rusqlite::Transaction<'_>,
+    floors: &[(NodeId, Floor)],
+) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO floors VALUES (?1, ?2, ?3)
+        ON CONFLICT DO UPDATE SET generation = ?2, counter = ?3";
+    let mut set = transaction.prepare_cached(sql)?;
+    for (node, floor) in floors {
+        let (generation, counter) = (floor.generation.cast_signed(), floor.counter.cast_signed());
+        set.execute(params![node.to_string(), generation, counter])?;
+    }
+    Ok(())
 }
 
 fn invite_id(id: [u8; 4]) -> String {
@@ -459,30 +437,19 @@ mod tests {
     }
 
     #[test]
-    fn floors_rows_and_forgotten_hosts_come_back() {
+    fn floors_and_forgotten_hosts_come_back() {
         let (dir, mut keep) = open();
         let node = NodeId::from_hash([7; 8]);
         let floor = Floor { generation: u64::MAX, counter: 3 };
         keep.set_floors(&[(node, floor)]).unwrap();
-        let row = |key: &str, record: &str| PeerRow {
-            node,
-            key: key.into(),
-            record: record.into(),
-            seen_at: at(5),
-        };
-        keep.replace_peer_rows(node, &[row("a", "1"), row("b", "1"), row("c", "1")]).unwrap();
-        keep.replace_peer_rows(node, &[row("a", "2"), row("b", "1")]).unwrap();
         keep.forget(node, at(9)).unwrap();
         keep.forget(node, at(4)).unwrap();
         drop(keep);
         let mut keep = Keep::open(dir.path()).unwrap();
         assert_eq!(keep.floors().unwrap(), [(node, floor)]);
-        assert_eq!(keep.peer_rows().unwrap(), [row("a", "2"), row("b", "1")]);
         assert_eq!(keep.forgotten().unwrap(), [(node, at(9))]);
-        keep.replace_peer_rows(node, &[]).unwrap();
-        assert!(keep.peer_rows().unwrap().is_empty());
         keep.leave().unwrap();
-        assert!(keep.floors().unwrap().is_empty() && keep.peer_rows().unwrap().is_empty());
+        assert!(keep.floors().unwrap().is_empty() && keep.forgotten().unwrap().is_empty());
     }
 
     #[test]

@@ -7,12 +7,12 @@
 mod address;
 pub(crate) mod calls;
 mod enrol;
+mod heard;
 mod keep;
 pub(crate) mod keyfile;
 pub(crate) mod link;
 mod listen;
 mod noise;
-mod past;
 mod rekey;
 mod sync;
 
@@ -35,12 +35,12 @@ use rrd_proto::{Health, NodeId, PartStatus, Timestamp};
 use tokio::sync::watch;
 
 pub use address::Listen;
-pub(crate) use keep::{Keep, KeepError, PeerRow};
+pub(crate) use heard::{Heard, Past};
+pub(crate) use keep::{Keep, KeepError};
 use keyfile::{KeyError, Keys};
 use link::Link;
 pub(crate) use link::LinkError;
 pub(crate) use listen::run as listen;
-pub(crate) use past::Past;
 pub(crate) use sync::run as sync;
 
 use crate::{config::Config, edge::Edges};
@@ -220,11 +220,6 @@ impl Fleet {
     /// What was taken of each sender. Blocks.
     pub(crate) fn floors(&self) -> Result<Vec<(NodeId, Floor)>, KeepError> {
         lock(&self.keep).floors()
-    }
-
-    /// Keeps what was taken of each sender. Blocks.
-    pub(crate) fn set_floors(&self, floors: &[(NodeId, Floor)]) -> Result<(), KeepError> {
-        lock(&self.keep).set_floors(floors)
     }
 
     /// Takes what another list has; says whose entries are news. Blocks.

@@ -6,6 +6,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    hash::{DefaultHasher, Hash, Hasher},
     io,
     net::{SocketAddr, UdpSocket},
     sync::Arc,
@@ -13,7 +14,7 @@ use std::{
 };
 
 use rrd_core::fleet::{record::HostWord, seal::MAX_DATAGRAM};
-use rrd_proto::{ListQuery, NodeId, Session, SessionKey, Timestamp, Totals, VERSION};
+use rrd_proto::{ListQuery, NodeId, Session, SessionKey, Totals, VERSION};
 use tokio::{
     sync::watch,
     task::block_in_place,
@@ -21,10 +22,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Begin, Gossip, Kept};
+use super::{Begin, Gossip};
 use crate::{
     edge::Edges,
-    fleet::{Fleet, KeepError, PeerRow},
+    fleet::{Fleet, Heard},
     hub::{Hub, Input, now},
     others,
 };
@@ -104,7 +105,7 @@ async fn serve(
         generation: block_in_place(|| fleet.next_generation())?,
         boot: u64::from_be_bytes(boot),
         floors: block_in_place(|| fleet.floors())?,
-        kept: block_in_place(|| kept(fleet))?,
+        kept: block_in_place(|| fleet.keep().heard())?,
         // What cannot be sent at once is lost; a round repairs it.
         send: Arc::new(move |to, datagram: &[u8]| {
             drop(out.as_ref().map(|out| out.try_send_to(datagram, to)));
@@ -122,7 +123,7 @@ async fn serve(
     keep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut current = key.id();
-    let mut kept = 0;
+    let mut keeper = Keeper::default();
     let mut datagram = vec![0; MAX_DATAGRAM + 1];
     let tell_soon = sleep(Duration::ZERO);
     tokio::pin!(tell_soon);
@@ -155,16 +156,12 @@ async fn serve(
                     gossip.set_members(&fleet.members());
                 }
             },
-            _ = keep.tick() => {
-                let number = *others.borrow();
-                block_in_place(|| store(fleet, &gossip, number != kept));
-                kept = number;
-            }
+            _ = keep.tick() => block_in_place(|| keeper.keep(fleet, &gossip)),
         }
     }
     keeps_up.abort();
     teller.say_good_bye(hub);
-    block_in_place(|| store(fleet, &gossip, true));
+    block_in_place(|| keeper.keep(fleet, &gossip));
     Ok(())
 }
 
@@ -220,28 +217,28 @@ fn word(Totals { sessions, active, .. }: Totals, leaving: bool) -> HostWord {
     HostWord { version: VERSION.to_owned(), active, sessions, complete: true, leaving }
 }
 
-/// What was known of the others when it was last kept. Blocks.
-fn kept(fleet: &Fleet) -> Result<Vec<Kept>, KeepError> {
-    let mut of: HashMap<NodeId, (Timestamp, Vec<String>)> = HashMap::new();
-    for row in fleet.keep().peer_rows()? {
-        let known = of.entry(row.node).or_insert((row.seen_at, Vec::new()));
-        known.0 = known.0.max(row.seen_at);
-        known.1.push(row.record);
-    }
-    Ok(of.into_iter().map(|(node, (seen_at, records))| (node, seen_at, records)).collect())
+/// Keeps what was heard, when that is news.
+#[derive(Default)]
+struct Keeper {
+    /// What each host's words came to when they were kept.
+    written: HashMap<NodeId, u64>,
 }
 
-/// Keeps what must not be taken again, and what was heard if that is news. Blocks.
-fn store(fleet: &Fleet, gossip: &Gossip, news: bool) {
-    let mut result = fleet.set_floors(&gossip.wire().floors());
-    if news {
-        for (node, seen_at, records) in gossip.kept() {
-            let row = |(key, record)| PeerRow { node, key, record, seen_at };
-            let rows: Vec<PeerRow> = records.into_iter().map(row).collect();
-            result = result.and_then(|()| fleet.keep().replace_peer_rows(node, &rows));
+impl Keeper {
+    /// Keeps what must not be taken again, and the words of hosts that have said something. Blocks.
+    fn keep(&mut self, fleet: &Fleet, gossip: &Gossip) {
+        let hosts = gossip.kept();
+        let come_to = |heard: &Heard| {
+            let mut hasher = DefaultHasher::new();
+            heard.records.hash(&mut hasher);
+            (heard.node, hasher.finish())
+        };
+        let now: HashMap<NodeId, u64> = hosts.iter().map(come_to).collect();
+        let changed = |node| self.written.get(&node) != now.get(&node);
+        let floors = gossip.wire().floors();
+        match fleet.keep().set_heard(&floors, &hosts, changed) {
+            Ok(()) => self.written = now,
+            Err(error) => tracing::warn!(%error, "what other hosts said cannot be kept"),
         }
-    }
-    if let Err(error) = result {
-        tracing::warn!(%error, "what other hosts said cannot be kept");
     }
 }

@@ -34,10 +34,11 @@ use rrd_core::{
     redact::Redacted,
 };
 use rrd_proto::{
-    Health, Host, HostState, NodeId, PartStatus, Session, SessionKey, Timestamp,
-    peer_calls::LastKnown,
+    Health, Host, HostState, NodeId, PartStatus, Session, SessionKey, peer_calls::LastKnown,
 };
 use tokio::{sync::watch, task::JoinHandle, time::MissedTickBehavior};
+
+use crate::fleet::Heard;
 
 use cluster::{Cluster, Seen};
 pub(crate) use driver::run;
@@ -63,12 +64,6 @@ const PUSHED_AT_ONCE: usize = 20;
 /// Bytes of a push that fit its datagrams and leave room for others'.
 const MAX_PUSH: usize = 64 * 1024;
 
-/// A host as it is kept: when it was heard of last, and its records.
-pub(crate) type Kept = (NodeId, Timestamp, Vec<String>);
-
-/// The same with each record under a name of its own.
-pub(crate) type Named = (NodeId, Timestamp, Vec<(String, String)>);
-
 /// What a node begins with.
 pub(crate) struct Begin {
     /// Its keys.
@@ -83,8 +78,8 @@ pub(crate) struct Begin {
     pub(crate) boot: u64,
     /// What was taken of each sender before.
     pub(crate) floors: Vec<(NodeId, Floor)>,
-    /// What was known of the others: records, and when each was heard of last.
-    pub(crate) kept: Vec<Kept>,
+    /// What was known of the others.
+    pub(crate) kept: Vec<Heard>,
     /// Sends a datagram, or drops it.
     pub(crate) send: Arc<Send>,
     /// This host's clock.
@@ -150,10 +145,10 @@ impl Gossip {
             begun_anew: Mutex::default(),
             changed: watch::channel(0).0,
         });
-        for (owner, seen_at, records) in kept {
-            lock(&shared.peers).restore(owner, seen_at);
-            for record in records {
-                shared.record(owner, &record);
+        for Heard { node, at, offset_ms, records } in kept {
+            lock(&shared.peers).restore(node, at, offset_ms);
+            for (_, record) in records {
+                shared.record(node, &record);
             }
         }
         let task = tokio::spawn(gossip(Arc::clone(&shared), generation, next_generation));
@@ -289,14 +284,15 @@ impl Gossip {
         PartStatus { part: "gossip".to_owned(), state, detail, hint: None }
     }
 
-    /// What is to be kept of the other hosts: when each was heard of, and its records by name.
-    pub(crate) fn kept(&self) -> Vec<Named> {
+    /// What is to be kept of the other hosts.
+    pub(crate) fn kept(&self) -> Vec<Heard> {
         let peers = lock(&self.shared.peers);
         let members = self.shared.members();
         let of = |node: NodeId| {
             let records = peers.records(node).into_iter();
             let records = records.map(|(name, record)| (name, record.to_owned())).collect();
-            Some((node, peers.seen_at(node)?, records))
+            let (at, offset_ms) = (peers.seen_at(node)?, peers.clock(node));
+            Some(Heard { node, at, offset_ms, records })
         };
         members.now().filter_map(|member| of(member.node())).collect()
     }

@@ -9,7 +9,7 @@ use rrd_core::{
     fleet::members::{List, Member, Statement, vouch},
     redact::{Redactor, Report},
 };
-use rrd_proto::HostState;
+use rrd_proto::{HostState, Timestamp};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
@@ -171,14 +171,7 @@ impl Fleet {
             generation,
             boot: generation,
             floors: kept.as_ref().map(|node| node.wire().floors()).unwrap_or_default(),
-            kept: kept
-                .map(|node| node.kept())
-                .unwrap_or_default()
-                .into_iter()
-                .map(|(node, at, records)| {
-                    (node, at, records.into_iter().map(|(_, r)| r).collect())
-                })
-                .collect(),
+            kept: kept.map(|node| node.kept()).unwrap_or_default(),
             send: Arc::new(move |to, datagram: &[u8]| net.carry(i, to, datagram)),
             clock: Arc::new(move || at(clock_ms + begun.elapsed().as_millis() as i64)),
             next_generation: Arc::new(move || Ok(later.fetch_add(1, Ordering::SeqCst) + 1)),

@@ -45,6 +45,12 @@ impl Offset {
         self.now = Some(self.now.map_or(sample, |least| least.min(sample)));
     }
 
+    /// As it was known then; what is measured afterwards takes its place.
+    #[must_use]
+    pub fn known(ms: i64, then: Timestamp) -> Self {
+        Self { now: Some(ms), before: None, begun: then, stepped: 0 }
+    }
+
     /// What to add to a time of theirs to have it by this host's clock, in milliseconds; `None` before
     /// anything was heard.
     #[must_use]

@@ -111,11 +111,18 @@ impl Peers {
         changed
     }
 
-    /// A host as it was kept: last heard of then.
-    pub fn restore(&mut self, node: NodeId, seen_at: Timestamp) {
+    /// A host as it was kept: last heard of then, with a clock so far from this host's.
+    pub fn restore(&mut self, node: NodeId, seen_at: Timestamp, offset_ms: Option<i64>) {
         let peer = self.known.entry(node).or_default();
         peer.seen_at = Some(seen_at);
         peer.since = Some(seen_at);
+        peer.offset = offset_ms.map(|ms| Offset::known(ms, seen_at)).unwrap_or_default();
+    }
+
+    /// What to add to a host's clock to have this host's, in milliseconds, as it was measured.
+    #[must_use]
+    pub fn clock(&self, node: NodeId) -> Option<i64> {
+        self.known.get(&node)?.offset.ms()
     }
 
     /// The records behind what is known of a host, each under a name of its own: its words that count.
@@ -369,6 +376,19 @@ mod tests {
         ] {
             assert_eq!(from_here(host, command), None, "{host} {command}");
         }
+    }
+
+    #[test]
+    fn a_clock_that_was_known_is_still_known_after_a_restart() {
+        let mut peers = Peers::default();
+        peers.restore(own(2).node(), at(0), Some(43_200_000));
+        peers.take(said(1, 1, Word::Session(session("a", "x"))), "");
+        let row = peers.rows(&members(), own(1).node(), at(10)).remove(0);
+        assert_eq!(row.last_activity_at, Some(at(43_200_000)));
+        // It was set right meanwhile.
+        peers.heard(own(2).node(), at(99_990), at(100_000));
+        let row = peers.rows(&members(), own(1).node(), at(100_000)).remove(0);
+        assert_eq!(row.last_activity_at, Some(at(0)));
     }
 
     #[test]
