@@ -10,8 +10,8 @@ use bytes::{Bytes, BytesMut};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio_serde::{Deserializer, Serializer};
 
-/// The largest frame either end accepts, in bytes.
-pub const MAX_FRAME: usize = 16 << 20;
+/// The largest frame either end accepts, in bytes: some 100,000 sessions. Both ends are the same user's.
+pub const MAX_FRAME: usize = 64 << 20;
 
 const CONFIG: Configuration<LittleEndian, Varint, Limit<MAX_FRAME>> =
     bincode::config::standard().with_limit::<MAX_FRAME>();
