@@ -2,8 +2,8 @@
 //!
 //! It knows nodes by addresses, and an address is part of who a node is for it; so each member has one
 //! that stands for its name and never changes, and the wire finds out where that is. Only messages that
-//! a member sealed reach it. A message of a member can still make it panic (a key that is not ASCII, a
-//! version at its end): then it is begun anew, in a new generation. Not here: what the records say.
+//! a member sealed reach it, and of those only what [`super::vet`] lets pass. Should it end all the same, it
+//! is begun anew, in a new generation. Not here: what the records say.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -18,11 +18,11 @@ use chitchat::{
     FailureDetectorConfig, NodeState, Serializable,
     transport::{Socket, Transport},
 };
-use rrd_core::fleet::seal::Kind;
+use rrd_core::fleet::{members::Members, seal::Kind};
 use rrd_proto::NodeId;
 use tokio::sync::{Mutex, mpsc};
 
-use super::wire::Wire;
+use super::{vet::Vet, wire::Wire};
 
 /// A round is begun so often.
 pub(super) const ROUND: Duration = Duration::from_secs(1);
@@ -34,7 +34,7 @@ const WAITING: usize = 256;
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(2 * 60 * 60);
 
 /// The address that stands for a node: of a unique local prefix (RFC 4193) that nobody routes.
-fn address(node: NodeId) -> SocketAddr {
+pub(super) fn address(node: NodeId) -> SocketAddr {
     let mut octets = [0; 16];
     octets[..6].copy_from_slice(&[0xfd, b'r', b'r', b'd', 0, 1]);
     octets[8..].copy_from_slice(&node.to_bytes());
@@ -61,6 +61,7 @@ pub(super) struct State {
 pub(super) struct Cluster {
     handle: ChitchatHandle,
     messages: mpsc::Sender<(NodeId, ChitchatMessage)>,
+    vet: Vet,
 }
 
 impl Cluster {
@@ -92,14 +93,17 @@ impl Cluster {
         let (messages, taken) = mpsc::channel(WAITING);
         let door = Door { wire: Arc::clone(wire), messages: Mutex::new(Some(taken)) };
         let handle = chitchat::spawn_chitchat(config, Vec::new(), &door).await?;
-        Ok(Self { handle, messages })
+        Ok(Self { handle, messages, vet: Vet::new(own, generation) })
     }
 
-    /// Hands over a message of a member; false when it is none, or there are too many.
-    pub(super) fn take(&self, from: NodeId, message: &[u8]) -> bool {
-        let mut rest = message;
-        ChitchatMessage::deserialize(&mut rest)
-            .is_ok_and(|message| rest.is_empty() && self.messages.try_send((from, message)).is_ok())
+    /// Hands over a message of a member; false when it is none that may be taken. Where there are too many
+    /// it is lost.
+    pub(super) fn take(&self, from: NodeId, message: &[u8], members: &Members) -> bool {
+        if !self.vet.passes(message, members) {
+            return false;
+        }
+        let taken = ChitchatMessage::deserialize(&mut &*message);
+        taken.map(|message| self.messages.try_send((from, message))).is_ok()
     }
 
     /// Puts this node's records where they belong; those that are there already are left alone.

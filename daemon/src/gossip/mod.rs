@@ -10,6 +10,7 @@ mod driver;
 mod published;
 #[cfg(test)]
 mod tests;
+mod vet;
 mod wire;
 
 use std::{
@@ -365,7 +366,11 @@ impl Shared {
         match kind {
             Kind::Gossip => {
                 let cluster = lock(&self.cluster).clone();
-                cluster.map(|cluster| cluster.take(sender, &message));
+                let taken =
+                    |cluster: &Arc<Cluster>| cluster.take(sender, &message, &self.members());
+                if !cluster.as_ref().is_none_or(taken) {
+                    *lock(&self.invalid).entry((sender, Invalid::BadGossip)).or_default() += 1;
+                }
             }
             Kind::Push | Kind::Relay => {
                 for line in message.split(|byte| *byte == b'\n') {

@@ -435,6 +435,67 @@ async fn a_member_cannot_speak_for_another() {
     assert_eq!(fleet.titles(0), ["h1: true"]);
 }
 
+/// What stock chitchat falls for, each with one to four datagrams (measured against 0.13.0).
+fn attacks(victim: (NodeId, u64), other: (NodeId, u64)) -> Vec<Vec<u8>> {
+    let invented = |n: u16| (NodeId::from_hash((u64::from(n) << 48).to_be_bytes()), 1);
+    vec![
+        vet::attacks::value(victim, "s/000", "FORGED", 1 << 40),
+        vet::attacks::value(victim, "s/000", "FORGED", u64::MAX),
+        vet::attacks::value((victim.0, victim.1 + 1), "h", "FORGED", 1),
+        vet::attacks::heartbeats([other].into_iter(), u64::MAX),
+        vet::attacks::heartbeats((0..600u16).map(invented), 1),
+        vet::attacks::bomb(),
+    ]
+}
+
+#[tokio::test(start_paused = true)]
+async fn five_attacks_on_chitchat_change_nothing_whoever_makes_them() {
+    let fleet = Fleet::of(4).await;
+    (0..4).for_each(|i| tell(&fleet.node(i), "s", "mine"));
+    fleet.until("rows", SOON, || (0..4).all(|i| fleet.titles(i).len() == 3)).await;
+    let before: Vec<_> = (0..4).map(|i| fleet.titles(i)).collect();
+    // Generations as everybody sees them.
+    let place = |i: usize, of: usize| {
+        let live = fleet.node(i).live();
+        live.into_iter().find(|(node, _)| *node == own(of).node()).unwrap()
+    };
+    let (victim, other) = (place(1, 0), place(0, 1));
+
+    // A stranger, in the clear and sealed with a key of its own.
+    fleet.stop(3);
+    let sent = fleet.net.sent.load(Ordering::SeqCst);
+    let boot = |key| (own(3).node(), 99, 99, FleetKey::new(key));
+    let (node, generation, number, key) = boot([9; 32]);
+    let mut sealer = rrd_core::fleet::seal::Sealer::new(node, generation, number, &key);
+    for attack in attacks(victim, other) {
+        fleet.net.deliver(3, 0, &attack);
+        for datagram in sealer.seal(own(0).node(), Kind::Gossip, at(0), &attack).unwrap() {
+            fleet.net.deliver(3, 0, &datagram);
+        }
+    }
+    assert_eq!(fleet.net.sent.load(Ordering::SeqCst), sent, "no answer");
+    let dropped: u64 = fleet.node(0).wire().traffic().dropped.values().sum();
+    assert!(dropped >= 12, "{dropped}");
+
+    // A member: each is counted, with its name.
+    fleet.start(3, &KEY, 0);
+    tell(&fleet.node(3), "s", "mine");
+    let all = || (0..4).map(|i| fleet.titles(i)).collect::<Vec<_>>() == before;
+    fleet.until("as before", SOON, all).await;
+    let attacks = attacks(victim, other);
+    for attack in &attacks {
+        fleet.node(3).wire().send(own(0).node(), Kind::Gossip, attack);
+        sleep(Duration::from_secs(2)).await;
+    }
+    let counted = || fleet.node(0).invalid().get(&(own(3).node(), Invalid::BadGossip)).copied();
+    assert_eq!(counted(), Some(attacks.len() as u64));
+    for _ in 0..60 {
+        assert!(all(), "{:?}", fleet.titles(0));
+        sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!((0..4).map(|i| fleet.node(i).begun_anew()).sum::<u64>(), 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn gossip_that_ends_begins_anew() {
     let fleet = Fleet::of(3).await;

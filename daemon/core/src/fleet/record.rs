@@ -88,6 +88,8 @@ pub enum Invalid {
     NotItsOwners,
     /// Signed, and of a kind this release does not know.
     Newer,
+    /// No record: a round of gossip with what no honest one holds.
+    BadGossip,
 }
 
 impl Invalid {
@@ -99,6 +101,7 @@ impl Invalid {
             Self::NotAMember => "not_a_member",
             Self::NotItsOwners => "not_its_owners",
             Self::Newer => "newer",
+            Self::BadGossip => "bad_gossip",
         }
     }
 }
