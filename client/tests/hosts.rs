@@ -213,6 +213,8 @@ fn any_host_lists_every_host_and_goes_on_without_them() {
     c.start();
     for host in [&a, &b, &c] {
         host.comes_to_list("all again, each once", &["a", "bb", "ccc"]);
+        let refused = host.hosts().into_iter().find(|row| row.dropped.contains_key("bad_gossip"));
+        assert!(refused.is_none(), "what honest members say is taken: {refused:?}");
     }
 }
 
