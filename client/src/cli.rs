@@ -34,6 +34,7 @@ Examples:
   rrd sessions tail b41f -f    follow what it does
   rrd daemon                   keep watch in the foreground
   rrd doctor                   when something looks wrong
+  rrd demo                     three hosts that are only played, when you have no sessions yet
 
 An ID is any unique start of a session's id, its five-letter ref, or host/harness/id.
 Exit codes: 0 done, 1 nothing matches or a check failed, 64 usage, 69 no daemon, 70 internal, 78 settings."
@@ -83,6 +84,16 @@ Logs go to stderr: text on a terminal, else one JSON object a line. RRD_LOG sets
   RRD_LOG=debug rrd daemon
 Ctrl-C or SIGTERM ends it in order; a second one at once.")]
     Daemon(DaemonArgs),
+    /// Three hosts in this process, with agents that are only played: see a fleet before you have one.
+    #[command(after_help = "\
+The daemons, their fleet and their lists are real; only the agents are played. Everything lies in a
+temporary directory that is removed at the end; nothing of yours is read or written, and nothing
+leaves this machine. Without --once it goes on until Ctrl-C.
+
+Examples:
+  rrd demo
+  rrd demo --once     ends after the tour; exits 1 when something of it did not come about")]
+    Demo(DemoArgs),
     /// Keep the daemon running: at every login, and again when it fails.
     #[command(after_help = "\
 The service remembers where this shell looks (RRD_HOME, CODEX_HOME, …), so that both list the
@@ -425,6 +436,13 @@ pub(crate) struct DaemonArgs {
     /// A file of NAME=value lines that come before the environment: a Windows task has none.
     #[arg(long, value_name = "FILE", hide = true)]
     pub(crate) environment: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// End after the tour, with a summary.
+    #[arg(long)]
+    pub(crate) once: bool,
 }
 
 #[derive(Debug, Args)]

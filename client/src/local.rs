@@ -15,7 +15,7 @@ use rrd_proto::IndexProgress;
 
 pub(crate) use rrd_daemon::edge::{Edges, Log};
 pub(crate) use rrd_daemon::{
-    Dirs, Scan,
+    Daemon, Dirs, Scan,
     config::{Config, Flags},
     formats, pid_domain, redact,
 };
@@ -44,6 +44,15 @@ pub(crate) fn config_with(
         recorded.map(|(_, value)| value.clone()).or_else(|| ENV(wanted))
     };
     config_in(&env, flags)
+}
+
+/// Settles every setting of a host that has these variables and no others.
+pub(crate) fn config_of(variables: &[(&str, OsString)]) -> Result<Config, CliError> {
+    let env = |wanted: &str| {
+        let of_it = variables.iter().find(|(name, _)| *name == wanted);
+        of_it.map(|(_, value)| value.clone())
+    };
+    config_in(&env, Flags::default())
 }
 
 fn config_in(env: Env<'_>, flags: Flags) -> Result<Config, CliError> {
@@ -78,7 +87,16 @@ pub(crate) fn run_daemon(
     edges: &Arc<Edges>,
     ready: &mut dyn FnMut(&Path),
 ) -> Result<(), CliError> {
-    rrd_daemon::run(config, edges, ready).map_err(|error| match error {
+    rrd_daemon::run(config, edges, ready).map_err(stopped)
+}
+
+/// Starts a daemon that runs beside whatever else this process does.
+pub(crate) fn start_daemon(config: Config) -> Result<Daemon, CliError> {
+    Daemon::start(config).map_err(stopped)
+}
+
+fn stopped(error: rrd_daemon::RunError) -> CliError {
+    match error {
         rrd_daemon::RunError::AlreadyRunning { .. } => {
             CliError::new(Kind::NoDaemon, error.to_string())
                 .hint("rrd status asks that one; RRD_HOME=DIR gives another its own place")
@@ -89,7 +107,7 @@ pub(crate) fn run_daemon(
             CliError::new(Kind::Internal, format!("the daemon stopped: {cause:#}"))
                 .hint("rrd doctor checks what it depends on")
         }
-    })
+    }
 }
 
 /// Reads `90s`, `5m`, `2h`, `3d`.

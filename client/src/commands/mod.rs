@@ -5,6 +5,7 @@
 mod completions;
 mod config;
 mod daemon;
+mod demo;
 mod doctor;
 mod fleet;
 mod hooks;
@@ -34,6 +35,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
         Command::Doctor(args) => doctor::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Daemon(args) => daemon::run(args),
+        Command::Demo(args) => demo::run(&args),
         Command::Service(args) => service::run(&args),
         Command::Fleet(fleet) => fleet::run(&fleet),
         Command::Hosts(args) => hosts::run(&args),

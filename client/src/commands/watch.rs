@@ -24,7 +24,7 @@ use crate::{
     local::{self, Config},
     look, output,
     screen::Screen,
-    table, text,
+    signals, table, text,
 };
 
 const WAIT: Duration = Duration::from_secs(30);
@@ -53,7 +53,9 @@ pub(crate) fn run(args: &ListArgs) -> Result<(), CliError> {
     let (sender, inputs) = sync_channel(16);
     let mut screen = Screen::take().map_err(failed)?;
     spawn_terminal(sender.clone());
-    spawn_signals(sender.clone());
+    // A signal must not leave the terminal raw, so it is an input like a key.
+    let leaves = sender.clone();
+    signals::on_leave(move || drop(leaves.send(Input::Leave)));
     spawn_answers(sender, config, args.clone());
 
     let mut view =
@@ -152,30 +154,6 @@ fn spawn_terminal(sender: SyncSender<Input>) {
         }
     });
 }
-
-/// A signal must not leave the terminal raw, so it is an input like a key.
-#[cfg(unix)]
-fn spawn_signals(sender: SyncSender<Input>) {
-    use tokio::signal::unix::{SignalKind, signal};
-    thread::spawn(move || {
-        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
-            return;
-        };
-        runtime.block_on(async {
-            let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
-            let Ok(mut signals) = kinds.map(signal).into_iter().collect::<Result<Vec<_>, _>>()
-            else {
-                return;
-            };
-            let any = signals.iter_mut().map(|signal| Box::pin(signal.recv()));
-            futures::future::select_all(any).await;
-        });
-        let _ = sender.send(Input::Leave);
-    });
-}
-
-#[cfg(not(unix))]
-fn spawn_signals(_sender: SyncSender<Input>) {}
 
 #[derive(Default)]
 struct View {
