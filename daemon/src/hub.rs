@@ -279,6 +279,7 @@ impl Hub {
 
     /// The same with what other hosts were asked for.
     pub(crate) fn list_with(&self, query: &ListQuery, asked: Asked) -> ListReply {
+        let _looking = self.audience.look();
         let reply = self.list_here(query);
         let Some(others) = self.others() else { return reply };
         let Asked { answered, rows, unheard } = asked;
@@ -294,9 +295,8 @@ impl Hub {
         ListReply { unheard, alone: others.is_alone(), ..reply }
     }
 
-    /// Answers `list` for this host alone.
+    /// Answers `list` for this host alone; whoever asks by the clock is no audience.
     pub(crate) fn list_here(&self, query: &ListQuery) -> ListReply {
-        let _looking = self.audience.look();
         let known = self.lock();
         let roots = known.roots.iter().map(|r| r.root.clone()).collect();
         known.roster.list(query, now(), known.progress(), roots)

@@ -47,7 +47,7 @@ fn node_at(address: SocketAddr) -> Option<NodeId> {
     octets.last_chunk::<8>().and_then(|bytes| NodeId::from_bytes(*bytes))
 }
 
-/// How far each node's records have been read: generation and version.
+/// How far each node's records have been read: generation, and version in it.
 pub(super) type Seen = HashMap<NodeId, (u64, u64)>;
 
 /// What the rounds have brought of one node.
@@ -72,7 +72,8 @@ impl Cluster {
         wire: &Arc<Wire>,
     ) -> anyhow::Result<Self> {
         let config = ChitchatConfig {
-            chitchat_id: ChitchatId::new(own.to_string(), generation, address(own)),
+            // The address says who it is; a name would stand in every message, once for each node.
+            chitchat_id: ChitchatId::new("", generation, address(own)),
             // Says nothing: whoever is not of the fleet is not heard.
             cluster_id: "rrd".to_owned(),
             gossip_interval: ROUND,
@@ -114,12 +115,17 @@ impl Cluster {
         records.for_each(|(slot, record)| own.set(slot, record));
     }
 
-    /// What is known of all others, of each the latest generation; records only of those that have said
-    /// something since they were `seen`.
-    pub(super) async fn states(&self, own: NodeId, seen: &mut Seen) -> Vec<State> {
+    /// What is known of all others, of each the latest generation; only records that are newer than what
+    /// was `seen`: to check a signature again costs more than all the rest of a look. Of whoever is no
+    /// `member` yet nothing is read, so that nothing of it counts as seen.
+    pub(super) async fn states(
+        &self,
+        member: impl Fn(NodeId) -> bool,
+        seen: &mut Seen,
+    ) -> Vec<State> {
         let chitchat = self.handle.chitchat();
         let chitchat = chitchat.lock().await;
-        states(&chitchat, own, seen)
+        states(&chitchat, member, seen)
     }
 
     /// Gossips with a member at once.
@@ -140,14 +146,13 @@ impl Cluster {
     }
 }
 
-fn states(chitchat: &Chitchat, own: NodeId, seen: &mut Seen) -> Vec<State> {
+fn states(chitchat: &Chitchat, member: impl Fn(NodeId) -> bool, seen: &mut Seen) -> Vec<State> {
     let live: HashSet<&ChitchatId> = chitchat.live_nodes().collect();
     let mut latest: HashMap<NodeId, (&ChitchatId, &NodeState)> = HashMap::new();
     for (id, state) in chitchat.node_states() {
-        let Ok(node) = id.node_id.parse::<NodeId>() else { continue };
-        if node == own || node_at(id.gossip_advertise_addr) != Some(node) {
+        let Some(node) = node_at(id.gossip_advertise_addr).filter(|node| member(*node)) else {
             continue;
-        }
+        };
         let known = latest.entry(node).or_insert((id, state));
         if known.0.generation_id < id.generation_id {
             *known = (id, state);
@@ -155,9 +160,15 @@ fn states(chitchat: &Chitchat, own: NodeId, seen: &mut Seen) -> Vec<State> {
     }
     let state = |(node, (id, state)): (NodeId, (&ChitchatId, &NodeState))| {
         let version = (id.generation_id, state.max_version());
-        let is_news = seen.insert(node, version) != Some(version);
-        let records = state.key_values().filter(|_| is_news).map(|(_, record)| record.to_owned());
-        State { node, live: live.contains(id), records: records.collect() }
+        let before = seen.insert(node, version).filter(|(run, _)| *run == id.generation_id);
+        let mut records = Vec::new();
+        if before != Some(version) {
+            let since = before.map_or(0, |(_, version)| version);
+            let slots = state.key_values_including_deleted().map(|(_, slot)| slot);
+            let newer = slots.filter(|slot| slot.version > since && !slot.is_deleted());
+            records.extend(newer.map(|slot| slot.value.clone()));
+        }
+        State { node, live: live.contains(id), records }
     };
     latest.into_iter().map(state).collect()
 }

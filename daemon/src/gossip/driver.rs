@@ -128,6 +128,7 @@ async fn serve(
     let tell_soon = sleep(Duration::ZERO);
     tokio::pin!(tell_soon);
     let mut due = true;
+    let mut looking = None;
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
@@ -144,7 +145,15 @@ async fn serve(
                 teller.tell(hub, edges);
                 tell_soon.as_mut().reset(Instant::now() + COALESCE);
             }
-            _ = others.changed() => hub.apply(Input::Others),
+            _ = others.changed() => {
+                // A change is worth most to whoever is elsewhere: none waits for others to come.
+                if gossip.live().is_empty() {
+                    looking = None;
+                } else {
+                    looking.get_or_insert_with(|| hub.audience.look());
+                }
+                hub.apply(Input::Others);
+            }
             _ = changed.changed() => match fleet.key() {
                 None => break,
                 Some(_) if fleet.has_datagrams() => break,

@@ -437,7 +437,9 @@ impl Shared {
     /// Takes what the rounds have brought.
     async fn look(&self, cluster: &Cluster, seen: &mut Seen) {
         let mut news = false;
-        for state in cluster.states(self.node, seen).await {
+        let members = self.members();
+        let member = |node| node != self.node && members.get(node).is_some();
+        for state in cluster.states(member, seen).await {
             for record in &state.records {
                 news |= self.record(state.node, record);
             }
@@ -491,13 +493,17 @@ async fn rounds(shared: &Shared, cluster: &Cluster) -> String {
     let mut looks = tokio::time::interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut seen = Seen::new();
+    let mut put = None;
     let ended = cluster.ended();
     tokio::pin!(ended);
     loop {
         tokio::select! {
             why = &mut ended => return why,
             _ = looks.tick() => {
-                shared.put().await;
+                let told = lock(&shared.published).count();
+                if put.replace(told) != Some(told) {
+                    shared.put().await;
+                }
                 shared.look(cluster, &mut seen).await;
             }
         }

@@ -15,6 +15,8 @@ use tokio::time::{Instant, sleep};
 
 use super::*;
 
+mod figures;
+
 const KEY: [u8; 32] = [7; 32];
 
 /// What happens to datagrams on their way.
