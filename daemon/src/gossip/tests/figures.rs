@@ -1,7 +1,7 @@
 //! What a fleet costs and how long things take in it, simulated: each a small test, or a table when it is told
 //! how large.
 //!
-//!     RRD_FIGURES=1 cargo test --release -p rrd-daemon figures -- --nocapture --test-threads=1
+//!     RRD_FIGURES=1 cargo test --release -p rrd-daemon --lib figures -- --nocapture --test-threads=1
 //!
 //! Time is simulated, so the figures are those of the protocol and not of a machine. Links take 1 to 2 ms. Not
 //! here: what real sockets and processes add (`.ci/bench-fleet`).
