@@ -41,7 +41,7 @@ pub(super) fn address(node: NodeId) -> SocketAddr {
     (Ipv6Addr::from(octets), 7731).into()
 }
 
-fn node_at(address: SocketAddr) -> Option<NodeId> {
+pub(super) fn node_at(address: SocketAddr) -> Option<NodeId> {
     let SocketAddr::V6(address) = address else { return None };
     let octets = address.ip().octets();
     octets.last_chunk::<8>().and_then(|bytes| NodeId::from_bytes(*bytes))

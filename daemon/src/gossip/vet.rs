@@ -123,9 +123,9 @@ fn digest(message: &mut Bytes<'_>, named: &mut BTreeSet<NodeId>) -> Option<()> {
     Some(())
 }
 
-/// A node at the address that stands for it, and its generation.
+/// A node, by the address that stands for it and no name besides, and its generation.
 fn node(bytes: &mut Bytes<'_>) -> Option<(NodeId, u64)> {
-    let node: NodeId = bytes.text()?.parse().ok()?;
+    bytes.text()?.is_empty().then_some(())?;
     let generation = u64::from_le_bytes(bytes.array()?);
     let ip: IpAddr = match bytes.byte()? {
         4 => Ipv4Addr::from(bytes.array::<4>()?).into(),
@@ -133,6 +133,7 @@ fn node(bytes: &mut Bytes<'_>) -> Option<(NodeId, u64)> {
         _ => return None,
     };
     let address = SocketAddr::new(ip, u16::from_le_bytes(bytes.array()?));
+    let node = cluster::node_at(address)?;
     (address == cluster::address(node)).then_some((node, generation))
 }
 
@@ -205,7 +206,7 @@ pub(super) mod attacks {
         let SocketAddr::V6(address) = cluster::address(node) else { unreachable!() };
         let port = address.port().to_le_bytes();
         let ip = address.ip().octets();
-        [text(&node.to_string()), generation.to_le_bytes().into(), vec![6], ip.into(), port.into()]
+        [text(""), generation.to_le_bytes().into(), vec![6], ip.into(), port.into()]
             .concat()
     }
 
