@@ -75,6 +75,7 @@ Example config.toml:
   idle_timeout = \"10m\"
   [fleet]
   listen = \"192.168.1.5\"
+  seeds = [\"desk.example.net\"]     where members may be, if not where they say
   [harness.codex]
   roots = [\"~/.codex\", \"/srv/codex\"]")]
     Config(JsonArgs),
@@ -138,8 +139,12 @@ Examples:
 A host that is away keeps its rows: they are its last word. CLOCK is how far its clock is from this
 one's; times of its sessions are shown by this one's.
 
-Signs: ● live  ○ away  ◆ this host")]
-    Hosts(JsonArgs),
+Signs: ● live  ○ away  ◆ this host
+
+Examples:
+  rrd hosts
+  rrd hosts forget old-laptop     its rows vanish on every host")]
+    Hosts(HostsArgs),
     /// What a hook runs: takes one call on stdin, is gone in a twentieth of a second, exits 0.
     #[command(after_help = "\
 For the settings of a harness; rrd hooks install writes it there. Prints nothing and never fails:
@@ -267,6 +272,27 @@ Examples:
     #[command(after_help = "\
 It gets a new node id: one that has left stays gone. rrd fleet join takes it in again.")]
     Leave,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct HostsArgs {
+    #[command(subcommand)]
+    pub(crate) forget: Option<Hosts>,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Hosts {
+    /// Show no more of what an away or dropped host said, on any host.
+    #[command(after_help = "\
+It stays a member: when it is back, it is shown again. rrd fleet rotate --drop HOST takes it out.")]
+    Forget {
+        /// Its name, or the start of its node id.
+        host: String,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -74,6 +74,10 @@ fn parts(reply: &ListReply, chosen: Chosen, now: Timestamp) -> Vec<(String, Styl
         let open = format!("{} open but idle for long (--open)", totals.open);
         parts.push((open, look::PLAIN));
     }
+    for host in &reply.duplicated {
+        let twice = format!("{} runs twice, under one identity (rrd status)", clean(host));
+        parts.push((twice, look::AMBER));
+    }
     for (host, session) in hosts {
         if session.host_state == HostState::Away {
             let since = session.host_seen_at.map(|at| clock::short_time(at, now));
@@ -152,6 +156,7 @@ pub(crate) mod tests {
             roots: Vec::new(),
             unheard: Vec::new(),
             alone: false,
+            duplicated: Vec::new(),
         }
     }
 
@@ -217,6 +222,13 @@ pub(crate) mod tests {
         assert!(said[0].starts_with("win[2J did not answer (not in 2 s): its newest"), "{said:?}");
         assert!(said[1].starts_with("mac is away since ") && said[1].ends_with("is shown"));
         assert!(said[2].starts_with("new was never heard of"));
+    }
+
+    #[test]
+    fn a_host_that_runs_twice_is_named() {
+        let mut one = reply(vec![session("e76f")]);
+        one.duplicated = vec!["mac".to_owned()];
+        assert!(plain(&one, Chosen::default()).contains("mac runs twice, under one identity"));
     }
 
     #[test]

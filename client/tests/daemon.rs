@@ -90,6 +90,7 @@ impl Local for Known {
             roots: Vec::new(),
             unheard: Vec::new(),
             alone: false,
+            duplicated: Vec::new(),
         }
     }
 

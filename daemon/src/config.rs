@@ -15,7 +15,10 @@ use rrd_core::harness::{Format, formats};
 use rrd_proto::Harness;
 use serde::Deserialize;
 
-use crate::{dirs::Dirs, fleet::Listen};
+use crate::{
+    dirs::Dirs,
+    fleet::{Listen, MAX_SEEDS, Seed},
+};
 
 /// Reads one environment variable; injected so that tests own their environment.
 pub type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;
@@ -42,6 +45,8 @@ pub struct Config {
     pub watch: WatchMode,
     /// Where other hosts of a fleet reach this one; nothing listens without a fleet.
     pub listen: Listen,
+    /// Where members may be that are not where they say they are.
+    pub(crate) seeds: Vec<Seed>,
     /// Where each harness keeps its files, in the order they are looked at.
     pub roots: Vec<HarnessRoot>,
     settings: Vec<Setting>,
@@ -152,6 +157,7 @@ struct File {
 #[serde(deny_unknown_fields, default)]
 struct FleetFile {
     listen: Option<String>,
+    seeds: Option<Vec<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -213,6 +219,11 @@ impl Config {
         let listen =
             listen.parse().map_err(|message| value_error("fleet.listen", &from, message))?;
 
+        let of_file = file.fleet.seeds.map(|seeds| seeds.join(", "));
+        let (seeds, from) = settle("fleet.seeds", None, "RRD_SEEDS", of_file, String::new());
+        let seeds =
+            parse_seeds(&seeds).map_err(|message| value_error("fleet.seeds", &from, message))?;
+
         let mut roots = Vec::new();
         for format in formats() {
             let name = format.name;
@@ -235,7 +246,7 @@ impl Config {
             let message = format!("[harness.{unknown}]: this release knows {known}");
             return Err(ConfigError::Syntax { path: dirs.config_file, message });
         }
-        Ok(Self { dirs, host, idle_timeout, watch, listen, roots, settings })
+        Ok(Self { dirs, host, idle_timeout, watch, listen, seeds, roots, settings })
     }
 
     /// Every setting in force and whence, for `rrd config`.
@@ -361,6 +372,15 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     number.checked_mul(unit).map(Duration::from_secs).ok_or_else(wrong)
 }
 
+fn parse_seeds(text: &str) -> Result<Vec<Seed>, String> {
+    let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+    let seeds: Vec<Seed> = entries.map(str::parse).collect::<Result<_, _>>()?;
+    match seeds.len() {
+        0..=MAX_SEEDS => Ok(seeds),
+        count => Err(format!("{count} of them; the most is {MAX_SEEDS}")),
+    }
+}
+
 fn default_host(env: Env<'_>) -> String {
     let host = gethostname::gethostname().to_string_lossy().into_owned();
     // Each WSL distribution is a host of its own, beside the Windows one it shares its name with.
@@ -398,6 +418,13 @@ mod tests {
             config.settings().iter().map(|s| (s.key.as_str(), s.source.to_string())).collect();
         assert!(sources.contains(&("idle_timeout", "RRD_IDLE_TIMEOUT".to_owned())));
         assert!(sources.contains(&("watch", "default".to_owned())));
+        let file = "[fleet]\nseeds = [\"desk\", \"[::1]:9\"]";
+        let seeds = |vars: &[(&str, &str)]| {
+            let seeds = load(vars, file).unwrap().seeds;
+            seeds.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(seeds(&[]), ["desk:7731", "[::1]:9"]);
+        assert_eq!(seeds(&[("RRD_SEEDS", "pc:80,")]), ["pc:80"]);
         assert!(sources.contains(&("harness.codex.roots", "config.toml".to_owned())));
     }
 
@@ -468,6 +495,7 @@ mod tests {
             ("idle_timout = \"5m\"", "unknown field"),
             ("watch = \"maybe\"", "auto, poll, off"),
             ("[fleet]\nlisten = \"desk\"", "an address with a port"),
+            ("[fleet]\nseeds = [\"http://desk\"]", "a host with a port"),
             ("[harness.cursor]\nroots = []", "this release knows"),
         ] {
             let error = load(&[], file).unwrap_err().to_string();

@@ -7,7 +7,10 @@
 use std::{
     collections::{HashMap, HashSet},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::SystemTime,
 };
 
@@ -66,6 +69,10 @@ pub(crate) enum Input {
 pub(crate) struct Hub {
     known: Mutex<Known>,
     version: watch::Sender<u64>,
+    /// The same for what concerns this host alone.
+    here: watch::Sender<u64>,
+    /// Roots that have not been looked through for the first time.
+    unsurveyed: AtomicUsize,
     /// Held while a session is handed from one database to another, and while records of one are taken.
     handover: Mutex<()>,
     /// The other hosts, while there is a fleet.
@@ -109,15 +116,23 @@ impl Hub {
             claims: HashMap::new(),
             places: HashMap::new(),
         };
-        let (version, audience) = (watch::channel(1).0, Arc::default());
-        let (handover, others) = (Mutex::default(), RwLock::default());
-        Self { known: Mutex::new(known), version, handover, others, audience }
+        Self {
+            known: Mutex::new(known),
+            version: watch::channel(1).0,
+            here: watch::channel(1).0,
+            unsurveyed: AtomicUsize::new(0),
+            handover: Mutex::default(),
+            others: RwLock::default(),
+            audience: Arc::default(),
+        }
     }
 
     /// Takes one input.
     pub(crate) fn apply(&self, input: Input) {
-        let version = {
+        let is_others = matches!(input, Input::Others);
+        let (before, version) = {
             let mut known = self.lock();
+            let before = known.roster.version();
             match input {
                 Input::Session(key, entry) => known.roster.set(key, entry),
                 Input::OnlyHooked(key, _) if known.roster.get(&key).is_some() => {}
@@ -138,8 +153,11 @@ impl Hub {
                 Input::Node(node) => known.roster.set_node(Some(node.to_string())),
                 Input::OldTrails => known.roster.forget_old_trails(now()),
             }
-            known.roster.version()
+            (before, known.roster.version())
         };
+        if !is_others && before != version {
+            self.here.send_replace(version);
+        }
         self.version.send_if_modified(|seen| std::mem::replace(seen, version) != version);
     }
 
@@ -222,6 +240,7 @@ impl Hub {
             known.roster.set_places(key, shown_at);
             known.roster.version()
         };
+        self.here.send_replace(version);
         self.version.send_if_modified(|seen| std::mem::replace(seen, version) != version);
     }
 
@@ -265,6 +284,26 @@ impl Hub {
     /// Open sessions of which only hooks know.
     pub(crate) fn only_hooked(&self) -> Vec<(SessionKey, Trail)> {
         self.lock().roster.only_hooked(now())
+    }
+
+    /// A root is to be looked through for the first time.
+    pub(crate) fn begins_survey(&self) {
+        self.unsurveyed.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// That is done.
+    pub(crate) fn ends_survey(&self) {
+        self.unsurveyed.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Whether there is a row for every session of this host.
+    pub(crate) fn is_surveyed(&self) -> bool {
+        self.unsurveyed.load(Ordering::SeqCst) == 0
+    }
+
+    /// Changes with what is known of this host; what other hosts say is none of that.
+    pub(crate) fn here(&self) -> watch::Receiver<u64> {
+        self.here.subscribe()
     }
 
     /// Changes with every change of what is known.
@@ -364,4 +403,39 @@ pub(crate) fn now() -> Timestamp {
 /// A transcript's path as it is shown and stored.
 pub(crate) fn shown(path: &Path) -> String {
     path.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hub() -> Hub {
+        let idle_timeout = std::time::Duration::from_secs(300);
+        Hub::new(Place { host: "mac".to_owned(), node_id: None, idle_timeout }, &[])
+    }
+
+    #[test]
+    fn what_other_hosts_say_is_no_change_of_this_one() {
+        let hub = hub();
+        let (mut all, mut here) = (hub.version(), hub.here());
+        hub.apply(Input::Others);
+        assert!(all.has_changed().unwrap() && !here.has_changed().unwrap());
+        // Nor is it what does not change anything here, after that.
+        hub.apply(Input::OldTrails);
+        assert!(!here.has_changed().unwrap());
+        all.mark_unchanged();
+        hub.apply(Input::Node(NodeId::LEAST));
+        assert!(all.has_changed().unwrap() && here.has_changed().unwrap());
+    }
+
+    #[test]
+    fn all_is_told_when_every_root_was_looked_through() {
+        let hub = hub();
+        assert!(hub.is_surveyed(), "there is none");
+        (0..2).for_each(|_| hub.begins_survey());
+        hub.ends_survey();
+        assert!(!hub.is_surveyed(), "one is slow");
+        hub.ends_survey();
+        assert!(hub.is_surveyed());
+    }
 }

@@ -153,7 +153,13 @@ impl Local for Server {
             }
             _ => Asked::default(),
         };
-        self.edges.list(self.hub.list_with(&query, asked), query.raw)
+        let mut reply = self.hub.list_with(&query, asked);
+        if let Ok(fleet) = &*self.fleet {
+            let members = fleet.members();
+            reply.duplicated =
+                fleet.twins().into_iter().filter_map(|node| members.label(node)).collect();
+        }
+        self.edges.list(reply, query.raw)
     }
 
     async fn show(self, _: Context, query: LookupQuery) -> Lookup {
@@ -204,6 +210,7 @@ impl Local for Server {
             host: self.hub.host(),
             node_id: fleet.map(|fleet| fleet.node().to_string()).unwrap_or_default(),
             state: HostState::Here,
+            duplicated: false,
             since: None,
             version: Some(VERSION.to_owned()),
             address: fleet.and_then(|fleet| fleet.address()).map(|address| address.to_string()),
@@ -214,7 +221,11 @@ impl Local for Server {
             dropped: dropped.map(|(why, count)| (why.as_str().to_owned(), count)).collect(),
         };
         let others = others.map(|others| others.hosts()).unwrap_or_default();
-        std::iter::once(own).chain(others).collect()
+        let mut hosts: Vec<Host> = std::iter::once(own).chain(others).collect();
+        let twins = fleet.map(|fleet| fleet.twins()).unwrap_or_default();
+        let twins: Vec<String> = twins.iter().map(ToString::to_string).collect();
+        hosts.iter_mut().for_each(|host| host.duplicated = twins.contains(&host.node_id));
+        hosts
     }
 
     async fn hook(self, _: Context, call: HookCall) {

@@ -194,7 +194,12 @@ impl Daemon {
         for ((i, root), stored) in config.roots.iter().enumerate().zip(stored) {
             let Some(scene) = Scene::new(i, root, &hub, processes) else { continue };
             let (ledger, surveyed) = (Arc::clone(&ledger), surveyed.clone());
-            let tail = Tail::spawn(scene, ledger, config.watch, stored, move || drop(surveyed));
+            let survey_of = Arc::clone(&hub);
+            hub.begins_survey();
+            let tail = Tail::spawn(scene, ledger, config.watch, stored, move || {
+                survey_of.ends_survey();
+                drop(surveyed);
+            });
             tails.push(tail.context("cannot start a thread")?);
         }
         drop(surveyed);
@@ -233,6 +238,7 @@ impl Daemon {
             let listens = fleet::listen(Arc::clone(fleet), Arc::clone(&desk), stop.clone());
             runtime.spawn(listens);
             runtime.spawn(fleet::sync(Arc::clone(fleet), stop.clone()));
+            runtime.spawn(fleet::look_for_members(Arc::clone(fleet), stop.clone()));
             let (fleet, hub, edges) = (Arc::clone(fleet), Arc::clone(&hub), Arc::clone(&edges));
             gossiping = Some(runtime.spawn(gossip::run(fleet, hub, edges, stop.clone())));
         }

@@ -24,6 +24,8 @@ pub enum FleetCall {
     Join(String),
     /// Gives the fleet a new key; drops a member first, where one is named.
     Rotate(Option<String>),
+    /// Has what an away or dropped host said shown no more, anywhere.
+    Forget(String),
     /// Leaves the fleet.
     Leave,
 }
@@ -39,6 +41,8 @@ pub enum FleetReply {
     Cancelled(u32),
     /// Who has the new key, and who has not.
     Rotated(FleetRotation),
+    /// This host is not shown any more.
+    Forgotten(String),
 }
 
 /// Why a call was not done, in words for a person.

@@ -15,6 +15,9 @@ pub struct Host {
     pub node_id: String,
     /// How the answering node knows it.
     pub state: HostState,
+    /// Two hosts run under this one's identity, so that only one of them is heard.
+    #[serde(default)]
+    pub duplicated: bool,
     /// Since when; of one that is away, when it was heard of last. Null if it never was.
     pub since: Option<Timestamp>,
     /// The release it runs, as far as it has said.

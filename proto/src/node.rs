@@ -18,6 +18,9 @@ const LENGTH: usize = 11;
 pub struct NodeId(u64);
 
 impl NodeId {
+    /// The first in order; nobody is named so but by chance.
+    pub const LEAST: Self = Self(0);
+
     /// Of a hash's first eight bytes; the last nine bits are not used.
     #[must_use]
     pub const fn from_hash(bytes: [u8; 8]) -> Self {

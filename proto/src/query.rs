@@ -97,6 +97,8 @@ pub struct ListReply {
     pub unheard: Vec<Unheard>,
     /// There are other hosts, and none is heard: whether they are away, or this one is, it cannot tell.
     pub alone: bool,
+    /// Hosts under whose identity two run, so that one of the two is not heard.
+    pub duplicated: Vec<String>,
 }
 
 /// A host that was asked for more than it tells by itself, and has not answered.

@@ -80,13 +80,13 @@ pub(crate) fn run(fleet: &Fleet) -> Result<(), CliError> {
     }
 }
 
-fn ask(call: FleetCall) -> Result<FleetReply, CliError> {
+pub(crate) fn ask(call: FleetCall) -> Result<FleetReply, CliError> {
     let config = local::config(None)?;
     let connection = connect::dial(&config.dirs.socket).map_err(Unreachable::into_error)?;
     connection.fleet(&call, PATIENCE)?.map_err(CliError::from)
 }
 
-fn unexpected() -> CliError {
+pub(crate) fn unexpected() -> CliError {
     CliError::new(Kind::Internal, "the daemon answered something else")
         .hint("rrd service restart starts it anew")
 }

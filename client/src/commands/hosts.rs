@@ -2,17 +2,28 @@
 //!
 //! Not here: who may be in it (`rrd fleet`).
 
-use rrd_proto::{Host, HostState, Timestamp};
+use rrd_proto::{FleetCall, FleetReply, Host, HostState, Timestamp};
 
 use crate::{
-    cli::JsonArgs,
-    clock, connect,
+    cli::{self, HostsArgs},
+    clock,
+    commands::fleet,
+    connect,
     error::CliError,
     local, look, output,
     text::{clean, pad, width},
 };
 
-pub(crate) fn run(args: &JsonArgs) -> Result<(), CliError> {
+pub(crate) fn run(args: &HostsArgs) -> Result<(), CliError> {
+    if let Some(cli::Hosts::Forget { host }) = &args.forget {
+        return match fleet::ask(FleetCall::Forget(host.clone()))? {
+            FleetReply::Forgotten(label) => output::print_lines(&[
+                format!("what {} said so far is not shown any more", clean(&label)),
+                "hosts that are off hear of it when they are back".to_owned(),
+            ]),
+            _ => Err(fleet::unexpected()),
+        };
+    }
     let config = local::config(None)?;
     let connection =
         connect::dial(&config.dirs.socket).map_err(connect::Unreachable::into_error)?;
@@ -21,6 +32,12 @@ pub(crate) fn run(args: &JsonArgs) -> Result<(), CliError> {
         return output::json(&hosts);
     }
     output::print_lines(&lines(&hosts, clock::now()))?;
+    if hosts.iter().any(|host| host.duplicated) {
+        output::remark(
+            "two hosts run under one identity, and only one of them is heard: on one of the two, \
+             rrd fleet leave, then rrd fleet join with an invite",
+        );
+    }
     if hosts.len() == 1 {
         output::remark("this host is alone; rrd fleet init, or rrd fleet join, changes that");
     }
@@ -39,9 +56,10 @@ fn lines(hosts: &[Host], now: Timestamp) -> Vec<String> {
             row.iter().zip(&widths).map(|(cell, width)| pad(cell, *width)).collect();
         cells.join("  ").trim_end().to_owned()
     };
-    let style = |at: usize| match at.checked_sub(1).map(|at| hosts[at].state) {
-        None | Some(HostState::Away) => look::DIM,
-        Some(HostState::Here | HostState::Live) => look::PLAIN,
+    let style = |at: usize| match at.checked_sub(1).map(|at| &hosts[at]) {
+        Some(host) if host.duplicated => look::AMBER,
+        Some(host) if host.state != HostState::Away => look::PLAIN,
+        _ => look::DIM,
     };
     rows.iter().enumerate().map(|(at, row)| look::paint(style(at), &line(row))).collect()
 }
@@ -61,9 +79,10 @@ fn cells(host: &Host, now: Timestamp) -> [String; 7] {
         (HostState::Away, Some(at)) => format!("away since {}", clock::time_of_day(at, now)),
         (HostState::Away, None) => "never heard".to_owned(),
     };
+    let twice = if host.duplicated { ", runs twice" } else { "" };
     [
         format!("{sign} {}", clean(&host.host)),
-        since,
+        since + twice,
         count(host.active),
         count(host.sessions),
         host.clock_offset_ms.map_or_else(unknown, offset),
@@ -94,6 +113,7 @@ mod tests {
             host: host.to_owned(),
             node_id: String::new(),
             state,
+            duplicated: host == "old",
             since: since.map(|ms| now.plus(-ms)),
             version: Some("0.1.0".to_owned()),
             address: None,
@@ -112,10 +132,10 @@ mod tests {
         let plain = anstream::adapter::strip_str(&lines.join("\n")).to_string();
         assert_eq!(
             plain,
-            "  HOST   SINCE        ACTIVE  SESSIONS  CLOCK     ADDRESS  VERSION\n\
-             ◆ mac    this host    -       12        agrees    -        0.1.0\n\
-             ● pc[2J  live 2m      -       12        2h ahead  -        0.1.0\n\
-             ○ old    never heard  -       12        -         -        0.1.0"
+            "  HOST   SINCE                    ACTIVE  SESSIONS  CLOCK     ADDRESS  VERSION\n\
+             ◆ mac    this host                -       12        agrees    -        0.1.0\n\
+             ● pc[2J  live 2m                  -       12        2h ahead  -        0.1.0\n\
+             ○ old    never heard, runs twice  -       12        -         -        0.1.0"
         );
     }
 }

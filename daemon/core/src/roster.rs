@@ -294,6 +294,7 @@ impl Roster {
             roots,
             unheard: Vec::new(),
             alone: false,
+            duplicated: Vec::new(),
         }
     }
 

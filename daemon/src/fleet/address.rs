@@ -4,13 +4,20 @@
 //! comes in.
 
 use std::{
-    fmt, io,
+    collections::BTreeMap,
+    fmt,
+    io::{self, Read},
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     str::FromStr,
-    sync::mpsc,
+    sync::{
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
     time::Duration,
 };
+
+use serde::Deserialize;
 
 /// Where peers are expected, unless told otherwise.
 pub(crate) const PORT: u16 = 7731;
@@ -23,6 +30,18 @@ const TAILSCALE_SERVICE: (Ipv4Addr, u16) = (Ipv4Addr::new(100, 100, 100, 100), 5
 
 /// How long the `tailscale` program may take.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What it may say, in bytes: a tailnet of thousands.
+const MAX_SAID: u64 = 8 << 20;
+
+/// Addresses of one host, at most.
+const MAX_IPS: usize = 4;
+
+/// Who waits for what it says. One that hangs keeps its reader, if what it started holds its output.
+static READERS: AtomicUsize = AtomicUsize::new(0);
+
+/// As many of those, at most; then nobody asks any more.
+const MAX_READERS: usize = 8;
 
 /// The setting: `auto`, an address, or an address with a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -173,17 +192,76 @@ fn is_tailscale(ip: IpAddr) -> bool {
     matches!(ip, IpAddr::V4(ip) if ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64)
 }
 
+/// Where Tailscale has the other hosts, by StableNodeID. Blocks.
+pub(crate) fn peers() -> BTreeMap<String, Vec<IpAddr>> {
+    ask_tailscale(&["status", "--json"]).map(|said| read_peers(&said)).unwrap_or_default()
+}
+
+/// What `tailscale status --json` says of other hosts: its `Peer` is a map of `PeerStatus`
+/// (<https://pkg.go.dev/tailscale.com/ipn/ipnstate>), with `ID` and `TailscaleIPs`.
+fn read_peers(said: &str) -> BTreeMap<String, Vec<IpAddr>> {
+    #[derive(Deserialize)]
+    struct Status {
+        #[serde(rename = "Peer", default)]
+        peers: Option<BTreeMap<String, serde_json::Value>>,
+    }
+    let read = |peer: serde_json::Value| {
+        let id = peer.get("ID")?.as_str()?.to_owned();
+        let ips = peer.get("TailscaleIPs")?.as_array()?.iter();
+        let ips = ips.filter_map(|ip| ip.as_str()?.parse::<IpAddr>().ok());
+        let ips = ips.filter(|ip| !ip.is_multicast() && !ip.is_unspecified());
+        Some((id, ips.take(MAX_IPS).collect()))
+    };
+    let status = serde_json::from_str::<Status>(said).ok();
+    let peers = status.and_then(|status| status.peers).unwrap_or_default();
+    peers.into_values().filter_map(read).collect()
+}
+
+/// What the program says: within [`PATIENCE`], and no more than [`MAX_SAID`].
 fn ask_tailscale(args: &[&str]) -> Option<String> {
+    // Without a path the system would look in places that nobody has named.
+    std::env::var_os("PATH")?;
     let mut command = Command::new("tailscale");
-    command.args(args).stdin(Stdio::null()).stderr(Stdio::null());
+    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    if READERS.fetch_add(1, Ordering::SeqCst) >= MAX_READERS {
+        READERS.fetch_sub(1, Ordering::SeqCst);
+        return None;
+    }
     let (tell, told) = mpsc::channel();
-    // One that hangs keeps its thread; whoever asked goes on.
-    std::thread::Builder::new()
-        .name("rrd-tailscale".into())
-        .spawn(move || tell.send(command.output()))
-        .ok()?;
-    let output = told.recv_timeout(PATIENCE).ok()?.ok()?;
-    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    let mut child = command.spawn().ok();
+    let stdout = child.as_mut().and_then(|child| child.stdout.take());
+    let reads = move || {
+        let mut said = Vec::new();
+        let read = stdout.map(|stdout| stdout.take(MAX_SAID + 1).read_to_end(&mut said));
+        READERS.fetch_sub(1, Ordering::SeqCst);
+        let _ = tell.send(said).map(|()| read);
+    };
+    let reader = std::thread::Builder::new().name("rrd-tailscale".into()).spawn(reads);
+    if reader.is_err() {
+        READERS.fetch_sub(1, Ordering::SeqCst);
+    }
+    let said = told.recv_timeout(PATIENCE).ok().filter(|said| said.len() as u64 <= MAX_SAID);
+    let mut child = child?;
+    if said.is_none() {
+        let _ = child.kill();
+    }
+    // One that closes its output may go on all the same.
+    let ended = ends(&mut child);
+    said.filter(|_| ended).and_then(|said| String::from_utf8(said).ok())
+}
+
+/// Whether it ends well, and soon.
+fn ends(child: &mut Child) -> bool {
+    for _ in 0..20 {
+        match child.try_wait() {
+            Ok(Some(status)) => return status.success(),
+            Ok(None) => std::thread::sleep(Duration::from_millis(50)),
+            Err(_) => return false,
+        }
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+    false
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use super::{
     enrol::{self, JoinError, Word},
     link::LinkError,
     lock,
-    noise::HandshakeError,
+    noise::{HandshakeError, Update},
     now, rekey,
 };
 
@@ -67,6 +67,14 @@ pub(crate) async fn answer(
             let drop = drop.map(|host| find(fleet, &host)).transpose()?;
             let rotation = rekey::rotate(fleet, drop).await.map_err(refused)?;
             return Ok(FleetReply::Rotated(rotation));
+        }
+        FleetCall::Forget(host) => {
+            member(fleet)?;
+            let (node, known) = find_to_forget(fleet, &host)?;
+            let label = fleet.members().label(node).unwrap_or_default();
+            let forgotten = aside(fleet, move |fleet| fleet.forget(node, known)).await;
+            done(forgotten.map(|result| result.map_err(Broken::from)))?;
+            return Ok(FleetReply::Forgotten(label));
         }
         FleetCall::Leave => {
             if fleet.key().is_none() {
@@ -166,6 +174,69 @@ fn find(fleet: &Fleet, host: &str) -> Result<NodeId, FleetRefusal> {
     }
 }
 
+/// The host that a person means, members or not: away, or dropped; and its latest generation.
+fn find_to_forget(fleet: &Fleet, host: &str) -> Result<(NodeId, u64), FleetRefusal> {
+    let (members, own) = (fleet.members(), fleet.node());
+    let known = |node| {
+        fleet.known(node).ok_or_else(|| {
+            let message = "this host does not hear others, so it cannot tell who is away";
+            refusal(message, "rrd fleet status says why it does not listen")
+        })
+    };
+    let nodes: Vec<NodeId> = members.ever().map(|member| member.node()).collect();
+    let called = |node: &&NodeId| members.label(**node).as_deref() == Some(host);
+    let mut found: Vec<NodeId> = nodes.iter().filter(called).copied().collect();
+    if found.is_empty() && host.len() >= 4 {
+        found = nodes.iter().filter(|n| n.to_string().starts_with(host)).copied().collect();
+    }
+    if found.len() > 1 {
+        // Those of whom nothing is shown any more are hardly meant.
+        let is_over = |node: &NodeId| !members.has(*node) && members.forgotten(*node).is_some();
+        if !found.iter().all(is_over) {
+            found.retain(|node| !is_over(node));
+        }
+    }
+    match found[..] {
+        [node] if node == own => Err(refusal(
+            "this host cannot forget itself",
+            "rrd fleet leave takes it out of the fleet",
+        )),
+        [node] => match known(node)? {
+            (_, true) if members.has(node) => Err(refusal(
+                &format!("{host} is live: it would be shown again at once"),
+                &format!("rrd fleet rotate --drop {host} takes it out of the fleet"),
+            )),
+            (generation, _) => Ok((node, generation)),
+        },
+        [] => {
+            let others = nodes.iter().filter(|node| **node != own);
+            let mut labels: Vec<_> = others.filter_map(|node| members.label(*node)).collect();
+            labels.sort();
+            Err(FleetRefusal {
+                message: format!("no host is called {host:?}"),
+                facts: vec![format!("hosts: {}", labels.join(", "))],
+                hint: Some("rrd hosts shows names, rrd fleet status node ids".to_owned()),
+            })
+        }
+        _ => {
+            let one = |node: &NodeId| {
+                let state = match known(*node) {
+                    _ if *node == own => "this host",
+                    _ if !members.has(*node) => "dropped",
+                    Ok((_, true)) => "live",
+                    _ => "away",
+                };
+                format!("{} {node} ({state})", members.label(*node).unwrap_or_default())
+            };
+            Err(FleetRefusal {
+                message: format!("more than one host may be meant by {host:?}"),
+                facts: found.iter().map(one).collect(),
+                hint: Some("name it by its node id".to_owned()),
+            })
+        }
+    }
+}
+
 fn join_refused(word: &Word, error: &JoinError) -> FleetRefusal {
     let address = word.address;
     let another = "rrd fleet invite on a member prints another";
@@ -194,13 +265,19 @@ fn join_refused(word: &Word, error: &JoinError) -> FleetRefusal {
             "the token of this invite is wrong: it was not copied whole",
             "paste the whole line that rrd fleet invite printed",
         ),
-        JoinError::Link(LinkError::Handshake(HandshakeError::OtherVersion)) => refusal(
-            &format!(
-                "the rrd at {address} speaks no version that this one ({}) does",
-                rrd_proto::VERSION
-            ),
-            "bring both hosts to the same release, then rrd service restart",
-        ),
+        JoinError::Link(LinkError::Handshake(HandshakeError::OtherVersion(update))) => {
+            let version = rrd_proto::VERSION;
+            let (which, hint) = match update {
+                Update::There => {
+                    ("older", "update rrd on that host, then rrd service restart there")
+                }
+                Update::Here => ("newer", "update rrd on this host, then rrd service restart"),
+            };
+            let message = format!(
+                "the rrd at {address} is {which} than this one ({version}), and they have no version in common"
+            );
+            refusal(&message, hint)
+        }
         JoinError::Link(LinkError::Handshake(HandshakeError::NotRrd)) => refusal(
             &format!("something other than rrd answers at {address}"),
             "rrd fleet status on the host that made the invite says where it listens",
@@ -244,25 +321,28 @@ fn join_refused(word: &Word, error: &JoinError) -> FleetRefusal {
 fn status(fleet: &Fleet) -> FleetStatus {
     let (members, place, own) = (fleet.members(), fleet.place(), fleet.node());
     let contacts = lock(&fleet.contacts).clone();
-    let known = members.list().statements.into_iter().filter_map(|statement| statement.read());
-    let mut shown: Vec<FleetMember> = known
+    // One that was dropped and then forgotten is no news to anybody.
+    let is_over = |node| !members.has(node) && members.forgotten(node).is_some();
+    let mut shown: Vec<FleetMember> = members
+        .ever()
+        .filter(|member| !is_over(member.node()))
         .map(|member| {
             let node = member.node();
-            let drop = members.dropped(node);
+            let dropped = members.dropped(node);
             let contact = contacts.get(&node).cloned().unwrap_or_default();
             FleetMember {
                 node_id: node,
                 host: members.label(node).unwrap_or_default(),
-                addresses: member.addresses,
+                addresses: member.addresses.clone(),
                 joined_at: member.joined_at,
-                state: match drop {
+                state: match dropped {
                     Some(_) => MemberState::Dropped,
                     None if node == own => MemberState::Here,
                     None => MemberState::Member,
                 },
-                dropped_by: drop.map(|drop| drop.by),
+                dropped_by: dropped,
                 spoken_at: contact.spoken_at,
-                trouble: contact.trouble.filter(|_| drop.is_none()),
+                trouble: contact.trouble.filter(|_| dropped.is_none()),
             }
         })
         .collect();

@@ -134,7 +134,8 @@ pub(super) async fn join(fleet: &Arc<Fleet>, word: &Word) -> Result<(), JoinErro
     let statement = statement.map_err(|error| JoinError::Broken(error.into()))?;
     let identity = fleet.identity();
     let what_for = (Purpose::Enrol, word.id);
-    let mut secured = reach(&identity, &[word.address], what_for, &proof(&word.token))
+    let proof = proof(&word.token);
+    let mut secured = reach(&identity, &[word.address], what_for, &proof, |_| true)
         .await
         .map_err(JoinError::Link)?;
     let inviter = secured.remote;
@@ -201,7 +202,7 @@ pub(super) async fn welcome(
         }
         let (voucher, vouch) = vouch(&fleet.identity(), member.signing, member.handshake);
         let statement = Statement { voucher, vouch, ..apply.statement };
-        let list = List { statements: vec![statement], drops: Vec::new() };
+        let list = List { statements: vec![statement], ..List::default() };
         fleet.merge_with(&keep, list).map_err(|_| "failed")?;
         let members = fleet.members();
         if !members.has(node) {

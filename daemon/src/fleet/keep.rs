@@ -1,6 +1,6 @@
 //! `keep.db`: what this node knows and could not find out again.
 //!
-//! Members, generation, replay floors, invites, peers' last known rows, forgotten hosts. Small, and every
+//! Members, generation, replay floors, invites, peers' last known rows. Small, and every
 //! write is on the disk before it returns. A damaged one is left as it is: the fleet is off until somebody
 //! has looked, and the list of this host goes on. Not here: secrets ([`super::keyfile`]), and what can be
 //! read again from transcripts ([`crate::store`]).
@@ -43,7 +43,7 @@ const MIGRATIONS: &[&str] = &[
         seen_at INTEGER NOT NULL,
         PRIMARY KEY (node, key)
     ) STRICT, WITHOUT ROWID;
-    CREATE TABLE forgotten (
+    CREATE TABLE forgotten (          -- not used: it is said in the list of members
         node TEXT PRIMARY KEY,
         at   INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
@@ -240,7 +240,6 @@ impl Keep {
     }
 
     /// Takes a generation of this node's own that somebody has seen: the next one is above it.
-    #[allow(dead_code, reason = "a clone's generation and `hosts forget` come with it")]
     pub(crate) fn adopt_generation(&self, seen: u64) -> Result<(), KeepError> {
         let last = self.fact("generation")?.and_then(|text| text.parse().ok()).unwrap_or(0u64);
         if seen > last {
@@ -343,27 +342,8 @@ impl Keep {
     pub(crate) fn leave(&mut self) -> Result<(), KeepError> {
         let sql = "BEGIN; DELETE FROM facts WHERE name = 'members'; DELETE FROM floors;
             UPDATE invites SET state = 'cancelled' WHERE state = 'open';
-            DELETE FROM peer_rows; DELETE FROM past; DELETE FROM heard; DELETE FROM forgotten; COMMIT;";
+            DELETE FROM peer_rows; DELETE FROM past; DELETE FROM heard; COMMIT;";
         self.db.execute_batch(sql).map_err(|error| self.sqlite(error))
-    }
-
-    /// Hosts that are not to be shown, and since when.
-    #[allow(dead_code, reason = "a clone's generation and `hosts forget` come with it")]
-    pub(crate) fn forgotten(&self) -> Result<Vec<(NodeId, Timestamp)>, KeepError> {
-        let read = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?));
-        let rows = self.rows("SELECT node, at FROM forgotten", [], read)?;
-        let row =
-            |(node, at): (String, i64)| Some((node.parse().ok()?, Timestamp::from_millis(at)));
-        Ok(rows.into_iter().filter_map(row).collect())
-    }
-
-    /// Forgets a host; the later time counts.
-    #[allow(dead_code, reason = "a clone's generation and `hosts forget` come with it")]
-    pub(crate) fn forget(&self, node: NodeId, at: Timestamp) -> Result<(), KeepError> {
-        let sql = "INSERT INTO forgotten VALUES (?1, ?2)
-            ON CONFLICT DO UPDATE SET at = max(at, ?2)";
-        self.run(sql, params![node.to_string(), at.as_millis()])?;
-        Ok(())
     }
 }
 
@@ -437,19 +417,16 @@ mod tests {
     }
 
     #[test]
-    fn floors_and_forgotten_hosts_come_back() {
+    fn floors_come_back() {
         let (dir, mut keep) = open();
         let node = NodeId::from_hash([7; 8]);
         let floor = Floor { generation: u64::MAX, counter: 3 };
         keep.set_floors(&[(node, floor)]).unwrap();
-        keep.forget(node, at(9)).unwrap();
-        keep.forget(node, at(4)).unwrap();
         drop(keep);
         let mut keep = Keep::open(dir.path()).unwrap();
         assert_eq!(keep.floors().unwrap(), [(node, floor)]);
-        assert_eq!(keep.forgotten().unwrap(), [(node, at(9))]);
         keep.leave().unwrap();
-        assert!(keep.floors().unwrap().is_empty() && keep.forgotten().unwrap().is_empty());
+        assert!(keep.floors().unwrap().is_empty());
     }
 
     #[test]

@@ -11,7 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rrd_core::fleet::{identity::Identity, key::KeyId};
+use rrd_core::fleet::{
+    identity::{HandshakePublic, Identity},
+    key::KeyId,
+};
 use rrd_proto::{
     NodeId,
     peer::{self, Answer, Hello, MessagePack, Purpose, Refused, rpc::PeerClient},
@@ -78,14 +81,16 @@ impl fmt::Display for LinkError {
     }
 }
 
-/// Reaches the first of these addresses that answers.
+/// Reaches who is wanted at the first of these addresses where that one answers.
 pub(super) async fn reach(
     identity: &Identity,
     addresses: &[SocketAddr],
     what_for: (Purpose, [u8; 4]),
     psk: &[u8; 32],
+    is_wanted: impl Fn(&HandshakePublic) -> bool,
 ) -> Result<Secured, LinkError> {
     let mut last = LinkError::NoAddress;
+    let mut answered = None;
     for address in addresses {
         let stream = match timeout(CONNECT, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => stream,
@@ -100,13 +105,14 @@ pub(super) async fn reach(
         };
         let _ = stream.set_nodelay(true);
         match noise::call(stream, identity, what_for, psk).await {
-            Ok(secured) => return Ok(secured),
-            // Whoever said that is rrd: what another address would say does not matter.
-            Err(said @ HandshakeError::Answered(..)) => return Err(LinkError::Handshake(said)),
+            Ok(secured) if is_wanted(&secured.remote) => return Ok(secured),
+            Ok(_) => last = LinkError::Stranger,
+            // Whoever said that is rrd, if perhaps another one that has the address by now.
+            Err(said @ HandshakeError::Answered(..)) => answered = Some(said),
             Err(error) => last = LinkError::Handshake(error),
         }
     }
-    Err(last)
+    Err(answered.map_or(last, LinkError::Handshake))
 }
 
 /// Lets calls through to one member. A connection is made when it is needed; calls that are large, or wait
@@ -217,15 +223,16 @@ impl Link {
             let members = fleet.members();
             let member = members.get(self.node).ok_or(LinkError::Stranger)?;
             let what_for = (Purpose::Peer, key.id().0);
-            let psk = key.for_connections();
-            let reached = reach(&fleet.identity(), &member.addresses, what_for, &psk).await;
+            let (psk, addresses) = (key.for_connections(), fleet.addresses(self.node));
+            let is_it = |remote: &HandshakePublic| *remote == member.handshake;
+            let reached = reach(&fleet.identity(), &addresses, what_for, &psk, is_it).await;
             match reached {
                 Err(LinkError::Handshake(HandshakeError::Answered(
                     answer @ (Answer::OtherKey | Answer::FormerKey),
                     theirs,
                 ))) if may_rekey => {
                     may_rekey = false;
-                    rekey::level(fleet, self.node, answer, KeyId(theirs)).await?;
+                    rekey::level(fleet, &addresses, is_it, answer, KeyId(theirs)).await?;
                 }
                 reached => break (reached?, key.id()),
             }

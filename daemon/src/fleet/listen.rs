@@ -62,7 +62,7 @@ const LOOK_AFTER: Duration = Duration::from_secs(15);
 const AGAIN: Duration = Duration::from_secs(5);
 
 /// What members may ask, beside what the desk answers.
-const METHODS: [&str; 2] = ["hello", "members"];
+const METHODS: [&str; 3] = ["hello", "members", "seen"];
 
 /// Listens while there is a fleet, until it is stopped.
 pub(crate) async fn run(fleet: Arc<Fleet>, desk: Arc<Desk>, stop: CancellationToken) {
@@ -80,8 +80,8 @@ async fn listens(fleet: &Arc<Fleet>, desk: &Arc<Desk>) {
         let wanted = fleet.wanted;
         let bound = tokio::task::spawn_blocking(move || {
             let bound = address::bind(wanted)?;
-            let tailscale = (wanted.ip.is_none() && !bound.address.ip().is_loopback())
-                .then(address::stable_node_id);
+            // Also where it has no interface: then its program brings callers to loopback.
+            let tailscale = wanted.ip.is_none().then(address::stable_node_id);
             Ok::<_, io::Error>((bound, tailscale.flatten()))
         });
         let bound = bound.await.unwrap_or_else(|error| Err(io::Error::other(error)));
@@ -237,10 +237,10 @@ async fn admit(
     mut stream: TcpStream,
 ) -> Result<(Preamble, Secured), HandshakeError> {
     let (theirs, said) = match noise::greeted(&mut stream).await {
-        Err(HandshakeError::OtherVersion) => {
+        Err(other @ HandshakeError::OtherVersion(_)) => {
             let ours = Preamble::ours(Purpose::Peer, Answer::OtherVersion, [0; 4]);
             noise::refuse(stream, ours).await;
-            return Err(HandshakeError::OtherVersion);
+            return Err(other);
         }
         other => other?,
     };
@@ -294,7 +294,7 @@ fn counted(error: &HandshakeError) -> &'static str {
     match error {
         HandshakeError::Io(_) => "broke_off",
         HandshakeError::NotRrd => "not_rrd",
-        HandshakeError::OtherVersion | HandshakeError::Answered(Answer::OtherVersion, _) => {
+        HandshakeError::OtherVersion(_) | HandshakeError::Answered(Answer::OtherVersion, _) => {
             "other_version"
         }
         HandshakeError::Answered(Answer::FormerKey, _) => "former_key",
@@ -368,6 +368,7 @@ impl Peer for Server {
                 }
                 peer::pack(&fleet.members().list())
             }
+            "seen" => peer::pack(&fleet.seen(self.node, heard(&body)?)),
             other => {
                 let answer = self.desk.answer(other, &body).await;
                 answer.unwrap_or_else(|| Err(Refused::new("unknown_method", "")))

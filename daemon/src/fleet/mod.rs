@@ -14,7 +14,9 @@ pub(crate) mod link;
 mod listen;
 mod noise;
 mod rekey;
+mod seeds;
 mod sync;
+mod twin;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -28,7 +30,7 @@ use std::{
 use rrd_core::fleet::{
     identity::{HandshakePublic, Identity},
     key::FleetKey,
-    members::{List, MAX_ADDRESSES, Member, Members, Statement, vouch},
+    members::{Forget, List, MAX_ADDRESSES, MAX_GENERATION, Member, Members, Statement, vouch},
     window::Floor,
 };
 use rrd_proto::{Health, NodeId, PartStatus, Timestamp};
@@ -41,7 +43,9 @@ use keyfile::{KeyError, Keys};
 use link::Link;
 pub(crate) use link::LinkError;
 pub(crate) use listen::run as listen;
+pub(crate) use seeds::{MAX_SEEDS, Seed, run as look_for_members};
 pub(crate) use sync::run as sync;
+pub(crate) use twin::Run;
 
 use crate::{config::Config, edge::Edges};
 
@@ -85,6 +89,10 @@ pub(crate) struct Fleet {
     state_dir: PathBuf,
     label: String,
     wanted: Listen,
+    /// Where members may be, beside where they say they are.
+    wanted_seeds: Vec<Seed>,
+    extra: RwLock<HashMap<NodeId, Vec<SocketAddr>>>,
+    twins: Mutex<twin::Twins>,
     edges: Arc<Edges>,
     /// Held throughout each change, so that changes come one after the other.
     keep: Mutex<Keep>,
@@ -145,6 +153,9 @@ impl Fleet {
             state_dir,
             label: config.host.chars().take(MAX_LABEL).collect(),
             wanted: config.listen,
+            wanted_seeds: config.seeds.clone(),
+            extra: RwLock::default(),
+            twins: Mutex::default(),
             edges: Arc::clone(edges),
             keep: Mutex::new(keep),
             own: RwLock::new(own),
@@ -200,6 +211,23 @@ impl Fleet {
     /// it until it listens anew, which `changed` tells.
     pub(crate) fn take_datagrams(&self) -> Option<UdpSocket> {
         lock(&self.datagrams).take()
+    }
+
+    /// Where a member may be: where it says it is, the best first, then where it was found otherwise.
+    fn addresses(&self, node: NodeId) -> Vec<SocketAddr> {
+        let members = self.members();
+        let mut addresses = members.get(node).map(|m| m.addresses.clone()).unwrap_or_default();
+        for address in self.extra().remove(&node).unwrap_or_default() {
+            if !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
+        addresses
+    }
+
+    /// Where members may be, beside where they say they are.
+    pub(crate) fn extra(&self) -> HashMap<NodeId, Vec<SocketAddr>> {
+        self.extra.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What lets calls through to a member.
@@ -304,6 +332,23 @@ impl Fleet {
         Ok(())
     }
 
+    /// Whether the list says of this node what it would state itself, as far as it can tell.
+    fn is_as_stated(&self) -> bool {
+        let (identity, members) = (self.identity(), self.members());
+        let said = members.get(identity.node()).filter(|_| self.address().is_some());
+        said.is_none_or(|last| self.statement(&identity, last) == *last)
+    }
+
+    /// What this node states, after what it stated last.
+    fn statement(&self, identity: &Identity, last: &Member) -> Member {
+        let mut fresh = self.member(identity, last.version, last.joined_at);
+        fresh.replaces = last.replaces;
+        if fresh.tailscale.is_none() {
+            fresh.tailscale.clone_from(&last.tailscale);
+        }
+        fresh
+    }
+
     /// States anew where this node is and what it is called, when that has changed. Blocks.
     fn restate(&self) -> Result<(), KeepError> {
         let keep = lock(&self.keep);
@@ -312,17 +357,23 @@ impl Fleet {
         let (Some(last), Some(statement)) = (members.get(node), members.statement(node)) else {
             return Ok(());
         };
-        let mut fresh = self.member(&identity, last.version, last.joined_at);
-        fresh.replaces = last.replaces;
-        if fresh.tailscale.is_none() {
-            fresh.tailscale.clone_from(&last.tailscale);
-        }
+        let mut fresh = self.statement(&identity, last);
         if fresh == *last {
             return Ok(());
         }
         fresh.version = keep.next_version(now())?.max(last.version + 1);
         let stated = Statement::new(&identity, &fresh, (statement.voucher, statement.vouch));
-        self.merge_with(&keep, List { statements: vec![stated], drops: Vec::new() })?;
+        self.merge_with(&keep, List { statements: vec![stated], ..List::default() })?;
+        Ok(())
+    }
+
+    /// Has what a host said so far forgotten everywhere. Blocks.
+    fn forget(&self, node: NodeId, known: u64) -> Result<(), KeepError> {
+        let keep = lock(&self.keep);
+        // Whatever it began until now, as generations are times; what it begins later is news.
+        let generation = known.max(u64::try_from(now().as_millis()).unwrap_or(0));
+        let forget = Forget::new(&self.identity(), node, generation.min(MAX_GENERATION));
+        self.merge_with(&keep, List { forgets: vec![forget], ..List::default() })?;
         Ok(())
     }
 
@@ -348,6 +399,9 @@ impl Fleet {
             return part(Health::Failed, detail.to_owned(), Some("rrd fleet leave"));
         }
         let count = members.now().count();
+        if let Some(part) = self.twins_part() {
+            return part;
+        }
         let away: u64 = lock(&self.turned_away).values().sum();
         let away = if away > 0 { format!("; {away} turned away") } else { String::new() };
         part(state, format!("{count} members, key {}, {at}{away}", key.id()), None)

@@ -41,11 +41,26 @@ pub(crate) enum HandshakeError {
     /// The other side is not rrd.
     NotRrd,
     /// The other side is of a release that has no version in common with this one.
-    OtherVersion,
+    OtherVersion(Update),
     /// The other side said no, and which key it has.
     Answered(Answer, [u8; 4]),
     /// One side could not prove the key.
     NotProven,
+}
+
+/// Which of two releases that do not understand each other is the older one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Update {
+    /// The other side's.
+    There,
+    /// This one.
+    Here,
+}
+
+impl Update {
+    fn of(said: &Preamble) -> Self {
+        if said.protocol < peer::OLDEST { Self::There } else { Self::Here }
+    }
 }
 
 impl fmt::Display for HandshakeError {
@@ -53,7 +68,12 @@ impl fmt::Display for HandshakeError {
         match self {
             Self::Io(error) => write!(f, "{error}"),
             Self::NotRrd => f.write_str("something other than rrd answers there"),
-            Self::OtherVersion => f.write_str("its rrd is too old or too new for this one"),
+            Self::OtherVersion(Update::There) => {
+                f.write_str("its rrd is too old for this one: update it there")
+            }
+            Self::OtherVersion(Update::Here) => {
+                f.write_str("this rrd is too old for the one there: update it here")
+            }
             Self::Answered(answer, _) => write!(f, "it said {answer:?}"),
             Self::NotProven => f.write_str("the key could not be proven"),
         }
@@ -70,7 +90,7 @@ impl From<Foreign> for HandshakeError {
     fn from(foreign: Foreign) -> Self {
         match foreign {
             Foreign::NotRrd => Self::NotRrd,
-            Foreign::Newer => Self::OtherVersion,
+            Foreign::Newer => Self::OtherVersion(Update::Here),
         }
     }
 }
@@ -96,7 +116,9 @@ pub(super) async fn call(
         let said = Preamble::decode(&theirs)?;
         match said.answer {
             Answer::GoOn if said.understands() => {}
-            Answer::GoOn | Answer::OtherVersion => return Err(HandshakeError::OtherVersion),
+            Answer::GoOn | Answer::OtherVersion => {
+                return Err(HandshakeError::OtherVersion(Update::of(&said)));
+            }
             answer => return Err(HandshakeError::Answered(answer, said.id)),
         }
         let mut noise = noise(identity, psk, &[ours, theirs].concat(), true)?;

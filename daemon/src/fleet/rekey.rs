@@ -5,12 +5,13 @@
 //! members made a key at once, all come to the same one. Not here: which key of two is the one to use
 //! ([`Keys::is_older_than`]).
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use rrd_core::fleet::{
+    identity::HandshakePublic,
     key::{FleetKey, KeyId},
-    members::{Drop, List},
+    members::List,
 };
 use rrd_proto::{
     FleetRotation, NodeId,
@@ -77,7 +78,8 @@ impl Fleet {
 /// Comes to the same key as a member that answered with another one.
 pub(super) async fn level(
     fleet: &Arc<Fleet>,
-    node: NodeId,
+    addresses: &[SocketAddr],
+    is_wanted: impl Fn(&HandshakePublic) -> bool,
     answer: Answer,
     theirs: KeyId,
 ) -> Result<(), LinkError> {
@@ -92,20 +94,21 @@ pub(super) async fn level(
         let other = super::noise::HandshakeError::Answered(Answer::OtherKey, theirs.0);
         return Err(LinkError::Handshake(other));
     };
-    under(fleet, node, &common).await
+    under(fleet, addresses, is_wanted, &common).await
 }
 
 /// The same, under a key that both have or had.
-async fn under(fleet: &Arc<Fleet>, node: NodeId, common: &FleetKey) -> Result<(), LinkError> {
-    let members = fleet.members();
-    let addresses = members.get(node).map(|member| member.addresses.clone()).unwrap_or_default();
+async fn under(
+    fleet: &Arc<Fleet>,
+    addresses: &[SocketAddr],
+    is_wanted: impl Fn(&HandshakePublic) -> bool,
+    common: &FleetKey,
+) -> Result<(), LinkError> {
     let what_for = (Purpose::Rekey, common.id().0);
     let psk = common.for_connections();
-    let mut secured = reach(&fleet.identity(), &addresses, what_for, &psk).await?;
-    // Nothing is said to anybody else.
-    if fleet.member_by(&secured.remote) != Ok(node) {
-        return Err(LinkError::Stranger);
-    }
+    // Nothing is said to anybody but a member.
+    let is_wanted = |remote: &HandshakePublic| is_wanted(remote) && fleet.member_by(remote).is_ok();
+    let mut secured = reach(&fleet.identity(), addresses, what_for, &psk, is_wanted).await?;
     let keys = fleet.keys().ok_or(LinkError::NoFleet)?;
     let said = Rekey::new(&keys, fleet.members().list());
     secured.send(&said).await.map_err(|_| LinkError::Closed)?;
@@ -166,8 +169,8 @@ pub(super) async fn rotate(
         let keep = fleet.keep();
         let Some(keys) = fleet.keys() else { return Ok(None) };
         if let Some(node) = drop {
-            let drop = Drop::new(&fleet.identity(), node, now());
-            fleet.merge_with(&keep, List { statements: Vec::new(), drops: vec![drop] })?;
+            let drop = fleet.members().dropping(&fleet.identity(), node, now());
+            fleet.merge_with(&keep, List { drops: vec![drop], ..List::default() })?;
         }
         let cancelled = keep.cancel_invites(now())?;
         let key = FleetKey::new(*keyfile::random::<32>()?);
@@ -187,7 +190,10 @@ pub(super) async fn rotate(
         .map(|node| {
             let former = &former;
             async move {
-                let result = timeout(PATIENCE, under(fleet, node, former)).await;
+                let addresses = fleet.addresses(node);
+                let is_it = |remote: &HandshakePublic| fleet.member_by(remote) == Ok(node);
+                let rekeyed = under(fleet, &addresses, is_it, former);
+                let result = timeout(PATIENCE, rekeyed).await;
                 let result = result.unwrap_or(Err(LinkError::Late));
                 // Whoever got it from another member meanwhile does not know the former key as its own.
                 fleet.spoke(node, result.as_ref().map(|_| ()).map_err(ToString::to_string));
@@ -217,11 +223,43 @@ pub(super) async fn rotate(
 }
 
 /// Leaves: says so to the others, forgets key and members, and is somebody else from here on, since a
-/// name that was dropped stays dropped.
+/// name that was dropped stays dropped. Where another host runs under the name of this one, that one keeps
+/// it.
 pub(super) async fn leave(fleet: &Arc<Fleet>) -> Result<(), Broken> {
+    if !fleet.has_twin() {
+        say_good_bye(fleet).await?;
+    }
+    let left = aside(fleet, |fleet| {
+        let mut keep = fleet.keep();
+        let former = fleet.node();
+        fleet.set_keys(None)?;
+        keep.leave()?;
+        keep.set_replaces(Some(former).filter(|_| !fleet.has_twin()))?;
+        let identity = keyfile::new_identity(fleet.state_dir())?;
+        fleet.edges.hide(keyfile::own_secrets(fleet.state_dir()));
+        {
+            let mut own = fleet.own_mut();
+            own.members = Arc::default();
+            own.identity = Arc::new(identity);
+        }
+        super::lock(&fleet.links).clear();
+        super::lock(&fleet.contacts).clear();
+        fleet.forget_twins();
+        fleet.tell();
+        Ok::<_, Broken>(())
+    });
+    let lost = || KeepError::Io {
+        path: "keep.db".into(),
+        source: std::io::Error::other("a thread ended"),
+    };
+    left.await.unwrap_or_else(|| Err(lost().into()))
+}
+
+/// Drops this node, and tells those who can be reached.
+async fn say_good_bye(fleet: &Arc<Fleet>) -> Result<(), Broken> {
     let gone = aside(fleet, |fleet| {
-        let drop = Drop::new(&fleet.identity(), fleet.node(), now());
-        fleet.merge(List { statements: Vec::new(), drops: vec![drop] })
+        let drop = fleet.members().dropping(&fleet.identity(), fleet.node(), now());
+        fleet.merge(List { drops: vec![drop], ..List::default() })
     });
     gone.await.transpose()?;
     let list = fleet.members().list();
@@ -234,27 +272,5 @@ pub(super) async fn leave(fleet: &Arc<Fleet>) -> Result<(), Broken> {
         }
     });
     let _ = timeout(FAREWELL, told).await;
-    let left = aside(fleet, |fleet| {
-        let mut keep = fleet.keep();
-        let former = fleet.node();
-        fleet.set_keys(None)?;
-        keep.leave()?;
-        keep.set_replaces(Some(former))?;
-        let identity = keyfile::new_identity(fleet.state_dir())?;
-        fleet.edges.hide(keyfile::own_secrets(fleet.state_dir()));
-        {
-            let mut own = fleet.own_mut();
-            own.members = Arc::default();
-            own.identity = Arc::new(identity);
-        }
-        super::lock(&fleet.links).clear();
-        super::lock(&fleet.contacts).clear();
-        fleet.tell();
-        Ok::<_, Broken>(())
-    });
-    let lost = || KeepError::Io {
-        path: "keep.db".into(),
-        source: std::io::Error::other("a thread ended"),
-    };
-    left.await.unwrap_or_else(|| Err(lost().into()))
+    Ok(())
 }

@@ -11,7 +11,7 @@ use rrd_core::fleet::members::List;
 use rrd_proto::NodeId;
 use tokio_util::sync::CancellationToken;
 
-use super::{Fleet, aside, link::LinkError};
+use super::{Fleet, aside, link::LinkError, twin};
 
 /// How often one member is asked, the next one each time.
 const ROUND: Duration = Duration::from_secs(20);
@@ -33,7 +33,8 @@ const TOLD: usize = 32;
 
 /// Runs until it is stopped.
 pub(crate) async fn run(fleet: Arc<Fleet>, stop: CancellationToken) {
-    stop.run_until_cancelled(keeps_up(&fleet)).await;
+    let both = async { tokio::join!(keeps_up(&fleet), twin::watches(&fleet)) };
+    stop.run_until_cancelled(both).await;
 }
 
 async fn keeps_up(fleet: &Arc<Fleet>) {

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Begin, Gossip};
 use crate::{
     edge::Edges,
-    fleet::{Fleet, Heard},
+    fleet::{Fleet, Heard, Run},
     hub::{Hub, Input, now},
     others,
 };
@@ -60,7 +60,7 @@ pub(crate) async fn run(
             // Where this host's address is not up, the others are shown all the same, as they were.
             Some(_) => {
                 let socket = fleet.take_datagrams();
-                match serve(&fleet, &hub, &edges, socket, changed.clone(), &stop).await {
+                match serves(&fleet, &hub, &edges, socket, changed.clone(), &stop).await {
                     Ok(()) => Duration::ZERO,
                     Err(error) => {
                         tracing::error!(%error, "no gossip; trying again");
@@ -77,16 +77,15 @@ pub(crate) async fn run(
     }
 }
 
-/// As long as there is a key, and no other socket.
-async fn serve(
+/// One generation after the other, on one socket.
+async fn serves(
     fleet: &Arc<Fleet>,
     hub: &Arc<Hub>,
     edges: &Arc<Edges>,
     bound: Option<UdpSocket>,
-    mut changed: watch::Receiver<u64>,
+    changed: watch::Receiver<u64>,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
-    let Some(key) = fleet.key() else { return Ok(()) };
     let socket = match bound {
         Some(bound) => {
             bound.set_nonblocking(true)?;
@@ -94,16 +93,48 @@ async fn serve(
         }
         None => None,
     };
-    let out = socket.clone();
+    loop {
+        let served = serve(fleet, hub, edges, socket.as_ref(), changed.clone(), stop).await;
+        fleet.set_run(None);
+        let Served::OvertakenBy(latest) = served? else { return Ok(()) };
+        tracing::warn!(
+            latest,
+            "this generation of the node is over for the others; beginning anew"
+        );
+        block_in_place(|| fleet.keep().adopt_generation(latest))?;
+    }
+}
+
+/// Why it is over.
+enum Served {
+    /// The key, or the socket, is another one; or the daemon stops.
+    Out,
+    /// What is told is not heard: it has to be told in a generation beyond that.
+    OvertakenBy(u64),
+}
+
+/// As long as there is a key, and no other socket.
+async fn serve(
+    fleet: &Arc<Fleet>,
+    hub: &Arc<Hub>,
+    edges: &Arc<Edges>,
+    socket: Option<&Arc<tokio::net::UdpSocket>>,
+    mut changed: watch::Receiver<u64>,
+    stop: &CancellationToken,
+) -> anyhow::Result<Served> {
+    let Some(key) = fleet.key() else { return Ok(Served::Out) };
+    let out = socket.cloned();
     let mut boot = [0; 8];
     getrandom::fill(&mut boot).map_err(io::Error::other)?;
+    let boot = u64::from_be_bytes(boot);
     let numbers = Arc::clone(fleet);
+    let generation = block_in_place(|| fleet.next_generation())?;
     let gossip = Arc::new(Gossip::begin(Begin {
         own: fleet.identity(),
         key: key.clone(),
         members: fleet.members(),
-        generation: block_in_place(|| fleet.next_generation())?,
-        boot: u64::from_be_bytes(boot),
+        generation,
+        boot,
         floors: block_in_place(|| fleet.floors())?,
         kept: block_in_place(|| fleet.keep().heard())?,
         // What cannot be sent at once is lost; a round repairs it.
@@ -117,8 +148,12 @@ async fn serve(
     }));
     hub.set_others(Some(Arc::clone(&gossip)));
     let keeps_up = tokio::spawn(others::keep_up(Arc::clone(fleet), Arc::clone(&gossip)));
+    gossip.wire().set_extra(fleet.extra());
+    let heard = Arc::clone(&gossip);
+    let known = Arc::new(move |node| heard.known(node));
+    fleet.set_run(Some(Run { generation, boot, begun: Instant::now(), known }));
     let mut teller = Teller { gossip: Arc::clone(&gossip), told: HashMap::new() };
-    let (mut others, mut here) = (gossip.changed(), hub.version());
+    let (mut others, mut here) = (gossip.changed(), hub.here());
     let (mut keep, mut look) = (interval(KEEP), interval(LOOK));
     keep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -129,10 +164,12 @@ async fn serve(
     tokio::pin!(tell_soon);
     let mut due = true;
     let mut looking = None;
+    // What came before this was watched is no change.
+    changed.mark_changed();
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
-            came = received(socket.as_deref(), &mut datagram) => match came {
+            came = received(socket, &mut datagram) => match came {
                 Ok((length, from)) => gossip.receive(from, &datagram[..length]),
                 // Windows tells of an earlier datagram that nobody took; that is no end.
                 Err(error) => tracing::debug!(%error, "a datagram was not received"),
@@ -157,11 +194,13 @@ async fn serve(
             _ = changed.changed() => match fleet.key() {
                 None => break,
                 Some(_) if fleet.has_datagrams() => break,
+                Some(_) if fleet.overtaken_by(generation).is_some() => break,
                 Some(key) => {
                     if key.id() != current {
                         current = key.id();
                         gossip.wire().use_key(&key);
                     }
+                    gossip.wire().set_extra(fleet.extra());
                     gossip.set_members(&fleet.members());
                 }
             },
@@ -169,14 +208,17 @@ async fn serve(
         }
     }
     keeps_up.abort();
-    teller.say_good_bye(hub);
+    let overtaken = fleet.overtaken_by(generation).filter(|_| !stop.is_cancelled());
+    if overtaken.is_none() {
+        teller.say_good_bye(hub);
+    }
     block_in_place(|| keeper.keep(fleet, &gossip));
-    Ok(())
+    Ok(overtaken.map_or(Served::Out, Served::OvertakenBy))
 }
 
 /// The next datagram; without a socket there is none.
 async fn received(
-    socket: Option<&tokio::net::UdpSocket>,
+    socket: Option<&Arc<tokio::net::UdpSocket>>,
     datagram: &mut [u8],
 ) -> io::Result<(usize, SocketAddr)> {
     match socket {
@@ -204,13 +246,14 @@ impl Teller {
                 None => gone.push(key),
             }
         }
+        self.gossip.choose(&mut rows);
         rows.retain(|row| self.told.get(&row.key()) != Some(row));
         let mut redacted = Vec::with_capacity(rows.len());
         for row in rows {
             self.told.insert(row.key(), row.clone());
             redacted.push(edges.gossiped(row));
         }
-        self.gossip.tell(redacted, &gone, word(reply.totals, false));
+        self.gossip.tell(redacted, &gone, word(hub, reply.totals, false));
         // Whoever found no room is told of when there is some.
         let told: HashSet<SessionKey> = self.gossip.told().into_iter().collect();
         self.told.retain(|key, _| told.contains(key));
@@ -218,12 +261,14 @@ impl Teller {
 
     fn say_good_bye(&self, hub: &Hub) {
         let totals = hub.list_here(&ListQuery::default()).totals;
-        self.gossip.tell(Vec::new(), &[], word(totals, true));
+        self.gossip.tell(Vec::new(), &[], word(hub, totals, true));
     }
 }
 
-fn word(Totals { sessions, active, .. }: Totals, leaving: bool) -> HostWord {
-    HostWord { version: VERSION.to_owned(), active, sessions, complete: true, leaving }
+fn word(hub: &Hub, Totals { sessions, active, .. }: Totals, leaving: bool) -> HostWord {
+    // Until then a session without a row may be one that was not found yet.
+    let complete = hub.is_surveyed();
+    HostWord { version: VERSION.to_owned(), active, sessions, complete, leaving }
 }
 
 /// Keeps what was heard, when that is news.

@@ -26,7 +26,7 @@ use rrd_core::{
     fleet::{
         identity::Identity,
         key::FleetKey,
-        members::Members,
+        members::{Member, Members},
         peers::Peers,
         record::{self, HostWord, Invalid},
         seal::{Kind, Opened},
@@ -111,6 +111,8 @@ struct Shared {
     cluster: Mutex<Option<Arc<Cluster>>>,
     /// Records that did not count, by who sent them.
     invalid: Mutex<BTreeMap<(NodeId, Invalid), u64>>,
+    /// Records in a member's name that it has not signed.
+    forged: Mutex<BTreeMap<NodeId, u64>>,
     /// How often gossip had to begin anew.
     begun_anew: Mutex<u64>,
     changed: watch::Sender<u64>,
@@ -143,9 +145,11 @@ impl Gossip {
             published: Mutex::new(Published::new(generation)),
             cluster: Mutex::default(),
             invalid: Mutex::default(),
+            forged: Mutex::default(),
             begun_anew: Mutex::default(),
             changed: watch::channel(0).0,
         });
+        shared.forget(&shared.members());
         for Heard { node, at, offset_ms, records } in kept {
             lock(&shared.peers).restore(node, at, offset_ms);
             for (_, record) in records {
@@ -180,6 +184,11 @@ impl Gossip {
         }
         let shared = Arc::clone(shared);
         tokio::spawn(async move { shared.put().await });
+    }
+
+    /// Leaves those rows that can be told of.
+    pub(crate) fn choose(&self, rows: &mut Vec<Session>) {
+        lock(&self.shared.published).choose(rows);
     }
 
     /// Whose last state is still to be told.
@@ -281,21 +290,33 @@ impl Gossip {
                 let _ = write!(detail, ", {count} {what}");
             }
         }
+        for (owner, count) in &*lock(&self.shared.forged) {
+            let label = self.shared.members().label(*owner).unwrap_or_default();
+            let _ =
+                write!(detail, ", {count} records in the name of {label} that it has not signed");
+        }
         let state = if begun_anew > 0 || left_out > 0 { Health::Degraded } else { Health::Ok };
         PartStatus { part: "gossip".to_owned(), state, detail, hint: None }
     }
 
-    /// What is to be kept of the other hosts.
+    /// What is to be kept of the other hosts; no words of those who were dropped or forgotten.
     pub(crate) fn kept(&self) -> Vec<Heard> {
         let peers = lock(&self.shared.peers);
         let members = self.shared.members();
         let of = |node: NodeId| {
-            let records = peers.records(node).into_iter();
+            let records = peers.records(node).into_iter().filter(|_| members.has(node));
             let records = records.map(|(name, record)| (name, record.to_owned())).collect();
-            let (at, offset_ms) = (peers.seen_at(node)?, peers.clock(node));
-            Some(Heard { node, at, offset_ms, records })
+            let (at, offset_ms) = (peers.seen_at(node).unwrap_or_default(), peers.clock(node));
+            Heard { node, at, offset_ms, records }
         };
-        members.now().filter_map(|member| of(member.node())).collect()
+        peers.nodes().map(of).collect()
+    }
+
+    /// The latest generation of a host that was heard, and whether it is there.
+    pub(crate) fn known(&self, node: NodeId) -> (u64, bool) {
+        let heard = self.shared.wire.generation(node);
+        let peers = lock(&self.shared.peers);
+        (heard.max(peers.generation(node)).unwrap_or(0), peers.is_live(node))
     }
 
     /// Changes with every change of what is known of the others.
@@ -311,6 +332,7 @@ impl Gossip {
             let new = members.now().map(|member| member.node()).filter(|node| !before.has(*node));
             new.collect::<Vec<_>>()
         };
+        self.shared.forget(members);
         self.shared.wire.set_members(Arc::clone(members));
         if let Some(cluster) = &*lock(&self.shared.cluster) {
             new.into_iter().for_each(|node| cluster.ask(node));
@@ -347,6 +369,13 @@ impl Drop for Gossip {
 impl Shared {
     fn members(&self) -> Arc<Members> {
         Arc::clone(&lock(&self.members))
+    }
+
+    fn forget(&self, members: &Members) {
+        let mut peers = lock(&self.peers);
+        for node in members.ever().map(Member::node) {
+            members.forgotten(node).map(|generation| peers.forget(node, generation));
+        }
     }
 
     fn change(&self) {
@@ -392,13 +421,17 @@ impl Shared {
     /// Takes a record that `sender` handed over; true when it was news.
     fn record(&self, sender: NodeId, text: &str) -> bool {
         let members = self.members();
-        // Also of one who was dropped since: what was said before stands until it is forgotten.
+        // Also of one who was dropped since: then it is not shown, and that is no forgery.
         let read = record::read(text, |node| members.get(node).map(|member| member.signing));
         match read {
             Ok(read) if read.node == self.node => false,
             Ok(read) => lock(&self.peers).take(read, text),
             Err(why) => {
                 *lock(&self.invalid).entry((sender, why)).or_default() += 1;
+                if let Some(owner) = record::claimed(text).filter(|_| why == Invalid::NotItsOwners)
+                {
+                    *lock(&self.forged).entry(owner).or_default() += 1;
+                }
                 false
             }
         }

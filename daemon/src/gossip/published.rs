@@ -26,6 +26,8 @@ pub(super) struct Published {
     told: HashMap<SessionKey, Told>,
     /// Sessions there was no slot for.
     pub(super) left_out: usize,
+    /// Those of them that were not even asked for.
+    not_wanted: usize,
 }
 
 #[derive(Debug)]
@@ -37,16 +39,37 @@ struct Told {
     seq: u64,
 }
 
+impl Told {
+    /// Neither active nor open when it was told of last.
+    fn is_over(&self) -> bool {
+        self.row.as_ref().is_none_or(|row| !row.active && row.live != Some(true))
+    }
+}
+
 impl Published {
     pub(super) fn new(generation: u64) -> Self {
-        Self { generation, seq: 0, word: None, told: HashMap::new(), left_out: 0 }
+        Self { generation, seq: 0, word: None, told: HashMap::new(), left_out: 0, not_wanted: 0 }
     }
 
     /// Whose last state is still to be told of: active or open when it was told last.
     pub(super) fn keys(&self) -> Vec<SessionKey> {
-        let open =
-            |told: &Told| told.row.as_ref().is_some_and(|row| row.active || row.live == Some(true));
-        self.told.iter().filter(|(_, told)| open(told)).map(|(key, _)| key.clone()).collect()
+        let open = self.told.iter().filter(|(_, told)| !told.is_over());
+        open.map(|(key, _)| key.clone()).collect()
+    }
+
+    /// Leaves those rows for which there is a slot, the first ones: the others need not be redacted.
+    pub(super) fn choose(&mut self, rows: &mut Vec<Session>) {
+        let (mut room, count) = (self.room(), rows.len());
+        rows.retain(|row| {
+            let has_slot = self.told.contains_key(&row.key());
+            has_slot || room.checked_sub(1).map(|left| room = left).is_some()
+        });
+        self.not_wanted = count - rows.len();
+    }
+
+    /// How many more sessions could be told of.
+    fn room(&self) -> usize {
+        SLOTS - self.told.len() + self.told.values().filter(|told| told.is_over()).count()
     }
 
     /// Takes the state of sessions: a record for each of which that is news. `gone` are no more.
@@ -57,10 +80,14 @@ impl Published {
         gone: &[SessionKey],
     ) -> Vec<String> {
         let mut news = Vec::new();
-        self.left_out = 0;
+        self.left_out = self.not_wanted;
         for row in rows {
             let key = row.as_ref().key();
             if self.told.get(&key).is_some_and(|told| told.row.as_ref() == Some(row.as_ref())) {
+                continue;
+            }
+            if !self.told.contains_key(&key) && self.room() == 0 {
+                self.left_out += 1;
                 continue;
             }
             let place = self.next();
@@ -124,9 +151,7 @@ impl Published {
             // Slots are given up one for one, so they are always the first so many.
             return Some(self.told.len());
         }
-        let is_over =
-            |told: &Told| told.row.as_ref().is_none_or(|row| !row.active && row.live != Some(true));
-        let over = self.told.iter().filter(|(_, told)| is_over(told));
+        let over = self.told.iter().filter(|(_, told)| told.is_over());
         let oldest = over.min_by_key(|(_, told)| told.seq).map(|(key, _)| key.clone())?;
         self.told.remove(&oldest).map(|told| told.slot)
     }
@@ -169,6 +194,11 @@ mod tests {
         let more = (0..20).map(|n| row(&format!("more-{n}"), true)).collect();
         published.tell(&own, more, &[]);
         assert_eq!(published.left_out, 11);
+        let plain = |id: &str| row(id, true).into_inner();
+        let mut rows = vec![plain("unknown"), plain("new"), plain("s-0"), plain("s-150")];
+        published.choose(&mut rows);
+        let left: Vec<_> = rows.iter().map(|row| row.session_id.as_str()).collect();
+        assert_eq!(left, ["new", "s-150"]);
         let slots: Vec<String> = published.records().map(|(slot, _)| slot).collect();
         assert_eq!(slots.iter().collect::<HashSet<_>>().len(), SLOTS + 1);
         assert_eq!(slots.last().map(String::as_str), Some("h"));

@@ -143,7 +143,7 @@ impl Fleet {
     /// Of `n` members, all of them there.
     async fn of(n: usize) -> Self {
         let mut members = Members::founded(statement(0)).unwrap();
-        members.merge(List { statements: (1..n).map(statement).collect(), drops: Vec::new() });
+        members.merge(List { statements: (1..n).map(statement).collect(), ..List::default() });
         let net = Arc::new(Net::default());
         net.dice.store(88172645463325252, Ordering::SeqCst);
         lock(&net.weather).delay = Duration::from_millis(1);
@@ -162,16 +162,21 @@ impl Fleet {
 
     /// Starts one whose clock is so far from the others'.
     fn start(&self, i: usize, key: &[u8; 32], clock_ms: i64) {
+        let generation = self.generation.fetch_add(1000, Ordering::SeqCst);
+        self.start_as(i, i, key, clock_ms, generation);
+    }
+
+    /// Starts one with the identity of `who`, in this generation.
+    fn start_as(&self, i: usize, who: usize, key: &[u8; 32], clock_ms: i64, generation: u64) {
         let (net, begun) = (Arc::clone(&self.net), self.begun);
         let kept = self.stop(i);
-        let generation = self.generation.fetch_add(1000, Ordering::SeqCst);
         let later = AtomicU64::new(generation);
         let node = Gossip::begin(Begin {
-            own: Arc::new(own(i)),
+            own: Arc::new(own(who)),
             key: FleetKey::new(*key),
             members: Arc::clone(&self.members),
             generation,
-            boot: generation,
+            boot: generation + i as u64,
             floors: kept.as_ref().map(|node| node.wire().floors()).unwrap_or_default(),
             kept: kept.map(|node| node.kept()).unwrap_or_default(),
             send: Arc::new(move |to, datagram: &[u8]| net.carry(i, to, datagram)),
@@ -216,12 +221,16 @@ impl Fleet {
 }
 
 fn session(id: &str, title: &str) -> Redacted<Session> {
+    session_by(&Redactor::default(), id, title)
+}
+
+fn session_by(redactor: &Redactor, id: &str, title: &str) -> Redacted<Session> {
     let row = json!({
         "ref": "", "host": "", "harness": "codex", "session_id": id, "title": title,
         "status": "executing", "status_source": "open_record", "active": true, "complete": true,
         "host_state": "here", "issues": [],
     });
-    Redactor::default().row(serde_json::from_value(row).unwrap(), &mut Report::default())
+    redactor.row(serde_json::from_value(row).unwrap(), &mut Report::default())
 }
 
 fn word(complete: bool) -> HostWord {
@@ -431,6 +440,8 @@ async fn a_member_cannot_speak_for_another() {
     let counted = || fleet.node(0).invalid().contains_key(&(own(2).node(), Invalid::NotItsOwners));
     fleet.until("counted", SOON, counted).await;
     assert_eq!(fleet.titles(0), ["h1: true"]);
+    let part = fleet.node(0).part().detail;
+    assert!(part.contains("1 records in the name of h1 that it has not signed"), "{part}");
     // As the other's word on itself, from the other's slot.
     fleet.node(2).wire().send(own(0).node(), Kind::Gossip, b"\0\0nonsense");
     sleep(Duration::from_secs(1)).await;
@@ -515,8 +526,8 @@ async fn gossip_that_ends_begins_anew() {
 async fn who_is_dropped_hears_no_more() {
     let mut fleet = Fleet::of(3).await;
     let mut members = Members::clone(&fleet.members);
-    let drop = rrd_core::fleet::members::Drop::new(&own(0), own(2).node(), at(0));
-    members.merge(List { statements: Vec::new(), drops: vec![drop] });
+    let drop = members.dropping(&own(0), own(2).node(), at(0));
+    members.merge(List { drops: vec![drop], ..List::default() });
     fleet.members = Arc::new(members);
     (0..2).for_each(|i| fleet.node(i).set_members(&fleet.members));
     tell(&fleet.node(0), "s", "private");
@@ -526,4 +537,141 @@ async fn who_is_dropped_hears_no_more() {
     let heard: Vec<_> = fleet.titles(2).into_iter().filter(|t| t.contains("private")).collect();
     assert!(heard.is_empty(), "{heard:?}");
     assert_eq!(fleet.titles(1), ["h0: private"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_of_one_identity_one_is_heard_and_the_other_when_it_has_gone() {
+    let fleet = Fleet::of(3).await;
+    tell(&fleet.node(1), "s", "first");
+    fleet.until("a row", SOON, || fleet.titles(0) == ["h1: first"]).await;
+    let (first, live) = fleet.node(0).known(own(1).node());
+    assert!(live);
+    // A copy of its disk, that begins later.
+    fleet.start_as(3, 1, &KEY, 0, first + 5_000);
+    tell(&fleet.node(3), "s", "copy");
+    fleet.until("the later one", SOON, || fleet.titles(0) == ["h1: copy"]).await;
+    for n in 0..120 {
+        tell(&fleet.node(1), "s", &n.to_string());
+        tell(&fleet.node(3), "t", &n.to_string());
+        sleep(Duration::from_millis(500)).await;
+        let rows = fleet.titles(0);
+        assert!(rows.iter().all(|row| !row.ends_with("(away)")), "no flicker: {rows:?}");
+        assert!(rows.contains(&"h1: copy".to_owned()), "{rows:?}");
+        assert_eq!(fleet.node(0).hosts().len(), 2);
+    }
+    assert_eq!(fleet.node(2).known(own(1).node()), (first + 5_000, true));
+    fleet.stop(3);
+    fleet.until("away", SOON, || !fleet.node(0).known(own(1).node()).1).await;
+    // As its daemon does when it hears of that.
+    fleet.start_as(1, 1, &KEY, 0, first + 5_001);
+    tell(&fleet.node(1), "s", "first again");
+    fleet.until("the first one", SOON, || fleet.titles(0) == ["h1: first again"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_forgotten_comes_back_neither_by_rounds_nor_from_the_disk() {
+    let mut fleet = Fleet::of(3).await;
+    (0..3).for_each(|i| tell(&fleet.node(i), "s", "work"));
+    fleet.until("rows", SOON, || fleet.titles(0) == ["h1: work", "h2: work"]).await;
+    fleet.stop(2);
+    fleet.until("away", SOON, || fleet.titles(0) == ["h1: work", "h2: work (away)"]).await;
+    let gone = own(2).node();
+    let mut members = Members::clone(&fleet.members);
+    let until = fleet.node(0).known(gone).0 + 7;
+    let forgets = vec![rrd_core::fleet::members::Forget::new(&own(0), gone, until)];
+    members.merge(List { forgets, ..List::default() });
+    fleet.members = Arc::new(members);
+    fleet.node(0).set_members(&fleet.members);
+    assert_eq!(fleet.titles(0), ["h1: work"]);
+    assert_eq!(fleet.node(0).hosts().len(), 1);
+    // The other one has not heard of it, and goes on telling.
+    for _ in 0..100 {
+        sleep(Duration::from_millis(200)).await;
+        assert_eq!(fleet.titles(0), ["h1: work"]);
+    }
+    let kept = fleet.node(0).kept();
+    assert!(kept.iter().all(|(node, _, rows)| *node != gone || rows.is_empty()), "{kept:?}");
+    fleet.node(1).set_members(&fleet.members);
+    assert_eq!(fleet.titles(1), ["h0: work"]);
+    fleet.start(0, &KEY, 0);
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!((fleet.titles(0), fleet.node(0).hosts().len()), (vec!["h1: work".to_owned()], 1));
+    // It is back, and begins anew beyond what was forgotten.
+    fleet.start_as(2, 2, &KEY, 0, until + 1);
+    tell(&fleet.node(2), "s", "back");
+    fleet.until("back", SOON, || fleet.titles(0) == ["h1: work", "h2: back"]).await;
+    fleet.until("back", SOON, || fleet.titles(1) == ["h0: work", "h2: back"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_at_2099_and_back_shows_one_host_with_right_times() {
+    let fleet = Fleet::of(3).await;
+    let years = 73 * 365 * 86_400_000_i64;
+    let mut generation = 10_000;
+    for clock in [years, 0, -years, 0] {
+        generation += 1;
+        fleet.start_as(1, 1, &KEY, clock, generation);
+        let node = fleet.node(1);
+        sleep(Duration::from_secs(3)).await;
+        let mut row = session("s", &clock.to_string()).into_inner();
+        row.last_activity_at = Some(node.wire().now());
+        let told_at = fleet.node(0).wire().now();
+        let row = Redactor::default().row(row, &mut Report::default());
+        node.tell(vec![row], &[], word(true));
+        let want = [format!("h1: {clock}")];
+        fleet.until("its row", SOON, || fleet.titles(0) == want).await;
+        let seen = || fleet.node(0).rows()[0].last_activity_at.unwrap().since(told_at).abs();
+        fleet.until("its time", SOON, || seen() < 1_000).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_five_thousand_sessions_as_many_are_told_as_there_is_room_for() {
+    let fleet = Fleet::of(2).await;
+    let long = "x".repeat(1 << 20);
+    let redactor = Redactor::default();
+    let row = |n| session_by(&redactor, &format!("s-{n}"), "one of many");
+    let mut rows: Vec<_> = (0..5_000).map(row).collect();
+    rows[0] = session("long", &long);
+    fleet.node(1).tell(rows, &[], word(true));
+    fleet.until("many", SOON, || fleet.titles(0).len() == 200).await;
+    let longest = fleet.titles(0).iter().map(String::len).max().unwrap();
+    assert!((20..1_100).contains(&longest), "{longest}");
+    let part = fleet.node(1).part();
+    assert!(part.detail.contains("4800 sessions left out"), "{}", part.detail);
+    // The others go on being heard, and so does this one.
+    tell(&fleet.node(0), "s", "other");
+    fleet.until("the other", SOON, || fleet.titles(1) == ["h0: other"]).await;
+    let mut over = session("s-7", "over").into_inner();
+    over.active = false;
+    fleet.node(1).tell(
+        vec![Redactor::default().row(over, &mut Report::default())],
+        &[],
+        word(true),
+    );
+    fleet.until("a change", SOON, || fleet.titles(0).contains(&"h1: over".to_owned())).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_comes_and_goes_does_not_make_the_list_flicker() {
+    let fleet = Fleet::of(3).await;
+    tell(&fleet.node(1), "s", "work");
+    fleet.until("a row", SOON, || fleet.titles(0) == ["h1: work"]).await;
+    let (mut turns, mut was) = (0, false);
+    // Twelve seconds there, twelve not: the detector needs some of them.
+    for step in 0..50 {
+        let up = step % 2 == 1;
+        let cut = if up { HashSet::new() } else { [(1, 0), (1, 2), (0, 1), (2, 1)].into() };
+        lock(&fleet.net.weather).cut = cut;
+        for _ in 0..60 {
+            sleep(Duration::from_millis(200)).await;
+            let away = fleet.titles(0) == ["h1: work (away)"];
+            turns += u32::from(away != was);
+            was = away;
+        }
+    }
+    assert!((4..=24).contains(&turns), "{turns} in ten minutes");
+    lock(&fleet.net.weather).cut.clear();
+    let settled = || fleet.titles(0) == ["h1: work"];
+    fleet.until("settled", Duration::from_secs(60), settled).await;
 }

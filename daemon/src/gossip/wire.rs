@@ -1,8 +1,9 @@
 //! What goes between members as datagrams: seals and opens them, and knows where each member is reached.
 //!
-//! A member is addressed by its name: it is where it was heard from last, else where it says it is, and
-//! what is sealed for it can be opened by no other. What cannot be opened is counted and dropped, and
-//! nothing is ever sent in answer to it. Sending is limited, so that a wake-up is no storm. Not here: sockets (datagrams come and go through functions), and what they say.
+//! A member is addressed by its name: it is where it was heard from last, else where it says it is or may
+//! be, and what is sealed for it can be opened by no other. What cannot be opened is counted and dropped,
+//! and nothing is ever sent in answer to it. Sending is limited, so that a wake-up is no storm. Not here:
+//! sockets (datagrams come and go through functions), and what they say.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -60,6 +61,8 @@ struct Inner {
     sealer: Sealer,
     opener: Opener,
     members: Arc<Members>,
+    /// Where members may be beside where they say they are.
+    extra: HashMap<NodeId, Vec<SocketAddr>>,
     heard: HashMap<NodeId, (SocketAddr, Instant)>,
     gossip: Bucket,
     push: Bucket,
@@ -81,6 +84,7 @@ impl Wire {
             sealer: Sealer::new(node, generation, boot, key),
             opener: Opener::new(node, key, floors),
             members,
+            extra: HashMap::new(),
             heard: HashMap::new(),
             gossip: Bucket::full(GOSSIP_RATE),
             push: Bucket::full(PUSH_RATE),
@@ -150,6 +154,18 @@ impl Wire {
         self.lock().heard.get(&node).map(|(_, at)| *at)
     }
 
+    /// The generation of a member that was heard here last, by this process or one before.
+    pub(crate) fn generation(&self, node: NodeId) -> Option<u64> {
+        let inner = self.lock();
+        let floor = inner.opener.floors().find(|(known, _)| *known == node);
+        floor.map(|(_, floor)| floor.generation)
+    }
+
+    /// From here on members may be there, too.
+    pub(crate) fn set_extra(&self, extra: HashMap<NodeId, Vec<SocketAddr>>) {
+        self.lock().extra = extra;
+    }
+
     /// From here on these are the members.
     pub(crate) fn set_members(&self, members: Arc<Members>) {
         self.lock().members = members;
@@ -195,7 +211,9 @@ impl Inner {
         }
         let heard = self.heard.get(&node).map(|(place, _)| *place);
         let said = self.members.get(node).into_iter().flat_map(|member| &member.addresses);
-        let mut places: Vec<SocketAddr> = heard.into_iter().chain(said.copied()).collect();
+        let extra = self.extra.get(&node).into_iter().flatten();
+        let mut places: Vec<SocketAddr> =
+            heard.into_iter().chain(said.chain(extra).copied()).collect();
         let mut once = std::collections::HashSet::new();
         places.retain(|place| once.insert(*place));
         places

@@ -21,6 +21,8 @@ pub enum Purpose {
     Vouch,
     /// That one is a member no more.
     Drop,
+    /// That what one said so far is not to be shown any more.
+    Forget,
     /// A record of a session or of a host.
     Record,
 }
@@ -31,6 +33,7 @@ impl Purpose {
             Self::Member => b"rrd/member/1\0",
             Self::Vouch => b"rrd/vouch/1\0",
             Self::Drop => b"rrd/drop/1\0",
+            Self::Forget => b"rrd/forget/1\0",
             Self::Record => b"rrd/record/1\0",
         }
     }

@@ -150,6 +150,7 @@ mod tests {
             roots: Vec::new(),
             unheard: Vec::new(),
             alone: false,
+            duplicated: Vec::new(),
         }
     }
 

@@ -2,8 +2,9 @@
 //!
 //! A merge: of a host's words on one session the latest counts, whatever order they come in and however
 //! often. What nobody has heard again stays: a silent host is away, and its rows are its last word. Once a
-//! host that began anew says that its rows are complete, those from before are over. Not here: whether a
-//! record is its owner's ([`super::record`]), and who belongs to the fleet ([`super::members`]).
+//! host that began anew says that its rows are complete, those from before are over. A host that comes and
+//! goes over and over is shown to do so now and then. Not here: whether a record is its owner's
+//! ([`super::record`]), and who belongs to the fleet ([`super::members`]).
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -24,6 +25,12 @@ const AGREE_MS: i64 = 1_000;
 /// For so long the sessions of a host that is away stay active, if they were.
 const AWAY_FOR_MS: i64 = 24 * 60 * 60 * 1_000;
 
+/// So often a host is shown to come or go, in the long run.
+const TURN_MS: i64 = 30_000;
+
+/// So many times beyond that: one that was started again twice is shown at once.
+const TURNS: i64 = 4;
+
 /// Everything known of the other hosts.
 #[derive(Debug, Clone, Default)]
 pub struct Peers {
@@ -37,9 +44,12 @@ struct Peer {
     rows: HashMap<SessionKey, Row>,
     /// The latest generation that said it had told of all its sessions.
     complete: u64,
+    /// What it said in this generation and before is forgotten.
+    forgotten: u64,
     offset: Offset,
     /// Heard of, and not missed since.
     live: bool,
+    turns: Turns,
     seen_at: Option<Timestamp>,
     /// When it came, or went.
     since: Option<Timestamp>,
@@ -57,6 +67,9 @@ impl Peers {
     pub fn take(&mut self, read: Read, text: &str) -> bool {
         let Read { node, place, word } = read;
         let peer = self.known.entry(node).or_default();
+        if place.generation <= peer.forgotten {
+            return false;
+        }
         let (key, session) = match word {
             Word::Host(word) => {
                 let later = peer.word.as_ref().is_none_or(|(known, ..)| *known < place);
@@ -65,7 +78,10 @@ impl Peers {
                     peer.rows.retain(|_, row| row.place.generation >= place.generation);
                 }
                 if later {
-                    if word.leaving && peer.live {
+                    if word.leaving
+                        && peer.live
+                        && peer.turns.take(peer.seen_at.unwrap_or_default())
+                    {
                         (peer.live, peer.since) = (false, peer.seen_at);
                     }
                     peer.word = Some((place, word, text.to_owned()));
@@ -102,6 +118,9 @@ impl Peers {
     pub fn set_live(&mut self, node: NodeId, live: bool, now: Timestamp) -> bool {
         let peer = self.known.entry(node).or_default();
         let live = live && !peer.word.as_ref().is_some_and(|(_, word, _)| word.leaving);
+        if peer.live != live && peer.since.is_some() && !peer.turns.take(now) {
+            return false;
+        }
         let changed = peer.live != live;
         if changed || peer.since.is_none() {
             // It went when it was heard last, not when it was missed.
@@ -109,6 +128,37 @@ impl Peers {
         }
         peer.live = live;
         changed
+    }
+
+    /// What a host said in this generation and before is not to be shown any more; true when that is news.
+    pub fn forget(&mut self, node: NodeId, generation: u64) -> bool {
+        let peer = self.known.entry(node).or_default();
+        if generation <= peer.forgotten {
+            return false;
+        }
+        peer.forgotten = generation;
+        peer.rows.retain(|_, row| row.place.generation > generation);
+        peer.word.take_if(|(place, ..)| place.generation <= generation);
+        true
+    }
+
+    /// The latest generation in which a host has said something that counts.
+    #[must_use]
+    pub fn generation(&self, node: NodeId) -> Option<u64> {
+        let peer = self.known.get(&node)?;
+        let of_rows = peer.rows.values().map(|row| row.place.generation);
+        of_rows.chain(peer.word.iter().map(|(place, ..)| place.generation)).max()
+    }
+
+    /// Whether a host is there, as it is shown.
+    #[must_use]
+    pub fn is_live(&self, node: NodeId) -> bool {
+        self.known.get(&node).is_some_and(|peer| peer.live)
+    }
+
+    /// Of whom anything is known, or was.
+    pub fn nodes(&self) -> impl Iterator<Item = NodeId> {
+        self.known.keys().copied()
     }
 
     /// A host as it was kept: last heard of then, with a clock so far from this host's.
@@ -217,13 +267,22 @@ impl Peers {
         news
     }
 
-    /// The other members, by label.
+    /// Whether a host was forgotten and has said nothing since.
+    #[must_use]
+    pub fn is_forgotten(&self, node: NodeId) -> bool {
+        let is_gone = |peer: &Peer| {
+            peer.forgotten > 0 && !peer.live && peer.word.is_none() && peer.rows.is_empty()
+        };
+        self.known.get(&node).is_some_and(is_gone)
+    }
+
+    /// The other members, by label; but for those who were forgotten and have not been heard since.
     #[must_use]
     pub fn hosts(&self, members: &Members, own: NodeId) -> Vec<Host> {
         let mut hosts: Vec<Host> = members
             .now()
             .map(Member::node)
-            .filter(|node| *node != own)
+            .filter(|node| *node != own && !self.is_forgotten(*node))
             .map(|node| {
                 let peer = self.known.get(&node);
                 let word = peer.and_then(|peer| peer.word.as_ref()).map(|(_, word, _)| word);
@@ -232,6 +291,7 @@ impl Peers {
                     host: members.label(node).unwrap_or_default(),
                     node_id: node.to_string(),
                     state: if live { HostState::Live } else { HostState::Away },
+                    duplicated: false,
                     since: peer.and_then(|peer| peer.since),
                     version: word.map(|word| word.version.clone()),
                     address: members
@@ -258,6 +318,27 @@ fn from_here(host: &str, command: &str) -> Option<String> {
     let is_word = |word: &str| !word.is_empty() && word.chars().all(plain);
     let is_safe = is_word(host) && !host.starts_with('-') && command.split(' ').all(is_word);
     is_safe.then(|| format!("ssh {host} -t {command}"))
+}
+
+/// How often a host may still be shown to come or go.
+#[derive(Debug, Clone, Copy, Default)]
+struct Turns {
+    /// Spent, in milliseconds of waiting.
+    spent: i64,
+    at: Timestamp,
+}
+
+impl Turns {
+    /// Takes one, if there is one. A clock that was set back gives none, nor takes any.
+    fn take(&mut self, now: Timestamp) -> bool {
+        self.spent = (self.spent - now.since(self.at).max(0)).max(0);
+        self.at = now;
+        let has = self.spent <= (TURNS - 1) * TURN_MS;
+        if has {
+            self.spent += TURN_MS;
+        }
+        has
+    }
 }
 
 impl Peer {
@@ -312,7 +393,7 @@ mod tests {
         let mut members = Members::founded(statement(1)).unwrap();
         members.merge(crate::fleet::members::List {
             statements: vec![statement(2)],
-            drops: Vec::new(),
+            ..Default::default()
         });
         members
     }
@@ -436,10 +517,58 @@ mod tests {
         assert!(rows.iter().any(|(id, _)| id == "s-0"), "those that are active stay");
     }
 
+    #[test]
+    fn a_forgotten_host_is_shown_again_once_it_says_something_new() {
+        let (mut peers, node) = (Peers::default(), own(2).node());
+        let word = HostWord {
+            version: "1".into(),
+            active: 0,
+            sessions: 0,
+            complete: true,
+            leaving: false,
+        };
+        peers.take(said(7, 1, Word::Session(session("a", "x"))), "");
+        peers.take(said(7, 2, Word::Host(word)), "");
+        peers.restore(node, at(0), None);
+        let hosts = |peers: &Peers| peers.hosts(&members(), own(1).node()).len();
+        assert_eq!((shown(&peers).len(), hosts(&peers), peers.generation(node)), (1, 1, Some(7)));
+        assert!(peers.forget(node, 9) && !peers.forget(node, 8));
+        assert_eq!((shown(&peers).len(), hosts(&peers), peers.records(node).len()), (0, 0, 0));
+        assert!(peers.is_forgotten(node) && peers.generation(node).is_none());
+        // Whoever had not heard of it tells what it said.
+        assert!(!peers.take(said(9, 3, Word::Session(session("a", "x"))), ""));
+        // It is there, then has something to say.
+        peers.set_live(node, true, at(5));
+        assert_eq!((shown(&peers).len(), hosts(&peers)), (0, 1));
+        assert!(peers.take(said(10, 1, Word::Session(session("a", "y"))), ""));
+        peers.set_live(node, false, at(9));
+        assert_eq!((shown(&peers).len(), hosts(&peers)), (1, 1));
+    }
+
+    #[test]
+    fn a_host_that_comes_and_goes_is_shown_to_do_so_now_and_then() {
+        let (mut peers, node) = (Peers::default(), own(2).node());
+        peers.set_live(node, true, at(0));
+        let mut shown = 0;
+        // Up and down every eight seconds for ten minutes, looked at twice a second.
+        for half in 0..1200 {
+            shown += u32::from(peers.set_live(node, (half / 16) % 2 == 1, at(half * 500)));
+        }
+        assert!((20..=24).contains(&shown), "{shown}");
+        // Then it stays.
+        (0..60).for_each(|s| drop(peers.set_live(node, true, at(600_000 + s * 1000))));
+        assert!(peers.is_live(node));
+        // One that is started again now and then is shown as it is, also where the clock was set back.
+        for n in 0..20 {
+            peers.set_live(node, n % 2 == 1, at(n * 60_000));
+            assert_eq!(peers.is_live(node), n % 2 == 1, "{n}");
+        }
+    }
+
     proptest! {
         /// In any order, however often: the same rows.
         #[test]
-        fn words_are_merged_in_any_order(order in prop::collection::vec(0usize..12, 0..40)) {
+        fn words_are_merged_in_any_order(order in prop::collection::vec(0usize..14, 0..40)) {
             let word = |i: usize| {
                 let (generation, seq) = (1 + i as u64 / 6, i as u64 % 6);
                 let id = if seq % 2 == 0 { "a" } else { "b" };
@@ -451,10 +580,16 @@ mod tests {
                     _ => said(generation, seq, Word::Session(session(id, &i.to_string()))),
                 }
             };
+            let take = |peers: &mut Peers, i: usize| match i {
+                12 => drop(peers.forget(own(2).node(), 0)),
+                // Two of three runs also forget what was said first.
+                13 => drop(peers.forget(own(2).node(), order.len() as u64 % 3)),
+                _ => drop(peers.take(word(i), &i.to_string())),
+            };
             let mut straight = Peers::default();
-            (0..12).for_each(|i| { straight.take(word(i), &i.to_string()); });
+            (0..14).for_each(|i| take(&mut straight, i));
             let mut mixed = Peers::default();
-            order.iter().chain(&(0..12).rev().collect::<Vec<_>>()).for_each(|i| { mixed.take(word(*i), &i.to_string()); });
+            order.iter().chain(&(0..14).rev().collect::<Vec<_>>()).for_each(|i| take(&mut mixed, *i));
             prop_assert_eq!(shown(&straight), shown(&mixed));
             let kept = |peers: &Peers| {
                 let mut records: Vec<_> = peers.records(own(2).node()).into_iter().map(|(k, t)| (k, t.to_owned())).collect();

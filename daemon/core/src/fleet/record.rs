@@ -171,6 +171,12 @@ pub fn read(
     Ok(Read { node, place, word })
 }
 
+/// In whose name a record speaks, be it true or not.
+#[must_use]
+pub fn claimed(text: &str) -> Option<NodeId> {
+    serde_json::from_str::<Envelope<'_>>(text).ok().map(|record| record.node)
+}
+
 fn signed_bytes(v: u8, node: NodeId, place: Place, body: &str) -> Vec<u8> {
     let numbers = [place.generation.to_be_bytes(), place.seq.to_be_bytes()].concat();
     [&[v][..], &node.to_bytes(), &numbers, body.as_bytes()].concat()

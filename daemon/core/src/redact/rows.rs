@@ -30,12 +30,14 @@ impl Redactor {
             last_ended,
             roots,
             unheard,
+            duplicated,
             as_of: _,
             cursor: _,
             totals: _,
             progress: _,
             alone: _,
         } = &mut reply;
+        duplicated.iter_mut().for_each(|host| self.clean(host, report));
         for session in sessions.iter_mut().chain(last_ended.as_deref_mut()) {
             self.session(session, report);
         }
