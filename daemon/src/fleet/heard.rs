@@ -112,6 +112,14 @@ impl Keep {
         }))
     }
 
+    /// Forgets what a host told in this generation and before.
+    pub(crate) fn forget_past(&self, node: NodeId, generation: u64) -> Result<(), KeepError> {
+        let generation = i64::try_from(generation).unwrap_or(i64::MAX);
+        let sql = "DELETE FROM past WHERE node = ?1 AND generation <= ?2";
+        self.run(sql, params![node.to_string(), generation])?;
+        Ok(())
+    }
+
     /// Keeps what it told in the place of what it told before.
     pub(crate) fn set_past(&self, node: NodeId, past: &Past) -> Result<(), KeepError> {
         let Past { generation, told_at, rows } = past;
@@ -170,6 +178,12 @@ mod tests {
         let mut keep = Keep::open(dir.path()).unwrap();
         assert_eq!(keep.past(a).unwrap().unwrap().rows, ["{}", "{\"x\":\"\\n\"}"]);
         assert_eq!(keep.past(b).unwrap(), Some(told(u64::MAX, &[])));
+        keep.set_past(b, &told(7, &[])).unwrap();
+        keep.forget_past(b, 6).unwrap();
+        assert_eq!(keep.past(b).unwrap(), Some(told(7, &[])));
+        keep.forget_past(b, 7).unwrap();
+        assert_eq!(keep.past(b).unwrap(), None);
+        assert!(keep.past(a).unwrap().is_some());
         keep.leave().unwrap();
         assert_eq!(keep.past(a).unwrap(), None);
     }

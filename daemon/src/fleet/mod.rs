@@ -264,6 +264,12 @@ impl Fleet {
         let news = members.merge(list);
         if !news.is_empty() {
             keep.set_members(&members.list())?;
+            for node in news.iter().copied() {
+                let dropped = members.dropped(node).map(|_| u64::MAX);
+                if let Some(generation) = dropped.or(members.forgotten(node)) {
+                    keep.forget_past(node, generation)?;
+                }
+            }
             self.own_mut().members = Arc::new(members);
             self.tell();
         }

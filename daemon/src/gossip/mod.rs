@@ -306,10 +306,10 @@ impl Gossip {
         let of = |node: NodeId| {
             let records = peers.records(node).into_iter().filter(|_| members.has(node));
             let records = records.map(|(name, record)| (name, record.to_owned())).collect();
-            let (at, offset_ms) = (peers.seen_at(node).unwrap_or_default(), peers.clock(node));
-            Heard { node, at, offset_ms, records }
+            let (at, offset_ms) = (peers.seen_at(node)?, peers.clock(node));
+            Some(Heard { node, at, offset_ms, records })
         };
-        peers.nodes().map(of).collect()
+        peers.nodes().filter_map(of).collect()
     }
 
     /// The latest generation of a host that was heard, and whether it is there.
