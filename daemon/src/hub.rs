@@ -417,7 +417,7 @@ mod tests {
     #[test]
     fn what_other_hosts_say_is_no_change_of_this_one() {
         let hub = hub();
-        let (mut all, mut here) = (hub.version(), hub.here());
+        let (mut all, here) = (hub.version(), hub.here());
         hub.apply(Input::Others);
         assert!(all.has_changed().unwrap() && !here.has_changed().unwrap());
         // Nor is it what does not change anything here, after that.

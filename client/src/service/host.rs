@@ -62,7 +62,7 @@ fn to_record() -> impl Iterator<Item = (&'static str, Value)> {
 }
 
 /// Of these, what no harness knows of.
-const OWN: [(&str, Value); 8] = [
+const OWN: [(&str, Value); 10] = [
     ("HOME", Value::Directory),
     ("XDG_CONFIG_HOME", Value::XdgDirectory),
     ("XDG_STATE_HOME", Value::XdgDirectory),
@@ -70,6 +70,8 @@ const OWN: [(&str, Value); 8] = [
     ("RRD_NAME", Value::Text),
     ("RRD_IDLE_TIMEOUT", Value::Text),
     ("RRD_WATCH", Value::Text),
+    ("RRD_LISTEN", Value::Text),
+    ("RRD_SEEDS", Value::Text),
     // Part of the default host name: services are started without it.
     ("WSL_DISTRO_NAME", Value::Text),
 ];

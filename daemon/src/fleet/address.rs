@@ -290,6 +290,26 @@ mod tests {
     }
 
     #[test]
+    fn of_what_tailscale_says_only_addresses_of_hosts_are_taken() {
+        let ips = |ips: &[&str]| ips.iter().map(|ip| ip.parse().unwrap()).collect::<Vec<IpAddr>>();
+        let said = r#"{"Version": "1.90", "Self": {"ID": "n0"}, "User": {"7": {}}, "Peer": {
+            "nodekey:1": {"ID": "n1", "TailscaleIPs": ["100.64.0.9", "fd7a:115c:a1e0::9"], "Online": true},
+            "nodekey:2": {"ID": "n2", "TailscaleIPs": ["0.0.0.0", "224.0.0.1", "desk", 7, null]},
+            "nodekey:3": {"ID": 3, "TailscaleIPs": ["100.64.0.1"]},
+            "nodekey:4": {"ID": "n4", "TailscaleIPs": null},
+            "nodekey:5": {"ID": "n5", "TailscaleIPs": ["1.1.1.1", "1.1.1.2", "1.1.1.3", "1.1.1.4", "1.1.1.5"]},
+            "nodekey:6": []}}"#;
+        let found = read_peers(said);
+        assert_eq!(found["n1"], ips(&["100.64.0.9", "fd7a:115c:a1e0::9"]));
+        assert_eq!((found["n2"].len(), found["n5"].len(), found.len()), (0, MAX_IPS, 3));
+        for nothing in
+            ["", "null", "[]", "{\"Peer\": null}", "{\"Peer\": [1]}", &"{\"Peer\":".repeat(9_999)]
+        {
+            assert!(read_peers(nothing).is_empty());
+        }
+    }
+
+    #[test]
     fn a_port_that_is_taken_for_either_is_passed_by() {
         let local = Ipv4Addr::LOCALHOST.into();
         let (_tcp, _udp, address) = bind_from(local, 0).unwrap();

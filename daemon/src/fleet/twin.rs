@@ -228,9 +228,15 @@ impl Fleet {
 /// Asks members what they know of this node, until it is stopped.
 pub(super) async fn watches(fleet: &Arc<Fleet>) {
     let (mut was_twice, mut as_stated, mut had_twin) = (Vec::new(), Instant::now(), false);
+    let mut changed = fleet.changed();
     loop {
+        while fleet.key().is_none() {
+            if changed.changed().await.is_err() {
+                return;
+            }
+        }
         let run = lock(&fleet.twins).run.as_ref().map(|run| (run.generation, run.boot));
-        let wait = match run.filter(|_| fleet.key().is_some()) {
+        let wait = match run {
             None => SOON,
             Some((generation, boot)) => {
                 let asks = Asks { generation, boot };

@@ -590,7 +590,7 @@ async fn what_is_forgotten_comes_back_neither_by_rounds_nor_from_the_disk() {
         assert_eq!(fleet.titles(0), ["h1: work"]);
     }
     let kept = fleet.node(0).kept();
-    assert!(kept.iter().all(|(node, _, rows)| *node != gone || rows.is_empty()), "{kept:?}");
+    assert!(kept.iter().all(|heard| heard.node != gone || heard.records.is_empty()), "{kept:?}");
     fleet.node(1).set_members(&fleet.members);
     assert_eq!(fleet.titles(1), ["h0: work"]);
     fleet.start(0, &KEY, 0);
