@@ -52,32 +52,21 @@ pub(crate) async fn run(
     let mut changed = fleet.changed();
     while !stop.is_cancelled() {
         changed.mark_unchanged();
-        let waits = match fleet.key() {
-            None => {
-                hub.set_others(None);
-                Duration::MAX
-            }
-            // Where this host's address is not up, the others are shown all the same, as they were.
-            Some(_) => {
-                let socket = fleet.take_datagrams();
-                match serves(&fleet, &hub, &edges, socket, changed.clone(), &stop).await {
-                    Ok(()) => Duration::ZERO,
-                    Err(error) => {
-                        tracing::error!(%error, "no gossip; trying again");
-                        AGAIN
-                    }
-                }
-            }
-        };
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = sleep(waits) => {}
-            _ = changed.changed() => {}
+        if fleet.key().is_none() {
+            hub.set_others(None);
+            tokio::select! { () = stop.cancelled() => {}, _ = changed.changed() => {} }
+            continue;
+        }
+        // Where this host's address is not up, the others are shown all the same, as they were.
+        let socket = fleet.take_datagrams();
+        if let Err(error) = serves(&fleet, &hub, &edges, socket, changed.clone(), &stop).await {
+            tracing::error!(%error, "no gossip; trying again");
+            tokio::select! { () = stop.cancelled() => {}, () = sleep(AGAIN) => {} }
         }
     }
 }
 
-/// One generation after the other, on one socket.
+/// One generation after the other, on one socket. An error is the socket's own.
 async fn serves(
     fleet: &Arc<Fleet>,
     hub: &Arc<Hub>,
@@ -96,12 +85,25 @@ async fn serves(
     loop {
         let served = serve(fleet, hub, edges, socket.as_ref(), changed.clone(), stop).await;
         fleet.set_run(None);
-        let Served::OvertakenBy(latest) = served? else { return Ok(()) };
-        tracing::warn!(
-            latest,
-            "this generation of the node is over for the others; beginning anew"
-        );
-        block_in_place(|| fleet.keep().adopt_generation(latest))?;
+        let adopted = match served {
+            Ok(Served::Out) => return Ok(()),
+            Ok(Served::OvertakenBy(latest)) => {
+                tracing::warn!(
+                    latest,
+                    "this generation of the node is over for the others; beginning anew"
+                );
+                block_in_place(|| fleet.keep().adopt_generation(latest)).map_err(Into::into)
+            }
+            Err(error) => Err(error),
+        };
+        // Its database cannot be used: the socket is still there when it can.
+        if let Err(error) = adopted {
+            tracing::error!(%error, "gossip cannot begin; trying again");
+            tokio::select! { () = stop.cancelled() => {}, () = sleep(AGAIN) => {} }
+        }
+        if stop.is_cancelled() || fleet.key().is_none() || fleet.has_datagrams() {
+            return Ok(());
+        }
     }
 }
 
