@@ -45,13 +45,13 @@ pub(crate) fn run(args: &HostsArgs) -> Result<(), CliError> {
 }
 
 fn lines(hosts: &[Host], now: Timestamp) -> Vec<String> {
-    let header = ["  HOST", "SINCE", "ACTIVE", "SESSIONS", "CLOCK", "ADDRESS", "VERSION"];
+    let header = ["  HOST", "SINCE", "ACTIVE", "SESSIONS", "CLOCK", "B/S", "ADDRESS", "VERSION"];
     let mut rows = vec![header.map(str::to_owned)];
     rows.extend(hosts.iter().map(|host| cells(host, now)));
     let widths: Vec<usize> = (0..header.len())
         .map(|at| rows.iter().map(|row| width(&row[at])).max().unwrap_or(0))
         .collect();
-    let line = |row: &[String; 7]| {
+    let line = |row: &[String; 8]| {
         let cells: Vec<String> =
             row.iter().zip(&widths).map(|(cell, width)| pad(cell, *width)).collect();
         cells.join("  ").trim_end().to_owned()
@@ -61,10 +61,31 @@ fn lines(hosts: &[Host], now: Timestamp) -> Vec<String> {
         Some(host) if host.state != HostState::Away => look::PLAIN,
         _ => look::DIM,
     };
-    rows.iter().enumerate().map(|(at, row)| look::paint(style(at), &line(row))).collect()
+    let mut lines: Vec<String> =
+        rows.iter().enumerate().map(|(at, row)| look::paint(style(at), &line(row))).collect();
+    let dropped: Vec<String> = hosts.iter().filter_map(dropped).collect();
+    if !dropped.is_empty() {
+        lines.push(String::new());
+        lines.extend(dropped);
+    }
+    lines
 }
 
-fn cells(host: &Host, now: Timestamp) -> [String; 7] {
+/// What of a host's words did not count; of this host, what reached it and was not taken.
+fn dropped(host: &Host) -> Option<String> {
+    let reasons: Vec<String> = host
+        .dropped
+        .iter()
+        .map(|(why, count)| format!("{count} {}", clean(&why.replace('_', " "))))
+        .collect();
+    let of = match host.state {
+        HostState::Here => "dropped by this host".to_owned(),
+        _ => format!("told by {} and not taken", clean(&host.host)),
+    };
+    (!reasons.is_empty()).then(|| format!("{of}: {}", reasons.join(", ")))
+}
+
+fn cells(host: &Host, now: Timestamp) -> [String; 8] {
     let sign = match host.state {
         HostState::Here => "◆",
         HostState::Live => "●",
@@ -86,6 +107,7 @@ fn cells(host: &Host, now: Timestamp) -> [String; 7] {
         count(host.active),
         count(host.sessions),
         host.clock_offset_ms.map_or_else(unknown, offset),
+        host.bytes_per_second.map_or_else(unknown, |rate| format!("{rate:.0}")),
         host.address.as_deref().map_or_else(unknown, |address| clean(address).into_owned()),
         host.version.as_deref().map_or_else(unknown, |version| clean(version).into_owned()),
     ]
@@ -120,8 +142,13 @@ mod tests {
             clock_offset_ms: offset,
             sessions: Some(12),
             active: None,
-            bytes_per_second: None,
-            dropped: BTreeMap::new(),
+            bytes_per_second: (state == HostState::Live).then_some(812.4),
+            dropped: match state {
+                HostState::Live => {
+                    [("not_its_owners".to_owned(), 3), ("newer".to_owned(), 1)].into()
+                }
+                _ => BTreeMap::new(),
+            },
         };
         let hosts = [
             host("mac", HostState::Here, None, Some(0)),
@@ -132,10 +159,12 @@ mod tests {
         let plain = anstream::adapter::strip_str(&lines.join("\n")).to_string();
         assert_eq!(
             plain,
-            "  HOST   SINCE                    ACTIVE  SESSIONS  CLOCK     ADDRESS  VERSION\n\
-             ◆ mac    this host                -       12        agrees    -        0.1.0\n\
-             ● pc[2J  live 2m                  -       12        2h ahead  -        0.1.0\n\
-             ○ old    never heard, runs twice  -       12        -         -        0.1.0"
+            "  HOST   SINCE                    ACTIVE  SESSIONS  CLOCK     B/S  ADDRESS  VERSION\n\
+             ◆ mac    this host                -       12        agrees    -    -        0.1.0\n\
+             ● pc[2J  live 2m                  -       12        2h ahead  812  -        0.1.0\n\
+             ○ old    never heard, runs twice  -       12        -         -    -        0.1.0\n\
+             \n\
+             told by pc[2J and not taken: 1 newer, 3 not its owners"
         );
     }
 }

@@ -206,8 +206,7 @@ pub(super) mod attacks {
         let SocketAddr::V6(address) = cluster::address(node) else { unreachable!() };
         let port = address.port().to_le_bytes();
         let ip = address.ip().octets();
-        [text(""), generation.to_le_bytes().into(), vec![6], ip.into(), port.into()]
-            .concat()
+        [text(""), generation.to_le_bytes().into(), vec![6], ip.into(), port.into()].concat()
     }
 
     fn message(kind: u8, body: &[Vec<u8>]) -> Vec<u8> {
