@@ -96,7 +96,7 @@ pub(crate) async fn run(fleet: Arc<Fleet>, stop: CancellationToken) {
 async fn looks(fleet: &Arc<Fleet>) {
     let mut changed = fleet.changed();
     loop {
-        while fleet.key().is_none() || fleet.address().is_none() {
+        while fleet.key().is_none() {
             if changed.changed().await.is_err() {
                 return;
             }

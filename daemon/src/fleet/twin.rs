@@ -4,8 +4,8 @@
 //! stale to them. So each node asks members now and then what they know of itself ([`Seen`]): a later
 //! generation that is there while this one asks is a copy (a cloned disk), and both are told; one that is
 //! not there is this node's own, from before its files were put back from a backup, and it begins anew
-//! above it. A call proves the caller's key, so that no recording and no other member can raise the alarm.
-//! Not here: which of two is heard (the core's windows).
+//! above it. A call proves the caller's key, so that no recording raises the alarm; a member that lies can,
+//! and does no more by it. Not here: which of two is heard (the core's windows).
 
 use std::{
     collections::HashMap,
