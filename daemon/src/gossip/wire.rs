@@ -21,8 +21,9 @@ use rrd_core::fleet::{
 use rrd_proto::{NodeId, Timestamp};
 use tokio::time::Instant;
 
-/// Datagrams of gossip a second, and as many at once.
+/// Datagrams of gossip a second, and how many at once: rounds that were missed may all be begun at a wake-up.
 const GOSSIP_RATE: f64 = 50.0;
+const GOSSIP_AT_ONCE: f64 = 25.0;
 
 /// Datagrams of pushes a second, and as many at once; what is left out is repaired by gossip.
 const PUSH_RATE: f64 = 300.0;
@@ -86,8 +87,8 @@ impl Wire {
             members,
             extra: HashMap::new(),
             heard: HashMap::new(),
-            gossip: Bucket::full(GOSSIP_RATE),
-            push: Bucket::full(PUSH_RATE),
+            gossip: Bucket::full(GOSSIP_RATE, GOSSIP_AT_ONCE),
+            push: Bucket::full(PUSH_RATE, PUSH_RATE),
             traffic: Traffic::default(),
             of_node: HashMap::new(),
         };
@@ -223,23 +224,45 @@ impl Inner {
 /// A token bucket.
 struct Bucket {
     rate: f64,
+    most: f64,
     left: f64,
     at: Option<Instant>,
 }
 
 impl Bucket {
-    const fn full(rate: f64) -> Self {
-        Self { rate, left: rate, at: None }
+    const fn full(rate: f64, most: f64) -> Self {
+        Self { rate, most, left: most, at: None }
     }
 
     fn take(&mut self, count: f64, now: Instant) -> bool {
         let since = self.at.replace(now).map_or(Duration::ZERO, |at| now - at);
-        self.left = (self.left + since.as_secs_f64() * self.rate).min(self.rate);
-        // Longer than a whole second's worth: sent when the bucket is full, and then owed.
-        let fits = self.left >= count.min(self.rate);
+        self.left = (self.left + since.as_secs_f64() * self.rate).min(self.most);
+        // What is longer than that is sent when the bucket is full, and then owed.
+        let fits = self.left >= count.min(self.most);
         if fits {
             self.left -= count;
         }
         fits
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wake_up_is_no_storm() {
+        let (mut bucket, begun) = (Bucket::full(GOSSIP_RATE, GOSSIP_AT_ONCE), Instant::now());
+        assert!(bucket.take(1.0, begun));
+        // A minute of rounds, all begun at once, and then what a second of them brings.
+        let woken = begun + Duration::from_secs(60);
+        let storm = (0..180).filter(|_| bucket.take(1.0, woken)).count();
+        let after = (1..=20).map(|n| woken + Duration::from_millis(50) * n);
+        let usual = after.filter(|at| bucket.take(1.0, *at)).count();
+        assert_eq!((storm, usual), (25, 20), "together less than 50");
+        // One message of what others have told may be longer; the next waits for it.
+        let later = woken + Duration::from_secs(10);
+        assert!(bucket.take(60.0, later) && !bucket.take(1.0, later));
+        assert!(bucket.take(1.0, later + Duration::from_millis(800)));
     }
 }
