@@ -4,9 +4,10 @@
 //!
 //! Each line is one text over and over: every keyword of every rule, alone, before a long run and before
 //! almost a token, what people write around secrets, and SEARCHED (2,000) more that are put together at
-//! random; or only the given texts. All are tried short; the slowest of them in full. A line comes as text, as a string of JSON,
-//! as strings of a list, as JSON within JSON, and with every letter escaped. Times are of one core, the
-//! better of two; copying and parsing the same bytes stand beside them as a yardstick.
+//! random; or only the given texts. All are tried short; the slowest of them in full. A line comes as
+//! text, as a string of JSON, as strings of a list, as JSON within JSON, with every letter escaped, and as
+//! text in which escapes and colours lie beneath each other, so that it is read once for each. Times are of
+//! one core, the better of two; copying and parsing the same bytes stand beside them as a yardstick.
 #![allow(
     clippy::print_stdout,
     clippy::disallowed_methods,
@@ -94,7 +95,10 @@ fn units(searched: usize, random: &mut Random) -> Vec<String> {
     units
 }
 
-const FORMS: [&str; 5] = ["text", "string", "list", "nested", "escaped"];
+const FORMS: [&str; 6] = ["text", "string", "list", "nested", "escaped", "deep"];
+
+/// Something else at each level of escapes, with colours and without.
+const DEEP: &str = "\u{1b}[0m \\u001b[0m \\\\u001b[0m \\\\\\\\u001b[0m \\\\\\\\\\\\\\\\u001b[0m x";
 
 /// A text over and over until the line is `len` bytes, roughly.
 fn line(unit: &str, form: &str, len: usize) -> Vec<u8> {
@@ -105,6 +109,7 @@ fn line(unit: &str, form: &str, len: usize) -> Vec<u8> {
     };
     let (open, piece, close) = match form {
         "text" => ("", unit.replace('\n', " "), ""),
+        "deep" => ("", unit.replace('\n', " "), DEEP),
         "string" => ("{\"text\":\"", inside(unit), "\"}"),
         "list" => ("[", format!("{},", quoted(unit)), "0]"),
         "nested" => ("{\"text\":\"{\\\"text\\\":\\\"", inside(&inside(unit)), "\\\"}\"}"),

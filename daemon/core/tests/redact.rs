@@ -254,6 +254,24 @@ fn a_line_too_long_does_not_pass() {
 }
 
 #[test]
+fn a_line_that_takes_too_long_does_not_pass() {
+    let redactor = Redactor::new();
+    // Escapes beneath escapes, so that all of it would be read over and over.
+    let deep = " \\u001b[0m \\\\u001b[0m \\\\\\\\u001b[0m";
+    let mut report = Report::default();
+    let line = format!("{}{deep}", "no KEY0 is of any use to me now ".repeat((6 << 20) / 32));
+    let once = redactor.line(line.as_bytes(), &mut report).into_inner().into_owned();
+    let expected = format!("{{\"redacted\":\"oversized line\",\"bytes\":{}}}", line.len());
+    assert_eq!(String::from_utf8(once).unwrap(), expected);
+    assert_eq!(redactor.counts(&report), [("oversized-line", 1)]);
+    // Ordinary text as long and as deep passes.
+    let text = "What comes after the one and before the other is of no use. ";
+    let line = format!("{}{deep}", text.repeat((6 << 20) / 60));
+    let once = redactor.line(line.as_bytes(), &mut report).into_inner();
+    assert!(once == line.as_bytes());
+}
+
+#[test]
 fn lines_made_to_break_it_do_not() {
     let redactor = Redactor::new();
     let mut random = Random(20_261_121);

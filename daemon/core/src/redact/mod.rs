@@ -55,6 +55,12 @@ pub use stream::{Emit, Stream};
 const LEVELS: usize = 4;
 /// How often a record is looked at again after something was replaced in it.
 const ROUNDS: usize = 8;
+/// So many bytes full of keywords are looked at for one record, and no further text of it after that: the
+/// longest record once. Ordinary text is far from it. Without a limit every level of escapes is looked at
+/// in every round, with colours and without: 16 MiB of names took ten seconds.
+const MOST: usize = crate::frame::MAX_LINE / 4 * 5;
+/// More than that would have been needed.
+const TOO_MUCH: usize = usize::MAX;
 /// An own secret shorter than this would be found everywhere.
 const SHORTEST_OWN: usize = 8;
 
@@ -182,14 +188,20 @@ impl Redactor {
     pub fn line<'a>(&self, line: &'a [u8], report: &mut Report) -> Redacted<Cow<'a, [u8]>> {
         let mut line = Cow::Borrowed(line);
         let mut suspects = Suspects::default();
+        let (whole, mut spent) = (line.len(), 0);
         // What was replaced may leave behind what now looks different: look until nothing is found, so
         // that a second run finds nothing either.
         for _ in 0..ROUNDS {
-            self.matcher.suspects(&line, &mut suspects);
+            spent += self.matcher.suspects(&line, &mut suspects);
             if !suspects.any() {
                 return Redacted(line);
             }
-            let hits = self.hits(&line, &suspects, report.findings.is_some());
+            let hits = self.hits(&line, &suspects, report.findings.is_some(), &mut spent);
+            if spent == TOO_MUCH {
+                // What was not looked at must not pass.
+                let stand_in = self.oversized(whole as u64, report).into_inner();
+                return Redacted(Cow::Owned(stand_in));
+            }
             if hits.is_empty() {
                 return Redacted(line);
             }
@@ -202,9 +214,15 @@ impl Redactor {
     #[must_use]
     pub fn text(&self, text: &str, report: &mut Report) -> Redacted<String> {
         let mut text = text.to_owned();
+        let mut spent = 0;
         for _ in 0..ROUNDS {
-            let mut found = Found { hits: Vec::new(), paths: Vec::new(), explain: false };
+            let mut found = Found::new(false, spent);
             self.deep(text.as_bytes(), 0, &mut String::new(), &mut found);
+            spent = found.spent;
+            if spent == TOO_MUCH {
+                let stand_in = self.oversized(text.len() as u64, report).into_inner();
+                return Redacted(String::from_utf8_lossy(&stand_in).into_owned());
+            }
             merge(&mut found.hits, 0);
             if found.hits.is_empty() {
                 break;
@@ -217,7 +235,7 @@ impl Redactor {
         Redacted(text)
     }
 
-    /// What stands in for a record that is too long to be read: a record of its own.
+    /// What stands in for a record that is too long, or takes too long, to be read: a record of its own.
     #[must_use]
     pub fn oversized(&self, len: u64, report: &mut Report) -> Redacted<Vec<u8>> {
         let rule = RULES.len() + text::GENERAL.len() - 1;
@@ -233,8 +251,14 @@ impl Redactor {
     }
 
     /// Everything to be replaced in a raw line, in order, without overlaps.
-    fn hits(&self, line: &[u8], suspects: &Suspects, explain: bool) -> Vec<Place> {
-        let mut found = Found { hits: Vec::new(), paths: Vec::new(), explain };
+    fn hits(
+        &self,
+        line: &[u8],
+        suspects: &Suspects,
+        explain: bool,
+        spent: &mut usize,
+    ) -> Vec<Place> {
+        let mut found = Found::new(explain, *spent);
         let chosen = if suspects.everywhere { None } else { Some(suspects.at.as_slice()) };
         // Asked first: what a walk finds before it fails would be looked at twice.
         if json::is_valid(line) {
@@ -242,6 +266,7 @@ impl Redactor {
         } else {
             self.flat(line, 0, "", &mut found);
         }
+        *spent = found.spent;
         // Whole characters, whatever a rule matched.
         let middle = |at: usize| line.get(at).is_some_and(|b| b & 0xc0 == 0x80);
         for hit in &mut found.hits {
@@ -444,12 +469,10 @@ impl Redactor {
     /// A text that is no JSON, as it stands, without colours, and beneath its escapes.
     fn flat(&self, text: &[u8], depth: usize, path: &str, found: &mut Found) {
         let from = found.hits.len();
-        self.matcher.scan(text, &mut found.hits);
-        found.fill(path);
+        self.scan(text, path, found);
         if memchr::memchr(0x1b, text).is_some() {
             self.through(View::Colours, text, path, found, &mut |shown, found| {
-                self.matcher.scan(shown, &mut found.hits);
-                found.fill(path);
+                self.scan(shown, path, found);
             });
         }
         if depth < LEVELS && memchr::memchr(b'\\', text).is_some() {
@@ -458,6 +481,16 @@ impl Redactor {
             });
         }
         found.tidy(from);
+    }
+
+    /// One look at one text, unless too much was looked at already: then the record will not pass.
+    fn scan(&self, text: &[u8], path: &str, found: &mut Found) {
+        if found.spent >= MOST {
+            found.spent = TOO_MUCH;
+            return;
+        }
+        found.spent += self.matcher.scan(text, &mut found.hits);
+        found.fill(path);
     }
 
     /// Looks at what a view shows, and brings back what is found there.
@@ -491,9 +524,15 @@ struct Found {
     /// The path of each hit, if they are to be explained.
     paths: Vec<String>,
     explain: bool,
+    /// Bytes full of keywords that were looked at so far, in all rounds; or [`TOO_MUCH`].
+    spent: usize,
 }
 
 impl Found {
+    fn new(explain: bool, spent: usize) -> Self {
+        Self { hits: Vec::new(), paths: Vec::new(), explain, spent }
+    }
+
     fn add(&mut self, hit: Hit, path: &str) {
         self.hits.push(hit);
         self.fill(path);

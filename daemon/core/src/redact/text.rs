@@ -19,6 +19,8 @@ use super::{
 
 /// How far ahead a vendor's pattern looks.
 const WINDOW: usize = 2048;
+/// How many bytes of a text without keywords take as long as what one keyword makes be looked at.
+const DENSE: usize = 32;
 
 /// A secret: where it is, and the number of the rule that found it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,11 +144,14 @@ impl Matcher {
         Self { keywords, meanings, patterns, extras, ids }
     }
 
-    /// Looks at a raw line, escapes and all, for places that are worth a closer look: fast, and never too few.
-    pub(super) fn suspects(&self, line: &[u8], suspects: &mut Suspects) {
+    /// Looks at a raw line, escapes and all, for places that are worth a closer look: fast, and never too
+    /// few. Gives what that took, as [`Self::scan`] does.
+    pub(super) fn suspects(&self, line: &[u8], suspects: &mut Suspects) -> usize {
+        let mut met = 0usize;
         suspects.at.clear();
         suspects.everywhere = !self.extras.denied.is_empty();
         self.keywords.find(line, &mut |word, at| {
+            met += 1;
             let (meaning, len) = self.meanings[word];
             let worth = match meaning {
                 Meaning::Vendor(rule) => {
@@ -169,16 +174,21 @@ impl Matcher {
         if suspects.at.windows(2).any(|w| w[0] > w[1]) {
             suspects.at.sort_unstable();
         }
+        // Most is settled by a few bytes here.
+        line.len().min(met.saturating_mul(DENSE)) / 4
     }
 
-    /// Adds every secret in `text` to `hits`, in order and without overlaps.
-    pub(super) fn scan(&self, text: &[u8], hits: &mut Vec<Hit>) {
+    /// Adds every secret in `text` to `hits`, in order and without overlaps. Gives what that took: the
+    /// bytes, where they are full of keywords, and next to nothing where they are ordinary text.
+    pub(super) fn scan(&self, text: &[u8], hits: &mut Vec<Hit>) -> usize {
+        let mut met = 0usize;
         let from = hits.len();
         let (mut vendor_done, mut name_done, mut key_done, mut url_done, mut cookie_done) =
             (0, 0, 0, 0, 0);
         let mut command_done = [0; commands::COMMANDS.len()];
         let mut header = Header::default();
         self.keywords.find(text, &mut |word, at| {
+            met += 1;
             let (meaning, len) = self.meanings[word];
             let mut hit = |start: usize, end: usize, rule: usize| {
                 if end > start {
@@ -267,6 +277,7 @@ impl Matcher {
             }
         }
         hits.truncate(kept);
+        text.len().min(met.saturating_mul(DENSE))
     }
 
     /// Whether a person said that this is no secret.
