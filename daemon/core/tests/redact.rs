@@ -99,6 +99,19 @@ fn hard_shapes_are_found() {
         json!(["mysql", "--password", k]).to_string(),
         json!([{"name": "DB_PASSWORD", "value": k}]).to_string(),
         json!([{"value": k, "name": "DB_PASSWORD"}]).to_string(),
+        format!("curl -u me:'{k}' x"),
+        format!("curl --user \"me\":\"{k}\" x"),
+        format!("curl -u \"{k}:\" x"),
+        format!("curl -b 'sid={k}' x"),
+        format!("gh secret set DEPLOY --body {k}"),
+        format!("set -gx API_KEY {k}"),
+        format!("api:\n  token: >-\n    {k}\n"),
+        format!("Authorization: Api-Token {k}"),
+        format!("apiVersion: v1\nkind: Secret\ndata:\n  # of mail\n  smtp: {k}=\n"),
+        format!("data:\n  smtp: '{k}='\n  user: YQ==\nkind: \"Secret\"\n"),
+        format!("{{\n  \"data\": {{\n    \"smtp\": \"{k}=\"\n  }},\n  \"kind\": \"Secret\"\n}}"),
+        format!("MIICXQIBAAKBgQ{b}\n{k}"),
+        format!("MHcCAQEEI{b}\n{k}"),
     ];
     for text in &texts {
         // A list of names and values says which belong together only while it is whole.
@@ -121,6 +134,21 @@ fn hard_shapes_are_found() {
 }
 
 #[test]
+fn what_looks_like_a_hash_is_a_secret_where_it_opens_something() {
+    let (hex, uuid) =
+        (fill("{h64}", &mut Random(5)), fill("{h8}-{h4}-{h4}-{h4}-{h12}", &mut Random(6)));
+    for (text, secret) in [
+        (format!("curl -H 'Authorization: {uuid}' x"), &uuid),
+        (format!("Authorization: Token {hex}"), &hex),
+        (format!("https://b.s3.amazonaws.com/k?X-Amz-Expires=60&X-Amz-Signature={hex}"), &hex),
+        (format!("https://storage.googleapis.com/k?X-Goog-Signature={hex}"), &hex),
+    ] {
+        let (out, _) = redacted(&json!({"text": text}).to_string());
+        assert!(!out.contains(secret.as_str()), "{out}");
+    }
+}
+
+#[test]
 fn what_is_no_secret_stays() {
     let (hex, b) = (fill("{h64}", &mut Random(3)), fill("{b88}", &mut Random(4)));
     let texts = [
@@ -138,6 +166,16 @@ fn what_is_no_secret_stays() {
         "https://user:password@host https://github.com/a/b@v1".to_owned(),
         "-----BEGIN PRIVATE KEY----- is how it begins".to_owned(),
         "password = getpass.getpass('Password: ')".to_owned(),
+        "authorization: req.headers.authorization, authorization: required".to_owned(),
+        "\"authorization\": {\"type\": \"oauth2\"}".to_owned(),
+        "client_secret: [\"from\", \"elsewhere\"]".to_owned(),
+        "curl -u \"me\" x; curl -u \"${U}\":\"${P}\" x; curl -u me: x; curl -b jar.txt x"
+            .to_owned(),
+        "kind: Secret\nmetadata:\n  name: db-credentials-of-prod\ndata:\n  a: YQ==\n".to_owned(),
+        "data:\n  level: aW5mb3JtYXRpb24=\n---\nkind: Secret\n".to_owned(),
+        "kind: ExternalSecret\ndata:\n  level: aW5mb3JtYXRpb24=\n".to_owned(),
+        "kind: Secret\ndata:\n  level: {{ .Values.level }}\n".to_owned(),
+        "- (id)hf_requiredCharacteristicTypesForDisplayMetadata;".to_owned(),
     ];
     for text in texts {
         let line = json!({"text": text, "nested": json!({"text": text}).to_string()}).to_string();

@@ -8,6 +8,7 @@
 use super::{
     extent::{Value, html_quote, scheme, take},
     names::{Class, classify},
+    parts::Parts,
     value::{Place, is_secret, is_wordy},
 };
 
@@ -152,6 +153,9 @@ fn find_value(text: &[u8], start: usize, end: usize, class: Class) -> Option<Val
         colon = false;
         typed = true;
     }
+    if colon && let Some(line) = block_scalar(text, at) {
+        return take(text, line, Place::Setting, false, false).filter(|v| ends_line(text, v.end));
+    }
     if first == b',' {
         at = value_key(text, at).unwrap_or(at);
     }
@@ -252,6 +256,10 @@ fn is_query(text: &[u8], start: usize) -> bool {
     start >= 1 && matches!(text[start - 1], b'?' | b'&')
 }
 
+// How a line of netrc begins, and of what is written like it.
+static LOGIN: Parts<1> = Parts::new(["login "]);
+static USER: Parts<1> = Parts::new(["user "]);
+
 /// A value after nothing but a space: only where something else says that it is one.
 fn after_space(
     text: &[u8],
@@ -281,12 +289,18 @@ fn after_space(
         return None;
     }
     let near = start.saturating_sub(NEAR);
-    let line = text[near..start].iter().rposition(|b| *b == b'\n').map_or(near, |i| near + i + 1);
+    let line = memchr::memrchr(b'\n', &text[near..start]).map_or(near, |i| near + i + 1);
     let before = &text[line..start];
     let trimmed = before.trim_ascii();
     let says = |word: &&str| {
+        // The last letter first: a long text may be full of names.
+        let last = trimmed.last().map(u8::to_ascii_lowercase);
+        if last != word.as_bytes().last().copied() {
+            return false;
+        }
         let Some(at) = trimmed.len().checked_sub(word.len()) else { return false };
-        trimmed[at..].eq_ignore_ascii_case(word.as_bytes()) && (at == 0 || trimmed[at - 1] == b' ')
+        trimmed[at..].eq_ignore_ascii_case(word.as_bytes())
+            && (at == 0 || b" \"'".contains(&trimmed[at - 1]))
     };
     const SETTERS: &[&str] = &[
         "env",
@@ -299,14 +313,16 @@ fn after_space(
         "string",
         "const",
         "setenv",
+        "set -x",
+        "set -gx",
+        "set -ux",
         "const char*",
         "#define",
         "define",
     ];
     let setting = SETTERS.iter().any(says);
-    let holds = |word: &[u8]| before.windows(word.len()).any(|part| part == word);
     let password = class == Class::Password;
-    let netrc = holds(b"login ") || password && (holds(b"user ") || trimmed.is_empty());
+    let netrc = LOGIN.any_in(before) || password && (USER.any_in(before) || trimmed.is_empty());
     let quote = matches!(rest.first(), Some(b'\'' | b'"'));
     if setting || netrc {
         return take(text, at, Place::Bare, false, false).filter(|v| {
@@ -339,7 +355,7 @@ fn is_random(value: &[u8]) -> bool {
 /// Whether the name is the first thing on its line but for what introduces settings.
 fn begins_line(text: &[u8], start: usize, quoted_name: bool) -> bool {
     let from = start.saturating_sub(NEAR);
-    let line = text[from..start].iter().rposition(|b| *b == b'\n').map_or(from, |i| from + i + 1);
+    let line = memchr::memrchr(b'\n', &text[from..start]).map_or(from, |i| from + i + 1);
     if line == from && from > 0 && text[from - 1] != b'\n' {
         return false;
     }
@@ -362,35 +378,43 @@ fn begins_line(text: &[u8], start: usize, quoted_name: bool) -> bool {
             .unwrap_or(before)
             .trim_ascii_start();
     }
-    let known = [
-        "",
-        "export",
-        "set",
-        "-",
-        "+",
-        "- -",
-        "#",
-        "//",
-        "env",
-        "declare -x",
-        "ENV",
-        "ARG",
-        "-e",
-        "$ export",
-        ">",
-        "export -x",
-        "setx",
-        "+ export",
-        "$env:",
-        "*",
-        "- export",
-    ];
-    before.len() <= 10 && known.iter().any(|k| before == k.as_bytes())
+    matches!(
+        before,
+        b"" | b"export"
+            | b"set"
+            | b"-"
+            | b"+"
+            | b"- -"
+            | b"#"
+            | b"//"
+            | b"env"
+            | b"declare -x"
+            | b"ENV"
+            | b"ARG"
+            | b"-e"
+            | b"$ export"
+            | b">"
+            | b"export -x"
+            | b"setx"
+            | b"+ export"
+            | b"$env:"
+            | b"*"
+            | b"- export"
+    )
 }
 
 fn skip_blanks(text: &[u8], at: usize, limit: usize) -> usize {
     let end = text[at..limit.max(at)].iter().position(|b| !matches!(b, b' ' | b'\t' | 0xc2 | 0xa0));
     end.map_or(limit.max(at), |i| at + i)
+}
+
+/// `key: |` and `key: >-` of YAML: where the next line says something.
+fn block_scalar(text: &[u8], at: usize) -> Option<usize> {
+    let rest = &text[at..text.len().min(at + NEAR)];
+    let sign = 1 + usize::from(matches!(rest.get(1), Some(b'-' | b'+')));
+    let opens = matches!(rest.first()?, b'|' | b'>') && matches!(rest.get(sign)?, b'\n' | b'\r');
+    let blank = rest[sign..].iter().take_while(|b| b.is_ascii_whitespace()).count();
+    opens.then_some(at + sign + blank)
 }
 
 /// `: string = `, `: &str = `, `: Optional[str] = `: a type stands between the name and the value.

@@ -16,44 +16,49 @@ const VALUE: usize = 512;
 pub(super) struct Command {
     pub(super) name: &'static str,
     flags: &'static [&'static str],
-    /// The password is what follows a colon.
-    after_colon: bool,
-    /// It must follow the flag without a blank.
-    attached: bool,
+    takes: Takes,
+}
+
+/// What follows a flag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Takes {
+    Password,
+    /// Without a blank between.
+    Attached,
+    /// `user:password`, or `token:`.
+    User,
+    /// `name=value; …`, or a file's name.
+    Cookies,
 }
 
 /// Sources: the manual pages of these commands.
 pub(super) const COMMANDS: &[Command] = &[
-    Command {
-        name: "curl ",
-        flags: &["-u", "--user", "-U", "--proxy-user"],
-        after_colon: true,
-        attached: false,
-    },
-    Command { name: "wget ", flags: &["--auth"], after_colon: true, attached: false },
-    Command { name: "http ", flags: &["-a", "--auth"], after_colon: true, attached: false },
-    Command { name: "mysql", flags: &["-p"], after_colon: false, attached: true },
-    Command { name: "mariadb", flags: &["-p"], after_colon: false, attached: true },
-    Command { name: "sshpass ", flags: &["-p"], after_colon: false, attached: false },
-    Command { name: "docker login", flags: &["-p"], after_colon: false, attached: false },
-    Command { name: "podman login", flags: &["-p"], after_colon: false, attached: false },
-    Command { name: "registry login", flags: &["-p"], after_colon: false, attached: false },
-    Command { name: "az login", flags: &["-p"], after_colon: false, attached: false },
-    Command { name: "oc login", flags: &["-p"], after_colon: false, attached: false },
-    Command { name: "redis-cli", flags: &["-a"], after_colon: false, attached: false },
-    Command { name: "ldapsearch", flags: &["-w"], after_colon: false, attached: false },
-    Command { name: "mongosh", flags: &["-p"], after_colon: false, attached: false },
-    Command { name: "mongodump", flags: &["-p"], after_colon: false, attached: false },
-    Command { name: "htpasswd -b", flags: &["-b"], after_colon: false, attached: false },
-    Command { name: "unzip ", flags: &["-P"], after_colon: false, attached: false },
-    Command { name: "7z ", flags: &["-p"], after_colon: false, attached: true },
+    Command { name: "curl ", flags: &["-u", "--user", "-U", "--proxy-user"], takes: Takes::User },
+    Command { name: "curl ", flags: &["-b", "--cookie"], takes: Takes::Cookies },
+    Command { name: "gh secret set", flags: &["-b", "--body"], takes: Takes::Password },
+    Command { name: "wget ", flags: &["--auth"], takes: Takes::User },
+    Command { name: "http ", flags: &["-a", "--auth"], takes: Takes::User },
+    Command { name: "mysql", flags: &["-p"], takes: Takes::Attached },
+    Command { name: "mariadb", flags: &["-p"], takes: Takes::Attached },
+    Command { name: "sshpass ", flags: &["-p"], takes: Takes::Password },
+    Command { name: "docker login", flags: &["-p"], takes: Takes::Password },
+    Command { name: "podman login", flags: &["-p"], takes: Takes::Password },
+    Command { name: "registry login", flags: &["-p"], takes: Takes::Password },
+    Command { name: "az login", flags: &["-p"], takes: Takes::Password },
+    Command { name: "oc login", flags: &["-p"], takes: Takes::Password },
+    Command { name: "redis-cli", flags: &["-a"], takes: Takes::Password },
+    Command { name: "ldapsearch", flags: &["-w"], takes: Takes::Password },
+    Command { name: "mongosh", flags: &["-p"], takes: Takes::Password },
+    Command { name: "mongodump", flags: &["-p"], takes: Takes::Password },
+    Command { name: "htpasswd -b", flags: &["-b"], takes: Takes::Password },
+    Command { name: "unzip ", flags: &["-P"], takes: Takes::Password },
+    Command { name: "7z ", flags: &["-p"], takes: Takes::Attached },
     Command {
         name: "openssl ",
         flags: &["-passin pass:", "-passout pass:", "-k"],
-        after_colon: false,
-        attached: false,
+        takes: Takes::Password,
     },
-    Command { name: "smbclient ", flags: &["-U"], after_colon: true, attached: false },
+    Command { name: "smbclient ", flags: &["-U"], takes: Takes::User },
 ];
 
 /// Where the line of a command that goes on at `at` ends; over a backslash at its end it goes on.
@@ -82,7 +87,7 @@ impl Command {
         while let Some(after) = self.next_flag(text, from, end) {
             from = after;
             let mut start = after;
-            if !self.attached {
+            if self.takes != Takes::Attached {
                 start += text[start..end].iter().take_while(|b| matches!(b, b' ' | b'=')).count();
             }
             let escaped = text[start..end].iter().take_while(|b| **b == b'\\').count();
@@ -93,33 +98,26 @@ impl Command {
             if quote.is_some() {
                 start += escaped + 1;
             }
-            let stops = |b: u8| match quote {
-                Some(quote) => b == quote || matches!(b, b'\\' | b'\n'),
-                None => {
-                    b.is_ascii_whitespace()
-                        || matches!(
-                            b,
-                            b'"' | b'\'' | b'`' | b'|' | b';' | b')' | b'<' | b'>' | b'\\'
-                        )
+            let stop = word_end(text, start, quote);
+            if self.takes == Takes::Cookies {
+                if text[start..stop].contains(&b'=') {
+                    cookies(text, start, found);
                 }
-            };
-            // Whole, wherever the look at the command ends.
-            let limit = text.len().min(start + VALUE);
-            let stop =
-                text[start..limit].iter().position(|b| stops(*b)).map_or(limit, |i| start + i);
+                continue;
+            }
             let value = &text[start..stop];
-            let skip = match self.after_colon {
-                true => match value.iter().position(|b| *b == b':' || *b == b'%') {
-                    Some(colon) => colon + 1,
+            let (skip, stop) = match self.takes {
+                Takes::User => match of_user(text, start, stop, quote) {
+                    Some((from, stop)) => (from - start, stop),
                     None => continue,
                 },
-                false => 0,
+                _ => (0, stop),
             };
-            let secret = &value[skip..];
+            let secret = &text[start + skip..stop];
             if secret.len() >= 4
                 && is_password(secret)
                 && !is_stand_in(value)
-                && !(self.attached && secret.starts_with(b"assword"))
+                && !(self.takes == Takes::Attached && secret.starts_with(b"assword"))
             {
                 found(start + skip, stop);
                 from = stop;
@@ -145,21 +143,59 @@ impl Command {
                 }
                 let next = text[after];
                 let apart = matches!(next, b' ' | b'=' | b'"' | b'\'') || flag.ends_with(':');
-                if self.attached != apart && (!self.attached || next != b'-')
-                    || self.attached && matches!(next, b'"' | b'\'')
+                let attached = self.takes == Takes::Attached;
+                if attached != apart && (!attached || next != b'-')
+                    || attached && matches!(next, b'"' | b'\'')
                 {
                     return Some(after);
                 }
-                if !self.attached
-                    && flag.len() == 2
-                    && next.is_ascii_alphanumeric()
-                    && self.after_colon
-                {
+                if self.takes == Takes::User && flag.len() == 2 && next.is_ascii_alphanumeric() {
                     return Some(after);
                 }
             }
         }
     }
+}
+
+/// Where a word of a command ends: whole, wherever the look at the command does.
+fn word_end(text: &[u8], start: usize, quote: Option<u8>) -> usize {
+    let stops = |b: u8| match quote {
+        Some(quote) => b == quote || matches!(b, b'\\' | b'\n'),
+        None => {
+            b.is_ascii_whitespace()
+                || matches!(b, b'"' | b'\'' | b'`' | b'|' | b';' | b')' | b'<' | b'>' | b'\\')
+        }
+    };
+    let limit = text.len().min(start + VALUE);
+    text[start..limit].iter().position(|b| stops(*b)).map_or(limit, |i| start + i)
+}
+
+/// The password of `user:password`, each in quotes of its own if need be; or the token of `token:`.
+fn of_user(text: &[u8], start: usize, stop: usize, quote: Option<u8>) -> Option<(usize, usize)> {
+    let value = &text[start..stop];
+    let is_quote = |at: usize| text.get(at).copied().filter(|b| matches!(b, b'"' | b'\''));
+    let colon = value.iter().position(|b| *b == b':' || *b == b'%');
+    let behind = match (colon, quote) {
+        (Some(colon), _) => start + colon + 1,
+        // `"user":"password"`
+        (None, Some(_)) if is_quote(stop).is_some() && text.get(stop + 1) == Some(&b':') => {
+            stop + 2
+        }
+        _ => return None,
+    };
+    if behind < stop {
+        return Some((behind, stop));
+    }
+    let apart = quote.is_none() || behind > stop;
+    if let Some(own) = is_quote(behind).filter(|_| apart) {
+        return Some((behind + 1, word_end(text, behind + 1, Some(own))));
+    }
+    if behind > stop {
+        return Some((behind, word_end(text, behind, None)));
+    }
+    let user = &text[start..behind - 1];
+    (user.len() >= 12 && is_secret(Class::Secret, user, Place::Quoted))
+        .then_some((start, behind - 1))
 }
 
 /// No word that stands for one.
@@ -346,6 +382,13 @@ mod tests {
             ("sshpass -p 'hunter2x' ssh x", Some("hunter2x")),
             ("docker login -u me -p dckr99xyz reg", Some("dckr99xyz")),
             ("redis-cli -a q8Hw2mzz ping", Some("q8Hw2mzz")),
+            ("curl -u me:'s3cretX1' x", Some("s3cretX1")),
+            ("curl --user \"me\":\"s3cretX1\" x", Some("s3cretX1")),
+            ("curl --user \"me\":s3cretX1 x", Some("s3cretX1")),
+            ("curl -u \"d2LkV78zLx!t:\" x", Some("d2LkV78zLx!t")),
+            ("curl -u d2LkV78zLx7t: x", Some("d2LkV78zLx7t")),
+            ("curl -u administrator: x", None),
+            ("curl -u 'me:' 's3cretX1' x", None),
         ];
         for (text, want) in cases {
             let command = COMMANDS.iter().find(|c| text.starts_with(c.name)).unwrap();

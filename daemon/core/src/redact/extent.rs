@@ -95,8 +95,18 @@ fn is_lead(lead: &[u8]) -> bool {
 
 /// The length of an HTTP scheme before what it carries.
 pub(super) fn scheme(value: &[u8]) -> usize {
-    const SCHEMES: [&str; 9] =
-        ["Bearer ", "Basic ", "Token ", "token ", "bearer ", "basic ", "Bot ", "ApiKey ", "Key "];
+    const SCHEMES: [&str; 10] = [
+        "Bearer ",
+        "Basic ",
+        "Token ",
+        "token ",
+        "bearer ",
+        "basic ",
+        "Bot ",
+        "ApiKey ",
+        "Key ",
+        "Api-Token ",
+    ];
     SCHEMES.iter().find(|s| value.starts_with(s.as_bytes())).map_or(0, |s| s.len())
 }
 

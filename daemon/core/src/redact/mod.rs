@@ -30,6 +30,7 @@ mod extent;
 mod extras;
 mod json;
 mod keywords;
+mod kube;
 mod names;
 mod parts;
 mod pem;
@@ -263,6 +264,7 @@ impl Redactor {
         // Asked first: what a walk finds before it fails would be looked at twice.
         if json::is_valid(line) {
             let _ = self.walk(line, chosen, 0, &mut String::new(), &mut found);
+            self.beside_kind(line, "", &mut found);
         } else {
             self.flat(line, 0, "", &mut found);
         }
@@ -463,7 +465,22 @@ impl Redactor {
         }
         inner.truncate(base);
         *path = inner;
+        self.beside_kind(text, path, found);
         found.tidy(from);
+    }
+
+    /// What only its neighbours in a JSON text give away.
+    fn beside_kind(&self, json: &[u8], path: &str, found: &mut Found) {
+        let mut done = 0;
+        for at in memchr::memmem::find_iter(json, "kind\"").map(|at| at + 4) {
+            if at >= done && kube::is_secret(json, at) {
+                done = kube::data(json, at, &mut |start, end| {
+                    if !self.matcher.allows(&json[start..end]) {
+                        found.add(Hit { start, end, rule: SECRET }, path);
+                    }
+                });
+            }
+        }
     }
 
     /// A text that is no JSON, as it stands, without colours, and beneath its escapes.

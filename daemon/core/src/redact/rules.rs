@@ -97,7 +97,7 @@ pub const RULES: &[Rule] = &[
     rule("langsmith-key", &["lsv2_"], r"lsv2_(?:pt|sk|service)_[0-9a-f]{32}_[0-9a-f]{10}", "gh: langchain", "lsv2_pt_{h32}_{h10}", "lsv2_pt_{h8}"),
     rule("langfuse-key", &["sk-lf-"], r"sk-lf-[0-9a-f-]{36}", "docs: langfuse.com", "sk-lf-{h8}-{h4}-{h4}-{h4}-{h12}", "sk-lf-{h8}"),
     rule("sk-key", &["sk-"], r"sk-[A-Za-z0-9][\w-]{18,}", "docs: platform.openai.com (legacy), api-docs.deepseek.com, docs.litellm.ai", "sk-{a20}T3BlbkFJ{a20}", "sk-{a6}").run(19),
-    rule("huggingface-token", &["hf_", "api_org_"], r"(?:hf_[A-Za-z]{30,}|hf_[A-Za-z0-9]{34,}|api_org_[A-Za-z]{34})\b", "docs: huggingface.co/docs/hub/security-tokens", "hf_{A34}", "hf_{A8}").run(30),
+    rule("huggingface-token", &["hf_", "api_org_"], r"(?:hf_[A-Za-z]{30,40}|hf_[A-Za-z0-9]{34,40}|api_org_[A-Za-z]{34})\b", "docs: huggingface.co/docs/hub/security-tokens", "hf_{A34}", "hf_{A8}").run(30),
     rule("groq-key", &["gsk_"], r"gsk_[A-Za-z0-9]{40,}", "gh: groq", "gsk_{a52}", "gsk_{a9}"),
     rule("xai-key", &["xai-"], r"xai-[A-Za-z0-9_-]{60,}", "gh: xai", "xai-{a80}", "xai-{a9}"),
     rule("replicate-token", &["r8_"], r"r8_[A-Za-z0-9]{35,40}\b", "docs: replicate.com/docs/topics/security/api-tokens", "r8_{a37}", "r8_{a5}"),
@@ -254,5 +254,5 @@ pub const RULES: &[Rule] = &[
     // What several issue.
     rule("jwt", &["eyJ", "ZXlK"], r"(?:eyJ[\w-]{8,}={0,2}\.(?:eyJ|ZXlK|[\w-])[\w/\\-]{8,}={0,2}\.[\w/\\-]{10,}={0,2}|eyJ[\w-]{14,}\.(?:[\w-]*\.){2}[\w-]{8,}\.[\w-]{8,}|ZXlK[A-Za-z0-9+/_=-]{60,})", "docs: RFC 7519, RFC 7516; base64 of one observed", "eyJ{a30}.eyJ{a40}.{w43}", "eyJ{a30}.x").run(8),
     rule("jwt-shaped", &[".ey"], r"ey[A-Za-z0-9]{17,}\.ey[A-Za-z0-9/\\_-]{17,}\.[A-Za-z0-9/\\_-]{10,}={0,2}", "docs: RFC 7519, its header written with blanks or other keys first", "ey{a30}.ey{a40}.{w43}", "ey{a30}.ey{a4}").back(512, in_word),
-    rule("private-key-body", &["IBAAKC", "IBADANBgkq", "AgEAMBMGByqG", "b3BlbnNzaC1rZXktdjE", "MC4CAQAwBQYDK2VwBCIEI"], r"(?:MI[A-Z][A-Za-z0-9+/]{2,3}(?:IBAAKC|IBADANBgkq|AgEAMBMGByqG)|b3BlbnNzaC1rZXktdjE|MC4CAQAwBQYDK2VwBCIEI)[A-Za-z0-9+/=\s\\nr]{30,}", "docs: RFC 8017, RFC 5958, PROTOCOL.key of OpenSSH: how their base64 begins", "MIIEpAIBAAKC{b200}", "MIIBIjANBgkqhkiG9w0BAQ{b60}").back(6, in_base64),
+    rule("private-key-body", &["IBAAKC", "IBAAKB", "IBAAJB", "IBADANBgkq", "AgEAMBMGByqG", "AgEAMBAGByqG", "b3BlbnNzaC1rZXktdjE", "MC4CAQAwBQYDK2VwBCIEI", "MHcCAQEEI", "MIGkAgEBBD", "MIHcAgEBBEI"], r"(?:MI[A-Z][A-Za-z0-9+/]{2,3}(?:IBAAK[BC]|IBAAJB|IBADANBgkq|AgEAMB[AM]GByqG)|b3BlbnNzaC1rZXktdjE|MC4CAQAwBQYDK2VwBCIEI|MHcCAQEEI|MIGkAgEBBD|MIHcAgEBBEI)[A-Za-z0-9+/=\s\\nr]{30,}", "docs: RFC 8017, RFC 5958, RFC 5915, PROTOCOL.key of OpenSSH: how their base64 begins", "MIIEpAIBAAKC{b200}", "MIIBIjANBgkqhkiG9w0BAQ{b60}").back(6, in_base64),
 ];

@@ -12,7 +12,7 @@ use super::{
     assign, commands,
     extras::{Denied, Extras},
     keywords::Keywords,
-    names, pem,
+    kube, names, pem,
     rules::RULES,
     value,
 };
@@ -68,6 +68,7 @@ enum Meaning {
     Command(usize),
     Sql,
     PgPass,
+    Kind,
     /// An escape for what needs none: it may hide a keyword.
     Escape,
 }
@@ -135,6 +136,7 @@ impl Matcher {
         }
         add(b"dentified by", 0, Meaning::Sql);
         add(b":5432:", 6, Meaning::PgPass);
+        add(b"kind", 4, Meaning::Kind);
         add(b"\\u00", 0, Meaning::Escape);
         keywords.build();
         let mut ids: Vec<String> = RULES.iter().map(|rule| rule.id.to_owned()).collect();
@@ -160,6 +162,7 @@ impl Matcher {
                 }
                 Meaning::Name => may_be_assigned(line, at, at + len),
                 Meaning::Url => may_have_userinfo(line, at + len),
+                Meaning::Kind => kube::is_secret(line, at + len),
                 Meaning::Escape => {
                     suspects.everywhere |= hides(line, at + len);
                     false
@@ -185,6 +188,7 @@ impl Matcher {
         let from = hits.len();
         let (mut vendor_done, mut name_done, mut key_done, mut url_done, mut cookie_done) =
             (0, 0, 0, 0, 0);
+        let mut kind_done = 0;
         let mut command_done = [0; commands::COMMANDS.len()];
         let mut header = Header::default();
         self.keywords.find(text, &mut |word, at| {
@@ -249,6 +253,10 @@ impl Matcher {
                     if let Some((start, end)) = commands::sql_password(text, at + len) {
                         hit(start, end, PASSWORD);
                     }
+                }
+                Meaning::Kind if at >= kind_done && kube::is_secret(text, at + len) => {
+                    kind_done =
+                        kube::data(text, at + len, &mut |start, end| hit(start, end, SECRET));
                 }
                 Meaning::PgPass => {
                     if let Some((start, end)) = commands::pgpass(text, at + len) {

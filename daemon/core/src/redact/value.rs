@@ -192,7 +192,7 @@ fn is_code(value: &[u8], place: Place) -> bool {
         // A quoted template or call is code all the same.
         return FORMATS.any_in(value) || is_alphabet(value);
     }
-    if is_expression(value) {
+    if is_expression(value) || is_structure(value) {
         return true;
     }
     let ident = value.iter().take_while(|b| b.is_ascii_alphanumeric() || **b == b'_').count();
@@ -212,6 +212,11 @@ fn is_code(value: &[u8], place: Place) -> bool {
         _ => {}
     }
     place == Place::Bare && b"([{<|,;=&\\".contains(&value[0]) || find(value, b"()")
+}
+
+/// `{"type":`, `["a",`, `[{`: an object or a list begins.
+fn is_structure(value: &[u8]) -> bool {
+    matches!(value, [b'{' | b'[', b'"' | b'\'', ..] | [b'[', b'{', ..])
 }
 
 /// `&self.token`, `input.parse(`, `Token![`, `Option<`, `ec::Key`, `*const`, `!this.x`, `(params:`: what
