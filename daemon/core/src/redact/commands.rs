@@ -226,12 +226,15 @@ fn is_password(secret: &[u8]) -> bool {
 /// The password of `scheme://user:password@host`; `colon` is at `x://`, `at` behind it.
 pub(super) fn url_password(text: &[u8], scheme: usize, at: usize) -> Option<(usize, usize)> {
     let limit = text.len().min(at + 256);
+    // Most addresses name nobody.
+    let last = memchr::memrchr(b'@', &text[at..limit])?;
     let stop = |b: u8| {
         b.is_ascii_whitespace()
             || matches!(b, b'"' | b'\'' | b'<' | b'>' | b'`' | b'\\')
             || b < 0x20
     };
-    let end = text[at..limit].iter().position(|b| stop(*b)).map_or(limit, |i| at + i);
+    let end = text[at..at + last + 1].iter().position(|b| stop(*b));
+    let end = end.map_or(at + last + 1, |i| at + i);
     let run = &text[at..end];
     let slash = run.iter().position(|b| matches!(b, b'/' | b'?' | b'#')).unwrap_or(run.len());
     let http = text[..=scheme].ends_with(b"http") || text[..=scheme].ends_with(b"https");

@@ -56,10 +56,10 @@ pub use stream::{Emit, Stream};
 const LEVELS: usize = 4;
 /// How often a record is looked at again after something was replaced in it.
 const ROUNDS: usize = 8;
-/// So many bytes full of keywords are looked at for one record, and no further text of it after that: the
-/// longest record once. Ordinary text is far from it. Without a limit every level of escapes is looked at
-/// in every round, with colours and without: 16 MiB of names took ten seconds.
-const MOST: usize = crate::frame::MAX_LINE / 4 * 5;
+/// After so many bytes full of keywords no further text of one record is looked at: any record is read
+/// once, one of 9 MiB twice, and so on. Ordinary text is far from it. Without a limit every level of
+/// escapes is looked at in every round, with colours and without: 16 MiB of names took ten seconds.
+const MOST: usize = crate::frame::MAX_LINE / 4 * 3;
 /// More than that would have been needed.
 const TOO_MUCH: usize = usize::MAX;
 /// An own secret shorter than this would be found everywhere.
