@@ -42,7 +42,7 @@ const TEXTS: &[&str] = &[
     "://", "a://", "a://b:c@", "https://me:q7Zk29vXw4Lm@", "a://a:a", "@", ":", "@:", ":@", "::", "a:b@", ":5432:", ":5432:a:b:",
     "deadbeef", "0123456789abcdef", "q7Zk29vXw4Lm81Rt+/", "=", "\"", "'", "\\", "\\\\", "\\\"", "\\\\\\\"", "\\n", "\\u0000",
     "\\u0073", "\\u001b[31m", "\u{1b}[31m", "\u{1b}[", "\u{1b}]", ";", "&", "a=b;", "a=b&", "cookie: a=b;", "Cookie: ", "cookie: sid=q7Zk29vXw4Lm81Rt; ",
-    "?token=", "&token=q7Zk29vXw4Lm81Rt", "\n", "a\n", "\n\n", "{", "[", "{\"a\":", "{\"key\":\"", "[\"", "{}", "[],", "curl -u ", "curl -u a:b ",
+    "?token=", "&token=q7Zk29vXw4Lm81Rt", "\n", "a\n", "\n\n", "{", "[", "{\"a\":", "{\"key\":\"", "[\"", "{}", "[],", "curl -u ", "curl -u a:b ", "curl -b a=", "curl -u 'a':", "kind: Secret", "kind: Secret\ndata:\n a: ", "\"kind\":\"Secret\",", "\"data\":{\"a\":\"", "key: |\n", "set -gx ",
     "curl \\\n", "mysql -p ", "-us1", ":AA1", "1:AA", ".atlasv1.", "MTIz", "Q~1", "[REDACTED:", "[REDACTED:password]", ".ey", "eyJ.ey",
     "eyJaaaaaaaa.", "name: API_KEY\n", "name: API_KEY\nvalue: ", "\"name\":\"API_KEY\",\"value\":", "<password>", "password>", "&quot;",
     "identified by '", "identified by ", "%3D", "key%3D", "| token | ", "a.b.c.", "key.", "key-", "_key", "my-secret-key-", "x", " ", "é", "\u{2192}",

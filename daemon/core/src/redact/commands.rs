@@ -101,7 +101,9 @@ impl Command {
             let stop = word_end(text, start, quote);
             if self.takes == Takes::Cookies {
                 if text[start..stop].contains(&b'=') {
-                    cookies(text, start, found);
+                    // They are looked at once, however many flags are among them.
+                    from = cookies(text, start, found).max(stop);
+                    end = line_end(text, from);
                 }
                 continue;
             }
