@@ -50,7 +50,7 @@ enum Action {
 }
 
 /// Long enough that only what never comes fails.
-const NEVER: Duration = Duration::from_secs(60);
+const NEVER: Duration = Duration::from_secs(240);
 const IDS: [&str; 2] = ["20261120_100000_aaaaaa", "20261120_100001_bbbbbb"];
 
 /// Role, text, tool calls and time.
