@@ -209,7 +209,11 @@ fn what_was_kept_is_there_after_a_restart() {
     one.stop();
     one.listen = free_port();
     one.start();
-    let after = one.waits_for_members(&["one", "two"]);
+    let has_stated = |status: &FleetStatus| {
+        status.listen.is_some_and(|at| status.members[0].addresses.contains(&at))
+    };
+    let after = one.comes_to("where it listens now", has_stated);
+    assert_eq!(members(&after), ["one", "two"]);
     assert_eq!((after.node_id, &after.key_id), (before.node_id, &before.key_id));
     assert_eq!(after.invites, 1);
     // It listens elsewhere now, and the other hears of that.

@@ -34,7 +34,11 @@ fn whoever_asks_hears_that_nobody_has_it_open_any_more() {
     let idle = host.follows("at rest", "s-1", |row| row.status == Status::Idle);
     assert_eq!(idle.turn_result, Some(TurnResult::Completed));
     drop(db);
-    // The very next answer, whenever processes are looked at otherwise.
-    let rows = host.followed();
-    assert_eq!((rows[0].status, rows[0].end_reason), (Status::Ended, Some(EndReason::Exit)));
+    // Who asks has it looked at, and waits a tenth of a second for that: among a few answers, whenever
+    // processes are looked at otherwise, is the one.
+    let has_ended = |_| {
+        let rows = host.followed();
+        (rows[0].status, rows[0].end_reason) == (Status::Ended, Some(EndReason::Exit))
+    };
+    assert!((0..10).any(has_ended));
 }

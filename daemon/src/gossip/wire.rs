@@ -237,8 +237,9 @@ impl Bucket {
     fn take(&mut self, count: f64, now: Instant) -> bool {
         let since = self.at.replace(now).map_or(Duration::ZERO, |at| now - at);
         self.left = (self.left + since.as_secs_f64() * self.rate).min(self.most);
-        // What is longer than that is sent when the bucket is full, and then owed.
-        let fits = self.left >= count.min(self.most);
+        // What is longer than what is left is sent, too, and then owed: if it waited for more, what is
+        // short would always come first, and many records would never be told.
+        let fits = self.left >= 1.0;
         if fits {
             self.left -= count;
         }
@@ -260,6 +261,24 @@ mod tests {
         let after = (1..=20).map(|n| woken + Duration::from_millis(50) * n);
         let usual = after.filter(|at| bucket.take(1.0, *at)).count();
         assert_eq!((storm, usual), (25, 20), "together less than 50");
+    }
+
+    #[test]
+    fn what_is_long_gets_its_turn_among_what_is_short() {
+        let (mut bucket, begun) = (Bucket::full(GOSSIP_RATE, GOSSIP_AT_ONCE), Instant::now());
+        let (mut long, mut sent) = (0, 0.0);
+        // A message of 55 datagrams ten times a second, among short ones that alone are too many.
+        for tick in 0..6_000u32 {
+            let now = begun + Duration::from_millis(10) * tick;
+            for count in [1.0, if tick % 10 == 0 { 55.0 } else { 1.0 }] {
+                if bucket.take(count, now) {
+                    sent += count;
+                    long += u32::from(count > 1.0);
+                }
+            }
+        }
+        assert!(long >= 10, "{long} in a minute");
+        assert!(sent <= 60.0 * GOSSIP_RATE + GOSSIP_AT_ONCE + 55.0, "{sent}");
         // One message of what others have told may be longer; the next waits for it.
         let later = woken + Duration::from_secs(10);
         assert!(bucket.take(60.0, later) && !bucket.take(1.0, later));
