@@ -23,7 +23,7 @@ use rrd_proto::{
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::{
-    fleet::{Fleet, LinkError, Past},
+    fleet::{Fleet, LinkError, Past, aside},
     gossip::Gossip,
     hub::now,
 };
@@ -244,14 +244,6 @@ async fn kept(
     let Past { told_at, rows, .. } = past.ok().flatten()?;
     let read = |text: &String| serde_json::from_str::<Session>(text).ok();
     Some((told_at, gossip.dress(node, rows.iter().filter_map(read).collect())))
-}
-
-async fn aside<T: Send + 'static>(
-    fleet: &Arc<Fleet>,
-    work: impl FnOnce(&Fleet) -> T + Send + 'static,
-) -> Option<T> {
-    let fleet = Arc::clone(fleet);
-    tokio::task::spawn_blocking(move || work(&fleet)).await.ok()
 }
 
 /// Keeps the newest rows of each host that is there, and asks those who are for the last words of those who

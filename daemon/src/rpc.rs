@@ -13,7 +13,7 @@ use interprocess::local_socket::{
 };
 use rrd_proto::{
     EventPage, EventQuery, FleetCall, FleetRefusal, FleetReply, HookCall, Host, HostState,
-    ListQuery, ListReply, Lookup, LookupQuery, NodeId, PartStatus, VERSION,
+    ListQuery, ListReply, Lookup, LookupQuery, PartStatus, VERSION,
     codec::{Bincode, MAX_FRAME},
     preamble::{self, Preamble},
     rpc::Local,
@@ -131,13 +131,6 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Whom to ask for what is another host's.
-    fn of_another(&self, node: NodeId) -> Option<(NodeId, Arc<Fleet>, Arc<Gossip>)> {
-        let fleet = self.fleet.as_ref().as_ref().ok()?;
-        let gossip = self.hub.others().filter(|_| node != fleet.node())?;
-        Some((node, Arc::clone(fleet), gossip))
-    }
-
     /// The fleet, while this host takes part in one.
     fn others(&self) -> Option<(&Arc<Fleet>, Arc<Gossip>)> {
         Some((self.fleet.as_ref().as_ref().ok()?, self.hub.others()?))
@@ -172,9 +165,20 @@ impl Local for Server {
     }
 
     async fn events(self, _: Context, query: EventQuery) -> Result<EventPage, FleetRefusal> {
-        let page = match query.node.and_then(|node| self.of_another(node)) {
-            Some((node, fleet, gossip)) => others::events(&fleet, &gossip, node, &query).await?,
-            None => self.desk.events(&query).await,
+        let own = self.fleet.as_ref().as_ref().ok().map(|fleet| fleet.node());
+        let page = match (query.node.filter(|node| Some(*node) != own), self.others()) {
+            (None, _) => self.desk.events(&query).await,
+            (Some(node), Some((fleet, gossip))) => {
+                others::events(fleet, &gossip, node, &query).await?
+            }
+            // A session of the same name here is another one.
+            (Some(_), None) => {
+                return Err(FleetRefusal {
+                    message: "this host is in no fleet that could be asked for that".to_owned(),
+                    facts: Vec::new(),
+                    hint: Some("rrd fleet status tells how it stands".to_owned()),
+                });
+            }
         };
         Ok(self.edges.events(page, query.raw))
     }

@@ -461,7 +461,7 @@ enum Stranger {
 }
 
 /// Does what blocks where that holds nothing up.
-async fn aside<T: Send + 'static>(
+pub(crate) async fn aside<T: Send + 'static>(
     fleet: &Arc<Fleet>,
     work: impl FnOnce(&Fleet) -> T + Send + 'static,
 ) -> Option<T> {

@@ -206,7 +206,11 @@ async fn serve(
                     gossip.set_members(&fleet.members());
                 }
             },
-            _ = keep.tick() => block_in_place(|| keeper.keep(fleet, &gossip)),
+            _ = keep.tick() => {
+                let number = *others.borrow();
+                let news = keeper.number.replace(number) != Some(number);
+                block_in_place(|| keeper.keep(fleet, &gossip, news));
+            }
         }
     }
     keeps_up.abort();
@@ -214,7 +218,7 @@ async fn serve(
     if overtaken.is_none() {
         teller.say_good_bye(hub);
     }
-    block_in_place(|| keeper.keep(fleet, &gossip));
+    block_in_place(|| keeper.keep(fleet, &gossip, true));
     Ok(overtaken.map_or(Served::Out, Served::OvertakenBy))
 }
 
@@ -278,23 +282,30 @@ fn word(hub: &Hub, Totals { sessions, active, .. }: Totals, leaving: bool) -> Ho
 struct Keeper {
     /// What each host's words came to when they were kept.
     written: HashMap<NodeId, u64>,
+    /// Which change was the last one before that.
+    number: Option<u64>,
 }
 
 impl Keeper {
     /// Keeps what must not be taken again, and the words of hosts that have said something. Blocks.
-    fn keep(&mut self, fleet: &Fleet, gossip: &Gossip) {
-        let hosts = gossip.kept();
+    fn keep(&mut self, fleet: &Fleet, gossip: &Gossip, news: bool) {
+        let hosts = gossip.kept(news);
         let come_to = |heard: &Heard| {
             let mut hasher = DefaultHasher::new();
             heard.records.hash(&mut hasher);
             (heard.node, hasher.finish())
         };
         let now: HashMap<NodeId, u64> = hosts.iter().map(come_to).collect();
-        let changed = |node| self.written.get(&node) != now.get(&node);
+        let changed = |node| news && self.written.get(&node) != now.get(&node);
         let floors = gossip.wire().floors();
         match fleet.keep().set_heard(&floors, &hosts, changed) {
-            Ok(()) => self.written = now,
-            Err(error) => tracing::warn!(%error, "what other hosts said cannot be kept"),
+            Ok(()) if news => self.written = now,
+            Ok(()) => {}
+            Err(error) => {
+                // Tried again, whole.
+                self.number = None;
+                tracing::warn!(%error, "what other hosts said cannot be kept");
+            }
         }
     }
 }

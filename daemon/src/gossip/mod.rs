@@ -299,13 +299,18 @@ impl Gossip {
         PartStatus { part: "gossip".to_owned(), state, detail, hint: None }
     }
 
-    /// What is to be kept of the other hosts; no words of those who were dropped or forgotten.
-    pub(crate) fn kept(&self) -> Vec<Heard> {
+    /// What is to be kept of the other hosts, without their words where those are no news; none of those
+    /// who were dropped or forgotten.
+    pub(crate) fn kept(&self, news: bool) -> Vec<Heard> {
         let peers = lock(&self.shared.peers);
         let members = self.shared.members();
         let of = |node: NodeId| {
-            let records = peers.records(node).into_iter().filter(|_| members.has(node));
-            let records = records.map(|(name, record)| (name, record.to_owned())).collect();
+            let records = match news && members.has(node) {
+                true => peers.records(node),
+                false => Vec::new(),
+            };
+            let records = records.into_iter().map(|(name, record)| (name, record.to_owned()));
+            let records = records.collect();
             let (at, offset_ms) = (peers.seen_at(node)?, peers.clock(node));
             Some(Heard { node, at, offset_ms, records })
         };

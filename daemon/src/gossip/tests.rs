@@ -178,7 +178,7 @@ impl Fleet {
             generation,
             boot: generation + i as u64,
             floors: kept.as_ref().map(|node| node.wire().floors()).unwrap_or_default(),
-            kept: kept.map(|node| node.kept()).unwrap_or_default(),
+            kept: kept.map(|node| node.kept(true)).unwrap_or_default(),
             send: Arc::new(move |to, datagram: &[u8]| net.carry(i, to, datagram)),
             clock: Arc::new(move || at(clock_ms + begun.elapsed().as_millis() as i64)),
             next_generation: Arc::new(move || Ok(later.fetch_add(1, Ordering::SeqCst) + 1)),
@@ -589,7 +589,7 @@ async fn what_is_forgotten_comes_back_neither_by_rounds_nor_from_the_disk() {
         sleep(Duration::from_millis(200)).await;
         assert_eq!(fleet.titles(0), ["h1: work"]);
     }
-    let kept = fleet.node(0).kept();
+    let kept = fleet.node(0).kept(true);
     assert!(kept.iter().all(|heard| heard.node != gone || heard.records.is_empty()), "{kept:?}");
     fleet.node(1).set_members(&fleet.members);
     assert_eq!(fleet.titles(1), ["h0: work"]);
