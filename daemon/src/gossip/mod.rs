@@ -48,7 +48,7 @@ pub(crate) use wire::Traffic;
 use wire::{Clock, Send, Wire};
 
 /// What the rounds have brought is looked at so often.
-const LOOK: Duration = Duration::from_millis(500);
+const LOOK: Duration = Duration::from_millis(250);
 
 /// A member that was heard of directly is there for so long, whatever the rounds have told yet.
 const HEARD_FOR: Duration = Duration::from_secs(3);

@@ -159,7 +159,8 @@ async fn figures_of_death() {
         let (fleet, _) = Fleet::at_work(n, 3).await;
         let (mut gone, mut back) = (Vec::new(), Vec::new());
         for death in 0..deaths {
-            sleep(Duration::from_millis(20_000 + death as u64 * 137)).await;
+            // Beyond what holds back a host that comes and goes.
+            sleep(Duration::from_millis(61_000 + death as u64 * 137)).await;
             let i = death * 3 % n;
             let label = format!("h{i}");
             let others: Vec<usize> = (0..n).filter(|other| *other != i).collect();
