@@ -81,7 +81,7 @@ pub(crate) fn query(session: &Session, limit: u32, raw: bool) -> EventQuery {
     if raw && elsewhere {
         output::remark("--raw: another host tells its texts only redacted");
     }
-    EventQuery { key: session.key(), node, after: None, limit, wait_ms: 0, raw }
+    EventQuery { key: session.key(), node, after: None, before: None, limit, wait_ms: 0, raw }
 }
 
 /// Looks at this host's transcripts, with a bar for whoever waits longer than a second.

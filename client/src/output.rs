@@ -7,6 +7,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use anstyle::{AnsiColor, Style};
+use rrd_proto::json;
 use serde::Serialize;
 
 use crate::{
@@ -62,50 +63,18 @@ pub(crate) fn print_lines<S: AsRef<str>>(lines: &[S]) -> Result<(), CliError> {
 
 /// Writes one JSON document, indented.
 pub(crate) fn json<T: Serialize + ?Sized>(value: &T) -> Result<(), CliError> {
-    let document = serde_json::to_string_pretty(value).map_err(unwritable)?;
-    write_json(document)
+    write_json(&json::document(value).map_err(unwritable)?)
 }
 
 /// Writes one JSON value on one line.
 pub(crate) fn json_line<T: Serialize + ?Sized>(value: &T) -> Result<(), CliError> {
-    let document = serde_json::to_string(value).map_err(unwritable)?;
-    write_json(document)
+    write_json(&json::line(value).map_err(unwritable)?)
 }
 
-fn write_json(mut document: String) -> Result<(), CliError> {
-    document = escape_unsafe(document);
-    document.push('\n');
+fn write_json(document: &str) -> Result<(), CliError> {
     // Not through anstream: in JSON there is nothing to strip, and nothing may be changed.
     let mut out = io::stdout().lock();
     out.write_all(document.as_bytes()).and_then(|()| out.flush()).map_err(stopped)
-}
-
-/// JSON need not escape DEL, C1 controls and bidirectional marks; a terminal acts on them. They can
-/// only stand inside strings, so escaping them changes no value.
-fn escape_unsafe(document: String) -> String {
-    let is_plain = |text: &str| text.is_ascii() && !text.contains('\u{7f}');
-    if is_plain(&document) {
-        return document;
-    }
-    let mut escaped = String::with_capacity(document.len() + document.len() / 16);
-    // Most lines of a document are plain even when it is not.
-    for line in document.split_inclusive('\n') {
-        if is_plain(line) {
-            escaped.push_str(line);
-            continue;
-        }
-        for c in line.chars() {
-            if c != '\n' && text::is_unsafe(c) {
-                let mut units = [0; 2];
-                for unit in c.encode_utf16(&mut units) {
-                    escaped.push_str(&format!("\\u{unit:04x}"));
-                }
-            } else {
-                escaped.push(c);
-            }
-        }
-    }
-    escaped
 }
 
 /// A remark for the person; lost rather than fatal when stderr is gone.
@@ -141,7 +110,7 @@ pub(crate) fn error(error: &CliError) {
     }
 }
 
-fn unwritable(error: serde_json::Error) -> CliError {
+fn unwritable(error: impl std::fmt::Display) -> CliError {
     CliError::new(Kind::Internal, format!("cannot write JSON: {error}"))
 }
 
@@ -152,18 +121,4 @@ pub(crate) fn stopped(error: io::Error) -> CliError {
         _ => Kind::Internal,
     };
     CliError::new(kind, format!("cannot write to stdout: {error}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn json_keeps_hostile_text_escaped_and_equal() {
-        let hostile = "a\u{1b}[2J\u{9b}31m\u{7f}\u{202e}\u{200b}\u{e0041}é日\n";
-        let document = escape_unsafe(serde_json::to_string_pretty(&[hostile]).unwrap());
-        assert!(!document.chars().any(|c| c != '\n' && text::is_unsafe(c)), "{document}");
-        assert_eq!(serde_json::from_str::<Vec<String>>(&document).unwrap(), [hostile]);
-        assert!(document.contains("é日"));
-    }
 }

@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 
+pub(crate) use rrd_proto::json::is_unsafe;
 use unicode_width::UnicodeWidthChar;
 
 /// More marks than this on one letter are decoration that grows into the rows above and below.
@@ -36,19 +37,6 @@ pub(crate) fn clean(text: &str) -> Cow<'_, str> {
         line.remove(0);
     }
     Cow::Owned(line)
-}
-
-/// Characters that steer a terminal, reorder text or are there without being seen.
-pub(crate) fn is_unsafe(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180b}'..='\u{180e}'
-            | '\u{200b}'..='\u{200f}'            // zero width, joiners, marks of direction
-            | '\u{2028}'..='\u{202e}'            // separators, embeddings, overrides
-            | '\u{2060}'..='\u{206f}'            // word joiner, isolates, shaping
-            | '\u{fe00}'..='\u{fe0f}'            // variation selectors: they change a width
-            | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
-            | '\u{e0000}'..='\u{e0fff}') // tags and more selectors, all invisible
 }
 
 /// Columns that `text` takes, letter by letter: an upper bound where a terminal joins several.

@@ -22,7 +22,7 @@ use crate::{
     audience::Looking,
     edge::Edges,
     hub::Hub,
-    scan::MAX_PAGE,
+    scan::{self, MAX_PAGE},
     store::{Reader, Writer},
     tail::Door,
 };
@@ -76,8 +76,8 @@ impl Desk {
         }
         loop {
             let mut seen = committed.borrow_and_update().number;
-            let (index, key, after) = (Arc::clone(&self.index), query.key.clone(), query.after);
-            let read = tokio::task::spawn_blocking(move || index.events(&key, after, limit));
+            let (index, asked) = (Arc::clone(&self.index), query.clone());
+            let read = tokio::task::spawn_blocking(move || index.events(&asked, limit));
             let events = read.await.unwrap_or_default();
             let more = query.after.is_some() && events.len() == limit as usize;
             if !events.is_empty() {
@@ -151,8 +151,8 @@ impl Desk {
     }
 
     async fn events_for_member(&self, query: EventsQuery) -> Result<Bytes, Refused> {
-        let EventsQuery { key, after, limit, wait_ms } = query;
-        let query = EventQuery { key, node: None, after, limit, wait_ms, raw: false };
+        let EventsQuery { key, after, before, limit, wait_ms } = query;
+        let query = EventQuery { key, node: None, after, before, limit, wait_ms, raw: false };
         let page = self.edges.told_events(self.events(&query).await);
         let EventPage { events, more } = page.as_ref();
         peer::pack(&EventsReply { events: events.iter().filter_map(json).collect(), more: *more })
@@ -180,11 +180,11 @@ impl Index {
         Self { state_dir, reader: Mutex::default(), writer }
     }
 
-    fn events(&self, key: &SessionKey, after: Option<u64>, limit: u32) -> Vec<Event> {
+    fn events(&self, query: &EventQuery, limit: u32) -> Vec<Event> {
         let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         let open = reader.take().or_else(|| Reader::open(&self.state_dir));
         let Some(open) = open else { return Vec::new() };
-        match open.events(key, after, limit) {
+        match scan::read_index(&open, query, limit) {
             Ok(events) => {
                 *reader = Some(open);
                 events

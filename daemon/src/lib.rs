@@ -5,6 +5,7 @@
 //! the hub holds what is known, [`store`] makes it durable, the local socket answers. Not here: rules
 //! (rrd-core), flags, tables (the client).
 
+mod answers;
 mod audience;
 pub mod config;
 mod desk;

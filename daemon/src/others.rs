@@ -167,9 +167,9 @@ pub(crate) async fn events(
     node: NodeId,
     query: &EventQuery,
 ) -> Result<EventPage, FleetRefusal> {
-    let EventQuery { key, after, limit, wait_ms, node: _, raw: _ } = query;
-    let asks = EventsQuery { key: key.clone(), after: *after, limit: *limit, wait_ms: *wait_ms };
-    let within = crate::desk::wait(*wait_ms) + EVENTS_WITHIN;
+    let EventQuery { key, after, before, limit, wait_ms, node: _, raw: _ } = query.clone();
+    let asks = EventsQuery { key, after, before, limit, wait_ms };
+    let within = crate::desk::wait(wait_ms) + EVENTS_WITHIN;
     let host = gossip.hosts().into_iter().find(|host| host.node_id == node.to_string());
     let label = host.as_ref().map_or_else(|| node.to_string(), |host| host.host.clone());
     let refusal = |message: String, hint: &str| FleetRefusal {

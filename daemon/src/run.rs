@@ -21,6 +21,7 @@ use rrd_proto::{HookCall, ListQuery, ListReply, PartStatus, SessionKey};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    answers::Answers,
     config::Config,
     desk::{Desk, Index},
     edge::Edges,
@@ -249,7 +250,8 @@ impl Daemon {
             let _ = runtime.block_on(async { tokio::time::timeout(FIRST_ANSWER, known).await });
         }
         let fleet = Arc::new(fleet);
-        let server = Server { hub: hub_of, health, hooks: taker, edges, desk, fleet };
+        let answers = Answers { hub: hub_of, health, hooks: taker, edges, desk, fleet };
+        let server = Server { answers: Arc::new(answers) };
         if let Some(dir) = socket.parent().filter(|_| cfg!(unix)) {
             private_dir(dir).with_context(|| format!("cannot use {}", dir.display()))?;
         }

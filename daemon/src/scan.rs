@@ -133,7 +133,8 @@ impl Scan {
     #[must_use]
     pub fn events(&self, query: &EventQuery) -> EventPage {
         let limit = query.limit.min(MAX_PAGE);
-        let page = Page { after: query.after, limit: limit as usize, kept: Mutex::default() };
+        let (after, before) = (query.after, query.before);
+        let page = Page { after, before, limit: limit as usize, kept: Mutex::default() };
         let read = self.hub.entry(&query.key).is_some_and(|entry| {
             let root = &self.roots[entry.root];
             read_events(root, &query.key, Path::new(&*entry.path), &page).is_ok()
@@ -141,8 +142,8 @@ impl Scan {
         let (mut events, mut more) = page.kept.into_inner().unwrap_or_else(PoisonError::into_inner);
         if !read && let Some(index) = &self.index {
             let index = index.lock().unwrap_or_else(PoisonError::into_inner);
-            events = index.events(&query.key, query.after, limit).unwrap_or_default().into();
-            more = query.after.is_some() && events.len() == limit as usize;
+            events = read_index(&index, query, limit).unwrap_or_default().into();
+            more = after.is_some() && events.len() == limit as usize;
         }
         self.edges.events(EventPage { events: events.into(), more }, query.raw)
     }
@@ -196,9 +197,22 @@ impl Ledger for Readonly<'_> {
     }
 }
 
+/// What the index has of what is asked for.
+pub(crate) fn read_index(
+    index: &Reader,
+    query: &EventQuery,
+    limit: u32,
+) -> rusqlite::Result<Vec<Event>> {
+    match (query.after, query.before) {
+        (None, Some(before)) => index.events_before(&query.key, before, limit),
+        (after, _) => index.events(&query.key, after, limit),
+    }
+}
+
 /// Keeps the asked-for events of everything that passes.
 struct Page {
     after: Option<u64>,
+    before: Option<u64>,
     limit: usize,
     kept: Mutex<(VecDeque<Event>, bool)>,
 }
@@ -212,6 +226,7 @@ impl Ledger for Page {
                 Some(after) if event.seq <= after => {}
                 Some(_) if events.len() >= self.limit => *more = true,
                 Some(_) => events.push_back(event),
+                None if self.before.is_some_and(|before| event.seq >= before) => {}
                 None => {
                     events.push_back(event);
                     if events.len() > self.limit {

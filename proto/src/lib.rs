@@ -13,6 +13,7 @@ mod harness;
 pub mod hook;
 mod host;
 mod id;
+pub mod json;
 mod node;
 mod part;
 mod query;

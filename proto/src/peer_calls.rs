@@ -45,6 +45,9 @@ pub struct EventsQuery {
     /// Only events with a greater seq; null for the newest `limit`.
     #[serde(default)]
     pub after: Option<u64>,
+    /// Without `after`: the newest with a smaller seq.
+    #[serde(default)]
+    pub before: Option<u64>,
     /// At most so many.
     #[serde(default)]
     pub limit: u32,

@@ -145,6 +145,8 @@ pub struct EventQuery {
     pub node: Option<NodeId>,
     /// Only events with a greater seq; null for the newest `limit`.
     pub after: Option<u64>,
+    /// Without `after`: the newest with a smaller seq.
+    pub before: Option<u64>,
     /// At most so many (the daemon caps it at 1,000).
     pub limit: u32,
     /// How long to wait for one when there is none, in milliseconds.

@@ -126,25 +126,45 @@ impl Reader {
         after: Option<u64>,
         limit: u32,
     ) -> rusqlite::Result<Vec<Event>> {
+        match after {
+            Some(after) => self.some("seq > ?2 ORDER BY seq", key, after.cast_signed(), limit),
+            None => self.events_before(key, u64::MAX, limit),
+        }
+    }
+
+    /// The newest events with `seq < before`, oldest first, at most `limit`.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn events_before(
+        &self,
+        key: &SessionKey,
+        before: u64,
+        limit: u32,
+    ) -> rusqlite::Result<Vec<Event>> {
+        let before = i64::try_from(before).unwrap_or(i64::MAX);
+        let mut events = self.some("seq < ?2 ORDER BY seq DESC", key, before, limit)?;
+        events.reverse();
+        Ok(events)
+    }
+
+    fn some(
+        &self,
+        which: &str,
+        key: &SessionKey,
+        seq: i64,
+        limit: u32,
+    ) -> rusqlite::Result<Vec<Event>> {
         let Some(session) = self.session(key)? else { return Ok(Vec::new()) };
-        const COLUMNS: &str =
-            "SELECT seq, at, kind, flags, text, tool, call, message FROM events WHERE session = ?1";
+        let sql = format!(
+            "SELECT seq, at, kind, flags, text, tool, call, message FROM events
+                WHERE session = ?1 AND {which} LIMIT ?3"
+        );
+        let mut statement = self.db.prepare_cached(&sql)?;
+        let mut rows = statement.query(params![session, seq, limit])?;
         let mut events = Vec::new();
-        if let Some(after) = after {
-            let sql = format!("{COLUMNS} AND seq > ?2 ORDER BY seq LIMIT ?3");
-            let mut statement = self.db.prepare_cached(&sql)?;
-            let mut rows = statement.query(params![session, after.cast_signed(), limit])?;
-            while let Some(row) = rows.next()? {
-                events.extend(event(row)?);
-            }
-        } else {
-            let sql = format!("{COLUMNS} ORDER BY seq DESC LIMIT ?2");
-            let mut statement = self.db.prepare_cached(&sql)?;
-            let mut rows = statement.query(params![session, limit])?;
-            while let Some(row) = rows.next()? {
-                events.extend(event(row)?);
-            }
-            events.reverse();
+        while let Some(row) = rows.next()? {
+            events.extend(event(row)?);
         }
         Ok(events)
     }

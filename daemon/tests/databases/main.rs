@@ -417,6 +417,7 @@ fn a_look_without_a_daemon_says_the_same() {
         key: key(IDS[0]),
         node: None,
         after: None,
+        before: None,
         limit: 100,
         wait_ms: 0,
         raw: false,

@@ -1,0 +1,128 @@
+//! What there is to be told, whichever door the question comes through: the local socket, or HTTP.
+//!
+//! Answers come from the desk, and of other hosts from them; each has passed the redactor when it leaves
+//! here. Not here: who may ask, and how answers are written.
+
+use std::sync::Arc;
+
+use rrd_proto::{
+    EventPage, EventQuery, FleetRefusal, Host, HostState, ListQuery, ListReply, Lookup,
+    LookupQuery, PartStatus, VERSION,
+};
+
+use crate::{
+    desk::Desk,
+    edge::Edges,
+    fleet::{Broken, Fleet},
+    gossip::Gossip,
+    health::Health,
+    hooks::Hooks,
+    hub::Hub,
+    others::{self, Asked},
+};
+
+/// Everything that answers.
+pub(crate) struct Answers {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) health: Arc<Health>,
+    pub(crate) hooks: Arc<Hooks>,
+    pub(crate) edges: Arc<Edges>,
+    pub(crate) desk: Arc<Desk>,
+    pub(crate) fleet: Arc<Result<Arc<Fleet>, Broken>>,
+}
+
+impl Answers {
+    /// The fleet, while this host takes part in one.
+    pub(crate) fn others(&self) -> Option<(&Arc<Fleet>, Arc<Gossip>)> {
+        Some((self.fleet.as_ref().as_ref().ok()?, self.hub.others()?))
+    }
+
+    /// Sessions that match, of every host.
+    pub(crate) async fn list(&self, query: &ListQuery) -> ListReply {
+        let _looking = self.desk.look().await;
+        let asked = match self.others() {
+            Some((fleet, gossip)) if others::is_about_the_past(query) => {
+                others::rows(fleet, &gossip, query).await
+            }
+            _ => Asked::default(),
+        };
+        let mut reply = self.hub.list_with(query, asked);
+        if let Ok(fleet) = &*self.fleet {
+            let members = fleet.members();
+            reply.duplicated =
+                fleet.twins().into_iter().filter_map(|node| members.label(node)).collect();
+        }
+        self.edges.list(reply, query.raw)
+    }
+
+    /// One session by what a person typed, wherever it is.
+    pub(crate) async fn show(&self, query: &LookupQuery) -> Lookup {
+        let _looking = self.desk.look().await;
+        let mut lookup = self.hub.lookup(&query.id);
+        if let Some((fleet, gossip)) = self.others() {
+            lookup = others::look_up(fleet, &gossip, lookup, &query.id).await;
+        }
+        self.edges.lookup(lookup, query.raw)
+    }
+
+    /// Events of one session; refused where its host cannot be asked.
+    pub(crate) async fn events(&self, query: &EventQuery) -> Result<EventPage, FleetRefusal> {
+        let own = self.fleet.as_ref().as_ref().ok().map(|fleet| fleet.node());
+        let page = match (query.node.filter(|node| Some(*node) != own), self.others()) {
+            (None, _) => self.desk.events(query).await,
+            (Some(node), Some((fleet, gossip))) => {
+                others::events(fleet, &gossip, node, query).await?
+            }
+            // A session of the same name here is another one.
+            (Some(_), None) => {
+                return Err(FleetRefusal {
+                    message: "this host is in no fleet that could be asked for that".to_owned(),
+                    facts: Vec::new(),
+                    hint: Some("rrd fleet status tells how it stands".to_owned()),
+                });
+            }
+        };
+        Ok(self.edges.events(page, query.raw))
+    }
+
+    /// How each part of the daemon is.
+    pub(crate) fn status(&self) -> Vec<PartStatus> {
+        let mut parts = self.health.parts(&self.hub, &self.hooks);
+        parts.push(match &*self.fleet {
+            Ok(fleet) => fleet.part(),
+            Err(broken) => broken.part(),
+        });
+        parts.extend(self.hub.others().map(|others| others.part()));
+        parts.push(self.edges.part());
+        self.edges.parts(parts)
+    }
+
+    /// Every host of the fleet, this one first.
+    pub(crate) fn hosts(&self) -> Vec<Host> {
+        let here = self.hub.list_here(&ListQuery::default()).totals;
+        let others = self.hub.others();
+        let dropped = others.as_ref().map(|others| others.wire().traffic().dropped);
+        let dropped = dropped.into_iter().flatten();
+        let fleet = self.fleet.as_ref().as_ref().ok();
+        let own = Host {
+            host: self.hub.host(),
+            node_id: fleet.map(|fleet| fleet.node().to_string()).unwrap_or_default(),
+            state: HostState::Here,
+            duplicated: false,
+            since: None,
+            version: Some(VERSION.to_owned()),
+            address: fleet.and_then(|fleet| fleet.address()).map(|address| address.to_string()),
+            clock_offset_ms: Some(0),
+            sessions: Some(here.sessions),
+            active: Some(here.active),
+            bytes_per_second: None,
+            dropped: dropped.map(|(why, count)| (why.as_str().to_owned(), count)).collect(),
+        };
+        let others = others.map(|others| others.hosts()).unwrap_or_default();
+        let mut hosts: Vec<Host> = std::iter::once(own).chain(others).collect();
+        let twins = fleet.map(|fleet| fleet.twins()).unwrap_or_default();
+        let twins: Vec<String> = twins.iter().map(ToString::to_string).collect();
+        hosts.iter_mut().for_each(|host| host.duplicated = twins.contains(&host.node_id));
+        hosts
+    }
+}
