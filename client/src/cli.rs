@@ -459,6 +459,10 @@ pub(crate) struct DaemonArgs {
     /// Where other hosts of the fleet reach this one: auto, an address, or address:port.
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Option<String>,
+    /// Where browsers reach this host: auto (loopback, and the Tailscale address where there is a fleet or
+    /// a paired device), off, an address, or address:port.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) http: Option<String>,
     /// A file of NAME=value lines that come before the environment: a Windows task has none.
     #[arg(long, value_name = "FILE", hide = true)]
     pub(crate) environment: Option<PathBuf>,

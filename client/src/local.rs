@@ -31,7 +31,7 @@ const ENV: Env<'static> = &|name| std::env::var_os(name);
 
 /// Settles every setting.
 pub(crate) fn config(name: Option<String>) -> Result<Config, CliError> {
-    config_in(ENV, Flags { name, listen: None })
+    config_in(ENV, Flags { name, ..Flags::default() })
 }
 
 /// Settles every setting, with these variables before the environment's.
@@ -85,7 +85,7 @@ pub(crate) fn scan(config: &Config, progress: &mut dyn FnMut(IndexProgress)) -> 
 pub(crate) fn run_daemon(
     config: Config,
     edges: &Arc<Edges>,
-    ready: &mut dyn FnMut(&Path),
+    ready: &mut dyn FnMut(&Path, Option<std::net::SocketAddr>),
 ) -> Result<(), CliError> {
     rrd_daemon::run(config, edges, ready).map_err(stopped)
 }

@@ -18,6 +18,7 @@ use serde::Deserialize;
 use crate::{
     dirs::Dirs,
     fleet::{Listen, MAX_SEEDS, Seed},
+    http::settings::{HttpListen, HttpSettings},
 };
 
 /// Reads one environment variable; injected so that tests own their environment.
@@ -30,6 +31,8 @@ pub struct Flags {
     pub name: Option<String>,
     /// `--listen`.
     pub listen: Option<String>,
+    /// `--http`.
+    pub http: Option<String>,
 }
 
 /// Everything the daemon and the one-shot scan need to know.
@@ -47,6 +50,8 @@ pub struct Config {
     pub listen: Listen,
     /// Where members may be that are not where they say they are.
     pub(crate) seeds: Vec<Seed>,
+    /// Where the page and its JSON are served, and to whom.
+    pub(crate) http: HttpSettings,
     /// Where each harness keeps its files, in the order they are looked at.
     pub roots: Vec<HarnessRoot>,
     settings: Vec<Setting>,
@@ -150,6 +155,7 @@ struct File {
     idle_timeout: Option<String>,
     watch: Option<String>,
     fleet: FleetFile,
+    http: HttpFile,
     harness: BTreeMap<String, HarnessFile>,
 }
 
@@ -158,6 +164,15 @@ struct File {
 struct FleetFile {
     listen: Option<String>,
     seeds: Option<Vec<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct HttpFile {
+    listen: Option<String>,
+    loopback: Option<String>,
+    pairing: Option<String>,
+    hosts: Option<Vec<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -224,6 +239,8 @@ impl Config {
         let seeds =
             parse_seeds(&seeds).map_err(|message| value_error("fleet.seeds", &from, message))?;
 
+        let http = settle_http(&mut settle, flags.http.clone(), file.http)?;
+
         let mut roots = Vec::new();
         for format in formats() {
             let name = format.name;
@@ -246,7 +263,7 @@ impl Config {
             let message = format!("[harness.{unknown}]: this release knows {known}");
             return Err(ConfigError::Syntax { path: dirs.config_file, message });
         }
-        Ok(Self { dirs, host, idle_timeout, watch, listen, seeds, roots, settings })
+        Ok(Self { dirs, host, idle_timeout, watch, listen, seeds, http, roots, settings })
     }
 
     /// Every setting in force and whence, for `rrd config`.
@@ -254,6 +271,48 @@ impl Config {
     pub fn settings(&self) -> &[Setting] {
         &self.settings
     }
+}
+
+/// Settles one setting: its key, the flag, the variable, what the file says, the default.
+type Settle<'a> = &'a mut dyn FnMut(
+    &str,
+    Option<String>,
+    &str,
+    Option<String>,
+    String,
+) -> (String, SettingSource);
+
+fn settle_http(
+    settle: Settle<'_>,
+    flag: Option<String>,
+    file: HttpFile,
+) -> Result<HttpSettings, ConfigError> {
+    let (listen, from) = settle("http.listen", flag, "RRD_HTTP", file.listen, "auto".to_owned());
+    let wrong = |message| value_error("http.listen", &from, message);
+    let listen: HttpListen = listen.parse().map_err(wrong)?;
+    let mut either = |key, var, file, words: [&str; 2]| {
+        let (word, from) = settle(key, None, var, file, words[0].to_owned());
+        let message = || format!("`{word}` is not one of {}", words.join(", "));
+        match words.iter().position(|known| *known == word) {
+            Some(at) => Ok(at == 1),
+            None => Err(value_error(key, &from, message())),
+        }
+    };
+    let closed = either("http.loopback", "RRD_HTTP_LOOPBACK", file.loopback, ["open", "token"])?;
+    let pairing_required =
+        either("http.pairing", "RRD_HTTP_PAIRING", file.pairing, ["auto", "required"])?;
+    if listen.is_wide() && !pairing_required {
+        let message = format!(
+            "{listen} is there for whoever reaches this host: it needs http.pairing = \"required\" \
+             (RRD_HTTP_PAIRING=required), so that only who was let in sees anything"
+        );
+        return Err(value_error("http.listen", &from, message));
+    }
+    let of_file = file.hosts.map(|hosts| hosts.join(", "));
+    let (hosts, _) = settle("http.hosts", None, "RRD_HTTP_HOSTS", of_file, String::new());
+    let hosts = hosts.split(',').map(str::trim).filter(|name| !name.is_empty());
+    let hosts = hosts.map(str::to_owned).collect();
+    Ok(HttpSettings { listen, loopback_open: !closed, pairing_required, hosts })
 }
 
 /// Where a harness keeps its files, and who says so.

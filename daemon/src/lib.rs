@@ -15,6 +15,7 @@ mod fleet;
 mod gossip;
 mod health;
 mod hooks;
+mod http;
 mod hub;
 mod others;
 mod process;

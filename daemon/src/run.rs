@@ -7,6 +7,7 @@
 use std::{
     fs::{self, File, TryLockError},
     io::{self, Read, Seek, Write},
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -29,6 +30,7 @@ use crate::{
     gossip,
     health::Health,
     hooks::{self, Follower, Hooks},
+    http::{self, Http},
     hub::Hub,
     process::ProcessTable,
     rpc::{self, Server},
@@ -70,7 +72,7 @@ fn who(pid: Option<u32>) -> String {
 }
 
 /// Runs the daemon until it is told to stop (SIGTERM, SIGINT, Ctrl-C); whatever it tells goes through
-/// `edges`. `ready` is called with the socket's path when it answers (again, when a damaged index made it
+/// `edges`. `ready` is called with the socket's path and the address for browsers when it answers (again, when a damaged index made it
 /// begin anew).
 ///
 /// # Errors
@@ -78,14 +80,14 @@ fn who(pid: Option<u32>) -> String {
 pub fn run(
     config: Config,
     edges: &Arc<Edges>,
-    ready: &mut dyn FnMut(&Path),
+    ready: &mut dyn FnMut(&Path, Option<SocketAddr>),
 ) -> Result<(), RunError> {
     let mut said = Said::new();
     loop {
         let (processes, edges) = (ProcessTable::system(), Arc::clone(edges));
         let before = std::mem::take(&mut said);
         let daemon = Daemon::start_with(config.clone(), &processes, edges, before)?;
-        ready(&daemon.socket);
+        ready(&daemon.socket, daemon.http);
         let told = daemon.until_told();
         let hooks = Arc::clone(&daemon.hooks);
         daemon.stop();
@@ -123,6 +125,7 @@ enum Told {
 /// A daemon in this process. Must not be started or stopped inside an async runtime.
 pub struct Daemon {
     socket: PathBuf,
+    http: Option<SocketAddr>,
     hub: Arc<Hub>,
     writer: Arc<Writer>,
     ledger: Arc<StoreLedger>,
@@ -251,7 +254,9 @@ impl Daemon {
         }
         let fleet = Arc::new(fleet);
         let answers = Answers { hub: hub_of, health, hooks: taker, edges, desk, fleet };
-        let server = Server { answers: Arc::new(answers) };
+        let answers = Arc::new(answers);
+        let http = serve_http(&config, &answers, &runtime, &stop);
+        let server = Server { answers };
         if let Some(dir) = socket.parent().filter(|_| cfg!(unix)) {
             private_dir(dir).with_context(|| format!("cannot use {}", dir.display()))?;
         }
@@ -264,6 +269,7 @@ impl Daemon {
         let _lock = lock;
         Ok(Self {
             socket,
+            http,
             hub,
             writer,
             ledger,
@@ -276,6 +282,12 @@ impl Daemon {
             stop,
             _lock,
         })
+    }
+
+    /// Where it answers browsers on this host, if it does.
+    #[must_use]
+    pub fn http(&self) -> Option<SocketAddr> {
+        self.http
     }
 
     /// Waits for a signal, or for a part that fails.
@@ -351,6 +363,26 @@ impl Daemon {
         // A tail that hangs still holds the store: what is queued is written all the same.
         self.writer.barrier();
     }
+}
+
+/// Serves the page and its JSON, where that is wanted. Where it cannot be, the rest goes on without.
+fn serve_http(
+    config: &Config,
+    answers: &Arc<Answers>,
+    runtime: &tokio::runtime::Runtime,
+    stop: &CancellationToken,
+) -> Option<SocketAddr> {
+    let http = Http::new(config, Arc::clone(answers));
+    let bound = match http::bind(config.http.listen) {
+        Ok(bound) => bound?,
+        Err(error) => {
+            tracing::error!(%error, "no page for browsers");
+            return None;
+        }
+    };
+    runtime.spawn(Arc::clone(&http).tell(stop.clone()));
+    runtime.spawn(http::run(http, bound.socket, stop.clone()));
+    Some(bound.address)
 }
 
 #[cfg(unix)]

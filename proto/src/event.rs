@@ -6,6 +6,7 @@ use crate::Timestamp;
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum EventKind {
     /// A person (or the SDK's caller) asked something.
@@ -60,6 +61,7 @@ impl EventKind {
 
 /// Which way a message between sessions went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
     /// This session sent it.
@@ -70,6 +72,7 @@ pub enum Direction {
 
 /// One fact. `text` is one line's worth: [`Event::truncated`] says when there is more in the source.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Event {
     /// Position in the session, from 0, without gaps; never reused.
     pub seq: u64,

@@ -55,6 +55,17 @@ impl fmt::Display for Harness {
     }
 }
 
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for Harness {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Harness".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({"type": "string", "description": "claude-code, codex, openclaw, hermes, pi, …"})
+    }
+}
+
 impl Serialize for Harness {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())

@@ -8,6 +8,7 @@ use crate::{HostState, Timestamp};
 
 /// One row of `rrd hosts`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Host {
     /// Its label; a piece of its name is added where an earlier member is called the same.
     pub host: String,

@@ -157,6 +157,7 @@ pub struct EventQuery {
 
 /// Some events of a session, oldest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct EventPage {
     /// The events.
     pub events: Vec<Event>,

@@ -10,6 +10,7 @@ macro_rules! words {
     ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident = $word:literal,)* }) => {
         $(#[$meta])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
         #[serde(rename_all = "snake_case")]
         pub enum $name { $($(#[$vmeta])* $variant,)* }
 
@@ -133,6 +134,7 @@ words! {
 
 /// What the agent is doing right now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Activity {
     /// The tool at work; null while the model thinks.
     pub tool: Option<String>,
@@ -148,6 +150,7 @@ pub struct Activity {
 
 /// What a transcript holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Counts {
     /// What a person or the SDK's caller asked; no injected turns, tool results or command echoes.
     pub prompts: u64,
@@ -161,6 +164,7 @@ pub struct Counts {
 
 /// Tokens as the harness reports them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Tokens {
     /// Read by the model, caches not included.
     pub input: u64,
@@ -174,6 +178,7 @@ pub struct Tokens {
 
 /// Something that could not be taken at face value; counted, never fatal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Issue {
     /// A stable word: `damaged_line`, `oversized_line`, `rewritten`, `unreadable`, … of its transcript;
     /// [`Issue::ALIVE_TWICE`], [`Issue::COPIED`], [`Issue::SOURCE_GONE`] and [`Issue::OUT_OF_SIGHT`] of
@@ -202,6 +207,7 @@ impl Issue {
 
 /// One session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Session {
     /// Five letters, the same on every node.
     #[serde(rename = "ref")]

@@ -30,13 +30,20 @@ pub(crate) fn run(args: DaemonArgs) -> Result<(), CliError> {
         })?,
         None => Vec::new(),
     };
-    let config = local::config_with(&recorded, Flags { name: args.name, listen: args.listen })?;
+    let config = local::config_with(
+        &recorded,
+        Flags { name: args.name, listen: args.listen, http: args.http },
+    )?;
     let edges = Arc::new(Edges::open(&config.dirs));
     log(&edges)?;
     let host = text::clean(&config.host).into_owned();
-    local::run_daemon(config, &edges, &mut |socket| {
+    local::run_daemon(config, &edges, &mut |socket, http| {
+        let page = http.map(|http| format!("; its page is http://{http}")).unwrap_or_default();
         // Whoever started it may not listen; it works all the same.
-        let _ = output::print(&format!("rrd follows {host}; its socket is {}\n", socket.display()));
+        let _ = output::print(&format!(
+            "rrd follows {host}; its socket is {}{page}\n",
+            socket.display()
+        ));
     })
 }
 

@@ -26,6 +26,7 @@ use rrd_core::{
 use rrd_proto::{Event, Harness, SessionKey};
 use serde::{Deserialize, Serialize};
 
+pub use queue::Backlog;
 pub use reader::Reader;
 pub use writer::{Awaited, Committed, Writer, WriterState};
 

@@ -52,6 +52,8 @@ struct Waiting {
     /// When these must be written.
     trails_until: Option<Instant>,
     barriers: Vec<SyncSender<()>>,
+    /// When the first of the commits came.
+    since: Option<Instant>,
     events: usize,
     awaited: usize,
     /// What was taken last is being written.
@@ -72,6 +74,17 @@ pub(super) enum Next {
     Closed,
 }
 
+/// What waits to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backlog {
+    /// Commits.
+    pub commits: usize,
+    /// Events in them.
+    pub events: usize,
+    /// How long the first one has waited.
+    pub oldest: Option<Duration>,
+}
+
 /// What becomes one transaction.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
@@ -81,6 +94,13 @@ pub(super) struct Batch {
 }
 
 impl Queue {
+    /// What waits.
+    pub(super) fn backlog(&self) -> Backlog {
+        let waiting = self.lock();
+        let oldest = waiting.since.map(|since| since.elapsed());
+        Backlog { commits: waiting.commits.len(), events: waiting.events, oldest }
+    }
+
     /// Adds a commit; waits while the queue is full.
     pub(super) fn commit(&self, commit: Commit) {
         let full =
@@ -96,6 +116,7 @@ impl Queue {
             waiting.databases.remove(path);
         }
         waiting.commits.push_back(commit);
+        waiting.since.get_or_insert_with(Instant::now);
         // The first one starts the collecting; after it only urgency wakes the writer.
         if waiting.commits.len() == 1 || waiting.is_urgent() {
             self.to_write.notify_one();
@@ -209,7 +230,10 @@ impl Queue {
         waiting.writing = true;
         self.room.notify_all();
         let batch = Batch {
-            commits: std::mem::take(&mut waiting.commits).into(),
+            commits: {
+                waiting.since = None;
+                std::mem::take(&mut waiting.commits).into()
+            },
             databases: std::mem::take(&mut waiting.databases).into_values().collect(),
             trails: std::mem::take(&mut waiting.trails),
         };

@@ -23,7 +23,7 @@ use tokio::sync::watch;
 
 use super::{
     Commit, DatabaseState, READER_VERSION, StoreError, TrailState, database, is_damage, owner_only,
-    queue::{Batch, Next, Queue},
+    queue::{Backlog, Batch, Next, Queue},
     reader::{FLAG_ERROR, FLAG_SENT, FLAG_TRUNCATED, FLAG_WITHDRAWN, KINDS},
     schema,
 };
@@ -153,6 +153,12 @@ impl Writer {
     #[must_use]
     pub fn has_ended(&self) -> bool {
         self.thread.as_ref().is_some_and(JoinHandle::is_finished)
+    }
+
+    /// What waits to be written.
+    #[must_use]
+    pub fn waiting(&self) -> Backlog {
+        self.queue.backlog()
     }
 
     /// How the writer is.

@@ -1,0 +1,193 @@
+//! The table, walked; and what can be told from a request alone.
+
+use super::*;
+
+fn ends(peer: &str, local: &str) -> Ends {
+    Ends::new(peer.parse().unwrap(), local.parse().unwrap())
+}
+
+fn here() -> Ends {
+    ends("127.0.0.1:50000", "127.0.0.1:7730")
+}
+
+fn names() -> Names {
+    Names { given: vec!["rrd.example".to_owned()], tailnet: Some("mac.tail1234.ts.net".to_owned()) }
+}
+
+fn asks(path: &str, headers: &[(&str, &str)], ends: Ends) -> Result<String, u16> {
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        map.append(HeaderName::try_from(*name).unwrap(), HeaderValue::from_str(value).unwrap());
+    }
+    admit(&Method::GET, &path.parse().unwrap(), &map, ends, &names())
+        .map_err(|problem| problem.status().as_u16())
+}
+
+#[test]
+fn the_table_of_who_may_look() {
+    use Class::{List, Open, Transcript};
+    use Origin::{Loopback, Other, OwnDevice};
+    let usual = Openness { loopback: true, pairing_required: false };
+    let closed = Openness { loopback: false, ..usual };
+    let strict = Openness { pairing_required: true, ..usual };
+    // Where it comes from, what it asks for, and whether it needs more: usually; where loopback is closed;
+    // where everybody is to be paired.
+    let table = [
+        (Loopback, Open, [false, false, false]),
+        (Loopback, List, [false, true, true]),
+        (Loopback, Transcript, [true, true, true]),
+        (OwnDevice, Open, [false, false, false]),
+        (OwnDevice, List, [false, false, true]),
+        (OwnDevice, Transcript, [false, false, true]),
+        (Other, Open, [false, false, false]),
+        (Other, List, [true, true, true]),
+        (Other, Transcript, [true, true, true]),
+    ];
+    for (origin, class, needs) in table {
+        let found = [usual, closed, strict].map(|open| needs_pairing(origin, class, open));
+        assert_eq!(found, needs, "{origin:?} {class:?}");
+    }
+    // What is open holds nothing that anybody said.
+    let open: Vec<&str> = ROUTES.iter().filter(|r| r.class == Open).map(|r| r.path).collect();
+    let expected = [
+        "/pair",
+        "/style.css",
+        "/app.js",
+        "/icon.svg",
+        "/icon-180.png",
+        "/manifest.webmanifest",
+        "/healthz",
+    ];
+    assert_eq!(open, expected);
+    let transcripts: Vec<_> =
+        ROUTES.iter().filter(|r| r.class == Transcript).map(|r| r.path).collect();
+    assert_eq!(transcripts, ["/s/{host}/{harness}/{id}", "/sessions/{host}/{harness}/{id}/events"]);
+}
+
+#[test]
+fn a_path_is_one_route_or_none() {
+    let of = |path: &str| route_of(path).map(|route| route.path);
+    assert_eq!(of("/sessions/mac/codex/01a1"), Some("/sessions/{host}/{harness}/{id}"));
+    assert_eq!(
+        of("/sessions/mac/codex/01a1/events"),
+        Some("/sessions/{host}/{harness}/{id}/events")
+    );
+    assert_eq!(of("/sessions/mac/codex/..%2f..%2fetc"), Some("/sessions/{host}/{harness}/{id}"));
+    for none in [
+        "",
+        "/x",
+        "/sessions/",
+        "/sessions/mac",
+        "/sessions/a/b/c/d",
+        "/sessions//b/c",
+        "/healthz/",
+    ] {
+        assert_eq!(of(none), None, "{none}");
+    }
+}
+
+#[test]
+fn only_who_means_this_host_is_heard() {
+    for host in [
+        "127.0.0.1:7730",
+        "localhost:7730",
+        "LOCALHOST:7730",
+        "127.0.0.2:7730",
+        "mac.tail1234.ts.net",
+        "mac.tail1234.ts.net:7730",
+        "mac:7730",
+        "rrd.example",
+        "rrd.example:7730",
+    ] {
+        assert!(asks("/sessions", &[("host", host)], here()).is_ok(), "{host}");
+    }
+    for host in [
+        "evil.example",
+        "evil.example:7730",
+        "localhost.evil.com:7730",
+        "127.0.0.1.nip.io:7730",
+        "127.0.0.1:7731",
+        "127.0.0.1",
+        "localhost",
+        "localhost:77300",
+        "[::1]:7731",
+        "0.0.0.0:7730",
+        "100.64.0.1:7730",
+        "mac.tail1234.ts.net:443",
+        "mac.tail1234.ts.net.:7730",
+        "rrd.example:80",
+        "user@127.0.0.1:7730",
+        "",
+    ] {
+        assert_eq!(asks("/sessions", &[("host", host)], here()), Err(421), "{host}");
+    }
+    assert_eq!(asks("/sessions", &[], here()), Err(400));
+    let twice = [("host", "127.0.0.1:7730"), ("host", "evil.example")];
+    assert_eq!(asks("/sessions", &twice, here()), Err(400));
+    let absolute = asks("http://evil.example/sessions", &[("host", "127.0.0.1:7730")], here());
+    assert_eq!(absolute, Err(400));
+    // On the tailnet it has another address, and loopback is nobody there.
+    let there = ends("100.64.0.9:50000", "100.64.0.1:7730");
+    assert!(asks("/sessions", &[("host", "100.64.0.1:7730")], there).is_ok());
+    for host in ["127.0.0.1:7730", "localhost:7730", "100.64.0.2:7730"] {
+        assert_eq!(asks("/sessions", &[("host", host)], there), Err(421), "{host}");
+    }
+}
+
+#[test]
+fn another_site_gets_nothing() {
+    let with = |path: &str, headers: &[(&str, &str)]| {
+        let host = ("host", "127.0.0.1:7730");
+        asks(path, &headers.iter().copied().chain([host]).collect::<Vec<_>>(), here())
+    };
+    let own = ("origin", "http://127.0.0.1:7730");
+    assert!(with("/sessions", &[own, ("sec-fetch-site", "same-origin")]).is_ok());
+    assert!(with("/", &[("sec-fetch-site", "none")]).is_ok());
+    for origin in
+        ["http://evil.example", "null", "http://127.0.0.1:3000", "http://127.0.0.1", "file://"]
+    {
+        assert_eq!(with("/sessions", &[("origin", origin)]), Err(403), "{origin}");
+    }
+    let follows = [
+        ("sec-fetch-site", "cross-site"),
+        ("sec-fetch-mode", "navigate"),
+        ("sec-fetch-dest", "document"),
+    ];
+    // A link leads to a page, and nothing is read from elsewhere by it.
+    assert!(with("/", &follows).is_ok());
+    assert_eq!(with("/sessions", &follows), Err(403));
+    assert_eq!(with("/nowhere", &follows), Err(403));
+    for site in ["cross-site", "same-site", "whatever"] {
+        assert_eq!(with("/events", &[("sec-fetch-site", site)]), Err(403), "{site}");
+        let framed = [
+            ("sec-fetch-site", site),
+            ("sec-fetch-mode", "navigate"),
+            ("sec-fetch-dest", "iframe"),
+        ];
+        assert_eq!(with("/", &framed), Err(403), "{site}");
+    }
+    let mut headers = HeaderMap::new();
+    headers.insert(header::HOST, HeaderValue::from_static("127.0.0.1:7730"));
+    for method in [Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS, Method::CONNECT] {
+        let refused = admit(&method, &"/sessions".parse().unwrap(), &headers, here(), &names());
+        assert_eq!(refused.unwrap_err().status(), StatusCode::METHOD_NOT_ALLOWED, "{method}");
+    }
+}
+
+#[test]
+fn what_was_passed_on_is_not_from_here() {
+    let mut headers = HeaderMap::new();
+    assert!(is_loopback(here(), "127.0.0.1:7730", &headers));
+    assert!(is_loopback(here(), "localhost:7730", &headers));
+    // Tailscale's own server asks from loopback, by another name.
+    assert!(!is_loopback(here(), "mac.tail1234.ts.net", &headers));
+    assert!(!is_loopback(ends("100.64.0.9:1", "100.64.0.1:7730"), "100.64.0.1:7730", &headers));
+    for name in FORWARDED {
+        headers.clear();
+        headers.insert(name, HeaderValue::from_static("x"));
+        assert!(!is_loopback(here(), "127.0.0.1:7730", &headers), "{name}");
+    }
+    let mapped = ends("[::ffff:127.0.0.1]:9", "[::ffff:127.0.0.1]:7730");
+    headers.clear();
+    assert!(is_loopback(mapped, "127.0.0.1:7730", &headers));
+}

@@ -1,0 +1,146 @@
+//! Figures for Prometheus, in its text format
+//! (<https://prometheus.io/docs/instrumenting/exposition_formats/>).
+//!
+//! Not here: anything that anybody said. A host's label is the only text of one.
+
+use std::fmt::Write;
+
+use rrd_proto::{Health, HostState, ListQuery, Status};
+
+use super::Http;
+
+/// Everything, as it is now.
+pub(super) fn text(http: &Http) -> String {
+    let mut out = String::new();
+    let answers = &http.answers;
+    let all = ListQuery { all: true, ..ListQuery::default() };
+    let rows = answers.hub.list_here(&all).sessions;
+    let statuses = [Status::Waiting, Status::Executing, Status::Idle, Status::Ended];
+    let of = |status: Status| {
+        let count = rows.iter().filter(|row| row.status == status && !row.is_subagent()).count();
+        (format!("{{status=\"{status}\"}}"), count as f64)
+    };
+    metric(
+        &mut out,
+        "rrd_sessions",
+        "gauge",
+        "Sessions of this host, by status.",
+        statuses.map(of),
+    );
+
+    let hosts = answers.hosts();
+    let states = [HostState::Here, HostState::Live, HostState::Away];
+    let of = |state: HostState| {
+        let count = hosts.iter().filter(|host| host.state == state).count();
+        (format!("{{state=\"{state}\"}}"), count as f64)
+    };
+    metric(
+        &mut out,
+        "rrd_hosts",
+        "gauge",
+        "Hosts of the fleet, by how this one knows them.",
+        states.map(of),
+    );
+    let active = hosts.iter().filter_map(|host| {
+        Some((format!("{{host=\"{}\"}}", label(&host.host)), host.active? as f64))
+    });
+    metric(&mut out, "rrd_sessions_active", "gauge", "Active sessions, by host.", active);
+
+    let waiting = answers.health.writer.waiting();
+    let lag = waiting.oldest.map_or(0.0, |age| age.as_secs_f64());
+    let help = "How long what was read first has waited to be durable.";
+    metric(&mut out, "rrd_ingest_lag_seconds", "gauge", help, [(String::new(), lag)]);
+    let left = answers
+        .hub
+        .parts()
+        .1
+        .map_or(0, |progress| progress.total - progress.done.min(progress.total));
+    let help = "Bytes of transcripts that are still to be read for the first time.";
+    metric(&mut out, "rrd_index_bytes_left", "gauge", help, [(String::new(), left as f64)]);
+    let queues = [
+        ("{queue=\"store_commits\"}".to_owned(), waiting.commits as f64),
+        ("{queue=\"store_events\"}".to_owned(), waiting.events as f64),
+    ];
+    metric(&mut out, "rrd_queue_depth", "gauge", "What waits in each queue.", queues);
+
+    if let Some(gossip) = answers.hub.others() {
+        let traffic = gossip.wire().traffic();
+        let bytes = [("sent", traffic.sent), ("taken", traffic.taken)];
+        let of = |what: fn((u64, u64)) -> u64| {
+            bytes.map(|(way, sum)| (format!("{{direction=\"{way}\"}}"), what(sum) as f64))
+        };
+        metric(&mut out, "rrd_gossip_bytes_total", "counter", "Bytes of gossip.", of(|sum| sum.1));
+        metric(
+            &mut out,
+            "rrd_gossip_datagrams_total",
+            "counter",
+            "Datagrams of gossip.",
+            of(|sum| sum.0),
+        );
+        let held = [(String::new(), traffic.held_back as f64)];
+        metric(
+            &mut out,
+            "rrd_gossip_held_back_total",
+            "counter",
+            "Datagrams beyond the send limit.",
+            held,
+        );
+        let dropped = traffic.dropped.iter();
+        let dropped =
+            dropped.map(|(why, count)| (format!("{{reason=\"{}\"}}", why.as_str()), *count as f64));
+        metric(
+            &mut out,
+            "rrd_gossip_dropped_total",
+            "counter",
+            "Datagrams that did not count.",
+            dropped,
+        );
+    }
+
+    let parts = answers.status();
+    let of = |part: &rrd_proto::PartStatus| {
+        (format!("{{part=\"{}\"}}", label(&part.part)), f64::from(u8::from(!is_ill(part.state))))
+    };
+    let mut parts: Vec<_> = parts.iter().map(of).collect();
+    parts.sort_by(|(a, _), (b, _)| a.cmp(b));
+    parts.dedup_by(|(a, x), (b, y)| {
+        let same = a == b;
+        if same {
+            *y = y.min(*x);
+        }
+        same
+    });
+    metric(&mut out, "rrd_part_ok", "gauge", "1 where a part of the daemon is well.", parts);
+    let counts = http.places.counts();
+    let connections = [(String::new(), counts.open as f64)];
+    metric(&mut out, "rrd_http_connections", "gauge", "Open HTTP connections.", connections);
+    let closed = [(String::new(), counts.shed as f64)];
+    let help = "Connections closed to make room.";
+    metric(&mut out, "rrd_http_connections_shed_total", "counter", help, closed);
+    let listeners = [(String::new(), http.live.listeners() as f64)];
+    metric(&mut out, "rrd_http_listeners", "gauge", "Who listens to changes.", listeners);
+    out
+}
+
+/// What is off by choice is well.
+fn is_ill(state: Health) -> bool {
+    matches!(state, Health::Degraded | Health::Failed)
+}
+
+fn metric(
+    out: &mut String,
+    name: &str,
+    kind: &str,
+    help: &str,
+    values: impl IntoIterator<Item = (String, f64)>,
+) {
+    let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    for (labels, value) in values {
+        let _ = writeln!(out, "{name}{labels} {value}");
+    }
+}
+
+/// What may stand between quotes.
+fn label(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}

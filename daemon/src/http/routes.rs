@@ -1,0 +1,237 @@
+//! What is answered where. Whoever gets here may look.
+//!
+//! Ids out of addresses only look rows up; no path and no query is made from them. Not here: who may
+//! ([`super::guard`]).
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{Path, Query, State, rejection::PathRejection},
+    http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header},
+    routing::{MethodRouter, get},
+};
+use rrd_proto::{EventPage, EventQuery, HostState, Lookup, LookupQuery, Session};
+
+use super::{
+    Http,
+    board::{Asked, Made, bad, once},
+    guard::ROUTES,
+    metrics, openapi,
+    problem::Problem,
+};
+
+/// Events of an answer, unless told otherwise, and at most.
+const EVENTS: u32 = 100;
+const MOST_EVENTS: u32 = 1_000;
+
+type Answer = Result<Response<Body>, Problem>;
+type Pairs = Query<Vec<(String, String)>>;
+/// Host, harness, session id.
+pub(super) type Named = Result<Path<(String, String, String)>, PathRejection>;
+
+/// Every route of the table, and no other.
+pub(super) fn router(http: Arc<Http>) -> Router {
+    let with = |router: Router<Arc<Http>>, route: &super::guard::Route| {
+        router.route(route.path, handler(route.path))
+    };
+    let router = ROUTES.iter().fold(Router::new(), with);
+    router.fallback(|| async { not_found().into_response() }).with_state(http)
+}
+
+fn handler(path: &str) -> MethodRouter<Arc<Http>> {
+    match path {
+        "/healthz" => get(async || text("text/plain; charset=utf-8", "ok\n")),
+        "/sessions" => {
+            get(async |http, query, headers| respond(sessions(http, query, headers).await))
+        }
+        "/sessions/{host}/{harness}/{id}" => {
+            get(async |http, named, headers| respond(session(http, named, headers).await))
+        }
+        "/sessions/{host}/{harness}/{id}/events" => get(async |http, named, query, headers| {
+            respond(events(http, named, query, headers).await)
+        }),
+        "/hosts" => get(async |http, headers| respond(hosts(http, headers).await)),
+        "/events" => get(async |http, headers| respond(listen(http, headers).await)),
+        "/metrics" => get(async |State(http): State<Arc<Http>>| {
+            text("text/plain; version=0.0.4; charset=utf-8", metrics::text(&http))
+        }),
+        "/openapi.json" => get(async |headers: HeaderMap| {
+            respond(document(&headers, &Made::of(&*openapi::DOCUMENT)))
+        }),
+        _ => get(async || not_found().into_response()),
+    }
+}
+
+fn respond(answer: Answer) -> Response<Body> {
+    answer.unwrap_or_else(Problem::into_response)
+}
+
+pub(super) fn not_found() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "there is nothing here")
+        .hint("/openapi.json tells what there is")
+}
+
+async fn sessions(
+    State(http): State<Arc<Http>>,
+    Query(pairs): Pairs,
+    headers: HeaderMap,
+) -> Answer {
+    let asked = Asked::read(&pairs)?;
+    let made = http.board.sessions(&asked).await?;
+    document(&headers, &Ok(made))
+}
+
+async fn hosts(State(http): State<Arc<Http>>, headers: HeaderMap) -> Answer {
+    document(&headers, &Made::of(&http.answers.hosts()))
+}
+
+async fn session(State(http): State<Arc<Http>>, named: Named, headers: HeaderMap) -> Answer {
+    let row = find(&http, named).await?;
+    document(&headers, &Made::of(&row))
+}
+
+async fn events(
+    State(http): State<Arc<Http>>,
+    named: Named,
+    Query(pairs): Pairs,
+    headers: HeaderMap,
+) -> Answer {
+    let range = Range::read(&pairs)?;
+    let row = find(&http, named).await?;
+    let page = events_of(&http, &row, range).await?;
+    document(&headers, &Made::of(&page))
+}
+
+async fn listen(State(http): State<Arc<Http>>, headers: HeaderMap) -> Answer {
+    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
+    let Some(frames) = http.live.listen(last).await else {
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many listen already"));
+    };
+    let mut response = Response::new(Body::from_stream(frames));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // For those that would collect it.
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    Ok(response)
+}
+
+/// The session that an address names.
+pub(super) async fn find(http: &Http, named: Named) -> Result<Session, Problem> {
+    let Ok(Path((host, harness, id))) = named else { return Err(bad("that names no session")) };
+    let id = format!("{host}/{harness}/{id}");
+    match http.answers.show(&LookupQuery { id, raw: false }).await {
+        Lookup::Found(row) => Ok(*row),
+        _ => Err(Problem::new(StatusCode::NOT_FOUND, "no such session is known here")
+            .hint("/sessions?all=1 lists all")),
+    }
+}
+
+/// Which events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Range {
+    pub(super) after: Option<u64>,
+    pub(super) before: Option<u64>,
+    pub(super) limit: u32,
+}
+
+impl Range {
+    pub(super) fn read(pairs: &[(String, String)]) -> Result<Self, Problem> {
+        let mut range = Self { after: None, before: None, limit: EVENTS };
+        let mut given = Vec::new();
+        for (name, value) in pairs {
+            once(name, &mut given)?;
+            let number = || value.parse().map_err(|_| bad(format!("{name} is a number from 0")));
+            match name.as_str() {
+                "after" => range.after = Some(number()?),
+                "before" => range.before = Some(number()?),
+                "limit" => match number()? {
+                    limit @ 1..=1_000 => range.limit = u32::try_from(limit).unwrap_or(EVENTS),
+                    _ => return Err(bad(format!("limit is from 1 to {MOST_EVENTS}"))),
+                },
+                _ => return Err(bad("no such parameter; these are known: after, before, limit")),
+            }
+        }
+        match range.after.and(range.before) {
+            Some(_) => Err(bad("after and before exclude each other")),
+            None => Ok(range),
+        }
+    }
+}
+
+/// Events of a session, from whichever host has them.
+pub(super) async fn events_of(
+    http: &Http,
+    row: &Session,
+    range: Range,
+) -> Result<EventPage, Problem> {
+    let elsewhere = row.host_state != HostState::Here;
+    let node = row.node_id.as_ref().filter(|_| elsewhere).and_then(|node| node.parse().ok());
+    let Range { after, before, limit } = range;
+    let query = EventQuery { key: row.key(), node, after, before, limit, wait_ms: 0, raw: false };
+    Ok(http.answers.events(&query).await?)
+}
+
+/// A document, or that it is still the one that is known.
+fn document(headers: &HeaderMap, made: &Result<Made, Problem>) -> Answer {
+    let Made { body, etag, as_of, incomplete } = made.as_ref().map_err(Clone::clone)?;
+    let known = headers.get_all(header::IF_NONE_MATCH).iter();
+    let is_known = known.filter_map(|tags| tags.to_str().ok()).flat_map(|tags| tags.split(','));
+    let is_known = is_known.map(str::trim).any(|tag| {
+        tag == "*" || tag.strip_prefix("W/").unwrap_or(tag).as_bytes() == etag.as_bytes()
+    });
+    let mut response = match is_known {
+        true => Response::new(Body::empty()),
+        false => Response::new(Body::from(body.clone())),
+    };
+    if is_known {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+    }
+    let told = response.headers_mut();
+    told.insert(header::ETAG, etag.clone());
+    told.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    told.insert(HeaderName::from_static("x-rrd-as-of"), as_of.clone());
+    if let Some(incomplete) = incomplete {
+        told.insert(HeaderName::from_static("x-rrd-incomplete"), incomplete.clone());
+    }
+    if !is_known {
+        told.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    Ok(response)
+}
+
+fn text(kind: &'static str, text: impl Into<Body>) -> Response<Body> {
+    let mut response = Response::new(text.into());
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_is_read_or_refused() {
+        let read = |query: &[(&str, &str)]| {
+            let pair = |(n, v): &(&str, &str)| ((*n).to_owned(), (*v).to_owned());
+            Range::read(&query.iter().map(pair).collect::<Vec<_>>())
+        };
+        assert_eq!(read(&[]).unwrap(), Range { after: None, before: None, limit: EVENTS });
+        assert_eq!(read(&[("after", "0"), ("limit", "1000")]).unwrap().limit, MOST_EVENTS);
+        for wrong in [
+            &[("after", "-1")][..],
+            &[("limit", "0")],
+            &[("limit", "1001")],
+            &[("after", "1"), ("before", "2")],
+            &[("after", "1"), ("after", "1")],
+            &[("after", "99999999999999999999")],
+            &[("raw", "1")],
+        ] {
+            assert_eq!(read(wrong).unwrap_err().status(), 400, "{wrong:?}");
+        }
+    }
+}
