@@ -220,7 +220,10 @@ impl Host {
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rrd"));
         command.args(args).env_clear().stdin(Stdio::null());
-        command.env("HOME", self.home.path()).env("RRD_HOME", self.home.path().join("rrd"));
+        command
+            .env("HOME", self.home.path())
+            .env("RRD_HOME", self.home.path().join("rrd"))
+            .env("RRD_HTTP", "off");
         command.env("TZ", "UTC");
         command
     }

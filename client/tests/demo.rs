@@ -32,6 +32,7 @@ impl Newcomer {
             .env("TMPDIR", self.scratch.path())
             // None of this is the demo's.
             .env("RRD_HOME", self.home.path().join("rrd"))
+            .env("RRD_HTTP", "off")
             .env("CODEX_HOME", self.home.path().join("codex"))
             .env("RRD_NAME", "mine")
             .stdin(Stdio::null());

@@ -52,6 +52,7 @@ impl Host {
             .env_clear()
             .env("HOME", self.home.path())
             .env("RRD_HOME", self.home.path().join("rrd"))
+            .env("RRD_HTTP", "off")
             .env("RRD_NAME", self.name)
             .env("RRD_LISTEN", self.listen.to_string())
             .env("RRD_LOG", "debug")

@@ -63,6 +63,7 @@ impl Home {
             .env_clear()
             .env("HOME", self.0.path())
             .env("RRD_HOME", self.path("rrd"))
+            .env("RRD_HTTP", "off")
             .env("RRD_LOG", "warn")
             .stdin(Stdio::null());
         command

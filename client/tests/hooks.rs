@@ -50,7 +50,10 @@ impl Home {
     fn run(&self, bin: &str, args: &[&str]) -> Output {
         let mut command = Command::new(self.path(bin));
         let command = command.arg("hooks").args(args).env_clear();
-        let command = command.env("HOME", self.0.path()).env("RRD_HOME", self.path("rrd"));
+        let command = command
+            .env("HOME", self.0.path())
+            .env("RRD_HOME", self.path("rrd"))
+            .env("RRD_HTTP", "off");
         command.stdin(Stdio::null()).output().unwrap()
     }
 
@@ -230,7 +233,10 @@ fn the_doctor_speaks_of_hooks_only_where_there_are_some() {
     let doctor = || {
         let mut command = Command::new(home.path("bin/rrd"));
         let command = command.args(["doctor", "--json"]).env_clear();
-        let command = command.env("HOME", home.0.path()).env("RRD_HOME", home.path("rrd"));
+        let command = command
+            .env("HOME", home.0.path())
+            .env("RRD_HOME", home.path("rrd"))
+            .env("RRD_HTTP", "off");
         let parts: Vec<Value> = serde_json::from_slice(&command.output().unwrap().stdout).unwrap();
         let hooks =
             parts.into_iter().filter(|part| part["part"].as_str().unwrap().starts_with("hooks "));

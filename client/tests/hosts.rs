@@ -65,6 +65,7 @@ impl Host {
             .env_clear()
             .env("HOME", self.home.path())
             .env("RRD_HOME", self.home.path().join("rrd"))
+            .env("RRD_HTTP", "off")
             .env("RRD_NAME", self.name)
             .env("RRD_LISTEN", format!("{}:{}", self.ip, self.port))
             .stdin(Stdio::null());

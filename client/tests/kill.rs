@@ -45,6 +45,7 @@ impl Home {
             .env_clear()
             .env("HOME", self.0.path())
             .env("RRD_HOME", self.0.path().join("rrd"))
+            .env("RRD_HTTP", "off")
             .env("RRD_LOG", "warn")
             .stdin(Stdio::null());
     }

@@ -92,6 +92,7 @@ impl Host {
             .env("PATH", path)
             .env("HOME", self.home.path())
             .env("RRD_HOME", self.home.path().join("rrd"))
+            .env("RRD_HTTP", "off")
             .env("RRD_NAME", format!("h{}", self.number))
             .env("RRD_LISTEN", self.address())
             .stdin(Stdio::null());

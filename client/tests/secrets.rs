@@ -61,6 +61,7 @@ impl Host {
             .env_clear()
             .env("HOME", self.0.path())
             .env("RRD_HOME", self.path("rrd"))
+            .env("RRD_HTTP", "off")
             .env("RRD_LOG", "trace")
             .env("RRD_LISTEN", "127.0.0.1:0")
             .stdin(Stdio::null());

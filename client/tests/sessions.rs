@@ -99,7 +99,10 @@ impl Home {
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rrd"));
         command.args(args).env_clear().stdin(Stdio::null());
-        command.env("HOME", self.0.path()).env("RRD_HOME", self.0.path().join("rrd"));
+        command
+            .env("HOME", self.0.path())
+            .env("RRD_HOME", self.0.path().join("rrd"))
+            .env("RRD_HTTP", "off");
         command
     }
 

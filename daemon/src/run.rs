@@ -82,6 +82,8 @@ pub fn run(
     edges: &Arc<Edges>,
     ready: &mut dyn FnMut(&Path, Option<SocketAddr>),
 ) -> Result<(), RunError> {
+    #[cfg(unix)]
+    as_many_files_as_allowed();
     let mut said = Said::new();
     loop {
         let (processes, edges) = (ProcessTable::system(), Arc::clone(edges));
@@ -419,6 +421,20 @@ fn stop_threads(tails: Vec<TailHandle>, follower: Follower) {
         tracing::warn!(
             "a tail did not stop in time; its transcripts are read again at the next start"
         );
+    }
+}
+
+/// Browsers and transcripts at once are more than the 1,024 files that a process has by default, and the
+/// system allows more to who asks.
+#[cfg(unix)]
+fn as_many_files_as_allowed() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    const ENOUGH: u64 = 16_384;
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let wanted = maximum.map_or(ENOUGH, |most| most.min(ENOUGH));
+    if current.is_some_and(|current| current < wanted) {
+        // Where it may not, it goes on with what it has.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum });
     }
 }
 

@@ -51,6 +51,7 @@ fn config(home: &TempDir, own: &TempDir) -> Config {
     let env = |name: &str| match name {
         "HOME" => Some(home.path().as_os_str().to_owned()),
         "RRD_HOME" => Some(own.path().as_os_str().to_owned()),
+        "RRD_HTTP" => Some("off".into()),
         "RRD_NAME" => Some(OsString::from("here")),
         _ => None,
     };

@@ -67,10 +67,11 @@ impl Host {
         seen: SyncSender<T>,
     ) -> Result<(), CliError> {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let variables: [(&str, OsString); 4] = [
+        let variables: [(&str, OsString); 5] = [
             ("HOME", self.home.clone().into()),
             ("RRD_HOME", self.rrd_home().into()),
             ("RRD_NAME", self.name.into()),
+            ("RRD_HTTP", any.to_string().into()),
             ("RRD_LISTEN", self.listen.unwrap_or(any).to_string().into()),
         ];
         let config = local::config_of(&variables)?;

@@ -186,7 +186,11 @@ impl Host {
             None => Command::new(binary),
         };
         command.args(args).env_clear().stdin(Stdio::null()).current_dir(self.home.path());
-        command.env("HOME", self.home.path()).env("RRD_HOME", self.path("rrd")).env("TZ", "UTC");
+        command
+            .env("HOME", self.home.path())
+            .env("RRD_HOME", self.path("rrd"))
+            .env("RRD_HTTP", "off")
+            .env("TZ", "UTC");
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         if self.unprivileged.is_some() {
             command.uid(65_534).gid(65_534);

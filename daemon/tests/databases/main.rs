@@ -69,6 +69,7 @@ fn config(home: &Path, watch: &str) -> Config {
     let env = |name: &str| match name {
         "HOME" => Some(home.as_os_str().to_owned()),
         "RRD_HOME" => Some(home.join("rrd").into_os_string()),
+        "RRD_HTTP" => Some("off".into()),
         "RRD_WATCH" => Some(watch.into()),
         _ => None,
     };
@@ -405,6 +406,7 @@ fn a_look_without_a_daemon_says_the_same() {
     let env = |name: &str| match name {
         "HOME" => Some(scene.home.path().as_os_str().to_owned()),
         "RRD_HOME" => Some(fresh.path().as_os_str().to_owned()),
+        "RRD_HTTP" => Some("off".into()),
         _ => None,
     };
     let config = Config::load(&env, &Flags::default()).unwrap();

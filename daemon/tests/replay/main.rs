@@ -88,6 +88,7 @@ impl Player {
         let env = |name: &str| match name {
             "HOME" => Some(home.path().as_os_str().to_owned()),
             "RRD_HOME" => Some(own.path().as_os_str().to_owned()),
+            "RRD_HTTP" => Some("off".into()),
             _ => None,
         };
         let mut config = Config::load(&env, &Flags::default()).unwrap();

@@ -107,6 +107,7 @@ impl Torture {
         let env = |name: &str| match name {
             "HOME" => Some(self.home.path().as_os_str().to_owned()),
             "RRD_HOME" => Some(self.home.path().join("rrd").into_os_string()),
+            "RRD_HTTP" => Some("off".into()),
             "RRD_WATCH" => Some(self.watch.into()),
             _ => None,
         };
