@@ -14,8 +14,8 @@ use std::{
 
 use interprocess::local_socket::{Name, tokio::Stream, tokio::prelude::*};
 use rrd_proto::{
-    EventPage, EventQuery, FleetCall, FleetRefusal, FleetReply, HookCall, Host, ListQuery,
-    ListReply, Lookup, LookupQuery, PartStatus,
+    EventPage, EventQuery, FleetCall, FleetReply, HookCall, Host, ListQuery, ListReply, Lookup,
+    LookupQuery, PartStatus, Refusal,
     codec::{Bincode, MAX_FRAME},
     preamble::{self, Mismatch, Preamble},
     rpc::LocalClient,
@@ -159,7 +159,7 @@ impl Connection {
     pub(crate) fn events(
         &self,
         query: &EventQuery,
-    ) -> Result<Result<EventPage, FleetRefusal>, CliError> {
+    ) -> Result<Result<EventPage, Refusal>, CliError> {
         let wait = Duration::from_millis(query.wait_ms.into());
         self.call(wait, |at| self.client.events(at, query.clone()))
     }
@@ -188,7 +188,7 @@ impl Connection {
         &self,
         call: &FleetCall,
         wait: Duration,
-    ) -> Result<Result<FleetReply, FleetRefusal>, CliError> {
+    ) -> Result<Result<FleetReply, Refusal>, CliError> {
         self.call(wait, |at| self.client.fleet(at, call.clone()))
     }
 

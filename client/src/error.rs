@@ -5,7 +5,7 @@
 
 use std::process::ExitCode;
 
-use rrd_proto::FleetRefusal;
+use rrd_proto::Refusal;
 
 /// What kind of failure it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,8 +89,8 @@ impl CliError {
     }
 }
 
-impl From<FleetRefusal> for CliError {
-    fn from(refusal: FleetRefusal) -> Self {
+impl From<Refusal> for CliError {
+    fn from(refusal: Refusal) -> Self {
         let error = Self::new(Kind::NotFound, refusal.message);
         let error = refusal.facts.into_iter().fold(error, Self::fact);
         match refusal.hint {

@@ -16,8 +16,8 @@ use std::{
 
 use futures::StreamExt;
 use rrd_proto::{
-    Event, EventKind, EventPage, EventQuery, FleetCall, FleetRefusal, FleetReply, Health, HookCall,
-    ListQuery, ListReply, Lookup, LookupQuery, PartStatus, Session, Timestamp, Totals,
+    Event, EventKind, EventPage, EventQuery, FleetCall, FleetReply, Health, HookCall, ListQuery,
+    ListReply, Lookup, LookupQuery, PartStatus, Refusal, Session, Timestamp, Totals,
     codec::{Bincode, MAX_FRAME},
     preamble::{self, Preamble},
     rpc::Local,
@@ -105,7 +105,7 @@ impl Local for Known {
         }
     }
 
-    async fn events(self, _: Context, query: EventQuery) -> Result<EventPage, FleetRefusal> {
+    async fn events(self, _: Context, query: EventQuery) -> Result<EventPage, Refusal> {
         let until = Instant::now() + Duration::from_millis(query.wait_ms.into());
         loop {
             let events = self.0.lock().unwrap().1.clone();
@@ -128,8 +128,8 @@ impl Local for Known {
 
     async fn hook(self, _: Context, _: HookCall) {}
 
-    async fn fleet(self, _: Context, _: FleetCall) -> Result<FleetReply, FleetRefusal> {
-        Err(FleetRefusal {
+    async fn fleet(self, _: Context, _: FleetCall) -> Result<FleetReply, Refusal> {
+        Err(Refusal {
             message: "no\u{1b}[2J".to_owned(),
             facts: vec!["because".to_owned()],
             hint: Some("rrd fleet init".to_owned()),

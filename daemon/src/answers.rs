@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use rrd_proto::{
-    EventPage, EventQuery, FleetRefusal, Host, HostState, ListQuery, ListReply, Lookup,
-    LookupQuery, PartStatus, VERSION,
+    EventPage, EventQuery, Host, HostState, ListQuery, ListReply, Lookup, LookupQuery, PartStatus,
+    Refusal, VERSION,
 };
 
 use crate::{
@@ -66,7 +66,7 @@ impl Answers {
     }
 
     /// Events of one session; refused where its host cannot be asked.
-    pub(crate) async fn events(&self, query: &EventQuery) -> Result<EventPage, FleetRefusal> {
+    pub(crate) async fn events(&self, query: &EventQuery) -> Result<EventPage, Refusal> {
         let own = self.fleet.as_ref().as_ref().ok().map(|fleet| fleet.node());
         let page = match (query.node.filter(|node| Some(*node) != own), self.others()) {
             (None, _) => self.desk.events(query).await,
@@ -75,7 +75,7 @@ impl Answers {
             }
             // A session of the same name here is another one.
             (Some(_), None) => {
-                return Err(FleetRefusal {
+                return Err(Refusal {
                     message: "this host is in no fleet that could be asked for that".to_owned(),
                     facts: Vec::new(),
                     hint: Some("rrd fleet status tells how it stands".to_owned()),

@@ -14,8 +14,8 @@ use std::{
 use futures::future::join_all;
 use rrd_core::fleet;
 use rrd_proto::{
-    Event, EventPage, EventQuery, FleetRefusal, Host, HostState, ListQuery, Lookup, NodeId,
-    Session, Status, Timestamp, Unheard,
+    Event, EventPage, EventQuery, Host, HostState, ListQuery, Lookup, NodeId, Refusal, Session,
+    Status, Timestamp, Unheard,
     peer_calls::{
         EventsQuery, EventsReply, LastKnown, LastKnownQuery, MAX_ROWS, RowsQuery, RowsReply,
     },
@@ -166,13 +166,13 @@ pub(crate) async fn events(
     gossip: &Gossip,
     node: NodeId,
     query: &EventQuery,
-) -> Result<EventPage, FleetRefusal> {
+) -> Result<EventPage, Refusal> {
     let EventQuery { key, after, before, limit, wait_ms, node: _, raw: _ } = query.clone();
     let asks = EventsQuery { key, after, before, limit, wait_ms };
     let within = crate::desk::wait(wait_ms) + EVENTS_WITHIN;
     let host = gossip.hosts().into_iter().find(|host| host.node_id == node.to_string());
     let label = host.as_ref().map_or_else(|| node.to_string(), |host| host.host.clone());
-    let refusal = |message: String, hint: &str| FleetRefusal {
+    let refusal = |message: String, hint: &str| Refusal {
         message,
         facts: Vec::new(),
         hint: Some(hint.to_owned()),

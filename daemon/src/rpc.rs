@@ -12,8 +12,8 @@ use interprocess::local_socket::{
     traits::tokio::Listener as _,
 };
 use rrd_proto::{
-    EventPage, EventQuery, FleetCall, FleetRefusal, FleetReply, HookCall, Host, ListQuery,
-    ListReply, Lookup, LookupQuery, PartStatus,
+    EventPage, EventQuery, FleetCall, FleetReply, HookCall, Host, ListQuery, ListReply, Lookup,
+    LookupQuery, PartStatus, Refusal,
     codec::{Bincode, MAX_FRAME},
     preamble::{self, Preamble},
     rpc::Local,
@@ -125,7 +125,7 @@ impl Local for Server {
         self.answers.show(&query).await
     }
 
-    async fn events(self, _: Context, query: EventQuery) -> Result<EventPage, FleetRefusal> {
+    async fn events(self, _: Context, query: EventQuery) -> Result<EventPage, Refusal> {
         self.answers.events(&query).await
     }
 
@@ -151,7 +151,7 @@ impl Local for Server {
         self.answers.hooks.take(call);
     }
 
-    async fn fleet(self, _: Context, call: FleetCall) -> Result<FleetReply, FleetRefusal> {
+    async fn fleet(self, _: Context, call: FleetCall) -> Result<FleetReply, Refusal> {
         let reply = fleet::calls::answer(&self.answers.fleet, call).await;
         // Whoever leaves has another name from then on.
         if let Ok(fleet) = &*self.answers.fleet {

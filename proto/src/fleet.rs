@@ -45,17 +45,6 @@ pub enum FleetReply {
     Forgotten(String),
 }
 
-/// Why a call was not done, in words for a person.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FleetRefusal {
-    /// What is wrong: lower case, one sentence, without a full stop.
-    pub message: String,
-    /// What else matters.
-    pub facts: Vec<String>,
-    /// What to do.
-    pub hint: Option<String>,
-}
-
 /// An invite: good for one host, for ten minutes.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FleetInvite {

@@ -17,6 +17,7 @@ pub mod json;
 mod node;
 mod part;
 mod query;
+mod refusal;
 mod session;
 mod time;
 
@@ -33,8 +34,7 @@ pub mod rpc;
 
 pub use event::{Direction, Event, EventKind};
 pub use fleet::{
-    FleetCall, FleetInvite, FleetMember, FleetRefusal, FleetReply, FleetRotation, FleetStatus,
-    MemberState,
+    FleetCall, FleetInvite, FleetMember, FleetReply, FleetRotation, FleetStatus, MemberState,
 };
 pub use harness::Harness;
 pub use hook::{HookCall, HookProcess, HookTmux};
@@ -46,6 +46,7 @@ pub use query::{
     EventPage, EventQuery, IndexProgress, ListQuery, ListReply, Lookup, LookupQuery, Root,
     RootState, Totals, Unheard,
 };
+pub use refusal::Refusal;
 pub use session::{
     Activity, Counts, EndReason, HostState, Issue, ParentKind, Session, Status, StatusSource,
     Tokens, TurnResult, WaitingFor,

@@ -5,8 +5,8 @@
 #![allow(missing_docs)] // the macro's generated items
 
 use crate::{
-    EventPage, EventQuery, FleetCall, FleetRefusal, FleetReply, HookCall, Host, ListQuery,
-    ListReply, Lookup, LookupQuery, PartStatus,
+    EventPage, EventQuery, FleetCall, FleetReply, HookCall, Host, ListQuery, ListReply, Lookup,
+    LookupQuery, PartStatus, Refusal,
 };
 
 /// Asks a daemon on the same host, of the same release.
@@ -17,7 +17,7 @@ pub trait Local {
     /// One session by what a person typed.
     async fn show(query: LookupQuery) -> Lookup;
     /// Events of one session, wherever it is; refused where its host cannot be asked.
-    async fn events(query: EventQuery) -> Result<EventPage, FleetRefusal>;
+    async fn events(query: EventQuery) -> Result<EventPage, Refusal>;
     /// Returns the current cursor as soon as it differs from `cursor`, at the latest after `wait_ms`.
     async fn watch(cursor: u64, wait_ms: u32) -> u64;
     /// How each part of the daemon is.
@@ -27,5 +27,5 @@ pub trait Local {
     /// Every host of the fleet, this one first.
     async fn hosts() -> Vec<Host>;
     /// Does what `rrd fleet` asks for.
-    async fn fleet(call: FleetCall) -> Result<FleetReply, FleetRefusal>;
+    async fn fleet(call: FleetCall) -> Result<FleetReply, Refusal>;
 }

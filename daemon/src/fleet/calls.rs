@@ -5,8 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use rrd_proto::{
-    FleetCall, FleetMember, FleetRefusal, FleetReply, FleetStatus, MemberState, NodeId,
-    peer::Answer,
+    FleetCall, FleetMember, FleetReply, FleetStatus, MemberState, NodeId, Refusal, peer::Answer,
 };
 use tokio::time::timeout;
 
@@ -26,7 +25,7 @@ const OPENING: Duration = Duration::from_secs(5);
 pub(crate) async fn answer(
     fleet: &Result<Arc<Fleet>, Broken>,
     call: FleetCall,
-) -> Result<FleetReply, FleetRefusal> {
+) -> Result<FleetReply, Refusal> {
     let fleet = fleet.as_ref().map_err(|broken| refused(broken.clone()))?;
     match call {
         FleetCall::Status => {}
@@ -38,7 +37,7 @@ pub(crate) async fn answer(
         FleetCall::Invite => {
             member(fleet)?;
             opened(fleet).await;
-            let address = fleet.address().ok_or_else(|| FleetRefusal {
+            let address = fleet.address().ok_or_else(|| Refusal {
                 message: "this host does not listen for others yet".to_owned(),
                 facts: fleet.place().note.into_iter().collect(),
                 hint: Some("rrd fleet status says where it would".to_owned()),
@@ -97,10 +96,10 @@ async fn opened(fleet: &Fleet) {
     let _ = timeout(OPENING, settled).await;
 }
 
-fn alone(fleet: &Fleet) -> Result<(), FleetRefusal> {
+fn alone(fleet: &Fleet) -> Result<(), Refusal> {
     match fleet.key() {
         None => Ok(()),
-        Some(key) => Err(FleetRefusal {
+        Some(key) => Err(Refusal {
             message: "this host is in a fleet already".to_owned(),
             facts: vec![format!(
                 "its key is {}, with {} members",
@@ -112,7 +111,7 @@ fn alone(fleet: &Fleet) -> Result<(), FleetRefusal> {
     }
 }
 
-fn member(fleet: &Fleet) -> Result<(), FleetRefusal> {
+fn member(fleet: &Fleet) -> Result<(), Refusal> {
     if fleet.key().is_none() {
         return Err(not_in_one());
     }
@@ -125,22 +124,22 @@ fn member(fleet: &Fleet) -> Result<(), FleetRefusal> {
     ))
 }
 
-fn not_in_one() -> FleetRefusal {
+fn not_in_one() -> Refusal {
     refusal(
         "this host is in no fleet",
         "rrd fleet init founds one; rrd fleet join takes an invite of another host",
     )
 }
 
-fn refusal(message: &str, hint: &str) -> FleetRefusal {
-    FleetRefusal { message: message.to_owned(), facts: Vec::new(), hint: Some(hint.to_owned()) }
+fn refusal(message: &str, hint: &str) -> Refusal {
+    Refusal { message: message.to_owned(), facts: Vec::new(), hint: Some(hint.to_owned()) }
 }
 
-fn refused(broken: Broken) -> FleetRefusal {
-    FleetRefusal { message: broken.what, facts: Vec::new(), hint: Some(broken.remedy) }
+fn refused(broken: Broken) -> Refusal {
+    Refusal { message: broken.what, facts: Vec::new(), hint: Some(broken.remedy) }
 }
 
-fn done<T>(result: Option<Result<T, Broken>>) -> Result<T, FleetRefusal> {
+fn done<T>(result: Option<Result<T, Broken>>) -> Result<T, Refusal> {
     let lost = || Broken {
         what: "the daemon is stopping".to_owned(),
         remedy: "rrd status tells whether it is back".to_owned(),
@@ -149,7 +148,7 @@ fn done<T>(result: Option<Result<T, Broken>>) -> Result<T, FleetRefusal> {
 }
 
 /// The other member that a person means: by label, or by the start of its name.
-fn find(fleet: &Fleet, host: &str) -> Result<NodeId, FleetRefusal> {
+fn find(fleet: &Fleet, host: &str) -> Result<NodeId, Refusal> {
     let members = fleet.members();
     let nodes: Vec<NodeId> = members.now().map(|member| member.node()).collect();
     let called = |node: &&NodeId| members.label(**node).as_deref() == Some(host);
@@ -165,7 +164,7 @@ fn find(fleet: &Fleet, host: &str) -> Result<NodeId, FleetRefusal> {
         [node] => Ok(node),
         _ => {
             let labels = nodes.iter().filter_map(|node| members.label(*node));
-            Err(FleetRefusal {
+            Err(Refusal {
                 message: format!("no member is called {host:?}"),
                 facts: vec![format!("members: {}", labels.collect::<Vec<_>>().join(", "))],
                 hint: Some("rrd fleet status shows names and node ids".to_owned()),
@@ -175,7 +174,7 @@ fn find(fleet: &Fleet, host: &str) -> Result<NodeId, FleetRefusal> {
 }
 
 /// The host that a person means, members or not: away, or dropped; and its latest generation.
-fn find_to_forget(fleet: &Fleet, host: &str) -> Result<(NodeId, u64), FleetRefusal> {
+fn find_to_forget(fleet: &Fleet, host: &str) -> Result<(NodeId, u64), Refusal> {
     let (members, own) = (fleet.members(), fleet.node());
     let known = |node| {
         fleet.known(node).ok_or_else(|| {
@@ -212,7 +211,7 @@ fn find_to_forget(fleet: &Fleet, host: &str) -> Result<(NodeId, u64), FleetRefus
             let others = nodes.iter().filter(|node| **node != own);
             let mut labels: Vec<_> = others.filter_map(|node| members.label(*node)).collect();
             labels.sort();
-            Err(FleetRefusal {
+            Err(Refusal {
                 message: format!("no host is called {host:?}"),
                 facts: vec![format!("hosts: {}", labels.join(", "))],
                 hint: Some("rrd hosts shows names, rrd fleet status node ids".to_owned()),
@@ -228,7 +227,7 @@ fn find_to_forget(fleet: &Fleet, host: &str) -> Result<(NodeId, u64), FleetRefus
                 };
                 format!("{} {node} ({state})", members.label(*node).unwrap_or_default())
             };
-            Err(FleetRefusal {
+            Err(Refusal {
                 message: format!("more than one host may be meant by {host:?}"),
                 facts: found.iter().map(one).collect(),
                 hint: Some("name it by its node id".to_owned()),
@@ -237,7 +236,7 @@ fn find_to_forget(fleet: &Fleet, host: &str) -> Result<(NodeId, u64), FleetRefus
     }
 }
 
-fn join_refused(word: &Word, error: &JoinError) -> FleetRefusal {
+fn join_refused(word: &Word, error: &JoinError) -> Refusal {
     let address = word.address;
     let another = "rrd fleet invite on a member prints another";
     if let Some(answer) = error.answer() {
@@ -252,7 +251,7 @@ fn join_refused(word: &Word, error: &JoinError) -> FleetRefusal {
         return refusal(&message, another);
     }
     match error {
-        JoinError::Link(LinkError::Unreachable(_, cause)) => FleetRefusal {
+        JoinError::Link(LinkError::Unreachable(_, cause)) => Refusal {
             message: format!("nobody answers at {address}"),
             facts: vec![cause.to_string()],
             hint: Some(
@@ -282,7 +281,7 @@ fn join_refused(word: &Word, error: &JoinError) -> FleetRefusal {
             &format!("something other than rrd answers at {address}"),
             "rrd fleet status on the host that made the invite says where it listens",
         ),
-        JoinError::Link(error) => FleetRefusal {
+        JoinError::Link(error) => Refusal {
             message: format!("{address} could not be spoken with"),
             facts: vec![error.to_string()],
             hint: Some(format!("try again; if the invite is used up, {another}")),
@@ -299,7 +298,7 @@ fn join_refused(word: &Word, error: &JoinError) -> FleetRefusal {
                 "that fleet has as many members as it can have",
                 "found another with rrd fleet init",
             ),
-            _ => FleetRefusal {
+            _ => Refusal {
                 message: format!("{address} could not let this host in"),
                 facts: vec![format!("it said: {}", why.chars().take(40).collect::<String>())],
                 hint: Some("its log says more; then take another invite".to_owned()),

@@ -4,7 +4,7 @@ use axum::{
     body::Body,
     http::{HeaderValue, Response, StatusCode, header},
 };
-use rrd_proto::{FleetRefusal, json};
+use rrd_proto::{Refusal, json};
 use serde::Serialize;
 
 /// Why a request is not answered.
@@ -72,10 +72,10 @@ impl Problem {
     }
 }
 
-impl From<FleetRefusal> for Problem {
+impl From<Refusal> for Problem {
     /// Another host cannot be asked.
-    fn from(refusal: FleetRefusal) -> Self {
-        let FleetRefusal { message, facts: _, hint } = refusal;
+    fn from(refusal: Refusal) -> Self {
+        let Refusal { message, facts: _, hint } = refusal;
         Self { status: StatusCode::SERVICE_UNAVAILABLE, detail: message, hint }
     }
 }
