@@ -115,6 +115,8 @@ pub const RULES: &[Rule] = &[
     rule("jina-key", &["jina_"], r"jina_[a-f0-9]{32}[\w-]{20,}", "observed", "jina_{h32}{w28}", "jina_{a9}"),
     rule("wandb-key", &["wandb_v1_"], r"wandb_v1_[\w-]{30,}", "gh: weights_and_biases", "wandb_v1_{a70}", "wandb_v1_{a5}"),
     rule("modal-token", &["ak-", "as-"], r"a[ks]-[A-Za-z0-9]{22}\b", "docs: modal.com/docs, token id and secret", "as-{a22}", "as-{a9}").run(22),
+    // rrd's own: what lets somebody look.
+    rule("rrd-secret", &["rrd_code_", "rrd_cookie_", "rrd_token_"], r"rrd_(?:code|cookie|token)_[\w-]{20,}", "docs: rrd, who may look", "rrd_token_{w43}", "rrd_token_{w8}"),
     // Where code lives and is built.
     rule("github-token", &["ghp_", "gho_", "ghu_", "ghs_", "ghr_"], r"gh[pousr]_[A-Za-z0-9]{30,}", "docs: docs.github.com, token formats", "ghp_{a36}", "ghp_{x36}").run(30),
     rule("github-pat", &["github_pat_"], r"github_pat_\w{36,}", "docs: docs.github.com, token formats", "github_pat_{a22}_{a59}", "github_pat_{a4}"),
