@@ -218,7 +218,7 @@ fn read_peers(said: &str) -> BTreeMap<String, Vec<IpAddr>> {
 }
 
 /// What the program says: within [`PATIENCE`], and no more than [`MAX_SAID`].
-fn ask_tailscale(args: &[&str]) -> Option<String> {
+pub(crate) fn ask_tailscale(args: &[&str]) -> Option<String> {
     // Without a path the system would look in places that nobody has named.
     std::env::var_os("PATH")?;
     let mut command = Command::new("tailscale");
