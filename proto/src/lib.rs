@@ -14,6 +14,7 @@ pub mod hook;
 mod host;
 mod id;
 pub mod json;
+mod looker;
 mod node;
 mod part;
 mod query;
@@ -40,6 +41,7 @@ pub use harness::Harness;
 pub use hook::{HookCall, HookProcess, HookTmux};
 pub use host::Host;
 pub use id::{SessionKey, session_ref};
+pub use looker::{Looker, LookerCall, LookerCode, LookerKind, LookerReply, LookerToken};
 pub use node::{NoNodeId, NodeId};
 pub use part::{Health, PartStatus};
 pub use query::{

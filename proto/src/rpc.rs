@@ -5,8 +5,8 @@
 #![allow(missing_docs)] // the macro's generated items
 
 use crate::{
-    EventPage, EventQuery, FleetCall, FleetReply, HookCall, Host, ListQuery, ListReply, Lookup,
-    LookupQuery, PartStatus, Refusal,
+    EventPage, EventQuery, FleetCall, FleetReply, HookCall, Host, ListQuery, ListReply, LookerCall,
+    LookerReply, Lookup, LookupQuery, PartStatus, Refusal,
 };
 
 /// Asks a daemon on the same host, of the same release.
@@ -28,4 +28,6 @@ pub trait Local {
     async fn hosts() -> Vec<Host>;
     /// Does what `rrd fleet` asks for.
     async fn fleet(call: FleetCall) -> Result<FleetReply, Refusal>;
+    /// Lets somebody look at the page, tells who may, and takes it back.
+    async fn lookers(call: LookerCall) -> Result<LookerReply, Refusal>;
 }

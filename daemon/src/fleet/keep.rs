@@ -1,6 +1,6 @@
 //! `keep.db`: what this node knows and could not find out again.
 //!
-//! Members, generation, replay floors, invites, peers' last known rows. Small, and every
+//! Members, generation, replay floors, invites, peers' last known rows, who may look. Small, and every
 //! write is on the disk before it returns. A damaged one is left as it is: the fleet is off until somebody
 //! has looked, and the list of this host goes on. Not here: secrets ([`super::keyfile`]), and what can be
 //! read again from transcripts ([`crate::store`]).
@@ -59,6 +59,17 @@ const MIGRATIONS: &[&str] = &[
         node      TEXT PRIMARY KEY,
         at        INTEGER NOT NULL,
         offset_ms INTEGER             -- of its clock; null where it never told
+    ) STRICT, WITHOUT ROWID;
+",
+    "
+    CREATE TABLE lookers (
+        id       TEXT PRIMARY KEY,
+        proof    BLOB NOT NULL,       -- SHA-256 of a cookie or token, which is kept nowhere
+        bound_to TEXT,                -- the device that has the cookie; null: a token
+        label    TEXT NOT NULL,
+        made_at  INTEGER NOT NULL,    -- milliseconds since the epoch
+        until    INTEGER,             -- null: until it is taken back
+        seen_at  INTEGER
     ) STRICT, WITHOUT ROWID;
 ",
 ];

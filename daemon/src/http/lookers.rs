@@ -1,0 +1,739 @@
+//! Who has been let in to look: codes that are good once, cookies of browsers, tokens of scripts.
+//!
+//! A code is made by whoever can use the local socket, shown to a browser (a QR code, a link), and spent for a
+//! cookie that counts on the device it was given to. A token counts wherever it comes from. All three are
+//! random; of what is kept, in `keep.db`, there is only the hash, and by its hash each is looked for, so how
+//! long that takes tells nothing of it. They begin with a word that the redactor knows
+//! ([`rrd_core::redact::RULES`], `rrd-secret`): whatever is logged, none of them is. Where `keep.db` cannot be
+//! used, nobody is let in by any of them, and the rest goes on. Not here: HTTP, and what may be seen without.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use rrd_core::fleet::key::base64;
+use rrd_proto::{Looker, LookerKind, LookerToken, Refusal, Timestamp};
+use sha2::{Digest, Sha256};
+use tokio::sync::watch;
+use zeroize::Zeroizing;
+
+use crate::fleet::{Broken, Keep, LookerRow, keyfile::random};
+
+const SECOND: i64 = 1_000;
+const HOUR: i64 = 3_600 * SECOND;
+
+/// How long a code is good, in milliseconds.
+const CODE_GOOD: i64 = 5 * 60 * SECOND;
+
+/// Open codes at most; one more takes the place of the oldest.
+const MAX_CODES: usize = 32;
+
+/// How long a cookie counts, in milliseconds: from when it was given, however often it is shown.
+pub(crate) const COOKIE_GOOD: i64 = 90 * 24 * HOUR;
+
+/// Browsers and scripts at most.
+const MAX_LOOKERS: usize = 256;
+
+/// Letters of a label, at most.
+const MAX_LABEL: usize = 60;
+
+/// So many wrong codes within so many milliseconds, from wherever, and none is tried until those are over.
+const MAX_WRONG: u32 = 20;
+const WRONG_FOR: i64 = 60 * SECOND;
+
+/// What codes, cookies and tokens begin with: what the redactor knows them by.
+const CODE: &str = "rrd_code_";
+const COOKIE: &str = "rrd_cookie_";
+const TOKEN: &str = "rrd_token_";
+
+/// A code, a cookie or a token. Printed only where it is given away.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Secret(Zeroizing<String>);
+
+impl Secret {
+    fn new<const N: usize>(begin: &str) -> Result<Self, Broken> {
+        let bytes = random::<N>()?;
+        let text = Zeroizing::new(base64(bytes.as_ref()));
+        Ok(Self(Zeroizing::new(format!("{begin}{}", *text))))
+    }
+
+    /// Its text: letters, digits, `_` and `-`.
+    pub(crate) fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+type Proof = [u8; 32];
+
+fn proof(secret: &str) -> Proof {
+    Sha256::digest(secret).into()
+}
+
+/// What a code is made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CodeFor {
+    /// A browser on any device.
+    Pair,
+    /// One of this machine.
+    Open,
+}
+
+/// The device that a request comes from, as far as a cookie counts there only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Binding {
+    /// A device of the tailnet, by its StableNodeID.
+    Tailnet(String),
+    /// This machine.
+    Loopback,
+    /// Through a proxy, or from another address.
+    Elsewhere,
+}
+
+impl fmt::Display for Binding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tailnet(id) => write!(f, "tailnet:{id}"),
+            Self::Loopback => f.write_str("loopback"),
+            Self::Elsewhere => f.write_str("elsewhere"),
+        }
+    }
+}
+
+/// Why a code lets nobody in.
+#[derive(Debug, Clone)]
+pub(crate) enum NotSpent {
+    /// It is none, was spent, or its time is over.
+    Unknown,
+    /// Too many wrong ones were tried; so many seconds until the next try.
+    Wait(u32),
+    /// Nobody can be let in at present.
+    Broken(Broken),
+    /// So many are let in that it stops here.
+    Full,
+}
+
+/// Everybody who was let in. Functions that change something block on the disk: from async code they are
+/// called where that is allowed ([`aside`]).
+#[derive(Debug)]
+pub(crate) struct Lookers {
+    /// Locked before `state`, where both are.
+    keep: Result<Mutex<Keep>, Broken>,
+    state: Mutex<State>,
+    changed: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    codes: Vec<OpenCode>,
+    lookers: HashMap<Proof, LookerRow>,
+    wrong: Wrong,
+}
+
+#[derive(Debug)]
+struct OpenCode {
+    proof: Proof,
+    what: CodeFor,
+    made_at: Timestamp,
+    until: Timestamp,
+}
+
+/// Wrong codes, since the first of them.
+#[derive(Debug, Default)]
+struct Wrong {
+    since: Option<Timestamp>,
+    count: u32,
+}
+
+impl Lookers {
+    /// As they were left.
+    pub(crate) fn open(state_dir: &Path, now: Timestamp) -> Arc<Self> {
+        let read = || {
+            let mut keep = Keep::open(state_dir)?;
+            let (rows, over): (Vec<_>, Vec<_>) =
+                keep.lookers()?.into_iter().partition(|row| is_good(row, now));
+            if !over.is_empty() {
+                keep.remove_lookers(&over.into_iter().map(|row| row.id).collect::<Vec<_>>())?;
+            }
+            Ok::<_, Broken>((keep, rows))
+        };
+        let (keep, rows) = match read() {
+            Ok((keep, rows)) => (Ok(Mutex::new(keep)), rows),
+            Err(broken) => {
+                tracing::error!(why = broken.what, "nobody is let in by cookie or token");
+                (Err(broken), Vec::new())
+            }
+        };
+        let lookers = rows.into_iter().map(|row| (row.proof, row)).collect();
+        let state = Mutex::new(State { lookers, ..State::default() });
+        Arc::new(Self { keep, state, changed: watch::channel(0).0 })
+    }
+
+    /// Why nobody can be let in, if so.
+    pub(crate) fn trouble(&self) -> Option<&Broken> {
+        self.keep.as_ref().err()
+    }
+
+    /// Another number whenever somebody was let in, or is no more, or may be soon: whoever holds a
+    /// connection open asks again whether it may.
+    pub(crate) fn changed(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// Whether the Tailscale address must be listened at even where there is no fleet: a code is out, or
+    /// a device of the tailnet has a cookie. Either may be over without a change: ask again each minute.
+    pub(crate) fn wants_tailnet(&self, now: Timestamp) -> bool {
+        let state = self.state();
+        let pairs = |code: &OpenCode| code.what == CodeFor::Pair && code.is_good(now);
+        let tailnet = |row: &LookerRow| {
+            is_good(row, now) && row.bound_to.as_ref().is_some_and(|to| to.starts_with("tailnet:"))
+        };
+        state.codes.iter().any(pairs) || state.lookers.values().any(tailnet)
+    }
+
+    /// A new code, and until when it is good. Does not block.
+    pub(crate) fn code(
+        &self,
+        what: CodeFor,
+        now: Timestamp,
+    ) -> Result<(Secret, Timestamp), Refusal> {
+        if let Err(broken) = &self.keep {
+            return Err(refused(broken));
+        }
+        let code = Secret::new::<16>(CODE).map_err(|broken| refused(&broken))?;
+        let until = now.plus(CODE_GOOD);
+        let mut state = self.state();
+        if state.good(now).count() >= MAX_LOOKERS {
+            return Err(full());
+        }
+        state.codes.retain(|code| code.is_good(now));
+        if state.codes.len() >= MAX_CODES {
+            state.codes.remove(0);
+        }
+        state.codes.push(OpenCode { proof: proof(code.reveal()), what, made_at: now, until });
+        drop(state);
+        self.tell();
+        Ok((code, until))
+    }
+
+    /// Takes back a code that nobody was told.
+    pub(crate) fn take_back(&self, code: &Secret) {
+        let proof = proof(code.reveal());
+        self.state().codes.retain(|code| code.proof != proof);
+        self.tell();
+    }
+
+    /// Lets the device in that shows a code: once, and with a cookie. Blocks.
+    pub(crate) fn spend(
+        &self,
+        code: &str,
+        device: &Binding,
+        label: &str,
+        now: Timestamp,
+    ) -> Result<Secret, NotSpent> {
+        let keep = match &self.keep {
+            Ok(keep) => lock(keep),
+            Err(broken) => return Err(NotSpent::Broken(broken.clone())),
+        };
+        {
+            let mut state = self.state();
+            state.wrong.wait(now).map_or(Ok(()), |seconds| Err(NotSpent::Wait(seconds)))?;
+            let proof = proof(code);
+            let found = state.codes.iter().position(|code| code.proof == proof);
+            // Whatever it was shown for, it has been shown: it is spent before anything comes of it.
+            let code = found.map(|at| state.codes.remove(at)).filter(|code| code.is_good(now));
+            if !code.is_some_and(|code| code.what == CodeFor::Pair || *device == Binding::Loopback)
+            {
+                state.wrong.count(now);
+                return Err(NotSpent::Unknown);
+            }
+            if state.good(now).count() >= MAX_LOOKERS {
+                return Err(NotSpent::Full);
+            }
+        }
+        let cookie = Secret::new::<32>(COOKIE).map_err(NotSpent::Broken)?;
+        let row = LookerRow {
+            id: id().map_err(NotSpent::Broken)?,
+            proof: proof(cookie.reveal()),
+            bound_to: Some(device.to_string()),
+            label: tidy(label, "a browser"),
+            made_at: now,
+            until: Some(now.plus(COOKIE_GOOD)),
+            seen_at: Some(now),
+        };
+        self.let_in(&keep, row).map_err(NotSpent::Broken)?;
+        Ok(cookie)
+    }
+
+    /// A new token, for whoever has it. Blocks.
+    pub(crate) fn token(
+        &self,
+        label: Option<&str>,
+        now: Timestamp,
+    ) -> Result<LookerToken, Refusal> {
+        let made = || {
+            let keep = lock(self.keep.as_ref().map_err(Clone::clone)?);
+            let token = Secret::new::<32>(TOKEN)?;
+            let row = LookerRow {
+                id: id()?,
+                proof: proof(token.reveal()),
+                bound_to: None,
+                label: tidy(label.unwrap_or_default(), "a script"),
+                made_at: now,
+                until: None,
+                seen_at: None,
+            };
+            let (id, label) = (row.id.clone(), row.label.clone());
+            self.let_in(&keep, row)?;
+            Ok(LookerToken { id, label, token: token.reveal().to_owned() })
+        };
+        if self.state().good(now).count() >= MAX_LOOKERS {
+            return Err(full());
+        }
+        made().map_err(|broken: Broken| refused(&broken))
+    }
+
+    /// On the disk first: what is given away counts after a restart, too.
+    fn let_in(&self, keep: &Keep, row: LookerRow) -> Result<(), Broken> {
+        keep.add_looker(&row)?;
+        self.state().lookers.insert(row.proof, row);
+        self.tell();
+        Ok(())
+    }
+
+    /// Whether this cookie counts on this device. Does not block.
+    pub(crate) fn has_cookie(self: &Arc<Self>, cookie: &str, on: &Binding, now: Timestamp) -> bool {
+        self.has(cookie, now, |row| row.bound_to.as_ref().is_some_and(|to| *to == on.to_string()))
+    }
+
+    /// Whether this token counts. Does not block.
+    pub(crate) fn has_token(self: &Arc<Self>, token: &str, now: Timestamp) -> bool {
+        self.has(token, now, |row| row.bound_to.is_none())
+    }
+
+    fn has(
+        self: &Arc<Self>,
+        secret: &str,
+        now: Timestamp,
+        counts: impl FnOnce(&LookerRow) -> bool,
+    ) -> bool {
+        let (id, long_ago) = {
+            let mut state = self.state();
+            let row = state.lookers.get_mut(&proof(secret));
+            let Some(row) = row.filter(|row| is_good(row, now) && counts(row)) else {
+                return false;
+            };
+            let long_ago = row.seen_at.is_none_or(|at| !(0..HOUR).contains(&now.since(at)));
+            if long_ago {
+                row.seen_at = Some(now);
+            }
+            (row.id.clone(), long_ago)
+        };
+        if let Some(runtime) = tokio::runtime::Handle::try_current().ok().filter(|_| long_ago) {
+            let lookers = Arc::clone(self);
+            // Nobody waits for it, and nothing is lost if it fails.
+            drop(runtime.spawn_blocking(move || {
+                let _ = lookers.keep.as_ref().map(|keep| lock(keep).saw_looker(&id, now));
+            }));
+        }
+        true
+    }
+
+    /// Who is let in, oldest first.
+    pub(crate) fn list(&self, kind: LookerKind, now: Timestamp) -> Result<Vec<Looker>, Refusal> {
+        if let Err(broken) = &self.keep {
+            return Err(refused(broken));
+        }
+        let shown = |row: &LookerRow| Looker {
+            id: row.id.clone(),
+            kind: kind_of(row),
+            label: row.label.clone(),
+            bound_to: row.bound_to.clone(),
+            made_at: row.made_at,
+            seen_at: row.seen_at,
+            until: row.until,
+        };
+        let state = self.state();
+        let mut lookers: Vec<_> =
+            state.good(now).filter(|row| kind_of(row) == kind).map(shown).collect();
+        lookers.sort_by(|a, b| (a.made_at, &a.id).cmp(&(b.made_at, &b.id)));
+        Ok(lookers)
+    }
+
+    /// Lets one of this kind, by the start of its id, or all of them in no more; for browsers, open codes
+    /// are void then, too. Says how many there were. Blocks.
+    pub(crate) fn revoke(
+        &self,
+        kind: LookerKind,
+        id: Option<&str>,
+        now: Timestamp,
+    ) -> Result<u32, Refusal> {
+        let mut keep = lock(self.keep.as_ref().map_err(refused)?);
+        let listed = self.list(kind, now)?.into_iter().map(|looker| looker.id);
+        let ids: Vec<String> = match id {
+            Some(start) => listed.filter(|id| !start.is_empty() && id.starts_with(start)).collect(),
+            None => listed.collect(),
+        };
+        if id.is_some() && ids.len() != 1 {
+            return Err(not_one(kind, ids.len()));
+        }
+        // Out at once, whatever the disk says.
+        let mut state = self.state();
+        state.lookers.retain(|_, row| !ids.contains(&row.id));
+        if id.is_none() && kind == LookerKind::Browser {
+            state.codes.clear();
+        }
+        drop(state);
+        self.tell();
+        keep.remove_lookers(&ids).map_err(|error| {
+            let broken = Broken::from(error);
+            let fact = "it is let in no more until the daemon is started again".to_owned();
+            Refusal { facts: vec![fact], ..refused(&broken) }
+        })?;
+        Ok(u32::try_from(ids.len()).unwrap_or(u32::MAX))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    fn tell(&self) {
+        self.changed.send_modify(|number| *number += 1);
+    }
+}
+
+impl State {
+    fn good(&self, now: Timestamp) -> impl Iterator<Item = &LookerRow> {
+        self.lookers.values().filter(move |row| is_good(row, now))
+    }
+}
+
+impl OpenCode {
+    /// A clock that was set back makes no code young again.
+    fn is_good(&self, now: Timestamp) -> bool {
+        self.made_at <= now && now < self.until
+    }
+}
+
+impl Wrong {
+    /// How many seconds no code is tried, if so.
+    fn wait(&self, now: Timestamp) -> Option<u32> {
+        let rest = WRONG_FOR - now.since(self.since?);
+        // One that lies in the future is of a clock that was set back since.
+        let waits = self.count >= MAX_WRONG && (1..=WRONG_FOR).contains(&rest);
+        waits.then(|| u32::try_from((rest + SECOND - 1) / SECOND).unwrap_or(1))
+    }
+
+    fn count(&mut self, now: Timestamp) {
+        let over = |since| !(0..WRONG_FOR).contains(&now.since(since));
+        if self.since.is_none_or(over) {
+            *self = Self { since: Some(now), count: 0 };
+        }
+        self.count += 1;
+    }
+}
+
+/// Does what blocks where that holds nothing up.
+pub(crate) async fn aside<T: Send + 'static>(
+    lookers: &Arc<Lookers>,
+    work: impl FnOnce(&Lookers) -> T + Send + 'static,
+) -> Option<T> {
+    let lookers = Arc::clone(lookers);
+    tokio::task::spawn_blocking(move || work(&lookers)).await.ok()
+}
+
+fn is_good(row: &LookerRow, now: Timestamp) -> bool {
+    row.until.is_none_or(|until| now < until)
+}
+
+fn kind_of(row: &LookerRow) -> LookerKind {
+    match row.bound_to {
+        Some(_) => LookerKind::Browser,
+        None => LookerKind::Script,
+    }
+}
+
+fn id() -> Result<String, Broken> {
+    Ok(random::<4>()?.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// What somebody said it is, as far as it is kept.
+fn tidy(label: &str, otherwise: &str) -> String {
+    let label: String = label.chars().filter(|c| !c.is_control()).take(MAX_LABEL).collect();
+    let label = label.trim();
+    if label.is_empty() { otherwise.to_owned() } else { label.to_owned() }
+}
+
+fn refused(broken: &Broken) -> Refusal {
+    Refusal {
+        message: format!("nobody can be let in: {}", broken.what),
+        facts: Vec::new(),
+        hint: Some(broken.remedy.clone()),
+    }
+}
+
+fn full() -> Refusal {
+    Refusal {
+        message: format!("{MAX_LOOKERS} browsers and scripts are let in already"),
+        facts: Vec::new(),
+        hint: Some(
+            "rrd pair --list and rrd token --list show them, --revoke ID takes one back".to_owned(),
+        ),
+    }
+}
+
+fn not_one(kind: LookerKind, found: usize) -> Refusal {
+    let (what, verb) = match kind {
+        LookerKind::Browser => ("browser", "pair"),
+        LookerKind::Script => ("script", "token"),
+    };
+    let message = match found {
+        0 => format!("no {what} that is let in has this id"),
+        _ => format!("{found} {what}s that are let in have an id that begins so"),
+    };
+    Refusal { message, facts: Vec::new(), hint: Some(format!("rrd {verb} --list shows their ids")) }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_795_000_000_000);
+
+    fn open() -> (tempfile::TempDir, Arc<Lookers>) {
+        let dir = tempfile::tempdir().unwrap();
+        let lookers = Lookers::open(dir.path(), NOW);
+        (dir, lookers)
+    }
+
+    fn phone() -> Binding {
+        Binding::Tailnet("nPhone1CNTRL".to_owned())
+    }
+
+    fn pair(lookers: &Lookers, device: &Binding) -> Secret {
+        let (code, _) = lookers.code(CodeFor::Pair, NOW).unwrap();
+        lookers.spend(code.reveal(), device, "Phone", NOW).unwrap()
+    }
+
+    #[test]
+    fn a_code_is_good_once_and_in_time() {
+        let (_dir, lookers) = open();
+        let spend = |code: &Secret, ms| {
+            lookers.spend(code.reveal(), &phone(), "Phone", NOW.plus(ms)).is_ok()
+        };
+        let (code, until) = lookers.code(CodeFor::Pair, NOW).unwrap();
+        assert_eq!(until, NOW.plus(300_000));
+        assert!(spend(&code, 299_999) && !spend(&code, 299_999));
+        for (ms, good) in [(300_000, false), (-1, false), (0, true)] {
+            let (code, _) = lookers.code(CodeFor::Pair, NOW).unwrap();
+            assert_eq!(spend(&code, ms), good, "{ms}");
+        }
+        // A code for this machine that comes from elsewhere has leaked.
+        let (code, _) = lookers.code(CodeFor::Open, NOW).unwrap();
+        assert!(!spend(&code, 0));
+        assert!(lookers.spend(code.reveal(), &Binding::Loopback, "", NOW).is_err());
+        let (code, _) = lookers.code(CodeFor::Open, NOW).unwrap();
+        assert!(lookers.spend(code.reveal(), &Binding::Loopback, "", NOW).is_ok());
+        // Of many, the newest are open.
+        let codes: Vec<_> =
+            (0..=MAX_CODES).map(|_| lookers.code(CodeFor::Pair, NOW).unwrap().0).collect();
+        assert!(!spend(&codes[0], 0) && spend(&codes[1], 0) && spend(&codes[MAX_CODES], 0));
+        let (code, _) = lookers.code(CodeFor::Pair, NOW).unwrap();
+        lookers.take_back(&code);
+        assert!(!spend(&code, 0));
+    }
+
+    #[test]
+    fn a_cookie_counts_on_its_device_for_ninety_days() {
+        let (dir, lookers) = open();
+        let cookie = pair(&lookers, &phone());
+        let has = |lookers: &Arc<Lookers>, on: &Binding, ms| {
+            lookers.has_cookie(cookie.reveal(), on, NOW.plus(ms))
+        };
+        drop(lookers);
+        let lookers = Lookers::open(dir.path(), NOW);
+        assert!(has(&lookers, &phone(), 0) && has(&lookers, &phone(), COOKIE_GOOD - 1));
+        assert!(!has(&lookers, &phone(), COOKIE_GOOD));
+        let others = [
+            Binding::Loopback,
+            Binding::Elsewhere,
+            Binding::Tailnet("nOther1CNTRL".to_owned()),
+            Binding::Tailnet(String::new()),
+        ];
+        others.iter().for_each(|on| assert!(!has(&lookers, on, 0), "{on}"));
+        // It is no token, and no code.
+        assert!(!lookers.has_token(cookie.reveal(), NOW));
+        assert!(lookers.spend(cookie.reveal(), &phone(), "", NOW).is_err());
+        assert!(!lookers.has_cookie("", &phone(), NOW) && !lookers.has_token("", NOW));
+        // What is over is not kept.
+        drop(lookers);
+        let lookers = Lookers::open(dir.path(), NOW.plus(COOKIE_GOOD));
+        assert!(lookers.list(LookerKind::Browser, NOW).unwrap().is_empty());
+    }
+
+    #[test]
+    fn who_is_revoked_is_let_in_no_more_not_even_after_a_restart() {
+        let (dir, lookers) = open();
+        let cookies = [phone(), Binding::Elsewhere].map(|on| (pair(&lookers, &on), on));
+        let token = lookers.token(Some("cron\u{1b}[2J \n"), NOW).unwrap();
+        assert_eq!(token.label, "cron[2J");
+        let ids = |lookers: &Lookers, kind| -> Vec<String> {
+            lookers.list(kind, NOW).unwrap().into_iter().map(|looker| looker.id).collect()
+        };
+        let seen = lookers.changed();
+        let browsers = ids(&lookers, LookerKind::Browser);
+        assert_eq!(
+            (browsers.len(), ids(&lookers, LookerKind::Script)),
+            (2, vec![token.id.clone()])
+        );
+        assert_eq!(lookers.revoke(LookerKind::Browser, Some(&browsers[0]), NOW).unwrap(), 1);
+        assert!(seen.has_changed().unwrap());
+        for wrong in ["", "x", &browsers[0], &token.id] {
+            let refusal = lookers.revoke(LookerKind::Browser, Some(wrong), NOW).unwrap_err();
+            assert!(refusal.hint.unwrap().contains("rrd pair --list"), "{wrong}");
+        }
+        let (code, _) = lookers.code(CodeFor::Pair, NOW).unwrap();
+        drop(lookers);
+        let lookers = Lookers::open(dir.path(), NOW);
+        let left =
+            cookies.iter().filter(|(cookie, on)| lookers.has_cookie(cookie.reveal(), on, NOW));
+        assert_eq!(left.count(), 1);
+        // A restart makes codes void, too.
+        assert!(lookers.spend(code.reveal(), &phone(), "", NOW).is_err());
+        let (code, _) = lookers.code(CodeFor::Pair, NOW).unwrap();
+        assert_eq!(lookers.revoke(LookerKind::Browser, None, NOW).unwrap(), 1);
+        assert!(lookers.spend(code.reveal(), &phone(), "", NOW).is_err());
+        assert!(cookies.iter().all(|(cookie, on)| !lookers.has_cookie(cookie.reveal(), on, NOW)));
+        // Tokens are another matter.
+        assert!(lookers.has_token(&token.token, NOW.plus(9 * COOKIE_GOOD)));
+        assert_eq!(lookers.revoke(LookerKind::Script, Some(&token.id[..6]), NOW).unwrap(), 1);
+        assert!(!lookers.has_token(&token.token, NOW));
+        assert_eq!(lookers.revoke(LookerKind::Script, None, NOW).unwrap(), 0);
+    }
+
+    #[test]
+    fn whoever_guesses_waits() {
+        let (_dir, lookers) = open();
+        let spend = |code: &str, ms| lookers.spend(code, &phone(), "", NOW.plus(ms));
+        let (code, _) = lookers.code(CodeFor::Pair, NOW).unwrap();
+        for n in 0..i64::from(MAX_WRONG) {
+            assert!(matches!(spend("rrd_code_x", n), Err(NotSpent::Unknown)));
+        }
+        // Not even the right one, and trying on makes it no longer.
+        for _ in 0..100 {
+            assert!(matches!(spend("rrd_code_y", 10_000), Err(NotSpent::Wait(50))));
+        }
+        assert!(matches!(spend(code.reveal(), 59_999), Err(NotSpent::Wait(1))));
+        assert!(spend(code.reveal(), 60_000).is_ok());
+        // Cookies and tokens are shown all the while.
+        assert!(!lookers.has_token("rrd_token_x", NOW));
+    }
+
+    #[test]
+    fn there_are_never_too_many() {
+        let (_dir, lookers) = open();
+        let (code, _) = lookers.code(CodeFor::Pair, NOW).unwrap();
+        (0..MAX_LOOKERS).for_each(|_| drop(lookers.token(None, NOW).unwrap()));
+        assert!(lookers.token(None, NOW).is_err() && lookers.code(CodeFor::Pair, NOW).is_err());
+        assert!(matches!(lookers.spend(code.reveal(), &phone(), "", NOW), Err(NotSpent::Full)));
+    }
+
+    #[test]
+    fn the_tailnet_is_wanted_while_somebody_may_come_from_there() {
+        let (_dir, lookers) = open();
+        assert!(!lookers.wants_tailnet(NOW));
+        lookers.code(CodeFor::Open, NOW).unwrap();
+        lookers.token(None, NOW).unwrap();
+        pair(&lookers, &Binding::Loopback);
+        assert!(!lookers.wants_tailnet(NOW));
+        lookers.code(CodeFor::Pair, NOW).unwrap();
+        assert!(lookers.wants_tailnet(NOW) && !lookers.wants_tailnet(NOW.plus(CODE_GOOD)));
+        pair(&lookers, &phone());
+        assert!(lookers.wants_tailnet(NOW.plus(COOKIE_GOOD - 1)));
+        assert!(!lookers.wants_tailnet(NOW.plus(COOKIE_GOOD)));
+    }
+
+    #[tokio::test]
+    async fn when_somebody_was_seen_is_kept_by_the_hour() {
+        let (dir, lookers) = open();
+        let token = lookers.token(None, NOW).unwrap();
+        let seen = |lookers: &Lookers| lookers.list(LookerKind::Script, NOW).unwrap()[0].seen_at;
+        assert_eq!(seen(&lookers), None);
+        for (ms, at) in [(5, 5), (HOUR, 5), (HOUR + 5, HOUR + 5), (0, 0)] {
+            assert!(lookers.has_token(&token.token, NOW.plus(ms)));
+            assert_eq!(seen(&lookers), Some(NOW.plus(at)), "{ms}");
+        }
+        for _ in 0..10_000 {
+            if seen(&Lookers::open(dir.path(), NOW)) == Some(NOW) {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+        panic!("it was not kept");
+    }
+
+    #[test]
+    fn where_it_cannot_be_kept_nobody_is_let_in() {
+        let (dir, lookers) = open();
+        let cookie = pair(&lookers, &phone());
+        let token = lookers.token(None, NOW).unwrap();
+        drop(lookers);
+        for file in ["keep.db-wal", "keep.db-shm"] {
+            let _ = std::fs::remove_file(dir.path().join(file));
+        }
+        std::fs::write(dir.path().join("keep.db"), "garbage, ".repeat(99)).unwrap();
+        let lookers = Lookers::open(dir.path(), NOW);
+        assert!(lookers.trouble().is_some());
+        assert!(!lookers.has_cookie(cookie.reveal(), &phone(), NOW));
+        assert!(!lookers.has_token(&token.token, NOW) && !lookers.wants_tailnet(NOW));
+        let spent = lookers.spend("rrd_code_x", &phone(), "", NOW);
+        assert!(matches!(spent, Err(NotSpent::Broken(_))));
+        let refusals = [
+            lookers.code(CodeFor::Pair, NOW).unwrap_err(),
+            lookers.token(None, NOW).unwrap_err(),
+            lookers.list(LookerKind::Browser, NOW).unwrap_err(),
+            lookers.revoke(LookerKind::Browser, None, NOW).unwrap_err(),
+        ];
+        for refusal in refusals {
+            assert!(refusal.message.contains("keep.db") && refusal.hint.is_some(), "{refusal:?}");
+        }
+    }
+
+    #[test]
+    fn no_secret_is_printed_or_kept() {
+        let (dir, lookers) = open();
+        let (code, _) = lookers.code(CodeFor::Pair, NOW).unwrap();
+        let (spare, _) = lookers.code(CodeFor::Pair, NOW).unwrap();
+        let cookie = lookers.spend(code.reveal(), &phone(), "Phone", NOW).unwrap();
+        let token = lookers.token(None, NOW).unwrap();
+        let secrets = [code.reveal(), spare.reveal(), cookie.reveal(), &token.token];
+        let debug = format!("{lookers:?} {code:?} {cookie:?} {token:?}");
+        let files = std::fs::read_dir(dir.path()).unwrap();
+        let kept: Vec<u8> =
+            files.flat_map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect();
+        let kept = String::from_utf8_lossy(&kept);
+        assert!(kept.contains("Phone"));
+        let redactor = rrd_core::redact::Redactor::new();
+        for secret in secrets {
+            let body = &secret[secret.len() - 20..];
+            assert!(!debug.contains(body) && !kept.contains(body));
+            // However it gets into the log.
+            let line = format!("GET /pair?code={secret} refused");
+            let line = redactor.line(line.as_bytes(), &mut Default::default());
+            let line = String::from_utf8_lossy(line.as_ref()).into_owned();
+            assert!(!line.contains(&secret[secret.len() - 9..]), "{line}");
+        }
+    }
+}
