@@ -12,8 +12,8 @@ use interprocess::local_socket::{
     traits::tokio::Listener as _,
 };
 use rrd_proto::{
-    EventPage, EventQuery, FleetCall, FleetReply, HookCall, Host, ListQuery, ListReply, Lookup,
-    LookupQuery, PartStatus, Refusal,
+    EventPage, EventQuery, FleetCall, FleetReply, HookCall, Host, ListQuery, ListReply,
+    LookerCall, LookerReply, Lookup, LookupQuery, PartStatus, Refusal,
     codec::{Bincode, MAX_FRAME},
     preamble::{self, Preamble},
     rpc::Local,
@@ -24,11 +24,18 @@ use tarpc::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
+    sync::watch,
     time::timeout,
 };
 use tokio_util::{codec::LengthDelimitedCodec, sync::CancellationToken};
 
-use crate::{answers::Answers, desk::wait, fleet, hub::Input};
+use crate::{
+    answers::Answers,
+    desk::wait,
+    fleet,
+    http::{self, calls::Addresses, lookers::Lookers},
+    hub::Input,
+};
 
 /// A client says who it is within this, or goes.
 const HANDSHAKE: Duration = Duration::from_secs(2);
@@ -114,6 +121,8 @@ async fn client(mut stream: Stream, server: Server) -> io::Result<()> {
 #[derive(Clone)]
 pub(crate) struct Server {
     pub(crate) answers: Arc<Answers>,
+    pub(crate) lookers: Arc<Lookers>,
+    pub(crate) addresses: watch::Receiver<Addresses>,
 }
 
 impl Local for Server {
@@ -158,5 +167,9 @@ impl Local for Server {
             self.answers.hub.apply(Input::Node(fleet.node()));
         }
         reply
+    }
+
+    async fn lookers(self, _: Context, call: LookerCall) -> Result<LookerReply, Refusal> {
+        http::calls::answer(&self.lookers, self.addresses, call).await
     }
 }

@@ -5,15 +5,18 @@
 //! answers say ([`crate::answers`]).
 
 mod board;
+pub(crate) mod calls;
 pub(crate) mod guard;
 mod listen;
 mod live;
+pub(crate) mod lookers;
 mod metrics;
 mod openapi;
 mod places;
 mod problem;
 mod routes;
 pub(crate) mod settings;
+pub(crate) mod whois;
 
 use std::{
     convert::Infallible,
