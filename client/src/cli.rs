@@ -145,6 +145,38 @@ Examples:
   rrd hosts
   rrd hosts forget old-laptop     its rows vanish on every host")]
     Hosts(HostsArgs),
+    /// Let a phone, or another browser, look: shows a QR code that is good once, for five minutes.
+    #[command(after_help = "\
+Scan it, or open the address it shows. The browser is let in for 90 days, on that device alone; it
+sees sessions and their transcripts of every host, redacted, and can change nothing. A phone of your
+own on the tailnet sees the page without that, unless [http] pairing = \"required\".
+
+Examples:
+  rrd pair
+  rrd pair --list                  who is let in, and since when
+  rrd pair --revoke 1a2b3c4d       lets one in no more, at once; all for every one of them")]
+    Pair(PairArgs),
+    /// Open the page in this machine's browser, and let it in.
+    #[command(after_help = "\
+The browser is let in as by rrd pair. The address with the code goes to it by way of a file that only
+you can read: what a command line says, every user of this machine can see.
+
+Examples:
+  rrd open
+  rrd open --print     the address alone, for a browser that is started otherwise")]
+    Open(OpenArgs),
+    /// Print a token with which a script may look: once, on stdout, and nothing else.
+    #[command(after_help = "\
+It counts until it is taken back, from everywhere the page can be reached, and allows what a paired
+browser may: to read. Keep it in a file that only you can read, past the shell's history.
+
+Examples:
+  (umask 077; rrd token --label backup > ~/.rrd-token)
+  printf 'Authorization: Bearer %s' \"$(cat ~/.rrd-token)\" |
+    curl -H @- http://127.0.0.1:7730/sessions
+  rrd token --list
+  rrd token --revoke 1a2b3c4d      its id, or the start of it; all for every one of them")]
+    Token(TokenArgs),
     /// What a hook runs: takes one call on stdin, is gone in a twentieth of a second, exits 0.
     #[command(after_help = "\
 For the settings of a harness; rrd hooks install writes it there. Prints nothing and never fails:
@@ -317,6 +349,45 @@ pub(crate) struct FleetRotateArgs {
     /// Drop this member first: it is refused from then on.
     #[arg(long, value_name = "HOST")]
     pub(crate) drop: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PairArgs {
+    #[command(flatten)]
+    pub(crate) lookers: LookersArgs,
+    /// Print the addresses alone.
+    #[arg(long, conflicts_with_all = ["list", "revoke"])]
+    pub(crate) no_qr: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OpenArgs {
+    /// Print the address, and start no browser.
+    #[arg(long)]
+    pub(crate) print: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TokenArgs {
+    #[command(flatten)]
+    pub(crate) lookers: LookersArgs,
+    /// What to call it in the list.
+    #[arg(long, conflicts_with_all = ["list", "revoke"])]
+    pub(crate) label: Option<String>,
+}
+
+/// What is done about those who are let in already.
+#[derive(Debug, Args)]
+pub(crate) struct LookersArgs {
+    /// Show who is let in.
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// Let this one in no more: its id, the start of it, or all.
+    #[arg(long, value_name = "ID", conflicts_with = "list")]
+    pub(crate) revoke: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -14,8 +14,8 @@ use std::{
 
 use interprocess::local_socket::{Name, tokio::Stream, tokio::prelude::*};
 use rrd_proto::{
-    EventPage, EventQuery, FleetCall, FleetReply, HookCall, Host, ListQuery, ListReply, Lookup,
-    LookupQuery, PartStatus, Refusal,
+    EventPage, EventQuery, FleetCall, FleetReply, HookCall, Host, ListQuery, ListReply, LookerCall,
+    LookerReply, Lookup, LookupQuery, PartStatus, Refusal,
     codec::{Bincode, MAX_FRAME},
     preamble::{self, Mismatch, Preamble},
     rpc::LocalClient,
@@ -190,6 +190,14 @@ impl Connection {
         wait: Duration,
     ) -> Result<Result<FleetReply, Refusal>, CliError> {
         self.call(wait, |at| self.client.fleet(at, call.clone()))
+    }
+
+    /// Has the daemon do something about who may look; the Tailscale address may take a moment.
+    pub(crate) fn lookers(
+        &self,
+        call: &LookerCall,
+    ) -> Result<Result<LookerReply, Refusal>, CliError> {
+        self.call(GRACE, |at| self.client.lookers(at, call.clone()))
     }
 
     fn call<T, F>(

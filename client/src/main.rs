@@ -13,6 +13,7 @@ mod hook;
 mod local;
 mod look;
 mod output;
+mod picture;
 mod screen;
 mod service;
 mod settings;

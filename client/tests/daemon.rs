@@ -17,7 +17,8 @@ use std::{
 use futures::StreamExt;
 use rrd_proto::{
     Event, EventKind, EventPage, EventQuery, FleetCall, FleetReply, Health, HookCall, ListQuery,
-    ListReply, Lookup, LookupQuery, PartStatus, Refusal, Session, Timestamp, Totals,
+    ListReply, Looker, LookerCall, LookerCode, LookerReply, Lookup, LookupQuery, PartStatus,
+    Refusal, Session, Timestamp, Totals,
     codec::{Bincode, MAX_FRAME},
     preamble::{self, Preamble},
     rpc::Local,
@@ -134,6 +135,24 @@ impl Local for Known {
             facts: vec!["because".to_owned()],
             hint: Some("rrd fleet init".to_owned()),
         })
+    }
+
+    async fn lookers(self, _: Context, call: LookerCall) -> Result<LookerReply, Refusal> {
+        let (address, until) = ("http://100.64.0.1:7730/", Timestamp::from_millis(0));
+        let urls = vec![format!("{address}pair?code=rrd_code_x\u{1b}]0;\"<>&")];
+        let note = Some("no\u{1b}[2J".to_owned());
+        match call {
+            LookerCall::List(kind) => Ok(LookerReply::Lookers(vec![Looker {
+                id: "0a0b".to_owned(),
+                kind,
+                label: "Phone\u{1b}[2J".to_owned(),
+                bound_to: Some("tailnet:n1\u{1b}[2J".to_owned()),
+                made_at: until,
+                seen_at: None,
+                until: None,
+            }])),
+            _ => Ok(LookerReply::Code(LookerCode { urls, until, only_here: false, note })),
+        }
     }
 
     async fn hosts(self, _: Context) -> Vec<rrd_proto::Host> {
@@ -424,4 +443,67 @@ fn another_release_is_a_sentence_with_the_remedy() {
     let (code, out, _) = host.run(&["doctor"]);
     assert_eq!(code, 1);
     assert!(out.contains("✕ reach"), "{out}");
+}
+
+/// A program of this name that keeps what it was called with, and the file it was to open.
+fn keeps_what_it_opens(host: &Host, name: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    let path = host.home.path().join("bin").join(name);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let script = "#!/bin/sh\necho \"$@\" > \"$HOME/args\"\nexec cat \"$1\" > \"$HOME/opened\"\n";
+    fs::write(&path, script).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn a_code_is_shown_to_people_and_browsers_and_not_on_command_lines() {
+    use std::os::unix::fs::PermissionsExt;
+    let host = Host::with(Vec::new());
+    let daemon = host.daemon();
+    let (status, out, err) = host.run(&["pair"]);
+    assert_eq!(status, 0, "{err}");
+    // No picture where there is no terminal, and nothing that a terminal would take for more than text.
+    assert!(
+        out.starts_with("http://100.64.0.1:7730/pair?code=rrd_code_x") && out.lines().count() == 1
+    );
+    assert!(
+        err.contains("once, until") && err.contains("90 days") && err.contains("rrd pair --list")
+    );
+    assert!(!(out + &err).contains('\u{1b}'));
+    let (_, out, _) = host.run(&["pair", "--json"]);
+    let code: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let keys: Vec<&String> = code.as_object().unwrap().keys().collect();
+    assert_eq!(keys, ["note", "only_here", "until", "urls"]);
+    let (status, out, _) = host.run(&["pair", "--list"]);
+    assert!(status == 0 && out.contains("Phone") && !out.contains('\u{1b}'), "{out}");
+    let (_, out, _) = host.run(&["token", "--list", "--json"]);
+    let listed: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let keys: Vec<&String> = listed[0].as_object().unwrap().keys().collect();
+    assert_eq!(keys, ["bound_to", "id", "kind", "label", "made_at", "seen_at", "until"]);
+    assert_eq!(listed[0]["kind"], "script");
+
+    // Without a display, or asked to, it prints.
+    for args in [&["open"][..], &["open", "--print"]] {
+        let (status, out, _) = host.run(args);
+        assert!(status == 0 && out.starts_with("http://100.64.0.1:7730/pair?code="), "{out}");
+    }
+    ["xdg-open", "open"].iter().for_each(|name| keeps_what_it_opens(&host, name));
+    fs::create_dir_all(host.home.path().join("rrd/state")).unwrap();
+    let path = format!("{}:/usr/bin:/bin", host.home.path().join("bin").display());
+    let mut command = host.command(&["open"]);
+    let said = command.env("DISPLAY", ":7").env("PATH", path).output().unwrap();
+    assert!(said.status.success() && said.stdout.is_empty(), "{said:?}");
+    let read = |file: &str| fs::read_to_string(host.home.path().join(file)).unwrap();
+    let args = read("args");
+    assert!(args.ends_with("/state/open.html\n") && !args.contains("rrd_code_"), "{args}");
+    let opened = read("opened");
+    let link = "http://100.64.0.1:7730/pair?code=rrd_code_x\u{1b}]0;&quot;&lt;>&amp;";
+    assert_eq!(opened.matches(&format!("{link}\"")).count(), 2, "{opened}");
+    let mode = fs::metadata(args.trim()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    // A browser that cannot be started leaves the address.
+    let mut command = host.command(&["open"]);
+    let said = command.env("DISPLAY", ":7").env("PATH", "/nowhere").output().unwrap();
+    assert!(String::from_utf8(said.stdout).unwrap().starts_with("http://100.64.0.1:7730/pair"));
+    daemon.stop();
 }

@@ -8,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use qrcode::{EcLevel, QrCode, render::unicode::Dense1x2};
 use rrd_proto::{
     FleetCall, FleetInvite, FleetMember, FleetReply, FleetRotation, FleetStatus, MemberState,
     Timestamp,
@@ -19,7 +18,7 @@ use crate::{
     clock,
     connect::{self, Unreachable},
     error::{CliError, Kind},
-    local, look, output,
+    local, look, output, picture,
     text::{clean, counted, pad, width},
 };
 
@@ -110,7 +109,7 @@ fn read_line() -> Result<String, CliError> {
 fn show_invite(invite: &FleetInvite, qr: bool) -> Result<(), CliError> {
     let line = format!("rrd fleet join {}", invite.word);
     if qr && output::is_terminal() {
-        output::print(&picture(&line))?;
+        output::print(&picture::of(&line))?;
     }
     output::print_lines(&[&line])?;
     let until = clock::time_of_day(invite.until, clock::now());
@@ -121,16 +120,6 @@ fn show_invite(invite: &FleetInvite, qr: bool) -> Result<(), CliError> {
         );
     }
     Ok(())
-}
-
-/// Light on dark, as most terminals are; scanners take both.
-fn picture(line: &str) -> String {
-    let code = QrCode::with_error_correction_level(line, EcLevel::L);
-    let draw = |code: QrCode| {
-        let mut drawn = code.render::<Dense1x2>();
-        drawn.dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build()
-    };
-    code.map(|code| draw(code) + "\n").unwrap_or_default()
 }
 
 fn listening(status: &FleetStatus) -> Vec<String> {
@@ -215,14 +204,6 @@ fn words(member: &FleetMember, now: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_picture_is_of_half_blocks_and_fits_a_terminal() {
-        let line = "rrd fleet join 100.100.100.100:7731/000102ff.BwcHBwcHBwcHBwcHBwcHBw";
-        let picture = picture(line);
-        assert!(picture.lines().count() <= 24 && picture.lines().all(|line| width(line) <= 48));
-        assert!(picture.chars().all(|c| " \u{2580}\u{2584}\u{2588}\n".contains(c)), "{picture}");
-    }
 
     #[test]
     fn a_fleet_is_a_line_a_member() {

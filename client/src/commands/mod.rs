@@ -10,12 +10,15 @@ mod doctor;
 mod fleet;
 mod hooks;
 mod hosts;
+mod open;
+mod pair;
 mod redact;
 mod service;
 mod sessions;
 mod show;
 mod status;
 mod tail;
+mod token;
 mod watch;
 
 use crate::{
@@ -39,6 +42,9 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
         Command::Service(args) => service::run(&args),
         Command::Fleet(fleet) => fleet::run(&fleet),
         Command::Hosts(args) => hosts::run(&args),
+        Command::Pair(args) => pair::run(&args),
+        Command::Open(args) => open::run(&args),
+        Command::Token(args) => token::run(&args),
         Command::Hooks(hooks) => hooks::run(&hooks),
         Command::Hook { harness } => {
             hook::run(&harness);

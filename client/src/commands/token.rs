@@ -1,0 +1,33 @@
+//! `rrd token`: a token with which a script may look.
+//!
+//! It is printed once, alone, so that it goes into a file or a pipe as it is. Not here: the list, which is
+//! that of browsers too ([`super::pair`]).
+
+use rrd_proto::{LookerCall, LookerKind, LookerReply};
+
+use super::{
+    fleet::unexpected,
+    pair::{ask, managed},
+};
+use crate::{cli::TokenArgs, error::CliError, output, text::clean};
+
+pub(crate) fn run(args: &TokenArgs) -> Result<(), CliError> {
+    if let Some(done) = managed(&args.lookers, LookerKind::Script) {
+        return done;
+    }
+    let LookerReply::Token(made) = ask(LookerCall::Token { label: args.label.clone() })? else {
+        return Err(unexpected());
+    };
+    if args.lookers.json {
+        return output::json(&made);
+    }
+    output::print_lines(&[clean(&made.token)])?;
+    if output::is_terminal() {
+        output::remark(&format!(
+            "shown this once; Authorization: Bearer TOKEN lets a script look until \
+             rrd token --revoke {}",
+            clean(&made.id)
+        ));
+    }
+    Ok(())
+}
