@@ -67,11 +67,11 @@ fn leads_to(url: &str) -> io::Result<PathBuf> {
     // Made anew, and so for its owner only, whatever lay there.
     let mut file = tempfile::Builder::new().prefix("open-").tempfile_in(&dirs.state)?;
     let escaped = url.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;");
-    write!(
+    writeln!(
         file,
         "<!doctype html><meta charset=\"utf-8\"><meta name=\"referrer\" content=\"no-referrer\">\
          <title>rrd</title><meta http-equiv=\"refresh\" content=\"0; url={escaped}\">\
-         <p><a href=\"{escaped}\">rrd</a></p>\n"
+         <p><a href=\"{escaped}\">rrd</a></p>"
     )?;
     file.flush()?;
     let _: File = file.persist(&path)?;

@@ -248,7 +248,6 @@ impl Tailnet {
     }
 
     async fn ask(&self, question: Question) -> Option<Vec<u8>> {
-        #[cfg(unix)]
         if let Some(socket) = self.socket.as_ref().filter(|path| !self.program || path.exists()) {
             return local_api::ask(socket, &question.path()).await;
         }
@@ -270,7 +269,6 @@ impl Tailnet {
 
 impl Question {
     /// Of the LocalAPI.
-    #[cfg(unix)]
     fn path(self) -> String {
         match self {
             // Brackets of IPv6 do not belong in a query as they are.
@@ -328,6 +326,15 @@ mod local_api {
         }
         let said = Limited::new(answer.into_body(), super::MAX_SAID).collect().await.ok()?;
         Some(said.to_bytes().to_vec())
+    }
+}
+
+#[cfg(not(unix))]
+mod local_api {
+    //! Where there is none.
+
+    pub(super) async fn ask(_: &std::path::Path, _: &str) -> Option<Vec<u8>> {
+        None
     }
 }
 
