@@ -1,0 +1,293 @@
+//! One session: what it is, why it has its status, how to get to it, and what it did.
+//!
+//! Activity reads from top to bottom, the newest last. A tool's call and its result are one line, which
+//! opens. `app.js` asks for this page again for what is new or older and takes its lines, so there is
+//! one template.
+
+use std::collections::HashMap;
+
+use rrd_proto::{Direction, Event, EventKind, ParentKind, Session, Timestamp};
+
+use super::{
+    Shell, close,
+    html::{Html, clean},
+    list::{self, ListView},
+    open, words,
+};
+
+/// What may be shown of a session's events.
+#[derive(Debug)]
+pub(crate) enum Events<'a> {
+    /// Some of them, in their order.
+    Page {
+        events: &'a [Event],
+        /// There are some before these.
+        older: bool,
+        /// There are some after these.
+        newer: bool,
+    },
+    /// Whoever asks may see the list and no transcript.
+    Locked,
+    /// They cannot be had now, and why: one sentence.
+    Unavailable(&'a str),
+}
+
+/// What the page of a session is made of.
+#[derive(Debug)]
+pub(crate) struct SessionView<'a> {
+    /// The label of the host that answers.
+    pub(crate) host: &'a str,
+    pub(crate) session: &'a Session,
+    pub(crate) events: Events<'a>,
+    pub(crate) as_of: Timestamp,
+    pub(crate) now: Timestamp,
+}
+
+/// The page at `/s/HOST/HARNESS/ID`.
+pub(crate) fn session(view: &SessionView<'_>) -> String {
+    let SessionView { host, session: s, as_of, now, .. } = *view;
+    let title = format!("{} · rrd", words::title(s));
+    let mut page = open(&Shell { title: &title, event_id: "", as_of, live: true });
+    // The script fills the list from the stream, for where there is room beside the session.
+    let beside = ListView { host, sessions: &[], hosts: &[], as_of, now, filter: "", event_id: "" };
+    list::write(&mut page, &beside);
+    page.raw("<article id=\"session\"").attr("class", words::class(s));
+    page.attr("data-key", &words::key(s, &s.session_id)).raw("><header>");
+    page.raw("<a class=\"back\" href=\"/\" aria-label=\"All sessions\">‹</a>");
+    page.raw("<div class=\"head\"><h1>").text(&words::title(s)).raw("</h1>");
+    page.raw("<p class=\"line\">");
+    list::state(&mut page, s, now);
+    if let Some(since) = words::since(s, now) {
+        list::age(&mut page, since, now);
+    }
+    page.raw("</p></div></header><div class=\"facts\">");
+    facts(&mut page, s, now);
+    page.raw("</div><section class=\"activity\" aria-label=\"Activity\">");
+    match &view.events {
+        Events::Page { events, older, newer } => {
+            activity(&mut page, s, events, *older, *newer, now);
+        }
+        Events::Locked => {
+            page.raw(concat!(
+                "<p class=\"says\">What it wrote is shown to paired browsers only. At this host run ",
+                "<code>rrd open</code>; for a phone run <code>rrd pair</code> and scan the code.</p>",
+            ));
+        }
+        Events::Unavailable(why) => {
+            page.raw("<p class=\"says\">Its events cannot be shown now: ").text(why).raw(".</p>");
+        }
+    }
+    page.raw("</section><div id=\"end\"></div></article>");
+    close(page)
+}
+
+fn facts(page: &mut Html, s: &Session, now: Timestamp) {
+    if !clean(words::what(s)).is_empty() {
+        page.raw("<p class=\"what\"><code>").text(words::what(s)).raw("</code></p>");
+    }
+    list::attach(page, s);
+    page.raw("<p class=\"place\"><span class=\"host\">").text(&s.host).raw("</span>");
+    let own = [s.repo.as_deref(), s.branch.as_deref(), Some(s.harness.as_str())];
+    for text in own.into_iter().flatten().chain([s.reference.as_str()]) {
+        page.raw("<span>").text(text).raw("</span>");
+    }
+    page.raw("</p><details class=\"more\"><summary>Why, and what else is known</summary>");
+    page.raw("<p class=\"why\">").text(&words::why(s, now)).raw(".</p><dl>");
+    let mut fact = |name: &'static str, text: Option<&str>| {
+        if let Some(text) = text {
+            page.raw("<dt>").raw(name).raw("</dt><dd>").text(text).raw("</dd>");
+        }
+    };
+    fact("directory", s.cwd.as_deref());
+    fact("model", s.model.as_deref());
+    let ago = |at: Timestamp| format!("{} ({} ago)", words::clock(at, now), words::age(now, at));
+    fact("started", s.started_at.map(ago).as_deref());
+    fact("last wrote", s.last_activity_at.map(ago).as_deref());
+    let counts = s.counts.map(|c| {
+        [
+            (c.prompts, "prompt"),
+            (c.messages, "message"),
+            (c.tool_calls, "tool call"),
+            (c.errors, "error"),
+        ]
+        .map(|(count, noun)| format!("{count} {noun}{}", if count == 1 { "" } else { "s" }))
+        .join(" · ")
+    });
+    fact("counts", counts.as_deref());
+    let tokens = s.tokens.map(|t| {
+        format!(
+            "{} in · {} out · {} from cache",
+            amount(t.input),
+            amount(t.output),
+            amount(t.cache_read)
+        )
+    });
+    fact("tokens", tokens.as_deref());
+    fact("process", s.pid.map(|pid| pid.to_string()).as_deref());
+    let origin = s.parent_session_id.as_deref().map(|parent| {
+        let kind = match s.parent_kind {
+            Some(ParentKind::Subagent) => "subagent of",
+            Some(ParentKind::Fork) => "fork of",
+            Some(ParentKind::Compression | ParentKind::Resume) => "continues",
+            None => "child of",
+        };
+        format!("{kind} {parent}")
+    });
+    fact("origin", origin.as_deref());
+    fact("session", Some(&s.session_id));
+    fact("transcript", s.transcript_path.as_deref());
+    for issue in &s.issues {
+        let which = issue.detail.as_deref().map(|which| format!(": {which}")).unwrap_or_default();
+        let text = format!("{} × {}{which}", issue.kind.replace('_', " "), issue.count);
+        fact("issue", Some(&text));
+    }
+    fact("in a terminal", Some(&format!("rrd sessions show {}", s.reference)));
+    page.raw("</dl></details>");
+}
+
+/// `812`, `34.1k`, `5.6M`.
+fn amount(count: u64) -> String {
+    let tenths = |unit: u64| format!("{}.{}", count / unit, count % unit / (unit / 10));
+    match count {
+        0..1_000 => count.to_string(),
+        1_000..1_000_000 => format!("{}k", tenths(1_000)),
+        _ => format!("{}M", tenths(1_000_000)),
+    }
+}
+
+fn activity(
+    page: &mut Html,
+    s: &Session,
+    events: &[Event],
+    older: bool,
+    newer: bool,
+    now: Timestamp,
+) {
+    if let Some(first) = events.first().filter(|_| older) {
+        page.raw("<a class=\"older\"").href(s, "?before=").number(first.seq);
+        page.raw("\">Older activity</a>");
+    }
+    // Joined by the harness's own id of the call; one that was answered twice has its last answer.
+    let is_result = |event: &&Event| event.kind == EventKind::ToolResult;
+    let results: HashMap<&str, &Event> = (events.iter().filter(is_result))
+        .filter_map(|event| Some((event.tool_call_id.as_deref()?, event)))
+        .collect();
+    let calls: HashMap<&str, u64> = (events.iter().rev())
+        .filter(|event| event.kind == EventKind::ToolCall)
+        .filter_map(|event| Some((event.tool_call_id.as_deref()?, event.seq)))
+        .collect();
+    page.raw("<ol id=\"log\"").raw(" data-last=\"");
+    if let Some(last) = events.last() {
+        page.number(last.seq);
+    }
+    page.raw("\">");
+    for event in events {
+        let call = event.tool_call_id.as_deref();
+        match event.kind {
+            EventKind::ToolCall => {
+                let own = call.filter(|call| calls.get(call) == Some(&event.seq));
+                tool(page, event, own.and_then(|call| results.get(call)).copied(), now);
+            }
+            EventKind::ToolResult if call.is_some_and(|call| calls.contains_key(call)) => {}
+            _ => line(page, event, now),
+        }
+    }
+    page.raw("</ol>");
+    if events.is_empty() {
+        page.raw("<p class=\"says\">Nothing written yet.</p>");
+    }
+    if newer {
+        page.raw("<a class=\"newest\"").href(s, "\">Newest activity</a>");
+    }
+}
+
+fn begin(page: &mut Html, event: &Event, class: &'static str) {
+    let failed = event.is_error || event.kind == EventKind::Error;
+    page.raw("<li class=\"").raw(class).raw(if failed { " error" } else { "" });
+    page.raw(if event.withdrawn { " withdrawn\"" } else { "\"" });
+    page.raw(" data-seq=\"").number(event.seq).raw("\">");
+}
+
+fn text(page: &mut Html, event: &Event) {
+    page.text(&event.text).raw(if event.truncated { "…" } else { "" });
+}
+
+fn time(page: &mut Html, event: &Event, now: Timestamp) {
+    if let Some(at) = event.at {
+        list::clock(page, at, now);
+    }
+}
+
+/// A call with its result, if that is there: sign and duration in the line, the rest inside.
+fn tool(page: &mut Html, call: &Event, result: Option<&Event>, now: Timestamp) {
+    let failed = call.is_error || result.is_some_and(|result| result.is_error);
+    page.raw("<li class=\"tool").raw(if failed { " error" } else { "" });
+    page.raw(if result.is_none() { " unanswered" } else { "" });
+    page.raw(if call.withdrawn { " withdrawn\"" } else { "\"" });
+    page.raw(" data-seq=\"").number(call.seq).raw("\"><details><summary><b>");
+    page.text(call.tool.as_deref().unwrap_or("tool")).raw("</b><code>");
+    text(page, call);
+    page.raw("</code><span class=\"result\">");
+    if result.is_some() {
+        page.raw(if failed { "✕" } else { "✓" });
+    }
+    let times = result.and_then(|result| Some((call.at?, result.at?)));
+    match (times, call.at) {
+        (Some((began, ended)), _) => {
+            // Shorter ones say nothing but that they were short.
+            let took = ended.since(began);
+            if took >= 1_000 {
+                page.raw(" ").text(&words::span(took));
+            }
+        }
+        (None, Some(began)) if result.is_none() => list::age(page, began, now),
+        _ => {}
+    }
+    page.raw("</span></summary><p><code>");
+    text(page, call);
+    page.raw("</code></p>");
+    if let Some(result) = result.filter(|result| !clean(&result.text).is_empty()) {
+        page.raw("<p><samp>");
+        text(page, result);
+        page.raw("</samp></p>");
+    }
+    page.raw("<p class=\"at\">");
+    time(page, call, now);
+    page.raw("</p></details></li>");
+}
+
+fn line(page: &mut Html, event: &Event, now: Timestamp) {
+    let (class, label) = match event.kind {
+        EventKind::Prompt => ("prompt", "prompt"),
+        EventKind::Message => ("message", ""),
+        EventKind::PermissionRequest => ("asks", "● asks for permission"),
+        EventKind::PeerMessage => match event.direction {
+            Some(Direction::Sent) => ("prompt", "sent to another session"),
+            Some(Direction::Received) | None => ("prompt", "from another session"),
+        },
+        EventKind::Error => ("message", "✕ error"),
+        EventKind::ToolResult if event.is_error => ("note", "✕ result"),
+        EventKind::ToolCall | EventKind::ToolResult => ("note", "✓ result"),
+        EventKind::TurnEnd => ("note", "turn over"),
+        EventKind::Compaction => ("note", "conversation summarised"),
+        EventKind::SubagentStart => ("note", "subagent began"),
+        EventKind::SubagentStop => ("note", "subagent finished"),
+        EventKind::Title => ("note", "titled"),
+        EventKind::Ended => ("note", "session ended"),
+    };
+    begin(page, event, class);
+    if !label.is_empty() || class == "message" {
+        page.raw("<p class=\"label\"><span>").raw(label).raw("</span>");
+        if event.withdrawn {
+            page.raw("<span>taken back</span>");
+        }
+        time(page, event, now);
+        page.raw("</p>");
+    }
+    if !clean(&event.text).is_empty() {
+        page.raw("<p class=\"text\">");
+        text(page, event);
+        page.raw("</p>");
+    }
+    page.raw("</li>");
+}
