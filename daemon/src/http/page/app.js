@@ -19,10 +19,10 @@ function age(ms) {
 }
 const two = n => String(n).padStart(2, '0');
 function clock(at, seconds) {
-  const t = new Date(at), today = t.toDateString() === new Date(now()).toDateString();
+  const t = new Date(at), near = Math.abs(now() - t) < 16 * 36e5;
   if (isNaN(t)) return '?';
   const time = two(t.getHours()) + ':' + two(t.getMinutes()) + (seconds ? ':' + two(t.getSeconds()) : '');
-  return today ? time : `${t.getFullYear()}-${two(t.getMonth() + 1)}-${two(t.getDate())} ${time}`;
+  return near ? time : `${t.getDate()} ${'Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec'.split(' ')[t.getMonth()]} ${time}`;
 }
 const say = (node, text) => { if (node.textContent !== text) node.textContent = text; };
 function tick() {
@@ -273,7 +273,7 @@ async function refresh() {
     if (article === $('session') && made?.dataset.key === article.dataset.key) {
       const s = scroller(), follow = s.scrollHeight - s.scrollTop - s.clientHeight < 120;
       article.className = made.className;
-      for (const part of ['header', '.facts']) morph(article.querySelector(part), made.querySelector(part));
+      for (const part of ['header', '.facts', '.next']) morph(article.querySelector(part), made.querySelector(part));
       if (fresh && lines.length) {
         local(fresh);
         for (const li of [...fresh.children]) {

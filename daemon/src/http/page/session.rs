@@ -57,10 +57,11 @@ pub(crate) fn session(view: &SessionView<'_>) -> String {
     page.raw("<div class=\"head\"><h1>").text(&words::title(s)).raw("</h1>");
     page.raw("<p class=\"line\">");
     list::state(&mut page, s, now);
+    page.raw("</p></div>");
     if let Some(since) = words::since(s, now) {
         list::age(&mut page, since, now);
     }
-    page.raw("</p></div></header><div class=\"facts\">");
+    page.raw("</header><div class=\"facts\">");
     facts(&mut page, s, now);
     page.raw("</div><section class=\"activity\" aria-label=\"Activity\">");
     match &view.events {
@@ -77,15 +78,21 @@ pub(crate) fn session(view: &SessionView<'_>) -> String {
             page.raw("<p class=\"says\">Its events cannot be shown now: ").text(why).raw(".</p>");
         }
     }
-    page.raw("</section><div id=\"end\"></div></article>");
+    page.raw("</section><footer class=\"next\">");
+    next(&mut page, s);
+    page.raw("</footer></article>");
     close(page)
 }
 
-fn facts(page: &mut Html, s: &Session, now: Timestamp) {
+/// What it waits for or does, and how to get there: where the thumb is.
+fn next(page: &mut Html, s: &Session) {
     if !clean(words::what(s)).is_empty() {
         page.raw("<p class=\"what\"><code>").text(words::what(s)).raw("</code></p>");
     }
     list::attach(page, s);
+}
+
+fn facts(page: &mut Html, s: &Session, now: Timestamp) {
     page.raw("<p class=\"place\"><span class=\"host\">").text(&s.host).raw("</span>");
     let own = [s.repo.as_deref(), s.branch.as_deref(), Some(s.harness.as_str())];
     for text in own.into_iter().flatten().chain([s.reference.as_str()]) {

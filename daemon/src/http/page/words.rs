@@ -15,6 +15,8 @@ const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
 /// An age beyond this is none: no harness is that old.
 const AGES: i64 = 20 * 365 * DAY;
+/// So near, a time of day needs no date.
+const TIME_ALONE: i64 = 16 * HOUR;
 
 /// The groups of the page, in their order; the words are the ids of its sections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -183,14 +185,19 @@ fn unit(ms: i64) -> (i64, i64, char) {
     }
 }
 
-/// `13:58 UTC`, with the date when it is another day; the script shows the reader's own zone.
+/// `13:58 UTC`, with the day when that is not clear; the script shows the reader's own zone.
 pub(super) fn clock(at: Timestamp, now: Timestamp) -> String {
     let text = at.to_string();
-    match (text.get(..10), text.get(11..16)) {
-        (Some(date), Some(time)) if text.len() == 24 => {
-            let today = now.to_string().starts_with(date);
-            if today { format!("{time} UTC") } else { format!("{date} {time} UTC") }
-        }
+    let (Some(time), 24) = (text.get(11..16), text.len()) else { return text };
+    if now.since(at).abs() < TIME_ALONE {
+        return format!("{time} UTC");
+    }
+    let names =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let number = |from: usize, to: usize| text.get(from..to).and_then(|n| n.parse::<usize>().ok());
+    let month = number(5, 7).and_then(|month| names.get(month.wrapping_sub(1)));
+    match (number(8, 10), month) {
+        (Some(day), Some(month)) => format!("{day} {month} {time} UTC"),
         _ => text,
     }
 }
@@ -260,7 +267,7 @@ mod tests {
             assert_eq!((age(T.plus(ms), T).as_str(), span(ms).as_str()), (one, two));
         }
         assert_eq!(clock(T, T), "11:06 UTC");
-        assert_eq!(clock(T.plus(-DAY), T), "2026-11-17 11:06 UTC");
+        assert_eq!(clock(T.plus(-DAY), T), "17 Nov 11:06 UTC");
         for ms in [i64::MIN, i64::MAX] {
             let at = Timestamp::from_millis(ms);
             assert!(!clock(at, T).is_empty() && !age(T, at).is_empty() && !span(ms).is_empty());
