@@ -12,8 +12,8 @@ use interprocess::local_socket::{
     traits::tokio::Listener as _,
 };
 use rrd_proto::{
-    EventPage, EventQuery, FleetCall, FleetReply, HookCall, Host, ListQuery, ListReply,
-    LookerCall, LookerReply, Lookup, LookupQuery, PartStatus, Refusal,
+    EventPage, EventQuery, FleetCall, FleetReply, HookCall, Host, ListQuery, ListReply, LookerCall,
+    LookerReply, Lookup, LookupQuery, PartStatus, Refusal,
     codec::{Bincode, MAX_FRAME},
     preamble::{self, Preamble},
     rpc::Local,
@@ -24,7 +24,6 @@ use tarpc::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    sync::watch,
     time::timeout,
 };
 use tokio_util::{codec::LengthDelimitedCodec, sync::CancellationToken};
@@ -33,7 +32,7 @@ use crate::{
     answers::Answers,
     desk::wait,
     fleet,
-    http::{self, calls::Addresses, lookers::Lookers},
+    http::{self, Http},
     hub::Input,
 };
 
@@ -121,8 +120,7 @@ async fn client(mut stream: Stream, server: Server) -> io::Result<()> {
 #[derive(Clone)]
 pub(crate) struct Server {
     pub(crate) answers: Arc<Answers>,
-    pub(crate) lookers: Arc<Lookers>,
-    pub(crate) addresses: watch::Receiver<Addresses>,
+    pub(crate) http: Arc<Http>,
 }
 
 impl Local for Server {
@@ -149,7 +147,9 @@ impl Local for Server {
     }
 
     async fn status(self, _: Context) -> Vec<PartStatus> {
-        self.answers.status()
+        let mut parts = self.answers.status();
+        parts.push(self.http.part());
+        parts
     }
 
     async fn hosts(self, _: Context) -> Vec<Host> {
@@ -170,6 +170,6 @@ impl Local for Server {
     }
 
     async fn lookers(self, _: Context, call: LookerCall) -> Result<LookerReply, Refusal> {
-        http::calls::answer(&self.lookers, self.addresses, call).await
+        http::calls::answer(&self.http.lookers, self.http.addresses(), call).await
     }
 }

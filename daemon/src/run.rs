@@ -89,7 +89,7 @@ pub fn run(
         let (processes, edges) = (ProcessTable::system(), Arc::clone(edges));
         let before = std::mem::take(&mut said);
         let daemon = Daemon::start_with(config.clone(), &processes, edges, before)?;
-        ready(&daemon.socket, daemon.http);
+        ready(&daemon.socket, daemon.http());
         let told = daemon.until_told();
         let hooks = Arc::clone(&daemon.hooks);
         daemon.stop();
@@ -127,7 +127,7 @@ enum Told {
 /// A daemon in this process. Must not be started or stopped inside an async runtime.
 pub struct Daemon {
     socket: PathBuf,
-    http: Option<SocketAddr>,
+    http: Arc<Http>,
     hub: Arc<Hub>,
     writer: Arc<Writer>,
     ledger: Arc<StoreLedger>,
@@ -257,13 +257,14 @@ impl Daemon {
         let fleet = Arc::new(fleet);
         let answers = Answers { hub: hub_of, health, hooks: taker, edges, desk, fleet };
         let answers = Arc::new(answers);
-        let http = serve_http(&config, &answers, &runtime, &stop);
-        let server = Server { answers };
+        let http = Http::new(&config, Arc::clone(&answers));
+        let server = Server { answers, http: Arc::clone(&http) };
         if let Some(dir) = socket.parent().filter(|_| cfg!(unix)) {
             private_dir(dir).with_context(|| format!("cannot use {}", dir.display()))?;
         }
         let serving = {
             let _guard = runtime.enter();
+            http::start(&http, &stop);
             let listener = rpc::bind(&socket)
                 .with_context(|| format!("cannot listen at {}", socket.display()))?;
             runtime.spawn(rpc::serve(listener, server, stop.clone()))
@@ -286,10 +287,10 @@ impl Daemon {
         })
     }
 
-    /// Where it answers browsers on this host, if it does.
+    /// Where it answers browsers, if it does.
     #[must_use]
     pub fn http(&self) -> Option<SocketAddr> {
-        self.http
+        self.http.addresses().borrow().all().next()
     }
 
     /// Waits for a signal, or for a part that fails.
@@ -365,26 +366,6 @@ impl Daemon {
         // A tail that hangs still holds the store: what is queued is written all the same.
         self.writer.barrier();
     }
-}
-
-/// Serves the page and its JSON, where that is wanted. Where it cannot be, the rest goes on without.
-fn serve_http(
-    config: &Config,
-    answers: &Arc<Answers>,
-    runtime: &tokio::runtime::Runtime,
-    stop: &CancellationToken,
-) -> Option<SocketAddr> {
-    let http = Http::new(config, Arc::clone(answers));
-    let bound = match http::bind(config.http.listen) {
-        Ok(bound) => bound?,
-        Err(error) => {
-            tracing::error!(%error, "no page for browsers");
-            return None;
-        }
-    };
-    runtime.spawn(Arc::clone(&http).tell(stop.clone()));
-    runtime.spawn(http::run(http, bound.socket, stop.clone()));
-    Some(bound.address)
 }
 
 #[cfg(unix)]

@@ -188,7 +188,7 @@ pub(crate) fn stable_node_id() -> Option<String> {
 }
 
 /// 100.64.0.0/10, shared address space (RFC 6598), of which Tailscale gives its addresses.
-pub(crate) fn is_tailscale(ip: IpAddr) -> bool {
+fn is_tailscale(ip: IpAddr) -> bool {
     matches!(ip, IpAddr::V4(ip) if ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64)
 }
 

@@ -3,16 +3,13 @@
 //! A code comes in the addresses that take it, so these must be known: on a host without a fleet the Tailscale
 //! address is listened at only once there is a code. Not here: what is kept ([`super::lookers`]).
 
-use std::{
-    net::SocketAddr,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use rrd_proto::{LookerCall, LookerCode, LookerReply, Refusal, Timestamp};
+use rrd_proto::{LookerCall, LookerCode, LookerReply, Refusal};
 use tokio::{sync::watch, time::timeout};
 
 use super::lookers::{CodeFor, Lookers, Secret, aside};
+use crate::hub::now;
 
 /// How long it may take until the Tailscale address is listened at.
 const OPENING: Duration = Duration::from_secs(4);
@@ -33,6 +30,11 @@ pub(crate) struct Addresses {
 }
 
 impl Addresses {
+    /// All of them.
+    pub(crate) fn all(&self) -> impl Iterator<Item = SocketAddr> {
+        self.loopback.into_iter().chain(self.tailnet).chain(self.others.iter().copied())
+    }
+
     /// Whether there is no page at all.
     fn is_off(&self) -> bool {
         self.loopback.is_none() && self.tailnet.is_none() && self.others.is_empty()
@@ -131,12 +133,6 @@ fn off() -> Refusal {
 
 fn refusal(message: &str, hint: &str) -> Refusal {
     Refusal { message: message.to_owned(), facts: Vec::new(), hint: Some(hint.to_owned()) }
-}
-
-/// This machine's clock.
-pub(crate) fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]

@@ -57,7 +57,7 @@ const fn route(path: &'static str, class: Class, form: Form) -> Route {
 /// Every way to ask.
 pub(crate) const ROUTES: [Route; 16] = [
     route("/", Class::List, Form::Page),
-    route("/s/{host}/{harness}/{id}", Class::Transcript, Form::Page),
+    route("/s/{host}/{harness}/{id}", Class::List, Form::Page),
     route("/pair", Class::Open, Form::Page),
     route("/style.css", Class::Open, Form::Data),
     route("/app.js", Class::Open, Form::Data),
@@ -145,7 +145,12 @@ pub(crate) fn is_loopback(ends: Ends, host: &str, headers: &HeaderMap) -> bool {
     ends.peer.ip().is_loopback()
         && ends.local.ip().is_loopback()
         && is_loopback_name(host, ends.local.port())
-        && !FORWARDED.iter().any(|name| headers.contains_key(*name))
+        && !is_passed_on(headers)
+}
+
+/// Whether somebody says to have passed the request on.
+pub(crate) fn is_passed_on(headers: &HeaderMap) -> bool {
+    FORWARDED.iter().any(|name| headers.contains_key(*name))
 }
 
 /// Looks at all that can be told from a request alone: its method, whom it names, and whose it is.

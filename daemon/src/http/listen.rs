@@ -5,25 +5,35 @@
 
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener as Socket},
-    sync::Arc,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener as Socket},
+    sync::{Arc, PoisonError},
     time::Duration,
 };
 
 use axum::body::Body;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    time::sleep,
+};
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
-use super::{Http, guard::Ends, places::Place, settings::HttpListen};
+use super::{Http, guard::Ends, places::Place, settings::HttpListen, whois};
+use crate::{
+    fleet::{reachable, tailscale},
+    hub::now,
+};
 
 /// How many ports are tried.
 const TRIES: u16 = 32;
 
 /// The head of a request comes within this, the first one and every other.
 const HEAD_WITHIN: Duration = Duration::from_secs(15);
+
+/// How often it is looked where the Tailscale address is, while it is wanted.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
 /// What is sent is taken within this.
 const TAKEN_WITHIN: Duration = Duration::from_secs(20);
@@ -33,27 +43,140 @@ const MAX_HEAD: usize = 32 * 1024;
 
 /// A socket, and what is to be said of it.
 #[derive(Debug)]
-pub(crate) struct Bound {
-    pub(crate) socket: Socket,
-    pub(crate) address: SocketAddr,
-    /// It is not where it was wanted.
-    pub(crate) moved_from: Option<u16>,
+struct Bound {
+    socket: Socket,
+    address: SocketAddr,
+    /// Why it is not where it was wanted.
+    note: Option<String>,
 }
 
-/// Binds where the setting says, or at the next free port; `None` where it says off.
-///
-/// # Errors
-/// The system's, of the last port that was tried.
-pub(crate) fn bind(listen: HttpListen) -> io::Result<Option<Bound>> {
-    match listen {
-        HttpListen::Off => Ok(None),
-        HttpListen::Auto { port } => bind_at(Ipv4Addr::LOCALHOST.into(), port).map(Some),
-        HttpListen::At(address) => bind_at(address.ip(), address.port()).map(Some),
+/// Serves the page and its JSON where that is wanted. Where it cannot be, the rest goes on without. Inside a
+/// runtime.
+pub(crate) fn start(http: &Arc<Http>, stop: &CancellationToken) {
+    let (ip, port) = match http.settings.listen {
+        HttpListen::Off => return,
+        HttpListen::Auto { port } => (Ipv4Addr::LOCALHOST.into(), port),
+        HttpListen::At(address) => (address.ip(), address.port()),
+    };
+    let Bound { socket, address, note } = match bind_at(ip, port) {
+        Ok(bound) => bound,
+        Err(error) => {
+            tracing::error!(%error, "no page for browsers");
+            *http.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
+            return;
+        }
+    };
+    tokio::spawn(Arc::clone(&http.live).run(stop.clone()));
+    tokio::spawn(takes(Arc::clone(http), socket, stop.clone()));
+    http.addresses.send_modify(|addresses| {
+        addresses.note = note;
+        let ip = address.ip().to_canonical();
+        if ip.is_loopback() || ip.is_unspecified() {
+            addresses.loopback = Some(SocketAddr::new(here(ip), address.port()));
+        }
+        if whois::is_tailscale(ip) {
+            addresses.tailnet = Some(address);
+        } else if !ip.is_loopback() {
+            addresses.others.push(reachable(address));
+        }
+    });
+    match http.settings.listen {
+        HttpListen::Auto { .. } => {
+            tokio::spawn(follow_tailnet(Arc::clone(http), address.port(), stop.clone()));
+        }
+        _ => drop(tokio::spawn(learn_name(Arc::clone(http)))),
     }
 }
 
-/// The same at one address.
-pub(crate) fn bind_at(ip: IpAddr, first: u16) -> io::Result<Bound> {
+/// The loopback address of a family.
+fn here(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(ip) if ip.is_loopback() => ip.into(),
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    }
+}
+
+/// Listens at the Tailscale address while others are to look: members of a fleet, or a device that is
+/// paired or about to be.
+async fn follow_tailnet(http: Arc<Http>, port: u16, stop: CancellationToken) {
+    let mut lookers = http.lookers.changed();
+    let mut fleet = http.answers.fleet.as_ref().as_ref().ok().map(|fleet| fleet.changed());
+    let mut open: Option<(IpAddr, CancellationToken)> = None;
+    loop {
+        let in_fleet =
+            http.answers.fleet.as_ref().as_ref().is_ok_and(|fleet| fleet.key().is_some());
+        let wanted = in_fleet || http.lookers.wants_tailnet(now());
+        let ip = match wanted {
+            true => tokio::task::spawn_blocking(tailscale).await.ok().flatten(),
+            false => None,
+        };
+        if open.as_ref().map(|(ip, _)| *ip) != ip {
+            open.take().inspect(|(_, ends)| ends.cancel());
+            open = ip.and_then(|ip| open_at(&http, ip, port, &stop));
+        }
+        if wanted && open.is_none() {
+            http.addresses.send_if_modified(|addresses| {
+                let note = "no Tailscale address: only this machine reaches it".to_owned();
+                let is_news = addresses.tailnet.take().is_some() || addresses.note.is_none();
+                addresses.note.get_or_insert(note);
+                is_news
+            });
+        }
+        if open.is_some() {
+            learn_name(Arc::clone(&http)).await;
+        }
+        let fleet_changes = async {
+            match &mut fleet {
+                Some(fleet) => drop(fleet.changed().await),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = lookers.changed() => {}
+            () = fleet_changes => {}
+            () = sleep(LOOK_AGAIN), if wanted => {}
+        }
+    }
+}
+
+fn open_at(
+    http: &Arc<Http>,
+    ip: IpAddr,
+    port: u16,
+    stop: &CancellationToken,
+) -> Option<(IpAddr, CancellationToken)> {
+    let Bound { socket, address, note } = match bind_at(ip, port) {
+        Ok(bound) => bound,
+        Err(error) => {
+            let note = error.to_string();
+            http.addresses.send_modify(|addresses| addresses.note = Some(note));
+            return None;
+        }
+    };
+    let ends = stop.child_token();
+    tokio::spawn(takes(Arc::clone(http), socket, ends.clone()));
+    http.addresses.send_modify(|addresses| {
+        addresses.tailnet = Some(address);
+        addresses.note = note;
+    });
+    Some((ip, ends))
+}
+
+/// What this node is called in the tailnet is a name it is asked by.
+async fn learn_name(http: Arc<Http>) {
+    let own = http.tailnet.own().await;
+    let Some(name) = own.and_then(|own| own.dns_name.clone()) else { return };
+    let name = name.to_ascii_lowercase();
+    http.names.write().unwrap_or_else(PoisonError::into_inner).tailnet = Some(name.clone());
+    http.addresses.send_if_modified(|addresses| {
+        addresses.dns_name.replace(name.clone()).is_none_or(|before| before != name)
+    });
+}
+
+/// Binds there, or at the next free port.
+fn bind_at(ip: IpAddr, first: u16) -> io::Result<Bound> {
     let mut tried = 0;
     loop {
         let port = if first == 0 { 0 } else { first.saturating_add(tried) };
@@ -62,8 +185,9 @@ pub(crate) fn bind_at(ip: IpAddr, first: u16) -> io::Result<Bound> {
             Ok(socket) => {
                 socket.set_nonblocking(true)?;
                 let address = socket.local_addr()?;
-                let moved_from = (first != 0 && address.port() != first).then_some(first);
-                return Ok(Bound { socket, address, moved_from });
+                let moved = first != 0 && address.port() != first;
+                let note = moved.then(|| format!("port {first} is taken"));
+                return Ok(Bound { socket, address, note });
             }
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && tried < TRIES => {}
             Err(error) => {
@@ -73,8 +197,8 @@ pub(crate) fn bind_at(ip: IpAddr, first: u16) -> io::Result<Bound> {
     }
 }
 
-/// Takes connections until it is stopped. Inside a runtime.
-pub(crate) async fn run(http: Arc<Http>, socket: Socket, stop: CancellationToken) {
+/// Takes connections until it is stopped.
+async fn takes(http: Arc<Http>, socket: Socket, stop: CancellationToken) {
     let listener = match TcpListener::from_std(socket) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "cannot take HTTP connections"),
@@ -102,7 +226,7 @@ pub(crate) async fn run(http: Arc<Http>, socket: Socket, stop: CancellationToken
             // Out of descriptors: those who are connected go on, and the next try may succeed.
             Err(error) => {
                 tracing::warn!(%error, "cannot take an HTTP connection");
-                tokio::time::sleep(Duration::from_millis(200)).await;
+                sleep(Duration::from_millis(200)).await;
             }
         }
     }

@@ -39,7 +39,7 @@ const MAX_LOOKERS: usize = 256;
 
 /// What the cookie is called. Cookies know no ports: two daemons of one host share the name, and the later
 /// pairing counts.
-const COOKIE_NAME: &str = "rrd_looker";
+pub(super) const COOKIE_NAME: &str = "rrd_looker";
 
 /// Cookies of that name that are looked at: a browser may have one for the host and one for its domain.
 const MAX_SHOWN: usize = 4;

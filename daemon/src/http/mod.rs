@@ -6,12 +6,15 @@
 
 mod board;
 pub(crate) mod calls;
+mod gate;
 pub(crate) mod guard;
 mod listen;
 mod live;
 pub(crate) mod lookers;
 mod metrics;
 mod openapi;
+mod page;
+mod pages;
 mod places;
 mod problem;
 mod routes;
@@ -20,38 +23,42 @@ pub(crate) mod whois;
 
 use std::{
     convert::Infallible,
-    sync::{Arc, OnceLock, PoisonError, RwLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError, RwLock},
 };
 
 use axum::{
     Router,
     body::Body,
-    http::{HeaderValue, Request, Response, StatusCode, request::Parts},
+    http::{HeaderValue, Request, Response},
 };
-use rrd_proto::Timestamp;
-use tokio_util::sync::CancellationToken;
+use rrd_proto::{Health, PartStatus, Timestamp};
+use tokio::sync::watch;
 use tower_service::Service;
 
 use crate::{answers::Answers, config::Config, hub::now};
 use board::Board;
-use guard::{Class, Ends, Names, Openness, Origin};
-pub(crate) use listen::{bind, run};
+use calls::Addresses;
+use guard::{Ends, Names};
+pub(crate) use listen::start;
 use live::Live;
+use lookers::Lookers;
 use places::Places;
-use problem::Problem;
 use settings::HttpSettings;
-
-/// What a browser shows when it comes back.
-pub(crate) const COOKIE: &str = "rrd_looker";
+use whois::Tailnet;
 
 /// Everything that answers requests.
 pub(crate) struct Http {
     pub(crate) answers: Arc<Answers>,
+    pub(crate) lookers: Arc<Lookers>,
+    addresses: watch::Sender<Addresses>,
     board: Board,
     live: Arc<Live>,
     places: Arc<Places>,
     settings: HttpSettings,
     names: RwLock<Names>,
+    tailnet: Tailnet,
+    /// Why there is no page.
+    trouble: Mutex<Option<String>>,
     router: OnceLock<Router>,
 }
 
@@ -60,11 +67,15 @@ impl Http {
         let generation = u64::try_from(Timestamp::as_millis(now())).unwrap_or(0);
         let given = config.http.hosts.iter().map(|name| name.to_ascii_lowercase()).collect();
         let http = Arc::new(Self {
+            lookers: Lookers::open(&config.dirs.state, now()),
+            addresses: watch::channel(Addresses::default()).0,
             board: Board::new(Arc::clone(&answers)),
             live: Arc::new(Live::new(Arc::clone(&answers), generation)),
             places: Arc::default(),
             settings: config.http.clone(),
             names: RwLock::new(Names { given, tailnet: None }),
+            tailnet: Tailnet::system(),
+            trouble: Mutex::default(),
             router: OnceLock::new(),
             answers,
         });
@@ -72,9 +83,9 @@ impl Http {
         http
     }
 
-    /// Tells of changes for as long as somebody listens, until it is stopped.
-    pub(crate) async fn tell(self: Arc<Self>, stop: CancellationToken) {
-        Arc::clone(&self.live).run(stop).await;
+    /// Where the page is.
+    pub(crate) fn addresses(&self) -> watch::Receiver<Addresses> {
+        self.addresses.subscribe()
     }
 
     /// Answers one request.
@@ -83,13 +94,16 @@ impl Http {
         ends: Ends,
         request: Request<Body>,
     ) -> Result<Response<Body>, Infallible> {
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
         let mut response = match self.admit(ends, &head).await {
-            Ok(()) => match self.router.get() {
-                Some(router) => router.clone().call(Request::from_parts(head, body)).await?,
-                None => routes::not_found().into_response(),
-            },
-            Err(problem) => problem.into_response(),
+            Ok(caller) => {
+                head.extensions.insert(caller);
+                match self.router.get() {
+                    Some(router) => router.clone().call(Request::from_parts(head, body)).await?,
+                    None => routes::not_found().into_response(),
+                }
+            }
+            Err(problem) => pages::refusal(&head, problem),
         };
         for (name, value) in guard::HEADERS {
             response.headers_mut().insert(name, HeaderValue::from_static(value));
@@ -97,28 +111,35 @@ impl Http {
         Ok(response)
     }
 
-    async fn admit(&self, ends: Ends, head: &Parts) -> Result<(), Problem> {
-        let Parts { method, uri, headers, .. } = head;
-        let host = {
-            let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
-            guard::admit(method, uri, headers, ends, &names)?
+    /// How it is, as a part of the daemon.
+    pub(crate) fn part(&self) -> PartStatus {
+        let part = |state, detail: String, hint: Option<&str>| PartStatus {
+            part: "http".to_owned(),
+            state,
+            detail,
+            hint: hint.map(str::to_owned),
         };
-        let Some(route) = guard::route_of(uri.path()) else { return Ok(()) };
-        if route.class == Class::Open {
-            return Ok(());
+        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(trouble) = trouble {
+            let hint = "[http] listen in config.toml, or --http, names another address";
+            return part(Health::Failed, format!("no page for browsers: {trouble}"), Some(hint));
         }
-        let origin = match guard::is_loopback(ends, &host, headers) {
-            true => Origin::Loopback,
-            false => Origin::Other,
-        };
-        let open = Openness {
-            loopback: self.settings.loopback_open,
-            pairing_required: self.settings.pairing_required,
-        };
-        if !guard::needs_pairing(origin, route.class, open) {
-            return Ok(());
+        let addresses = self.addresses.borrow().clone();
+        let at: Vec<String> = addresses.all().map(|at| format!("http://{at}")).collect();
+        if at.is_empty() {
+            return part(Health::Off, "no page for browsers".to_owned(), None);
         }
-        Err(Problem::new(StatusCode::UNAUTHORIZED, "who asks is not known here")
-            .hint("rrd pair lets a phone in, rrd open a browser on this host, rrd token a script"))
+        let places::Counts { open, shed } = self.places.counts();
+        let mut detail = format!("{}; {open} connections", at.join(", "));
+        let said = [(self.live.listeners() as u64, "listen"), (shed, "had to make room")];
+        for (count, what) in said.into_iter().filter(|(count, _)| *count > 0) {
+            detail += &format!(", {count} {what}");
+        }
+        if let Some(broken) = self.lookers.trouble() {
+            let detail = format!("{detail}; nobody can be let in: {}", broken.what);
+            return part(Health::Degraded, detail, Some("rrd doctor looks into it"));
+        }
+        let note = addresses.note.map(|note| format!("; {note}")).unwrap_or_default();
+        part(Health::Ok, detail + &note, None)
     }
 }

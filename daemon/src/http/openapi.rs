@@ -44,7 +44,7 @@ fn document() -> Value {
             "schemas": schemas.take_definitions(true),
             "securitySchemes": {
                 "token": {"type": "http", "scheme": "bearer", "description": "Made by `rrd token`."},
-                "cookie": {"type": "apiKey", "in": "cookie", "name": super::COOKIE,
+                "cookie": {"type": "apiKey", "in": "cookie", "name": super::lookers::COOKIE_NAME,
                     "description": "Given to a browser by `rrd pair` or `rrd open`."},
             },
         },

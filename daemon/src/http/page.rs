@@ -13,7 +13,7 @@ mod session;
 mod tests;
 mod words;
 
-pub(crate) use asset::{ASSETS, Asset};
+pub(crate) use asset::ASSETS;
 pub(crate) use list::{ListView, list};
 use rrd_proto::Timestamp;
 pub(crate) use session::{Events, SessionView, session};

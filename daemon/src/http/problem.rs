@@ -39,6 +39,10 @@ impl Problem {
         Self { hint: Some(hint.into()), ..self }
     }
 
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+
     pub(crate) fn status(&self) -> StatusCode {
         self.status
     }

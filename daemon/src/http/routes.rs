@@ -3,22 +3,25 @@
 //! Ids out of addresses only look rows up; no path and no query is made from them. Not here: who may
 //! ([`super::guard`]).
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
     body::Body,
-    extract::{Path, Query, State, rejection::PathRejection},
-    http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header},
+    extract::{Extension, Path, Query, State, rejection::PathRejection},
+    http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri, header},
     routing::{MethodRouter, get},
 };
+use futures::StreamExt as _;
 use rrd_proto::{EventPage, EventQuery, HostState, Lookup, LookupQuery, Session};
+use tokio::time::timeout;
 
 use super::{
     Http,
     board::{Asked, Made, bad, once},
+    gate::Caller,
     guard::ROUTES,
-    metrics, openapi,
+    metrics, openapi, pages,
     problem::Problem,
 };
 
@@ -26,8 +29,11 @@ use super::{
 const EVENTS: u32 = 100;
 const MOST_EVENTS: u32 = 1_000;
 
+/// A listener asks anew after so long, and goes on from where it was.
+const LISTENS_FOR: Duration = Duration::from_secs(10 * 60);
+
 type Answer = Result<Response<Body>, Problem>;
-type Pairs = Query<Vec<(String, String)>>;
+pub(super) type Pairs = Query<Vec<(String, String)>>;
 /// Host, harness, session id.
 pub(super) type Named = Result<Path<(String, String, String)>, PathRejection>;
 
@@ -53,14 +59,21 @@ fn handler(path: &str) -> MethodRouter<Arc<Http>> {
             respond(events(http, named, query, headers).await)
         }),
         "/hosts" => get(async |http, headers| respond(hosts(http, headers).await)),
-        "/events" => get(async |http, headers| respond(listen(http, headers).await)),
+        "/events" => get(async |http, query, caller, headers| {
+            respond(listen(http, query, caller, headers).await)
+        }),
         "/metrics" => get(async |State(http): State<Arc<Http>>| {
             text("text/plain; version=0.0.4; charset=utf-8", metrics::text(&http))
         }),
         "/openapi.json" => get(async |headers: HeaderMap| {
             respond(document(&headers, &Made::of(&*openapi::DOCUMENT)))
         }),
-        _ => get(async || not_found().into_response()),
+        "/" => get(pages::list),
+        "/s/{host}/{harness}/{id}" => get(pages::session),
+        "/pair" => get(pages::pair),
+        _ => get(async |uri: Uri, headers: HeaderMap| {
+            pages::asset(&uri, &headers).unwrap_or_else(|| not_found().into_response())
+        }),
     }
 }
 
@@ -104,11 +117,20 @@ async fn events(
     document(&headers, &Made::of(&page))
 }
 
-async fn listen(State(http): State<Arc<Http>>, headers: HeaderMap) -> Answer {
+async fn listen(
+    State(http): State<Arc<Http>>,
+    Query(pairs): Pairs,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+) -> Answer {
+    // A browser that comes back tells it in a header; a page that was just made, in its address.
+    let of_page = pairs.iter().find(|(name, _)| name == "last_event_id");
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
+    let last = last.or(of_page.map(|(_, id)| id.as_str()));
     let Some(frames) = http.live.listen(last).await else {
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many listen already"));
     };
+    let frames = frames.take_until(is_over(Arc::clone(&http), caller));
     let mut response = Response::new(Body::from_stream(frames));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
@@ -116,6 +138,17 @@ async fn listen(State(http): State<Arc<Http>>, headers: HeaderMap) -> Answer {
     // For those that would collect it.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     Ok(response)
+}
+
+/// Returns when a listener has to show anew that it may look: what let it in is no more, or it has
+/// listened for long.
+async fn is_over(http: Arc<Http>, caller: Caller) {
+    let is_revoked = async {
+        let mut changed = http.lookers.changed();
+        let Some(by) = &caller.by else { return std::future::pending().await };
+        while http.counts(by, &caller.device) && changed.changed().await.is_ok() {}
+    };
+    let _ = timeout(LISTENS_FOR, is_revoked).await;
 }
 
 /// The session that an address names.

@@ -8,7 +8,7 @@ use std::{
     str::FromStr,
 };
 
-use crate::fleet::is_tailscale;
+use super::whois::is_tailscale;
 
 /// Where browsers are expected, unless told otherwise.
 pub(crate) const PORT: u16 = 7730;
@@ -46,15 +46,6 @@ impl HttpListen {
         let Self::At(address) = self else { return false };
         let ip = address.ip().to_canonical();
         !ip.is_loopback() && !is_tailscale(ip)
-    }
-
-    /// The first port that is tried.
-    pub(crate) fn port(self) -> u16 {
-        match self {
-            Self::Off => 0,
-            Self::Auto { port } => port,
-            Self::At(address) => address.port(),
-        }
     }
 }
 

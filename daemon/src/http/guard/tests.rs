@@ -61,7 +61,7 @@ fn the_table_of_who_may_look() {
     assert_eq!(open, expected);
     let transcripts: Vec<_> =
         ROUTES.iter().filter(|r| r.class == Transcript).map(|r| r.path).collect();
-    assert_eq!(transcripts, ["/s/{host}/{harness}/{id}", "/sessions/{host}/{harness}/{id}/events"]);
+    assert_eq!(transcripts, ["/sessions/{host}/{harness}/{id}/events"]);
 }
 
 #[test]

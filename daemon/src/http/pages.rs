@@ -1,0 +1,200 @@
+//! The routes for people: the list, a session, the way in.
+//!
+//! Not here: how a page is written ([`super::page`]).
+
+use std::sync::Arc;
+
+use axum::{
+    body::Body,
+    extract::{Extension, Query, State},
+    http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, header, request::Parts},
+};
+
+use super::{
+    Http,
+    gate::Caller,
+    guard::{self, Form},
+    lookers::{self, NotSpent},
+    page::{self, ASSETS, Events, ListView, SessionView},
+    problem::Problem,
+    routes::{Named, Pairs, Range, events_of, find},
+};
+use crate::hub::now;
+
+/// A page, of this moment.
+fn html(status: StatusCode, page: String) -> Response<Body> {
+    let mut response = Response::new(Body::from(page));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// A refusal in the form that whoever asks can read.
+pub(super) fn refusal(head: &Parts, problem: Problem) -> Response<Body> {
+    let is_page = guard::route_of(head.uri.path()).is_some_and(|route| route.form == Form::Page);
+    let is_about_who =
+        [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&problem.status());
+    match is_page && is_about_who {
+        true => html(problem.status(), page::refused(&sentence(problem.detail()))),
+        false => problem.into_response(),
+    }
+}
+
+/// `/`.
+pub(super) async fn list(State(http): State<Arc<Http>>, Query(pairs): Pairs) -> Response<Body> {
+    let filter = pairs.iter().find(|(name, _)| name == "filter").map(|(_, text)| text.as_str());
+    let (sessions, hosts, event_id) = http.live.now().await;
+    let (host, now) = (http.answers.hub.host(), now());
+    let view = ListView {
+        host: &host,
+        sessions: &sessions,
+        hosts: &hosts,
+        as_of: now,
+        now,
+        filter: filter.unwrap_or_default(),
+        event_id: &event_id,
+    };
+    html(StatusCode::OK, page::list(&view))
+}
+
+/// `/s/HOST/HARNESS/ID`.
+pub(super) async fn session(
+    State(http): State<Arc<Http>>,
+    named: Named,
+    Query(pairs): Pairs,
+    Extension(caller): Extension<Caller>,
+) -> Response<Body> {
+    let Ok(row) = find(&http, named).await else {
+        return html(StatusCode::NOT_FOUND, page::not_found());
+    };
+    let range = match Range::read(&pairs) {
+        Ok(range) => range,
+        Err(problem) => return problem.into_response(),
+    };
+    let asked = match caller.may_read {
+        true => Some(events_of(&http, &row, range).await),
+        false => None,
+    };
+    let why;
+    let events = match &asked {
+        None => Events::Locked,
+        Some(Ok(found)) => Events::Page {
+            events: &found.events,
+            // Events are numbered from 0, without gaps.
+            older: found.events.first().is_some_and(|first| first.seq > 0),
+            newer: found.more || range.before.is_some(),
+        },
+        Some(Err(problem)) => {
+            why = sentence(problem.detail());
+            Events::Unavailable(&why)
+        }
+    };
+    let (host, now) = (http.answers.hub.host(), now());
+    let view = SessionView { host: &host, session: &row, events, as_of: now, now };
+    html(StatusCode::OK, page::session(&view))
+}
+
+/// `/pair?code=…`: spends the code. It is the one address whose looking at changes something, so it counts
+/// only where a person goes there: not for a preview, and not for whoever only asks what would come.
+pub(super) async fn pair(
+    State(http): State<Arc<Http>>,
+    Query(pairs): Pairs,
+    Extension(caller): Extension<Caller>,
+    method: Method,
+    headers: HeaderMap,
+) -> Response<Body> {
+    let refused = |status, why: &str| html(status, page::refused(why));
+    let code = pairs.into_iter().find(|(name, _)| name == "code").map(|(_, code)| code);
+    let Some(code) = code.filter(|code| !code.is_empty()) else {
+        return refused(
+            StatusCode::BAD_REQUEST,
+            "This address needs the code that rrd pair shows.",
+        );
+    };
+    let is_ahead =
+        ["purpose", "sec-purpose", "x-moz"].iter().any(|name| headers.contains_key(*name));
+    if method != Method::GET || is_ahead {
+        return refused(StatusCode::FORBIDDEN, "A code is spent by opening its address.");
+    }
+    let label = device_label(&headers);
+    let device = caller.device;
+    let spent =
+        lookers::aside(&http.lookers, move |lookers| lookers.spend(&code, &device, label, now()));
+    let why = match spent.await {
+        Some(Ok(cookie)) => {
+            let mut response = html(StatusCode::SEE_OTHER, String::new());
+            let https = headers.get("x-forwarded-proto").is_some_and(|proto| proto == "https");
+            let cookie = lookers::set_cookie(&cookie, https);
+            if let Ok(mut cookie) = HeaderValue::try_from(cookie.as_str()) {
+                cookie.set_sensitive(true);
+                response.headers_mut().insert(header::SET_COOKIE, cookie);
+            }
+            response.headers_mut().insert(header::LOCATION, HeaderValue::from_static("/"));
+            return response;
+        }
+        Some(Err(why)) => why,
+        None => {
+            return refused(StatusCode::INTERNAL_SERVER_ERROR, "That failed inside the daemon.");
+        }
+    };
+    match why {
+        NotSpent::Unknown => {
+            let why = "This code does not count: each counts once, and for five minutes.";
+            refused(StatusCode::FORBIDDEN, why)
+        }
+        NotSpent::Wait(seconds) => {
+            let why = format!("Too many wrong codes were tried: wait {seconds} seconds.");
+            let mut response = refused(StatusCode::TOO_MANY_REQUESTS, &why);
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            response
+        }
+        NotSpent::Broken(broken) => {
+            refused(StatusCode::SERVICE_UNAVAILABLE, &sentence(&broken.what))
+        }
+        NotSpent::Full => {
+            let why = "So many browsers are let in already that rrd pair --revoke must come first.";
+            refused(StatusCode::SERVICE_UNAVAILABLE, why)
+        }
+    }
+}
+
+/// What a browser says it runs on; only to know it again in a list.
+fn device_label(headers: &HeaderMap) -> &'static str {
+    let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
+    let agent = agent.unwrap_or_default();
+    let known = ["iPhone", "iPad", "Android", "Windows", "Macintosh", "CrOS", "Linux"];
+    known.into_iter().find(|name| agent.contains(name)).unwrap_or_default()
+}
+
+/// Styles, script and icons. An address that names their bytes is good for ever.
+pub(super) fn asset(uri: &Uri, headers: &HeaderMap) -> Option<Response<Body>> {
+    let path = uri.path();
+    let asset = ASSETS.iter().find(|asset| asset.path == path)?;
+    let known = headers.get(header::IF_NONE_MATCH).is_some_and(|tag| tag == asset.etag.as_str());
+    let mut response = match known {
+        true => Response::new(Body::empty()),
+        false => Response::new(Body::from(asset.bytes)),
+    };
+    if known {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+    }
+    let told = response.headers_mut();
+    told.insert(header::CONTENT_TYPE, HeaderValue::from_static(asset.content_type));
+    let names_bytes = uri.query().and_then(|query| query.strip_prefix("v="));
+    let kept = match names_bytes.is_some_and(|hash| asset.etag.trim_matches('"') == hash) {
+        true => "max-age=31536000, immutable",
+        false => "no-cache",
+    };
+    told.insert(header::CACHE_CONTROL, HeaderValue::from_static(kept));
+    told.insert(header::ETAG, HeaderValue::try_from(&asset.etag).ok()?);
+    Some(response)
+}
+
+/// Begins with a capital and ends with a full stop.
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+    format!("{first}{}.", letters.as_str().trim_end_matches('.'))
+}
