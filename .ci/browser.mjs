@@ -1,0 +1,499 @@
+// What a person does with the page, done by a browser: see .ci/browser, which starts this.
+//
+// The daemon is a real one, with a home of its own; its sessions are transcripts that are written here.
+// Each case has its own browser context. Nothing waits for a fixed time: it looks again until it is so.
+
+import assert from 'node:assert/strict';
+import { execFileSync, spawn } from 'node:child_process';
+import fs from 'node:fs';
+import { createRequire } from 'node:module';
+import os from 'node:os';
+import path from 'node:path';
+
+const [tools, executablePath, rrd] = process.argv.slice(2);
+const { chromium } = createRequire(path.join(tools, 'x.js'))('playwright-core');
+const shots = 'target/browser';
+fs.mkdirSync(shots, { recursive: true });
+
+const PHONE = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true };
+const DESKTOP = { viewport: { width: 1280, height: 800 } };
+const HOSTILE = [
+  '<script>alert(1)</script>',
+  '"><img src=x onerror=alert(1)>',
+  '</title></b></a></li></ul><h1>forged</h1>',
+  "' onmouseover='alert(1)",
+  '<svg/onload=alert(1)>',
+  '<iframe src=javascript:alert(1)>',
+  '&lt;script&gt;alert(1)&#60;/script&#62;',
+  'javascript:alert(1)//',
+  'rm \u202egpj.exe\u202c \u200bx\u0007\u001b[31m',
+];
+
+// --- The world: one home, one daemon.
+
+const home = fs.mkdtempSync(path.join(os.tmpdir(), 'rrd-browser-'));
+const env = { ...process.env, HOME: home, RRD_HOME: path.join(home, 'rrd'), RRD_NAME: 'mac', RRD_LISTEN: '127.0.0.1:0', NO_COLOR: '1' };
+for (const name of Object.keys(env)) {
+  if (/^(CLAUDE|CODEX|OPENCLAW|HERMES|PI)_|^XDG_|^RRD_(HTTP|IDLE)/.test(name)) delete env[name];
+}
+
+/// A session of Claude Code, as it writes one.
+class Transcript {
+  constructor(number, repo, extra = {}) {
+    this.id = `${String(number).padStart(8, '0')}-1111-4222-8333-444455556666`;
+    this.extra = extra;
+    this.count = 0;
+    this.cwd = extra.cwd ?? path.join(home, 'src', repo);
+    if (!extra.cwd) {
+      fs.mkdirSync(path.join(this.cwd, '.git'), { recursive: true });
+      fs.writeFileSync(path.join(this.cwd, '.git/HEAD'), 'ref: refs/heads/main\n');
+    }
+    const folder = path.join(home, '.claude/projects', this.cwd.replace(/[^A-Za-z0-9]/g, '-').slice(0, 100));
+    fs.mkdirSync(folder, { recursive: true });
+    this.file = path.join(folder, `${this.id}.jsonl`);
+  }
+
+  get path() { return `/s/mac/claude-code/${this.id}`; }
+
+  write(record, agoS = 0) {
+    const uuid = n => `${this.id.slice(0, 8)}-${String(n).padStart(4, '0')}`;
+    const line = {
+      ...record, timestamp: new Date(Date.now() - agoS * 1000).toISOString(), uuid: uuid(this.count),
+      parentUuid: this.count ? uuid(this.count - 1) : null, sessionId: this.id, cwd: this.cwd, gitBranch: 'main',
+      version: '2.1.329', entrypoint: 'cli', userType: 'external', isSidechain: false, ...this.extra.record,
+    };
+    this.count += 1;
+    fs.appendFileSync(this.file, `${JSON.stringify(line)}\n`);
+    return this;
+  }
+
+  prompt(text, ago) {
+    return this.write({ type: 'user', permissionMode: 'default', message: { role: 'user', content: text } }, ago);
+  }
+
+  assistant(content, stop, ago) {
+    return this.write({ type: 'assistant', message: { id: `msg_${this.count}`, type: 'message', role: 'assistant',
+      model: this.extra.model ?? 'demo-1', content: [content], stop_reason: stop, usage: { input_tokens: 11, output_tokens: 23 } } }, ago);
+  }
+
+  says(text, ago) { return this.assistant({ type: 'text', text }, 'end_turn', ago); }
+
+  calls(name, input, ago) {
+    this.call = `call_${this.id.slice(0, 8)}_${this.count}`;
+    return this.assistant({ type: 'tool_use', id: this.call, name, input }, 'tool_use', ago);
+  }
+
+  result(text, ago, failed = false) {
+    const result = { type: 'tool_result', tool_use_id: this.call, content: text, is_error: failed };
+    return this.write({ type: 'user', toolUseResult: { stdout: text }, message: { role: 'user', content: [result] } }, ago);
+  }
+
+  asks(question, ago) {
+    return this.calls('AskUserQuestion', { questions: [{ question, header: '', multiSelect: false,
+      options: [{ label: 'Yes', description: '' }, { label: 'No', description: '' }] }] }, ago);
+  }
+}
+
+const publish = new Transcript(1, 'rrd').prompt('Publish the crate', 900).says('First I run the checks.', 895);
+for (let round = 0; round < 60; round += 1) {
+  const ago = 890 - round * 10;
+  publish.prompt(`Round ${round}: run the checks again`, ago).calls('Bash', { command: 'cargo test --workspace' }, ago - 1)
+    .result(round % 9 === 8 ? 'error: 1 test failed' : '812 passed', ago - 9, round % 9 === 8);
+}
+publish.prompt('Publish it, then tag the release.', 260).asks('Publish 0.2.0 to the registry now?', 240);
+const hero = new Transcript(2, 'site').prompt('Fix the hero image on small screens', 340).calls('Edit', { file_path: 'src/styles/hero.css' }, 3);
+const notes = new Transcript(3, 'notes').prompt('Move the index to SQLite', 90).calls('Bash', { command: 'cargo test --workspace --all-features' }, 20);
+new Transcript(4, 'infra').prompt('Rotate the backup keys', 90).says('Done: all three keys are new.', 50);
+new Transcript(5, 'rrd').prompt('Write the release notes', 60).says('They are in CHANGELOG.md.', 40);
+
+let daemon, base;
+async function start(at = '127.0.0.1:0') {
+  const log = fs.openSync(path.join(home, 'daemon.log'), 'a');
+  daemon = spawn(rrd, ['daemon', '--http', at], { env, stdio: ['ignore', log, log] });
+  const from = fs.statSync(path.join(home, 'daemon.log')).size;
+  base = await until('the daemon says where its page is', () => {
+    const said = fs.readFileSync(path.join(home, 'daemon.log')).subarray(from).toString();
+    assert.equal(daemon.exitCode, null, said);
+    return said.match(/http:\/\/127\.0\.0\.1:\d+/)?.[0];
+  });
+}
+async function stop(signal) {
+  const gone = new Promise(resolve => daemon.once('exit', resolve));
+  daemon.kill(signal);
+  await gone;
+}
+async function until(what, look, limit = 15_000) {
+  for (const end = Date.now() + limit; ;) {
+    const found = await look();
+    if (found) return found;
+    assert.ok(Date.now() < end, `not within ${limit / 1000} s: ${what}`);
+    await new Promise(resolve => setTimeout(resolve, 20));
+  }
+}
+
+// --- The browser.
+
+const browser = await chromium.launch({ executablePath, args: ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic',
+  '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'] });
+
+/// A context that is let in, and everything it must not see collected in `wrong`.
+async function look(options = PHONE) {
+  const context = await browser.newContext({ reducedMotion: 'reduce', ...options });
+  const wrong = [];
+  await context.addInitScript(() => {
+    window.violations = [];
+    addEventListener('securitypolicyviolation', event => window.violations.push(`${event.violatedDirective}: ${event.blockedURI}`));
+    window.streams = [];
+    const Real = window.EventSource;
+    window.EventSource = class extends Real { constructor(...given) { super(...given); window.streams.push(this); } };
+  });
+  const page = await context.newPage();
+  page.on('dialog', dialog => { wrong.push(`dialog: ${dialog.message()}`); dialog.dismiss(); });
+  page.on('pageerror', error => wrong.push(`error: ${error.stack}`));
+  page.on('console', message => { if (/Content Security|Refused to/.test(message.text())) wrong.push(message.text()); });
+  page.on('request', request => { if (!request.url().startsWith(base)) wrong.push(`request: ${request.url()}`); });
+  await letIn(page);
+  const done = async () => {
+    if (options.javaScriptEnabled !== false) wrong.push(...await page.evaluate(() => window.violations));
+    await context.close();
+    assert.deepEqual(wrong, []);
+  };
+  return { page, context, done };
+}
+/// What a session wrote is for paired browsers only.
+async function letIn(page) {
+  let code;
+  try { code = JSON.parse(execFileSync(rrd, ['pair', '--json'], { env, stdio: ['ignore', 'pipe', 'ignore'] })); } catch { return; }
+  await page.goto(code.urls.find(url => url.startsWith(base)) ?? code.urls[0]);
+}
+const rows = page => page.locator('#list li.row:visible');
+const row = (page, of) => page.locator(`#list li.row[data-key$="${of.id}"]`);
+
+let failures = 0;
+async function one(name, run) {
+  const from = Date.now();
+  try {
+    const said = await run();
+    console.log(`ok   ${name}${said ? `: ${said}` : ''} (${Date.now() - from} ms)`);
+  } catch (error) {
+    failures += 1;
+    console.log(`FAIL ${name}\n${error.stack}`);
+  }
+}
+
+/// In the page: texts with too little contrast, and what is too small to be tapped.
+function flaws() {
+  const parse = colour => colour.match(/[\d.]+/g).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map(v => v / 255).map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
+  const behind = node => {
+    for (let at = node; at; at = at.parentElement) {
+      const colour = parse(getComputedStyle(at).backgroundColor);
+      if (colour.length < 4 || colour[3] === 1) return colour;
+    }
+    return [255, 255, 255];
+  };
+  const found = [], walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  let least = 21;
+  while (walker.nextNode()) {
+    const node = walker.currentNode.parentElement;
+    if (!walker.currentNode.data.trim() || !node.checkVisibility({ visibilityProperty: true }) || node.closest('script')) continue;
+    const [a, b] = [light(parse(getComputedStyle(node).color)), light(behind(node))].sort((x, y) => y - x);
+    const ratio = (a + .05) / (b + .05), wanted = node.matches('.age, #count b, .n') ? 7 : 4.5;
+    least = Math.min(least, ratio);
+    if (ratio < wanted) found.push(`contrast ${ratio.toFixed(2)} < ${wanted}: ${node.outerHTML.slice(0, 80)}`);
+  }
+  for (const node of document.querySelectorAll('a, button, summary, input')) {
+    const { width, height } = node.getBoundingClientRect();
+    if (width && (width < 43.9 || height < 43.9)) found.push(`${width}×${height}: ${node.outerHTML.slice(0, 80)}`);
+  }
+  return { found, least, wide: document.scrollingElement.scrollWidth - innerWidth };
+}
+async function flawless(page) {
+  const { found, least, wide } = await page.evaluate(flaws);
+  assert.deepEqual(found, []);
+  assert.ok(wide <= 0, `it can be moved sideways, by ${wide} px`);
+  return `least contrast ${least.toFixed(1)}`;
+}
+
+// --- The cases.
+
+try {
+  await start();
+  let listed = [];
+  await until('every transcript has its row', async () => (listed = await (await fetch(`${base}/sessions`)).json()).length >= 5)
+    .catch(error => { throw new Error(`${error.message}; these have: ${JSON.stringify(listed.map(s => [s.title, s.status, s.active]))}`); });
+
+  await one('without JavaScript it is a page like any other', async () => {
+    const { page, done } = await look({ ...PHONE, javaScriptEnabled: false });
+    await page.goto(base);
+    assert.equal(await page.title(), '(1) rrd');
+    assert.match(await page.locator('#count').innerText(), /1\s*needs you/);
+    assert.equal(await rows(page).count(), 3);
+    assert.equal(await page.locator('noscript meta[http-equiv=refresh]').count() + await page.locator('meta[http-equiv=refresh]').count() > 0, true);
+    await page.locator('input[name=filter]').fill('hero');
+    await page.locator('input[name=filter]').press('Enter');
+    await page.waitForURL('**/?filter=hero');
+    assert.deepEqual(await rows(page).locator('.title').allInnerTexts(), ['Fix the hero image on small screens']);
+    await rows(page).locator('a').click();
+    await page.waitForURL(`**${hero.path}`);
+    assert.equal(await page.locator('#session h1').innerText(), 'Fix the hero image on small screens');
+    assert.equal(await page.locator('#log .prompt').count(), 1);
+    await page.screenshot({ path: `${shots}/phone-no-script.png` });
+    await done();
+  });
+
+  await one('rows made by the script are those of the server', async () => {
+    const { page, done } = await look(DESKTOP);
+    // Here the list comes from the stream alone.
+    await page.goto(base + hero.path);
+    await until('the stream has filled the list', async () => await page.locator('#list li.row').count() >= 5);
+    const differs = await page.evaluate(async () => {
+      const answer = await fetch('/');
+      const served = new DOMParser().parseFromString(await answer.text(), 'text/html');
+      const plain = from => Object.fromEntries([...from.querySelectorAll('#list li.row')].map(li => {
+        const copy = li.cloneNode(true);
+        for (const time of copy.querySelectorAll('time')) time.textContent = '';
+        copy.classList.remove('open');
+        return [li.dataset.key, copy.outerHTML];
+      }));
+      const [a, b] = [plain(document), plain(served)];
+      const list = from => JSON.stringify(Object.keys(from));
+      return [...(list(a) === list(b) ? [] : [list(a), list(b)]), ...Object.keys(b).filter(key => a[key] !== b[key]).flatMap(key => [a[key], b[key]])];
+    });
+    assert.deepEqual(differs, []);
+    await done();
+  });
+
+  await one('a change is there without a reload', async () => {
+    const { page, done } = await look();
+    await page.goto(base);
+    await page.evaluate(() => { window.same = true; });
+    const times = [];
+    for (let i = 0; i < 5; i += 1) {
+      const seen = page.evaluate(text => new Promise(resolve => {
+        const check = () => document.querySelector('#executing')?.innerText.includes(text) && resolve(Date.now());
+        new MutationObserver(check).observe(document.body, { subtree: true, childList: true, characterData: true });
+        check();
+      }), `step-${i}.rs`);
+      notes.result('ok');
+      const from = Date.now();
+      notes.calls('Edit', { file_path: `src/step-${i}.rs` });
+      times.push(await seen - from);
+    }
+    const asks = new Transcript(6, 'ledger').prompt('Which schema should the import keep?').asks('Keep the old column names?');
+    await until('the number', async () => /2\s*need you/.test(await page.locator('#count').innerText()));
+    assert.equal(await page.title(), '(2) rrd');
+    await row(page, asks).and(page.locator('#needs li')).waitFor();
+    asks.result('Yes').says('Kept.');
+    await row(page, asks).and(page.locator('#finished li')).waitFor();
+    assert.equal(await page.title(), '(1) rrd');
+    assert.equal(await page.evaluate(() => window.same), true);
+    await done();
+    return `written to shown ${times.sort((a, b) => a - b).join(', ')} ms`;
+  });
+
+  await one('the filter shows what it says, and stays in the address', async () => {
+    const { page, done } = await look();
+    await page.goto(base);
+    await page.locator('input[name=filter]').fill('SQLite notes');
+    assert.deepEqual(await rows(page).locator('.title').allInnerTexts(), ['Move the index to SQLite']);
+    assert.match(page.url(), /\?filter=SQLite%20notes$/);
+    assert.match(await page.locator('#count').innerText(), /1\s*needs you/);
+    await page.locator('input[name=filter]').fill('no such thing');
+    assert.equal(await page.locator('#none').isVisible(), true);
+    await page.locator('#none a').click();
+    await page.locator('.chips a', { hasText: 'idle' }).click();
+    assert.equal((await rows(page).locator('.words').allInnerTexts()).every(words => words.startsWith('idle')), true);
+    await page.reload();
+    assert.equal(await page.locator('input[name=filter]').inputValue(), 'is:idle');
+    assert.equal(await page.locator('.chips a[aria-current]').innerText(), 'idle');
+    await done();
+  });
+
+  await one('a session opens in place, goes on by itself, and has an address', async () => {
+    const { page, done } = await look();
+    await page.goto(base);
+    await row(page, hero).locator('a').tap();
+    await page.waitForURL(`**${hero.path}`);
+    await page.locator('#log .tool.unanswered').waitFor();
+    await page.evaluate(() => { window.same = true; });
+    hero.result('');
+    await page.locator('#log .tool:not(.unanswered) .result', { hasText: '✓' }).waitFor();
+    hero.calls('Bash', { command: 'npm run build' });
+    await page.locator('#log .tool.unanswered', { hasText: 'npm run build' }).waitFor();
+    await page.locator('#log .tool').first().locator('summary').tap();
+    assert.match(await page.locator('#log details[open]').innerText(), /src\/styles\/hero\.css/);
+    hero.result('').calls('Edit', { file_path: 'src/index.html' });
+    await page.locator('#log .tool.unanswered', { hasText: 'index.html' }).waitFor();
+    assert.equal(await page.locator('#log details[open]').count(), 1);
+    await page.locator('.back').tap();
+    await until('the list is back', async () => await page.locator('#session').count() === 0 && await row(page, hero).isVisible());
+    assert.equal(new URL(page.url()).pathname, '/');
+    await page.goForward();
+    await page.locator('#session').waitFor();
+    assert.equal(await page.evaluate(() => window.same), true);
+    await page.goto(base + publish.path);
+    assert.equal(await page.locator('#session h1').innerText(), 'Publish the crate');
+    await page.locator('.back').tap();
+    await row(page, publish).waitFor();
+    await done();
+  });
+
+  await one('what is older comes when one scrolls there', async () => {
+    const { page, done } = await look();
+    await page.goto(base + publish.path);
+    await page.locator('#log .prompt', { hasText: 'Publish it, then tag' }).waitFor();
+    const [top, first] = await page.evaluate(() => [scrollY, Number(document.querySelector('#log > li').dataset.seq)]);
+    assert.ok(top > 0 && first > 0, `it opens at its end: ${top}, ${first}`);
+    await until('the first prompt', async () => {
+      await page.evaluate(() => scrollTo(0, 0));
+      return await page.locator('#log li[data-seq="0"]').count();
+    });
+    const seqs = await page.locator('#log > li').evaluateAll(all => all.map(li => Number(li.dataset.seq)));
+    assert.deepEqual(seqs, [...new Set(seqs)].sort((a, b) => a - b));
+    assert.equal(await page.locator('.older').count(), 0);
+    await done();
+  });
+
+  await one('keys do what hands do', async () => {
+    const { page, done } = await look(DESKTOP);
+    await page.goto(base);
+    await page.keyboard.press('/');
+    assert.equal(await page.evaluate(() => document.activeElement.name), 'filter');
+    await page.keyboard.press('Escape');
+    await row(page, publish).locator('a').focus();
+    await page.keyboard.press('Enter');
+    await page.locator('#session').waitFor();
+    assert.equal(await row(page, publish).isVisible(), true);
+    await page.keyboard.press('Escape');
+    await until('it is closed', async () => await page.locator('#session').count() === 0);
+    assert.equal(await page.evaluate(() => document.activeElement.closest('li')?.dataset.key ?? ''), await row(page, publish).getAttribute('data-key'));
+    await done();
+  });
+
+  await one('one stream, and none while nobody looks', async () => {
+    const { page, done } = await look();
+    await page.goto(base);
+    const open = () => page.evaluate(() => window.streams.filter(stream => stream.readyState < 2).length);
+    await until('it listens', async () => await open() === 1);
+    const hide = hidden => page.evaluate(to => {
+      Object.defineProperty(document, 'hidden', { value: to, configurable: true });
+      document.dispatchEvent(new Event('visibilitychange'));
+    }, hidden);
+    await hide(true);
+    assert.equal(await open(), 0);
+    const late = new Transcript(7, 'late').prompt('Begun while nobody looked').calls('Bash', { command: 'sleep 1' });
+    await hide(false);
+    await row(page, late).waitFor();
+    assert.equal(await open(), 1);
+    late.result('').says('Done.');
+    await done();
+  });
+
+  await one('when the daemon dies it says so, and goes on when it is back', async () => {
+    const { page, done } = await look();
+    await page.goto(base);
+    await until('it listens', () => page.evaluate(() => window.streams[0].readyState === 1));
+    await stop('SIGKILL');
+    const cut = Date.now();
+    await page.locator('#stale').waitFor();
+    const after = Date.now() - cut;
+    assert.match(await page.locator('#stale').innerText(), /^reconnecting · as of \d\d:\d\d:\d\d$/);
+    await page.screenshot({ path: `${shots}/phone-stale.png` });
+    await start(new URL(base).host);
+    const back = Date.now();
+    await until('the bar is gone', async () => await page.locator('#stale').isHidden());
+    const again = Date.now() - back;
+    const fresh = new Transcript(8, 'fresh').prompt('Begun after it came back').calls('Bash', { command: 'true' });
+    await row(page, fresh).waitFor();
+    fresh.result('').says('Done.');
+    await done();
+    return `bar after ${after} ms, gone ${again} ms after the start`;
+  });
+
+  for (const [name, options] of [['phone', PHONE], ['desktop', DESKTOP]]) {
+    for (const colorScheme of ['dark', 'light']) {
+      await one(`${name}, ${colorScheme}: contrast and sizes`, async () => {
+        const { page, done } = await look({ ...options, colorScheme });
+        await page.goto(base);
+        await page.locator('#needs li').first().waitFor();
+        const list = await flawless(page);
+        await page.screenshot({ path: `${shots}/${name}-${colorScheme}.png` });
+        for (const fold of await page.locator('#list details:not([open]) > summary').all()) if (await fold.isVisible()) await fold.click();
+        await flawless(page);
+        await row(page, publish).locator('a').click();
+        await page.locator('#log .prompt').last().waitFor();
+        await page.locator('.more summary').click();
+        await flawless(page);
+        await page.screenshot({ path: `${shots}/${name}-${colorScheme}-facts.png` });
+        await page.locator('.more summary').click();
+        await page.evaluate(() => { for (const at of [document.scrollingElement, document.getElementById('session')]) at.scrollTop = at.scrollHeight; });
+        await page.screenshot({ path: `${shots}/${name}-${colorScheme}-session.png` });
+        await done();
+        return list;
+      });
+    }
+  }
+
+  await one('it is small, and there at once on a slow phone', async () => {
+    const paints = { page: [], yardstick: [] };
+    let bytes = 0;
+    // The yardstick is what a page of three bytes takes.
+    for (const [what, address] of Array(7).fill([['yardstick', '/healthz'], ['page', '/']]).flat()) {
+      const { page, context, done } = await look();
+      const session = await context.newCDPSession(page);
+      await session.send('Network.enable');
+      await session.send('Network.setCacheDisabled', { cacheDisabled: true });
+      await session.send('Emulation.setCPUThrottlingRate', { rate: 4 });
+      bytes = 0;
+      session.on('Network.dataReceived', data => { bytes += data.dataLength; });
+      await page.goto(base + address);
+      paints[what].push(await until('the first paint', () => page.evaluate(() => performance.getEntriesByName('first-contentful-paint')[0]?.startTime)));
+      await done();
+    }
+    const [median, floor] = [paints.page, paints.yardstick].map(all => Math.round(all.sort((a, b) => a - b)[3]));
+    const said = `first contentful paint at 4× CPU slowdown ${median} ms (${paints.page.map(Math.round)}), of "ok" as text ${floor} ms; ${bytes} bytes`;
+    assert.ok(bytes > 1000 && bytes <= 60 * 1024, said);
+    assert.ok(median <= 300, said);
+    return said;
+  });
+
+  await one('what sessions say is text', async () => {
+    const all = HOSTILE.map((text, i) => {
+      const s = new Transcript(100 + i, '', { cwd: `/home/dev/src/${text}`, model: text, record: { gitBranch: text } });
+      s.prompt(text, 30).calls(text, { command: text, description: text, file_path: text }, 20).result(text, 10, true).says(text, 9);
+      return i % 2 ? s.prompt(text, 8).calls(text, { command: text }, 2) : s.prompt(text, 8).asks(text, 2);
+    });
+    const clean = text => text.replace(/[\u0000-\u001f\u200b\u202a-\u202e]/g, '').replace(/ +/g, ' ').trim();
+    const forged = () => [...document.querySelectorAll('script:not([src]), img, svg, iframe, style, [onload], [onerror], [onmouseover], [style], #list h1:not(#count)')]
+      .concat([...document.querySelectorAll('a')].filter(a => a.origin !== location.origin)).map(node => node.outerHTML.slice(0, 120));
+    for (const how of ['stream', 'server', 'no script']) {
+      const { page, done } = await look({ ...PHONE, ...(how === 'no script' ? { javaScriptEnabled: false } : {}) });
+      await page.goto(base);
+      if (how === 'stream') for (const s of all) { s.result(''); s.asks(s.extra.model, 1); }
+      for (const s of all) {
+        await row(page, s).waitFor();
+        await until('its title', async () => await row(page, s).locator('.title').textContent() === clean(s.extra.model));
+      }
+      if (how !== 'no script') assert.deepEqual(await page.evaluate(forged), []);
+      if (how === 'server') await page.screenshot({ path: `${shots}/phone-hostile.png` });
+      for (const s of all) {
+        await page.goto(base + s.path);
+        await page.locator('#log .prompt').first().waitFor();
+        assert.equal(await page.locator('#session h1').textContent(), clean(s.extra.model));
+        assert.equal(await page.locator('#log .prompt .text').first().textContent(), clean(s.extra.model));
+        if (how !== 'no script') assert.deepEqual(await page.evaluate(forged), []);
+      }
+      await done();
+    }
+    return `${all.length} sessions, each on three ways`;
+  });
+} finally {
+  await browser.close();
+  if (daemon && daemon.exitCode === null) await stop('SIGTERM');
+  if (failures) console.log(`the daemon's log: ${fs.readFileSync(path.join(home, 'daemon.log'), 'utf8').split('\n').slice(-20).join('\n')}`);
+  fs.rmSync(home, { recursive: true, force: true });
+}
+console.log(failures ? `${failures} failed` : `all passed; screenshots are in ${shots}`);
+process.exitCode = failures ? 1 : 0;
