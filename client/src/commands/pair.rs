@@ -143,7 +143,7 @@ mod tests {
         let phone = Looker {
             id: "1a2b3c4d".to_owned(),
             kind: LookerKind::Browser,
-            label: "Safari, iPhone\u{1b}[2J".to_owned(),
+            label: "Safari,\u{1b} iPhone".to_owned(),
             bound_to: Some("tailnet:nPhone1CNTRL".to_owned()),
             made_at: now.plus(-7_200_000),
             seen_at: Some(now.plus(-60_000)),
