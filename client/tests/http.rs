@@ -1,0 +1,557 @@
+//! HTTP against a real daemon, over a real socket: every way to ask × every way to ask wrongly.
+//!
+//! What a browser does with it is `.ci/browser`'s; what the rules are, `http::guard::tests`'.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used)] // the lint's exception for tests does not reach plain functions here
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::{Shutdown, SocketAddr, TcpStream},
+    process::{Child, Command, Stdio},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use proptest::prelude::*;
+use rrd_proto::Timestamp;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// Nobody waits for longer than that.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+const ROUTES: [&str; 16] = [
+    "/",
+    "/s/mac/claude-code/ID",
+    "/pair",
+    "/style.css",
+    "/app.js",
+    "/icon.svg",
+    "/icon-180.png",
+    "/manifest.webmanifest",
+    "/healthz",
+    "/sessions",
+    "/sessions/mac/claude-code/ID",
+    "/sessions/mac/claude-code/ID/events",
+    "/hosts",
+    "/events",
+    "/metrics",
+    "/openapi.json",
+];
+
+const ID: &str = "00000000-0000-4000-8000-000000000001";
+const EVIL: &str = "a\u{1b}]52;c;x\u{7}<script>alert(1)</script>\u{202e}'\"&";
+
+struct Host {
+    home: TempDir,
+    daemon: Option<Child>,
+    at: Option<SocketAddr>,
+    settings: Vec<(&'static str, &'static str)>,
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// An answer as it came.
+struct Reply {
+    status: u16,
+    head: String,
+    body: Vec<u8>,
+}
+
+impl Reply {
+    fn header(&self, name: &str) -> Option<&str> {
+        let lines = self.head.lines().filter_map(|line| line.split_once(": "));
+        lines.filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value).next()
+    }
+
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+impl Host {
+    fn with(settings: &[(&'static str, &'static str)]) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let mut host = Self { home, daemon: None, at: None, settings: settings.to_vec() };
+        host.says(&format!("Do it {EVIL}"));
+        host.start();
+        host
+    }
+
+    fn new() -> Self {
+        Self::with(&[])
+    }
+
+    fn rrd(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rrd"));
+        command
+            .args(args)
+            .env_clear()
+            .env("HOME", self.home.path())
+            .env("RRD_HOME", self.home.path().join("rrd"))
+            .env("RRD_NAME", "mac")
+            .env("RRD_HTTP", "127.0.0.1:0")
+            .envs(self.settings.iter().copied())
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Vec<u8> {
+        let out = self.rrd(args).output().unwrap();
+        let err = String::from_utf8_lossy(&out.stderr);
+        assert!(out.status.success(), "{args:?}: {err}\n{}", self.log());
+        out.stdout
+    }
+
+    fn word(&self, args: &[&str]) -> String {
+        String::from_utf8(self.run(args)).unwrap().trim().to_owned()
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.home.path().join("log")).unwrap_or_default()
+    }
+
+    fn start(&mut self) {
+        let log = self.home.path().join("log");
+        let log = fs::File::options().append(true).create(true).open(log).unwrap();
+        let mut daemon = self.rrd(&["daemon"]).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+        let mut said = String::new();
+        BufReader::new(daemon.stdout.as_mut().unwrap()).read_line(&mut said).unwrap();
+        self.daemon = Some(daemon);
+        let at = said.trim().split_once("its page is http://").map(|(_, at)| at);
+        self.at = Some(at.unwrap_or_else(|| panic!("{said}{}", self.log())).parse().unwrap());
+    }
+
+    fn kill(&mut self) {
+        if let Some(mut daemon) = self.daemon.take() {
+            let _ = daemon.kill();
+            let _ = daemon.wait();
+        }
+    }
+
+    fn record(text: &str) -> String {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+        let record = json!({
+            "parentUuid": null, "isSidechain": false, "type": "user", "uuid": format!("u{text}"),
+            "message": {"role": "user", "content": text}, "userType": "external", "cwd": "/w",
+            "timestamp": Timestamp::from_millis(i64::try_from(now).unwrap()), "entrypoint": "cli",
+            "promptSource": "typed", "sessionId": ID, "version": "2.1.300", "gitBranch": "main",
+        });
+        format!("{record}\n")
+    }
+
+    /// Its one session takes a prompt.
+    fn says(&self, text: &str) {
+        let dir = self.home.path().join(".claude/projects/-w");
+        fs::create_dir_all(&dir).unwrap();
+        let path = dir.join(format!("{ID}.jsonl"));
+        let mut file = fs::File::options().append(true).create(true).open(path).unwrap();
+        file.write_all(Self::record(text).as_bytes()).unwrap();
+    }
+
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.at.unwrap()).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream
+    }
+
+    /// What comes back for these bytes, until the connection ends; a stream's head only.
+    fn send(&self, bytes: &[u8]) -> Option<Reply> {
+        let mut stream = self.connect();
+        // It may be refused before all of it is there.
+        let _ = stream.write_all(bytes);
+        let mut all = Vec::new();
+        let mut piece = [0; 65_536];
+        let head = loop {
+            if let Some(end) = all.windows(4).position(|four| four == b"\r\n\r\n") {
+                break String::from_utf8(all.drain(..end + 4).collect()).unwrap();
+            }
+            match stream.read(&mut piece) {
+                Ok(0) | Err(_) => return None,
+                Ok(read) => all.extend(&piece[..read]),
+            }
+        };
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        let mut reply = Reply { status, head, body: all };
+        let length = reply.header("content-length").map(|text| text.parse::<usize>().unwrap());
+        let length = if bytes.starts_with(b"HEAD") { Some(0) } else { length };
+        while length.is_some_and(|length| reply.body.len() < length) {
+            let read = stream.read(&mut piece).unwrap();
+            assert!(read > 0, "{}", reply.head);
+            reply.body.extend(&piece[..read]);
+        }
+        Some(reply)
+    }
+
+    fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Reply {
+        let host = self.at.unwrap().to_string();
+        let named = headers.iter().any(|(name, _)| *name == "Host");
+        let own = (!named).then_some(("Host", host.as_str()));
+        let headers = own.iter().chain(headers).map(|(name, value)| format!("{name}: {value}\r\n"));
+        let head = format!("{method} {path} HTTP/1.1\r\n{}\r\n", headers.collect::<String>());
+        self.send(head.as_bytes()).unwrap_or_else(|| panic!("no answer to {head}"))
+    }
+
+    fn get(&self, path: &str) -> Reply {
+        self.ask("GET", path, &[])
+    }
+
+    /// Lives, and has not panicked.
+    fn is_well(&self) {
+        assert_eq!(self.get("/healthz").status, 200);
+        assert!(!self.log().contains("panicked"), "{}", self.log());
+    }
+}
+
+fn routes() -> impl Iterator<Item = String> {
+    ROUTES.iter().map(|route| route.replace("ID", ID))
+}
+
+#[test]
+fn it_tells_what_the_command_line_tells_byte_for_byte() {
+    let host = Host::new();
+    let list = host.get("/sessions");
+    assert_eq!(list.status, 200);
+    assert_eq!(list.body, host.run(&["sessions", "list", "--json"]));
+    assert_eq!(list.json()[0]["session_id"], ID);
+    assert_eq!(
+        host.get("/sessions?all=1").body,
+        host.run(&["sessions", "list", "--all", "--json"])
+    );
+    assert_eq!(host.get("/sessions?status=idle").text(), "[]\n");
+    assert_eq!(host.get("/sessions?harness=codex&repo=x&since=2h").text(), "[]\n");
+    let one = host.get(&format!("/sessions/mac/claude-code/{ID}"));
+    assert_eq!(one.body, host.run(&["sessions", "show", ID, "--json"]));
+    assert_eq!(host.get("/hosts").body, host.run(&["hosts", "--json"]));
+    assert!(list.header("x-rrd-as-of").unwrap().ends_with('Z'));
+    // What has not changed is not sent again, and what has is.
+    let tag = list.header("etag").unwrap().to_owned();
+    let again = host.ask("GET", "/sessions", &[("If-None-Match", &tag)]);
+    assert_eq!(
+        (again.status, again.body.len(), again.header("etag")),
+        (304, 0, Some(tag.as_str()))
+    );
+    host.says("And that");
+    let changed = host.ask("GET", "/sessions", &[("If-None-Match", &tag)]);
+    assert_eq!(changed.status, 200);
+    assert_ne!(changed.header("etag"), Some(tag.as_str()));
+    let head = host.ask("HEAD", "/sessions", &[]);
+    assert_eq!((head.status, head.body.len()), (200, 0));
+    let metrics = host.get("/metrics").text();
+    assert!(metrics.contains("rrd_sessions{status=\"executing\"} 1\n"), "{metrics}");
+    let about = host.get("/openapi.json").json();
+    assert_eq!(about["openapi"], "3.1.0");
+}
+
+#[test]
+fn a_token_opens_transcripts_and_only_until_it_is_taken_back() {
+    let host = Host::new();
+    let events = format!("/sessions/mac/claude-code/{ID}/events");
+    let refused = host.get(&events);
+    assert_eq!(refused.status, 401);
+    assert_eq!(refused.header("content-type"), Some("application/problem+json"));
+    assert!(refused.json()["hint"].as_str().unwrap().contains("rrd token"));
+    assert!(!refused.text().contains("Do it"));
+    let token = format!("Bearer {}", host.word(&["token", "--label", "test"]));
+    let with = |path: &str| host.ask("GET", path, &[("Authorization", &token)]);
+    let page = with(&events).json();
+    assert_eq!((&page["events"][0]["kind"], &page["more"]), (&json!("prompt"), &json!(false)));
+    assert_eq!(with(&format!("{events}?after=0")).json()["events"], json!([]));
+    assert_eq!(with(&format!("{events}?before=0")).json()["events"], json!([]));
+    assert_eq!(with(&format!("{events}?limit=0")).status, 400);
+    // The session's page tells so much without, and the rest with it.
+    let page = format!("/s/mac/claude-code/{ID}");
+    let (locked, open) = (host.get(&page), with(&page));
+    assert_eq!((locked.status, open.status), (200, 200));
+    assert!(locked.text().contains("rrd open") && !open.text().contains("rrd open"));
+    for wrong in ["Bearer x", "Bearer", "Basic eDp5", &token[..token.len() - 1], "Bearer \u{e9}"] {
+        assert_eq!(host.ask("GET", &events, &[("Authorization", wrong)]).status, 401, "{wrong}");
+    }
+    host.run(&["token", "--revoke", "all"]);
+    assert_eq!(with(&events).status, 401);
+    let secret = token.split(' ').nth(1).unwrap();
+    assert!(!host.log().contains(secret) && !host.word(&["status"]).contains(secret));
+}
+
+#[test]
+fn a_code_is_spent_once_for_a_cookie() {
+    let host = Host::new();
+    let url = host.word(&["open", "--print"]);
+    let path = url.strip_prefix(&format!("http://{}", host.at.unwrap())).unwrap().to_owned();
+    // Whoever only looks ahead does not spend it.
+    assert_eq!(host.ask("HEAD", &path, &[]).status, 403);
+    assert_eq!(host.ask("GET", &path, &[("Sec-Purpose", "prefetch")]).status, 403);
+    let let_in = host.get(&path);
+    assert_eq!((let_in.status, let_in.header("location")), (303, Some("/")));
+    let cookie = let_in.header("set-cookie").unwrap().to_owned();
+    for part in ["HttpOnly", "SameSite=Lax", "Path=/", "Max-Age=7776000"] {
+        assert!(cookie.contains(part), "{cookie}");
+    }
+    let cookie = cookie.split(';').next().unwrap().to_owned();
+    let events = format!("/sessions/mac/claude-code/{ID}/events");
+    let with = |more: &[(&str, &str)]| {
+        let headers: Vec<_> = more.iter().copied().chain([("Cookie", cookie.as_str())]).collect();
+        host.ask("GET", &events, &headers).status
+    };
+    assert_eq!(with(&[]), 200);
+    // It is bound to where it was given: through a proxy it is nobody's.
+    assert_eq!(with(&[("X-Forwarded-For", "1.2.3.4")]), 401);
+    assert_eq!(with(&[("Origin", "http://evil.example")]), 403);
+    assert_eq!(host.get(&path).status, 403);
+    let other = host.ask("GET", "/pair?code=rrd_code_AAAAAAAAAAAAAAAAAAAAAA", &[]);
+    assert_eq!(other.status, 403);
+    assert!(other.header("set-cookie").is_none());
+    // What it listens to ends with it.
+    let mut stream = host.connect();
+    let at = host.at.unwrap();
+    write!(stream, "GET /events HTTP/1.1\r\nHost: {at}\r\nCookie: {cookie}\r\n\r\n").unwrap();
+    host.run(&["pair", "--revoke", "all"]);
+    assert_eq!(with(&[]), 401);
+    let code = path.split('=').nth(1).unwrap();
+    let value = cookie.split('=').nth(1).unwrap();
+    assert!(!host.log().contains(code) && !host.log().contains(value));
+}
+
+#[test]
+fn what_was_let_in_hears_nothing_after_it_is_taken_back() {
+    let host = Host::with(&[("RRD_HTTP_LOOPBACK", "token")]);
+    assert_eq!(host.get("/sessions").status, 401);
+    let token = host.word(&["token"]);
+    let mut stream = BufReader::new(host.connect());
+    let at = host.at.unwrap();
+    let head =
+        format!("GET /events HTTP/1.1\r\nHost: {at}\r\nAuthorization: Bearer {token}\r\n\r\n");
+    stream.get_mut().write_all(head.as_bytes()).unwrap();
+    let until = |stream: &mut BufReader<TcpStream>, wanted: &str| {
+        let mut line = String::new();
+        while !line.contains(wanted) {
+            line.clear();
+            assert!(stream.read_line(&mut line).unwrap() > 0, "ended before {wanted}");
+        }
+    };
+    until(&mut stream, "event: snapshot");
+    host.says("Something new");
+    until(&mut stream, "event: change");
+    host.run(&["token", "--revoke", "all"]);
+    let mut rest = String::new();
+    stream.read_to_string(&mut rest).unwrap();
+    assert!(rest.ends_with("0\r\n\r\n"), "it was ended, and not cut off: {rest}");
+}
+
+#[test]
+fn every_route_refuses_what_is_wrong() {
+    let host = Host::new();
+    let at = host.at.unwrap();
+    let port = at.port().to_string();
+    for path in routes() {
+        for (wanted, headers) in [
+            (421, vec![("Host", "evil.example".to_owned())]),
+            (421, vec![("Host", format!("evil.example:{port}"))]),
+            (421, vec![("Host", format!("localhost.evil.com:{port}"))]),
+            (421, vec![("Host", format!("127.0.0.1.nip.io:{port}"))]),
+            (421, vec![("Host", "127.0.0.1:1".to_owned())]),
+            (421, vec![("Host", "127.0.0.1".to_owned())]),
+            (403, vec![("Origin", "http://evil.example".to_owned())]),
+            (403, vec![("Origin", "null".to_owned())]),
+            (403, vec![("Sec-Fetch-Site", "cross-site".to_owned())]),
+            (
+                403,
+                vec![
+                    ("Sec-Fetch-Site", "same-site".to_owned()),
+                    ("Sec-Fetch-Mode", "cors".to_owned()),
+                ],
+            ),
+        ] {
+            let headers: Vec<_> = headers.iter().map(|(n, v)| (*n, v.as_str())).collect();
+            let reply = host.ask("GET", &path, &headers);
+            assert_eq!(reply.status, wanted, "{path} {headers:?}");
+            assert!(!reply.text().contains("Do it"), "{path} {headers:?}");
+        }
+        let refused = |bytes: String| host.send(bytes.as_bytes()).map(|reply| reply.status);
+        assert_eq!(
+            refused(format!("GET {path} HTTP/1.1\r\n\r\n")),
+            Some(400),
+            "{path} without Host"
+        );
+        assert_eq!(refused(format!("GET {path} HTTP/1.0\r\n\r\n")), Some(400), "{path} of 1.0");
+        let twice = format!("GET {path} HTTP/1.1\r\nHost: {at}\r\nHost: {at}\r\n\r\n");
+        assert_eq!(refused(twice), Some(400), "{path} with two");
+        let long = format!("GET {path}?{} HTTP/1.1\r\nHost: {at}\r\n\r\n", "x".repeat(1 << 20));
+        assert!(matches!(refused(long), None | Some(414 | 431)), "{path} is long");
+        for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "CONNECT", "TRACE", "X"] {
+            let headers = [("Origin", format!("http://{at}")), ("Content-Length", "0".to_owned())];
+            let headers: Vec<_> = headers.iter().map(|(n, v)| (*n, v.as_str())).collect();
+            let reply = host.ask(method, &path, &headers);
+            assert!([400, 405].contains(&reply.status), "{method} {path}: {}", reply.status);
+            assert!(!reply.head.to_lowercase().contains("access-control"), "{}", reply.head);
+        }
+        let reply = host.ask("GET", &path, &[("Last-Event-ID", "\u{e9}-99999999999999999999")]);
+        assert!([200, 400, 401].contains(&reply.status), "{path}: {}", reply.status);
+        for (name, value) in [
+            ("x-content-type-options", "nosniff"),
+            ("referrer-policy", "no-referrer"),
+            ("x-frame-options", "DENY"),
+        ] {
+            assert_eq!(reply.header(name), Some(value), "{path}");
+        }
+        let policy = reply.header("content-security-policy").unwrap();
+        assert!(
+            policy.starts_with("default-src 'none';") && !policy.contains("unsafe"),
+            "{policy}"
+        );
+        assert!(!reply.head.to_lowercase().contains("access-control"), "{path}");
+    }
+    host.is_well();
+}
+
+#[test]
+fn no_address_leads_anywhere_else() {
+    let host = Host::new();
+    let secret = host.home.path().join("rrd/identity.key");
+    let token = format!("Bearer {}", host.word(&["token"]));
+    for path in [
+        "/sessions/mac/claude-code/..%2f..%2f..%2f..%2fetc%2fpasswd",
+        "/sessions/mac/claude-code/..%2f..%2frrd%2fidentity.key/events",
+        "/sessions/mac/claude-code/%2e%2e/events",
+        "/sessions/mac/claude-code/%00",
+        "/sessions/mac/claude-code/%ff%fe",
+        "/sessions/mac/claude-code/C:%5cwindows",
+        "/sessions/mac/claude-code/CON",
+        "/sessions/..%5c../x/y",
+        "/sessions/mac/claude-code/%e2%80%ae",
+        "/s/..%2f/..%2f/..%2f",
+        "/../../etc/passwd",
+        "/%2e%2e/%2e%2e/etc/passwd",
+        "/style.css/../../../etc/passwd",
+        "//etc/passwd",
+        "/sessions/mac/claude-code/a'%20OR%201=1--/events",
+    ] {
+        let reply = host.ask("GET", path, &[("Authorization", &token)]);
+        assert!([400, 404].contains(&reply.status), "{path}: {}", reply.status);
+        assert!(!reply.text().contains("root:"), "{path}");
+        if let Ok(key) = fs::read(&secret) {
+            assert!(!reply.body.windows(key.len()).any(|part| part == key), "{path}");
+        }
+    }
+    let long = format!("/sessions/mac/claude-code/{}", "a".repeat(4_096));
+    assert_eq!(host.get(&long).status, 404);
+    for query in
+        ["all=2", "status=busy", "since=never", "x=1", "all=1&all=1", "%ff=%fe", "=", "all"]
+    {
+        assert_eq!(host.get(&format!("/sessions?{query}")).status, 400, "{query}");
+    }
+    host.is_well();
+}
+
+#[test]
+fn nobody_who_only_holds_on_keeps_others_out() {
+    let host = Host::new();
+    // As many as this process may hold and the daemon may not: those that say nothing, and those that
+    // say it a byte at a time.
+    let mut held: Vec<TcpStream> = Vec::new();
+    for number in 0..900 {
+        let Ok(mut stream) = TcpStream::connect(host.at.unwrap()) else { break };
+        if number % 2 == 0 {
+            let _ = stream.write_all(b"GET /sessions HTTP/1.1\r\nHost: ");
+        }
+        held.push(stream);
+    }
+    assert!(held.len() > 400, "{}", held.len());
+    host.is_well();
+    assert_eq!(host.get("/sessions").status, 200);
+    drop(held);
+    // One that goes in the middle of its answer.
+    for _ in 0..50 {
+        let mut stream = host.connect();
+        let at = host.at.unwrap();
+        write!(stream, "GET /sessions?all=1 HTTP/1.1\r\nHost: {at}\r\n\r\n").unwrap();
+        stream.shutdown(Shutdown::Both).unwrap();
+    }
+    host.is_well();
+}
+
+#[test]
+fn wider_than_the_tailnet_only_for_who_was_let_in() {
+    let mut host = Host::new();
+    host.kill();
+    host.settings = vec![("RRD_HTTP", "0.0.0.0:0")];
+    let out = host.rrd(&["daemon"]).output().unwrap();
+    let err = String::from_utf8_lossy(&out.stderr);
+    assert!(!out.status.success() && err.contains("pairing"), "{err}");
+    host.settings.push(("RRD_HTTP_PAIRING", "required"));
+    host.start();
+    host.at = host.at.map(|at| SocketAddr::from(([127, 0, 0, 1], at.port())));
+    for path in routes() {
+        let open = [
+            "/pair",
+            "/style.css",
+            "/app.js",
+            "/icon.svg",
+            "/icon-180.png",
+            "/manifest.webmanifest",
+        ];
+        let wanted = match path.as_str() {
+            "/healthz" => 200,
+            "/pair" => 400,
+            path if open.contains(&path) => 200,
+            _ => 401,
+        };
+        assert_eq!(host.get(&path).status, wanted, "{path}");
+    }
+    let refused = host.get("/");
+    assert!(refused.text().contains("rrd pair") && !refused.text().contains("Do it"));
+    // Off is off.
+    host.kill();
+    host.settings = vec![("RRD_HTTP", "off")];
+    let mut daemon = host.rrd(&["daemon"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut said = String::new();
+    BufReader::new(daemon.stdout.as_mut().unwrap()).read_line(&mut said).unwrap();
+    host.daemon = Some(daemon);
+    assert!(said.contains("its socket is") && !said.contains("http"), "{said}");
+    assert!(host.word(&["status"]).contains("no page for browsers"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1, ..ProptestConfig::default() })]
+
+    /// Many in one: a daemon takes longer to start than to answer.
+    #[test]
+    fn no_request_breaks_it(
+        lines in proptest::collection::vec(
+            prop_oneof![
+                proptest::collection::vec(any::<u8>(), 0..200),
+                "(GET|HEAD|PO|) ?/[ -~]{0,60}( HTTP/[0-9.]{0,3})?(\r\n[ -~]{0,40}: ?[ -~]{0,60}){0,4}(\r\n\r\n)?"
+                    .prop_map(String::into_bytes),
+                "/(sessions|s|events|pair)[/?&=%a-f0-9.]{0,40}".prop_map(|path| {
+                    format!("GET {path} HTTP/1.1\r\nHost: HOST\r\n\r\n").into_bytes()
+                }),
+            ],
+            300,
+        )
+    ) {
+        let host = Host::new();
+        let at = host.at.unwrap().to_string();
+        for line in lines {
+            let bytes = String::from_utf8(line.clone()).map_or(line, |text| text.replace("HOST", &at).into_bytes());
+            let mut stream = host.connect();
+            let _ = stream.write_all(&bytes);
+            let _ = stream.shutdown(Shutdown::Write);
+            let mut head = [0; 64];
+            if let Ok(read) = stream.read(&mut head) {
+                let text = String::from_utf8_lossy(&head[..read]);
+                prop_assert!(read == 0 || text.starts_with("HTTP/1."), "{}", text);
+                prop_assert!(!text.contains(" 500 "), "{}", text);
+            }
+        }
+        host.is_well();
+    }
+}
