@@ -136,8 +136,8 @@ async function until(what, look, limit = 15_000) {
 const browser = await chromium.launch({ executablePath, args: ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic',
   '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'] });
 
-/// A context that is let in, and everything it must not see collected in `wrong`.
-async function look(options = PHONE) {
+/// A context that is let in (unless told otherwise), and everything it must not see collected in `wrong`.
+async function look(options = PHONE, paired = true) {
   const context = await browser.newContext({ reducedMotion: 'reduce', ...options });
   const wrong = [];
   await context.addInitScript(() => {
@@ -152,7 +152,7 @@ async function look(options = PHONE) {
   page.on('pageerror', error => wrong.push(`error: ${error.stack}`));
   page.on('console', message => { if (/Content Security|Refused to/.test(message.text())) wrong.push(message.text()); });
   page.on('request', request => { if (!request.url().startsWith(base)) wrong.push(`request: ${request.url()}`); });
-  await letIn(page);
+  if (paired) await letIn(page);
   const done = async () => {
     if (options.javaScriptEnabled !== false) wrong.push(...await page.evaluate(() => window.violations));
     await context.close();
@@ -340,6 +340,19 @@ try {
     await done();
   });
 
+  await one('who is not paired sees the list, and how to be', async () => {
+    const { page, done } = await look(PHONE, false);
+    await page.goto(base);
+    await row(page, hero).locator('a').tap();
+    await page.waitForURL(`**${hero.path}`);
+    const text = await until('a word', () => page.locator('main.says, .activity').innerText().catch(() => ''));
+    const locked = text.includes('rrd pair');
+    assert.equal(await page.locator('#log').count(), locked ? 0 : 1);
+    await page.screenshot({ path: `${shots}/phone-locked.png` });
+    await done();
+    return locked ? '' : 'this daemon shows everything to everybody';
+  });
+
   await one('what is older comes when one scrolls there', async () => {
     const { page, done } = await look();
     await page.goto(base + publish.path);
@@ -424,10 +437,10 @@ try {
         await flawless(page);
         await row(page, publish).locator('a').click();
         await page.locator('#log .prompt').last().waitFor();
-        await page.locator('.more summary').click();
+        await page.locator('.facts summary').click();
         await flawless(page);
         await page.screenshot({ path: `${shots}/${name}-${colorScheme}-facts.png` });
-        await page.locator('.more summary').click();
+        await page.locator('.facts summary').click();
         await page.evaluate(() => { for (const at of [document.scrollingElement, document.getElementById('session')]) at.scrollTop = at.scrollHeight; });
         await page.screenshot({ path: `${shots}/${name}-${colorScheme}-session.png` });
         await done();

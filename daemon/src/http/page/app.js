@@ -273,7 +273,7 @@ async function refresh() {
     if (article === $('session') && made?.dataset.key === article.dataset.key) {
       const s = scroller(), follow = s.scrollHeight - s.scrollTop - s.clientHeight < 120;
       article.className = made.className;
-      for (const part of ['header', '.facts', '.next']) morph(article.querySelector(part), made.querySelector(part));
+      for (const part of ['header', '.next']) morph(article.querySelector(part), made.querySelector(part));
       if (fresh && lines.length) {
         local(fresh);
         for (const li of [...fresh.children]) {

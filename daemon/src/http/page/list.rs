@@ -38,9 +38,10 @@ pub(crate) fn list(view: &ListView<'_>) -> String {
 
 /// Hosts, list and filter: what also stands beside an open session where there is room.
 pub(super) fn write(page: &mut Html, view: &ListView<'_>) {
+    page.raw("<p id=\"stale\" role=\"status\" hidden></p>");
     page.raw("<header id=\"top\"><ul id=\"hosts\" aria-label=\"Hosts\">");
     hosts(page, view);
-    page.raw("</ul></header><p id=\"stale\" role=\"status\" hidden></p><main id=\"list\">");
+    page.raw("</ul></header><main id=\"list\">");
     headline(page, view.sessions);
     let filter = Filter::new(view.filter);
     let grouped = grouped(view.sessions);

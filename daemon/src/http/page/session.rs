@@ -54,16 +54,20 @@ pub(crate) fn session(view: &SessionView<'_>) -> String {
     page.raw("<article id=\"session\"").attr("class", words::class(s));
     page.attr("data-key", &words::key(s, &s.session_id)).raw("><header>");
     page.raw("<a class=\"back\" href=\"/\" aria-label=\"All sessions\">‹</a>");
-    page.raw("<div class=\"head\"><h1>").text(&words::title(s)).raw("</h1>");
-    page.raw("<p class=\"line\">");
+    page.raw("<details class=\"facts\"><summary><h1>").text(&words::title(s)).raw("</h1>");
+    page.raw("<span class=\"line\"><span class=\"state\">");
     list::state(&mut page, s, now);
-    page.raw("</p></div>");
+    page.raw("</span><span class=\"place\"><span class=\"host\">").text(&s.host).raw("</span>");
+    if let Some(repo) = s.repo.as_deref() {
+        page.raw("<span>").text(repo).raw("</span>");
+    }
+    page.raw("</span></span>");
     if let Some(since) = words::since(s, now) {
         list::age(&mut page, since, now);
     }
-    page.raw("</header><div class=\"facts\">");
+    page.raw("</summary>");
     facts(&mut page, s, now);
-    page.raw("</div><section class=\"activity\" aria-label=\"Activity\">");
+    page.raw("</details></header><section class=\"activity\" aria-label=\"Activity\">");
     match &view.events {
         Events::Page { events, older, newer } => {
             activity(&mut page, s, events, *older, *newer, now);
@@ -93,19 +97,15 @@ fn next(page: &mut Html, s: &Session) {
 }
 
 fn facts(page: &mut Html, s: &Session, now: Timestamp) {
-    page.raw("<p class=\"place\"><span class=\"host\">").text(&s.host).raw("</span>");
-    let own = [s.repo.as_deref(), s.branch.as_deref(), Some(s.harness.as_str())];
-    for text in own.into_iter().flatten().chain([s.reference.as_str()]) {
-        page.raw("<span>").text(text).raw("</span>");
-    }
-    page.raw("</p><details class=\"more\"><summary>Why, and what else is known</summary>");
-    page.raw("<p class=\"why\">").text(&words::why(s, now)).raw(".</p><dl>");
+    page.raw("<p class=\"why\">Why: ").text(&words::why(s, now)).raw(".</p><dl>");
     let mut fact = |name: &'static str, text: Option<&str>| {
         if let Some(text) = text {
             page.raw("<dt>").raw(name).raw("</dt><dd>").text(text).raw("</dd>");
         }
     };
+    fact("harness", Some(s.harness.as_str()));
     fact("directory", s.cwd.as_deref());
+    fact("branch", s.branch.as_deref());
     fact("model", s.model.as_deref());
     let ago = |at: Timestamp| format!("{} ({} ago)", words::clock(at, now), words::age(now, at));
     fact("started", s.started_at.map(ago).as_deref());
@@ -149,7 +149,7 @@ fn facts(page: &mut Html, s: &Session, now: Timestamp) {
         fact("issue", Some(&text));
     }
     fact("in a terminal", Some(&format!("rrd sessions show {}", s.reference)));
-    page.raw("</dl></details>");
+    page.raw("</dl>");
 }
 
 /// `812`, `34.1k`, `5.6M`.
