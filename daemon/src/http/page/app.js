@@ -186,7 +186,13 @@ function listen() {
   stream.onopen = () => { heard = Date.now(); wait = 1e3; clearTimeout(cut); cut = 0; $('stale').hidden = true; };
   stream.onerror = () => {
     lost();
-    if (stream.readyState === 2) { hang(); setTimeout(listen, wait); wait = Math.min(wait * 2, 8e3); }
+    if (stream.readyState === 2) {
+      hang();
+      // Refused: whoever may look no more is told so.
+      fetch('/', { method: 'HEAD' }).then(answer => { if ([401, 403].includes(answer.status)) location.reload(); }, () => {});
+      setTimeout(listen, wait);
+      wait = Math.min(wait * 2, 8e3);
+    }
   };
   stream.addEventListener('snapshot', event => take(event, true));
   stream.addEventListener('change', event => take(event, false));

@@ -28,7 +28,7 @@ pub(crate) enum Events<'a> {
     },
     /// Whoever asks may see the list and no transcript.
     Locked,
-    /// They cannot be had now, and why: one sentence.
+    /// They cannot be had now, and why: one sentence, with its full stop.
     Unavailable(&'a str),
 }
 
@@ -79,7 +79,7 @@ pub(crate) fn session(view: &SessionView<'_>) -> String {
             ));
         }
         Events::Unavailable(why) => {
-            page.raw("<p class=\"says\">Its events cannot be shown now: ").text(why).raw(".</p>");
+            page.raw("<p class=\"says\">Its activity cannot be shown now. ").text(why).raw("</p>");
         }
     }
     page.raw("</section><footer class=\"next\">");

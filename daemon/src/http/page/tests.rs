@@ -282,8 +282,8 @@ fn where_events_are_not_shown_the_next_step_is() {
     let one = waiting("b41f");
     let locked = shown(&one, Events::Locked);
     assert!(locked.contains("<code>rrd open</code>") && locked.contains("<code>rrd pair</code>"));
-    let away = shown(&one, Events::Unavailable("laptop is away since 13:58"));
-    assert!(away.contains("cannot be shown now: laptop is away since 13:58."));
+    let away = shown(&one, Events::Unavailable("Laptop is away since 13:58."));
+    assert!(away.contains("cannot be shown now. Laptop is away since 13:58.</p>"));
     assert!(shown(&one, page_of(&[])).contains("Nothing written yet"));
     for page in [&locked, &away] {
         assert!(!page.contains("id=\"log\"") && page.contains("tmux attach -t t7"));
