@@ -98,18 +98,12 @@ fn next(page: &mut Html, s: &Session) {
 
 fn facts(page: &mut Html, s: &Session, now: Timestamp) {
     page.raw("<p class=\"why\">Why: ").text(&words::why(s, now)).raw(".</p><dl>");
-    let mut fact = |name: &'static str, text: Option<&str>| {
-        if let Some(text) = text {
-            page.raw("<dt>").raw(name).raw("</dt><dd>").text(text).raw("</dd>");
-        }
-    };
-    fact("harness", Some(s.harness.as_str()));
-    fact("directory", s.cwd.as_deref());
-    fact("branch", s.branch.as_deref());
-    fact("model", s.model.as_deref());
-    let ago = |at: Timestamp| format!("{} ({} ago)", words::clock(at, now), words::age(now, at));
-    fact("started", s.started_at.map(ago).as_deref());
-    fact("last wrote", s.last_activity_at.map(ago).as_deref());
+    fact(page, "harness", Some(s.harness.as_str()));
+    fact(page, "directory", s.cwd.as_deref());
+    fact(page, "branch", s.branch.as_deref());
+    fact(page, "model", s.model.as_deref());
+    when(page, "started", s.started_at, now);
+    when(page, "last wrote", s.last_activity_at, now);
     let counts = s.counts.map(|c| {
         [
             (c.prompts, "prompt"),
@@ -120,7 +114,7 @@ fn facts(page: &mut Html, s: &Session, now: Timestamp) {
         .map(|(count, noun)| format!("{count} {noun}{}", if count == 1 { "" } else { "s" }))
         .join(" · ")
     });
-    fact("counts", counts.as_deref());
+    fact(page, "counts", counts.as_deref());
     let tokens = s.tokens.map(|t| {
         format!(
             "{} in · {} out · {} from cache",
@@ -129,8 +123,8 @@ fn facts(page: &mut Html, s: &Session, now: Timestamp) {
             amount(t.cache_read)
         )
     });
-    fact("tokens", tokens.as_deref());
-    fact("process", s.pid.map(|pid| pid.to_string()).as_deref());
+    fact(page, "tokens", tokens.as_deref());
+    fact(page, "process", s.pid.map(|pid| pid.to_string()).as_deref());
     let origin = s.parent_session_id.as_deref().map(|parent| {
         let kind = match s.parent_kind {
             Some(ParentKind::Subagent) => "subagent of",
@@ -140,16 +134,32 @@ fn facts(page: &mut Html, s: &Session, now: Timestamp) {
         };
         format!("{kind} {parent}")
     });
-    fact("origin", origin.as_deref());
-    fact("session", Some(&s.session_id));
-    fact("transcript", s.transcript_path.as_deref());
+    fact(page, "origin", origin.as_deref());
+    fact(page, "session", Some(&s.session_id));
+    fact(page, "transcript", s.transcript_path.as_deref());
     for issue in &s.issues {
         let which = issue.detail.as_deref().map(|which| format!(": {which}")).unwrap_or_default();
         let text = format!("{} × {}{which}", issue.kind.replace('_', " "), issue.count);
-        fact("issue", Some(&text));
+        fact(page, "issue", Some(&text));
     }
-    fact("in a terminal", Some(&format!("rrd sessions show {}", s.reference)));
+    fact(page, "in a terminal", Some(&format!("rrd sessions show {}", s.reference)));
     page.raw("</dl>");
+}
+
+fn fact(page: &mut Html, name: &'static str, text: Option<&str>) {
+    if let Some(text) = text {
+        page.raw("<dt>").raw(name).raw("</dt><dd>").text(text).raw("</dd>");
+    }
+}
+
+fn when(page: &mut Html, name: &'static str, at: Option<Timestamp>, now: Timestamp) {
+    if let Some(at) = at {
+        page.raw("<dt>").raw(name).raw("</dt><dd>");
+        list::clock(page, at, now);
+        page.raw(", ");
+        list::age(page, at, now);
+        page.raw(" ago</dd>");
+    }
 }
 
 /// `812`, `34.1k`, `5.6M`.
