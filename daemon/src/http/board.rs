@@ -65,10 +65,10 @@ impl Asked {
                 "harness" => asked.harness = some().map(|name| Harness::from(name.as_str())),
                 "repo" => asked.repo = some(),
                 "status" => {
-                    let read = some().map(|word| word.parse()).transpose();
-                    asked.status = read.map_err(|why| bad(format!("status is {why}")))?;
+                    let read = value.parse().map_err(|why| bad(format!("status is {why}")));
+                    asked.status = Some(read?);
                 }
-                "since" => asked.since = some().map(|text| since(&text)).transpose()?,
+                "since" => asked.since = Some(since(value)?),
                 _ => {
                     let known = "all, open, host, harness, repo, status, since";
                     return Err(bad(format!("no such parameter; these are known: {known}")));
@@ -242,6 +242,8 @@ mod tests {
             &[("all", "yes")][..],
             &[("status", "busy")],
             &[("since", "yesterday")],
+            &[("since", "")],
+            &[("status", "")],
             &[("sort", "up")],
             &[("all", "1"), ("all", "0")],
         ] {

@@ -160,7 +160,7 @@ fn parameters(path: &str) -> Vec<Value> {
             given(
                 "query",
                 "before",
-                "The newest ones with a smaller seq; not together with after",
+                "Only those with a smaller seq: without after the newest of them",
                 seq(),
             ),
             given(

@@ -187,10 +187,7 @@ impl Range {
                 _ => return Err(bad("no such parameter; these are known: after, before, limit")),
             }
         }
-        match range.after.and(range.before) {
-            Some(_) => Err(bad("after and before exclude each other")),
-            None => Ok(range),
-        }
+        Ok(range)
     }
 }
 
@@ -204,7 +201,13 @@ pub(super) async fn events_of(
     let node = row.node_id.as_ref().filter(|_| elsewhere).and_then(|node| node.parse().ok());
     let Range { after, before, limit } = range;
     let query = EventQuery { key: row.key(), node, after, before, limit, wait_ms: 0, raw: false };
-    Ok(http.answers.events(&query).await?)
+    let mut page = http.answers.events(&query).await?;
+    if let Some(before) = before.filter(|_| after.is_some()) {
+        let found = page.events.len();
+        page.events.retain(|event| event.seq < before);
+        page.more &= page.events.len() == found;
+    }
+    Ok(page)
 }
 
 /// A document, or that it is still the one that is known.
@@ -259,7 +262,6 @@ mod tests {
             &[("after", "-1")][..],
             &[("limit", "0")],
             &[("limit", "1001")],
-            &[("after", "1"), ("before", "2")],
             &[("after", "1"), ("after", "1")],
             &[("after", "99999999999999999999")],
             &[("raw", "1")],
