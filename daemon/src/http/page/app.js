@@ -142,7 +142,7 @@ function arrange(order) {
 }
 function headline() {
   const waiting = all($('list'), 'li.waiting').length, lost = all($('list'), 'li.failed[data-group=needs]').length;
-  const made = h('h1', { id: 'count', role: 'status', class: waiting ? 'call' : 'calm' },
+  const made = h('h1', { id: 'count', 'aria-live': 'polite', class: waiting ? 'call' : 'calm' },
     waiting && h('b', {}, String(waiting)), !waiting ? 'Nothing needs you' : waiting === 1 ? ' needs you' : ' need you',
     lost ? h('small', {}, `${lost} failed`) : null);
   if (!waiting) made.firstChild.data === '0' && made.firstChild.remove();

@@ -92,7 +92,7 @@ fn headline(page: &mut Html, sessions: &[Session]) {
     let waiting = sessions.iter().filter(|s| words::waits_for_someone(s)).count() as u64;
     let failed = sessions.iter().filter(|s| words::failed(s)).count() as u64;
     let class = if waiting == 0 { "calm" } else { "call" };
-    page.raw("<h1 id=\"count\" role=\"status\"").attr("class", class).raw(">");
+    page.raw("<h1 id=\"count\" aria-live=\"polite\"").attr("class", class).raw(">");
     match waiting {
         0 => page.raw("Nothing needs you"),
         1 => page.raw("<b>1</b> needs you"),
