@@ -6,6 +6,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader, Write},
+    net::TcpStream,
     path::PathBuf,
     process::{Child, Command, Stdio},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -61,7 +62,7 @@ impl Host {
             .env_clear()
             .env("HOME", self.0.path())
             .env("RRD_HOME", self.path("rrd"))
-            .env("RRD_HTTP", "off")
+            .env("RRD_HTTP", "127.0.0.1:0")
             .env("RRD_LOG", "trace")
             .env("RRD_LISTEN", "127.0.0.1:0")
             .stdin(Stdio::null());
@@ -111,8 +112,45 @@ impl Host {
                 said.push((path.display().to_string(), text));
             }
         }
+        said.extend(self.served());
         said.push(("log".to_owned(), fs::read_to_string(self.path("log")).unwrap_or_default()));
         said
+    }
+
+    /// The same over HTTP, where a daemon serves it.
+    fn served(&self) -> Vec<(String, String)> {
+        let status = self.run(&["status", "--json"]);
+        let Some((_, rest)) = status.split_once("http://127.0.0.1:") else { return Vec::new() };
+        let port: String = rest.chars().take_while(char::is_ascii_digit).collect();
+        let token = self.run(&["token"]);
+        let (token, at) = (token.trim(), format!("127.0.0.1:{port}"));
+        let row = self.run(&["sessions", "show", ID, "--json"]);
+        let row: Value = serde_json::from_str(&row).unwrap();
+        let one = format!("{}/claude-code/{ID}", row["host"].as_str().unwrap());
+        let get = |path: String| {
+            let mut stream = TcpStream::connect(&at).unwrap();
+            let head = format!(
+                "GET {path} HTTP/1.1\r\nHost: {at}\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
+            );
+            stream.write_all(head.as_bytes()).unwrap();
+            let mut stream = BufReader::new(stream);
+            let mut text = String::new();
+            // A stream of changes does not end: its first one holds everything.
+            while stream.read_line(&mut text).unwrap() > 0 && !text.contains("\ndata: ") {}
+            assert!(text.starts_with("HTTP/1.1 200"), "{path}: {text}");
+            (path, text)
+        };
+        let paths = [
+            "/sessions?all=1".to_owned(),
+            format!("/sessions/{one}"),
+            format!("/sessions/{one}/events"),
+            "/events".to_owned(),
+            "/hosts".to_owned(),
+            "/metrics".to_owned(),
+            "/".to_owned(),
+            format!("/s/{one}"),
+        ];
+        paths.map(get).into()
     }
 
     fn find_none(&self, when: &str) {
