@@ -152,7 +152,7 @@ const RULES: [(&str, Rule); 8] = [
     ("the client reaches a daemon through rrd-proto", one_file_names_the_daemon),
     ("notifications are hints, behind one seam", one_file_names_notify),
     ("modules are named for what is in them", has_a_name),
-    ("only the fleet opens network sockets", opens_no_network_socket),
+    ("only the fleet and the page open network sockets", opens_no_network_socket),
 ];
 
 fn root() -> PathBuf {
