@@ -173,6 +173,7 @@ struct HttpFile {
     loopback: Option<String>,
     pairing: Option<String>,
     hosts: Option<Vec<String>>,
+    tailscaled: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -239,7 +240,7 @@ impl Config {
         let seeds =
             parse_seeds(&seeds).map_err(|message| value_error("fleet.seeds", &from, message))?;
 
-        let http = settle_http(&mut settle, flags.http.clone(), file.http)?;
+        let http = settle_http(&mut settle, flags.http.clone(), file.http, &dirs)?;
 
         let mut roots = Vec::new();
         for format in formats() {
@@ -286,6 +287,7 @@ fn settle_http(
     settle: Settle<'_>,
     flag: Option<String>,
     file: HttpFile,
+    dirs: &Dirs,
 ) -> Result<HttpSettings, ConfigError> {
     let (listen, from) = settle("http.listen", flag, "RRD_HTTP", file.listen, "auto".to_owned());
     let wrong = |message| value_error("http.listen", &from, message);
@@ -312,7 +314,14 @@ fn settle_http(
     let (hosts, _) = settle("http.hosts", None, "RRD_HTTP_HOSTS", of_file, String::new());
     let hosts = hosts.split(',').map(str::trim).filter(|name| !name.is_empty());
     let hosts = hosts.map(str::to_owned).collect();
-    Ok(HttpSettings { listen, loopback_open: !closed, pairing_required, hosts })
+    let (socket, from) =
+        settle("http.tailscaled", None, "RRD_TAILSCALED", file.tailscaled, "auto".to_owned());
+    let tailscaled = Some(expand(&socket, dirs)).filter(|_| socket != "auto");
+    if tailscaled.as_ref().is_some_and(|path| !path.has_root()) {
+        let message = format!("`{socket}` is neither auto nor the whole path of a socket");
+        return Err(value_error("http.tailscaled", &from, message));
+    }
+    Ok(HttpSettings { listen, loopback_open: !closed, pairing_required, hosts, tailscaled })
 }
 
 /// Where a harness keeps its files, and who says so.
@@ -555,11 +564,27 @@ mod tests {
             ("watch = \"maybe\"", "auto, poll, off"),
             ("[fleet]\nlisten = \"desk\"", "an address with a port"),
             ("[fleet]\nseeds = [\"http://desk\"]", "a host with a port"),
+            ("[http]\ntailscaled = \"tailscaled.sock\"", "the whole path"),
             ("[harness.cursor]\nroots = []", "this release knows"),
         ] {
             let error = load(&[], file).unwrap_err().to_string();
             assert!(error.contains(says), "{file}: {error}");
         }
+    }
+
+    #[test]
+    fn tailscaled_is_where_the_system_has_it_or_only_there() {
+        let at = |vars: &[(&str, &str)], file: &str| {
+            let config = load(vars, file).unwrap();
+            let shown = config.settings().iter().find(|s| s.key == "http.tailscaled").unwrap();
+            (config.http.tailscaled.clone(), format!("{} ({})", shown.value, shown.source))
+        };
+        assert_eq!(at(&[], ""), (None, "auto (default)".to_owned()));
+        let file = "[http]\ntailscaled = \"~/ts.sock\"";
+        let there = Some(PathBuf::from("/home/dev/ts.sock"));
+        assert_eq!(at(&[], file), (there, "~/ts.sock (config.toml)".to_owned()));
+        let auto = at(&[("RRD_TAILSCALED", "auto")], file);
+        assert_eq!(auto, (None, "auto (RRD_TAILSCALED)".to_owned()));
     }
 
     #[test]

@@ -74,7 +74,10 @@ impl Http {
             places: Arc::default(),
             settings: config.http.clone(),
             names: RwLock::new(Names { given, tailnet: None }),
-            tailnet: Tailnet::system(),
+            tailnet: match &config.http.tailscaled {
+                Some(socket) => Tailnet::at(socket.clone()),
+                None => Tailnet::system(),
+            },
             trouble: Mutex::default(),
             router: OnceLock::new(),
             answers,

@@ -5,6 +5,7 @@
 use std::{
     fmt,
     net::{IpAddr, SocketAddr},
+    path::PathBuf,
     str::FromStr,
 };
 
@@ -24,6 +25,8 @@ pub(crate) struct HttpSettings {
     pub(crate) pairing_required: bool,
     /// Names beside its own by which this host is asked, each with a port or without.
     pub(crate) hosts: Vec<String>,
+    /// Where tailscaled's LocalAPI is, if not where this system has it: then nothing else is asked.
+    pub(crate) tailscaled: Option<PathBuf>,
 }
 
 /// `auto`, `off`, or an address.

@@ -195,7 +195,6 @@ impl Tailnet {
     }
 
     /// The one behind this socket, and no other.
-    #[cfg(test)]
     pub(crate) fn at(socket: PathBuf) -> Self {
         Self::new(Some(socket), false)
     }
