@@ -297,12 +297,20 @@ fn a_code_is_spent_once_for_a_cookie() {
         assert!(cookie.contains(part), "{cookie}");
     }
     let cookie = cookie.split(';').next().unwrap().to_owned();
+    // A browser keeps it beside the one of a daemon at another port, and shows both to both.
+    let name = format!("rrd_looker_{}", host.at.unwrap().port());
+    assert!(cookie.starts_with(&format!("{name}=")), "{cookie}");
+    let told = host.get("/openapi.json").json();
+    assert_eq!(told["components"]["securitySchemes"]["cookie"]["name"], *name);
     let events = format!("/sessions/mac/claude-code/{ID}/events");
     let with = |more: &[(&str, &str)]| {
         let headers: Vec<_> = more.iter().copied().chain([("Cookie", cookie.as_str())]).collect();
         host.ask("GET", &events, &headers).status
     };
     assert_eq!(with(&[]), 200);
+    assert_eq!(with(&[("Cookie", "rrd_looker_1=x")]), 200);
+    let moved = cookie.replace(&name, "rrd_looker_1");
+    assert_eq!(host.ask("GET", &events, &[("Cookie", &moved)]).status, 401);
     // It is bound to where it was given: through a proxy it is nobody's.
     assert_eq!(with(&[("X-Forwarded-For", "1.2.3.4")]), 401);
     assert_eq!(with(&[("Origin", "http://evil.example")]), 403);

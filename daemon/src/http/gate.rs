@@ -25,6 +25,8 @@ pub(super) struct Caller {
     pub(super) by: Option<Credential>,
     /// What a cookie would be bound to.
     pub(super) device: Binding,
+    /// The port of this server that it came in at.
+    pub(super) port: u16,
 }
 
 /// What somebody was let in by.
@@ -49,10 +51,11 @@ impl Http {
             guard::admit(method, uri, headers, ends, &names)?
         };
         let route = guard::route_of(uri.path());
+        let port = ends.local.port();
         let is_pair = route.is_some_and(|route| route.path == "/pair");
         let class = route.map_or(Class::Open, |route| route.class);
         if class == Class::Open && !is_pair {
-            return Ok(Caller { may_read: false, by: None, device: Binding::Elsewhere });
+            return Ok(Caller { may_read: false, by: None, device: Binding::Elsewhere, port });
         }
         let (origin, device, why) = self.whence(ends, &host, headers).await?;
         let open = Openness {
@@ -61,11 +64,11 @@ impl Http {
         };
         let reads = !guard::needs_pairing(origin, Class::Transcript, open);
         if reads || is_pair {
-            return Ok(Caller { may_read: reads, by: None, device });
+            return Ok(Caller { may_read: reads, by: None, device, port });
         }
-        let by = credentials(headers).into_iter().find(|by| self.counts(by, &device));
+        let by = credentials(headers, port).into_iter().find(|by| self.counts(by, &device));
         if by.is_some() || !guard::needs_pairing(origin, class, open) {
-            return Ok(Caller { may_read: by.is_some(), by, device });
+            return Ok(Caller { may_read: by.is_some(), by, device, port });
         }
         Err(Problem::new(StatusCode::UNAUTHORIZED, why)
             .hint("rrd pair lets a phone in, rrd open a browser on this host, rrd token a script"))
@@ -113,11 +116,11 @@ impl Http {
 }
 
 /// What a request shows to be let in by. Cookies of programs at other ports of this host come, too.
-fn credentials(headers: &HeaderMap) -> Vec<Credential> {
+fn credentials(headers: &HeaderMap, port: u16) -> Vec<Credential> {
     let values = |name| headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
     let bearers = values(header::AUTHORIZATION).filter_map(|value| value.split_once(' '));
     let bearers = bearers.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
     let tokens = bearers.map(|(_, token)| Credential::Token(token.trim().to_owned()));
-    let cookies = values(header::COOKIE).flat_map(shown_cookies);
+    let cookies = values(header::COOKIE).flat_map(|header| shown_cookies(header, port));
     tokens.chain(cookies.map(|cookie| Credential::Cookie(cookie.to_owned()))).collect()
 }

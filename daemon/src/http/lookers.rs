@@ -37,10 +37,6 @@ pub(crate) const COOKIE_GOOD: i64 = 90 * 24 * HOUR;
 /// Browsers and scripts at most.
 const MAX_LOOKERS: usize = 256;
 
-/// What the cookie is called. Cookies know no ports: two daemons of one host share the name, and the later
-/// pairing counts.
-pub(super) const COOKIE_NAME: &str = "rrd_looker";
-
 /// Cookies of that name that are looked at: a browser may have one for the host and one for its domain.
 const MAX_SHOWN: usize = 4;
 
@@ -457,20 +453,27 @@ pub(crate) async fn aside<T: Send + 'static>(
     tokio::task::spawn_blocking(move || work(&lookers)).await.ok()
 }
 
+/// What the cookie of a server at this port is called. Cookies know no ports: of two daemons on one host, each
+/// would have a browser forget the other's.
+pub(crate) fn cookie_name(port: u16) -> String {
+    format!("rrd_looker_{port}")
+}
+
 /// The header that gives a cookie to a browser: no script reads it, and other sites' requests do not carry
 /// it, except for a link that a person follows. Through https it is for https only.
-pub(crate) fn set_cookie(cookie: &Secret, https: bool) -> Zeroizing<String> {
-    let (value, seconds) = (cookie.reveal(), COOKIE_GOOD / SECOND);
+pub(crate) fn set_cookie(cookie: &Secret, port: u16, https: bool) -> Zeroizing<String> {
+    let (name, value, seconds) = (cookie_name(port), cookie.reveal(), COOKIE_GOOD / SECOND);
     let secure = if https { "; Secure" } else { "" };
     Zeroizing::new(format!(
-        "{COOKIE_NAME}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}"
+        "{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}"
     ))
 }
 
 /// What a browser shows of it in its `Cookie` header (RFC 6265, 4.2.1).
-pub(crate) fn shown_cookies(header: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn shown_cookies(header: &str, port: u16) -> impl Iterator<Item = &str> {
+    let wanted = cookie_name(port);
     let pairs = header.split(';').filter_map(|pair| pair.trim().split_once('='));
-    pairs.filter(|(name, _)| *name == COOKIE_NAME).map(|(_, value)| value).take(MAX_SHOWN)
+    pairs.filter(move |(name, _)| *name == wanted).map(|(_, value)| value).take(MAX_SHOWN)
 }
 
 fn is_good(row: &LookerRow, now: Timestamp) -> bool {
@@ -609,17 +612,20 @@ mod tests {
     #[test]
     fn a_cookie_is_found_among_others() {
         let cookie = Secret(Zeroizing::new("rrd_cookie_x".to_owned()));
-        let header = "rrd_looker=rrd_cookie_x; Path=/; Max-Age=7776000; HttpOnly; SameSite=Lax";
-        assert_eq!(*set_cookie(&cookie, false), header);
-        assert_eq!(*set_cookie(&cookie, true), format!("{header}; Secure"));
+        let header =
+            "rrd_looker_7730=rrd_cookie_x; Path=/; Max-Age=7776000; HttpOnly; SameSite=Lax";
+        assert_eq!(*set_cookie(&cookie, 7730, false), header);
+        assert_eq!(*set_cookie(&cookie, 7730, true), format!("{header}; Secure"));
         for (shown, found) in [
-            ("rrd_looker=a", &["a"][..]),
-            ("x=1; rrd_looker=a;rrd_looker=b=c; y", &["a", "b=c"]),
-            ("xrrd_looker=a; rrd_looker; RRD_LOOKER=a; =a", &[]),
+            ("rrd_looker_7730=a", &["a"][..]),
+            ("x=1; rrd_looker_7730=a;rrd_looker_7730=b=c; y", &["a", "b=c"]),
+            ("xrrd_looker_7730=a; rrd_looker_7730; RRD_LOOKER_7730=a; =a", &[]),
+            // Of daemons at other ports.
+            ("rrd_looker_7731=x; rrd_looker_77=x; rrd_looker=x; rrd_looker_7730=a", &["a"]),
             ("", &[]),
-            (&"rrd_looker=a;".repeat(9_999), &["a"; MAX_SHOWN]),
+            (&"rrd_looker_7730=a;".repeat(9_999), &["a"; MAX_SHOWN]),
         ] {
-            assert_eq!(shown_cookies(shown).collect::<Vec<_>>(), found, "{shown:.40}");
+            assert_eq!(shown_cookies(shown, 7730).collect::<Vec<_>>(), found, "{shown:.40}");
         }
     }
 

@@ -11,12 +11,19 @@ use serde_json::{Value, json};
 use super::{
     guard::{Class, Form, ROUTES, Route},
     live::{Change, Snapshot},
+    lookers::cookie_name,
     problem::ProblemDocument,
 };
 
-/// The document.
-pub(super) static DOCUMENT: LazyLock<Value> = LazyLock::new(document);
+/// The document of a server at this port.
+pub(super) fn at(port: u16) -> Value {
+    static DOCUMENT: LazyLock<Value> = LazyLock::new(document);
+    let mut document = DOCUMENT.clone();
+    document["components"]["securitySchemes"]["cookie"]["name"] = cookie_name(port).into();
+    document
+}
 
+/// All of it but what the cookie is called.
 fn document() -> Value {
     let mut schemas = SchemaSettings::draft2020_12()
         .with(|settings| settings.definitions_path = "/components/schemas".into())
@@ -44,7 +51,7 @@ fn document() -> Value {
             "schemas": schemas.take_definitions(true),
             "securitySchemes": {
                 "token": {"type": "http", "scheme": "bearer", "description": "Made by `rrd token`."},
-                "cookie": {"type": "apiKey", "in": "cookie", "name": super::lookers::COOKIE_NAME,
+                "cookie": {"type": "apiKey", "in": "cookie",
                     "description": "Given to a browser by `rrd pair` or `rrd open`."},
             },
         },

@@ -119,14 +119,14 @@ pub(super) async fn pair(
         return refused(StatusCode::FORBIDDEN, "A code is spent by opening its address.");
     }
     let label = device_label(&headers);
-    let device = caller.device;
+    let Caller { device, port, .. } = caller;
     let spent =
         lookers::aside(&http.lookers, move |lookers| lookers.spend(&code, &device, label, now()));
     let why = match spent.await {
         Some(Ok(cookie)) => {
             let mut response = html(StatusCode::SEE_OTHER, String::new());
             let https = headers.get("x-forwarded-proto").is_some_and(|proto| proto == "https");
-            let cookie = lookers::set_cookie(&cookie, https);
+            let cookie = lookers::set_cookie(&cookie, port, https);
             if let Ok(mut cookie) = HeaderValue::try_from(cookie.as_str()) {
                 cookie.set_sensitive(true);
                 response.headers_mut().insert(header::SET_COOKIE, cookie);

@@ -65,8 +65,8 @@ fn handler(path: &str) -> MethodRouter<Arc<Http>> {
         "/metrics" => get(async |State(http): State<Arc<Http>>| {
             text("text/plain; version=0.0.4; charset=utf-8", metrics::text(&http))
         }),
-        "/openapi.json" => get(async |headers: HeaderMap| {
-            respond(document(&headers, &Made::of(&*openapi::DOCUMENT)))
+        "/openapi.json" => get(async |Extension(caller): Extension<Caller>, headers: HeaderMap| {
+            respond(document(&headers, &Made::of(&openapi::at(caller.port))))
         }),
         "/" => get(pages::list),
         "/s/{host}/{harness}/{id}" => get(pages::session),
