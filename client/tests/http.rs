@@ -290,8 +290,17 @@ fn a_code_is_spent_once_for_a_cookie() {
     // Whoever only looks ahead does not spend it.
     assert_eq!(host.ask("HEAD", &path, &[]).status, 403);
     assert_eq!(host.ask("GET", &path, &[("Sec-Purpose", "prefetch")]).status, 403);
-    let let_in = host.get(&path);
+    // rrd open hands the browser a file that leads there, and to a browser a file is another site. It says
+    // so of the page that comes after, too.
+    let led = [
+        ("Sec-Fetch-Site", "cross-site"),
+        ("Sec-Fetch-Mode", "navigate"),
+        ("Sec-Fetch-Dest", "document"),
+        ("Upgrade-Insecure-Requests", "1"),
+    ];
+    let let_in = host.ask("GET", &path, &led);
     assert_eq!((let_in.status, let_in.header("location")), (303, Some("/")));
+    assert_eq!(host.ask("GET", "/", &led).status, 200);
     let cookie = let_in.header("set-cookie").unwrap().to_owned();
     for part in ["HttpOnly", "SameSite=Lax", "Path=/", "Max-Age=7776000"] {
         assert!(cookie.contains(part), "{cookie}");
