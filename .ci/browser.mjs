@@ -471,7 +471,8 @@ try {
     const [median, floor] = [paints.page, paints.yardstick].map(all => Math.round(all.sort((a, b) => a - b)[3]));
     const said = `first contentful paint at 4× CPU slowdown ${median} ms (${paints.page.map(Math.round)}), of "ok" as text ${floor} ms; ${bytes} bytes`;
     assert.ok(bytes > 1000 && bytes <= 60 * 1024, said);
-    assert.ok(median <= 300, said);
+    // Where the machine is busy with something else, any page takes long.
+    assert.ok(median <= Math.max(300, 2 * floor), said);
     return said;
   });
 
