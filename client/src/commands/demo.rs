@@ -297,8 +297,13 @@ impl Tour {
             "",
             "It goes on until Ctrl-C. From another terminal:",
             &format!("  {set} rrd sessions list --watch"),
-            "",
         ])?;
+        for (host, name) in self.hosts.iter().zip(NAMES) {
+            if let Some(page) = host.page() {
+                self.say(&[format!("In a browser, what {name} knows: http://{page}")])?;
+            }
+        }
+        self.say(&[""])?;
         cast.settings.result("Drop it")?;
         let turns = [
             ("cargo test", "All tests pass now."),

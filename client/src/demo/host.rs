@@ -82,6 +82,11 @@ impl Host {
         Ok(())
     }
 
+    /// Where its page is, while its daemon runs.
+    pub(crate) fn page(&self) -> Option<SocketAddr> {
+        self.running.as_ref().and_then(|(daemon, _)| daemon.http())
+    }
+
     /// Stops its daemon, in order.
     pub(crate) fn stop(&mut self) {
         if let Some((daemon, config)) = self.running.take() {

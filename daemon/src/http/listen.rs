@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use axum::body::Body;
+use axum::{Router, body::Body};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -20,7 +20,7 @@ use tokio::{
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
-use super::{Http, guard::Ends, places::Place, settings::HttpListen, whois};
+use super::{Http, guard::Ends, places::Place, routes, settings::HttpListen, whois};
 use crate::{
     fleet::{reachable, tailscale},
     hub::now,
@@ -84,7 +84,14 @@ pub(crate) fn start(http: &Arc<Http>, stop: &CancellationToken) {
         HttpListen::Auto { .. } => {
             tokio::spawn(follow_tailnet(Arc::clone(http), address.port(), stop.clone()));
         }
-        _ => drop(tokio::spawn(learn_name(Arc::clone(http)))),
+        _ => {
+            // Nothing more will come.
+            http.addresses.send_modify(|addresses| {
+                let note = "[http] listen names this address only".to_owned();
+                addresses.note.get_or_insert(note);
+            });
+            tokio::spawn(learn_name(Arc::clone(http)));
+        }
     }
 }
 
@@ -203,6 +210,7 @@ async fn takes(http: Arc<Http>, socket: Socket, stop: CancellationToken) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "cannot take HTTP connections"),
     };
+    let router = routes::router(Arc::clone(&http));
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
@@ -212,11 +220,11 @@ async fn takes(http: Arc<Http>, socket: Socket, stop: CancellationToken) {
             // Where everybody asks, whoever comes last goes.
             Ok((stream, _)) => {
                 if let Some(place) = http.places.take() {
-                    let (http, stop) = (Arc::clone(&http), stop.clone());
+                    let (http, router, stop) = (Arc::clone(&http), router.clone(), stop.clone());
                     tokio::spawn(async move {
                         tokio::select! {
                             () = stop.cancelled() => {}
-                            result = serve(http, stream, place) => if let Err(error) = result {
+                            result = serve(http, router, stream, place) => if let Err(error) = result {
                                 tracing::debug!(%error, "an HTTP connection ended");
                             }
                         }
@@ -232,7 +240,12 @@ async fn takes(http: Arc<Http>, socket: Socket, stop: CancellationToken) {
     }
 }
 
-async fn serve(http: Arc<Http>, stream: TcpStream, place: Place) -> anyhow::Result<()> {
+async fn serve(
+    http: Arc<Http>,
+    router: Router,
+    stream: TcpStream,
+    place: Place,
+) -> anyhow::Result<()> {
     stream.set_nodelay(true)?;
     let ends = Ends::new(stream.peer_addr()?, stream.local_addr()?);
     let mut stream = TimeoutStream::new(stream);
@@ -241,8 +254,8 @@ async fn serve(http: Arc<Http>, stream: TcpStream, place: Place) -> anyhow::Resu
     let place = &place;
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         place.asks();
-        let http = Arc::clone(&http);
-        async move { http.answer(ends, request.map(Body::new)).await }
+        let (http, router) = (Arc::clone(&http), router.clone());
+        async move { http.answer(&router, ends, request.map(Body::new)).await }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

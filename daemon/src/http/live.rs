@@ -173,7 +173,7 @@ impl Live {
                 Ok(Ok(frame)) => frame,
                 // It has not read for long, or there will be no more: it comes again.
                 Ok(Err(_)) => return None,
-                Err(_) => Bytes::from_static(b":\n\n"),
+                Err(_) => Bytes::from_static(b"event: beat\ndata: {}\n\n"),
             };
             Some((Ok(frame), (first, frames, listening)))
         };

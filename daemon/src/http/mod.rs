@@ -23,7 +23,7 @@ pub(crate) mod whois;
 
 use std::{
     convert::Infallible,
-    sync::{Arc, Mutex, OnceLock, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
 use axum::{
@@ -59,14 +59,13 @@ pub(crate) struct Http {
     tailnet: Tailnet,
     /// Why there is no page.
     trouble: Mutex<Option<String>>,
-    router: OnceLock<Router>,
 }
 
 impl Http {
     pub(crate) fn new(config: &Config, answers: Arc<Answers>) -> Arc<Self> {
         let generation = u64::try_from(Timestamp::as_millis(now())).unwrap_or(0);
         let given = config.http.hosts.iter().map(|name| name.to_ascii_lowercase()).collect();
-        let http = Arc::new(Self {
+        Arc::new(Self {
             lookers: Lookers::open(&config.dirs.state, now()),
             addresses: watch::channel(Addresses::default()).0,
             board: Board::new(Arc::clone(&answers)),
@@ -79,11 +78,8 @@ impl Http {
                 None => Tailnet::system(),
             },
             trouble: Mutex::default(),
-            router: OnceLock::new(),
             answers,
-        });
-        let _ = http.router.set(routes::router(Arc::clone(&http)));
-        http
+        })
     }
 
     /// Where the page is.
@@ -91,9 +87,10 @@ impl Http {
         self.addresses.subscribe()
     }
 
-    /// Answers one request.
+    /// Answers one request; the routes hold this, so it does not hold them.
     async fn answer(
         &self,
+        router: &Router,
         ends: Ends,
         request: Request<Body>,
     ) -> Result<Response<Body>, Infallible> {
@@ -101,10 +98,7 @@ impl Http {
         let mut response = match self.admit(ends, &head).await {
             Ok(caller) => {
                 head.extensions.insert(caller);
-                match self.router.get() {
-                    Some(router) => router.clone().call(Request::from_parts(head, body)).await?,
-                    None => routes::not_found().into_response(),
-                }
+                router.clone().call(Request::from_parts(head, body)).await?
             }
             Err(problem) => pages::refusal(&head, problem),
         };

@@ -76,7 +76,7 @@ fn operation(route: &Route, schemas: &mut SchemaGenerator) -> Option<Value> {
             ("Every host of the fleet, the answering one first", of_json::<Vec<Host>>(schemas))
         }
         "/events" => (
-            "Changes as they happen: `snapshot` (Snapshot), then `change` (Change)",
+            "Changes as they happen: `snapshot` (Snapshot), then `change` (Change); a `beat` where there are none",
             json!({"text/event-stream": {"schema": {"type": "string"}}}),
         ),
         "/healthz" => ("Whether it answers", plain()),
