@@ -5,7 +5,7 @@
 
 use std::sync::PoisonError;
 
-use axum::http::{HeaderMap, StatusCode, header, request::Parts};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header, request::Parts};
 
 use super::{
     Http,
@@ -21,25 +21,16 @@ use crate::hub::now;
 pub(super) struct Caller {
     /// Transcripts may be read, too.
     pub(super) may_read: bool,
-    /// It may because it was let in; where that ends, so does what it listens to.
-    pub(super) by: Option<Credential>,
     /// What a cookie would be bound to.
     pub(super) device: Binding,
-    /// The port of this server that it came in at.
-    pub(super) port: u16,
+    /// Whence.
+    pub(super) ends: Ends,
 }
 
-/// What somebody was let in by.
-#[derive(Clone)]
-pub(super) enum Credential {
-    Cookie(String),
-    Token(String),
-}
-
-impl std::fmt::Debug for Credential {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Credential")
-    }
+/// What somebody shows to be let in by.
+enum Credential<'a> {
+    Cookie(&'a str),
+    Token(&'a str),
 }
 
 impl Http {
@@ -51,11 +42,10 @@ impl Http {
             guard::admit(method, uri, headers, ends, &names)?
         };
         let route = guard::route_of(uri.path());
-        let port = ends.local.port();
         let is_pair = route.is_some_and(|route| route.path == "/pair");
         let class = route.map_or(Class::Open, |route| route.class);
         if class == Class::Open && !is_pair {
-            return Ok(Caller { may_read: false, by: None, device: Binding::Elsewhere, port });
+            return Ok(Caller { may_read: false, device: Binding::Elsewhere, ends });
         }
         let (origin, device, why) = self.whence(ends, &host, headers).await?;
         let open = Openness {
@@ -64,22 +54,17 @@ impl Http {
         };
         let reads = !guard::needs_pairing(origin, Class::Transcript, open);
         if reads || is_pair {
-            return Ok(Caller { may_read: reads, by: None, device, port });
+            return Ok(Caller { may_read: reads, device, ends });
         }
-        let by = credentials(headers, port).into_iter().find(|by| self.counts(by, &device));
-        if by.is_some() || !guard::needs_pairing(origin, class, open) {
-            return Ok(Caller { may_read: by.is_some(), by, device, port });
+        let may_read = credentials(headers, ends.local.port()).any(|by| match by {
+            Credential::Cookie(cookie) => self.lookers.has_cookie(cookie, &device, now()),
+            Credential::Token(token) => self.lookers.has_token(token, now()),
+        });
+        if may_read || !guard::needs_pairing(origin, class, open) {
+            return Ok(Caller { may_read, device, ends });
         }
         Err(Problem::new(StatusCode::UNAUTHORIZED, why)
             .hint("rrd pair lets a phone in, rrd open a browser on this host, rrd token a script"))
-    }
-
-    /// Whether that still lets somebody in.
-    pub(super) fn counts(&self, by: &Credential, device: &Binding) -> bool {
-        match by {
-            Credential::Cookie(cookie) => self.lookers.has_cookie(cookie, device, now()),
-            Credential::Token(token) => self.lookers.has_token(token, now()),
-        }
     }
 
     /// Where a request comes from, what a cookie would be bound to, and why it needs one.
@@ -116,11 +101,12 @@ impl Http {
 }
 
 /// What a request shows to be let in by. Cookies of programs at other ports of this host come, too.
-fn credentials(headers: &HeaderMap, port: u16) -> Vec<Credential> {
-    let values = |name| headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+fn credentials(headers: &HeaderMap, port: u16) -> impl Iterator<Item = Credential<'_>> {
+    let values =
+        |name: HeaderName| headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
     let bearers = values(header::AUTHORIZATION).filter_map(|value| value.split_once(' '));
     let bearers = bearers.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-    let tokens = bearers.map(|(_, token)| Credential::Token(token.trim().to_owned()));
-    let cookies = values(header::COOKIE).flat_map(|header| shown_cookies(header, port));
-    tokens.chain(cookies.map(|cookie| Credential::Cookie(cookie.to_owned()))).collect()
+    let tokens = bearers.map(|(_, token)| Credential::Token(token.trim()));
+    let cookies = values(header::COOKIE).flat_map(move |header| shown_cookies(header, port));
+    tokens.chain(cookies.map(Credential::Cookie))
 }

@@ -119,7 +119,7 @@ pub(super) async fn pair(
         return refused(StatusCode::FORBIDDEN, "A code is spent by opening its address.");
     }
     let label = device_label(&headers);
-    let Caller { device, port, .. } = caller;
+    let (device, port) = (caller.device, caller.ends.local.port());
     let spent =
         lookers::aside(&http.lookers, move |lookers| lookers.spend(&code, &device, label, now()));
     let why = match spent.await {

@@ -8,8 +8,8 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Router,
     body::Body,
-    extract::{Extension, Path, Query, State, rejection::PathRejection},
-    http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri, header},
+    extract::{Extension, Path, Query, Request, State, rejection::PathRejection},
+    http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri, header, request::Parts},
     routing::{MethodRouter, get},
 };
 use futures::StreamExt as _;
@@ -20,7 +20,7 @@ use super::{
     Http,
     board::{Asked, Made, bad, once},
     gate::Caller,
-    guard::ROUTES,
+    guard::{Ends, ROUTES},
     metrics, openapi, pages,
     problem::Problem,
 };
@@ -59,14 +59,14 @@ fn handler(path: &str) -> MethodRouter<Arc<Http>> {
             respond(events(http, named, query, headers).await)
         }),
         "/hosts" => get(async |http, headers| respond(hosts(http, headers).await)),
-        "/events" => get(async |http, query, caller, headers| {
-            respond(listen(http, query, caller, headers).await)
+        "/events" => get(async |http, query, caller, request: Request| {
+            respond(listen(http, query, caller, request.into_parts().0).await)
         }),
         "/metrics" => get(async |State(http): State<Arc<Http>>| {
             text("text/plain; version=0.0.4; charset=utf-8", metrics::text(&http))
         }),
         "/openapi.json" => get(async |Extension(caller): Extension<Caller>, headers: HeaderMap| {
-            respond(document(&headers, &Made::of(&openapi::at(caller.port))))
+            respond(document(&headers, &Made::of(&openapi::at(caller.ends.local.port()))))
         }),
         "/" => get(pages::list),
         "/s/{host}/{harness}/{id}" => get(pages::session),
@@ -121,16 +121,16 @@ async fn listen(
     State(http): State<Arc<Http>>,
     Query(pairs): Pairs,
     Extension(caller): Extension<Caller>,
-    headers: HeaderMap,
+    head: Parts,
 ) -> Answer {
     // A browser that comes back tells it in a header; a page that was just made, in its address.
     let of_page = pairs.iter().find(|(name, _)| name == "last_event_id");
-    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
+    let last = head.headers.get("last-event-id").and_then(|id| id.to_str().ok());
     let last = last.or(of_page.map(|(_, id)| id.as_str()));
     let Some(frames) = http.live.listen(last).await else {
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many listen already"));
     };
-    let frames = frames.take_until(is_over(Arc::clone(&http), caller));
+    let frames = frames.take_until(is_over(Arc::clone(&http), caller.ends, head));
     let mut response = Response::new(Body::from_stream(frames));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
@@ -140,15 +140,29 @@ async fn listen(
     Ok(response)
 }
 
-/// Returns when a listener has to show anew that it may look: what let it in is no more, or it has
-/// listened for long.
-async fn is_over(http: Arc<Http>, caller: Caller) {
-    let is_revoked = async {
-        let mut changed = http.lookers.changed();
-        let Some(by) = &caller.by else { return std::future::pending().await };
-        while http.counts(by, &caller.device) && changed.changed().await.is_ok() {}
+/// Returns when a listener may look no more, or has listened for so long that it has to ask anew.
+async fn is_over(http: Arc<Http>, ends: Ends, head: Parts) {
+    let is_refused = async {
+        let mut lookers = http.lookers.changed();
+        let mut fleet = http.answers.fleet.as_ref().as_ref().ok().map(|fleet| fleet.changed());
+        // What was let in may be let in no more, and a host dropped.
+        while http.admit(ends, &head).await.is_ok() {
+            let fleet_changes = async {
+                match &mut fleet {
+                    Some(fleet) => fleet.changed().await.is_ok(),
+                    None => std::future::pending().await,
+                }
+            };
+            let goes_on = tokio::select! {
+                changed = lookers.changed() => changed.is_ok(),
+                goes_on = fleet_changes => goes_on,
+            };
+            if !goes_on {
+                return;
+            }
+        }
     };
-    let _ = timeout(LISTENS_FOR, is_revoked).await;
+    let _ = timeout(LISTENS_FOR, is_refused).await;
 }
 
 /// The session that an address names.
