@@ -12,7 +12,7 @@ use super::lookers::{CodeFor, Lookers, Secret, aside};
 use crate::hub::now;
 
 /// How long it may take until the Tailscale address is listened at.
-const OPENING: Duration = Duration::from_secs(4);
+const OPENING: Duration = Duration::from_secs(6);
 
 /// Where the page is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub(crate) struct Addresses {
     pub(crate) dns_name: Option<String>,
     /// Why it is not at the Tailscale address, when that is settled.
     pub(crate) note: Option<String>,
+    /// The number of [`Lookers::changed`] up to which that is settled: a later code may have it opened.
+    pub(crate) settled: u64,
 }
 
 impl Addresses {
@@ -38,11 +40,6 @@ impl Addresses {
     /// Whether there is no page at all.
     fn is_off(&self) -> bool {
         self.loopback.is_none() && self.tailnet.is_none() && self.others.is_empty()
-    }
-
-    /// Whether what a phone needs is known.
-    fn is_settled(&self) -> bool {
-        self.tailnet.is_some() || self.note.is_some() || !self.others.is_empty()
     }
 
     /// What other devices reach, the best first: an address needs no name service.
@@ -91,7 +88,8 @@ async fn pair(
     }
     // The code first: it is what has the Tailscale address listened at.
     let (code, until) = lookers.code(CodeFor::Pair, now())?;
-    let _ = timeout(OPENING, addresses.wait_for(Addresses::is_settled)).await;
+    let number = *lookers.changed().borrow();
+    let _ = timeout(OPENING, addresses.wait_for(|now| now.settled >= number)).await;
     let addresses = addresses.borrow().clone();
     let others = addresses.for_others();
     let only_here = others.is_empty();
@@ -176,6 +174,7 @@ mod tests {
             say.send_replace(Addresses {
                 tailnet: at("100.64.0.1:7730"),
                 dns_name,
+                settled: 1,
                 ..here.clone()
             });
         };
@@ -187,8 +186,8 @@ mod tests {
         let opened = code(asks(LookerCall::Open).await);
         assert!(opened.urls[0].starts_with("http://127.0.0.1:7730/pair?code=rrd_code_"));
         // Where there is no Tailscale, that is said; and where nobody says anything, it goes on too.
-        for note in [Some("no Tailscale address".to_owned()), None] {
-            say.send_replace(Addresses { note: note.clone(), ..here.clone() });
+        for (note, settled) in [(Some("no Tailscale address".to_owned()), u64::MAX), (None, 0)] {
+            say.send_replace(Addresses { note: note.clone(), settled, ..here.clone() });
             let paired = code(asks(LookerCall::Pair).await);
             assert!(paired.only_here && paired.urls[0].starts_with("http://127.0.0.1:7730/"));
             assert_eq!(paired.note, note);

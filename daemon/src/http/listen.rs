@@ -35,6 +35,9 @@ const HEAD_WITHIN: Duration = Duration::from_secs(15);
 /// How often it is looked where the Tailscale address is, while it is wanted.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
+/// How often it is looked what this node is called, at the least.
+const NAME_AGAIN: Duration = Duration::from_secs(600);
+
 /// What is sent is taken within this.
 const TAKEN_WITHIN: Duration = Duration::from_secs(20);
 
@@ -80,6 +83,7 @@ pub(crate) fn start(http: &Arc<Http>, stop: &CancellationToken) {
             addresses.others.push(reachable(address));
         }
     });
+    tokio::spawn(follow_name(Arc::clone(http), stop.clone()));
     match http.settings.listen {
         HttpListen::Auto { .. } => {
             tokio::spawn(follow_tailnet(Arc::clone(http), address.port(), stop.clone()));
@@ -89,8 +93,8 @@ pub(crate) fn start(http: &Arc<Http>, stop: &CancellationToken) {
             http.addresses.send_modify(|addresses| {
                 let note = "[http] listen names this address only".to_owned();
                 addresses.note.get_or_insert(note);
+                addresses.settled = u64::MAX;
             });
-            tokio::spawn(learn_name(Arc::clone(http)));
         }
     }
 }
@@ -110,7 +114,9 @@ async fn follow_tailnet(http: Arc<Http>, port: u16, stop: CancellationToken) {
     let mut lookers = http.lookers.changed();
     let mut fleet = http.answers.fleet.as_ref().as_ref().ok().map(|fleet| fleet.changed());
     let mut open: Option<(IpAddr, CancellationToken)> = None;
+    let of_loopback = http.addresses.borrow().note.clone();
     loop {
+        let settles = *lookers.borrow_and_update();
         let in_fleet =
             http.answers.fleet.as_ref().as_ref().is_ok_and(|fleet| fleet.key().is_some());
         let wanted = in_fleet || http.lookers.wants_tailnet(now());
@@ -119,20 +125,27 @@ async fn follow_tailnet(http: Arc<Http>, port: u16, stop: CancellationToken) {
             false => None,
         };
         if open.as_ref().map(|(ip, _)| *ip) != ip {
-            open.take().inspect(|(_, ends)| ends.cancel());
-            open = ip.and_then(|ip| open_at(&http, ip, port, &stop));
+            if let Some((_, ends)) = open.take() {
+                ends.cancel();
+                http.addresses.send_modify(|addresses| addresses.tailnet = None);
+            }
+            if let Some(ip) = ip {
+                // Whoever comes may call it by its name from the first moment on.
+                learn_name(&http).await;
+                open = open_at(&http, ip, port, &stop);
+            }
         }
-        if wanted && open.is_none() {
-            http.addresses.send_if_modified(|addresses| {
-                let note = "no Tailscale address: only this machine reaches it".to_owned();
-                let is_news = addresses.tailnet.take().is_some() || addresses.note.is_none();
-                addresses.note.get_or_insert(note);
-                is_news
-            });
-        }
-        if open.is_some() {
-            learn_name(Arc::clone(&http)).await;
-        }
+        http.addresses.send_modify(|addresses| {
+            match (wanted, ip) {
+                (true, None) => {
+                    let note = "no Tailscale address: only this machine reaches it".to_owned();
+                    addresses.note = Some(note);
+                }
+                (true, Some(_)) => {}
+                (false, _) => addresses.note.clone_from(&of_loopback),
+            }
+            addresses.settled = settles;
+        });
         let fleet_changes = async {
             match &mut fleet {
                 Some(fleet) => drop(fleet.changed().await),
@@ -171,15 +184,30 @@ fn open_at(
     Some((ip, ends))
 }
 
-/// What this node is called in the tailnet is a name it is asked by.
-async fn learn_name(http: Arc<Http>) {
+/// Learns this node's name in the tailnet, and again, for it may change. It is asked by that name on loopback,
+/// too: Tailscale's own server asks there, whether or not anything listens at the Tailscale address.
+async fn follow_name(http: Arc<Http>, stop: CancellationToken) {
+    let mut again = LOOK_AGAIN;
+    loop {
+        let is_known = learn_name(&http).await;
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = sleep(again) => {}
+        }
+        // Tailscale may be starting; where there is none, it is not asked for without end.
+        again = if is_known { NAME_AGAIN } else { (again * 2).min(NAME_AGAIN) };
+    }
+}
+
+/// What this node is called in the tailnet is a name it is asked by. Whether it is known.
+async fn learn_name(http: &Http) -> bool {
     let own = http.tailnet.own().await;
-    let Some(name) = own.and_then(|own| own.dns_name.clone()) else { return };
-    let name = name.to_ascii_lowercase();
+    let Some(name) = own.and_then(|own| own.dns_name.clone()) else { return false };
     http.names.write().unwrap_or_else(PoisonError::into_inner).tailnet = Some(name.clone());
     http.addresses.send_if_modified(|addresses| {
         addresses.dns_name.replace(name.clone()).is_none_or(|before| before != name)
     });
+    true
 }
 
 /// Binds there, or at the next free port.
