@@ -490,7 +490,7 @@ fn a_host_of_the_fleet_is_no_phone_and_one_that_was_dropped_gets_nothing() {
     in_a_namespace("a_host_of_the_fleet_is_no_phone_and_one_that_was_dropped_gets_nothing", || {
         ip(ROUTE);
         let tailscaled = Tailscaled::new();
-        let desk = Host::new("desk", &tailscaled, &[]);
+        let mut desk = Host::new("desk", &tailscaled, &[]);
         desk.run(&["fleet", "init"]);
         // In a fleet it is there for the user's own devices without more.
         comes("open to the tailnet", || listeners().iter().any(|at| at == THERE));
@@ -532,6 +532,13 @@ fn a_host_of_the_fleet_is_no_phone_and_one_that_was_dropped_gets_nothing() {
             line.clear();
             assert!(own.read_line(&mut line).unwrap() > 0, "the phone hears no more");
         }
+        // Not even while Tailscale does not tell who it is.
+        tailscaled.is(Mood::Failing);
+        desk.stop();
+        desk.start();
+        comes("open to the tailnet", || listeners().iter().any(|at| at == THERE));
+        assert_eq!(status(LAPTOP, EVENTS, &with), 403);
+        assert_eq!(status(PHONE, EVENTS, &with), 200);
         assert!(!desk.log().contains("panicked"), "{}", desk.log());
     });
 }

@@ -3,9 +3,10 @@
 //! Not here: the rules ([`super::guard`]), who has which address ([`super::whois`]), and who was let in
 //! ([`super::lookers`]).
 
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use axum::http::{HeaderMap, HeaderName, StatusCode, header, request::Parts};
+use rrd_core::fleet::members::Members;
 
 use super::{
     Http,
@@ -88,7 +89,15 @@ impl Http {
             Some(members) => whois::standing(members, device),
             None => whois::Standing::None,
         };
-        let whose = whois::whose(device.as_deref(), own.as_deref(), ends.peer.ip(), standing);
+        let is_dropped = |members: &Arc<Members>| {
+            whois::standing_at(members, ends.peer.ip()) == whois::Standing::Dropped
+        };
+        let whose = match whois::whose(device.as_deref(), own.as_deref(), ends.peer.ip(), standing)
+        {
+            // Nobody tells which device it is, but it has the address of one that was dropped.
+            Whose::Unknown if members.as_ref().is_some_and(is_dropped) => Whose::Dropped,
+            whose => whose,
+        };
         let binding =
             device.map_or(Binding::Elsewhere, |device| Binding::Tailnet(device.stable_id.clone()));
         match whose {

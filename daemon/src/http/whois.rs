@@ -150,9 +150,18 @@ pub(crate) fn whose(
 
 /// What a device is to a fleet: by the StableNodeID that its member stated, else by its addresses.
 pub(crate) fn standing(members: &Members, device: &Device) -> Standing {
-    let is = |member: &&rrd_core::fleet::members::Member| match &member.tailscale {
-        Some(id) => *id == device.stable_id,
-        None => member.addresses.iter().any(|address| device.ips.contains(&address.ip())),
+    standing_of(members, Some(&device.stable_id), &device.ips)
+}
+
+/// What a device is to a fleet of which nobody tells more than its address.
+pub(crate) fn standing_at(members: &Members, ip: IpAddr) -> Standing {
+    standing_of(members, None, &[ip.to_canonical()])
+}
+
+fn standing_of(members: &Members, id: Option<&str>, ips: &[IpAddr]) -> Standing {
+    let is = |member: &&rrd_core::fleet::members::Member| match (&member.tailscale, id) {
+        (Some(stated), Some(id)) => stated == id,
+        _ => member.addresses.iter().any(|address| ips.contains(&address.ip())),
     };
     if members.now().any(|member| is(&member)) {
         return Standing::Host;

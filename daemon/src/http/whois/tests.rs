@@ -286,6 +286,11 @@ fn a_host_of_the_fleet_is_known_by_its_device_and_a_dropped_one_too() {
         members.merge(List { drops: vec![drop], ..List::default() });
     }
     assert_eq!(all(&members), [Standing::Dropped, Standing::Dropped, Standing::None]);
+    // Where nobody tells which device it is, its address does.
+    for (ip, is) in [("100.64.0.2", Standing::Dropped), ("100.64.0.1", Standing::Host)] {
+        assert_eq!(standing_at(&members, ip.parse().unwrap()), is, "{ip}");
+    }
+    assert_eq!(standing_at(&members, "100.64.0.7".parse().unwrap()), Standing::None);
     // The same device as another member, later.
     let again = states(4, Some("nPhone1CNTRL"), "100.64.0.7:7731");
     members.merge(List { statements: vec![again], ..List::default() });
