@@ -38,7 +38,7 @@ use rrd_proto::{Health, NodeId, PartStatus, Timestamp};
 use tokio::sync::watch;
 
 pub use address::Listen;
-pub(crate) use address::{ask_tailscale, reachable, tailscale};
+pub(crate) use address::{ask_tailscale, by_route, reachable, tailscale};
 pub(crate) use heard::{Heard, Past};
 pub(crate) use keep::{Keep, KeepError};
 use keyfile::{KeyError, Keys};

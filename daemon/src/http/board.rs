@@ -223,6 +223,8 @@ fn incomplete(reply: &ListReply) -> Option<HeaderValue> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn read(query: &[(&str, &str)]) -> Result<Asked, Problem> {
@@ -248,6 +250,23 @@ mod tests {
             &[("all", "1"), ("all", "0")],
         ] {
             assert_eq!(read(wrong).unwrap_err().status(), 400, "{wrong:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_query_is_taken_for_another(
+            pairs in proptest::collection::vec(
+                ("(all|open|host|harness|repo|status|since|[ -~]{0,8})", ".{0,20}"), 0..5
+            )
+        ) {
+            if let Ok(asked) = Asked::read(&pairs) {
+                let value = |name: &str| pairs.iter().find(|(n, _)| n == name).map(|(_, v)| v.clone());
+                prop_assert_eq!(asked.all, value("all").is_some_and(|v| v == "1" || v == "true"));
+                prop_assert_eq!(asked.host.clone(), value("host").filter(|v| !v.is_empty()));
+                prop_assert_eq!(asked.since.is_some(), value("since").is_some());
+                let _ = asked.query(Timestamp::from_millis(i64::MIN));
+            }
         }
     }
 }

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Http, guard::Ends, places::Place, routes, settings::HttpListen, whois};
 use crate::{
-    fleet::{reachable, tailscale},
+    fleet::{by_route, reachable, tailscale},
     hub::now,
 };
 
@@ -114,6 +114,7 @@ async fn follow_tailnet(http: Arc<Http>, port: u16, stop: CancellationToken) {
     let mut lookers = http.lookers.changed();
     let mut fleet = http.answers.fleet.as_ref().as_ref().ok().map(|fleet| fleet.changed());
     let mut open: Option<(IpAddr, CancellationToken)> = None;
+    let mut by_the_clock = false;
     let of_loopback = http.addresses.borrow().note.clone();
     loop {
         let settles = *lookers.borrow_and_update();
@@ -121,6 +122,8 @@ async fn follow_tailnet(http: Arc<Http>, port: u16, stop: CancellationToken) {
             http.answers.fleet.as_ref().as_ref().is_ok_and(|fleet| fleet.key().is_some());
         let wanted = in_fleet || http.lookers.wants_tailnet(now());
         let ip = match wanted {
+            // The route tells at no cost; the program is asked when there is a reason to.
+            true if by_the_clock => by_route().or(open.as_ref().map(|(ip, _)| *ip)),
             true => tokio::task::spawn_blocking(tailscale).await.ok().flatten(),
             false => None,
         };
@@ -152,12 +155,12 @@ async fn follow_tailnet(http: Arc<Http>, port: u16, stop: CancellationToken) {
                 None => std::future::pending().await,
             }
         };
-        tokio::select! {
+        by_the_clock = tokio::select! {
             () = stop.cancelled() => return,
-            _ = lookers.changed() => {}
-            () = fleet_changes => {}
-            () = sleep(LOOK_AGAIN), if wanted => {}
-        }
+            _ = lookers.changed() => false,
+            () = fleet_changes => false,
+            () = sleep(LOOK_AGAIN), if wanted => true,
+        };
     }
 }
 

@@ -1,5 +1,7 @@
 //! The table, walked; and what can be told from a request alone.
 
+use proptest::prelude::*;
+
 use super::*;
 
 fn ends(peer: &str, local: &str) -> Ends {
@@ -190,4 +192,29 @@ fn what_was_passed_on_is_not_from_here() {
     let mapped = ends("[::ffff:127.0.0.1]:9", "[::ffff:127.0.0.1]:7730");
     headers.clear();
     assert!(is_loopback(mapped, "127.0.0.1:7730", &headers));
+}
+
+proptest! {
+    #[test]
+    fn no_request_is_let_in_by_what_it_says(
+        path in "/{0,2}[ -~]{0,40}",
+        host in prop_oneof!["[ -~]{0,40}", "(127\\.0\\.0\\.1|localhost|mac|\\[::1\\])(:7730)?[a-z.:0-9]{0,8}"],
+        name in "(origin|sec-fetch-site|sec-fetch-mode|x-forwarded-for|last-event-id|cookie)",
+        value in "[ -~]{0,60}",
+    ) {
+        let (Ok(uri), Ok(value)) = (path.parse::<Uri>(), HeaderValue::from_str(&value)) else { return Ok(()) };
+        let mut headers = HeaderMap::new();
+        if let Ok(host) = HeaderValue::from_str(&host) {
+            headers.insert(header::HOST, host);
+        }
+        headers.insert(HeaderName::try_from(name.as_str()).unwrap(), value.clone());
+        let _ = route_of(uri.path());
+        if let Ok(meant) = admit(&Method::GET, &uri, &headers, here(), &names()) {
+            let known = ["127.", "localhost:7730", "mac:7730", "mac.tail1234.ts.net", "rrd.example"];
+            prop_assert!(known.iter().any(|known| meant.starts_with(known)), "{}", meant);
+            prop_assert!(meant.parse::<SocketAddr>().is_ok_and(|at| at.port() == 7730)
+                || !meant.starts_with("127."), "{}", meant);
+            prop_assert!(name != "origin" || value == format!("http://{meant}") || value == format!("https://{meant}"));
+        }
+    }
 }

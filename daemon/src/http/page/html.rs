@@ -6,7 +6,9 @@
 
 use std::fmt::Write as _;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use rrd_proto::Session;
+pub(super) use rrd_proto::json::is_unsafe as is_unseen;
 
 /// HTML as far as it is written.
 #[derive(Debug, Default)]
@@ -78,13 +80,16 @@ impl Html {
 
     /// One piece of a URL, encoded as JavaScript's `encodeURIComponent` does, and `'` too.
     pub(super) fn percent(&mut self, piece: &str) -> &mut Self {
-        for byte in piece.bytes() {
-            if byte.is_ascii_alphanumeric() || b"-_.!~*()".contains(&byte) {
-                self.0.push(char::from(byte));
-            } else {
-                let _ = write!(self.0, "%{byte:02X}");
-            }
-        }
+        const KEPT: &AsciiSet = &NON_ALPHANUMERIC
+            .remove(b'-')
+            .remove(b'_')
+            .remove(b'.')
+            .remove(b'!')
+            .remove(b'~')
+            .remove(b'*')
+            .remove(b'(')
+            .remove(b')');
+        let _ = write!(self.0, "{}", utf8_percent_encode(piece, KEPT));
         self
     }
 
@@ -98,19 +103,6 @@ pub(super) fn clean(text: &str) -> String {
     let seen = |word: &str| word.chars().filter(|c| !is_unseen(*c)).collect::<String>();
     let words = text.split_whitespace().map(seen).filter(|word| !word.is_empty());
     words.collect::<Vec<_>>().join(" ")
-}
-
-/// Characters that reorder text or are there without being seen.
-pub(super) fn is_unseen(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180b}'..='\u{180e}'
-            | '\u{200b}'..='\u{200f}'            // zero width, joiners, marks of direction
-            | '\u{2028}'..='\u{202e}'            // separators, embeddings, overrides
-            | '\u{2060}'..='\u{206f}'            // word joiner, isolates, shaping
-            | '\u{fe00}'..='\u{fe0f}'            // variation selectors
-            | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
-            | '\u{e0000}'..='\u{e0fff}') // tags and more selectors, all invisible
 }
 
 #[cfg(test)]
