@@ -20,7 +20,7 @@ use chitchat::{
 };
 use rrd_core::fleet::{members::Members, seal::Kind};
 use rrd_proto::NodeId;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, Notify, mpsc};
 
 use super::{vet::Vet, wire::Wire};
 
@@ -60,9 +60,13 @@ pub(super) struct State {
 /// One chitchat, in one generation.
 pub(super) struct Cluster {
     handle: ChitchatHandle,
-    messages: mpsc::Sender<(NodeId, ChitchatMessage)>,
+    messages: mpsc::Sender<Message>,
     vet: Vet,
+    stirred: Arc<Notify>,
 }
+
+/// From whom, what, and whether there are records in it.
+type Message = (NodeId, ChitchatMessage, bool);
 
 impl Cluster {
     /// Begins; `others` are asked first.
@@ -93,19 +97,24 @@ impl Cluster {
             extra_liveness_predicate: None,
         };
         let (messages, taken) = mpsc::channel(WAITING);
-        let door = Door { wire: Arc::clone(wire), messages: Mutex::new(Some(taken)) };
+        let stirred = Arc::new(Notify::new());
+        let ends = Ends {
+            wire: Arc::clone(wire),
+            messages: taken,
+            stirred: Arc::clone(&stirred),
+            news: false,
+        };
+        let door = Door(Mutex::new(Some(ends)));
         let handle = chitchat::spawn_chitchat(config, Vec::new(), &door).await?;
-        Ok(Self { handle, messages, vet: Vet::new(own, generation) })
+        Ok(Self { handle, messages, vet: Vet::new(own, generation), stirred })
     }
 
     /// Hands over a message of a member; false when it is none that may be taken. Where there are too many
     /// it is lost.
     pub(super) fn take(&self, from: NodeId, message: &[u8], members: &Members) -> bool {
-        if !self.vet.passes(message, members) {
-            return false;
-        }
+        let Some(has_records) = self.vet.passes(message, members) else { return false };
         let taken = ChitchatMessage::deserialize(&mut &*message);
-        taken.map(|message| self.messages.try_send((from, message))).is_ok()
+        taken.map(|message| self.messages.try_send((from, message, has_records))).is_ok()
     }
 
     /// Puts this node's records where they belong; those that are there already are left alone.
@@ -132,6 +141,12 @@ impl Cluster {
     /// Gossips with a member at once.
     pub(super) fn ask(&self, node: NodeId) {
         let _ = self.handle.gossip(address(node));
+    }
+
+    /// Returns when there may be something new in it: after a round, which is when it decides who is there,
+    /// and after records came.
+    pub(super) async fn stirred(&self) {
+        self.stirred.notified().await;
     }
 
     /// Returns when it has ended, which it never should.
@@ -175,28 +190,30 @@ fn states(chitchat: &Chitchat, member: impl Fn(NodeId) -> bool, seen: &mut Seen)
 }
 
 /// chitchat's way to the wire.
-struct Door {
-    wire: Arc<Wire>,
-    messages: Mutex<Option<mpsc::Receiver<(NodeId, ChitchatMessage)>>>,
-}
+struct Door(Mutex<Option<Ends>>);
 
 struct Ends {
     wire: Arc<Wire>,
-    messages: mpsc::Receiver<(NodeId, ChitchatMessage)>,
+    messages: mpsc::Receiver<Message>,
+    stirred: Arc<Notify>,
+    /// What chitchat is busy with may change what is known.
+    news: bool,
 }
 
 #[async_trait]
 impl Transport for Door {
     async fn open(&self, _: SocketAddr) -> anyhow::Result<Box<dyn Socket>> {
-        let messages = self.messages.lock().await.take();
-        let messages = messages.ok_or_else(|| anyhow::anyhow!("opened already"))?;
-        Ok(Box::new(Ends { wire: Arc::clone(&self.wire), messages }))
+        let ends = self.0.lock().await.take();
+        let ends = ends.ok_or_else(|| anyhow::anyhow!("opened already"))?;
+        Ok(Box::new(ends))
     }
 }
 
 #[async_trait]
 impl Socket for Ends {
     async fn send(&mut self, to: SocketAddr, message: ChitchatMessage) -> anyhow::Result<()> {
+        // What a round begins with.
+        self.news |= matches!(message, ChitchatMessage::Syn { .. });
         if let Some(node) = node_at(to) {
             self.wire.send(node, Kind::Gossip, &message.serialize_to_vec());
         }
@@ -204,8 +221,13 @@ impl Socket for Ends {
     }
 
     async fn recv(&mut self) -> anyhow::Result<(SocketAddr, ChitchatMessage)> {
-        let (node, message) =
+        // It is asked for when chitchat is done with what it did last, a round or a message.
+        if std::mem::take(&mut self.news) {
+            self.stirred.notify_one();
+        }
+        let (node, message, has_records) =
             self.messages.recv().await.ok_or_else(|| anyhow::anyhow!("nobody hands over"))?;
+        self.news = has_records;
         Ok((address(node), message))
     }
 }

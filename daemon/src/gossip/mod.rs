@@ -47,8 +47,8 @@ use published::Published;
 pub(crate) use wire::Traffic;
 use wire::{Clock, Send, Wire};
 
-/// What the rounds have brought is looked at so often.
-const LOOK: Duration = Duration::from_millis(250);
+/// What the rounds have brought is looked at when they have, and so often in any case.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// A member that was heard of directly is there for so long, whatever the rounds have told yet.
 const HEARD_FOR: Duration = Duration::from_secs(3);
@@ -537,14 +537,15 @@ async fn rounds(shared: &Shared, cluster: &Cluster) -> String {
     loop {
         tokio::select! {
             why = &mut ended => return why,
-            _ = looks.tick() => {
-                let told = lock(&shared.published).count();
-                if put.replace(told) != Some(told) {
-                    shared.put().await;
-                }
-                shared.look(cluster, &mut seen).await;
-            }
+            () = cluster.stirred() => {}
+            _ = looks.tick() => {}
         }
+        let told = lock(&shared.published).count();
+        if put.replace(told) != Some(told) {
+            shared.put().await;
+        }
+        shared.look(cluster, &mut seen).await;
+        looks.reset();
     }
 }
 

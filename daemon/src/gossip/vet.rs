@@ -44,35 +44,39 @@ impl Vet {
         Self { own, generation, strangers: Mutex::default() }
     }
 
-    /// Whether a message may be taken.
-    pub(super) fn passes(&self, message: &[u8], members: &Members) -> bool {
+    /// Whether there are records in a message; `None` where it may not be taken.
+    pub(super) fn passes(&self, message: &[u8], members: &Members) -> Option<bool> {
         let mut named = BTreeSet::new();
-        self.reads(&mut Bytes(message), &mut named).is_some() && self.knows(&named, members)
+        let has_records = self.reads(&mut Bytes(message), &mut named)?;
+        self.knows(&named, members).then_some(has_records)
     }
 
-    /// The nodes that a message names; `None` where it is none, or none that may be taken.
-    fn reads(&self, message: &mut Bytes<'_>, named: &mut BTreeSet<NodeId>) -> Option<()> {
+    /// The nodes that a message names, and whether it has records; `None` where it is none, or none that
+    /// may be taken.
+    fn reads(&self, message: &mut Bytes<'_>, named: &mut BTreeSet<NodeId>) -> Option<bool> {
         // Magic number and version.
         message.take(3)?;
-        match message.byte()? {
+        let has_records = match message.byte()? {
             0 => {
                 digest(message, named)?;
                 message.text()?;
+                false
             }
             1 => {
                 digest(message, named)?;
-                self.delta(message, named)?;
+                self.delta(message, named)?
             }
             2 => self.delta(message, named)?,
-            3 => {}
+            3 => false,
             _ => return None,
-        }
-        message.0.is_empty().then_some(())
+        };
+        message.0.is_empty().then_some(has_records)
     }
 
-    fn delta(&self, message: &mut Bytes<'_>, named: &mut BTreeSet<NodeId>) -> Option<()> {
+    fn delta(&self, message: &mut Bytes<'_>, named: &mut BTreeSet<NodeId>) -> Option<bool> {
         let unpacked = unpack(message)?;
         let mut operations = Bytes(&unpacked);
+        let has_records = !operations.0.is_empty();
         while !operations.0.is_empty() {
             match operations.byte()? {
                 0 => {
@@ -97,7 +101,7 @@ impl Vet {
                 _ => return None,
             }
         }
-        Some(())
+        Some(has_records)
     }
 
     fn knows(&self, named: &BTreeSet<NodeId>, members: &Members) -> bool {
@@ -261,7 +265,7 @@ mod tests {
     }
 
     fn passes(message: &[u8]) -> bool {
-        Vet::new(node(1), 7).passes(message, &Members::default())
+        Vet::new(node(1), 7).passes(message, &Members::default()).is_some()
     }
 
     #[test]
@@ -288,7 +292,8 @@ mod tests {
             let nodes: Vec<_> = (from..to)
                 .map(|n| (NodeId::from_hash((u64::from(n) << 48).to_be_bytes()), 1))
                 .collect();
-            vet.passes(&attacks::heartbeats(nodes.into_iter(), 1), &Members::default())
+            let message = attacks::heartbeats(nodes.into_iter(), 1);
+            vet.passes(&message, &Members::default()).is_some()
         };
         assert!(names(0, 60));
         assert!(names(0, 60), "the same once more");

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use rrd_proto::Session;
-pub(super) use rrd_proto::json::is_unsafe as is_unseen;
+pub(super) use rrd_proto::json::is_unsafe;
 
 /// HTML as far as it is written.
 #[derive(Debug, Default)]
@@ -34,7 +34,7 @@ impl Html {
                 owed = !space;
                 continue;
             }
-            if is_unseen(c) {
+            if is_unsafe(c) {
                 continue;
             }
             if owed {
@@ -100,7 +100,7 @@ impl Html {
 
 /// `text` as [`Html::text`] would show it, to be compared.
 pub(super) fn clean(text: &str) -> String {
-    let seen = |word: &str| word.chars().filter(|c| !is_unseen(*c)).collect::<String>();
+    let seen = |word: &str| word.chars().filter(|c| !is_unsafe(*c)).collect::<String>();
     let words = text.split_whitespace().map(seen).filter(|word| !word.is_empty());
     words.collect::<Vec<_>>().join(" ")
 }
@@ -143,7 +143,7 @@ mod tests {
         fn no_text_gets_out_of_its_place(raw in any::<String>()) {
             let html = written(&raw);
             prop_assert!(!html.contains(['<', '>', '"', '\'']));
-            prop_assert!(!html.chars().any(is_unseen));
+            prop_assert!(!html.chars().any(is_unsafe));
             let back = html.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"");
             prop_assert_eq!(back.replace("&#39;", "'").replace("&amp;", "&"), clean(&raw));
         }
