@@ -62,7 +62,7 @@ fn to_record() -> impl Iterator<Item = (&'static str, Value)> {
 }
 
 /// Of these, what no harness knows of.
-const OWN: [(&str, Value); 10] = [
+const OWN: [(&str, Value); 15] = [
     ("HOME", Value::Directory),
     ("XDG_CONFIG_HOME", Value::XdgDirectory),
     ("XDG_STATE_HOME", Value::XdgDirectory),
@@ -72,6 +72,11 @@ const OWN: [(&str, Value); 10] = [
     ("RRD_WATCH", Value::Text),
     ("RRD_LISTEN", Value::Text),
     ("RRD_SEEDS", Value::Text),
+    ("RRD_HTTP", Value::Text),
+    ("RRD_HTTP_LOOPBACK", Value::Text),
+    ("RRD_HTTP_PAIRING", Value::Text),
+    ("RRD_HTTP_HOSTS", Value::Text),
+    ("RRD_TAILSCALED", Value::Text),
     // Part of the default host name: services are started without it.
     ("WSL_DISTRO_NAME", Value::Text),
 ];

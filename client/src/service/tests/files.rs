@@ -125,6 +125,8 @@ fn only_named_variables_are_recorded_and_relative_ones_made_absolute() {
         ("XDG_STATE_HOME", "relative"),
         ("XDG_CONFIG_HOME", "/cfg"),
         ("RRD_WATCH", ""),
+        ("RRD_HTTP", "off"),
+        ("RRD_TAILSCALED", "/run/ts.sock"),
     ];
     let env = |name: &str| vars.iter().find(|(n, _)| *n == name).map(|(_, v)| v.into());
     let gathered =
@@ -136,6 +138,8 @@ fn only_named_variables_are_recorded_and_relative_ones_made_absolute() {
             ("HOME", "/home/dev".to_owned()),
             ("XDG_CONFIG_HOME", "/cfg".to_owned()),
             ("RRD_HOME", "/srv/~/r".to_owned()),
+            ("RRD_HTTP", "off".to_owned()),
+            ("RRD_TAILSCALED", "/run/ts.sock".to_owned()),
             ("CLAUDE_CONFIG_DIR", "~/.claude,/srv/more/claude".to_owned()),
             ("CODEX_HOME", "/srv/cx".to_owned()),
             ("OPENCLAW_STATE_DIR", "~/claw".to_owned()),
