@@ -50,6 +50,9 @@ use wire::{Clock, Send, Wire};
 /// What the rounds have brought is looked at when they have, and so often in any case.
 const LOOK: Duration = Duration::from_secs(2);
 
+/// Looks are so far apart at least: in a large fleet records come all the time.
+const APART: Duration = Duration::from_millis(250);
+
 /// A member that was heard of directly is there for so long, whatever the rounds have told yet.
 const HEARD_FOR: Duration = Duration::from_secs(3);
 
@@ -546,6 +549,10 @@ async fn rounds(shared: &Shared, cluster: &Cluster) -> String {
         }
         shared.look(cluster, &mut seen).await;
         looks.reset();
+        tokio::select! {
+            why = &mut ended => return why,
+            () = tokio::time::sleep(APART) => {}
+        }
     }
 }
 
