@@ -141,7 +141,7 @@ async fn follow_tailnet(http: Arc<Http>, port: u16, stop: CancellationToken) {
         http.addresses.send_modify(|addresses| {
             match (wanted, ip) {
                 (true, None) => {
-                    let note = "no Tailscale address: only this machine reaches it".to_owned();
+                    let note = "no Tailscale address".to_owned();
                     addresses.note = Some(note);
                 }
                 (true, Some(_)) => {}
