@@ -210,7 +210,7 @@ proptest! {
         headers.insert(HeaderName::try_from(name.as_str()).unwrap(), value.clone());
         let _ = route_of(uri.path());
         if let Ok(meant) = admit(&Method::GET, &uri, &headers, here(), &names()) {
-            let known = ["127.", "localhost:7730", "mac:7730", "mac.tail1234.ts.net", "rrd.example"];
+            let known = ["127.", "[::1]:7730", "localhost:7730", "mac:7730", "mac.tail1234.ts.net", "rrd.example"];
             prop_assert!(known.iter().any(|known| meant.starts_with(known)), "{}", meant);
             prop_assert!(meant.parse::<SocketAddr>().is_ok_and(|at| at.port() == 7730)
                 || !meant.starts_with("127."), "{}", meant);
