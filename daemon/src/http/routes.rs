@@ -146,7 +146,8 @@ async fn is_over(http: Arc<Http>, ends: Ends, head: Parts) {
         let mut lookers = http.lookers.changed();
         let mut fleet = http.answers.fleet.as_ref().as_ref().ok().map(|fleet| fleet.changed());
         // What was let in may be let in no more, and a host dropped.
-        while http.admit(ends, &head).await.is_ok() {
+        // Boxed: what that takes is held while it lasts, and not by each who listens.
+        while Box::pin(http.admit(ends, &head)).await.is_ok() {
             let fleet_changes = async {
                 match &mut fleet {
                     Some(fleet) => fleet.changed().await.is_ok(),
