@@ -266,6 +266,7 @@ fn a_token_opens_transcripts_and_only_until_it_is_taken_back() {
     let page = with(&events).json();
     assert_eq!((&page["events"][0]["kind"], &page["more"]), (&json!("prompt"), &json!(false)));
     assert_eq!(with(&format!("{events}?after=0")).json()["events"], json!([]));
+    assert_eq!(with(&format!("{events}?after={}", u64::MAX)).json()["events"], json!([]));
     assert_eq!(with(&format!("{events}?before=0")).json()["events"], json!([]));
     assert_eq!(with(&format!("{events}?limit=0")).status, 400);
     // The session's page tells so much without, and the rest with it.

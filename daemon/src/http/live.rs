@@ -258,7 +258,7 @@ fn id(row: &Session) -> (Option<&str>, &str, &str) {
 }
 
 /// A host without what ticks.
-fn steady(host: &Host) -> Host {
+pub(super) fn steady(host: &Host) -> Host {
     Host {
         bytes_per_second: None,
         clock_offset_ms: None,

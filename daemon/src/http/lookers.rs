@@ -43,7 +43,8 @@ const MAX_SHOWN: usize = 4;
 /// Letters of a label, at most.
 const MAX_LABEL: usize = 60;
 
-/// So many wrong codes within so many milliseconds, from wherever, and none is tried until those are over.
+/// So many wrong codes within so many milliseconds, from wherever, and others are told to wait until those
+/// are over.
 const MAX_WRONG: u32 = 20;
 const WRONG_FOR: i64 = 60 * SECOND;
 
@@ -248,9 +249,12 @@ impl Lookers {
         };
         {
             let mut state = self.state();
-            state.wrong.wait(now).map_or(Ok(()), |seconds| Err(NotSpent::Wait(seconds)))?;
             let proof = proof(code);
             let found = state.codes.iter().position(|code| code.proof == proof);
+            // A good one does not wait: whoever guesses would keep everybody out.
+            if found.is_none() {
+                state.wrong.wait(now).map_or(Ok(()), |seconds| Err(NotSpent::Wait(seconds)))?;
+            }
             // Whatever it was shown for, it has been shown: it is spent before anything comes of it.
             let code = found.map(|at| state.codes.remove(at)).filter(|code| code.is_good(now));
             if !code.is_some_and(|code| code.what == CodeFor::Pair || *device == Binding::Loopback)
@@ -677,12 +681,12 @@ mod tests {
         for n in 0..i64::from(MAX_WRONG) {
             assert!(matches!(spend("rrd_code_x", n), Err(NotSpent::Unknown)));
         }
-        // Not even the right one, and trying on makes it no longer.
+        // Trying on makes it no longer, and nobody who has a good one is kept out by it.
         for _ in 0..100 {
             assert!(matches!(spend("rrd_code_y", 10_000), Err(NotSpent::Wait(50))));
         }
-        assert!(matches!(spend(code.reveal(), 59_999), Err(NotSpent::Wait(1))));
-        assert!(spend(code.reveal(), 60_000).is_ok());
+        assert!(spend(code.reveal(), 59_999).is_ok());
+        assert!(matches!(spend(code.reveal(), 60_000), Err(NotSpent::Unknown)), "it is spent");
         // Cookies and tokens are shown all the while.
         assert!(!lookers.has_token("rrd_token_x", NOW));
     }

@@ -97,7 +97,8 @@ pub(super) fn text(http: &Http) -> String {
         );
     }
 
-    let parts = answers.status();
+    let mut parts = answers.status();
+    parts.push(http.part());
     let of = |part: &rrd_proto::PartStatus| {
         (format!("{{part=\"{}\"}}", label(&part.part)), f64::from(u8::from(!is_ill(part.state))))
     };

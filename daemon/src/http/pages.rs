@@ -87,7 +87,8 @@ pub(super) async fn session(
             newer: found.more || range.before.is_some(),
         },
         Some(Err(problem)) => {
-            why = sentence(problem.detail());
+            // It may begin with a host's name, which stays as it is.
+            why = format!("{}.", problem.detail());
             Events::Unavailable(&why)
         }
     };

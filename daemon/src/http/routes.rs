@@ -21,6 +21,7 @@ use super::{
     board::{Asked, Made, bad, once},
     gate::Caller,
     guard::{Ends, ROUTES},
+    live::steady,
     metrics, openapi, pages,
     problem::Problem,
 };
@@ -97,7 +98,14 @@ async fn sessions(
 }
 
 async fn hosts(State(http): State<Arc<Http>>, headers: HeaderMap) -> Answer {
-    document(&headers, &Made::of(&http.answers.hosts()))
+    let hosts = http.answers.hosts();
+    let mut made = Made::of(&hosts)?;
+    // What ticks is no change: a weak tag names what is the same but for that.
+    let still: Vec<_> = hosts.iter().map(steady).collect();
+    let tag = Made::of(&still)?.etag;
+    let weak = [b"W/", tag.as_bytes()].concat();
+    made.etag = HeaderValue::from_bytes(&weak).unwrap_or(tag);
+    document(&headers, &Ok(made))
 }
 
 async fn session(State(http): State<Arc<Http>>, named: Named, headers: HeaderMap) -> Answer {
@@ -130,7 +138,7 @@ async fn listen(
     let Some(frames) = http.live.listen(last).await else {
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many listen already"));
     };
-    let frames = frames.take_until(is_over(Arc::clone(&http), caller.ends, head));
+    let frames = frames.take_until(is_over(Arc::clone(&http), caller.ends, copied(&head)));
     let mut response = Response::new(Body::from_stream(frames));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
@@ -138,6 +146,19 @@ async fn listen(
     // For those that would collect it.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     Ok(response)
+}
+
+/// The same in memory of its own: what came over the wire shares one buffer, which is large.
+fn copied(head: &Parts) -> Parts {
+    let mut copy = axum::http::Request::new(()).into_parts().0;
+    copy.method = head.method.clone();
+    copy.uri = head.uri.to_string().parse().unwrap_or_default();
+    let header = |(name, value): (&HeaderName, &HeaderValue)| {
+        let name = HeaderName::from_bytes(name.as_str().as_bytes()).ok()?;
+        Some((name, HeaderValue::from_bytes(value.as_bytes()).ok()?))
+    };
+    copy.headers.extend(head.headers.iter().filter_map(header));
+    copy
 }
 
 /// Returns when a listener may look no more, or has listened for so long that it has to ask anew.
@@ -231,7 +252,8 @@ fn document(headers: &HeaderMap, made: &Result<Made, Problem>) -> Answer {
     let known = headers.get_all(header::IF_NONE_MATCH).iter();
     let is_known = known.filter_map(|tags| tags.to_str().ok()).flat_map(|tags| tags.split(','));
     let is_known = is_known.map(str::trim).any(|tag| {
-        tag == "*" || tag.strip_prefix("W/").unwrap_or(tag).as_bytes() == etag.as_bytes()
+        let strong = |tag: &[u8]| tag.strip_prefix(b"W/").unwrap_or(tag).to_vec();
+        tag == "*" || strong(tag.as_bytes()) == strong(etag.as_bytes())
     });
     let mut response = match is_known {
         true => Response::new(Body::empty()),

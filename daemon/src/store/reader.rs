@@ -127,7 +127,12 @@ impl Reader {
         limit: u32,
     ) -> rusqlite::Result<Vec<Event>> {
         match after {
-            Some(after) => self.some("seq > ?2 ORDER BY seq", key, after.cast_signed(), limit),
+            Some(after) => self.some(
+                "seq > ?2 ORDER BY seq",
+                key,
+                i64::try_from(after).unwrap_or(i64::MAX),
+                limit,
+            ),
             None => self.events_before(key, u64::MAX, limit),
         }
     }
