@@ -41,7 +41,7 @@ const NAME_AGAIN: Duration = Duration::from_secs(600);
 /// What is sent is taken within this.
 const TAKEN_WITHIN: Duration = Duration::from_secs(20);
 
-/// Bytes of a request's head, and of what waits to be sent.
+/// Bytes of a request's head, about: it is looked at between reads. And of what waits to be sent.
 const MAX_HEAD: usize = 32 * 1024;
 
 /// A socket, and what is to be said of it.
