@@ -11,7 +11,7 @@ use std::{
 use indicatif::{ProgressBar, ProgressStyle};
 use rrd_proto::{
     EventPage, EventQuery, HostState, IndexProgress, ListQuery, ListReply, Lookup, LookupQuery,
-    Session,
+    Outline, OutlineQuery, Session,
 };
 
 use crate::{
@@ -54,6 +54,13 @@ impl Answerer {
         }
     }
 
+    pub(crate) fn outline(&self, query: &OutlineQuery) -> Result<Outline, CliError> {
+        match self {
+            Self::Daemon(connection) => connection.outline(query)?.map_err(CliError::from),
+            Self::Scan(scan) => Ok(scan.outline(query)),
+        }
+    }
+
     /// The one session that `id` means.
     pub(crate) fn find(&self, id: &str, raw: bool) -> Result<Session, CliError> {
         let id = id.trim();
@@ -81,7 +88,16 @@ pub(crate) fn query(session: &Session, limit: u32, raw: bool) -> EventQuery {
     if raw && elsewhere {
         output::remark("--raw: another host tells its texts only redacted");
     }
-    EventQuery { key: session.key(), node, after: None, before: None, limit, wait_ms: 0, raw }
+    EventQuery {
+        key: session.key(),
+        node,
+        after: None,
+        before: None,
+        limit,
+        wait_ms: 0,
+        bodies: false,
+        raw,
+    }
 }
 
 /// Looks at this host's transcripts, with a bar for whoever waits longer than a second.

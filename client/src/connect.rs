@@ -15,7 +15,7 @@ use std::{
 use interprocess::local_socket::{Name, tokio::Stream, tokio::prelude::*};
 use rrd_proto::{
     EventPage, EventQuery, FleetCall, FleetReply, HookCall, Host, ListQuery, ListReply, LookerCall,
-    LookerReply, Lookup, LookupQuery, PartStatus, Refusal,
+    LookerReply, Lookup, LookupQuery, Outline, OutlineQuery, PartStatus, Refusal,
     codec::{Bincode, MAX_FRAME},
     preamble::{self, Mismatch, Preamble},
     rpc::LocalClient,
@@ -162,6 +162,14 @@ impl Connection {
     ) -> Result<Result<EventPage, Refusal>, CliError> {
         let wait = Duration::from_millis(query.wait_ms.into());
         self.call(wait, |at| self.client.events(at, query.clone()))
+    }
+
+    /// A session from above, or why there is none to be had.
+    pub(crate) fn outline(
+        &self,
+        query: &OutlineQuery,
+    ) -> Result<Result<Outline, Refusal>, CliError> {
+        self.call(Duration::ZERO, |at| self.client.outline(at, query.clone()))
     }
 
     /// The cursor as soon as it is another one, or after `wait`.

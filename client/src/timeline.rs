@@ -59,6 +59,7 @@ mod tests {
             direction: None,
             message_id: None,
             withdrawn: false,
+            body: None,
         }
     }
 

@@ -17,8 +17,8 @@ use std::{
 use futures::StreamExt;
 use rrd_proto::{
     Event, EventKind, EventPage, EventQuery, FleetCall, FleetReply, Health, HookCall, ListQuery,
-    ListReply, Looker, LookerCall, LookerCode, LookerReply, Lookup, LookupQuery, PartStatus,
-    Refusal, Session, Timestamp, Totals,
+    ListReply, Looker, LookerCall, LookerCode, LookerReply, Lookup, LookupQuery, Outline,
+    OutlineQuery, PartStatus, Refusal, Session, Timestamp, Totals,
     codec::{Bincode, MAX_FRAME},
     preamble::{self, Preamble},
     rpc::Local,
@@ -67,6 +67,7 @@ fn event(seq: u64, text: &str) -> Event {
         direction: None,
         message_id: None,
         withdrawn: false,
+        body: None,
     }
 }
 
@@ -106,6 +107,9 @@ impl Local for Known {
         }
     }
 
+    async fn outline(self, _: Context, _: OutlineQuery) -> Result<Outline, Refusal> {
+        Ok(Outline::default())
+    }
     async fn events(self, _: Context, query: EventQuery) -> Result<EventPage, Refusal> {
         let until = Instant::now() + Duration::from_millis(query.wait_ms.into());
         loop {

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use rrd_proto::{
-    EventPage, EventQuery, Host, HostState, ListQuery, ListReply, Lookup, LookupQuery, PartStatus,
-    Refusal, VERSION,
+    EventPage, EventQuery, Host, HostState, ListQuery, ListReply, Lookup, LookupQuery, Outline,
+    OutlineQuery, PartStatus, Refusal, VERSION,
 };
 
 use crate::{
@@ -73,16 +73,22 @@ impl Answers {
             (Some(node), Some((fleet, gossip))) => {
                 others::events(fleet, &gossip, node, query).await?
             }
-            // A session of the same name here is another one.
-            (Some(_), None) => {
-                return Err(Refusal {
-                    message: "this host is in no fleet that could be asked for that".to_owned(),
-                    facts: Vec::new(),
-                    hint: Some("rrd fleet status tells how it stands".to_owned()),
-                });
-            }
+            (Some(_), None) => return Err(nobody_to_ask()),
         };
         Ok(self.edges.events(page, query.raw))
+    }
+
+    /// A session from above; refused where its host cannot be asked.
+    pub(crate) async fn outline(&self, query: &OutlineQuery) -> Result<Outline, Refusal> {
+        let own = self.fleet.as_ref().as_ref().ok().map(|fleet| fleet.node());
+        let outline = match (query.node.filter(|node| Some(*node) != own), self.others()) {
+            (None, _) => self.desk.outline(query).await,
+            (Some(node), Some((fleet, gossip))) => {
+                others::outline(fleet, &gossip, node, query).await?
+            }
+            (Some(_), None) => return Err(nobody_to_ask()),
+        };
+        Ok(self.edges.outline(outline))
     }
 
     /// How each part of the daemon is.
@@ -124,5 +130,14 @@ impl Answers {
         let twins: Vec<String> = twins.iter().map(ToString::to_string).collect();
         hosts.iter_mut().for_each(|host| host.duplicated = twins.contains(&host.node_id));
         hosts
+    }
+}
+
+/// A session of the same name here is another one.
+fn nobody_to_ask() -> Refusal {
+    Refusal {
+        message: "this host is in no fleet that could be asked for that".to_owned(),
+        facts: Vec::new(),
+        hint: Some("rrd fleet status tells how it stands".to_owned()),
     }
 }

@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use rrd_proto::{
-    Event, EventPage, EventQuery, ListQuery, Session, SessionKey,
+    EventPage, EventQuery, ListQuery, MAX_MARKS, Outline, OutlineQuery, Session, SessionKey,
     peer::{self, Refused},
     peer_calls::{EventsQuery, EventsReply, LastKnownQuery, MAX_ROWS, RowsQuery, RowsReply},
 };
@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// What members may ask here.
-pub(crate) const METHODS: [&str; 3] = ["rows", "events", "last_known"];
+pub(crate) const METHODS: [&str; 4] = ["rows", "events", "outline", "last_known"];
 
 /// The longest wait one call may ask for.
 const MAX_WAIT: Duration = Duration::from_secs(60);
@@ -77,7 +77,9 @@ impl Desk {
         loop {
             let mut seen = committed.borrow_and_update().number;
             let (index, asked) = (Arc::clone(&self.index), query.clone());
-            let read = tokio::task::spawn_blocking(move || index.events(&asked, limit));
+            let read = tokio::task::spawn_blocking(move || {
+                index.read(|index| scan::read_index(index, &asked, limit))
+            });
             let events = read.await.unwrap_or_default();
             let more = query.after.is_some() && events.len() == limit as usize;
             if !events.is_empty() {
@@ -101,6 +103,28 @@ impl Desk {
         }
     }
 
+    /// A session of this host from above.
+    pub(crate) async fn outline(&self, query: &OutlineQuery) -> Outline {
+        let _looking = self.look().await;
+        if let Some(written) = self.index.writer.hurry() {
+            let _ = tokio::task::spawn_blocking(move || written.recv_timeout(PATIENCE)).await;
+        }
+        let limit = query.limit.clamp(1, MAX_MARKS);
+        let (index, asked) = (Arc::clone(&self.index), query.clone());
+        let read = tokio::task::spawn_blocking(move || {
+            index.read(|index| index.marks(&asked.key, asked.after, limit))
+        });
+        let marks = read.await.unwrap_or_default();
+        let fold = self.hub.fold(&query.key);
+        Outline {
+            more: marks.len() == limit as usize,
+            marks,
+            stretches: Vec::new(),
+            copied_to: fold.and_then(|fold| fold.copied_to()),
+            dropped: 0,
+        }
+    }
+
     /// Answers a member; `None` when that is no method of this desk.
     pub(crate) async fn answer(&self, method: &str, body: &[u8]) -> Option<Result<Bytes, Refused>> {
         Some(match method {
@@ -110,6 +134,13 @@ impl Desk {
             },
             "events" => match peer::unpack(body) {
                 Ok(query) => self.events_for_member(query).await,
+                Err(refused) => Err(refused),
+            },
+            "outline" => match peer::unpack::<OutlineQuery>(body) {
+                Ok(query) => {
+                    let outline = self.edges.told_outline(self.outline(&query).await);
+                    peer::pack(outline.as_ref())
+                }
                 Err(refused) => Err(refused),
             },
             "last_known" => peer::unpack(body).and_then(|LastKnownQuery { node }| {
@@ -151,8 +182,9 @@ impl Desk {
     }
 
     async fn events_for_member(&self, query: EventsQuery) -> Result<Bytes, Refused> {
-        let EventsQuery { key, after, before, limit, wait_ms } = query;
-        let query = EventQuery { key, node: None, after, before, limit, wait_ms, raw: false };
+        let EventsQuery { key, after, before, limit, wait_ms, bodies } = query;
+        let query =
+            EventQuery { key, node: None, after, before, limit, wait_ms, bodies, raw: false };
         let page = self.edges.told_events(self.events(&query).await);
         let EventPage { events, more } = page.as_ref();
         peer::pack(&EventsReply { events: events.iter().filter_map(json).collect(), more: *more })
@@ -180,19 +212,20 @@ impl Index {
         Self { state_dir, reader: Mutex::default(), writer }
     }
 
-    fn events(&self, query: &EventQuery, limit: u32) -> Vec<Event> {
+    /// What is read of it; nothing where it cannot be read.
+    fn read<T: Default>(&self, read: impl FnOnce(&Reader) -> rusqlite::Result<T>) -> T {
         let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         let open = reader.take().or_else(|| Reader::open(&self.state_dir));
-        let Some(open) = open else { return Vec::new() };
-        match scan::read_index(&open, query, limit) {
-            Ok(events) => {
+        let Some(open) = open else { return T::default() };
+        match read(&open) {
+            Ok(found) => {
                 *reader = Some(open);
-                events
+                found
             }
             // Opened afresh next time: the database may have been set aside.
             Err(error) => {
-                tracing::warn!(%error, "cannot read events");
-                Vec::new()
+                tracing::warn!(%error, "cannot read the index");
+                T::default()
             }
         }
     }

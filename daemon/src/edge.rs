@@ -11,7 +11,7 @@ use std::{
 };
 
 use rrd_core::redact::{Redacted, Redactor, Refused, Report, Settings};
-use rrd_proto::{EventPage, Health, HookCall, ListReply, Lookup, PartStatus, Session};
+use rrd_proto::{EventPage, Health, HookCall, ListReply, Lookup, Outline, PartStatus, Session};
 
 use zeroize::Zeroizing;
 
@@ -103,6 +103,11 @@ impl Edges {
         self.local(page, raw, Redactor::events)
     }
 
+    /// The same for a session from above.
+    pub(crate) fn outline(&self, outline: Outline) -> Outline {
+        self.local(outline, false, Redactor::outline)
+    }
+
     /// The same for what parts say of themselves.
     pub(crate) fn parts(&self, parts: Vec<PartStatus>) -> Vec<PartStatus> {
         self.local(parts, false, Redactor::parts)
@@ -161,6 +166,11 @@ impl Edges {
     /// The same for events.
     pub(crate) fn told_events(&self, page: EventPage) -> Redacted<EventPage> {
         self.through(Edge::Member, |redactor, report| redactor.events(page, report))
+    }
+
+    /// The same for a session from above.
+    pub(crate) fn told_outline(&self, outline: Outline) -> Redacted<Outline> {
+        self.through(Edge::Member, |redactor, report| redactor.outline(outline, report))
     }
 
     /// A call of a hook that has to wait for a daemon.

@@ -14,12 +14,13 @@ use std::{
 use futures::future::join_all;
 use rrd_core::fleet;
 use rrd_proto::{
-    Event, EventPage, EventQuery, Host, HostState, ListQuery, Lookup, NodeId, Refusal, Session,
-    Status, Timestamp, Unheard,
+    Event, EventPage, EventQuery, Host, HostState, ListQuery, Lookup, NodeId, Outline,
+    OutlineQuery, Refusal, Session, Status, Timestamp, Unheard,
     peer_calls::{
         EventsQuery, EventsReply, LastKnown, LastKnownQuery, MAX_ROWS, RowsQuery, RowsReply,
     },
 };
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::{
@@ -167,9 +168,47 @@ pub(crate) async fn events(
     node: NodeId,
     query: &EventQuery,
 ) -> Result<EventPage, Refusal> {
-    let EventQuery { key, after, before, limit, wait_ms, node: _, raw: _ } = query.clone();
-    let asks = EventsQuery { key, after, before, limit, wait_ms };
+    let EventQuery { key, after, before, limit, wait_ms, bodies, node: _, raw: _ } = query.clone();
+    let asks = EventsQuery { key, after, before, limit, wait_ms, bodies };
     let within = crate::desk::wait(wait_ms) + EVENTS_WITHIN;
+    let reply: EventsReply = ask(fleet, gossip, node, "events", &asks, within).await?;
+    let read = |text: &String| serde_json::from_str::<Event>(text).ok();
+    let mut events: Vec<Event> = reply.events.iter().filter_map(read).collect();
+    let offset = gossip.offset_of(node);
+    for event in &mut events {
+        event.at = event.at.map(|at| at.plus(offset));
+    }
+    Ok(EventPage { events, more: reply.more })
+}
+
+/// Another host's session from above.
+pub(crate) async fn outline(
+    fleet: &Arc<Fleet>,
+    gossip: &Gossip,
+    node: NodeId,
+    query: &OutlineQuery,
+) -> Result<Outline, Refusal> {
+    let asks = OutlineQuery { node: None, ..query.clone() };
+    let mut outline: Outline = ask(fleet, gossip, node, "outline", &asks, EVENTS_WITHIN).await?;
+    let offset = gossip.offset_of(node);
+    let Outline { marks, stretches, copied_to, more: _, dropped: _ } = &mut outline;
+    let times = marks.iter_mut().filter_map(|mark| mark.at.as_mut()).chain(copied_to);
+    let stretched = stretches
+        .iter_mut()
+        .flat_map(|stretch| std::iter::once(&mut stretch.from).chain(&mut stretch.to));
+    times.chain(stretched).for_each(|at| *at = at.plus(offset));
+    Ok(outline)
+}
+
+/// What another host answers about one of its sessions.
+async fn ask<Q: Serialize, R: DeserializeOwned>(
+    fleet: &Arc<Fleet>,
+    gossip: &Gossip,
+    node: NodeId,
+    method: &'static str,
+    asks: &Q,
+    within: Duration,
+) -> Result<R, Refusal> {
     let host = gossip.hosts().into_iter().find(|host| host.node_id == node.to_string());
     let label = host.as_ref().map_or_else(|| node.to_string(), |host| host.host.clone());
     let refusal = |message: String, hint: &str| Refusal {
@@ -182,21 +221,13 @@ pub(crate) async fn events(
         let message = format!("{label} is away, and the events of its sessions with it");
         return Err(refusal(message, "rrd hosts tells since when"));
     }
-    let reply: EventsReply =
-        fleet.link(node).call_bulk(fleet, "events", &asks, within).await.map_err(|why| {
-            let hint = match why {
-                LinkError::Unknown => format!("update rrd on {label}"),
-                _ => "rrd fleet status tells how this host gets on with the others".to_owned(),
-            };
-            refusal(format!("{label} does not tell of its session's events: {why}"), &hint)
-        })?;
-    let read = |text: &String| serde_json::from_str::<Event>(text).ok();
-    let mut events: Vec<Event> = reply.events.iter().filter_map(read).collect();
-    let offset = gossip.offset_of(node);
-    for event in &mut events {
-        event.at = event.at.map(|at| at.plus(offset));
-    }
-    Ok(EventPage { events, more: reply.more })
+    fleet.link(node).call_bulk(fleet, method, asks, within).await.map_err(|why| {
+        let hint = match why {
+            LinkError::Unknown => format!("update rrd on {label}"),
+            _ => "rrd fleet status tells how this host gets on with the others".to_owned(),
+        };
+        refusal(format!("{label} does not tell of its session's events: {why}"), &hint)
+    })
 }
 
 /// Rows of one host, all that are asked for, by this host's clock.

@@ -13,7 +13,7 @@ use interprocess::local_socket::{
 };
 use rrd_proto::{
     EventPage, EventQuery, FleetCall, FleetReply, HookCall, Host, ListQuery, ListReply, LookerCall,
-    LookerReply, Lookup, LookupQuery, PartStatus, Refusal,
+    LookerReply, Lookup, LookupQuery, Outline, OutlineQuery, PartStatus, Refusal,
     codec::{Bincode, MAX_FRAME},
     preamble::{self, Preamble},
     rpc::Local,
@@ -134,6 +134,10 @@ impl Local for Server {
 
     async fn events(self, _: Context, query: EventQuery) -> Result<EventPage, Refusal> {
         self.answers.events(&query).await
+    }
+
+    async fn outline(self, _: Context, query: OutlineQuery) -> Result<Outline, Refusal> {
+        self.answers.outline(&query).await
     }
 
     async fn watch(self, _: Context, cursor: u64, wait_ms: u32) -> u64 {

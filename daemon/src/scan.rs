@@ -16,7 +16,7 @@ use std::{
 use rrd_core::roster::Place;
 use rrd_proto::{
     Event, EventPage, EventQuery, Harness, IndexProgress, ListQuery, ListReply, Lookup,
-    LookupQuery, NodeId, PartStatus, SessionKey,
+    LookupQuery, MAX_MARKS, Mark, NodeId, Outline, OutlineQuery, PartStatus, SessionKey,
 };
 
 use crate::{
@@ -132,9 +132,38 @@ impl Scan {
     /// Events of one session, read from its transcript, or from the index where that is gone.
     #[must_use]
     pub fn events(&self, query: &EventQuery) -> EventPage {
-        let limit = query.limit.min(MAX_PAGE);
+        let query = EventQuery { limit: query.limit.min(MAX_PAGE), ..query.clone() };
+        let raw = query.raw;
+        self.edges.events(self.page(&query), raw)
+    }
+
+    /// A session from above.
+    #[must_use]
+    pub fn outline(&self, query: &OutlineQuery) -> Outline {
+        let all = EventQuery {
+            key: query.key.clone(),
+            node: None,
+            after: None,
+            before: None,
+            limit: u32::MAX,
+            wait_ms: 0,
+            bodies: false,
+            raw: false,
+        };
+        let after = |mark: &Mark| query.after.is_none_or(|after| mark.seq > after);
+        let EventPage { events, more: _ } = self.page(&all);
+        let marks = events.iter().map(Mark::of).filter(after);
+        let limit = query.limit.min(MAX_MARKS) as usize;
+        let mut marks: Vec<Mark> = marks.take(limit + 1).collect();
+        let more = marks.len() > limit;
+        marks.truncate(limit);
+        let copied_to = self.hub.fold(&query.key).and_then(|fold| fold.copied_to());
+        self.edges.outline(Outline { marks, more, copied_to, ..Outline::default() })
+    }
+
+    fn page(&self, query: &EventQuery) -> EventPage {
         let (after, before) = (query.after, query.before);
-        let page = Page { after, before, limit: limit as usize, kept: Mutex::default() };
+        let page = Page { after, before, limit: query.limit as usize, kept: Mutex::default() };
         let read = self.hub.entry(&query.key).is_some_and(|entry| {
             let root = &self.roots[entry.root];
             read_events(root, &query.key, Path::new(&*entry.path), &page).is_ok()
@@ -142,10 +171,10 @@ impl Scan {
         let (mut events, mut more) = page.kept.into_inner().unwrap_or_else(PoisonError::into_inner);
         if !read && let Some(index) = &self.index {
             let index = index.lock().unwrap_or_else(PoisonError::into_inner);
-            events = read_index(&index, query, limit).unwrap_or_default().into();
-            more = after.is_some() && events.len() == limit as usize;
+            events = read_index(&index, query, query.limit).unwrap_or_default().into();
+            more = after.is_some() && events.len() == query.limit as usize;
         }
-        self.edges.events(EventPage { events: events.into(), more }, query.raw)
+        EventPage { events: events.into(), more }
     }
 }
 

@@ -98,4 +98,19 @@ pub struct Event {
     /// it.
     #[serde(default)]
     pub withdrawn: bool,
+    /// All of it, where that was asked for and is known.
+    #[serde(default)]
+    pub body: Option<Body>,
+}
+
+/// The whole of what an event says: the prompt, the answer, a tool's input (as JSON) or its result.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Body {
+    /// The text; of what is not text (images) its type and size.
+    pub text: String,
+    /// Bytes of all of it, before anything was left out or replaced.
+    pub size: u64,
+    /// The byte of `text` before which some were left out: its head and tail are there. Null when all of it is.
+    pub cut: Option<u64>,
 }

@@ -19,6 +19,7 @@ mod node;
 mod part;
 mod query;
 mod refusal;
+mod replay;
 mod session;
 mod time;
 
@@ -33,7 +34,7 @@ pub mod preamble;
 #[cfg(feature = "rpc")]
 pub mod rpc;
 
-pub use event::{Direction, Event, EventKind};
+pub use event::{Body, Direction, Event, EventKind};
 pub use fleet::{
     FleetCall, FleetInvite, FleetMember, FleetReply, FleetRotation, FleetStatus, MemberState,
 };
@@ -49,6 +50,7 @@ pub use query::{
     RootState, Totals, Unheard,
 };
 pub use refusal::Refusal;
+pub use replay::{MAX_MARKS, Mark, Outline, OutlineQuery, Stretch, ToolKind};
 pub use session::{
     Activity, Counts, EndReason, HostState, Issue, ParentKind, Session, Status, StatusSource,
     Tokens, TurnResult, WaitingFor,

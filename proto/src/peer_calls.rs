@@ -54,6 +54,9 @@ pub struct EventsQuery {
     /// How long to wait for one when there is none, in milliseconds.
     #[serde(default)]
     pub wait_ms: u32,
+    /// With their bodies.
+    #[serde(default)]
+    pub bodies: bool,
 }
 
 /// Some events, oldest first: the answer to `events`.

@@ -151,6 +151,8 @@ pub struct EventQuery {
     pub limit: u32,
     /// How long to wait for one when there is none, in milliseconds.
     pub wait_ms: u32,
+    /// With their bodies, see [`Event::body`]; a page then ends after some megabytes, too.
+    pub bodies: bool,
     /// With what is secret in their texts; a peer never gets that.
     pub raw: bool,
 }

@@ -6,7 +6,7 @@
 
 use crate::{
     EventPage, EventQuery, FleetCall, FleetReply, HookCall, Host, ListQuery, ListReply, LookerCall,
-    LookerReply, Lookup, LookupQuery, PartStatus, Refusal,
+    LookerReply, Lookup, LookupQuery, Outline, OutlineQuery, PartStatus, Refusal,
 };
 
 /// Asks a daemon on the same host, of the same release.
@@ -18,6 +18,8 @@ pub trait Local {
     async fn show(query: LookupQuery) -> Lookup;
     /// Events of one session, wherever it is; refused where its host cannot be asked.
     async fn events(query: EventQuery) -> Result<EventPage, Refusal>;
+    /// A session from above, wherever it is; refused where its host cannot be asked.
+    async fn outline(query: OutlineQuery) -> Result<Outline, Refusal>;
     /// Returns the current cursor as soon as it differs from `cursor`, at the latest after `wait_ms`.
     async fn watch(cursor: u64, wait_ms: u32) -> u64;
     /// How each part of the daemon is.

@@ -277,6 +277,12 @@ impl Fold {
         self.title.as_ref().filter(|(rank, _)| *rank > TitleRank::Task).map(|(_, text)| &**text)
     }
 
+    /// The latest record that came from the session that this one is a fork of.
+    #[must_use]
+    pub fn copied_to(&self) -> Option<Timestamp> {
+        self.copied_to
+    }
+
     /// The latest record that shows the session move: bookkeeping and what is injected beside the
     /// conversation does not. An index of an older release does not tell them apart.
     #[must_use]
@@ -670,6 +676,7 @@ impl Fold {
             direction: None,
             message_id: None,
             withdrawn: false,
+            body: None,
         }
     }
 }

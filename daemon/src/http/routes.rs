@@ -236,7 +236,16 @@ pub(super) async fn events_of(
     let elsewhere = row.host_state != HostState::Here;
     let node = row.node_id.as_ref().filter(|_| elsewhere).and_then(|node| node.parse().ok());
     let Range { after, before, limit } = range;
-    let query = EventQuery { key: row.key(), node, after, before, limit, wait_ms: 0, raw: false };
+    let query = EventQuery {
+        key: row.key(),
+        node,
+        after,
+        before,
+        limit,
+        wait_ms: 0,
+        bodies: false,
+        raw: false,
+    };
     let mut page = http.answers.events(&query).await?;
     if let Some(before) = before.filter(|_| after.is_some()) {
         let found = page.events.len();

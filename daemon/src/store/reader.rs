@@ -3,7 +3,7 @@
 use std::{collections::HashSet, path::Path, sync::Arc, time::Duration};
 
 use rrd_core::fold::Fold;
-use rrd_proto::{Direction, Event, EventKind, Harness, SessionKey, Timestamp};
+use rrd_proto::{Direction, Event, EventKind, Harness, Mark, SessionKey, Timestamp, ToolKind};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 
 use super::{DatabaseState, FileState, READER_VERSION, Stored, TrailState, database, schema};
@@ -174,6 +174,39 @@ impl Reader {
         Ok(events)
     }
 
+    /// Marks of a session's events with `seq > after`, at most `limit`.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn marks(
+        &self,
+        key: &SessionKey,
+        after: Option<u64>,
+        limit: u32,
+    ) -> rusqlite::Result<Vec<Mark>> {
+        let Some(session) = self.session(key)? else { return Ok(Vec::new()) };
+        let from = after.map_or(-1, |after| i64::try_from(after).unwrap_or(i64::MAX));
+        let sql = "SELECT seq, at, kind, flags, tool FROM events
+                WHERE session = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3";
+        let mut statement = self.db.prepare_cached(sql)?;
+        let mut rows = statement.query(params![session, from, limit])?;
+        let mut marks = Vec::new();
+        while let Some(row) = rows.next()? {
+            let Some(kind) = kind(row, 2)? else { continue };
+            let flags: i64 = row.get(3)?;
+            let tool = row.get_ref(4)?.as_str_or_null()?;
+            marks.push(Mark {
+                seq: row.get::<_, i64>(0)?.cast_unsigned(),
+                at: row.get::<_, Option<i64>>(1)?.map(Timestamp::from_millis),
+                kind,
+                tool: tool.map(ToolKind::of),
+                is_error: flags & FLAG_ERROR != 0,
+                withdrawn: flags & FLAG_WITHDRAWN != 0,
+            });
+        }
+        Ok(marks)
+    }
+
     /// Keys of every record of a session that must not be counted again.
     ///
     /// # Errors
@@ -200,14 +233,19 @@ fn key(row: &Row<'_>, at: usize) -> rusqlite::Result<SessionKey> {
 }
 
 /// `None` for a kind a newer release wrote.
+fn kind(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<EventKind>> {
+    let number = usize::try_from(row.get::<_, i64>(at)?).ok();
+    Ok(number.and_then(|number| KINDS.get(number)).copied())
+}
+
+/// `None` for a kind a newer release wrote.
 fn event(row: &Row<'_>) -> rusqlite::Result<Option<Event>> {
-    let kind = usize::try_from(row.get::<_, i64>(2)?).ok().and_then(|number| KINDS.get(number));
-    let Some(kind) = kind else { return Ok(None) };
+    let Some(kind) = kind(row, 2)? else { return Ok(None) };
     let flags: i64 = row.get(3)?;
     Ok(Some(Event {
         seq: row.get::<_, i64>(0)?.cast_unsigned(),
         at: row.get::<_, Option<i64>>(1)?.map(Timestamp::from_millis),
-        kind: *kind,
+        kind,
         text: row.get(4)?,
         tool: row.get(5)?,
         tool_call_id: row.get(6)?,
@@ -220,5 +258,6 @@ fn event(row: &Row<'_>) -> rusqlite::Result<Option<Event>> {
             _ => None,
         },
         message_id: row.get(7)?,
+        body: None,
     }))
 }

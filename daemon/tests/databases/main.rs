@@ -422,6 +422,7 @@ fn a_look_without_a_daemon_says_the_same() {
         before: None,
         limit: 100,
         wait_ms: 0,
+        bodies: false,
         raw: false,
     };
     let kinds: Vec<_> = anew.events(&query).events.iter().map(|event| event.kind).collect();

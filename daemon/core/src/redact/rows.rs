@@ -6,8 +6,8 @@
 //! have been cut is judged by how it begins. Not here: records of a harness.
 
 use rrd_proto::{
-    Activity, Event, EventPage, HookCall, Issue, ListReply, Lookup, PartStatus, Root, RootState,
-    Session, Unheard,
+    Activity, Body, Event, EventKind, EventPage, HookCall, Issue, ListReply, Lookup, Outline,
+    PartStatus, Root, RootState, Session, Stretch, Unheard,
 };
 
 use super::{
@@ -83,20 +83,54 @@ impl Redactor {
                 truncated,
                 seq: _,
                 at: _,
-                kind: _,
+                kind,
                 tool_call_id: _,
                 is_error: _,
                 direction: _,
                 message_id: _,
                 withdrawn: _,
+                body,
             } = event;
             self.clean(text, report);
             if *truncated {
                 self.clean_end(text, report);
             }
             tool.iter_mut().for_each(|tool| self.clean(tool, report));
+            let is_input = *kind == EventKind::ToolCall;
+            body.iter_mut().for_each(|body| self.body(body, is_input, report));
         }
         Redacted(page)
+    }
+
+    /// What a body was cut to has passed a redactor before: what a cut leaves of a secret is not known
+    /// for one.
+    fn body(&self, body: &mut Body, is_input: bool, report: &mut Report) {
+        let Body { text, cut, size: _ } = body;
+        let at = cut.and_then(|cut| usize::try_from(cut).ok());
+        let (head, tail) = text.split_at_checked(at.unwrap_or(text.len())).unwrap_or((text, ""));
+        let mut whole = self.body_text(head, is_input, report);
+        *cut = at.map(|_| whole.len() as u64);
+        whole.push_str(&self.body_text(tail, is_input, report));
+        *text = whole;
+    }
+
+    /// A tool's input is JSON as its harness wrote it; anything else is what somebody said.
+    fn body_text(&self, text: &str, is_input: bool, report: &mut Report) -> String {
+        if !is_input {
+            return self.text(text, report).into_inner();
+        }
+        let line = self.line(text.as_bytes(), report).into_inner();
+        String::from_utf8_lossy(&line).into_owned()
+    }
+
+    /// A session from above.
+    #[must_use]
+    pub fn outline(&self, mut outline: Outline, report: &mut Report) -> Redacted<Outline> {
+        let Outline { stretches, marks: _, more: _, copied_to: _, dropped: _ } = &mut outline;
+        for Stretch { detail, from: _, to: _, status: _, waiting_for: _ } in stretches {
+            detail.iter_mut().for_each(|detail| self.clean(detail, report));
+        }
+        Redacted(outline)
     }
 
     /// How the daemon's parts are.

@@ -155,6 +155,7 @@ fn event(seq: u64, kind: EventKind, text: &str) -> Event {
         direction: None,
         message_id: None,
         withdrawn: false,
+        body: None,
     }
 }
 

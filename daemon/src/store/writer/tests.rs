@@ -31,6 +31,7 @@ fn commit(seqs: std::ops::Range<u64>, offset: u64) -> Commit {
         direction: None,
         message_id: None,
         withdrawn: false,
+        body: None,
     };
     let id = FileId { device: 1, inode: u128::MAX };
     let cursor = Cursor { offset, first_line: Some(u64::MAX), ..Cursor::start(id) };
