@@ -80,10 +80,9 @@ impl Desk {
             let read = tokio::task::spawn_blocking(move || {
                 index.read(|index| scan::read_index(index, &asked, limit))
             });
-            let events = read.await.unwrap_or_default();
-            let more = query.after.is_some() && events.len() == limit as usize;
-            if !events.is_empty() {
-                return EventPage { events, more };
+            let page: EventPage = read.await.unwrap_or_default();
+            if !page.events.is_empty() {
+                return page;
             }
             // Only a transaction that wrote some of this session's is worth a look; one that was missed
             // may have.

@@ -173,6 +173,12 @@ impl Edges {
         self.through(Edge::Member, |redactor, report| redactor.outline(outline, report))
     }
 
+    /// A text that is cut before it is kept. Not counted: it stays here for now, and is looked at again
+    /// when it leaves.
+    pub(crate) fn kept(&self, text: &str) -> String {
+        self.redactor().text(text, &mut Report::default()).into_inner()
+    }
+
     /// A call of a hook that has to wait for a daemon.
     pub fn spooled(&self, call: HookCall) -> Redacted<HookCall> {
         self.through(Edge::Spool, |redactor, report| redactor.hook(call, report))

@@ -187,6 +187,7 @@ impl Daemon {
             writer: Arc::clone(&writer),
             state_dir: state_dir.clone(),
             over: false.into(),
+            edges: Arc::clone(&edges),
         });
         let (surveyed, surveys) = mpsc::channel::<()>();
         let mut tails = Vec::new();

@@ -13,9 +13,9 @@ use std::{
     time::Duration,
 };
 
-use rrd_core::roster::Place;
+use rrd_core::{body, long::Long, roster::Place};
 use rrd_proto::{
-    Event, EventPage, EventQuery, Harness, IndexProgress, ListQuery, ListReply, Lookup,
+    Body, Event, EventPage, EventQuery, Harness, IndexProgress, ListQuery, ListReply, Lookup,
     LookupQuery, MAX_MARKS, Mark, NodeId, Outline, OutlineQuery, PartStatus, SessionKey,
 };
 
@@ -35,6 +35,9 @@ const AT_ONCE: u64 = 256 << 20;
 
 /// How often progress is told.
 const TELL: Duration = Duration::from_millis(100);
+
+/// A page ends after so many bytes of bodies: several fit into an answer, however they are written there.
+const PAGE_BYTES: usize = 2 << 20;
 
 /// Most events one page holds.
 pub(crate) const MAX_PAGE: u32 = 1_000;
@@ -163,7 +166,8 @@ impl Scan {
 
     fn page(&self, query: &EventQuery) -> EventPage {
         let (after, before) = (query.after, query.before);
-        let page = Page { after, before, limit: query.limit as usize, kept: Mutex::default() };
+        let limit = query.limit as usize;
+        let page = Page { after, before, limit, bodies: query.bodies, kept: Mutex::default() };
         let read = self.hub.entry(&query.key).is_some_and(|entry| {
             let root = &self.roots[entry.root];
             read_events(root, &query.key, Path::new(&*entry.path), &page).is_ok()
@@ -171,8 +175,8 @@ impl Scan {
         let (mut events, mut more) = page.kept.into_inner().unwrap_or_else(PoisonError::into_inner);
         if !read && let Some(index) = &self.index {
             let index = index.lock().unwrap_or_else(PoisonError::into_inner);
-            events = read_index(&index, query, query.limit).unwrap_or_default().into();
-            more = after.is_some() && events.len() == query.limit as usize;
+            let page = read_index(&index, query, query.limit).unwrap_or_default();
+            (events, more) = (page.events.into(), page.more);
         }
         EventPage { events: events.into(), more }
     }
@@ -231,11 +235,22 @@ pub(crate) fn read_index(
     index: &Reader,
     query: &EventQuery,
     limit: u32,
-) -> rusqlite::Result<Vec<Event>> {
-    match (query.after, query.before) {
-        (None, Some(before)) => index.events_before(&query.key, before, limit),
-        (after, _) => index.events(&query.key, after, limit),
+) -> rusqlite::Result<EventPage> {
+    let mut events = match (query.after, query.before) {
+        (None, Some(before)) => index.events_before(&query.key, before, limit)?,
+        (after, _) => index.events(&query.key, after, limit)?,
+    };
+    let newest = query.after.is_none();
+    let mut more = !newest && events.len() == limit as usize;
+    if query.bodies {
+        let done = index.add_bodies(&query.key, &mut events, PAGE_BYTES, newest)?;
+        more |= !newest && done < events.len();
+        match newest {
+            true => drop(events.drain(..events.len() - done)),
+            false => events.truncate(done),
+        }
     }
+    Ok(EventPage { events, more })
 }
 
 /// Keeps the asked-for events of everything that passes.
@@ -243,10 +258,17 @@ struct Page {
     after: Option<u64>,
     before: Option<u64>,
     limit: usize,
+    bodies: bool,
     kept: Mutex<(VecDeque<Event>, bool)>,
 }
 
 impl Ledger for Page {
+    fn keep(&self, event: &Event, whole: &Long<'_>) -> Option<Body> {
+        // The transcript is at hand, so nothing has to be cut.
+        let is_asked = self.bodies && self.after.is_none_or(|after| event.seq > after);
+        is_asked.then(|| body::keep(event, whole, usize::MAX, &mut str::to_owned)).flatten()
+    }
+
     fn commit(&self, commit: Commit) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let (events, more) = &mut *kept;

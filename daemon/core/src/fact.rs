@@ -8,6 +8,8 @@ use std::borrow::Cow;
 
 use rrd_proto::{ParentKind, Timestamp, Tokens, TurnResult};
 
+use crate::long::Long;
+
 /// Text borrowed from a line where possible.
 pub type Text<'a> = Cow<'a, str>;
 
@@ -80,12 +82,12 @@ pub enum Fact<'a> {
     /// A turn began, without a prompt in this record.
     TurnStart,
     /// A person or the SDK's caller asked something.
-    Prompt { text: Text<'a> },
+    Prompt { text: Long<'a> },
     /// The harness put something in the user's place (a notification, a summary): the model works on
     /// it, but nobody asked.
     Injected,
     /// Another session sent a message; `id` names it at both ends.
-    PeerMessage { id: Option<Text<'a>>, text: Text<'a> },
+    PeerMessage { id: Option<Text<'a>>, text: Long<'a> },
     /// The tool call `call` sent another session a message; comes before the call's result.
     Sent { call: Text<'a>, id: Text<'a> },
     /// A delegate was sent off to work in the background, over the end of the turn.
@@ -96,7 +98,7 @@ pub enum Fact<'a> {
     AtWork(u64),
     /// The agent said something. One message may come in several records with one id; `text` may be
     /// empty (thinking only).
-    Message { id: Option<Text<'a>>, text: Text<'a> },
+    Message { id: Option<Text<'a>>, text: Long<'a> },
     /// Tokens of the message `id`; repeated for each of its records, the last one counts.
     MessageTokens { id: Text<'a>, tokens: Tokens },
     /// Tokens of the whole session so far.
@@ -104,18 +106,18 @@ pub enum Fact<'a> {
     /// Tokens of one more call of the model.
     MoreTokens(Tokens),
     /// The agent used a tool; `asks` when the tool is a question to the user.
-    ToolCall { id: Text<'a>, name: Text<'a>, summary: String, asks: bool },
+    ToolCall { id: Text<'a>, name: Text<'a>, summary: String, input: Long<'a>, asks: bool },
     /// The tool `id` is used only when somebody allows it; whether they did is not written down.
     MayWait { id: Text<'a> },
     /// The tool `id` answered.
-    ToolResult { id: Text<'a>, is_error: bool, text: Text<'a> },
+    ToolResult { id: Text<'a>, is_error: bool, text: Long<'a> },
     /// A tool that already answered turned out to have failed.
     ToolFailed { id: Text<'a> },
     /// The model's API or the harness failed.
-    Error { text: Text<'a>, rate_limited: bool },
+    Error { text: Long<'a>, rate_limited: bool },
     /// A call of the model failed, in a harness that writes each such try into the conversation: told,
     /// but not counted among the errors.
-    FailedTry { text: Text<'a> },
+    FailedTry { text: Long<'a> },
     /// The turn is over.
     TurnEnd(TurnResult),
     /// What its harness keeps of the session's run, the present or the last one, beside the records;

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     fact::{Fact, Origin, Parsed, Run, TitleRank},
     line::{one_line, truncate},
+    long::Long,
     repo::strip_credentials,
 };
 
@@ -145,10 +146,18 @@ pub struct OpenTool {
     pub may_wait: bool,
 }
 
+/// Is told of each new event, and of all that it says where that may be more than its line.
+pub type Tell<'t> = &'t mut dyn FnMut(Event, Option<&Long<'_>>);
+
 impl Fold {
     /// Takes one record; new events are appended to `out`. True when the record left something that
     /// would be counted twice if it were taken again: the driver must remember its key.
     pub fn apply(&mut self, parsed: Parsed<'_>, offset: u64, out: &mut Vec<Event>) -> bool {
+        self.apply_to(parsed, offset, &mut |event, _| out.push(event))
+    }
+
+    /// The same for whoever keeps more of an event than a line: each is told with all that it says.
+    pub fn apply_to(&mut self, parsed: Parsed<'_>, offset: u64, tell: Tell<'_>) -> bool {
         let before = (self.counts, self.next_seq);
         let noted = !parsed.issues.is_empty();
         for kind in &parsed.issues {
@@ -163,7 +172,7 @@ impl Fold {
             self.last_word = self.last_word.max(at);
         }
         for fact in parsed.facts {
-            self.take(fact, at, out);
+            self.take(fact, at, tell);
         }
         noted || before != (self.counts, self.next_seq)
     }
@@ -373,7 +382,7 @@ impl Fold {
         *began = Some(began.map_or(at, |earlier| earlier.min(at)));
     }
 
-    fn take(&mut self, fact: Fact<'_>, at: Option<Timestamp>, out: &mut Vec<Event>) {
+    fn take(&mut self, fact: Fact<'_>, at: Option<Timestamp>, tell: Tell<'_>) {
         match fact {
             Fact::SessionId(_) => {} // the driver's: it decides which session a file belongs to
             Fact::Cwd(cwd) => set_once(&mut self.cwd, &cwd),
@@ -399,7 +408,7 @@ impl Fold {
             Fact::Started(began) => {
                 self.started = Some(self.started.map_or(began, |earlier| earlier.min(began)));
             }
-            Fact::Title { rank, text } => self.retitle(rank, &text, at, out),
+            Fact::Title { rank, text } => self.retitle(rank, &text, at, tell),
             Fact::TurnStart => self.open_turn(at),
             Fact::Prompt { text } => {
                 self.counts.prompts += 1;
@@ -409,45 +418,48 @@ impl Fold {
                 // Whatever was unanswered was abandoned.
                 self.open_tools.clear();
                 self.turn = Turn::Open { since: at };
-                out.push(self.event(EventKind::Prompt, at, &text));
+                tell(self.event(EventKind::Prompt, at, &text), Some(&text));
             }
             Fact::Injected => self.open_turn(at),
             Fact::PeerMessage { id, text } => {
                 self.open_turn(at);
-                out.push(Event {
+                let event = Event {
                     direction: Some(Direction::Received),
                     message_id: id.map(|id| name(&id)),
                     ..self.event(EventKind::PeerMessage, at, &text)
-                });
+                };
+                tell(event, Some(&text));
             }
             Fact::Sent { call, id } => {
                 let call = name(&call);
                 let tool = self.open_tools.iter().find(|tool| tool.id == call).cloned();
                 let text = tool.as_ref().map(|tool| tool.summary.clone()).unwrap_or_default();
-                out.push(Event {
+                let event = Event {
                     tool: tool.map(|tool| tool.name),
                     tool_call_id: Some(call),
                     direction: Some(Direction::Sent),
                     message_id: Some(name(&id)),
                     ..self.event(EventKind::PeerMessage, at, &text)
-                });
+                };
+                tell(event, None);
             }
             Fact::SentOff { id, summary } => self.send_off(name(&id), &summary, at),
             Fact::Returned { id } => self.returned(&name(&id)),
             Fact::AtWork(count) => self.at_work(count, at),
-            Fact::Message { id, text } => self.message(id.as_deref(), &text, at, out),
+            Fact::Message { id, text } => self.message(id.as_deref(), &text, at, tell),
             Fact::MessageTokens { id, tokens } => self.message_tokens(&id, tokens),
             Fact::TotalTokens(tokens) => self.tokens = Some(tokens),
             Fact::MoreTokens(tokens) => self.more_tokens(tokens),
-            Fact::ToolCall { id, name: tool, summary, asks } => {
+            Fact::ToolCall { id, name: tool, summary, input, asks } => {
                 let (id, tool) = (name(&id), name(&tool));
                 self.counts.tool_calls += 1;
                 self.open_turn(at);
-                out.push(Event {
+                let event = Event {
                     tool: Some(tool.clone()),
                     tool_call_id: Some(id.clone()),
                     ..self.event(EventKind::ToolCall, at, &summary)
-                });
+                };
+                tell(event, Some(&input));
                 if !id.is_empty() {
                     self.open_tools.retain(|open| open.id != id);
                 }
@@ -470,26 +482,28 @@ impl Fold {
                 tool.into_iter().for_each(|tool| tool.may_wait = true);
             }
             Fact::ToolResult { id, is_error, text } => {
-                self.tool_result(&name(&id), is_error, &text, at, out)
+                self.tool_result(&name(&id), is_error, &text, at, tell)
             }
             Fact::ToolFailed { id } => self.count_failure(&id),
             Fact::Error { text, rate_limited: _ } => {
                 self.counts.errors += 1;
-                out.push(Event { is_error: true, ..self.event(EventKind::Error, at, &text) });
+                let event = Event { is_error: true, ..self.event(EventKind::Error, at, &text) };
+                tell(event, Some(&text));
             }
             Fact::FailedTry { text } => {
-                out.push(Event { is_error: true, ..self.event(EventKind::Error, at, &text) });
+                let event = Event { is_error: true, ..self.event(EventKind::Error, at, &text) };
+                tell(event, Some(&text));
             }
-            Fact::TurnEnd(result) => self.end_turn(result, at, out),
+            Fact::TurnEnd(result) => self.end_turn(result, at, tell),
             Fact::Run(run) => self.run = run,
             Fact::Compaction => {
-                out.push(self.event(EventKind::Compaction, at, ""));
+                tell(self.event(EventKind::Compaction, at, ""), None);
             }
             Fact::Finished => self.finished = true,
             Fact::PutAway(yes) => self.put_away = yes,
             Fact::Ended(ended) => {
                 if ended.is_some() && self.ended.is_none() {
-                    out.push(self.event(EventKind::Ended, ended, ""));
+                    tell(self.event(EventKind::Ended, ended, ""), None);
                 }
                 self.ended = ended;
             }
@@ -545,7 +559,7 @@ impl Fold {
         }
     }
 
-    fn end_turn(&mut self, result: TurnResult, at: Option<Timestamp>, out: &mut Vec<Event>) {
+    fn end_turn(&mut self, result: TurnResult, at: Option<Timestamp>, tell: Tell<'_>) {
         self.open_tools.clear();
         // Several records may end one turn; the first knows how.
         if matches!(self.turn, Turn::Over { .. }) {
@@ -553,15 +567,15 @@ impl Fold {
         }
         self.turn = Turn::Over { since: at, result };
         let is_error = matches!(result, TurnResult::Error | TurnResult::RateLimited);
-        out.push(Event { is_error, ..self.event(EventKind::TurnEnd, at, result.as_str()) });
+        tell(Event { is_error, ..self.event(EventKind::TurnEnd, at, result.as_str()) }, None);
     }
 
     fn message(
         &mut self,
         id: Option<&str>,
-        text: &str,
+        text: &Long<'_>,
         at: Option<Timestamp>,
-        out: &mut Vec<Event>,
+        tell: Tell<'_>,
     ) {
         let is_new = match id.map(|id| crate::hash(id.as_bytes())) {
             Some(id) if self.recent_messages.iter().any(|(seen, _)| *seen == id) => false,
@@ -576,7 +590,7 @@ impl Fold {
             self.open_turn(at);
         }
         if !text.trim().is_empty() {
-            out.push(self.event(EventKind::Message, at, text));
+            tell(self.event(EventKind::Message, at, text), Some(text));
         }
     }
 
@@ -608,9 +622,9 @@ impl Fold {
         &mut self,
         id: &str,
         is_error: bool,
-        text: &str,
+        text: &Long<'_>,
         at: Option<Timestamp>,
-        out: &mut Vec<Event>,
+        tell: Tell<'_>,
     ) {
         let position = self.open_tools.iter().position(|tool| tool.id == id);
         let tool = position.map(|i| self.open_tools.remove(i).name);
@@ -622,7 +636,7 @@ impl Fold {
         }
         // A failure is worth a line; what a tool printed is in the transcript.
         let kept = self.event(EventKind::ToolResult, at, if is_error { text } else { "" });
-        out.push(Event { tool, tool_call_id: Some(id.to_owned()), is_error, ..kept });
+        tell(Event { tool, tool_call_id: Some(id.to_owned()), is_error, ..kept }, Some(text));
     }
 
     /// Counts a failed call once, however many records say so.
@@ -635,13 +649,7 @@ impl Fold {
         remember(&mut self.recent_failures, id, RECENT_FAILURES);
     }
 
-    fn retitle(
-        &mut self,
-        rank: TitleRank,
-        text: &str,
-        at: Option<Timestamp>,
-        out: &mut Vec<Event>,
-    ) {
+    fn retitle(&mut self, rank: TitleRank, text: &str, at: Option<Timestamp>, tell: Tell<'_>) {
         let text = one_line(text, TITLE_TEXT).0;
         if text.is_empty() && rank == TitleRank::Given {
             self.title.take_if(|(have, _)| *have == TitleRank::Given);
@@ -655,7 +663,7 @@ impl Fold {
             return;
         }
         if rank == TitleRank::Given {
-            out.push(self.event(EventKind::Title, at, &text));
+            tell(self.event(EventKind::Title, at, &text), None);
         }
         self.title = Some((rank, text));
     }

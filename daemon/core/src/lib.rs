@@ -3,6 +3,7 @@
 //! No clock, file, socket, thread, task or log: everything comes in as an argument, so a test can
 //! replay a recording, and the same bytes give the same answer everywhere.
 
+pub mod body;
 pub mod cursor;
 pub mod fact;
 pub mod fleet;
@@ -12,6 +13,7 @@ pub mod harness;
 pub mod hook;
 mod line;
 pub mod live;
+pub mod long;
 pub mod redact;
 pub mod repo;
 pub mod roster;

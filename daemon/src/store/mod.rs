@@ -5,6 +5,7 @@
 //! Everything here but what hooks said can be rebuilt from the transcripts while they exist: a damaged
 //! database is set aside and begun anew. Not here: state that cannot be rebuilt (identity), and bodies.
 
+mod bodies;
 mod queue;
 mod reader;
 mod schema;
@@ -119,6 +120,14 @@ pub struct Commit {
     pub moved_from: Option<String>,
     /// A history was read anew: of the records with these keys, whether they still stand.
     pub standing: HashMap<u64, bool>,
+}
+
+impl Commit {
+    /// Bytes of the bodies in it.
+    fn bytes(&self) -> usize {
+        let bodies = self.events.iter().filter_map(|stored| stored.event.body.as_ref());
+        bodies.map(|body| body.text.len()).sum()
+    }
 }
 
 /// How a harness's database looked when all that was in it had been taken: while it looks like that

@@ -22,6 +22,9 @@ const MAX: usize = 64;
 /// Events that may wait, whatever the number of commits: a few megabytes.
 const MAX_EVENTS: usize = 2 * ENOUGH;
 
+/// Bytes of bodies that may wait: one that is longer waits alone.
+const MAX_BYTES: usize = 4 << 20;
+
 /// Commits are collected for so long: of several of one transcript only the last one's state is
 /// written. A crash has so much read again, nothing else …
 const COLLECT: Duration = Duration::from_secs(2);
@@ -55,6 +58,8 @@ struct Waiting {
     /// When the first of the commits came.
     since: Option<Instant>,
     events: usize,
+    /// Of bodies.
+    bytes: usize,
     awaited: usize,
     /// What was taken last is being written.
     writing: bool,
@@ -111,6 +116,7 @@ impl Queue {
             return;
         }
         waiting.events += commit.events.len();
+        waiting.bytes += commit.bytes();
         // Read on since: what was true of it before no longer is.
         if let Some(path) = commit.file.database() {
             waiting.databases.remove(path);
@@ -225,7 +231,7 @@ impl Queue {
             let woken = self.to_write.wait_timeout(waiting, left);
             waiting = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
-        waiting.events = 0;
+        (waiting.events, waiting.bytes) = (0, 0);
         waiting.trails_until = None;
         waiting.writing = true;
         self.room.notify_all();
@@ -254,11 +260,12 @@ impl Waiting {
     }
 
     fn is_full(&self) -> bool {
-        self.commits.len() >= MAX || self.events >= MAX_EVENTS
+        self.commits.len() >= MAX || self.events >= MAX_EVENTS || self.bytes >= MAX_BYTES
     }
 
     fn is_urgent(&self) -> bool {
-        let enough = self.events >= ENOUGH || self.commits.len() >= MAX;
+        let enough =
+            self.events >= ENOUGH || self.commits.len() >= MAX || self.bytes >= MAX_BYTES / 2;
         enough
             || self.closed
             || !self.barriers.is_empty()

@@ -3,10 +3,14 @@
 use std::{collections::HashSet, path::Path, sync::Arc, time::Duration};
 
 use rrd_core::fold::Fold;
-use rrd_proto::{Direction, Event, EventKind, Harness, Mark, SessionKey, Timestamp, ToolKind};
+use rrd_proto::{
+    Body, Direction, Event, EventKind, Harness, Mark, SessionKey, Timestamp, ToolKind,
+};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 
-use super::{DatabaseState, FileState, READER_VERSION, Stored, TrailState, database, schema};
+use super::{
+    DatabaseState, FileState, READER_VERSION, Stored, TrailState, bodies, database, schema,
+};
 
 /// A read-only connection.
 #[derive(Debug)]
@@ -174,6 +178,45 @@ impl Reader {
         Ok(events)
     }
 
+    /// Adds to events of one session, in order of seq, all that they say; from the end backwards where the
+    /// newest are wanted. Stops after `most` bytes of it: the answer is how many events that are, at least
+    /// one.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn add_bodies(
+        &self,
+        key: &SessionKey,
+        events: &mut [Event],
+        most: usize,
+        newest: bool,
+    ) -> rusqlite::Result<usize> {
+        /// Bodies of so many events are read at once: several blocks.
+        const AT_ONCE: usize = 64;
+        let Some(session) = self.session(key)? else { return Ok(events.len()) };
+        let (mut done, mut bytes, mut left) = (0, 0, events);
+        while !left.is_empty() && bytes < most {
+            let some = left.len().min(AT_ONCE);
+            let at = if newest { left.len() - some } else { some };
+            let (head, tail) = left.split_at_mut(at);
+            let (some, rest) = if newest { (tail, head) } else { (head, tail) };
+            left = rest;
+            let (Some(first), Some(last)) = (some.first(), some.last()) else { break };
+            let mut found = bodies::read(&self.db, session, first.seq, last.seq)?;
+            let mut add = |event: &mut Event| {
+                event.body = found.remove(&event.seq).or_else(|| whole(event));
+                bytes += event.body.as_ref().map_or(0, |body| body.text.len());
+                done += 1;
+                bytes < most
+            };
+            let _ = match newest {
+                true => some.iter_mut().rev().all(&mut add),
+                false => some.iter_mut().all(&mut add),
+            };
+        }
+        Ok(done)
+    }
+
     /// Marks of a session's events with `seq > after`, at most `limit`.
     ///
     /// # Errors
@@ -230,6 +273,21 @@ impl Reader {
 fn key(row: &Row<'_>, at: usize) -> rusqlite::Result<SessionKey> {
     let harness = Harness::from(row.get_ref(at)?.as_str()?);
     Ok(SessionKey { harness, session_id: row.get(at + 1)? })
+}
+
+/// An event whose line is all that it says has no body of its own.
+fn whole(event: &Event) -> Option<Body> {
+    let says = matches!(
+        event.kind,
+        EventKind::Prompt
+            | EventKind::Message
+            | EventKind::Error
+            | EventKind::PeerMessage
+            | EventKind::ToolResult
+    );
+    let is_whole = says && !event.truncated && !event.text.is_empty();
+    let size = event.text.len() as u64;
+    is_whole.then(|| Body { text: event.text.clone(), size, cut: None })
 }
 
 /// `None` for a kind a newer release wrote.

@@ -70,6 +70,19 @@ const MIGRATIONS: &[&str] = &[
         PRIMARY KEY (harness, session_id)
     ) STRICT, WITHOUT ROWID;
 ",
+    // All that events say, in blocks: what was indexed before has none until it is read again.
+    "
+    CREATE TABLE bodies (
+        id      INTEGER PRIMARY KEY,
+        session INTEGER NOT NULL,
+        first   INTEGER NOT NULL,     -- seq of its first body
+        last    INTEGER NOT NULL,     -- and of its last one
+        size    INTEGER NOT NULL,     -- bytes before compression
+        data    BLOB NOT NULL         -- a zstd frame of bodies one after the other
+    ) STRICT;
+    CREATE INDEX bodies_by_seq ON bodies (session, last, first, size);
+    ALTER TABLE sessions ADD COLUMN bodied INTEGER NOT NULL DEFAULT 0;  -- 1: its bodies were kept
+",
 ];
 
 /// What is read of each table: a name in the schema may be damaged, which no check of SQLite's finds.
@@ -80,6 +93,8 @@ const READ: &[&str] = &[
     "SELECT session, key FROM marks",
     "SELECT path, reader, state, seal FROM databases",
     "SELECT harness, session_id, trail, seal FROM trails",
+    "SELECT id, session, first, last, size, data FROM bodies",
+    "SELECT bodied FROM sessions",
 ];
 
 /// Whether every table is there with its columns.

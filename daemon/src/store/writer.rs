@@ -22,7 +22,9 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use tokio::sync::watch;
 
 use super::{
-    Commit, DatabaseState, READER_VERSION, StoreError, TrailState, database, is_damage, owner_only,
+    Commit, DatabaseState, READER_VERSION, StoreError, TrailState,
+    bodies::{self, Bodies},
+    database, is_damage, owner_only,
     queue::{Backlog, Batch, Next, Queue},
     reader::{FLAG_ERROR, FLAG_SENT, FLAG_TRUNCATED, FLAG_WITHDRAWN, KINDS},
     schema,
@@ -84,8 +86,11 @@ impl Writer {
         let queue = Arc::new(Queue::default());
         let (sender, committed) = watch::channel(Committed::default());
         let finishing = Arc::new(AtomicBool::new(false));
+        let bodies =
+            Bodies::new().map_err(|source| StoreError::Io { path: path.clone(), source })?;
         let work = Work {
             db,
+            bodies,
             queue: Arc::clone(&queue),
             committed: sender,
             state: Arc::clone(&state),
@@ -208,6 +213,7 @@ impl Drop for AbandonOnDrop {
 /// The thread's own side.
 struct Work {
     db: Connection,
+    bodies: Bodies,
     queue: Arc<Queue>,
     committed: watch::Sender<Committed>,
     state: Arc<Mutex<WriterState>>,
@@ -235,13 +241,15 @@ impl Work {
     /// Everything that was collected becomes one transaction.
     fn write(&mut self, batch: &Batch, barriers: Vec<SyncSender<()>>) {
         while !self.is_damaged() && !self.given_up {
-            match transact(&mut self.db, batch) {
+            match transact(&mut self.db, &mut self.bodies, batch) {
                 Ok(()) => {
                     self.change(|state| state.failing = None);
                     break;
                 }
                 Err(error) if is_damage(&error) => self.damage(&error.to_string()),
                 Err(error) => {
+                    // What it knew of blocks may have been rolled back.
+                    self.bodies.clear();
                     tracing::warn!(%error, "the index cannot be written; trying again");
                     self.change(|state| state.failing = Some(error.to_string()));
                     if self.finishing.load(Ordering::Relaxed) {
@@ -287,7 +295,7 @@ impl Work {
     }
 }
 
-fn transact(db: &mut Connection, batch: &Batch) -> rusqlite::Result<()> {
+fn transact(db: &mut Connection, bodies: &mut Bodies, batch: &Batch) -> rusqlite::Result<()> {
     let Batch { commits, databases, trails } = batch;
     if commits.is_empty() && databases.is_empty() && trails.is_empty() {
         return Ok(());
@@ -301,7 +309,12 @@ fn transact(db: &mut Connection, batch: &Batch) -> rusqlite::Result<()> {
         if let Some(path) = commit.file.database() {
             transaction.prepare_cached("DELETE FROM databases WHERE path = ?1")?.execute([path])?;
         }
+        if commit.reset {
+            forget(&transaction, session)?;
+            bodies.changed(session);
+        }
         put_events(&transaction, session, commit)?;
+        bodies.put(&transaction, session, &commit.events)?;
         if last[commit.file.path.as_str()] == i {
             put_state(&transaction, session, commit)?;
         }
@@ -311,11 +324,16 @@ fn transact(db: &mut Connection, batch: &Batch) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
+/// Takes out whatever is stored of a session, but that it is there.
+fn forget(db: &Transaction<'_>, session: i64) -> rusqlite::Result<()> {
+    db.execute("DELETE FROM events WHERE session = ?1", [session])?;
+    db.execute("DELETE FROM marks WHERE session = ?1", [session])?;
+    bodies::delete(db, session)?;
+    db.execute("UPDATE sessions SET bodied = 1 WHERE id = ?1", [session])?;
+    Ok(())
+}
+
 fn put_events(db: &Transaction<'_>, session: i64, commit: &Commit) -> rusqlite::Result<()> {
-    if commit.reset {
-        db.execute("DELETE FROM events WHERE session = ?1", [session])?;
-        db.execute("DELETE FROM marks WHERE session = ?1", [session])?;
-    }
     if let Some(from) = &commit.moved_from {
         db.prepare_cached("DELETE FROM files WHERE path = ?1")?.execute([from])?;
     }
@@ -467,7 +485,8 @@ fn session_row(db: &Transaction<'_>, key: &SessionKey) -> rusqlite::Result<i64> 
     }
     let empty = json(&rrd_core::fold::Fold::default())?;
     db.prepare_cached(
-        "INSERT INTO sessions (harness, session_id, reader, fold) VALUES (?1, ?2, ?3, ?4)",
+        "INSERT INTO sessions (harness, session_id, reader, fold, bodied)
+         VALUES (?1, ?2, ?3, ?4, 1)",
     )?
     .insert(params![key.harness.as_str(), key.session_id, READER_VERSION, empty])
 }

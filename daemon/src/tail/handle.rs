@@ -14,11 +14,15 @@ use std::{
     thread::JoinHandle,
 };
 
-use rrd_proto::SessionKey;
+use rrd_core::{body, long::Long};
+use rrd_proto::{Body, Event, SessionKey};
 use tokio::sync::oneshot;
 
 use super::{linger::Linger, survey::Settled, take::Ledger};
-use crate::store::{Commit, DatabaseState, Reader, Writer};
+use crate::{
+    edge::Edges,
+    store::{Commit, DatabaseState, Reader, Writer},
+};
 
 /// What wakes a tail.
 pub(super) enum Message {
@@ -86,6 +90,8 @@ pub(crate) struct StoreLedger {
     pub(crate) state_dir: PathBuf,
     /// Set when the daemon stops: a backlog must not go on writing beside the next one.
     pub(crate) over: AtomicBool,
+    /// What is cut passes these first.
+    pub(crate) edges: Arc<Edges>,
 }
 
 impl Ledger for StoreLedger {
@@ -102,6 +108,10 @@ impl Ledger for StoreLedger {
         let reader = Reader::open(&self.state_dir);
         let reader = reader.ok_or_else(|| io::Error::other("the index cannot be read"))?;
         reader.keys(session).map_err(io::Error::other)
+    }
+
+    fn keep(&self, event: &Event, whole: &Long<'_>) -> Option<Body> {
+        body::keep(event, whole, body::MOST, &mut |text| self.edges.kept(text))
     }
 
     fn is_over(&self) -> bool {

@@ -18,8 +18,9 @@ use rrd_core::{
     fold::{Fold, Turn},
     frame::{Frame, Framer},
     harness::{Format, Parser, ParserState},
+    long::Long,
 };
-use rrd_proto::SessionKey;
+use rrd_proto::{Body, Event, SessionKey};
 
 use super::source::Source;
 use crate::store::{Commit, DatabaseState, FileState, StoredEvent};
@@ -92,6 +93,10 @@ pub(crate) trait Ledger {
     /// # Errors
     /// When they cannot be had now: without them, records would be taken twice.
     fn keys(&self, session: &SessionKey) -> io::Result<HashSet<u64>>;
+    /// What is kept of all that an event says; nothing where nobody will ask for it.
+    fn keep(&self, _: &Event, _: &Long<'_>) -> Option<Body> {
+        None
+    }
     /// True when what is read now should be left for the next start.
     fn is_over(&self) -> bool {
         false
@@ -259,7 +264,7 @@ impl Work {
             let folding = Arc::make_mut(fold);
             framer.feed(chunk, &mut |frame| {
                 if other.is_none() {
-                    other = self.line(folding, parser.as_mut(), frame, &mut stretch);
+                    other = self.line(folding, parser.as_mut(), frame, &mut stretch, ledger);
                 }
             });
             if let Some(id) = other {
@@ -291,6 +296,7 @@ impl Work {
         parser: &mut dyn Parser,
         frame: Frame<'_>,
         stretch: &mut Stretch,
+        ledger: &dyn Ledger,
     ) -> Option<String> {
         let (offset, line) = match frame {
             Frame::Line { offset, bytes } => (offset, bytes),
@@ -312,16 +318,19 @@ impl Work {
             fold.again(parsed);
             return None;
         }
-        let mut new = Vec::new();
-        if fold.apply(parsed, offset, &mut new) {
+        let before = stretch.events.len();
+        let mut tell = |mut event: Event, whole: Option<&Long<'_>>| {
+            event.body = whole.and_then(|whole| ledger.keep(&event, whole));
+            stretch.events.push(StoredEvent { event, offset, key });
+        };
+        if fold.apply_to(parsed, offset, &mut tell) {
             if let Some(seen) = &mut self.seen {
                 seen.insert(key);
             }
-            if new.is_empty() {
+            if stretch.events.len() == before {
                 stretch.marks.push(key);
             }
         }
-        stretch.events.extend(new.into_iter().map(|event| StoredEvent { event, offset, key }));
         None
     }
 

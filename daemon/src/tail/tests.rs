@@ -13,7 +13,7 @@ use rrd_core::roster::Place;
 use rrd_proto::{Harness, ListQuery};
 
 use super::*;
-use crate::{config::HarnessRoot, hub::Hub, process::ProcessTable, store};
+use crate::{Dirs, config::HarnessRoot, edge::Edges, hub::Hub, process::ProcessTable, store};
 
 const SESSION: &str = "3f0c9a52-6f5d-4a7e-9d43-0c8a5a1b2c3d";
 
@@ -42,7 +42,10 @@ fn who_asks_gets_what_was_collected() {
     let hub = Arc::new(Hub::new(place, std::slice::from_ref(&root)));
     let (writer, stored) = store::open(&state_dir).unwrap();
     let over = AtomicBool::new(false);
-    let ledger = Arc::new(StoreLedger { writer: Arc::new(writer), state_dir, over });
+    let edges = Arc::new(Edges::open(
+        &Dirs::resolve(&|name| (name == "RRD_HOME").then(|| top.clone().into())).unwrap(),
+    ));
+    let ledger = Arc::new(StoreLedger { writer: Arc::new(writer), state_dir, over, edges });
     let scene = Scene::new(0, &root, &hub, &ProcessTable::system()).unwrap();
     let (surveyed, survey) = mpsc::channel::<()>();
     let tail = Tail::spawn(scene, ledger, WatchMode::Auto, stored, move || drop(surveyed)).unwrap();

@@ -8,7 +8,8 @@ use std::borrow::Cow;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::json::{Field, Str, object};
+use super::json::{Field, object};
+use crate::long::Long;
 
 /// Facts carry a line of text, so of a long string only this much is ever decoded.
 const HEAD: usize = 4096;
@@ -43,7 +44,10 @@ impl<'de: 'a, 'a> Deserialize<'de> for Raw<'a> {
 /// The beginning of a text that may be very long: only that much is decoded, and nothing is copied
 /// unless it holds escapes.
 #[derive(Debug, Default)]
-pub(super) struct Head<'a>(Str<'a>);
+pub(super) struct Head<'a> {
+    text: Field<Long<'a>>,
+    json: &'a str,
+}
 
 object! {
     struct TextBlock<'a> {
@@ -53,8 +57,14 @@ object! {
 
 impl<'a> Head<'a> {
     fn of(json: &'a str) -> Self {
-        Self(match json.as_bytes().first() {
-            Some(b'"') => Field::Is(decode(json)),
+        let text = match json.as_bytes().first() {
+            Some(b'"') => {
+                let head = decode(json);
+                Field::Is(match json.len() > HEAD {
+                    true => Long::new(head, json),
+                    false => head.into(),
+                })
+            }
             Some(b'[') => {
                 let blocks: Field<Vec<Field<TextBlock<'a>>>> =
                     serde_json::from_str(json).unwrap_or_default();
@@ -63,23 +73,29 @@ impl<'a> Head<'a> {
                     Field::Absent | Field::Wrong => Vec::new(),
                 };
                 let text = blocks.iter_mut().find_map(|block| block.take()?.text.take());
-                Field::Is(text.unwrap_or_default())
+                Field::Is(Long::new(text.unwrap_or_default().into_head(), json))
             }
             None | Some(b'n') => Field::Absent,
             Some(_) => Field::Wrong,
-        })
+        };
+        Self { text, json }
+    }
+
+    /// As written; empty when absent.
+    pub(super) fn json(&self) -> &'a str {
+        self.json
     }
 
     pub(super) fn text(&self) -> &str {
-        self.0.text()
+        self.text.get().map_or("", |text| text)
     }
 
-    pub(super) fn take(&mut self) -> Option<Cow<'a, str>> {
-        self.0.take()
+    pub(super) fn take(&mut self) -> Option<Long<'a>> {
+        self.text.take()
     }
 
     pub(super) fn wrong(&self) -> bool {
-        self.0.wrong()
+        self.text.wrong()
     }
 }
 
@@ -104,7 +120,7 @@ fn decode(json: &str) -> Cow<'_, str> {
 }
 
 /// Undoes JSON's escapes; stops before one that is cut, and shows what no character is as U+FFFD.
-fn unescape(text: &str) -> String {
+pub(crate) fn unescape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = memchr::memchr(b'\\', rest.as_bytes()) {

@@ -18,7 +18,10 @@ use super::{
     summary::{Input, of_text},
     tables::{Column, RecordRows, SessionRows, Tables, owned, time},
 };
-use crate::fact::{Fact, Parsed, TitleRank, issue};
+use crate::{
+    fact::{Fact, Parsed, TitleRank, issue},
+    long::Long,
+};
 
 /// What [`super::formats`] lists.
 pub(super) const FORMAT: Format = Format {
@@ -327,6 +330,7 @@ fn assistant<'a>(mut message: Message<'a>, into: &mut Parsed<'a>) {
             id: call.id.some().unwrap_or_default(),
             name,
             summary,
+            input: function.arguments.take().unwrap_or_default().into(),
             asks,
         });
     }
@@ -346,7 +350,7 @@ fn arguments(json: &str) -> String {
 
 /// Whether a tool's answer tells of a failure, and what it printed. There is no column for it: Hermes
 /// itself looks for an exit code, else for an error, in the answer's JSON.
-fn answer(content: Raw<'_>) -> (bool, Cow<'_, str>) {
+fn answer(content: Raw<'_>) -> (bool, Long<'_>) {
     let text = content.head().take().unwrap_or_default();
     if !text.starts_with('{') {
         return (text.starts_with("Error"), text);
@@ -361,9 +365,16 @@ fn answer(content: Raw<'_>) -> (bool, Cow<'_, str>) {
         }
         code => code != "0",
     };
-    let printed = answer.output.take().filter(|output| !output.is_empty()).map(Cow::into_owned);
+    let printed = answer.output.take().filter(|output| !output.is_empty());
+    let printed = printed.map(|printed| printed.into_head().into_owned());
     let reason = told(answer.error).then(|| answer.error.head().text().to_owned());
-    (failed, printed.or(reason).map_or(text, Cow::Owned))
+    (
+        failed,
+        match printed.or(reason) {
+            Some(line) => text.beginning(Cow::Owned(line)),
+            None => text,
+        },
+    )
 }
 
 #[cfg(test)]
@@ -401,6 +412,7 @@ mod tests {
             id: "c".into(),
             name: "terminal".into(),
             summary: "make".into(),
+            input: r#"{"command": "make"}"#.into(),
             asks: false,
         };
         assert_eq!(facts(call), [called]);

@@ -207,32 +207,33 @@ pub(super) fn owned(fact: Fact<'_>) -> Fact<'static> {
         Fact::Started(at) => Fact::Started(at),
         Fact::Title { rank, text: title } => Fact::Title { rank, text: text(title) },
         Fact::TurnStart => Fact::TurnStart,
-        Fact::Prompt { text: prompt } => Fact::Prompt { text: text(prompt) },
+        Fact::Prompt { text: prompt } => Fact::Prompt { text: prompt.into_owned() },
         Fact::Injected => Fact::Injected,
         Fact::PeerMessage { id, text: message } => {
-            Fact::PeerMessage { id: id.map(text), text: text(message) }
+            Fact::PeerMessage { id: id.map(text), text: message.into_owned() }
         }
         Fact::Sent { call, id } => Fact::Sent { call: text(call), id: text(id) },
         Fact::SentOff { id, summary } => Fact::SentOff { id: text(id), summary: text(summary) },
         Fact::Returned { id } => Fact::Returned { id: text(id) },
         Fact::AtWork(count) => Fact::AtWork(count),
         Fact::Message { id, text: message } => {
-            Fact::Message { id: id.map(text), text: text(message) }
+            Fact::Message { id: id.map(text), text: message.into_owned() }
         }
         Fact::MessageTokens { id, tokens } => Fact::MessageTokens { id: text(id), tokens },
         Fact::TotalTokens(tokens) => Fact::TotalTokens(tokens),
         Fact::MoreTokens(tokens) => Fact::MoreTokens(tokens),
-        Fact::ToolCall { id, name, summary, asks } => {
-            Fact::ToolCall { id: text(id), name: text(name), summary, asks }
+        Fact::ToolCall { id, name, summary, input, asks } => {
+            let input = input.into_owned();
+            Fact::ToolCall { id: text(id), name: text(name), summary, input, asks }
         }
         Fact::ToolResult { id, is_error, text: result } => {
-            Fact::ToolResult { id: text(id), is_error, text: text(result) }
+            Fact::ToolResult { id: text(id), is_error, text: result.into_owned() }
         }
         Fact::ToolFailed { id } => Fact::ToolFailed { id: text(id) },
         Fact::Error { text: error, rate_limited } => {
-            Fact::Error { text: text(error), rate_limited }
+            Fact::Error { text: error.into_owned(), rate_limited }
         }
-        Fact::FailedTry { text: error } => Fact::FailedTry { text: text(error) },
+        Fact::FailedTry { text: error } => Fact::FailedTry { text: error.into_owned() },
         Fact::TurnEnd(result) => Fact::TurnEnd(result),
         Fact::Delegate => Fact::Delegate,
         Fact::Run(run) => Fact::Run(run),

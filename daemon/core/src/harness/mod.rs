@@ -17,6 +17,8 @@ mod pi;
 mod summary;
 pub mod tables;
 
+pub(crate) use head::unescape;
+
 use rrd_proto::{Harness, ParentKind, Timestamp};
 use serde::{Deserialize, Serialize};
 

@@ -107,6 +107,14 @@ impl<'de: 'a, 'a> Shape<'de> for Word<'a> {
     }
 }
 
+/// The summary of the input `json`.
+pub(super) fn of_json(json: &str) -> String {
+    match serde_json::from_str::<Field<Input<'_>>>(json) {
+        Ok(Field::Is(input)) => input.summary(),
+        _ => String::new(),
+    }
+}
+
 /// The summary of input that is plain text: a patch is known by the files it touches.
 pub(super) fn of_text(text: &str) -> String {
     let file = |line: &str| {

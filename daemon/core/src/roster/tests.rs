@@ -34,12 +34,12 @@ fn entry(age: i64, facts: Vec<Fact<'static>>) -> Entry {
 }
 
 fn prompt() -> Fact<'static> {
-    Fact::Prompt { text: Cow::Borrowed("do it") }
+    Fact::Prompt { text: "do it".into() }
 }
 
 fn question() -> Fact<'static> {
     let (id, name) = (Cow::Borrowed("q"), Cow::Borrowed("AskUserQuestion"));
-    Fact::ToolCall { id, name, summary: "which one?".into(), asks: true }
+    Fact::ToolCall { id, name, summary: "which one?".into(), input: "".into(), asks: true }
 }
 
 fn child_of(parent: &'static str) -> Fact<'static> {
@@ -353,6 +353,7 @@ fn a_permission_that_only_a_delegate_can_want_is_described_by_it() {
         id: "t".into(),
         name: name.into(),
         summary: summary.to_owned(),
+        input: "".into(),
         asks: false,
     };
     let delegate = |command| entry(1, vec![child_of("p"), prompt(), call("Bash", command)]);
@@ -382,7 +383,7 @@ fn a_permission_that_only_a_delegate_can_want_is_described_by_it() {
 #[test]
 fn a_conversation_that_was_summed_up_keeps_its_title() {
     let mut roster = roster();
-    let said = |text: &'static str| Fact::Prompt { text: Cow::Borrowed(text) };
+    let said = |text: &'static str| Fact::Prompt { text: text.into() };
     let named = |text: &'static str| Fact::Title { rank: TitleRank::Given, text: text.into() };
     let after = |id: &'static str| Fact::Parent { id: id.into(), kind: ParentKind::Compression };
     let title = |roster: &Roster, id: &str| match roster.lookup(id, NOW) {

@@ -26,12 +26,12 @@ fn session(facts: &[Fact<'static>]) -> Fold {
 }
 
 fn prompt() -> Fact<'static> {
-    Fact::Prompt { text: Cow::Borrowed("do it") }
+    Fact::Prompt { text: "do it".into() }
 }
 
 fn call(name: &'static str, asks: bool) -> Fact<'static> {
     let (id, name) = (Cow::Borrowed("call_1"), Cow::Borrowed(name));
-    Fact::ToolCall { id, name, summary: "rm -rf build".into(), asks }
+    Fact::ToolCall { id, name, summary: "rm -rf build".into(), input: "".into(), asks }
 }
 
 fn evidence(liveness: Liveness, registry: Option<RegistryState>) -> Evidence {
@@ -354,7 +354,13 @@ fn a_delegate_in_the_background_keeps_its_session_at_work() {
 fn what_is_waited_for_is_short_and_harmless() {
     let waits = evidence(Liveness::Alive, Some(RegistryState::WaitingPermission));
     let detail = |tool: &'static str, summary: String| {
-        let call = Fact::ToolCall { id: "c".into(), name: tool.into(), summary, asks: false };
+        let call = Fact::ToolCall {
+            id: "c".into(),
+            name: tool.into(),
+            summary,
+            input: "".into(),
+            asks: false,
+        };
         decide(&session(&[prompt(), call]), &waits, at(2), IDLE).waiting_detail.unwrap()
     };
     assert_eq!(detail("Bash", "rm -rf build".into()), "Bash: rm -rf build");
@@ -428,13 +434,13 @@ fn a_hook_counts_until_the_transcript_says_something_later() {
     let done = Fact::TurnEnd(TurnResult::Completed);
     let result = |id: &'static str| {
         let (id, text) = (Cow::Borrowed(id), Cow::Borrowed(""));
-        Fact::ToolResult { id, is_error: false, text }
+        Fact::ToolResult { id, is_error: false, text: text.into() }
     };
     let interrupted = Fact::TurnEnd(TurnResult::Interrupted);
     let bookkeeping = Fact::Branch(Cow::Borrowed("main"));
     let other_call = || {
         let (id, name) = (Cow::Borrowed("call_2"), Cow::Borrowed("Read"));
-        Fact::ToolCall { id, name, summary: "/a".into(), asks: false }
+        Fact::ToolCall { id, name, summary: "/a".into(), input: "".into(), asks: false }
     };
     let ask = Some("rm -rf build");
     let empty = session(&[]);
@@ -564,7 +570,7 @@ fn the_registry_overrules_a_hook_while_the_process_lives() {
     // Of two open calls the registry does not say which one waits.
     let hook = Some(hooked(HookState::Open, 1_500, Some("rm -rf build")));
     let (id, name) = (Cow::Borrowed("call_2"), Cow::Borrowed("Read"));
-    let read = Fact::ToolCall { id, name, summary: "/a".into(), asks: false };
+    let read = Fact::ToolCall { id, name, summary: "/a".into(), input: "".into(), asks: false };
     let both = session(&[prompt(), call("Bash", false), read]);
     let dialog =
         Evidence { hook, ..evidence(Liveness::Alive, Some(RegistryState::WaitingPermission)) };

@@ -317,6 +317,7 @@ fn nothing_is_written_past_what_was_left_unwritten() {
     let dir = tempfile::tempdir().unwrap();
     let mut work = Work {
         db: open(&database(dir.path())).unwrap(),
+        bodies: Bodies::new().unwrap(),
         queue: Arc::default(),
         committed: watch::channel(Committed::default()).0,
         state: Arc::default(),

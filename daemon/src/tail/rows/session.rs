@@ -17,8 +17,9 @@ use rrd_core::{
     fact::{Origin, Parsed, issue},
     fold::Fold,
     harness::{Format, Parser, ParserState},
+    long::Long,
 };
-use rrd_proto::SessionKey;
+use rrd_proto::{Event, SessionKey};
 
 use super::database::{Record, SessionRow, Snapshot, Unreadable};
 use crate::{
@@ -312,10 +313,10 @@ impl Session {
             let (known, unmet) = (self.known.as_ref(), self.unmet.as_mut());
             let mut stretch = Stretch { known, unmet, ..Stretch::default() };
             if let Some(facts) = facts.take() {
-                stretch.take(folding, Parsed { facts, ..Parsed::default() }, row, 0);
+                stretch.take(folding, Parsed { facts, ..Parsed::default() }, row, 0, ledger);
                 for (number, line) in batch.moved_out.iter().enumerate() {
                     let parsed = Parsed { origin: Origin::Row, ..parser.line(line) };
-                    stretch.take(folding, parsed, rrd_core::hash(line), number as u64);
+                    stretch.take(folding, parsed, rrd_core::hash(line), number as u64, ledger);
                 }
             }
             while stretch.bytes < STRETCH
@@ -332,7 +333,7 @@ impl Session {
                     (false, false) => false,
                 };
                 if counts {
-                    stretch.record(folding, parser.as_mut(), &record);
+                    stretch.record(folding, parser.as_mut(), &record, ledger);
                 }
             }
             let ended = batch.ended && records.peek().is_none();
@@ -434,7 +435,13 @@ struct Stretch<'a> {
 }
 
 impl Stretch<'_> {
-    fn record(&mut self, fold: &mut Fold, parser: &mut dyn Parser, record: &Record) {
+    fn record(
+        &mut self,
+        fold: &mut Fold,
+        parser: &mut dyn Parser,
+        record: &Record,
+        ledger: &dyn Ledger,
+    ) {
         let number = record.number.cast_unsigned();
         if record.line.is_empty() {
             fold.note(issue::OVERSIZED, Some(number));
@@ -443,21 +450,30 @@ impl Stretch<'_> {
         self.bytes += record.line.len();
         // When it began is told by its row; records may have been brought from elsewhere.
         let parsed = Parsed { origin: Origin::Row, ..parser.line(&record.line) };
-        self.take(fold, parsed, record.key, number);
+        self.take(fold, parsed, record.key, number, ledger);
     }
 
-    fn take(&mut self, fold: &mut Fold, parsed: Parsed<'_>, key: u64, number: u64) {
+    fn take(
+        &mut self,
+        fold: &mut Fold,
+        parsed: Parsed<'_>,
+        key: u64,
+        number: u64,
+        ledger: &dyn Ledger,
+    ) {
         if let Some(unmet) = &mut self.unmet {
             unmet.remove(&key);
         }
         if self.known.is_some_and(|known| known.contains(&key)) {
             return fold.take_again(parsed);
         }
-        let mut new = Vec::new();
-        if fold.apply(parsed, number, &mut new) && new.is_empty() {
+        let before = self.events.len();
+        let mut tell = |mut event: Event, whole: Option<&Long<'_>>| {
+            event.body = whole.and_then(|whole| ledger.keep(&event, whole));
+            self.events.push(StoredEvent { event, offset: number, key });
+        };
+        if fold.apply_to(parsed, number, &mut tell) && self.events.len() == before {
             self.marks.push(key);
         }
-        let stored = |event| StoredEvent { event, offset: number, key };
-        self.events.extend(new.into_iter().map(stored));
     }
 }

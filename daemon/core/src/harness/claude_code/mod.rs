@@ -9,8 +9,6 @@ mod files;
 mod prompt;
 mod record;
 
-use std::borrow::Cow;
-
 use rrd_proto::{ParentKind, Timestamp, Tokens, TurnResult};
 
 use self::{
@@ -21,9 +19,12 @@ use super::{
     Format, Parser, ParserState,
     json::Field,
     lines::{self, Records},
-    summary::{Input, tells_of_a_limit},
+    summary::{of_json, tells_of_a_limit},
 };
-use crate::fact::{Fact, Origin, Parsed, TitleRank, issue};
+use crate::{
+    fact::{Fact, Origin, Parsed, TitleRank, issue},
+    long::Long,
+};
 
 /// What [`super::formats`] lists.
 pub(super) const FORMAT: Format = Format {
@@ -252,7 +253,8 @@ impl ClaudeCode {
                 // A delegate's first prompt is its task.
                 if self.state.delegate && !self.state.header_seen {
                     self.state.header_seen = true;
-                    into.facts.push(Fact::Title { rank: TitleRank::Task, text: text.clone() });
+                    let text = text.clone().into_head();
+                    into.facts.push(Fact::Title { rank: TitleRank::Task, text });
                 }
                 Fact::Prompt { text }
             }
@@ -317,10 +319,10 @@ fn assistant<'a>(record: &mut Record<'a>, json: &'a str, into: &mut Parsed<'a>) 
         return;
     };
     let mut misshapen = message.misshapen();
-    let mut text = Cow::Borrowed("");
+    let mut text = Long::default();
     let mut calls = Vec::new();
     match message.content.take() {
-        Some(Content::Text(whole)) => text = whole,
+        Some(Content::Text(whole)) => text = whole.into(),
         Some(Content::Blocks(blocks)) => {
             for block in blocks {
                 let Field::Is(mut block) = block else {
@@ -330,6 +332,7 @@ fn assistant<'a>(record: &mut Record<'a>, json: &'a str, into: &mut Parsed<'a>) 
                 misshapen |= block.misshapen();
                 match block.kind.text() {
                     "text" if text.is_empty() => text = block.text.take().unwrap_or_default(),
+                    "text" => text.and(block.text.json()),
                     "tool_use" => calls.push(call(block)),
                     _ => {}
                 }
@@ -375,7 +378,8 @@ fn call(mut block: Block<'_>) -> Fact<'_> {
     let name = block.name.take().unwrap_or_default();
     Fact::ToolCall {
         id: block.id.take().unwrap_or_default(),
-        summary: block.input.get().map(Input::summary).unwrap_or_default(),
+        summary: of_json(block.input.json()),
+        input: Long::input(block.input.json()),
         asks: matches!(&*name, "AskUserQuestion" | "ExitPlanMode"),
         name,
     }

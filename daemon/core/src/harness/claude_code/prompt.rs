@@ -9,16 +9,17 @@ use super::record::{Attachment, Block, Content, Record};
 use crate::{
     fact::{Fact, Parsed, issue},
     harness::json::Field,
+    long::Long,
 };
 
 /// Who spoke in a user record.
 pub(super) enum Said<'a> {
     /// A person or the SDK's caller.
-    Prompt(Cow<'a, str>),
+    Prompt(Long<'a>),
     /// Another session: the message's id, where it is named, and the message.
-    Peer(Option<Cow<'a, str>>, Cow<'a, str>),
+    Peer(Option<Cow<'a, str>>, Long<'a>),
     /// The harness, and the model works on it.
-    Injected(Cow<'a, str>),
+    Injected(Long<'a>),
     /// The user stopped the turn.
     Interrupted,
     /// Nobody: tool results, echoes, context.
@@ -60,10 +61,10 @@ pub(super) fn said<'a>(record: &mut Record<'a>, into: &mut Parsed<'a>) -> Said<'
     });
     let mut results = false;
     let mut media = false;
-    let mut text = None;
+    let mut text: Option<Long<'a>> = None;
     let mut echo = None;
     match content {
-        Some(Content::Text(whole)) => text = Some(whole),
+        Some(Content::Text(whole)) => text = Some(whole.into()),
         Some(Content::Blocks(blocks)) => {
             for block in blocks {
                 let Field::Is(mut block) = block else {
@@ -80,11 +81,18 @@ pub(super) fn said<'a>(record: &mut Record<'a>, into: &mut Parsed<'a>) -> Said<'
                         // The IDE's context comes as a block before the prompt's own.
                         if begins(&said, &ECHOES) {
                             echo = echo.or(Some(said));
-                        } else if text.is_none() {
+                        } else if let Some(text) = &mut text {
+                            text.and(block.text.json());
+                        } else {
                             text = Some(said);
                         }
                     }
-                    "image" | "document" => media = true,
+                    "image" | "document" => {
+                        media = true;
+                        let source = block.source.take().unwrap_or_default();
+                        let text = text.get_or_insert_default();
+                        text.and_media(source.kind.text(), source.data.json());
+                    }
                     _ => {}
                 }
             }
@@ -105,12 +113,13 @@ pub(super) fn said<'a>(record: &mut Record<'a>, into: &mut Parsed<'a>) -> Said<'
     }
 }
 
-fn speaker<'a>(record: &mut Record<'a>, text: Cow<'a, str>, media: bool) -> Said<'a> {
+fn speaker<'a>(record: &mut Record<'a>, text: Long<'a>, media: bool) -> Said<'a> {
     let mut origin = record.origin.take().unwrap_or_default();
     let injected = !matches!(origin.kind.text(), "" | "human");
     match (origin.kind.text(), record.prompt_source.text()) {
         ("peer", _) => {
-            return Said::Peer(origin.message_id.some(), origin.body.some().unwrap_or(text));
+            let body = origin.body.some().map_or(text, Long::from);
+            return Said::Peer(origin.message_id.some(), body);
         }
         // In the middle of a turn the model goes on, after `/compact` nobody does.
         _ if record.is_compact_summary.is_true() => return Said::Nothing,
@@ -138,17 +147,24 @@ pub(super) fn queued<'a>(mut attachment: Attachment<'a>) -> Said<'a> {
         return Said::Nothing;
     }
     let text = match attachment.prompt.take() {
-        Some(Content::Text(text)) => text,
-        Some(Content::Blocks(blocks)) => blocks
-            .into_iter()
-            .filter_map(|mut block| block.take()?.text.take())
-            .next()
-            .unwrap_or_default(),
-        None => Cow::Borrowed(""),
+        Some(Content::Text(text)) => text.into(),
+        Some(Content::Blocks(blocks)) => {
+            let mut texts = blocks.into_iter().filter_map(|mut block| {
+                let mut block = block.take()?;
+                Some((block.text.take()?, block.text))
+            });
+            let mut text = texts.next().map(|(text, _)| text).unwrap_or_default();
+            texts.for_each(|(_, rest)| text.and(rest.json()));
+            text
+        }
+        None => Long::default(),
     };
     let mut origin = attachment.origin.take().unwrap_or_default();
     match (origin.kind.text(), attachment.mode.text()) {
-        ("peer", _) => Said::Peer(origin.message_id.some(), origin.body.some().unwrap_or(text)),
+        ("peer", _) => {
+            let body = origin.body.some().map_or(text, Long::from);
+            Said::Peer(origin.message_id.some(), body)
+        }
         ("" | "human", "prompt") if !attachment.is_meta.is_true() => Said::Prompt(text),
         _ => Said::Injected(text),
     }

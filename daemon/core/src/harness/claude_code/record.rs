@@ -7,9 +7,8 @@ use std::borrow::Cow;
 use serde::de::{IgnoredAny, MapAccess, SeqAccess};
 
 use crate::harness::{
-    head::Head,
+    head::{Head, Raw},
     json::{Field, Key, Shape, Str, object},
-    summary::Input,
 };
 
 object! {
@@ -146,10 +145,19 @@ object! {
         text: Head<'a> = "text",
         id: Str<'a> = "id",
         name: Str<'a> = "name",
-        input: Field<Input<'a>> = "input",
+        input: Raw<'a> = "input",
         tool_use_id: Str<'a> = "tool_use_id",
         is_error: Field<bool> = "is_error",
         content: Head<'a> = "content",
+        // Of images and documents.
+        source: Field<Media<'a>> = "source",
+    }
+}
+
+object! {
+    pub(super) struct Media<'a> {
+        kind: Str<'a> = "media_type",
+        data: Raw<'a> = "data",
     }
 }
 

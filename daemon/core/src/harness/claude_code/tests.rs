@@ -6,6 +6,7 @@ use super::FORMAT;
 use crate::{
     fact::{Fact, Origin, Parsed, TitleRank, issue},
     harness::{Parser, ParserState},
+    long::Long,
 };
 
 fn parser() -> Box<dyn Parser> {
@@ -171,7 +172,12 @@ fn half_of_the_user_records_are_not_the_user() {
             ),
             prompt("hi"),
         ),
-        (user(r#"[{"type":"image","source":{"data":"AAAA"}}]"#, ""), prompt("")),
+        (
+            user(r#"[{"type":"image","source":{"media_type":"image/png","data":"AAAA"}}]"#, ""),
+            vec![Fact::Prompt {
+                text: Long::from("[image: image/png, 3 bytes]").beginning("".into()),
+            }],
+        ),
         (user(r#""""#, ""), nothing()),
         (user(r#""<command-name>/exit</command-name>""#, ""), nothing()),
         (user(r#""<local-command-stdout>x</local-command-stdout>""#, ""), nothing()),
@@ -290,6 +296,7 @@ fn answers() {
                 id: "t".into(),
                 name: "Bash".into(),
                 summary: "ls".to_owned(),
+                input: r#"{"command":"ls"}"#.into(),
                 asks: false
             },
         ]
@@ -320,6 +327,7 @@ fn answers() {
             id: "t".into(),
             name: "AskUserQuestion".into(),
             summary: "Which?".to_owned(),
+            input: r#"{"questions":[{"question":"Which?"}]}"#.into(),
             asks: true
         }]
     );

@@ -11,8 +11,6 @@ mod files;
 mod header;
 mod tools;
 
-use std::borrow::Cow;
-
 use rrd_proto::{Timestamp, Tokens, TurnResult};
 
 use self::header::{Git, Source};
@@ -21,9 +19,12 @@ use super::{
     head::{Head, Raw},
     json::{Field, Str, object},
     lines::{self, Records},
-    summary::{Input, tells_of_a_limit},
+    summary::tells_of_a_limit,
 };
-use crate::fact::{Fact, Origin, Parsed, TitleRank, issue};
+use crate::{
+    fact::{Fact, Origin, Parsed, TitleRank, issue},
+    long::Long,
+};
 
 /// What [`super::formats`] lists.
 pub(super) const FORMAT: Format = Format {
@@ -92,7 +93,7 @@ object! {
         call_id: Str<'a> = "call_id",
         arguments: Raw<'a> = "arguments",
         input: Raw<'a> = "input",
-        action: Field<Input<'a>> = "action",
+        action: Raw<'a> = "action",
         output: Raw<'a> = "output",
     }
 }
@@ -307,7 +308,7 @@ impl Codex {
         payload: &mut Payload<'a>,
         voice: u8,
         into: &mut Parsed<'a>,
-    ) -> Option<Cow<'a, str>> {
+    ) -> Option<Long<'a>> {
         if payload.message.wrong() {
             into.issues.push(issue::SHAPE);
         }

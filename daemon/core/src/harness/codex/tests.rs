@@ -294,7 +294,7 @@ fn calls_are_summed_up() {
     let call = |payload: &str| {
         let line = line("response_item", payload);
         match parser().line(line.as_bytes()).facts.as_slice() {
-            [Fact::ToolCall { id, name, summary, asks }, ..] => {
+            [Fact::ToolCall { id, name, summary, asks, .. }, ..] => {
                 format!("{id} {name} {summary} {asks}")
             }
             other => format!("{other:?}"),

@@ -12,8 +12,9 @@ use crate::{
         ParserState,
         head::{Head, Raw},
         json::{Field, Str, object},
-        summary::{Input, of_text},
+        summary::{Input, of_json, of_text},
     },
+    long::Long,
 };
 
 /// Longer arguments are not searched for the telling one.
@@ -58,7 +59,7 @@ pub(super) fn item<'a>(
             into.facts.push(Fact::MayWait { id: id.clone() });
         }
         if answers_itself {
-            into.facts.push(Fact::ToolResult { id, is_error: failed, text: Cow::Borrowed("") });
+            into.facts.push(Fact::ToolResult { id, is_error: failed, text: Long::default() });
         }
     } else if kind.ends_with("_output") {
         let id = payload.call_id.some().or_else(|| payload.id.some());
@@ -81,11 +82,12 @@ pub(super) fn ended<'a>(mut payload: Box<Payload<'a>>, into: &mut Parsed<'a>) {
 }
 
 fn call<'a>(mut payload: Box<Payload<'a>>, tool: &str, id: Cow<'a, str>) -> Fact<'a> {
-    let summary = match (payload.arguments.json(), payload.input.json()) {
-        ("" | "null", "" | "null") => payload.action.get().map(Input::summary).unwrap_or_default(),
-        ("" | "null", _) => of_text(payload.input.head().text()),
-        (json, _) => arguments(json, payload.arguments),
+    let (summary, input) = match (payload.arguments.json(), payload.input.json()) {
+        ("" | "null", "" | "null") => (of_json(payload.action.json()), payload.action.json()),
+        ("" | "null", json) => (of_text(payload.input.head().text()), json),
+        (json, _) => (arguments(json, payload.arguments), json),
     };
+    let input = Long::input(input);
     let name = match (payload.name.some(), tool) {
         (Some(name), _) => name,
         (None, "local_shell") => Cow::Borrowed("local_shell"),
@@ -93,7 +95,7 @@ fn call<'a>(mut payload: Box<Payload<'a>>, tool: &str, id: Cow<'a, str>) -> Fact
         (None, tool) => Cow::Owned(tool.to_owned()),
     };
     let asks = name == "request_user_input";
-    Fact::ToolCall { id, name, summary, asks }
+    Fact::ToolCall { id, name, summary, input, asks }
 }
 
 /// Whether a command asks to run outside its sandbox, for which Codex asks its user; the rollout holds
@@ -127,7 +129,7 @@ fn arguments(json: &str, raw: Raw<'_>) -> String {
 }
 
 /// Whether the result says that it is a failure, and its text without the heading.
-fn result(output: Raw<'_>, paginated: bool) -> (bool, Cow<'_, str>) {
+fn result(output: Raw<'_>, paginated: bool) -> (bool, Long<'_>) {
     let json = output.json();
     if json.starts_with('{') {
         let output = serde_json::from_str::<Field<Output<'_>>>(json).ok();
@@ -143,6 +145,8 @@ fn result(output: Raw<'_>, paginated: bool) -> (bool, Cow<'_, str>) {
         Some(at) if at == 0 || text.as_bytes()[at - 1] == b'\n' => (at, at + "Output:\n".len()),
         _ => return (false, text),
     };
+    let all = Long::new(Cow::Borrowed(""), json);
+    let text = text.into_head();
     let failed = text[..heading].lines().any(|line| {
         let code = match line.strip_prefix("Exit code: ") {
             Some(code) => Some(code),
@@ -157,7 +161,7 @@ fn result(output: Raw<'_>, paginated: bool) -> (bool, Cow<'_, str>) {
         Cow::Borrowed(text) => Cow::Borrowed(&text[body..]),
         Cow::Owned(text) => Cow::Owned(text[body..].to_owned()),
     };
-    (failed, text)
+    (failed, all.beginning(text))
 }
 
 /// `{"output":…,"metadata":{"exit_code":N,…}}` inside the string `json`: the code is near its end.

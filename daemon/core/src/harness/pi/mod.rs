@@ -18,9 +18,12 @@ use super::{
     json::Field,
     lines::{self, Records},
     names::{after_time, timed},
-    summary::{Input, tells_of_a_limit},
+    summary::{of_json, tells_of_a_limit},
 };
-use crate::fact::{Fact, Origin, Parsed, Text, TitleRank, issue};
+use crate::{
+    fact::{Fact, Origin, Parsed, Text, TitleRank, issue},
+    long::Long,
+};
 
 /// What [`super::formats`] lists.
 pub(super) const FORMAT: Format = Format {
@@ -308,7 +311,8 @@ impl Pi {
             let name = call.name.take().unwrap_or_default();
             into.facts.push(Fact::ToolCall {
                 id: call.id.take().unwrap_or_default(),
-                summary: call.arguments.get().map(Input::summary).unwrap_or_default(),
+                summary: of_json(call.arguments.json()),
+                input: Long::input(call.arguments.json()),
                 asks: (self.dialect.asks)(&name),
                 name,
             });
@@ -347,8 +351,8 @@ impl Usage {
 /// What a message holds.
 #[derive(Default)]
 struct Said<'a> {
-    /// Its first text that is not empty.
-    text: Text<'a>,
+    /// Its texts, beginning with the first that is not empty.
+    text: Long<'a>,
     calls: Vec<Block<'a>>,
     odd: bool,
 }
@@ -356,7 +360,7 @@ struct Said<'a> {
 fn said<'a>(message: &mut Message<'a>) -> Said<'a> {
     let mut said = Said::default();
     match message.content.take() {
-        Some(Content::Text(text)) => said.text = text,
+        Some(Content::Text(text)) => said.text = text.into(),
         Some(Content::Blocks(blocks)) => {
             for block in blocks {
                 let Field::Is(mut block) = block else {
@@ -368,6 +372,8 @@ fn said<'a>(message: &mut Message<'a>) -> Said<'a> {
                     "text" if said.text.trim().is_empty() => {
                         said.text = block.text.take().unwrap_or_default();
                     }
+                    "text" => said.text.and(block.text.json()),
+                    "image" => said.text.and_media(block.mime.text(), block.data.json()),
                     "toolCall" => said.calls.push(block),
                     _ => {}
                 }

@@ -8,7 +8,6 @@ use std::borrow::Cow;
 use crate::harness::{
     head::{Head, Raw},
     json::{Field, Key, Shape, Str, object},
-    summary::Input,
 };
 
 object! {
@@ -58,7 +57,10 @@ object! {
         text: Head<'a> = "text",
         id: Str<'a> = "id",
         name: Str<'a> = "name",
-        arguments: Field<Input<'a>> = "arguments",
+        arguments: Raw<'a> = "arguments",
+        // Of images.
+        data: Raw<'a> = "data",
+        mime: Str<'a> = "mimeType",
     }
 }
 

@@ -40,7 +40,7 @@ fn entry(age: i64, facts: Vec<Fact<'static>>) -> Entry {
 }
 
 fn prompt() -> Fact<'static> {
-    Fact::Prompt { text: Cow::Borrowed("do it") }
+    Fact::Prompt { text: "do it".into() }
 }
 
 fn over() -> Vec<Fact<'static>> {
@@ -95,6 +95,7 @@ fn a_delegates_dialog_is_its_parents_until_the_delegates_transcript_knows_better
             id: "call_1".into(),
             name: "Bash".into(),
             summary: "rm -rf build".into(),
+            input: "".into(),
             asks: false,
         };
         entry(3, [vec![child_of("p"), prompt(), call], after].concat())

@@ -1,0 +1,225 @@
+//! Bodies of events, many in a block, blocks compressed.
+//!
+//! A commit's bodies become a block, or several when they are many. While an agent works these are small,
+//! and small ones compress badly: when enough of them lie at the end of a session, they become one. Not
+//! here: what is kept of a body and how a block is laid out ([`rrd_core::body`]).
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    io,
+};
+
+use rrd_core::body;
+use rrd_proto::Body;
+use rusqlite::{Connection, Transaction, params};
+
+use super::StoredEvent;
+
+/// Bytes of a block before compression: larger ones take longer to open, smaller ones more room.
+const FULL: usize = 256 << 10;
+
+/// Blocks below this are made one with others like them …
+const SMALL: usize = 64 << 10;
+
+/// … when there are so many of them.
+const MANY: u32 = 64;
+
+/// What zstd does by default.
+const LEVEL: i32 = 3;
+
+/// A block that claims to be longer was not written here: a body is at most [`body::MOST`] beyond [`FULL`].
+const LONGEST: usize = 8 << 20;
+
+/// Writes blocks, and remembers which sessions end with small ones.
+pub(super) struct Bodies {
+    zstd: zstd::bulk::Compressor<'static>,
+    /// Small blocks at the end of a session, and their bytes.
+    tails: HashMap<i64, (u32, usize)>,
+    raw: Vec<u8>,
+}
+
+impl Bodies {
+    /// # Errors
+    /// When zstd cannot be set up: out of memory.
+    pub(super) fn new() -> io::Result<Self> {
+        let zstd = zstd::bulk::Compressor::new(LEVEL)?;
+        Ok(Self { zstd, tails: HashMap::new(), raw: Vec::new() })
+    }
+
+    /// Forgets what it knows.
+    pub(super) fn clear(&mut self) {
+        self.tails.clear();
+    }
+
+    /// Forgets what it knows of the session's blocks, which somebody else has changed.
+    pub(super) fn changed(&mut self, session: i64) {
+        self.tails.remove(&session);
+    }
+
+    /// Adds the bodies of these events.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub(super) fn put(
+        &mut self,
+        db: &Transaction<'_>,
+        session: i64,
+        events: &[StoredEvent],
+    ) -> rusqlite::Result<()> {
+        let bodies = events
+            .iter()
+            .filter_map(|stored| Some((stored.event.seq, stored.event.body.as_ref()?)));
+        // With the numbers before each.
+        let bytes: usize = bodies.clone().map(|(_, body)| body.text.len() + 16).sum();
+        if bytes == 0 {
+            return Ok(());
+        }
+        // Of equal size: a small one at the end of each stretch would stay small.
+        let each = bytes.div_ceil(bytes.div_ceil(FULL));
+        let mut small = None;
+        let mut first = None;
+        self.raw.clear();
+        let mut bodies = bodies.peekable();
+        while let Some((seq, body)) = bodies.next() {
+            body::put(&mut self.raw, seq, body);
+            let first_seq = *first.get_or_insert(seq);
+            if self.raw.len() >= each || bodies.peek().is_none() {
+                let size = self.raw.len();
+                self.insert(db, session, first_seq, seq)?;
+                small = (size < SMALL).then_some(size);
+                first = None;
+                self.raw.clear();
+            }
+        }
+        let Some(size) = small else {
+            self.tails.insert(session, (0, 0));
+            return Ok(());
+        };
+        let tail = match self.tails.get(&session) {
+            Some((count, bytes)) => (count + 1, bytes + size),
+            None => tail(db, session)?,
+        };
+        self.tails.insert(session, tail);
+        if tail.1 >= FULL || tail.0 >= MANY {
+            self.merge(db, session)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the small blocks at the end of a session one.
+    fn merge(&mut self, db: &Transaction<'_>, session: i64) -> rusqlite::Result<()> {
+        let sql = "SELECT id, first, last, size, data FROM bodies
+                WHERE session = ?1 ORDER BY last DESC LIMIT ?2";
+        let mut blocks = Vec::new();
+        {
+            let mut small = db.prepare_cached(sql)?;
+            let mut rows = small.query(params![session, 2 * MANY])?;
+            while let Some(row) = rows.next()? {
+                let size: i64 = row.get(3)?;
+                let Some(raw) = open(row.get_ref(4)?.as_blob()?).filter(|_| size < SMALL as i64)
+                else {
+                    break;
+                };
+                blocks.push((
+                    row.get::<_, i64>(0)?,
+                    row.get::<_, i64>(1)?,
+                    row.get::<_, i64>(2)?,
+                    raw,
+                ));
+            }
+        }
+        blocks.reverse();
+        let (Some((_, first, ..)), Some((.., last, _))) = (blocks.first(), blocks.last()) else {
+            return Ok(());
+        };
+        let (first, last) = (first.cast_unsigned(), last.cast_unsigned());
+        self.raw.clear();
+        let mut delete = db.prepare_cached("DELETE FROM bodies WHERE id = ?1")?;
+        for (id, _, _, raw) in &blocks {
+            self.raw.extend_from_slice(raw);
+            delete.execute([id])?;
+        }
+        self.insert(db, session, first, last)?;
+        let size = self.raw.len();
+        self.tails.insert(session, if size < SMALL { (1, size) } else { (0, 0) });
+        Ok(())
+    }
+
+    fn insert(
+        &mut self,
+        db: &Transaction<'_>,
+        session: i64,
+        first: u64,
+        last: u64,
+    ) -> rusqlite::Result<()> {
+        let zstd = self.zstd.compress(&self.raw);
+        let data = zstd.map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))?;
+        db.prepare_cached(
+            "INSERT INTO bodies (session, first, last, size, data) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?
+        .execute(params![
+            session,
+            first.cast_signed(),
+            last.cast_signed(),
+            self.raw.len() as i64,
+            data
+        ])?;
+        Ok(())
+    }
+}
+
+/// Small blocks at the end of a session, and their bytes.
+fn tail(db: &Connection, session: i64) -> rusqlite::Result<(u32, usize)> {
+    let sql = "SELECT size FROM bodies WHERE session = ?1 ORDER BY last DESC LIMIT ?2";
+    let mut sizes = db.prepare_cached(sql)?;
+    let sizes = sizes.query_map(params![session, MANY], |row| row.get::<_, i64>(0))?;
+    let (mut count, mut bytes) = (0, 0);
+    for size in sizes {
+        let size = usize::try_from(size?).unwrap_or(FULL);
+        if size >= SMALL {
+            break;
+        }
+        (count, bytes) = (count + 1, bytes + size);
+    }
+    Ok((count, bytes))
+}
+
+/// The bodies of a session's events with these seqs; what is damaged is missing.
+///
+/// # Errors
+/// SQLite's.
+pub(super) fn read(
+    db: &Connection,
+    session: i64,
+    from: u64,
+    to: u64,
+) -> rusqlite::Result<BTreeMap<u64, Body>> {
+    let sql = "SELECT data FROM bodies WHERE session = ?1 AND last >= ?2 AND first <= ?3";
+    let mut blocks = db.prepare_cached(sql)?;
+    let number = |seq: u64| i64::try_from(seq).unwrap_or(i64::MAX);
+    let mut rows = blocks.query(params![session, number(from), number(to)])?;
+    let mut found = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        if let Some(raw) = open(row.get_ref(0)?.as_blob()?) {
+            found.extend(body::read(&raw).filter(|(seq, _)| (from..=to).contains(seq)));
+        }
+    }
+    Ok(found)
+}
+
+/// Takes out all bodies of a session.
+///
+/// # Errors
+/// SQLite's.
+pub(super) fn delete(db: &Transaction<'_>, session: i64) -> rusqlite::Result<()> {
+    db.prepare_cached("DELETE FROM bodies WHERE session = ?1")?.execute([session])?;
+    Ok(())
+}
+
+/// What is in a block; `None` when that is damaged.
+fn open(data: &[u8]) -> Option<Vec<u8>> {
+    zstd::bulk::decompress(data, LONGEST).ok()
+}
+
+#[cfg(test)]
+mod tests;
