@@ -1,13 +1,18 @@
 //! How each part of the daemon is, for `rrd status` and `rrd doctor`.
 
-use std::{path::PathBuf, sync::Arc, time::Instant};
+use std::{
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
 
 use rrd_proto::PartStatus;
 
 use crate::{
+    fill::Progress,
     hooks::Hooks,
     hub::Hub,
-    store::{Writer, aside},
+    store::{Reader, Writer, aside},
 };
 
 /// What the parts' states are made from.
@@ -17,6 +22,7 @@ pub(crate) struct Health {
     pub(crate) socket: PathBuf,
     pub(crate) state_dir: PathBuf,
     pub(crate) writer: Arc<Writer>,
+    pub(crate) filled: Arc<Progress>,
 }
 
 impl Health {
@@ -44,6 +50,7 @@ impl Health {
         });
         parts.push(hooks.part());
         parts.push(self.store());
+        parts.extend(self.activity());
         parts.push(part(
             "rpc",
             rrd_proto::Health::Ok,
@@ -77,6 +84,18 @@ impl Health {
             return PartStatus { hint, ..part("store", rrd_proto::Health::Ok, detail) };
         }
         part("store", rrd_proto::Health::Ok, place)
+    }
+
+    /// What is kept of what sessions did; nothing where that cannot be read.
+    fn activity(&self) -> Option<PartStatus> {
+        let held = Reader::open(&self.state_dir)?.held().ok()?;
+        let mb = held.bytes / 1_000_000;
+        let mut detail = format!("{mb} MB of {} sessions kept", held.sessions);
+        let left = self.filled.left.load(Ordering::Relaxed);
+        if left > 0 {
+            detail += &format!("; {left} older sessions are still to be read again");
+        }
+        Some(part("activity", rrd_proto::Health::Ok, detail))
     }
 }
 

@@ -11,6 +11,7 @@ pub mod config;
 mod desk;
 mod dirs;
 pub mod edge;
+mod fill;
 mod fleet;
 mod gossip;
 mod health;

@@ -14,6 +14,7 @@ use std::{
         atomic::Ordering,
         mpsc::{self, RecvTimeoutError},
     },
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
@@ -26,6 +27,7 @@ use crate::{
     config::Config,
     desk::{Desk, Index},
     edge::Edges,
+    fill,
     fleet::{self, Fleet, keyfile},
     gossip,
     health::Health,
@@ -132,6 +134,7 @@ pub struct Daemon {
     writer: Arc<Writer>,
     ledger: Arc<StoreLedger>,
     tails: Vec<TailHandle>,
+    fill: JoinHandle<()>,
     hooks: Arc<Hooks>,
     follower: Follower,
     runtime: tokio::runtime::Runtime,
@@ -213,6 +216,10 @@ impl Daemon {
         // Nothing is ever sent: the channel closes when the last survey is done.
         let _ = surveys.recv_timeout(FIRST_ANSWER);
 
+        let filled = Arc::default();
+        let fill =
+            fill::start(&hub, &ledger, &config.roots, &filled).context("cannot start a thread")?;
+
         hooks::restore(&hub, processes, trails);
         let hooks = Arc::new(Hooks::new(&hub, &config, processes, &edges, &writer));
         let follower = Follower::start(&hooks).context("cannot start a thread")?;
@@ -229,6 +236,7 @@ impl Daemon {
             socket: socket.clone(),
             state_dir: state_dir.clone(),
             writer: Arc::clone(&writer),
+            filled,
         };
         let desk = Arc::new(Desk {
             hub: Arc::clone(&hub),
@@ -278,6 +286,7 @@ impl Daemon {
             writer,
             ledger,
             tails,
+            fill,
             hooks,
             follower,
             runtime,
@@ -363,6 +372,8 @@ impl Daemon {
         let _ = fs::remove_file(&self.socket);
         self.ledger.over.store(true, Ordering::Relaxed);
         self.writer.finish();
+        self.fill.thread().unpark();
+        let _ = self.fill.join();
         stop_threads(self.tails, self.follower);
         // A tail that hangs still holds the store: what is queued is written all the same.
         self.writer.barrier();

@@ -178,6 +178,11 @@ impl Scan {
             let page = read_index(&index, query, query.limit).unwrap_or_default();
             (events, more) = (page.events.into(), page.more);
         }
+        if query.bodies {
+            events.iter_mut().for_each(|event| {
+                event.body = event.body.take().or_else(|| body::of_line(event));
+            });
+        }
         EventPage { events: events.into(), more }
     }
 }
@@ -199,6 +204,14 @@ pub(crate) fn split(stored: Stored, roots: &[HarnessRoot]) -> Vec<Stored> {
         if let Some(i) = roots.iter().position(beneath) {
             of_session.insert(file.session.clone(), i);
             parts[i].files.push(file);
+        }
+    }
+    for earlier in stored.earlier {
+        let beneath = |root: &HarnessRoot| {
+            root.harness == earlier.key.harness && Path::new(&earlier.path).starts_with(&root.path)
+        };
+        if let Some(i) = roots.iter().position(beneath) {
+            parts[i].earlier.push(earlier);
         }
     }
     for database in stored.databases {

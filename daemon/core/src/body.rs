@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use rrd_proto::{Body, Event};
+use rrd_proto::{Body, Event, EventKind};
 
 use crate::long::Long;
 
@@ -33,6 +33,16 @@ pub fn keep(
     let (head, tail) = ends(&text, most);
     let cut = (head.len() + tail.len() < text.len()).then_some(head.len() as u64);
     Some(Body { text: [head, tail].concat(), size, cut })
+}
+
+/// The body of an event whose line is all that it says, and of which so none is kept.
+#[must_use]
+pub fn of_line(event: &Event) -> Option<Body> {
+    use EventKind::{Error, Message, PeerMessage, Prompt, ToolResult};
+    let says = matches!(event.kind, Prompt | Message | Error | PeerMessage | ToolResult);
+    let is_all = says && !event.truncated && !event.text.is_empty();
+    let size = event.text.len() as u64;
+    is_all.then(|| Body { text: event.text.clone(), size, cut: None })
 }
 
 /// Head and tail of a text, together at most `most` bytes, between characters and, where one is near,
@@ -108,7 +118,6 @@ fn take_number(block: &mut &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use rrd_proto::EventKind;
 
     use super::*;
 

@@ -13,8 +13,6 @@ use rrd_core::body;
 use rrd_proto::Body;
 use rusqlite::{Connection, Transaction, params};
 
-use super::StoredEvent;
-
 /// Bytes of a block before compression: larger ones take longer to open, smaller ones more room.
 const FULL: usize = 256 << 10;
 
@@ -56,19 +54,16 @@ impl Bodies {
         self.tails.remove(&session);
     }
 
-    /// Adds the bodies of these events.
+    /// Adds these bodies, each with the seq of its event.
     ///
     /// # Errors
     /// SQLite's.
-    pub(super) fn put(
+    pub(super) fn put<'b>(
         &mut self,
         db: &Transaction<'_>,
         session: i64,
-        events: &[StoredEvent],
+        bodies: impl Iterator<Item = (u64, &'b Body)> + Clone,
     ) -> rusqlite::Result<()> {
-        let bodies = events
-            .iter()
-            .filter_map(|stored| Some((stored.event.seq, stored.event.body.as_ref()?)));
         // With the numbers before each.
         let bytes: usize = bodies.clone().map(|(_, body)| body.text.len() + 16).sum();
         if bytes == 0 {

@@ -24,15 +24,16 @@ use rrd_core::{
     harness::ParserState,
     hook::Trail,
 };
-use rrd_proto::{Event, Harness, SessionKey};
+use rrd_proto::{Body, Event, Harness, SessionKey};
 use serde::{Deserialize, Serialize};
 
 pub use queue::Backlog;
-pub use reader::Reader;
+pub use reader::{Held, Reader, ToFill};
 pub use writer::{Awaited, Committed, Writer, WriterState};
 
 /// Raised when folds or parsers change what they remember: sessions stored by another number are read
-/// again from their transcripts. What hooks said cannot be had again, and is kept all the same.
+/// again from their transcripts. What cannot be had again is kept all the same: what hooks said, and
+/// sessions whose transcripts are gone.
 pub const READER_VERSION: i64 = 4;
 
 /// Why the index cannot be used.
@@ -122,6 +123,17 @@ pub struct Commit {
     pub standing: HashMap<u64, bool>,
 }
 
+/// Bodies of events that were stored before bodies were kept.
+#[derive(Debug, Clone)]
+pub struct Fill {
+    /// Whose.
+    pub session: SessionKey,
+    /// By the events' seq, in its order; of each fill only those after the one before.
+    pub bodies: Vec<(u64, Body)>,
+    /// There are no more.
+    pub done: bool,
+}
+
 impl Commit {
     /// Bytes of the bodies in it.
     fn bytes(&self) -> usize {
@@ -177,6 +189,21 @@ pub struct Stored {
     pub databases: Vec<DatabaseState>,
     /// What hooks said.
     pub trails: Vec<(SessionKey, TrailState)>,
+    /// What an earlier release's reader took of transcripts: it counts where these are gone.
+    pub earlier: Vec<Earlier>,
+}
+
+/// A session as an earlier release's reader left it.
+#[derive(Debug, Clone)]
+pub struct Earlier {
+    /// The session.
+    pub key: SessionKey,
+    /// What is known.
+    pub fold: Arc<Fold>,
+    /// Where its transcript was …
+    pub path: String,
+    /// … and which file it was.
+    pub id: FileId,
 }
 
 /// Opens (or makes) the index and reads what it knows; a damaged one is set aside and begun anew.

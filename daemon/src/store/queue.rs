@@ -14,7 +14,7 @@ use std::{
 
 use rrd_proto::SessionKey;
 
-use super::{Commit, DatabaseState, TrailState};
+use super::{Commit, DatabaseState, Fill, TrailState};
 
 /// Commits that may wait; each holds at most what one stretch of a transcript gave.
 const MAX: usize = 64;
@@ -48,6 +48,7 @@ pub(super) struct Queue {
 #[derive(Debug, Default)]
 struct Waiting {
     commits: VecDeque<Commit>,
+    fills: Vec<Fill>,
     /// By path: true of what was added before.
     databases: BTreeMap<String, DatabaseState>,
     /// What hooks said; `None` where it is to be forgotten.
@@ -94,6 +95,7 @@ pub struct Backlog {
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     pub(super) commits: Vec<Commit>,
+    pub(super) fills: Vec<Fill>,
     pub(super) databases: Vec<DatabaseState>,
     pub(super) trails: BTreeMap<SessionKey, Option<TrailState>>,
 }
@@ -125,6 +127,23 @@ impl Queue {
         waiting.since.get_or_insert_with(Instant::now);
         // The first one starts the collecting; after it only urgency wakes the writer.
         if waiting.commits.len() == 1 || waiting.is_urgent() {
+            self.to_write.notify_one();
+        }
+    }
+
+    /// Adds bodies; waits while the queue is full.
+    pub(super) fn fill(&self, fill: Fill) {
+        let full =
+            |waiting: &mut Waiting| waiting.is_full() && !waiting.closed && !waiting.abandoned;
+        let mut waiting =
+            self.room.wait_while(self.lock(), full).unwrap_or_else(PoisonError::into_inner);
+        if waiting.abandoned {
+            return;
+        }
+        let was_empty = waiting.is_empty();
+        waiting.bytes += fill.bodies.iter().map(|(_, body)| body.text.len()).sum::<usize>();
+        waiting.fills.push(fill);
+        if was_empty || waiting.is_urgent() {
             self.to_write.notify_one();
         }
     }
@@ -192,6 +211,7 @@ impl Queue {
         let mut waiting = self.lock();
         waiting.abandoned = true;
         waiting.commits.clear();
+        waiting.fills.clear();
         waiting.databases.clear();
         waiting.trails.clear();
         waiting.barriers.clear();
@@ -240,6 +260,7 @@ impl Queue {
                 waiting.since = None;
                 std::mem::take(&mut waiting.commits).into()
             },
+            fills: std::mem::take(&mut waiting.fills),
             databases: std::mem::take(&mut waiting.databases).into_values().collect(),
             trails: std::mem::take(&mut waiting.trails),
         };
@@ -254,6 +275,7 @@ impl Queue {
 impl Waiting {
     fn is_empty(&self) -> bool {
         self.commits.is_empty()
+            && self.fills.is_empty()
             && self.databases.is_empty()
             && self.trails.is_empty()
             && self.barriers.is_empty()

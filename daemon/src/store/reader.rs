@@ -1,21 +1,44 @@
 //! Reading the index: never writes, never blocks the writer.
 
-use std::{collections::HashSet, path::Path, sync::Arc, time::Duration};
-
-use rrd_core::fold::Fold;
-use rrd_proto::{
-    Body, Direction, Event, EventKind, Harness, Mark, SessionKey, Timestamp, ToolKind,
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    path::Path,
+    sync::Arc,
+    time::Duration,
 };
+
+use rrd_core::{body, cursor::Cursor, fold::Fold};
+use rrd_proto::{Direction, Event, EventKind, Harness, Mark, SessionKey, Timestamp, ToolKind};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 
 use super::{
-    DatabaseState, FileState, READER_VERSION, Stored, TrailState, bodies, database, schema,
+    DatabaseState, Earlier, FileState, READER_VERSION, Stored, TrailState, bodies, database, schema,
 };
 
 /// A read-only connection.
 #[derive(Debug)]
 pub struct Reader {
     db: Connection,
+}
+
+/// An event that was stored when bodies were not kept yet, or later.
+#[derive(Debug, Clone, Copy)]
+pub struct ToFill {
+    /// The event.
+    pub seq: u64,
+    /// What it is.
+    pub kind: EventKind,
+    /// Its body has not been kept.
+    pub lacks: bool,
+}
+
+/// How much is kept of all that events say.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Of so many sessions.
+    pub sessions: u64,
+    /// Bytes on disk.
+    pub bytes: u64,
 }
 
 /// Event kinds by number: part of the disk format, so it only grows at its end.
@@ -61,29 +84,41 @@ impl Reader {
     /// SQLite's.
     pub fn load(&self) -> rusqlite::Result<Stored> {
         let mut stored = Stored::default();
-        let mut sessions = self
-            .db
-            .prepare("SELECT harness, session_id, fold, seal FROM sessions WHERE reader = ?1")?;
-        let mut rows = sessions.query([READER_VERSION])?;
+        let mut sessions =
+            self.db.prepare("SELECT harness, session_id, fold, seal, reader FROM sessions")?;
+        let mut rows = sessions.query([])?;
+        let mut earlier = HashMap::new();
         while let Some(row) = rows.next()? {
             let (key, text) = (key(row, 0)?, row.get_ref(2)?.as_str()?);
             if schema::seal(&[&key.to_string(), text]) == row.get::<_, i64>(3)?
                 && let Ok(fold) = serde_json::from_str::<Fold>(text)
             {
-                stored.sessions.push((key, Arc::new(fold)));
+                match row.get::<_, i64>(4)? == READER_VERSION {
+                    true => stored.sessions.push((key, Arc::new(fold))),
+                    false => drop(earlier.insert(key, Arc::new(fold))),
+                }
             }
         }
         let mut files = self.db.prepare(
             "SELECT s.harness, s.session_id, f.path, f.cursor, f.parser, f.size, f.mtime, f.seal
-             FROM files f JOIN sessions s ON s.id = f.session WHERE s.reader = ?1",
+             FROM files f JOIN sessions s ON s.id = f.session",
         )?;
-        let mut rows = files.query([READER_VERSION])?;
+        let mut rows = files.query([])?;
         while let Some(row) = rows.next()? {
             let (cursor, parser) = (row.get_ref(3)?.as_str()?, row.get_ref(4)?.as_str()?);
             let (session, path): (_, String) = (key(row, 0)?, row.get(2)?);
             if schema::seal(&[&path, &session.to_string(), cursor, parser])
                 != row.get::<_, i64>(7)?
             {
+                continue;
+            }
+            if let Some(fold) = earlier.get(&session) {
+                if let Ok(cursor) = serde_json::from_str::<Cursor>(cursor)
+                    && cursor.rows.is_none()
+                {
+                    let (key, fold) = (session, Arc::clone(fold));
+                    stored.earlier.push(Earlier { key, fold, path, id: cursor.id });
+                }
                 continue;
             }
             if let (Ok(cursor), Ok(parser)) =
@@ -204,7 +239,7 @@ impl Reader {
             let (Some(first), Some(last)) = (some.first(), some.last()) else { break };
             let mut found = bodies::read(&self.db, session, first.seq, last.seq)?;
             let mut add = |event: &mut Event| {
-                event.body = found.remove(&event.seq).or_else(|| whole(event));
+                event.body = found.remove(&event.seq).or_else(|| body::of_line(event));
                 bytes += event.body.as_ref().map_or(0, |body| body.text.len());
                 done += 1;
                 bytes < most
@@ -250,6 +285,54 @@ impl Reader {
         Ok(marks)
     }
 
+    /// What is kept of all that events say.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn held(&self) -> rusqlite::Result<Held> {
+        let sql = "SELECT count(DISTINCT session), coalesce(sum(length(data)), 0) FROM bodies";
+        self.db.query_row(sql, [], |row| {
+            let (sessions, bytes): (i64, i64) = (row.get(0)?, row.get(1)?);
+            Ok(Held { sessions: sessions.cast_unsigned(), bytes: bytes.cast_unsigned() })
+        })
+    }
+
+    /// Sessions whose events were stored before bodies were kept, and where their transcripts are.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn without_bodies(&self) -> rusqlite::Result<Vec<(SessionKey, Option<String>)>> {
+        let sql = "SELECT s.harness, s.session_id, max(f.path) FROM sessions s
+                LEFT JOIN files f ON f.session = s.id WHERE s.bodied = 0 GROUP BY s.id";
+        let mut sessions = self.db.prepare(sql)?;
+        let rows = sessions.query_map([], |row| Ok((key(row, 0)?, row.get(2)?)))?;
+        rows.collect()
+    }
+
+    /// A session's events by the keys of their records, and whether each may lack a body.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn to_fill(&self, key: &SessionKey) -> rusqlite::Result<HashMap<u64, VecDeque<ToFill>>> {
+        let mut found: HashMap<u64, VecDeque<ToFill>> = HashMap::new();
+        let Some(session) = self.session(key)? else { return Ok(found) };
+        let mut covered = self.db.prepare("SELECT first, last FROM bodies WHERE session = ?1")?;
+        let range = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?));
+        let covered: Vec<_> = covered.query_map([session], range)?.collect::<Result<_, _>>()?;
+        let sql = "SELECT seq, kind, key FROM events WHERE session = ?1 ORDER BY seq";
+        let mut events = self.db.prepare(sql)?;
+        let mut rows = events.query([session])?;
+        while let Some(row) = rows.next()? {
+            let (seq, key): (i64, i64) = (row.get(0)?, row.get(2)?);
+            let Some(kind) = kind(row, 1)? else { continue };
+            // Within a block whatever has a body has it there.
+            let lacks = !covered.iter().any(|(first, last)| (*first..=*last).contains(&seq));
+            let event = ToFill { seq: seq.cast_unsigned(), kind, lacks };
+            found.entry(key.cast_unsigned()).or_default().push_back(event);
+        }
+        Ok(found)
+    }
+
     /// Keys of every record of a session that must not be counted again.
     ///
     /// # Errors
@@ -273,21 +356,6 @@ impl Reader {
 fn key(row: &Row<'_>, at: usize) -> rusqlite::Result<SessionKey> {
     let harness = Harness::from(row.get_ref(at)?.as_str()?);
     Ok(SessionKey { harness, session_id: row.get(at + 1)? })
-}
-
-/// An event whose line is all that it says has no body of its own.
-fn whole(event: &Event) -> Option<Body> {
-    let says = matches!(
-        event.kind,
-        EventKind::Prompt
-            | EventKind::Message
-            | EventKind::Error
-            | EventKind::PeerMessage
-            | EventKind::ToolResult
-    );
-    let is_whole = says && !event.truncated && !event.text.is_empty();
-    let size = event.text.len() as u64;
-    is_whole.then(|| Body { text: event.text.clone(), size, cut: None })
 }
 
 /// `None` for a kind a newer release wrote.

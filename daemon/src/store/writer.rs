@@ -22,7 +22,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use tokio::sync::watch;
 
 use super::{
-    Commit, DatabaseState, READER_VERSION, StoreError, TrailState,
+    Commit, DatabaseState, Fill, READER_VERSION, StoreError, StoredEvent, TrailState,
     bodies::{self, Bodies},
     database, is_damage, owner_only,
     queue::{Backlog, Batch, Next, Queue},
@@ -107,6 +107,11 @@ impl Writer {
     /// Queues a commit; waits while the queue is full.
     pub fn commit(&self, commit: Commit) {
         self.queue.commit(commit);
+    }
+
+    /// Queues bodies of events that are stored without; waits while the queue is full.
+    pub fn fill(&self, fill: Fill) {
+        self.queue.fill(fill);
     }
 
     /// Queues what is true of a database once everything queued before it is written.
@@ -295,9 +300,13 @@ impl Work {
     }
 }
 
-fn transact(db: &mut Connection, bodies: &mut Bodies, batch: &Batch) -> rusqlite::Result<()> {
-    let Batch { commits, databases, trails } = batch;
-    if commits.is_empty() && databases.is_empty() && trails.is_empty() {
+fn transact<'b>(
+    db: &mut Connection,
+    bodies: &mut Bodies,
+    batch: &'b Batch,
+) -> rusqlite::Result<()> {
+    let Batch { commits, fills, databases, trails } = batch;
+    if commits.is_empty() && fills.is_empty() && databases.is_empty() && trails.is_empty() {
         return Ok(());
     }
     // Of several commits of one transcript the last one's state holds.
@@ -314,9 +323,19 @@ fn transact(db: &mut Connection, bodies: &mut Bodies, batch: &Batch) -> rusqlite
             bodies.changed(session);
         }
         put_events(&transaction, session, commit)?;
-        bodies.put(&transaction, session, &commit.events)?;
+        let of_event =
+            |stored: &'b StoredEvent| Some((stored.event.seq, stored.event.body.as_ref()?));
+        bodies.put(&transaction, session, commit.events.iter().filter_map(of_event))?;
         if last[commit.file.path.as_str()] == i {
             put_state(&transaction, session, commit)?;
+        }
+    }
+    for Fill { session, bodies: filled, done } in fills {
+        let session = session_row(&transaction, session)?;
+        bodies.put(&transaction, session, filled.iter().map(|(seq, body)| (*seq, body)))?;
+        if *done {
+            let sql = "UPDATE sessions SET bodied = 1 WHERE id = ?1";
+            transaction.prepare_cached(sql)?.execute([session])?;
         }
     }
     databases.iter().try_for_each(|state| put_database(&transaction, state))?;

@@ -34,7 +34,7 @@ use crate::{
     hub::{Hub, Input, now, shown},
     process::ProcessTable,
     repo::Repos,
-    store::Stored,
+    store::{Earlier, Stored},
 };
 
 /// For so long sessions in databases are read whole at the first look.
@@ -115,6 +115,7 @@ impl Scene {
             !matches!(&found.role, FileRole::Transcript { session_id, .. } if leftover(session_id))
         });
         stored.files.retain(|file| !leftover(&file.session.session_id));
+        let earlier = std::mem::take(&mut stored.earlier);
         let (tasks, gone) =
             tasks(&self.harness, self.format, std::mem::take(&mut walk.files), stored);
         let sessions = tasks.len() + databases.sessions().0;
@@ -128,6 +129,17 @@ impl Scene {
                 if let Some(why) = absent::why(&self.root, Path::new(&gone.path), gone.id) {
                     self.absent(gone.key, why);
                 }
+            }
+        }
+        let read: HashSet<SessionKey> = tasks.iter().map(|task| task.key.clone()).collect();
+        for Earlier { key, fold, path, id } in earlier {
+            // Nothing has it any more but the index.
+            if !read.contains(&key)
+                && let Some(why) = absent::why(&self.root, Path::new(&path), id)
+                && self.hub.claim(&key, self.index)
+            {
+                self.publish(&key, &fold, &path, true);
+                self.absent(key, why);
             }
         }
         let mut tasks: Vec<Task> =

@@ -1,7 +1,6 @@
 //! What is put in comes out, however commits were cut; and small blocks do not stay.
 
 use proptest::prelude::*;
-use rrd_proto::{Event, EventKind};
 
 use super::*;
 
@@ -15,23 +14,8 @@ fn db() -> Connection {
     db
 }
 
-fn event(seq: u64, text: Option<String>) -> StoredEvent {
-    let body = text.map(|text| Body { size: text.len() as u64, cut: None, text });
-    let event = Event {
-        seq,
-        at: None,
-        kind: EventKind::Message,
-        text: String::new(),
-        tool: None,
-        tool_call_id: None,
-        is_error: false,
-        truncated: true,
-        direction: None,
-        message_id: None,
-        withdrawn: false,
-        body,
-    };
-    StoredEvent { event, offset: 0, key: seq }
+fn event(seq: u64, text: Option<String>) -> (u64, Option<Body>) {
+    (seq, text.map(|text| Body { size: text.len() as u64, cut: None, text }))
 }
 
 fn blocks(db: &Connection, session: i64) -> Vec<usize> {
@@ -40,9 +24,10 @@ fn blocks(db: &Connection, session: i64) -> Vec<usize> {
     sizes.map(|size| usize::try_from(size.unwrap()).unwrap()).collect()
 }
 
-fn put(bodies: &mut Bodies, db: &mut Connection, session: i64, events: &[StoredEvent]) {
+fn put(bodies: &mut Bodies, db: &mut Connection, session: i64, events: &[(u64, Option<Body>)]) {
     let transaction = db.transaction().unwrap();
-    bodies.put(&transaction, session, events).unwrap();
+    let with_body = events.iter().filter_map(|(seq, body)| Some((*seq, body.as_ref()?)));
+    bodies.put(&transaction, session, with_body).unwrap();
     transaction.commit().unwrap();
 }
 
@@ -112,10 +97,8 @@ proptest! {
                 *seq += 1;
                 event
             }).collect();
-            for stored in &events {
-                if let Some(body) = &stored.event.body {
-                    kept.insert((session, stored.event.seq), body.clone());
-                }
+            for (seq, body) in &events {
+                kept.extend(body.clone().map(|body| ((session, *seq), body)));
             }
             put(&mut bodies, &mut db, session, &events);
         }
