@@ -249,6 +249,15 @@ Examples:
 
 Following survives a restart of the daemon. Ctrl-C ends it.")]
     Tail(TailArgs),
+    /// Take a session, and all that is kept of it, out of rrd on this host, for good.
+    #[command(after_help = "\
+What it did goes from the index, and so does what it delegated; nothing brings it back, also not its
+transcript, which stays where its harness put it. Other hosts show it no more once they have asked anew.
+
+Examples:
+  rrd sessions forget b41f
+  rrd sessions forget b41f --yes     without being asked")]
+    Forget(ForgetArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -483,8 +492,20 @@ pub(crate) struct ShowArgs {
     /// How many events, newest last.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) limit: Option<u32>,
+    /// With --json and --events: each with all that it says, not its line alone.
+    #[arg(long, requires = "json", requires = "events")]
+    pub(crate) bodies: bool,
     #[command(flatten)]
     pub(crate) raw: RawArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ForgetArgs {
+    /// A unique start of its id, its ref, or host/harness/id.
+    pub(crate) id: String,
+    /// Do not ask.
+    #[arg(long, short)]
+    pub(crate) yes: bool,
 }
 
 #[derive(Debug, Args)]

@@ -14,8 +14,8 @@ use std::{
 
 use interprocess::local_socket::{Name, tokio::Stream, tokio::prelude::*};
 use rrd_proto::{
-    EventPage, EventQuery, FleetCall, FleetReply, HookCall, Host, ListQuery, ListReply, LookerCall,
-    LookerReply, Lookup, LookupQuery, Outline, OutlineQuery, PartStatus, Refusal,
+    EventPage, EventQuery, FleetCall, FleetReply, Forgotten, HookCall, Host, ListQuery, ListReply,
+    LookerCall, LookerReply, Lookup, LookupQuery, Outline, OutlineQuery, PartStatus, Refusal,
     codec::{Bincode, MAX_FRAME},
     preamble::{self, Mismatch, Preamble},
     rpc::LocalClient,
@@ -34,6 +34,9 @@ use crate::error::{CliError, Kind};
 const GREETING: Duration = Duration::from_secs(2);
 /// What a call may take beyond the wait it asks for.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// What is kept of a large session is taken out in this.
+const FORGETTING: Duration = Duration::from_secs(60);
 
 /// A connection to the daemon on this host.
 pub(crate) struct Connection {
@@ -170,6 +173,14 @@ impl Connection {
         query: &OutlineQuery,
     ) -> Result<Result<Outline, Refusal>, CliError> {
         self.call(Duration::ZERO, |at| self.client.outline(at, query.clone()))
+    }
+
+    /// Has a session forgotten, or tells why it was not.
+    pub(crate) fn forget(
+        &self,
+        query: &LookupQuery,
+    ) -> Result<Result<Forgotten, Refusal>, CliError> {
+        self.call(FORGETTING, |at| self.client.forget(at, query.clone()))
     }
 
     /// The cursor as soon as it is another one, or after `wait`.

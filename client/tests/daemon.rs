@@ -16,9 +16,9 @@ use std::{
 
 use futures::StreamExt;
 use rrd_proto::{
-    Event, EventKind, EventPage, EventQuery, FleetCall, FleetReply, Health, HookCall, ListQuery,
-    ListReply, Looker, LookerCall, LookerCode, LookerReply, Lookup, LookupQuery, Outline,
-    OutlineQuery, PartStatus, Refusal, Session, Timestamp, Totals,
+    Event, EventKind, EventPage, EventQuery, FleetCall, FleetReply, Forgotten, Health, HookCall,
+    ListQuery, ListReply, Looker, LookerCall, LookerCode, LookerReply, Lookup, LookupQuery,
+    Outline, OutlineQuery, PartStatus, Refusal, Session, Timestamp, Totals,
     codec::{Bincode, MAX_FRAME},
     preamble::{self, Preamble},
     rpc::Local,
@@ -107,6 +107,9 @@ impl Local for Known {
         }
     }
 
+    async fn forget(self, _: Context, _: LookupQuery) -> Result<Forgotten, Refusal> {
+        Ok(Forgotten { sessions: 1 })
+    }
     async fn outline(self, _: Context, _: OutlineQuery) -> Result<Outline, Refusal> {
         Ok(Outline::default())
     }

@@ -83,17 +83,20 @@ impl Home {
         });
     }
 
-    /// Every record is in the index once, in order, numbered without a gap.
+    /// Every record is in the index once, in order, numbered without a gap, with all that it says.
     fn check_events(&self, transcripts: &[Transcript]) {
         let reader = Reader::open(&self.state()).unwrap();
         for transcript in transcripts {
-            let events = reader.events(&transcript.key(), None, u32::MAX).unwrap();
+            let key = transcript.key();
+            let mut events = reader.events(&key, None, u32::MAX).unwrap();
+            reader.add_bodies(&key, &mut events, usize::MAX, false).unwrap();
             let numbers: Vec<u64> = events.iter().map(|event| event.seq).collect();
             assert_eq!(numbers, (0..events.len() as u64).collect::<Vec<_>>());
             let prompts = events.iter().filter(|event| event.kind == EventKind::Prompt);
-            let got: Vec<&str> = prompts.map(|event: &Event| event.text.as_str()).collect();
-            let want: Vec<String> =
-                (0..transcript.prompts).map(|n| format!("prompt {n}")).collect();
+            let said = |event: &Event| event.body.as_ref().map(|body| body.text.clone());
+            let got: Vec<_> = prompts.map(said).collect();
+            let want: Vec<_> =
+                (0..transcript.prompts).map(|n| Some(format!("prompt {n}\nline {n}"))).collect();
             assert_eq!(got, want, "{}", transcript.key());
         }
     }
@@ -172,13 +175,13 @@ impl Transcript {
         if self.harness == "codex" {
             return format!(
                 "{{\"timestamp\":\"{at}\",\"type\":\"event_msg\",\"payload\":{{\"type\":\"user_message\",\
-                 \"message\":\"prompt {n}\",\"kind\":\"plain\"}},\"padding\":\"{padding}\"}}\n"
+                 \"message\":\"prompt {n}\\nline {n}\",\"kind\":\"plain\"}},\"padding\":\"{padding}\"}}\n"
             );
         }
         format!(
             "{{\"parentUuid\":null,\"isSidechain\":false,\"type\":\"user\",\"uuid\":\"u-{id}-{n}\",\
              \"timestamp\":\"{at}\",\"promptSource\":\"typed\",\"cwd\":\"/w\",\"sessionId\":\"{id}\",\
-             \"version\":\"2.1.329\",\"message\":{{\"role\":\"user\",\"content\":\"prompt {n}\"}},\
+             \"version\":\"2.1.329\",\"message\":{{\"role\":\"user\",\"content\":\"prompt {n}\\nline {n}\"}},\
              \"padding\":\"{padding}\"}}\n"
         )
     }
@@ -233,6 +236,7 @@ fn killed_at_any_moment_it_loses_nothing_and_takes_nothing_twice() {
     let seed = std::env::var("RRD_KILL_SEED").ok().and_then(|text| text.parse().ok());
     let seed = seed.unwrap_or(0x5eed_1234);
     eprintln!("RRD_KILL_SEED={seed}");
+    let kills = std::env::var("RRD_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(24);
     let home = Home::new();
     let mut transcripts: Vec<Transcript> = ["claude-code", "codex", "claude-code", "codex"]
         .into_iter()
@@ -247,7 +251,7 @@ fn killed_at_any_moment_it_loses_nothing_and_takes_nothing_twice() {
     thread::scope(|scope| {
         scope.spawn(|| write_on(&mut transcripts, seed ^ 0xffff, &end));
         let mut random = Random(seed);
-        for kill in 0..24 {
+        for kill in 0..kills {
             // Some while it starts, some once it answers.
             let daemon = if kill % 3 == 0 { home.starting() } else { home.daemon() };
             thread::sleep(Duration::from_millis(random.below(250)));
@@ -347,7 +351,8 @@ fn a_full_disk_is_said_and_nothing_is_lost_by_it() {
     );
     // Whoever asks for events is told of what is written only.
     for transcript in &transcripts {
-        let last = format!("\"prompt {}\"", transcript.prompts - 1);
+        let n = transcript.prompts - 1;
+        let last = format!("\"prompt {n} line {n}\"");
         eventually("the last record to be written", || {
             let id = transcript.key().session_id;
             let out =

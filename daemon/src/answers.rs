@@ -6,14 +6,15 @@
 use std::sync::Arc;
 
 use rrd_proto::{
-    EventPage, EventQuery, Host, HostState, ListQuery, ListReply, Lookup, LookupQuery, Outline,
-    OutlineQuery, PartStatus, Refusal, VERSION,
+    EventPage, EventQuery, Forgotten, Host, HostState, ListQuery, ListReply, Lookup, LookupQuery,
+    Outline, OutlineQuery, PartStatus, Refusal, VERSION,
 };
 
 use crate::{
     desk::Desk,
     edge::Edges,
     fleet::{Broken, Fleet},
+    forget,
     gossip::Gossip,
     health::Health,
     hooks::Hooks,
@@ -89,6 +90,21 @@ impl Answers {
             (Some(_), None) => return Err(nobody_to_ask()),
         };
         Ok(self.edges.outline(outline))
+    }
+
+    /// Takes a session of this host, and what is kept of it, out for good.
+    pub(crate) async fn forget(&self, query: &LookupQuery) -> Result<Forgotten, Refusal> {
+        let found = self.show(query).await;
+        let (hub, health) = (Arc::clone(&self.hub), Arc::clone(&self.health));
+        let forget = move || forget::forget(found, &hub, &health.writer, &health.state_dir);
+        let done = tokio::task::spawn_blocking(forget).await;
+        done.unwrap_or_else(|_| {
+            Err(Refusal {
+                message: "it could not be forgotten: a fault of rrd".to_owned(),
+                facts: Vec::new(),
+                hint: Some("rrd doctor looks into it".to_owned()),
+            })
+        })
     }
 
     /// How each part of the daemon is.

@@ -19,7 +19,11 @@ use crate::{
     dirs::Dirs,
     fleet::{Listen, MAX_SEEDS, Seed},
     http::settings::{HttpListen, HttpSettings},
+    store::Limits,
 };
+
+/// Of one event no more is kept, whatever is set: a block of bodies must stay small enough to be opened.
+const MAX_EVENT: usize = 1 << 20;
 
 /// Reads one environment variable; injected so that tests own their environment.
 pub type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;
@@ -52,6 +56,8 @@ pub struct Config {
     pub(crate) seeds: Vec<Seed>,
     /// Where the page and its JSON are served, and to whom.
     pub(crate) http: HttpSettings,
+    /// How much is kept of what sessions did.
+    pub limits: Limits,
     /// Where each harness keeps its files, in the order they are looked at.
     pub roots: Vec<HarnessRoot>,
     settings: Vec<Setting>,
@@ -156,6 +162,7 @@ struct File {
     watch: Option<String>,
     fleet: FleetFile,
     http: HttpFile,
+    activity: ActivityFile,
     harness: BTreeMap<String, HarnessFile>,
 }
 
@@ -174,6 +181,15 @@ struct HttpFile {
     pairing: Option<String>,
     hosts: Option<Vec<String>>,
     tailscaled: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct ActivityFile {
+    event: Option<String>,
+    session: Option<String>,
+    total: Option<String>,
+    age: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -242,6 +258,8 @@ impl Config {
 
         let http = settle_http(&mut settle, flags.http.clone(), file.http, &dirs)?;
 
+        let limits = settle_limits(&mut settle, file.activity)?;
+
         let mut roots = Vec::new();
         for format in formats() {
             let name = format.name;
@@ -264,7 +282,7 @@ impl Config {
             let message = format!("[harness.{unknown}]: this release knows {known}");
             return Err(ConfigError::Syntax { path: dirs.config_file, message });
         }
-        Ok(Self { dirs, host, idle_timeout, watch, listen, seeds, http, roots, settings })
+        Ok(Self { dirs, host, idle_timeout, watch, listen, seeds, http, limits, roots, settings })
     }
 
     /// Every setting in force and whence, for `rrd config`.
@@ -322,6 +340,47 @@ fn settle_http(
         return Err(value_error("http.tailscaled", &from, message));
     }
     Ok(HttpSettings { listen, loopback_open: !closed, pairing_required, hosts, tailscaled })
+}
+
+fn settle_limits(settle: Settle<'_>, file: ActivityFile) -> Result<Limits, ConfigError> {
+    let mut size = |key, var, file, default: &str, least: u64| {
+        let (text, from) = settle(key, None, var, file, default.to_owned());
+        let bytes = parse_size(&text).map_err(|message| value_error(key, &from, message))?;
+        match bytes >= least {
+            true => Ok(bytes),
+            false => Err(value_error(key, &from, format!("`{text}` is less than {least} bytes"))),
+        }
+    };
+    let event = size("activity.event", "RRD_ACTIVITY_EVENT", file.event, "64KiB", 1 << 10)?;
+    let session = size("activity.session", "RRD_ACTIVITY_SESSION", file.session, "64MiB", 1 << 20)?;
+    let total = size("activity.total", "RRD_ACTIVITY_TOTAL", file.total, "5GiB", 16 << 20)?;
+    let key = "activity.age";
+    let (text, from) = settle(key, None, "RRD_ACTIVITY_AGE", file.age, "180d".to_owned());
+    let age = parse_duration(&text).map_err(|message| value_error(key, &from, message))?;
+    let event = usize::try_from(event).unwrap_or(usize::MAX).min(MAX_EVENT);
+    Ok(Limits { event, session, total, age })
+}
+
+/// Bytes: `64KiB`, `5 GiB`, `100MB`, or a number.
+fn parse_size(text: &str) -> Result<u64, String> {
+    let text = text.trim();
+    let wrong = || format!("`{text}` is not a size like 64KiB, 100MB or 5GiB");
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kb" => 1_000,
+        "kib" | "k" => 1 << 10,
+        "mb" => 1_000_000,
+        "mib" | "m" => 1 << 20,
+        "gb" => 1_000_000_000,
+        "gib" | "g" => 1 << 30,
+        "tb" => 1_000_000_000_000,
+        "tib" | "t" => 1 << 40,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    number.checked_mul(unit).ok_or_else(wrong)
 }
 
 /// Where a harness keeps its files, and who says so.
@@ -494,6 +553,22 @@ mod tests {
         assert_eq!(seeds(&[]), ["desk:7731", "[::1]:9"]);
         assert_eq!(seeds(&[("RRD_SEEDS", "pc:80,")]), ["pc:80"]);
         assert!(sources.contains(&("harness.codex.roots", "config.toml".to_owned())));
+    }
+
+    #[test]
+    fn limits_are_sizes_and_a_time() {
+        let file = "[activity]\nevent = \"4 KiB\"\nsession = \"10MB\"\nage = \"30d\"";
+        let limits = load(&[("RRD_ACTIVITY_TOTAL", "1g")], file).unwrap().limits;
+        assert_eq!((limits.event, limits.session, limits.total), (4_096, 10_000_000, 1 << 30));
+        assert_eq!(limits.age, Duration::from_secs(30 * 86_400));
+        assert_eq!(load(&[], "").unwrap().limits, Limits::default());
+        for wrong in
+            ["", "much", "-1", "1XB", "99999999999999999999", "18446744073709551615k", "1k"]
+        {
+            let file = format!("[activity]\nsession = \"{wrong}\"");
+            assert!(matches!(load(&[], &file), Err(ConfigError::Value { .. })), "{wrong}");
+        }
+        assert_eq!(load(&[("RRD_ACTIVITY_EVENT", "1g")], "").unwrap().limits.event, MAX_EVENT);
     }
 
     #[test]

@@ -111,16 +111,22 @@ impl Desk {
         let limit = query.limit.clamp(1, MAX_MARKS);
         let (index, asked) = (Arc::clone(&self.index), query.clone());
         let read = tokio::task::spawn_blocking(move || {
-            index.read(|index| index.marks(&asked.key, asked.after, limit))
+            index.read(|index| {
+                let marks = index.marks(&asked.key, asked.after, limit)?;
+                // Once is enough.
+                let first = asked.after.is_none();
+                let stretches = if first { index.stretches(&asked.key)? } else { Vec::new() };
+                Ok((marks, stretches, index.dropped(&asked.key)?))
+            })
         });
-        let marks = read.await.unwrap_or_default();
+        let (marks, stretches, dropped) = read.await.unwrap_or_default();
         let fold = self.hub.fold(&query.key);
         Outline {
             more: marks.len() == limit as usize,
             marks,
-            stretches: Vec::new(),
+            stretches,
             copied_to: fold.and_then(|fold| fold.copied_to()),
-            dropped: 0,
+            dropped,
         }
     }
 

@@ -12,7 +12,7 @@ use crate::{
     fill::Progress,
     hooks::Hooks,
     hub::Hub,
-    store::{Reader, Writer, aside},
+    store::{Limits, Reader, Writer, aside},
 };
 
 /// What the parts' states are made from.
@@ -23,6 +23,7 @@ pub(crate) struct Health {
     pub(crate) state_dir: PathBuf,
     pub(crate) writer: Arc<Writer>,
     pub(crate) filled: Arc<Progress>,
+    pub(crate) limits: Limits,
 }
 
 impl Health {
@@ -90,7 +91,15 @@ impl Health {
     fn activity(&self) -> Option<PartStatus> {
         let held = Reader::open(&self.state_dir)?.held().ok()?;
         let mb = held.bytes / 1_000_000;
-        let mut detail = format!("{mb} MB of {} sessions kept", held.sessions);
+        let Limits { event: _, session: _, total, age } = self.limits;
+        let (total, days) = (total / 1_000_000, age.as_secs() / 86_400);
+        let mut detail = format!(
+            "{mb} MB of what {} sessions did is kept, for {days} days, of at most {total} MB in all",
+            held.sessions
+        );
+        if held.limited > 0 {
+            detail += &format!("; limits took some of {} sessions", held.limited);
+        }
         let left = self.filled.left.load(Ordering::Relaxed);
         if left > 0 {
             detail += &format!("; {left} older sessions are still to be read again");

@@ -89,6 +89,8 @@ struct Known {
     claims: HashMap<SessionKey, usize>,
     /// Which files are named after a session, in whatever root: more than one is told.
     places: HashMap<SessionKey, Vec<(PathBuf, FileId)>>,
+    /// Sessions that nobody wants to see again.
+    forgotten: HashSet<SessionKey>,
 }
 
 #[derive(Debug)]
@@ -115,6 +117,7 @@ impl Hub {
             roots,
             claims: HashMap::new(),
             places: HashMap::new(),
+            forgotten: HashSet::new(),
         };
         Self {
             known: Mutex::new(known),
@@ -134,6 +137,8 @@ impl Hub {
             let mut known = self.lock();
             let before = known.roster.version();
             match input {
+                Input::Session(key, _) | Input::OnlyHooked(key, _)
+                    if known.forgotten.contains(&key) => {}
                 Input::Session(key, entry) => known.roster.set(key, entry),
                 Input::OnlyHooked(key, _) if known.roster.get(&key).is_some() => {}
                 Input::OnlyHooked(key, entry) => known.roster.set(key, entry),
@@ -163,7 +168,20 @@ impl Hub {
 
     /// True when the session belongs to this root, because it came first or nobody did before.
     pub(crate) fn claim(&self, key: &SessionKey, root: usize) -> bool {
-        *self.lock().claims.entry(key.clone()).or_insert(root) == root
+        let mut known = self.lock();
+        !known.forgotten.contains(key) && *known.claims.entry(key.clone()).or_insert(root) == root
+    }
+
+    /// From now on these are not known, whoever tells of them.
+    pub(crate) fn forget(&self, keys: &[SessionKey]) {
+        let version = {
+            let mut known = self.lock();
+            keys.iter().for_each(|key| known.roster.forget(key));
+            known.forgotten.extend(keys.iter().cloned());
+            known.roster.version()
+        };
+        self.here.send_replace(version);
+        self.version.send_if_modified(|seen| std::mem::replace(seen, version) != version);
     }
 
     /// As long as this is held, no session goes from one database to another: what is taken of one is

@@ -13,6 +13,7 @@ mod dirs;
 pub mod edge;
 mod fill;
 mod fleet;
+mod forget;
 mod gossip;
 mod health;
 mod hooks;
@@ -25,6 +26,7 @@ mod repo;
 mod rpc;
 mod run;
 mod scan;
+mod statuses;
 pub mod store;
 mod tail;
 

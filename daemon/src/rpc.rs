@@ -12,8 +12,8 @@ use interprocess::local_socket::{
     traits::tokio::Listener as _,
 };
 use rrd_proto::{
-    EventPage, EventQuery, FleetCall, FleetReply, HookCall, Host, ListQuery, ListReply, LookerCall,
-    LookerReply, Lookup, LookupQuery, Outline, OutlineQuery, PartStatus, Refusal,
+    EventPage, EventQuery, FleetCall, FleetReply, Forgotten, HookCall, Host, ListQuery, ListReply,
+    LookerCall, LookerReply, Lookup, LookupQuery, Outline, OutlineQuery, PartStatus, Refusal,
     codec::{Bincode, MAX_FRAME},
     preamble::{self, Preamble},
     rpc::Local,
@@ -138,6 +138,10 @@ impl Local for Server {
 
     async fn outline(self, _: Context, query: OutlineQuery) -> Result<Outline, Refusal> {
         self.answers.outline(&query).await
+    }
+
+    async fn forget(self, _: Context, query: LookupQuery) -> Result<Forgotten, Refusal> {
+        self.answers.forget(&query).await
     }
 
     async fn watch(self, _: Context, cursor: u64, wait_ms: u32) -> u64 {

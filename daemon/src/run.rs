@@ -29,7 +29,7 @@ use crate::{
     edge::Edges,
     fill,
     fleet::{self, Fleet, keyfile},
-    gossip,
+    forget, gossip,
     health::Health,
     hooks::{self, Follower, Hooks},
     http::{self, Http},
@@ -37,6 +37,7 @@ use crate::{
     process::ProcessTable,
     rpc::{self, Server},
     scan::{place, split},
+    statuses,
     store::{self, StoreError, TrailState, Writer, owner_only},
     tail::{Scene, StoreLedger, Tail, TailHandle},
 };
@@ -191,7 +192,13 @@ impl Daemon {
             state_dir: state_dir.clone(),
             over: false.into(),
             edges: Arc::clone(&edges),
+            event: config.limits.event,
         });
+        writer.limit(config.limits);
+        let forgotten = forget::known(&state_dir);
+        hub.forget(&forgotten);
+        // What a crash left of them goes now.
+        writer.forget(forgotten);
         let (surveyed, surveys) = mpsc::channel::<()>();
         let mut tails = Vec::new();
         let mut trails = std::mem::take(&mut stored.trails);
@@ -237,6 +244,7 @@ impl Daemon {
             state_dir: state_dir.clone(),
             writer: Arc::clone(&writer),
             filled,
+            limits: config.limits,
         };
         let desk = Arc::new(Desk {
             hub: Arc::clone(&hub),
@@ -248,6 +256,7 @@ impl Daemon {
         let taker = Arc::clone(&hooks);
         let hub_of = Arc::clone(&hub);
         let stop = CancellationToken::new();
+        runtime.spawn(statuses::follow(Arc::clone(&hub), Arc::clone(&writer), stop.clone()));
         let mut gossiping = None;
         if let Ok(fleet) = &fleet {
             let listens = fleet::listen(Arc::clone(fleet), Arc::clone(&desk), stop.clone());

@@ -23,7 +23,7 @@ use crate::{
     config::{Config, HarnessRoot},
     edge::Edges,
     fleet::keyfile,
-    hooks,
+    forget, hooks,
     hub::{Hub, Input},
     process::ProcessTable,
     store::{Commit, Reader, Stored},
@@ -58,6 +58,7 @@ impl Scan {
     pub fn new(config: &Config, progress: &mut dyn FnMut(IndexProgress)) -> Self {
         let node = keyfile::known_node(&config.dirs.state);
         let hub = Arc::new(Hub::new(place(config, node), &config.roots));
+        hub.forget(&forget::known(&config.dirs.state));
         let index = Reader::open(&config.dirs.state);
         let mut stored = index.as_ref().and_then(|r| r.load().ok()).unwrap_or_default();
         let trails = std::mem::take(&mut stored.trails);

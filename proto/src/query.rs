@@ -136,6 +136,13 @@ pub enum Lookup {
     NotFound,
 }
 
+/// What was forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forgotten {
+    /// So many sessions: the one that was meant, and those it delegated to.
+    pub sessions: u64,
+}
+
 /// Which events of a session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventQuery {

@@ -39,7 +39,7 @@ pub struct Outline {
     /// Events up to then were copied from the session that this one is a fork of.
     #[serde(default)]
     pub copied_to: Option<Timestamp>,
-    /// Events that a cap took out, so that the marks leave a gap.
+    /// Events of which a limit took the body, or all: a body that is not there was kept no longer.
     #[serde(default)]
     pub dropped: u64,
 }

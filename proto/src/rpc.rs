@@ -5,8 +5,8 @@
 #![allow(missing_docs)] // the macro's generated items
 
 use crate::{
-    EventPage, EventQuery, FleetCall, FleetReply, HookCall, Host, ListQuery, ListReply, LookerCall,
-    LookerReply, Lookup, LookupQuery, Outline, OutlineQuery, PartStatus, Refusal,
+    EventPage, EventQuery, FleetCall, FleetReply, Forgotten, HookCall, Host, ListQuery, ListReply,
+    LookerCall, LookerReply, Lookup, LookupQuery, Outline, OutlineQuery, PartStatus, Refusal,
 };
 
 /// Asks a daemon on the same host, of the same release.
@@ -20,6 +20,8 @@ pub trait Local {
     async fn events(query: EventQuery) -> Result<EventPage, Refusal>;
     /// A session from above, wherever it is; refused where its host cannot be asked.
     async fn outline(query: OutlineQuery) -> Result<Outline, Refusal>;
+    /// Takes one session of this host, and what is kept of it, out for good.
+    async fn forget(query: LookupQuery) -> Result<Forgotten, Refusal>;
     /// Returns the current cursor as soon as it differs from `cursor`, at the latest after `wait_ms`.
     async fn watch(cursor: u64, wait_ms: u32) -> u64;
     /// How each part of the daemon is.

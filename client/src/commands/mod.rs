@@ -8,6 +8,7 @@ mod daemon;
 mod demo;
 mod doctor;
 mod fleet;
+mod forget;
 mod hooks;
 mod hosts;
 mod open;
@@ -34,6 +35,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
         Command::Sessions(Sessions::List(args)) => sessions::run(&args),
         Command::Sessions(Sessions::Show(args)) => show::run(&args),
         Command::Sessions(Sessions::Tail(args)) => tail::run(&args),
+        Command::Sessions(Sessions::Forget(args)) => forget::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Config(args) => config::run(&args),

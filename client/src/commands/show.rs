@@ -1,6 +1,6 @@
 //! `rrd sessions show ID`: one session, why it has its status, its last events, what to do next.
 
-use rrd_proto::{Event, HostState, Issue, ParentKind, Session, Timestamp};
+use rrd_proto::{Event, EventQuery, HostState, Issue, ParentKind, Session, Timestamp};
 use serde::Serialize;
 
 use crate::{
@@ -34,7 +34,8 @@ pub(crate) fn run(args: &ShowArgs) -> Result<(), CliError> {
         return output::json(&session);
     }
     let limit = args.limit.unwrap_or(if args.events { MOST } else { LAST });
-    let asked = answerer.events(&ask::query(&session, limit, args.raw.raw));
+    let query = EventQuery { bodies: args.bodies, ..ask::query(&session, limit, args.raw.raw) };
+    let asked = answerer.events(&query);
     // The row stands by itself, unless it is the events that were asked for.
     let (events, why_none) = match asked {
         Ok(page) => (page.events, None),

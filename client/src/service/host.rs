@@ -62,7 +62,7 @@ fn to_record() -> impl Iterator<Item = (&'static str, Value)> {
 }
 
 /// Of these, what no harness knows of.
-const OWN: [(&str, Value); 15] = [
+const OWN: [(&str, Value); 19] = [
     ("HOME", Value::Directory),
     ("XDG_CONFIG_HOME", Value::XdgDirectory),
     ("XDG_STATE_HOME", Value::XdgDirectory),
@@ -77,6 +77,10 @@ const OWN: [(&str, Value); 15] = [
     ("RRD_HTTP_PAIRING", Value::Text),
     ("RRD_HTTP_HOSTS", Value::Text),
     ("RRD_TAILSCALED", Value::Text),
+    ("RRD_ACTIVITY_EVENT", Value::Text),
+    ("RRD_ACTIVITY_SESSION", Value::Text),
+    ("RRD_ACTIVITY_TOTAL", Value::Text),
+    ("RRD_ACTIVITY_AGE", Value::Text),
     // Part of the default host name: services are started without it.
     ("WSL_DISTRO_NAME", Value::Text),
 ];

@@ -199,6 +199,14 @@ impl Roster {
         }
     }
 
+    /// Forgets a session, whatever is known of it.
+    pub fn forget(&mut self, key: &SessionKey) {
+        let was_known = self.entries.remove(key).is_some();
+        self.absent.remove(key);
+        self.copies.remove(key);
+        self.version += u64::from(was_known);
+    }
+
     /// Takes every path at which a transcript of this session lies. Copies have the same name; another
     /// one is of another part of the session, as of a rollout that was compacted.
     pub fn set_places(&mut self, key: &SessionKey, places: Vec<String>) {

@@ -72,6 +72,14 @@ const MIGRATIONS: &[&str] = &[
         seen_at  INTEGER
     ) STRICT, WITHOUT ROWID;
 ",
+    "
+    CREATE TABLE forgotten_sessions (
+        harness    TEXT NOT NULL,
+        session_id TEXT NOT NULL,
+        at         INTEGER NOT NULL,  -- milliseconds since the epoch
+        PRIMARY KEY (harness, session_id)
+    ) STRICT, WITHOUT ROWID;
+",
 ];
 
 /// How long an invite that is over can still be told from one that never was, in milliseconds.

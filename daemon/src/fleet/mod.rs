@@ -7,6 +7,7 @@
 mod address;
 pub(crate) mod calls;
 mod enrol;
+mod forgotten_rows;
 mod heard;
 mod keep;
 pub(crate) mod keyfile;

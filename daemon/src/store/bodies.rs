@@ -13,6 +13,8 @@ use rrd_core::body;
 use rrd_proto::Body;
 use rusqlite::{Connection, Transaction, params};
 
+use super::retain;
+
 /// Bytes of a block before compression: larger ones take longer to open, smaller ones more room.
 const FULL: usize = 256 << 10;
 
@@ -33,6 +35,8 @@ pub(super) struct Bodies {
     zstd: zstd::bulk::Compressor<'static>,
     /// Small blocks at the end of a session, and their bytes.
     tails: HashMap<i64, (u32, usize)>,
+    /// Bytes on disk of sessions that were written to.
+    sizes: HashMap<i64, u64>,
     raw: Vec<u8>,
 }
 
@@ -41,17 +45,37 @@ impl Bodies {
     /// When zstd cannot be set up: out of memory.
     pub(super) fn new() -> io::Result<Self> {
         let zstd = zstd::bulk::Compressor::new(LEVEL)?;
-        Ok(Self { zstd, tails: HashMap::new(), raw: Vec::new() })
+        Ok(Self { zstd, tails: HashMap::new(), sizes: HashMap::new(), raw: Vec::new() })
     }
 
     /// Forgets what it knows.
     pub(super) fn clear(&mut self) {
         self.tails.clear();
+        self.sizes.clear();
     }
 
     /// Forgets what it knows of the session's blocks, which somebody else has changed.
     pub(super) fn changed(&mut self, session: i64) {
         self.tails.remove(&session);
+        self.sizes.remove(&session);
+    }
+
+    /// Leaves head and tail of a session whose bodies take more than `most` bytes.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub(super) fn limit(
+        &mut self,
+        db: &Transaction<'_>,
+        session: i64,
+        most: u64,
+    ) -> rusqlite::Result<()> {
+        if self.sizes.get(&session).is_some_and(|bytes| *bytes > most) {
+            let left = retain::trim_session(db, session, most)?;
+            self.tails.remove(&session);
+            self.sizes.insert(session, left);
+        }
+        Ok(())
     }
 
     /// Adds these bodies, each with the seq of its event.
@@ -159,6 +183,12 @@ impl Bodies {
             self.raw.len() as i64,
             data
         ])?;
+        // What merging takes out is still counted here: it is measured when it seems too much.
+        let size = match self.sizes.get(&session) {
+            Some(known) => known + data.len() as u64,
+            None => retain::bytes_of(db, session)?,
+        };
+        self.sizes.insert(session, size);
         Ok(())
     }
 }

@@ -8,6 +8,7 @@
 mod bodies;
 mod queue;
 mod reader;
+mod retain;
 mod schema;
 mod writer;
 
@@ -24,11 +25,12 @@ use rrd_core::{
     harness::ParserState,
     hook::Trail,
 };
-use rrd_proto::{Body, Event, Harness, SessionKey};
+use rrd_proto::{Body, Event, Harness, SessionKey, Status, Timestamp, WaitingFor};
 use serde::{Deserialize, Serialize};
 
 pub use queue::Backlog;
 pub use reader::{Held, Reader, ToFill};
+pub use retain::Limits;
 pub use writer::{Awaited, Committed, Writer, WriterState};
 
 /// Raised when folds or parsers change what they remember: sessions stored by another number are read
@@ -132,6 +134,21 @@ pub struct Fill {
     pub bodies: Vec<(u64, Body)>,
     /// There are no more.
     pub done: bool,
+}
+
+/// A session has another status than before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Turned {
+    /// Whose.
+    pub session: SessionKey,
+    /// Since when.
+    pub at: Timestamp,
+    /// The status.
+    pub status: Status,
+    /// What it waits for.
+    pub waiting_for: Option<WaitingFor>,
+    /// What about.
+    pub detail: Option<String>,
 }
 
 impl Commit {

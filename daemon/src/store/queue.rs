@@ -14,7 +14,7 @@ use std::{
 
 use rrd_proto::SessionKey;
 
-use super::{Commit, DatabaseState, Fill, TrailState};
+use super::{Commit, DatabaseState, Fill, TrailState, Turned};
 
 /// Commits that may wait; each holds at most what one stretch of a transcript gave.
 const MAX: usize = 64;
@@ -49,6 +49,8 @@ pub(super) struct Queue {
 struct Waiting {
     commits: VecDeque<Commit>,
     fills: Vec<Fill>,
+    turned: Vec<Turned>,
+    forgets: Vec<SessionKey>,
     /// By path: true of what was added before.
     databases: BTreeMap<String, DatabaseState>,
     /// What hooks said; `None` where it is to be forgotten.
@@ -96,8 +98,22 @@ pub struct Backlog {
 pub(super) struct Batch {
     pub(super) commits: Vec<Commit>,
     pub(super) fills: Vec<Fill>,
+    pub(super) turned: Vec<Turned>,
+    pub(super) forgets: Vec<SessionKey>,
     pub(super) databases: Vec<DatabaseState>,
     pub(super) trails: BTreeMap<SessionKey, Option<TrailState>>,
+}
+
+impl Batch {
+    pub(super) fn is_empty(&self) -> bool {
+        let Self { commits, fills, turned, forgets, databases, trails } = self;
+        commits.is_empty()
+            && fills.is_empty()
+            && turned.is_empty()
+            && forgets.is_empty()
+            && databases.is_empty()
+            && trails.is_empty()
+    }
 }
 
 impl Queue {
@@ -161,6 +177,29 @@ impl Queue {
         }
     }
 
+    /// Adds changes of status. Never waits: there are few.
+    pub(super) fn turned(&self, turned: Vec<Turned>) {
+        let mut waiting = self.lock();
+        if waiting.abandoned {
+            return;
+        }
+        let was_empty = waiting.is_empty();
+        waiting.turned.extend(turned);
+        if was_empty {
+            self.to_write.notify_one();
+        }
+    }
+
+    /// Adds sessions that are to go, and not to be taken again. Never waits.
+    pub(super) fn forget(&self, keys: Vec<SessionKey>) {
+        let mut waiting = self.lock();
+        if waiting.abandoned {
+            return;
+        }
+        waiting.forgets.extend(keys);
+        self.to_write.notify_one();
+    }
+
     /// Adds what hooks said of a session by now, in place of what they had said before; `None` forgets
     /// it. Never waits.
     pub(super) fn trail(&self, key: SessionKey, state: Option<TrailState>) {
@@ -212,6 +251,8 @@ impl Queue {
         waiting.abandoned = true;
         waiting.commits.clear();
         waiting.fills.clear();
+        waiting.turned.clear();
+        waiting.forgets.clear();
         waiting.databases.clear();
         waiting.trails.clear();
         waiting.barriers.clear();
@@ -261,6 +302,8 @@ impl Queue {
                 std::mem::take(&mut waiting.commits).into()
             },
             fills: std::mem::take(&mut waiting.fills),
+            turned: std::mem::take(&mut waiting.turned),
+            forgets: std::mem::take(&mut waiting.forgets),
             databases: std::mem::take(&mut waiting.databases).into_values().collect(),
             trails: std::mem::take(&mut waiting.trails),
         };
@@ -276,6 +319,8 @@ impl Waiting {
     fn is_empty(&self) -> bool {
         self.commits.is_empty()
             && self.fills.is_empty()
+            && self.turned.is_empty()
+            && self.forgets.is_empty()
             && self.databases.is_empty()
             && self.trails.is_empty()
             && self.barriers.is_empty()

@@ -8,7 +8,9 @@ use std::{
 };
 
 use rrd_core::{body, cursor::Cursor, fold::Fold};
-use rrd_proto::{Direction, Event, EventKind, Harness, Mark, SessionKey, Timestamp, ToolKind};
+use rrd_proto::{
+    Direction, Event, EventKind, Harness, Mark, SessionKey, Stretch, Timestamp, ToolKind,
+};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 
 use super::{
@@ -39,6 +41,8 @@ pub struct Held {
     pub sessions: u64,
     /// Bytes on disk.
     pub bytes: u64,
+    /// Of so many sessions a limit took something.
+    pub limited: u64,
 }
 
 /// Event kinds by number: part of the disk format, so it only grows at its end.
@@ -285,15 +289,49 @@ impl Reader {
         Ok(marks)
     }
 
+    /// Which status a session had when, oldest first.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn stretches(&self, key: &SessionKey) -> rusqlite::Result<Vec<Stretch>> {
+        let Some(session) = self.session(key)? else { return Ok(Vec::new()) };
+        let sql =
+            "SELECT at, status, waiting, detail FROM stretches WHERE session = ?1 ORDER BY at";
+        let mut rows = self.db.prepare_cached(sql)?;
+        let mut rows = rows.query([session])?;
+        let mut stretches: Vec<Stretch> = Vec::new();
+        while let Some(row) = rows.next()? {
+            let from = Timestamp::from_millis(row.get(0)?);
+            // One that a newer release wrote ends what was before it all the same.
+            stretches.iter_mut().rev().take(1).for_each(|last| last.to = last.to.or(Some(from)));
+            let Ok(status) = row.get_ref(1)?.as_str()?.parse() else { continue };
+            let waiting_for = row.get_ref(2)?.as_str_or_null()?.and_then(|word| word.parse().ok());
+            stretches.push(Stretch { from, to: None, status, waiting_for, detail: row.get(3)? });
+        }
+        Ok(stretches)
+    }
+
+    /// How many events of a session lost their bodies, or went, to a limit.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn dropped(&self, key: &SessionKey) -> rusqlite::Result<u64> {
+        let Some(session) = self.session(key)? else { return Ok(0) };
+        let sql = "SELECT coalesce(sum(last - first + 1), 0) FROM gaps WHERE session = ?1";
+        let count: i64 = self.db.prepare_cached(sql)?.query_row([session], |row| row.get(0))?;
+        Ok(count.cast_unsigned())
+    }
+
     /// What is kept of all that events say.
     ///
     /// # Errors
     /// SQLite's.
     pub fn held(&self) -> rusqlite::Result<Held> {
-        let sql = "SELECT count(DISTINCT session), coalesce(sum(length(data)), 0) FROM bodies";
+        let sql = "SELECT count(DISTINCT session), coalesce(sum(length(data)), 0),
+                (SELECT count(DISTINCT session) FROM gaps) FROM bodies";
         self.db.query_row(sql, [], |row| {
-            let (sessions, bytes): (i64, i64) = (row.get(0)?, row.get(1)?);
-            Ok(Held { sessions: sessions.cast_unsigned(), bytes: bytes.cast_unsigned() })
+            let number = |at| row.get::<_, i64>(at).map(i64::cast_unsigned);
+            Ok(Held { sessions: number(0)?, bytes: number(1)?, limited: number(2)? })
         })
     }
 

@@ -82,6 +82,21 @@ const MIGRATIONS: &[&str] = &[
     ) STRICT;
     CREATE INDEX bodies_by_seq ON bodies (session, last, first, size);
     ALTER TABLE sessions ADD COLUMN bodied INTEGER NOT NULL DEFAULT 0;  -- 1: its bodies were kept
+    CREATE TABLE stretches (
+        session INTEGER NOT NULL,
+        at      INTEGER NOT NULL,     -- milliseconds since the epoch
+        status  TEXT NOT NULL,
+        waiting TEXT,                 -- for what
+        detail  TEXT,
+        PRIMARY KEY (session, at)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE gaps (
+        session INTEGER NOT NULL,
+        first   INTEGER NOT NULL,     -- bodies of events from this seq
+        last    INTEGER NOT NULL,     -- to this one are no longer kept
+        why     TEXT NOT NULL,        -- which limit took them: session, total, age
+        PRIMARY KEY (session, first)
+    ) STRICT, WITHOUT ROWID;
 ",
 ];
 
@@ -95,6 +110,8 @@ const READ: &[&str] = &[
     "SELECT harness, session_id, trail, seal FROM trails",
     "SELECT id, session, first, last, size, data FROM bodies",
     "SELECT bodied FROM sessions",
+    "SELECT session, at, status, waiting, detail FROM stretches",
+    "SELECT session, first, last, why FROM gaps",
 ];
 
 /// Whether every table is there with its columns.

@@ -9,7 +9,7 @@ use std::{
     collections::{HashMap, HashSet},
     path::Path,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
         mpsc::{self, SyncSender},
     },
@@ -17,16 +17,17 @@ use std::{
     time::Duration,
 };
 
-use rrd_proto::{Direction, EventKind, SessionKey};
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rrd_proto::{Direction, EventKind, SessionKey, Timestamp};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use tokio::sync::watch;
 
 use super::{
-    Commit, DatabaseState, Fill, READER_VERSION, StoreError, StoredEvent, TrailState,
+    Commit, DatabaseState, Fill, READER_VERSION, StoreError, StoredEvent, TrailState, Turned,
     bodies::{self, Bodies},
     database, is_damage, owner_only,
     queue::{Backlog, Batch, Next, Queue},
     reader::{FLAG_ERROR, FLAG_SENT, FLAG_TRUNCATED, FLAG_WITHDRAWN, KINDS},
+    retain::{self, Limits, Swept},
     schema,
 };
 
@@ -36,6 +37,9 @@ const QUIET: Duration = Duration::from_secs(1);
 /// How long a failed transaction waits before it is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// Whether too much is kept is looked at after so many milliseconds, and only when something was written.
+const SWEEPS_APART: i64 = 600_000;
+
 /// The handle of the writer thread. Dropping it writes what is queued and ends the thread.
 #[derive(Debug)]
 pub struct Writer {
@@ -44,6 +48,7 @@ pub struct Writer {
     committed: watch::Receiver<Committed>,
     state: Arc<Mutex<WriterState>>,
     finishing: Arc<AtomicBool>,
+    limits: Arc<OnceLock<Limits>>,
 }
 
 /// The last transaction.
@@ -88,6 +93,7 @@ impl Writer {
         let finishing = Arc::new(AtomicBool::new(false));
         let bodies =
             Bodies::new().map_err(|source| StoreError::Io { path: path.clone(), source })?;
+        let limits = Arc::new(OnceLock::new());
         let work = Work {
             db,
             bodies,
@@ -96,12 +102,21 @@ impl Writer {
             state: Arc::clone(&state),
             finishing: Arc::clone(&finishing),
             given_up: false,
+            limits: Arc::clone(&limits),
+            forgotten: HashSet::new(),
+            shrink: false,
+            swept: None,
         };
         let thread = std::thread::Builder::new()
             .name("rrd-store".into())
             .spawn(move || work.run())
             .map_err(|source| StoreError::Io { path, source })?;
-        Ok(Self { queue, thread: Some(thread), committed, state, finishing })
+        Ok(Self { queue, thread: Some(thread), committed, state, finishing, limits })
+    }
+
+    /// Says how much is kept; the first word counts.
+    pub fn limit(&self, limits: Limits) {
+        let _ = self.limits.set(limits);
     }
 
     /// Queues a commit; waits while the queue is full.
@@ -112,6 +127,16 @@ impl Writer {
     /// Queues bodies of events that are stored without; waits while the queue is full.
     pub fn fill(&self, fill: Fill) {
         self.queue.fill(fill);
+    }
+
+    /// Takes these out for good, and takes nothing of them any more.
+    pub fn forget(&self, keys: Vec<SessionKey>) {
+        self.queue.forget(keys);
+    }
+
+    /// Queues changes of status; does not wait, and is not waited for.
+    pub fn turned(&self, turned: Vec<Turned>) {
+        self.queue.turned(turned);
     }
 
     /// Queues what is true of a database once everything queued before it is written.
@@ -225,18 +250,33 @@ struct Work {
     finishing: Arc<AtomicBool>,
     /// A transaction was left unwritten. One after it would move a cursor past what it held.
     given_up: bool,
+    limits: Arc<OnceLock<Limits>>,
+    /// What is not to be taken again.
+    forgotten: HashSet<SessionKey>,
+    /// Something was forgotten, and the disk may still hold it.
+    shrink: bool,
+    /// When it was last seen that nothing is too much.
+    swept: Option<Timestamp>,
 }
 
 impl Work {
     fn run(mut self) {
         let _abandon = AbandonOnDrop(Arc::clone(&self.queue));
-        let mut check_after = Some(QUIET);
+        let (mut check_after, mut checked) = (Some(QUIET), false);
         loop {
             match self.queue.next(check_after) {
-                Next::Write(batch, barriers) => self.write(&batch, barriers),
+                Next::Write(batch, barriers) => {
+                    self.write(&batch, barriers);
+                    check_after = Some(QUIET);
+                }
                 Next::Quiet => {
-                    check_after = None;
-                    self.check();
+                    if !std::mem::replace(&mut checked, true) {
+                        self.check();
+                    }
+                    if std::mem::take(&mut self.shrink) {
+                        self.vacuum();
+                    }
+                    check_after = self.sweep().then_some(QUIET);
                 }
                 Next::Closed => return,
             }
@@ -245,8 +285,12 @@ impl Work {
 
     /// Everything that was collected becomes one transaction.
     fn write(&mut self, batch: &Batch, barriers: Vec<SyncSender<()>>) {
+        let limits = self.limits();
+        self.swept = None;
+        self.forgotten.extend(batch.forgets.iter().cloned());
+        let changes = self.db.total_changes();
         while !self.is_damaged() && !self.given_up {
-            match transact(&mut self.db, &mut self.bodies, batch) {
+            match transact(&mut self.db, &mut self.bodies, &limits, &self.forgotten, batch) {
                 Ok(()) => {
                     self.change(|state| state.failing = None);
                     break;
@@ -265,6 +309,10 @@ impl Work {
                 }
             }
         }
+        if !batch.forgets.is_empty() {
+            self.bodies.clear();
+            self.shrink |= self.db.total_changes() > changes;
+        }
         let with_events = batch.commits.iter().filter(|commit| !commit.events.is_empty());
         let sessions = with_events.map(|commit| commit.file.session.clone()).collect();
         self.committed.send_modify(|last| {
@@ -273,6 +321,50 @@ impl Work {
         for done in barriers {
             // Whoever asked may have gone.
             let _ = done.send(());
+        }
+    }
+
+    fn limits(&self) -> Limits {
+        self.limits.get().copied().unwrap_or_default()
+    }
+
+    /// Leaves nothing of what was taken out, not even in pages that are free, nor in the log.
+    fn vacuum(&self) {
+        let sql = "VACUUM; PRAGMA wal_checkpoint(TRUNCATE);";
+        if let Err(error) = self.db.execute_batch(sql) {
+            tracing::warn!(%error, "free pages of the index may still hold what was forgotten");
+        }
+    }
+
+    /// Takes away what is too much, some of it at a time; true when there is more to do. Looks again only
+    /// when something has been written.
+    fn sweep(&mut self) -> bool {
+        let now = crate::hub::now();
+        if self.is_damaged() || self.swept.is_some_and(|at| now.since(at) < SWEEPS_APART) {
+            return false;
+        }
+        let limits = self.limits();
+        let mut swept = Swept::default();
+        let more = (|| {
+            let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let more = retain::sweep(&transaction, &limits, now, &mut swept)?;
+            transaction.commit()?;
+            Ok::<_, rusqlite::Error>(more)
+        })();
+        if swept != Swept::default() {
+            self.bodies.clear();
+            tracing::info!(sessions = swept.sessions, bytes = swept.bytes, "older activity went");
+        }
+        match more {
+            Ok(more) => {
+                self.swept = Some(now).filter(|_| !more);
+                more
+            }
+            Err(error) => {
+                tracing::warn!(%error, "older activity stays for now");
+                self.swept = Some(now);
+                false
+            }
         }
     }
 
@@ -303,17 +395,22 @@ impl Work {
 fn transact<'b>(
     db: &mut Connection,
     bodies: &mut Bodies,
+    limits: &Limits,
+    forgotten: &HashSet<SessionKey>,
     batch: &'b Batch,
 ) -> rusqlite::Result<()> {
-    let Batch { commits, fills, databases, trails } = batch;
-    if commits.is_empty() && fills.is_empty() && databases.is_empty() && trails.is_empty() {
+    let Batch { commits, fills, turned, forgets: _, databases, trails } = batch;
+    if batch.is_empty() {
         return Ok(());
     }
     // Of several commits of one transcript the last one's state holds.
     let last: HashMap<&str, usize> =
         commits.iter().enumerate().map(|(i, commit)| (commit.file.path.as_str(), i)).collect();
-    let transaction = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for (i, commit) in commits.iter().enumerate() {
+        if forgotten.contains(&commit.file.session) {
+            continue;
+        }
         let session = session_row(&transaction, &commit.file.session)?;
         if let Some(path) = commit.file.database() {
             transaction.prepare_cached("DELETE FROM databases WHERE path = ?1")?.execute([path])?;
@@ -326,21 +423,75 @@ fn transact<'b>(
         let of_event =
             |stored: &'b StoredEvent| Some((stored.event.seq, stored.event.body.as_ref()?));
         bodies.put(&transaction, session, commit.events.iter().filter_map(of_event))?;
+        bodies.limit(&transaction, session, limits.session)?;
         if last[commit.file.path.as_str()] == i {
             put_state(&transaction, session, commit)?;
         }
     }
     for Fill { session, bodies: filled, done } in fills {
+        if forgotten.contains(session) {
+            continue;
+        }
         let session = session_row(&transaction, session)?;
         bodies.put(&transaction, session, filled.iter().map(|(seq, body)| (*seq, body)))?;
+        bodies.limit(&transaction, session, limits.session)?;
         if *done {
             let sql = "UPDATE sessions SET bodied = 1 WHERE id = ?1";
             transaction.prepare_cached(sql)?.execute([session])?;
         }
     }
+    let turned = turned.iter().filter(|turned| !forgotten.contains(&turned.session));
+    turned.into_iter().try_for_each(|turned| put_turned(&transaction, turned))?;
     databases.iter().try_for_each(|state| put_database(&transaction, state))?;
-    trails.iter().try_for_each(|(key, state)| put_trail(&transaction, key, state.as_ref()))?;
+    let trails = trails.iter().filter(|(key, _)| !forgotten.contains(key));
+    trails.into_iter().try_for_each(|(key, state)| put_trail(&transaction, key, state.as_ref()))?;
+    for key in &batch.forgets {
+        remove(&transaction, key)?;
+    }
     transaction.commit()
+}
+
+/// Unless it is what was the case before.
+fn put_turned(db: &Transaction<'_>, turned: &Turned) -> rusqlite::Result<()> {
+    let session = session_row(db, &turned.session)?;
+    let waiting = turned.waiting_for.map(|waiting| waiting.as_str());
+    let now =
+        (turned.status.as_str().to_owned(), waiting.map(str::to_owned), turned.detail.clone());
+    let sql = "SELECT status, waiting, detail FROM stretches
+            WHERE session = ?1 ORDER BY at DESC LIMIT 1";
+    let last = db
+        .prepare_cached(sql)?
+        .query_row([session], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .optional()?;
+    if last.is_some_and(|last: (String, Option<String>, Option<String>)| last == now) {
+        return Ok(());
+    }
+    db.prepare_cached(
+        "INSERT OR REPLACE INTO stretches (session, at, status, waiting, detail)
+         VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?
+    .execute(params![session, turned.at.as_millis(), now.0, now.1, now.2])?;
+    Ok(())
+}
+
+/// Takes a session out.
+fn remove(db: &Transaction<'_>, key: &SessionKey) -> rusqlite::Result<()> {
+    put_trail(db, key, None)?;
+    let known = db
+        .prepare_cached("SELECT id FROM sessions WHERE harness = ?1 AND session_id = ?2")?
+        .query_row([key.harness.as_str(), &key.session_id], |row| row.get::<_, i64>(0))
+        .optional()?;
+    let Some(session) = known else { return Ok(()) };
+    forget(db, session)?;
+    for sql in [
+        "DELETE FROM gaps WHERE session = ?1",
+        "DELETE FROM stretches WHERE session = ?1",
+        "DELETE FROM files WHERE session = ?1",
+        "DELETE FROM sessions WHERE id = ?1",
+    ] {
+        db.execute(sql, [session])?;
+    }
+    Ok(())
 }
 
 /// Takes out whatever is stored of a session, but that it is there.
@@ -381,7 +532,7 @@ fn put_events(db: &Transaction<'_>, session: i64, commit: &Commit) -> rusqlite::
         insert.execute(params![
             session,
             event.seq.cast_signed(),
-            event.at.map(rrd_proto::Timestamp::as_millis),
+            event.at.map(Timestamp::as_millis),
             kind,
             flags,
             stored.offset.cast_signed(),

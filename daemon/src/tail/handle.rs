@@ -92,6 +92,8 @@ pub(crate) struct StoreLedger {
     pub(crate) over: AtomicBool,
     /// What is cut passes these first.
     pub(crate) edges: Arc<Edges>,
+    /// Bytes of one event's body that are kept.
+    pub(crate) event: usize,
 }
 
 impl Ledger for StoreLedger {
@@ -111,7 +113,7 @@ impl Ledger for StoreLedger {
     }
 
     fn keep(&self, event: &Event, whole: &Long<'_>) -> Option<Body> {
-        body::keep(event, whole, body::MOST, &mut |text| self.edges.kept(text))
+        body::keep(event, whole, self.event, &mut |text| self.edges.kept(text))
     }
 
     fn is_over(&self) -> bool {

@@ -45,7 +45,8 @@ fn who_asks_gets_what_was_collected() {
     let edges = Arc::new(Edges::open(
         &Dirs::resolve(&|name| (name == "RRD_HOME").then(|| top.clone().into())).unwrap(),
     ));
-    let ledger = Arc::new(StoreLedger { writer: Arc::new(writer), state_dir, over, edges });
+    let ledger =
+        Arc::new(StoreLedger { writer: Arc::new(writer), state_dir, over, edges, event: 1 << 10 });
     let scene = Scene::new(0, &root, &hub, &ProcessTable::system()).unwrap();
     let (surveyed, survey) = mpsc::channel::<()>();
     let tail = Tail::spawn(scene, ledger, WatchMode::Auto, stored, move || drop(surveyed)).unwrap();

@@ -323,6 +323,10 @@ fn nothing_is_written_past_what_was_left_unwritten() {
         state: Arc::default(),
         finishing: Arc::new(true.into()),
         given_up: false,
+        limits: Arc::default(),
+        forgotten: HashSet::new(),
+        shrink: false,
+        swept: None,
     };
     let pages = |work: &Work, most: i64| {
         let set = format!("PRAGMA max_page_count = {most}");

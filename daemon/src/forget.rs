@@ -1,0 +1,91 @@
+//! `rrd sessions forget`: a session goes from this host, and does not come back.
+//!
+//! First it is written down that it was forgotten, durably; then everything that is kept of it goes, and
+//! what would be read of it again is not taken. A crash in between is made up for at the next start. Its
+//! harness's own files stay as they are. Not here: how rows are taken out ([`crate::store`]).
+
+use std::path::Path;
+
+use rrd_proto::{Forgotten, HostState, Lookup, Refusal, Session, SessionKey};
+
+use crate::{
+    fleet::{Keep, KeepError},
+    hub::{Hub, now},
+    store::Writer,
+};
+
+/// What was forgotten on this host; none of it where that cannot be read, which is said.
+pub(crate) fn known(state_dir: &Path) -> Vec<SessionKey> {
+    // No database for the sake of looking into it.
+    if !state_dir.join("keep.db").exists() {
+        return Vec::new();
+    }
+    Keep::open(state_dir).and_then(|keep| keep.forgotten_sessions()).unwrap_or_else(|error| {
+        tracing::error!(%error, "sessions that were forgotten may be shown again");
+        Vec::new()
+    })
+}
+
+/// Forgets what `found` is, with all that it delegated.
+pub(crate) fn forget(
+    found: Lookup,
+    hub: &Hub,
+    writer: &Writer,
+    state_dir: &Path,
+) -> Result<Forgotten, Refusal> {
+    let session = match found {
+        Lookup::Found(session) => *session,
+        Lookup::Ambiguous(_) => {
+            return Err(refusal("that is more than one session", "type more of its id"));
+        }
+        Lookup::NotFound => {
+            return Err(refusal(
+                "there is no such session",
+                "rrd sessions list --all shows every id",
+            ));
+        }
+    };
+    if session.host_state != HostState::Here {
+        let why = format!("that is a session of {}: only there it can be forgotten", session.host);
+        return Err(refusal(&why, "run rrd sessions forget on that host"));
+    }
+    let keys = family(&session, hub);
+    let kept: Result<(), KeepError> =
+        Keep::open(state_dir).and_then(|mut keep| keep.forget_sessions(&keys, now()));
+    if let Err(error) = kept {
+        let why = format!("nothing was forgotten: it cannot be written down ({error})");
+        return Err(refusal(&why, &error.remedy()));
+    }
+    hub.forget(&keys);
+    writer.forget(keys.clone());
+    writer.barrier();
+    Ok(Forgotten { sessions: keys.len() as u64 })
+}
+
+/// The session, and whoever works for it.
+fn family(session: &Session, hub: &Hub) -> Vec<SessionKey> {
+    let all = rrd_proto::ListQuery { all: true, ..rrd_proto::ListQuery::default() };
+    let rows = hub.list_here(&all).sessions;
+    let mut keys = vec![session.key()];
+    let mut at = 0;
+    while let Some(parent) = keys.get(at).cloned() {
+        at += 1;
+        let is_child = |row: &&Session| {
+            row.harness == parent.harness
+                && row.parent_session_id.as_ref() == Some(&parent.session_id)
+                && row.parent_kind == Some(rrd_proto::ParentKind::Subagent)
+        };
+        let children: Vec<SessionKey> = rows
+            .iter()
+            .filter(is_child)
+            .map(Session::key)
+            .filter(|key| !keys.contains(key))
+            .collect();
+        keys.extend(children);
+    }
+    keys
+}
+
+fn refusal(message: &str, hint: &str) -> Refusal {
+    Refusal { message: message.to_owned(), facts: Vec::new(), hint: Some(hint.to_owned()) }
+}
