@@ -123,7 +123,8 @@ impl Local for Known {
                 .collect();
             if !new.is_empty() || Instant::now() >= until {
                 let skip = new.len().saturating_sub(query.limit as usize);
-                return Ok(EventPage { events: new[skip..].to_vec(), more: false });
+                let events = new[skip..].to_vec();
+                return Ok(EventPage { events, ..EventPage::default() });
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }

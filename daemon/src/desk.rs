@@ -10,10 +10,15 @@ use std::{
 };
 
 use bytes::Bytes;
+use rrd_core::{fleet::words, redact::Redacted};
 use rrd_proto::{
-    EventPage, EventQuery, ListQuery, MAX_MARKS, Outline, OutlineQuery, Session, SessionKey,
+    Event, EventPage, EventQuery, ListQuery, MAX_MARKS, Outline, OutlineQuery, Session, SessionKey,
+    Timestamp,
     peer::{self, Refused},
-    peer_calls::{EventsQuery, EventsReply, LastKnownQuery, MAX_ROWS, RowsQuery, RowsReply},
+    peer_calls::{
+        EventsQuery, EventsReply, LastKnownQuery, LastWordsQuery, MAX_ROWS, MAX_WORDS, RowsQuery,
+        RowsReply,
+    },
 };
 use serde::Serialize;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -21,7 +26,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::{
     audience::Looking,
     edge::Edges,
-    hub::Hub,
+    hub::{Hub, now},
     scan::{self, MAX_PAGE},
     store::{Reader, Writer},
     tail::Door,
@@ -127,7 +132,44 @@ impl Desk {
             stretches,
             copied_to: fold.and_then(|fold| fold.copied_to()),
             dropped,
+            last_words: None,
         }
+    }
+
+    /// What these sessions did last, after the event that is known of each; of what has not gone on,
+    /// nothing.
+    pub(crate) async fn last_words(
+        &self,
+        query: LastWordsQuery,
+    ) -> Vec<(SessionKey, Timestamp, Redacted<Vec<Event>>)> {
+        let mut told = Vec::new();
+        for (key, after) in query.sessions.into_iter().take(MAX_WORDS) {
+            let newest = EventQuery {
+                key: key.clone(),
+                node: None,
+                after: None,
+                before: None,
+                limit: words::EVENTS as u32,
+                wait_ms: 0,
+                bodies: true,
+                raw: false,
+            };
+            let mut page = self.events(&EventQuery { after, ..newest.clone() }).await;
+            // So many are new that the newest are among those that follow; or an index that was begun anew
+            // has not come so far again.
+            if after.is_some() && (page.more || page.events.is_empty()) {
+                let newer = self.events(&newest).await;
+                let last = newer.events.last().map(|event| event.seq);
+                if page.more || last.is_some_and(|last| Some(last) < after) {
+                    page = newer;
+                }
+            }
+            if !page.events.is_empty() {
+                let events = self.edges.told_events(page).map(|page| page.events);
+                told.push((key, now(), events));
+            }
+        }
+        told
     }
 
     /// Answers a member; `None` when that is no method of this desk.
@@ -191,7 +233,7 @@ impl Desk {
         let query =
             EventQuery { key, node: None, after, before, limit, wait_ms, bodies, raw: false };
         let page = self.edges.told_events(self.events(&query).await);
-        let EventPage { events, more } = page.as_ref();
+        let EventPage { events, more, last_words: _ } = page.as_ref();
         peer::pack(&EventsReply { events: events.iter().filter_map(json).collect(), more: *more })
     }
 }

@@ -29,6 +29,7 @@ mod scan;
 mod statuses;
 pub mod store;
 mod tail;
+mod words;
 
 pub use dirs::Dirs;
 pub use fleet::Listen;

@@ -14,7 +14,7 @@ use std::{
 use futures::future::join_all;
 use rrd_core::fleet;
 use rrd_proto::{
-    Event, EventPage, EventQuery, Host, HostState, ListQuery, Lookup, NodeId, Outline,
+    Event, EventPage, EventQuery, Host, HostState, ListQuery, Lookup, Mark, NodeId, Outline,
     OutlineQuery, Refusal, Session, Status, Timestamp, Unheard,
     peer_calls::{
         EventsQuery, EventsReply, LastKnown, LastKnownQuery, MAX_ROWS, RowsQuery, RowsReply,
@@ -27,6 +27,7 @@ use crate::{
     fleet::{Fleet, LinkError, Past, aside},
     gossip::Gossip,
     hub::now,
+    words,
 };
 
 /// What all rows of one host may take.
@@ -171,14 +172,20 @@ pub(crate) async fn events(
     let EventQuery { key, after, before, limit, wait_ms, bodies, node: _, raw: _ } = query.clone();
     let asks = EventsQuery { key, after, before, limit, wait_ms, bodies };
     let within = crate::desk::wait(wait_ms) + EVENTS_WITHIN;
-    let reply: EventsReply = ask(fleet, gossip, node, "events", &asks, within).await?;
+    let reply: EventsReply = match ask(fleet, gossip, node, "events", &asks, within).await {
+        // Whoever is away may have left its last words with others.
+        Err(refusal) if wait_ms == 0 => {
+            return words::page(fleet, gossip, node, query).await.ok_or(refusal);
+        }
+        told => told?,
+    };
     let read = |text: &String| serde_json::from_str::<Event>(text).ok();
     let mut events: Vec<Event> = reply.events.iter().filter_map(read).collect();
     let offset = gossip.offset_of(node);
     for event in &mut events {
         event.at = event.at.map(|at| at.plus(offset));
     }
-    Ok(EventPage { events, more: reply.more })
+    Ok(EventPage { events, more: reply.more, last_words: None })
 }
 
 /// Another host's session from above.
@@ -189,9 +196,28 @@ pub(crate) async fn outline(
     query: &OutlineQuery,
 ) -> Result<Outline, Refusal> {
     let asks = OutlineQuery { node: None, ..query.clone() };
-    let mut outline: Outline = ask(fleet, gossip, node, "outline", &asks, EVENTS_WITHIN).await?;
+    let mut outline: Outline = match ask(fleet, gossip, node, "outline", &asks, EVENTS_WITHIN).await
+    {
+        Err(refusal) => {
+            let events = EventQuery {
+                key: query.key.clone(),
+                node: None,
+                after: query.after,
+                before: None,
+                limit: query.limit,
+                wait_ms: 0,
+                bodies: false,
+                raw: false,
+            };
+            let page = words::page(fleet, gossip, node, &events).await.ok_or(refusal)?;
+            let marks = page.events.iter().map(Mark::of).collect();
+            let last_words = page.last_words;
+            return Ok(Outline { marks, more: page.more, last_words, ..Outline::default() });
+        }
+        Ok(outline) => outline,
+    };
     let offset = gossip.offset_of(node);
-    let Outline { marks, stretches, copied_to, more: _, dropped: _ } = &mut outline;
+    let Outline { marks, stretches, copied_to, more: _, dropped: _, last_words: _ } = &mut outline;
     let times = marks.iter_mut().filter_map(|mark| mark.at.as_mut()).chain(copied_to);
     let stretched = stretches
         .iter_mut()

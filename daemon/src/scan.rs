@@ -155,7 +155,7 @@ impl Scan {
             raw: false,
         };
         let after = |mark: &Mark| query.after.is_none_or(|after| mark.seq > after);
-        let EventPage { events, more: _ } = self.page(&all);
+        let EventPage { events, .. } = self.page(&all);
         let marks = events.iter().map(Mark::of).filter(after);
         let limit = query.limit.min(MAX_MARKS) as usize;
         let mut marks: Vec<Mark> = marks.take(limit + 1).collect();
@@ -184,7 +184,7 @@ impl Scan {
                 event.body = event.body.take().or_else(|| body::of_line(event));
             });
         }
-        EventPage { events: events.into(), more }
+        EventPage { events: events.into(), more, last_words: None }
     }
 }
 
@@ -264,7 +264,7 @@ pub(crate) fn read_index(
             false => events.truncate(done),
         }
     }
-    Ok(EventPage { events, more })
+    Ok(EventPage { events, more, last_words: None })
 }
 
 /// Keeps the asked-for events of everything that passes.

@@ -46,8 +46,8 @@ pub use looker::{Looker, LookerCall, LookerCode, LookerKind, LookerReply, Looker
 pub use node::{NoNodeId, NodeId};
 pub use part::{Health, PartStatus};
 pub use query::{
-    EventPage, EventQuery, Forgotten, IndexProgress, ListQuery, ListReply, Lookup, LookupQuery,
-    Root, RootState, Totals, Unheard,
+    EventPage, EventQuery, Forgotten, IndexProgress, LastWords, ListQuery, ListReply, Lookup,
+    LookupQuery, Root, RootState, Totals, Unheard,
 };
 pub use refusal::Refusal;
 pub use replay::{MAX_MARKS, Mark, Outline, OutlineQuery, Stretch, ToolKind};

@@ -69,6 +69,33 @@ pub struct EventsReply {
     pub more: bool,
 }
 
+/// Sessions that one call asks for, at most.
+pub const MAX_WORDS: usize = 64;
+
+/// Asks what sessions of the answering host did last, to keep it: the body of `last_words`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastWordsQuery {
+    /// Which, and after which event; at most [`MAX_WORDS`].
+    pub sessions: Vec<(SessionKey, Option<u64>)>,
+}
+
+/// The answer to `last_words` and `kept_words`: texts that the sessions' host signed, oldest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct WordsReply {
+    /// The texts.
+    pub words: Vec<String>,
+}
+
+/// Asks for what the answering host keeps of a session of a third one: the body of `kept_words`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptWordsQuery {
+    /// Whose.
+    pub node: NodeId,
+    /// The session.
+    pub key: SessionKey,
+}
+
 /// Asks what the answering host knows of a third one: the body of `last_known`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastKnownQuery {

@@ -172,4 +172,17 @@ pub struct EventPage {
     pub events: Vec<Event>,
     /// More follow at once.
     pub more: bool,
+    /// Their host is away, and another one told them.
+    #[serde(default)]
+    pub last_words: Option<LastWords>,
+}
+
+/// Who told the last words of a session whose host is away.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct LastWords {
+    /// When its host said them.
+    pub at: Timestamp,
+    /// The host that kept them.
+    pub by: String,
 }

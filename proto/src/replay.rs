@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Event, EventKind, NodeId, SessionKey, Status, Timestamp, WaitingFor};
+use crate::{Event, EventKind, LastWords, NodeId, SessionKey, Status, Timestamp, WaitingFor};
 
 /// Marks of an answer, at most.
 pub const MAX_MARKS: u32 = 20_000;
@@ -42,6 +42,9 @@ pub struct Outline {
     /// Events of which a limit took the body, or all: a body that is not there was kept no longer.
     #[serde(default)]
     pub dropped: u64,
+    /// Its host is away, and another one told what it did last.
+    #[serde(default)]
+    pub last_words: Option<LastWords>,
 }
 
 /// One event from above.

@@ -80,6 +80,16 @@ const MIGRATIONS: &[&str] = &[
         PRIMARY KEY (harness, session_id)
     ) STRICT, WITHOUT ROWID;
 ",
+    "
+    CREATE TABLE words (
+        node       TEXT NOT NULL,
+        harness    TEXT NOT NULL,
+        session_id TEXT NOT NULL,
+        kept       TEXT NOT NULL,     -- JSON: texts that the node signed
+        at         INTEGER NOT NULL,  -- when the session was active last, by this host's clock
+        PRIMARY KEY (node, harness, session_id)
+    ) STRICT, WITHOUT ROWID;
+",
 ];
 
 /// How long an invite that is over can still be told from one that never was, in milliseconds.
@@ -361,7 +371,8 @@ impl Keep {
     pub(crate) fn leave(&mut self) -> Result<(), KeepError> {
         let sql = "BEGIN; DELETE FROM facts WHERE name = 'members'; DELETE FROM floors;
             UPDATE invites SET state = 'cancelled' WHERE state = 'open';
-            DELETE FROM peer_rows; DELETE FROM past; DELETE FROM heard; COMMIT;";
+            DELETE FROM peer_rows; DELETE FROM past; DELETE FROM heard; DELETE FROM words;
+            COMMIT;";
         self.db.execute_batch(sql).map_err(|error| self.sqlite(error))
     }
 }

@@ -15,10 +15,11 @@ use std::{
 
 use bytes::Bytes;
 use futures::StreamExt;
-use rrd_core::fleet::members::List;
+use rrd_core::fleet::{members::List, words};
 use rrd_proto::{
     NodeId,
     peer::{self, Answer, Hello, MessagePack, Preamble, Purpose, Refused, rpc::Peer},
+    peer_calls::{KeptWordsQuery, LastWordsQuery, WordsReply},
 };
 use serde::de::DeserializeOwned;
 use tarpc::{
@@ -62,7 +63,7 @@ const LOOK_AFTER: Duration = Duration::from_secs(15);
 const AGAIN: Duration = Duration::from_secs(5);
 
 /// What members may ask, beside what the desk answers.
-const METHODS: [&str; 3] = ["hello", "members", "seen"];
+const METHODS: [&str; 5] = ["hello", "members", "last_words", "kept_words", "seen"];
 
 /// Listens while there is a fleet, until it is stopped.
 pub(crate) async fn run(fleet: Arc<Fleet>, desk: Arc<Desk>, stop: CancellationToken) {
@@ -367,6 +368,18 @@ impl Peer for Server {
                     tracing::warn!(%error, "cannot keep the list of members");
                 }
                 peer::pack(&fleet.members().list())
+            }
+            "last_words" => {
+                let query: LastWordsQuery = heard(&body)?;
+                let own = fleet.identity();
+                let told = self.desk.last_words(query).await;
+                let signed =
+                    told.iter().filter_map(|(key, at, events)| words::sign(&own, key, *at, events));
+                peer::pack(&WordsReply { words: signed.collect() })
+            }
+            "kept_words" => {
+                let KeptWordsQuery { node, key } = heard(&body)?;
+                peer::pack(&WordsReply { words: fleet.words().of(node, &key) })
             }
             "seen" => peer::pack(&fleet.seen(self.node, heard(&body)?)),
             other => {

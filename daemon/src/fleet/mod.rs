@@ -19,6 +19,7 @@ mod rekey;
 mod seeds;
 mod sync;
 mod twin;
+mod word_rows;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -51,7 +52,7 @@ pub(crate) use seeds::{MAX_SEEDS, Seed, run as look_for_members};
 pub(crate) use sync::run as sync;
 pub(crate) use twin::Run;
 
-use crate::{config::Config, edge::Edges};
+use crate::{config::Config, edge::Edges, words::Words};
 
 /// Letters of a label, at most.
 const MAX_LABEL: usize = 64;
@@ -107,6 +108,7 @@ pub(crate) struct Fleet {
     links: Mutex<HashMap<NodeId, Arc<Link>>>,
     contacts: Mutex<HashMap<NodeId, Contact>>,
     turned_away: Mutex<BTreeMap<&'static str, u64>>,
+    words: Words,
 }
 
 struct Own {
@@ -153,6 +155,7 @@ impl Fleet {
             members: Arc::new(members),
         };
         edges.hide(keyfile::own_secrets(&state_dir));
+        let words = Words::restored(keep.words()?);
         Ok(Arc::new(Self {
             state_dir,
             label: config.host.chars().take(MAX_LABEL).collect(),
@@ -169,7 +172,13 @@ impl Fleet {
             links: Mutex::default(),
             contacts: Mutex::default(),
             turned_away: Mutex::default(),
+            words,
         }))
+    }
+
+    /// What is kept of other hosts' sessions.
+    pub(crate) fn words(&self) -> &Words {
+        &self.words
     }
 
     /// This node's keys.

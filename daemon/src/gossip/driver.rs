@@ -27,7 +27,7 @@ use crate::{
     edge::Edges,
     fleet::{Fleet, Heard, Run},
     hub::{Hub, Input, now},
-    others,
+    others, words,
 };
 
 /// When what could not begin is tried again.
@@ -150,6 +150,7 @@ async fn serve(
     }));
     hub.set_others(Some(Arc::clone(&gossip)));
     let keeps_up = tokio::spawn(others::keep_up(Arc::clone(fleet), Arc::clone(&gossip)));
+    let follows = tokio::spawn(words::follow(Arc::clone(fleet), Arc::clone(&gossip)));
     gossip.wire().set_extra(fleet.extra());
     let heard = Arc::clone(&gossip);
     let known = Arc::new(move |node| heard.known(node));
@@ -214,6 +215,7 @@ async fn serve(
         }
     }
     keeps_up.abort();
+    follows.abort();
     let overtaken = fleet.overtaken_by(generation).filter(|_| !stop.is_cancelled());
     if overtaken.is_none() {
         teller.say_good_bye(hub);

@@ -25,6 +25,8 @@ pub enum Purpose {
     Forget,
     /// A record of a session or of a host.
     Record,
+    /// What a session did last.
+    LastWords,
 }
 
 impl Purpose {
@@ -35,6 +37,7 @@ impl Purpose {
             Self::Drop => b"rrd/drop/1\0",
             Self::Forget => b"rrd/forget/1\0",
             Self::Record => b"rrd/record/1\0",
+            Self::LastWords => b"rrd/last-words/1\0",
         }
     }
 }

@@ -14,3 +14,4 @@ pub mod peers;
 pub mod record;
 pub mod seal;
 pub mod window;
+pub mod words;

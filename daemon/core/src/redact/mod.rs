@@ -70,7 +70,13 @@ const SHORTEST_OWN: usize = 8;
 pub struct Redacted<T>(T);
 
 impl<T> Redacted<T> {
-    /// What is left.
+    /// What is within, made of nothing else: a part of it, or the same in another shape.
+    #[must_use]
+    pub fn map<U>(self, part: fn(T) -> U) -> Redacted<U> {
+        Redacted(part(self.0))
+    }
+
+    /// What is within.
     #[must_use]
     pub fn into_inner(self) -> T {
         self.0
