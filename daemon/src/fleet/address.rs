@@ -92,15 +92,15 @@ impl fmt::Display for Listen {
 
 /// Sockets at one address, and what is to be said of it.
 #[derive(Debug)]
-pub(crate) struct Bound {
-    pub(crate) tcp: TcpListener,
-    pub(crate) udp: UdpSocket,
+pub(crate) struct Bound<S> {
+    pub(crate) sockets: S,
     pub(crate) address: SocketAddr,
+    /// Why it is not where it was wanted.
     pub(crate) note: Option<String>,
 }
 
 /// Binds where the setting says. Blocks while `tailscale` is asked.
-pub(crate) fn bind(listen: Listen) -> io::Result<Bound> {
+pub(crate) fn bind(listen: Listen) -> io::Result<Bound<(TcpListener, UdpSocket)>> {
     let (ip, found) = match listen.ip {
         Some(ip) => (ip, None),
         None => match tailscale() {
@@ -113,35 +113,40 @@ pub(crate) fn bind(listen: Listen) -> io::Result<Bound> {
             }
         },
     };
-    match bind_from(ip, listen.port) {
-        Ok((tcp, udp, address)) => {
-            let moved = (listen.port != 0 && address.port() != listen.port)
-                .then(|| format!("port {} is taken", listen.port));
-            let note = [moved, found].into_iter().flatten().collect::<Vec<_>>().join("; ");
-            Ok(Bound { tcp, udp, address, note: (!note.is_empty()).then_some(note) })
-        }
-        Err(error) => Err(io::Error::new(error.kind(), format!("{ip}: {error}"))),
-    }
+    let bound = bind_from(SocketAddr::new(ip, listen.port), |at| {
+        let tcp = TcpListener::bind(at)?;
+        let address = tcp.local_addr()?;
+        let udp = UdpSocket::bind(address)?;
+        tcp.set_nonblocking(true)?;
+        udp.set_nonblocking(true)?;
+        Ok(((tcp, udp), address))
+    })?;
+    let note = [bound.note, found].into_iter().flatten().collect::<Vec<_>>().join("; ");
+    Ok(Bound { note: (!note.is_empty()).then_some(note), ..bound })
 }
 
-fn bind_from(ip: IpAddr, first: u16) -> io::Result<(TcpListener, UdpSocket, SocketAddr)> {
-    let mut tried = 0;
-    loop {
-        let port = if first == 0 { 0 } else { first.saturating_add(tried) };
-        let both = || {
-            let tcp = TcpListener::bind((ip, port))?;
-            let address = tcp.local_addr()?;
-            let udp = UdpSocket::bind(address)?;
-            tcp.set_nonblocking(true)?;
-            udp.set_nonblocking(true)?;
-            Ok::<_, io::Error>((tcp, udp, address))
-        };
-        tried += 1;
-        match both() {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse && tried < TRIES => {}
-            other => return other,
+/// Binds there, or at the next port that is free; at port 0, at any.
+pub(crate) fn bind_from<S>(
+    wanted: SocketAddr,
+    bind: impl Fn(SocketAddr) -> io::Result<(S, SocketAddr)>,
+) -> io::Result<Bound<S>> {
+    let mut at = wanted;
+    for left in (0..TRIES).rev() {
+        match bind(at) {
+            Ok((sockets, address)) => {
+                let moved = at.port() != wanted.port();
+                let note = moved.then(|| format!("port {} is taken", wanted.port()));
+                return Ok(Bound { sockets, address, note });
+            }
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && left > 0 => {
+                if wanted.port() != 0 {
+                    at.set_port(at.port().saturating_add(1));
+                }
+            }
+            Err(error) => return Err(io::Error::new(error.kind(), format!("{at}: {error}"))),
         }
     }
+    Err(io::ErrorKind::AddrInUse.into())
 }
 
 /// This host's Tailscale address, if it has one.
@@ -187,9 +192,13 @@ pub(crate) fn stable_node_id() -> Option<String> {
     (!id.is_empty() && id.len() <= 64).then(|| id.to_owned())
 }
 
-/// 100.64.0.0/10, shared address space (RFC 6598), of which Tailscale gives its addresses.
-fn is_tailscale(ip: IpAddr) -> bool {
-    matches!(ip, IpAddr::V4(ip) if ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64)
+/// 100.64.0.0/10 and fd7a:115c:a1e0::/48, of which Tailscale gives its addresses
+/// (<https://pkg.go.dev/tailscale.com/net/tsaddr>).
+pub(crate) fn is_tailscale(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64,
+        IpAddr::V6(ip) => ip.segments()[..3] == [0xfd7a, 0x115c, 0xa1e0],
+    }
 }
 
 /// Where Tailscale has the other hosts, by StableNodeID. Blocks.
@@ -287,6 +296,8 @@ mod tests {
         }
         assert!(is_tailscale([100, 127, 255, 255].into()));
         assert!(!is_tailscale([100, 128, 0, 0].into()) && !is_tailscale([100, 63, 0, 1].into()));
+        assert!(is_tailscale("fd7a:115c:a1e0::1".parse().unwrap()));
+        assert!(!is_tailscale("fd7a:115c:a1e1::1".parse().unwrap()));
     }
 
     #[test]
@@ -312,11 +323,12 @@ mod tests {
     #[test]
     fn a_port_that_is_taken_for_either_is_passed_by() {
         let local = Ipv4Addr::LOCALHOST.into();
-        let (_tcp, _udp, address) = bind_from(local, 0).unwrap();
-        let listen = Listen { ip: Some(local), port: address.port() };
+        let first = bind(Listen { ip: Some(local), port: 0 }).unwrap();
+        assert_eq!(first.note, None);
+        let listen = Listen { ip: Some(local), port: first.address.port() };
         let bound = bind(listen).unwrap();
-        assert!(bound.address.port() > address.port());
-        assert_eq!(bound.udp.local_addr().unwrap(), bound.address);
+        assert!(bound.address.port() > first.address.port());
+        assert_eq!(bound.sockets.1.local_addr().unwrap(), bound.address);
         assert!(bound.note.unwrap().contains("is taken"));
     }
 }

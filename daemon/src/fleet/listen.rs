@@ -87,7 +87,8 @@ async fn listens(fleet: &Arc<Fleet>, desk: &Arc<Desk>) {
         });
         let bound = bound.await.unwrap_or_else(|error| Err(io::Error::other(error)));
         let opened = bound.and_then(|(bound, tailscale)| {
-            Ok((TcpListener::from_std(bound.tcp)?, bound.udp, bound.address, bound.note, tailscale))
+            let (tcp, udp) = bound.sockets;
+            Ok((TcpListener::from_std(tcp)?, udp, bound.address, bound.note, tailscale))
         });
         match opened {
             Ok((tcp, udp, address, note, tailscale)) => {

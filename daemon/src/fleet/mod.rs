@@ -40,7 +40,9 @@ use rrd_proto::{Health, NodeId, PartStatus, Timestamp};
 use tokio::sync::watch;
 
 pub use address::Listen;
-pub(crate) use address::{ask_tailscale, by_route, reachable, tailscale};
+pub(crate) use address::{
+    Bound, ask_tailscale, bind_from, by_route, is_tailscale, reachable, tailscale,
+};
 pub(crate) use heard::{Heard, Past};
 pub(crate) use keep::{Keep, KeepError};
 use keyfile::{KeyError, Keys};
@@ -473,13 +475,13 @@ enum Stranger {
     Dropped(NodeId),
 }
 
-/// Does what blocks where that holds nothing up.
-pub(crate) async fn aside<T: Send + 'static>(
-    fleet: &Arc<Fleet>,
-    work: impl FnOnce(&Fleet) -> T + Send + 'static,
+/// Does what blocks where that holds nothing up; `None` when it failed inside.
+pub(crate) async fn aside<P: Send + Sync + 'static, T: Send + 'static>(
+    part: &Arc<P>,
+    work: impl FnOnce(&P) -> T + Send + 'static,
 ) -> Option<T> {
-    let fleet = Arc::clone(fleet);
-    tokio::task::spawn_blocking(move || work(&fleet)).await.ok()
+    let part = Arc::clone(part);
+    tokio::task::spawn_blocking(move || work(&part)).await.ok()
 }
 
 fn now() -> Timestamp {

@@ -8,8 +8,8 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use rrd_proto::{LookerCall, LookerCode, LookerReply, Refusal};
 use tokio::{sync::watch, time::timeout};
 
-use super::lookers::{CodeFor, Lookers, Secret, aside};
-use crate::hub::now;
+use super::lookers::{CodeFor, Lookers, Secret};
+use crate::{fleet::aside, hub::now};
 
 /// How long it may take until the Tailscale address is listened at.
 const OPENING: Duration = Duration::from_secs(6);

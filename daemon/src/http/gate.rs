@@ -15,7 +15,7 @@ use super::{
     problem::Problem,
     whois::{self, Whose},
 };
-use crate::hub::now;
+use crate::{fleet::is_tailscale, hub::now};
 
 /// Who asks, as far as it matters to what is answered.
 #[derive(Debug, Clone)]
@@ -80,7 +80,7 @@ impl Http {
             return Ok((Origin::Loopback, Binding::Loopback, why));
         }
         let elsewhere = "who asks is not known here";
-        if !whois::is_tailscale(ends.local.ip()) || guard::is_passed_on(headers) {
+        if !is_tailscale(ends.local.ip()) || guard::is_passed_on(headers) {
             return Ok((Origin::Other, Binding::Elsewhere, elsewhere));
         }
         let (device, own) = tokio::join!(self.tailnet.device(ends.peer), self.tailnet.own());

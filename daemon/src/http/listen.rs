@@ -20,14 +20,11 @@ use tokio::{
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
-use super::{Http, guard::Ends, places::Place, routes, settings::HttpListen, whois};
+use super::{Http, guard::Ends, places::Place, routes, settings::HttpListen};
 use crate::{
-    fleet::{by_route, reachable, tailscale},
+    fleet::{Bound, bind_from, by_route, is_tailscale, reachable, tailscale},
     hub::now,
 };
-
-/// How many ports are tried.
-const TRIES: u16 = 32;
 
 /// The head of a request comes within this, the first one and every other.
 const HEAD_WITHIN: Duration = Duration::from_secs(15);
@@ -44,15 +41,6 @@ const TAKEN_WITHIN: Duration = Duration::from_secs(20);
 /// Bytes of a request's head, about: it is looked at between reads. And of what waits to be sent.
 const MAX_HEAD: usize = 32 * 1024;
 
-/// A socket, and what is to be said of it.
-#[derive(Debug)]
-struct Bound {
-    socket: Socket,
-    address: SocketAddr,
-    /// Why it is not where it was wanted.
-    note: Option<String>,
-}
-
 /// Serves the page and its JSON where that is wanted. Where it cannot be, the rest goes on without. Inside a
 /// runtime.
 pub(crate) fn start(http: &Arc<Http>, stop: &CancellationToken) {
@@ -61,7 +49,7 @@ pub(crate) fn start(http: &Arc<Http>, stop: &CancellationToken) {
         HttpListen::Auto { port } => (Ipv4Addr::LOCALHOST.into(), port),
         HttpListen::At(address) => (address.ip(), address.port()),
     };
-    let Bound { socket, address, note } = match bind_at(ip, port) {
+    let Bound { sockets: socket, address, note } = match bind(ip, port) {
         Ok(bound) => bound,
         Err(error) => {
             tracing::error!(%error, "no page for browsers");
@@ -77,7 +65,7 @@ pub(crate) fn start(http: &Arc<Http>, stop: &CancellationToken) {
         if ip.is_loopback() || ip.is_unspecified() {
             addresses.loopback = Some(SocketAddr::new(here(ip), address.port()));
         }
-        if whois::is_tailscale(ip) {
+        if is_tailscale(ip) {
             addresses.tailnet = Some(address);
         } else if !ip.is_loopback() {
             addresses.others.push(reachable(address));
@@ -170,7 +158,7 @@ fn open_at(
     port: u16,
     stop: &CancellationToken,
 ) -> Option<(IpAddr, CancellationToken)> {
-    let Bound { socket, address, note } = match bind_at(ip, port) {
+    let Bound { sockets: socket, address, note } = match bind(ip, port) {
         Ok(bound) => bound,
         Err(error) => {
             let note = error.to_string();
@@ -214,25 +202,13 @@ async fn learn_name(http: &Http) -> bool {
 }
 
 /// Binds there, or at the next free port.
-fn bind_at(ip: IpAddr, first: u16) -> io::Result<Bound> {
-    let mut tried = 0;
-    loop {
-        let port = if first == 0 { 0 } else { first.saturating_add(tried) };
-        tried += 1;
-        match Socket::bind((ip, port)) {
-            Ok(socket) => {
-                socket.set_nonblocking(true)?;
-                let address = socket.local_addr()?;
-                let moved = first != 0 && address.port() != first;
-                let note = moved.then(|| format!("port {first} is taken"));
-                return Ok(Bound { socket, address, note });
-            }
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse && tried < TRIES => {}
-            Err(error) => {
-                return Err(io::Error::new(error.kind(), format!("{ip}:{port}: {error}")));
-            }
-        }
-    }
+fn bind(ip: IpAddr, port: u16) -> io::Result<Bound<Socket>> {
+    bind_from(SocketAddr::new(ip, port), |at| {
+        let socket = Socket::bind(at)?;
+        socket.set_nonblocking(true)?;
+        let address = socket.local_addr()?;
+        Ok((socket, address))
+    })
 }
 
 /// Takes connections until it is stopped.

@@ -126,7 +126,7 @@ pub(crate) enum NotSpent {
 }
 
 /// Everybody who was let in. Functions that change something block on the disk: from async code they are
-/// called where that is allowed ([`aside`]).
+/// called where that is allowed ([`crate::fleet::aside`]).
 #[derive(Debug)]
 pub(crate) struct Lookers {
     /// Locked before `state`, where both are.
@@ -446,15 +446,6 @@ impl Wrong {
         }
         self.count += 1;
     }
-}
-
-/// Does what blocks where that holds nothing up.
-pub(crate) async fn aside<T: Send + 'static>(
-    lookers: &Arc<Lookers>,
-    work: impl FnOnce(&Lookers) -> T + Send + 'static,
-) -> Option<T> {
-    let lookers = Arc::clone(lookers);
-    tokio::task::spawn_blocking(move || work(&lookers)).await.ok()
 }
 
 /// What the cookie of a server at this port is called. Cookies know no ports: of two daemons on one host, each

@@ -19,7 +19,7 @@ use super::{
     problem::Problem,
     routes::{Named, Pairs, Range, events_of, find},
 };
-use crate::hub::now;
+use crate::{fleet::aside, hub::now};
 
 /// A page, of this moment.
 fn html(status: StatusCode, page: String) -> Response<Body> {
@@ -121,8 +121,7 @@ pub(super) async fn pair(
     }
     let label = device_label(&headers);
     let (device, port) = (caller.device, caller.ends.local.port());
-    let spent =
-        lookers::aside(&http.lookers, move |lookers| lookers.spend(&code, &device, label, now()));
+    let spent = aside(&http.lookers, move |lookers| lookers.spend(&code, &device, label, now()));
     let why = match spent.await {
         Some(Ok(cookie)) => {
             let mut response = html(StatusCode::SEE_OTHER, String::new());

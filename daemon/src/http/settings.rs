@@ -9,7 +9,7 @@ use std::{
     str::FromStr,
 };
 
-use super::whois::is_tailscale;
+use crate::fleet::is_tailscale;
 
 /// Where browsers are expected, unless told otherwise.
 pub(crate) const PORT: u16 = 7730;

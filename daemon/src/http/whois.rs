@@ -7,8 +7,8 @@
 //! may see who is let in.
 //!
 //! Sources: `WhoIsResponse` <https://pkg.go.dev/tailscale.com/client/tailscale/apitype>, its `Node`
-//! <https://pkg.go.dev/tailscale.com/tailcfg>, `Status` <https://pkg.go.dev/tailscale.com/ipn/ipnstate>, the
-//! ranges <https://pkg.go.dev/tailscale.com/net/tsaddr>, sockets <https://pkg.go.dev/tailscale.com/paths>.
+//! <https://pkg.go.dev/tailscale.com/tailcfg>, `Status` <https://pkg.go.dev/tailscale.com/ipn/ipnstate>,
+//! sockets <https://pkg.go.dev/tailscale.com/paths>.
 
 use std::{
     collections::HashMap,
@@ -22,7 +22,7 @@ use rrd_core::fleet::members::Members;
 use serde::Deserialize;
 use tokio::{sync::Semaphore, time::timeout};
 
-use crate::fleet::ask_tailscale;
+use crate::fleet::{ask_tailscale, is_tailscale};
 
 /// How long an answer may take, waiting for a turn included.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -296,14 +296,6 @@ impl Question {
             Self::Whois(peer) => words(&["whois", "--json", &peer.to_string()]),
             Self::Status => words(&["status", "--json", "--peers=false"]),
         }
-    }
-}
-
-/// 100.64.0.0/10 and fd7a:115c:a1e0::/48, of which Tailscale gives its addresses.
-pub(crate) fn is_tailscale(ip: IpAddr) -> bool {
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64,
-        IpAddr::V6(ip) => ip.segments()[..3] == [0xfd7a, 0x115c, 0xa1e0],
     }
 }
 
