@@ -6,7 +6,6 @@
 use rrd_proto::{ListReply, Root, RootState, Timestamp};
 
 use crate::{
-    clock,
     footer::Chosen,
     local, look, table,
     text::{clean, counted, pad, width},
@@ -30,7 +29,7 @@ pub(crate) fn lines(reply: &ListReply, chosen: Chosen, now: Timestamp) -> Vec<St
     if let Some(last) = reply.last_ended.as_deref() {
         let (sign, style) = look::status_sign(last);
         let words = look::status_words(last, None, now);
-        let age = look::status_since(last).map(|at| format!(" {} ago", clock::age(now, at)));
+        let age = look::status_since(last).map(|at| format!(" {} ago", rrd_proto::age(now, at)));
         let place =
             last.repo.as_deref().or(last.cwd.as_deref()).map(|p| format!(" in {}", clean(p)));
         lines.push(format!(

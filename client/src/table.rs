@@ -10,7 +10,7 @@ use anstyle::Style;
 use rrd_proto::{HostState, Session, Status, Timestamp, WaitingFor};
 
 use crate::{
-    clock, look,
+    look,
     text::{clean, fit_end, pad, width},
 };
 
@@ -160,8 +160,8 @@ fn rows(sessions: &[Session], now: Timestamp) -> Vec<Row> {
         };
         let child = !tree[at].is_empty();
         // A record without a usable time may be stamped with the year 1: that is no age.
-        let since = look::status_since(session).filter(|at| now.since(*at) < clock::AGES);
-        let age = since.map(|since| clock::age(now, since));
+        let since = look::status_since(session).filter(|at| now.since(*at) < rrd_proto::AGES);
+        let age = since.map(|since| rrd_proto::age(now, since));
         let agent = if child { "subagent" } else { session.harness.as_str() };
         let repo = session.repo.as_deref().filter(|_| !child).unwrap_or_default();
         rows.push(Row {

@@ -7,6 +7,7 @@
 //!
 //! Not here: files, sockets, clocks, rules. Those live in `rrd-daemon` and `rrd-core`.
 
+mod age;
 mod event;
 mod fleet;
 mod harness;
@@ -22,6 +23,7 @@ mod refusal;
 mod replay;
 mod session;
 mod time;
+mod why;
 
 #[cfg(feature = "rpc")]
 pub mod codec;
@@ -34,6 +36,7 @@ pub mod preamble;
 #[cfg(feature = "rpc")]
 pub mod rpc;
 
+pub use age::{AGES, age, span};
 pub use event::{Body, Direction, Event, EventKind};
 pub use fleet::{
     FleetCall, FleetInvite, FleetMember, FleetReply, FleetRotation, FleetStatus, MemberState,
@@ -56,6 +59,7 @@ pub use session::{
     Tokens, TurnResult, WaitingFor,
 };
 pub use time::Timestamp;
+pub use why::why;
 
 /// The release this code belongs to; the local RPC asks both ends for the same one.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

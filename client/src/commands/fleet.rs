@@ -196,7 +196,7 @@ fn words(member: &FleetMember, now: Timestamp) -> String {
             None => "dropped".to_owned(),
         },
         (MemberState::Member, Some(trouble), _) => clean(trouble).into_owned(),
-        (MemberState::Member, None, Some(at)) => format!("spoke {} ago", clock::age(now, at)),
+        (MemberState::Member, None, Some(at)) => format!("spoke {} ago", rrd_proto::age(now, at)),
         (MemberState::Member, None, None) => "not spoken with yet".to_owned(),
     }
 }

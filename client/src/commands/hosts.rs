@@ -95,7 +95,7 @@ fn cells(host: &Host, now: Timestamp) -> [String; 8] {
     let count = |count: Option<u64>| count.map_or_else(unknown, |count| count.to_string());
     let since = match (host.state, host.since) {
         (HostState::Here, _) => "this host".to_owned(),
-        (HostState::Live, Some(at)) => format!("live {}", clock::age(now, at)),
+        (HostState::Live, Some(at)) => format!("live {}", rrd_proto::age(now, at)),
         (HostState::Live, None) => "live".to_owned(),
         (HostState::Away, Some(at)) => format!("away since {}", clock::time_of_day(at, now)),
         (HostState::Away, None) => "never heard".to_owned(),
@@ -117,8 +117,8 @@ fn cells(host: &Host, now: Timestamp) -> [String; 8] {
 fn offset(ms: i64) -> String {
     match ms {
         -999..=999 => "agrees".to_owned(),
-        1_000.. => format!("{} behind", clock::span(ms)),
-        _ => format!("{} ahead", clock::span(ms.saturating_neg())),
+        1_000.. => format!("{} behind", rrd_proto::span(ms)),
+        _ => format!("{} ahead", rrd_proto::span(ms.saturating_neg())),
     }
 }
 

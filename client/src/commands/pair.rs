@@ -107,7 +107,7 @@ fn lines(lookers: &[Looker], now: Timestamp) -> Vec<String> {
     let header = ["ID", "WHAT", "WHERE", "SINCE", "SEEN", "UNTIL"];
     let mut rows = vec![header.map(str::to_owned)];
     rows.extend(lookers.iter().map(|looker| {
-        let ago = |at| format!("{} ago", clock::age(now, at));
+        let ago = |at| format!("{} ago", rrd_proto::age(now, at));
         [
             clean(&looker.id).into_owned(),
             clean(&looker.label).into_owned(),
@@ -116,7 +116,7 @@ fn lines(lookers: &[Looker], now: Timestamp) -> Vec<String> {
             looker.seen_at.map_or_else(|| "never".to_owned(), ago),
             looker.until.map_or_else(
                 || "revoked".to_owned(),
-                |until| format!("{} from now", clock::age(until, now)),
+                |until| format!("{} from now", rrd_proto::age(until, now)),
             ),
         ]
     }));

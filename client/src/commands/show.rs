@@ -73,7 +73,7 @@ fn header(session: &Session, now: Timestamp, columns: Option<usize>) -> Vec<Stri
     let (sign, style) = look::status_sign(session);
     let words = look::status_words(session, session.waiting_on.as_deref(), now);
     let lasts =
-        look::status_since(session).map(|at| format!(" for {}", clock::span(now.since(at))));
+        look::status_since(session).map(|at| format!(" for {}", rrd_proto::span(now.since(at))));
     let status = look::paint(style, &format!("{sign} {words}"));
     let mut lines =
         vec![bold(&table::title(session)), format!("{status}{}", lasts.unwrap_or_default())];
@@ -96,7 +96,7 @@ fn facts(session: &Session, now: Timestamp) -> Vec<(&'static str, String)> {
     let s = session;
     let joined =
         |parts: &[Option<&str>]| parts.iter().flatten().copied().collect::<Vec<_>>().join(" · ");
-    let at = |at: Timestamp| format!("{} ({} ago)", clock::date_time(at), clock::age(now, at));
+    let at = |at: Timestamp| format!("{} ({} ago)", clock::date_time(at), rrd_proto::age(now, at));
     let place = format!("{}:{}", s.host, s.cwd.as_deref().unwrap_or("?"));
     let mut facts = vec![
         ("session", joined(&[Some(&s.session_id), Some(s.harness.as_str()), Some(&s.reference)])),

@@ -221,7 +221,7 @@ pub(super) fn attach(page: &mut Html, s: &Session) {
 
 pub(super) fn age(page: &mut Html, since: Timestamp, now: Timestamp) {
     page.raw("<time class=\"age\"").attr("datetime", &since.to_string()).raw(">");
-    page.text(&words::age(now, since)).raw("</time>");
+    page.text(&rrd_proto::age(now, since)).raw("</time>");
 }
 
 pub(super) fn clock(page: &mut Html, at: Timestamp, now: Timestamp) {

@@ -97,7 +97,8 @@ fn next(page: &mut Html, s: &Session) {
 }
 
 fn facts(page: &mut Html, s: &Session, now: Timestamp) {
-    page.raw("<p class=\"why\">Why: ").text(&words::why(s, now)).raw(".</p><dl>");
+    // Times in it would be this host's; those of the reader stand around it.
+    page.raw("<p class=\"why\">Why: ").text(&rrd_proto::why(s, now, |_| None)).raw(".</p><dl>");
     fact(page, "harness", Some(s.harness.as_str()));
     fact(page, "directory", s.cwd.as_deref());
     fact(page, "branch", s.branch.as_deref());
@@ -254,7 +255,7 @@ fn tool(page: &mut Html, call: &Event, result: Option<&Event>, now: Timestamp) {
             // Shorter ones say nothing but that they were short.
             let took = ended.since(began);
             if took >= 1_000 {
-                page.raw(" ").text(&words::span(took));
+                page.raw(" ").text(&rrd_proto::span(took));
             }
         }
         (None, Some(began)) if result.is_none() => list::age(page, began, now),

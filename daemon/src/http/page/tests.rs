@@ -286,6 +286,10 @@ fn where_events_are_not_shown_the_next_step_is() {
     let away = shown(&one, Events::Unavailable("Laptop is away since 13:58."));
     assert!(away.contains("cannot be shown now. Laptop is away since 13:58.</p>"));
     assert!(shown(&one, page_of(&[])).contains("Nothing written yet"));
+    // In the terminal's words, but for times, which are its reader's.
+    let why = rrd_proto::why(&one, NOW, |_| None);
+    assert!(why.contains("asking for a permission") && !why.contains(" since "), "{why}");
+    assert!(away.contains(&format!("Why: {why}.</p>").replace('\'', "&#39;")), "{away}");
     for page in [&locked, &away] {
         assert!(!page.contains("id=\"log\"") && page.contains("tmux attach -t t7"));
     }

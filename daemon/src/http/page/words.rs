@@ -3,18 +3,11 @@
 //! The same words as in the terminal. `app.js` has the same functions for rows that change. Not here:
 //! markup, which is where the words are put.
 
-use rrd_proto::{
-    EndReason, HostState, Session, Status, StatusSource, Timestamp, TurnResult, WaitingFor,
-};
+use rrd_proto::{AGES, EndReason, HostState, Session, Status, Timestamp, TurnResult, WaitingFor};
 
 use super::html::clean;
 
-const SECOND: i64 = 1_000;
-const MINUTE: i64 = 60 * SECOND;
-const HOUR: i64 = 60 * MINUTE;
-const DAY: i64 = 24 * HOUR;
-/// An age beyond this is none: no harness is that old.
-const AGES: i64 = 20 * 365 * DAY;
+const HOUR: i64 = 3_600_000;
 /// So near, a time of day needs no date.
 const TIME_ALONE: i64 = 16 * HOUR;
 
@@ -159,32 +152,6 @@ pub(super) fn key(s: &Session, session_id: &str) -> String {
     format!("{}/{}/{session_id}", s.node_id.as_deref().unwrap_or_default(), s.harness)
 }
 
-/// `3s`, `14m`, `2h`, `3d`; the future counts as now.
-pub(super) fn age(now: Timestamp, then: Timestamp) -> String {
-    let (ms, unit, letter) = unit(now.since(then));
-    format!("{}{letter}", ms / unit)
-}
-
-/// The same with its two largest units: `2m 5s`.
-pub(super) fn span(ms: i64) -> String {
-    let (ms, large, letter) = unit(ms);
-    let (rest, small, small_letter) = unit(ms % large);
-    match rest / small {
-        0 => format!("{}{letter}", ms / large),
-        _ if large == SECOND => format!("{}{letter}", ms / large),
-        count => format!("{}{letter} {count}{small_letter}", ms / large),
-    }
-}
-
-fn unit(ms: i64) -> (i64, i64, char) {
-    match ms.max(0) {
-        ms if ms < MINUTE => (ms, SECOND, 's'),
-        ms if ms < HOUR => (ms, MINUTE, 'm'),
-        ms if ms < DAY => (ms, HOUR, 'h'),
-        ms => (ms, DAY, 'd'),
-    }
-}
-
 /// `13:58 UTC`, with the day when that is not clear; the script shows the reader's own zone.
 pub(super) fn clock(at: Timestamp, now: Timestamp) -> String {
     let text = at.to_string();
@@ -202,53 +169,6 @@ pub(super) fn clock(at: Timestamp, now: Timestamp) -> String {
     }
 }
 
-/// Why it has its status: the evidence, in one sentence.
-pub(super) fn why(s: &Session, now: Timestamp) -> String {
-    let harness = s.harness.as_str();
-    let process = s.pid.map_or_else(|| "its process".to_owned(), |pid| format!("process {pid}"));
-    let turn = match s.turn_result {
-        Some(TurnResult::Error) => "its last turn ended with an error",
-        Some(TurnResult::Interrupted) => "its last turn was interrupted by its user",
-        Some(TurnResult::RateLimited) => "its last turn was stopped by a rate limit",
-        Some(TurnResult::Completed) | None => "its last turn is over",
-    };
-    let because = match (s.status_source, s.status) {
-        (StatusSource::Registry, Status::Ended) => {
-            format!("the process that {harness}'s live registry names is gone")
-        }
-        (StatusSource::Registry, status) => {
-            format!("{harness}'s live registry says that {process} is {status}")
-        }
-        (StatusSource::Hook, _) => format!("a hook of {harness} reported it"),
-        (StatusSource::Lock, Status::Idle | Status::Ended) => {
-            format!("{turn}, as the session's lock and its transcript say")
-        }
-        (StatusSource::Lock, _) => {
-            format!("{process} holds the session's lock, and its turn is open")
-        }
-        (StatusSource::OpenRecord, Status::Waiting) => {
-            "the transcript holds a question that nothing has answered yet".to_owned()
-        }
-        (StatusSource::OpenRecord, _) => {
-            "the transcript's last turn is open: nothing has answered its last record".to_owned()
-        }
-        (StatusSource::StopReason, _) => format!("the transcript says so: {turn}"),
-        (StatusSource::Pid, Status::Ended) if crashed(s) => {
-            format!("{process} is gone, in the middle of a turn")
-        }
-        (StatusSource::Pid, Status::Ended) => format!("{process} is gone, after its last turn"),
-        (StatusSource::Pid, _) => format!("{process} is there"),
-        (StatusSource::Age, _) => match s.last_activity_at {
-            Some(at) => format!("nothing has been written for {}", span(now.since(at))),
-            None => "nothing tells more".to_owned(),
-        },
-    };
-    if s.host_state == HostState::Away {
-        return format!("{} is away; its last word: {because}", s.host);
-    }
-    because
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -257,20 +177,10 @@ mod tests {
 
     #[test]
     fn times_are_short() {
-        for (ms, one, two) in [
-            (-5, "0s", "0s"),
-            (59_999, "59s", "59s"),
-            (125_000, "2m", "2m 5s"),
-            (HOUR, "1h", "1h"),
-            (3 * DAY + 4 * HOUR, "3d", "3d 4h"),
-        ] {
-            assert_eq!((age(T.plus(ms), T).as_str(), span(ms).as_str()), (one, two));
-        }
         assert_eq!(clock(T, T), "11:06 UTC");
-        assert_eq!(clock(T.plus(-DAY), T), "17 Nov 11:06 UTC");
+        assert_eq!(clock(T.plus(-24 * HOUR), T), "17 Nov 11:06 UTC");
         for ms in [i64::MIN, i64::MAX] {
-            let at = Timestamp::from_millis(ms);
-            assert!(!clock(at, T).is_empty() && !age(T, at).is_empty() && !span(ms).is_empty());
+            assert!(!clock(Timestamp::from_millis(ms), T).is_empty());
         }
     }
 }
