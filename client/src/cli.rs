@@ -2,7 +2,7 @@
 //!
 //! Not here: what the commands do ([`crate::commands`]), and settings that are not flags.
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use clap::{
     Args, Parser, Subcommand, ValueEnum,
@@ -10,7 +10,7 @@ use clap::{
     error::ErrorKind,
 };
 use clap_complete::Shell;
-use rrd_proto::{Harness, Status};
+use rrd_proto::{Harness, Since, Status};
 
 use crate::{
     error::{CliError, Kind},
@@ -445,9 +445,9 @@ pub(crate) struct ListArgs {
     /// Only this status: waiting, executing, idle or ended.
     #[arg(long, value_parser = status)]
     pub(crate) status: Option<Status>,
-    /// Only sessions with activity in the last DUR: 90s, 5m, 2h, 3d.
-    #[arg(long, value_name = "DUR", value_parser = duration)]
-    pub(crate) since: Option<Duration>,
+    /// Only sessions with activity since then: 90s, 5m, 2h or 3d ago, or a time (RFC 3339).
+    #[arg(long, value_name = "WHEN", value_parser = since)]
+    pub(crate) since: Option<Since>,
     /// Stay, and show changes as they happen; q leaves.
     #[arg(long, short)]
     pub(crate) watch: bool,
@@ -618,8 +618,8 @@ fn status(word: &str) -> Result<Status, String> {
     word.parse()
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
-    local::parse_duration(text)
+fn since(text: &str) -> Result<Since, &'static str> {
+    text.parse()
 }
 
 #[cfg(test)]

@@ -7,7 +7,6 @@ use std::{
     ffi::OsString,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use rrd_daemon::config::Env;
@@ -108,9 +107,4 @@ fn stopped(error: rrd_daemon::RunError) -> CliError {
                 .hint("rrd doctor checks what it depends on")
         }
     }
-}
-
-/// Reads `90s`, `5m`, `2h`, `3d`.
-pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
-    rrd_daemon::config::parse_duration(text)
 }

@@ -230,6 +230,19 @@ fn it_tells_what_the_command_line_tells_byte_for_byte() {
     );
     assert_eq!(host.get("/sessions?status=idle").text(), "[]\n");
     assert_eq!(host.get("/sessions?harness=codex&repo=x&since=2h").text(), "[]\n");
+    // What nobody can have asked for is refused by both, in the same words.
+    for (flag, name, wrong, says) in [
+        ("--harness", "harness", "vim", "claude-code"),
+        ("--since", "since", "soon", "neither a duration like 90s"),
+        ("--status", "status", "busy", "waiting, executing, idle, ended"),
+    ] {
+        let refused = host.get(&format!("/sessions?{name}={wrong}"));
+        let detail = refused.json()["detail"].as_str().unwrap().to_owned();
+        assert!(refused.status == 400 && detail.contains(says), "{detail}");
+        let out = host.rrd(&["sessions", "list", flag, wrong]).output().unwrap();
+        let err = String::from_utf8(out.stderr).unwrap();
+        assert!(out.status.code() == Some(64) && err.contains(says), "{err}");
+    }
     let one = host.get(&format!("/sessions/mac/claude-code/{ID}"));
     assert_eq!(one.body, host.run(&["sessions", "show", ID, "--json"]));
     assert_eq!(host.get("/hosts").body, host.run(&["hosts", "--json"]));

@@ -165,6 +165,8 @@ fn flags_choose_rows() {
     assert_eq!(home.ids(&["--all"]), [BUSY, DONE, OLD]);
     assert_eq!(home.ids(&["--all", "--local"]), [BUSY, DONE, OLD]);
     assert_eq!(home.ids(&["--all", "--since", "1d"]), [BUSY, DONE]);
+    assert_eq!(home.ids(&["--all", "--since", "2999-01-01T00:00:00Z"]), [""; 0]);
+    assert_eq!(home.ids(&["--all", "--since", "1999-01-01T00:00:00+01:00"]), [BUSY, DONE, OLD]);
     assert_eq!(home.ids(&["--status", "executing"]), [BUSY]);
     assert_eq!(home.ids(&["--status", "ended"]), [OLD]);
     assert_eq!(home.ids(&["--harness", "codex"]), [""; 0]);

@@ -228,7 +228,7 @@ impl Config {
             settle("name", flags.name.clone(), "RRD_NAME", file.name, default_host(env));
         let (timeout, from) =
             settle("idle_timeout", None, "RRD_IDLE_TIMEOUT", file.idle_timeout, "5m".to_owned());
-        let idle_timeout = parse_duration(&timeout)
+        let idle_timeout = rrd_proto::parse_duration(&timeout)
             .map_err(|message| value_error("idle_timeout", &from, message))?;
         let (watch, from) = settle("watch", None, "RRD_WATCH", file.watch, "auto".to_owned());
         let watch = match watch.as_str() {
@@ -481,24 +481,6 @@ fn value_error(key: &'static str, source: &SettingSource, message: String) -> Co
     ConfigError::Value { key, source_name: source.to_string(), message }
 }
 
-/// Reads `90s`, `5m`, `2h`, `3d`; a bare number has no unit and is refused.
-///
-/// # Errors
-/// A sentence that says what is wrong.
-pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let text = text.trim();
-    let wrong = || format!("`{text}` is not a duration like 90s, 5m, 2h or 3d");
-    let unit = match text.chars().last() {
-        Some('s') => 1,
-        Some('m') => 60,
-        Some('h') => 3_600,
-        Some('d') => 86_400,
-        _ => return Err(wrong()),
-    };
-    let number: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
-    number.checked_mul(unit).map(Duration::from_secs).ok_or_else(wrong)
-}
-
 fn parse_seeds(text: &str) -> Result<Vec<Seed>, String> {
     let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
     let seeds: Vec<Seed> = entries.map(str::parse).collect::<Result<_, _>>()?;
@@ -660,13 +642,5 @@ mod tests {
         assert_eq!(at(&[], file), (there, "~/ts.sock (config.toml)".to_owned()));
         let auto = at(&[("RRD_TAILSCALED", "auto")], file);
         assert_eq!(auto, (None, "auto (RRD_TAILSCALED)".to_owned()));
-    }
-
-    #[test]
-    fn durations_have_units() {
-        assert_eq!(parse_duration("2h"), Ok(Duration::from_secs(7_200)));
-        for wrong in ["", "5", "m", "-5m", "5 parsecs", "99999999999999999999d"] {
-            assert!(parse_duration(wrong).is_err(), "{wrong}");
-        }
     }
 }

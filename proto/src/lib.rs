@@ -22,6 +22,7 @@ mod query;
 mod refusal;
 mod replay;
 mod session;
+mod since;
 mod time;
 mod why;
 
@@ -58,6 +59,7 @@ pub use session::{
     Activity, Counts, EndReason, HostState, Issue, ParentKind, Session, Status, StatusSource,
     Tokens, TurnResult, WaitingFor,
 };
+pub use since::{Since, parse_duration};
 pub use time::Timestamp;
 pub use why::why;
 

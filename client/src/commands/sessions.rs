@@ -38,9 +38,6 @@ pub(crate) fn run(args: &ListArgs) -> Result<(), CliError> {
 
 /// What `args` ask for, at `now`.
 pub(crate) fn query(args: &ListArgs, now: Timestamp) -> ListQuery {
-    let since = |since: std::time::Duration| {
-        now.plus(-i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
-    };
     ListQuery {
         all: args.all,
         open: args.open,
@@ -48,7 +45,7 @@ pub(crate) fn query(args: &ListArgs, now: Timestamp) -> ListQuery {
         harness: args.harness.clone(),
         repo: args.repo.clone(),
         status: args.status,
-        since: args.since.map(since),
+        since: args.since.map(|since| since.at(now)),
         raw: args.raw.raw,
     }
 }

@@ -13,12 +13,13 @@ use std::{
 use axum::http::HeaderValue;
 use bytes::Bytes;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use rrd_proto::{Harness, ListQuery, ListReply, Status, Timestamp, json};
+use rrd_core::harness::{format_of, formats};
+use rrd_proto::{Harness, ListQuery, ListReply, Since, Status, Timestamp, json};
 use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::problem::Problem;
-use crate::{answers::Answers, config::parse_duration, hub::now};
+use crate::{answers::Answers, hub::now};
 
 /// Nothing changes by the clock alone sooner than it matters.
 const GOOD_FOR: Duration = Duration::from_secs(1);
@@ -38,15 +39,6 @@ pub(crate) struct Asked {
     pub(crate) since: Option<Since>,
 }
 
-/// How far back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Since {
-    /// So long ago.
-    Ago(Duration),
-    /// Then.
-    At(Timestamp),
-}
-
 impl Asked {
     /// Reads a query.
     ///
@@ -62,13 +54,16 @@ impl Asked {
                 "all" => asked.all = flag(name, value)?,
                 "open" => asked.open = flag(name, value)?,
                 "host" => asked.host = some(),
-                "harness" => asked.harness = some().map(|name| Harness::from(name.as_str())),
+                "harness" => asked.harness = Some(harness(value)?),
                 "repo" => asked.repo = some(),
                 "status" => {
                     let read = value.parse().map_err(|why| bad(format!("status is {why}")));
                     asked.status = Some(read?);
                 }
-                "since" => asked.since = Some(since(value)?),
+                "since" => {
+                    let read = value.parse().map_err(|why| bad(format!("since is {why}")));
+                    asked.since = Some(read?);
+                }
                 _ => {
                     let known = "all, open, host, harness, repo, status, since";
                     return Err(bad(format!("no such parameter; these are known: {known}")));
@@ -79,10 +74,6 @@ impl Asked {
     }
 
     fn query(&self, now: Timestamp) -> ListQuery {
-        let since = self.since.map(|since| match since {
-            Since::At(at) => at,
-            Since::Ago(ago) => now.plus(-i64::try_from(ago.as_millis()).unwrap_or(i64::MAX)),
-        });
         ListQuery {
             all: self.all,
             open: self.open,
@@ -90,16 +81,21 @@ impl Asked {
             harness: self.harness.clone(),
             repo: self.repo.clone(),
             status: self.status,
-            since,
+            since: self.since.map(|since| since.at(now)),
             raw: false,
         }
     }
 }
 
-fn since(text: &str) -> Result<Since, Problem> {
-    let at = Timestamp::parse(text).map(Since::At);
-    let ago = || parse_duration(text).map(Since::Ago).ok();
-    at.or_else(ago).ok_or_else(|| bad("since is neither a duration like 2h nor a time (RFC 3339)"))
+/// One that this release reads, as the command line wants it: of a name that is mistyped there would be no
+/// sessions, and nothing would say why. Rows of a harness that only a newer host reads are listed without it.
+fn harness(name: &str) -> Result<Harness, Problem> {
+    let harness = Harness::from(name);
+    let known = || formats().iter().map(|format| format.name).collect::<Vec<_>>().join(", ");
+    match format_of(&harness) {
+        Some(_) => Ok(harness),
+        None => Err(bad(format!("harness is one of {}", known()))),
+    }
 }
 
 /// What a parameter that is on or off says.
@@ -245,6 +241,8 @@ mod tests {
             &[("status", "busy")],
             &[("since", "yesterday")],
             &[("since", "")],
+            &[("harness", "vim")],
+            &[("harness", "")],
             &[("status", "")],
             &[("sort", "up")],
             &[("all", "1"), ("all", "0")],

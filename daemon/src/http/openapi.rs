@@ -4,6 +4,7 @@
 
 use std::sync::LazyLock;
 
+use rrd_core::harness::formats;
 use rrd_proto::{Event, EventPage, Host, Session, VERSION};
 use schemars::{SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Value, json};
@@ -144,7 +145,12 @@ fn parameters(path: &str) -> Vec<Value> {
             given("query", "all", "Every session, ended ones too", flag()),
             given("query", "open", "Those that are open, though idle for long, too", flag()),
             given("query", "host", "Only of the host with this label", text()),
-            given("query", "harness", "Only of this harness", text()),
+            given(
+                "query",
+                "harness",
+                "Only of this harness",
+                json!({"type": "string", "enum": formats().iter().map(|f| f.name).collect::<Vec<_>>()}),
+            ),
             given("query", "repo", "Only in this repository", text()),
             given(
                 "query",
