@@ -451,6 +451,22 @@ fn every_route_refuses_what_is_wrong() {
         );
         assert!(!reply.head.to_lowercase().contains("access-control"), "{path}");
     }
+    // A head is good to the byte: as long as that is answered, one more is refused, like anything else.
+    let of_length = |length: usize| {
+        let head = format!("GET /healthz HTTP/1.1\r\nHost: {at}\r\nCookie: \r\n\r\n");
+        head.replace("Cookie: ", &format!("Cookie: {}", "x".repeat(length - head.len())))
+    };
+    assert_eq!(host.send(of_length(16_384).as_bytes()).unwrap().status, 200);
+    for length in [16_385, 30_000] {
+        let reply = host.send(of_length(length).as_bytes()).unwrap();
+        assert_eq!((reply.status, reply.json()["status"].as_u64()), (431, Some(431)));
+        assert_eq!(reply.header("x-content-type-options"), Some("nosniff"));
+    }
+    // What cannot be read as a request at all is told nothing but that.
+    for garbage in ["\u{16}\u{3}\u{1}\u{2}\r\n\r\n", "GET\r\n\r\n", "GET / HTTP/9\r\n\r\n"] {
+        let reply = host.send(garbage.as_bytes()).unwrap();
+        assert_eq!((reply.status, reply.body.len()), (400, 0), "{garbage:?}");
+    }
     host.is_well();
 }
 

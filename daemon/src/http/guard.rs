@@ -22,6 +22,10 @@ pub(crate) enum Origin {
     Other,
 }
 
+/// Bytes of a request's head, at most. Browsers show cookies of all ports of a host to each of them, so it is
+/// not for a head of rrd's own making alone.
+pub(crate) const MAX_HEAD: usize = 16 * 1024;
+
 /// What a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Class {
@@ -165,6 +169,10 @@ pub(crate) fn admit(
     ends: Ends,
     names: &Names,
 ) -> Result<String, Problem> {
+    if head_length(method, uri, headers) > MAX_HEAD {
+        let detail = format!("a request's head has at most {MAX_HEAD} bytes");
+        return Err(Problem::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, detail));
+    }
     let host = named(uri, headers)?;
     if !names.has(&host, ends.local) {
         let detail = "this server does not go by the name it was asked by";
@@ -179,6 +187,16 @@ pub(crate) fn admit(
         true => Err(Problem::new(StatusCode::FORBIDDEN, "another site asks for this")),
         false => Ok(host),
     }
+}
+
+/// How long the head is when written without needless spaces.
+fn head_length(method: &Method, uri: &Uri, headers: &HeaderMap) -> usize {
+    let path = uri.path_and_query().map_or(0, |path| path.as_str().len());
+    let address = uri.scheme_str().map_or(0, |scheme| scheme.len() + "://".len())
+        + uri.authority().map_or(0, |authority| authority.as_str().len());
+    let lines =
+        headers.iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
+    method.as_str().len() + address + path + "  HTTP/1.1\r\n\r\n".len() + lines.sum::<usize>()
 }
 
 /// The host a request names, in lower case.

@@ -20,7 +20,13 @@ use tokio::{
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
-use super::{Http, guard::Ends, places::Place, routes, settings::HttpListen};
+use super::{
+    Http,
+    guard::{Ends, MAX_HEAD},
+    places::Place,
+    routes,
+    settings::HttpListen,
+};
 use crate::{
     fleet::{Bound, bind_from, by_route, is_tailscale, reachable, tailscale},
     hub::now,
@@ -38,8 +44,11 @@ const NAME_AGAIN: Duration = Duration::from_secs(600);
 /// What is sent is taken within this.
 const TAKEN_WITHIN: Duration = Duration::from_secs(20);
 
-/// Bytes of a request's head, about: it is looked at between reads. And of what waits to be sent.
-const MAX_HEAD: usize = 32 * 1024;
+/// Bytes of a connection that are held, about: hyper looks at it between reads. A head that grows beyond them, as
+/// one that is no HTTP, gets hyper's own 431 or 400: a bare status line, which hyper lets nobody shape, and
+/// the end. Whatever is read as a request is refused by [`super::guard`], in a problem document. And of what
+/// waits to be sent.
+const MAX_HELD: usize = 2 * MAX_HEAD;
 
 /// Serves the page and its JSON where that is wanted. Where it cannot be, the rest goes on without. Inside a
 /// runtime.
@@ -267,7 +276,7 @@ async fn serve(
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_WITHIN)
-        .max_buf_size(MAX_HEAD)
+        .max_buf_size(MAX_HELD)
         .serve_connection(stream, service);
     tokio::select! {
         result = connection => Ok(result?),

@@ -95,6 +95,7 @@ fn operation(route: &Route, schemas: &mut SchemaGenerator) -> Option<Value> {
         "403": refused("Another site asks"),
         "405": refused("Only GET and HEAD are answered"),
         "421": refused("This host does not go by that name"),
+        "431": refused("The head is longer than 16 KiB"),
     });
     let mut also = |code: &str, what: &str| responses[code] = refused(what);
     if route.class != Class::Open {
