@@ -254,6 +254,15 @@ fn it_tells_what_the_command_line_tells_byte_for_byte() {
         (again.status, again.body.len(), again.header("etag")),
         (304, 0, Some(tag.as_str()))
     );
+    for path in ["/sessions", "/hosts", "/style.css"] {
+        let tag = host.get(path).header("etag").unwrap().to_owned();
+        let status = |known: &str| host.ask("GET", path, &[("If-None-Match", known)]).status;
+        let weak = format!("W/{}", tag.trim_start_matches("W/"));
+        for known in [&format!("\"x\", {tag}"), &weak, "*", &format!("{weak} ,\"y\"")] {
+            assert_eq!(status(known), 304, "{path} {known}");
+        }
+        assert_eq!((status("\"x\""), status("")), (200, 200), "{path}");
+    }
     host.says("And that");
     let started = Instant::now();
     let changed = loop {

@@ -17,7 +17,7 @@ use super::{
     lookers::{self, NotSpent},
     page::{self, ASSETS, Events, ListView, SessionView},
     problem::Problem,
-    routes::{Named, Pairs, Range, events_of, find},
+    routes::{Named, Pairs, Range, events_of, find, is_known},
 };
 use crate::{fleet::aside, hub::now};
 
@@ -172,7 +172,7 @@ fn device_label(headers: &HeaderMap) -> &'static str {
 pub(super) fn asset(uri: &Uri, headers: &HeaderMap) -> Option<Response<Body>> {
     let path = uri.path();
     let asset = ASSETS.iter().find(|asset| asset.path == path)?;
-    let known = headers.get(header::IF_NONE_MATCH).is_some_and(|tag| tag == asset.etag.as_str());
+    let known = is_known(headers, asset.etag.as_bytes());
     let mut response = match known {
         true => Response::new(Body::empty()),
         false => Response::new(Body::from(asset.bytes)),

@@ -258,12 +258,7 @@ pub(super) async fn events_of(
 /// A document, or that it is still the one that is known.
 fn document(headers: &HeaderMap, made: &Result<Made, Problem>) -> Answer {
     let Made { body, etag, as_of, incomplete } = made.as_ref().map_err(Clone::clone)?;
-    let known = headers.get_all(header::IF_NONE_MATCH).iter();
-    let is_known = known.filter_map(|tags| tags.to_str().ok()).flat_map(|tags| tags.split(','));
-    let is_known = is_known.map(str::trim).any(|tag| {
-        let strong = |tag: &[u8]| tag.strip_prefix(b"W/").unwrap_or(tag).to_vec();
-        tag == "*" || strong(tag.as_bytes()) == strong(etag.as_bytes())
-    });
+    let is_known = is_known(headers, etag.as_bytes());
     let mut response = match is_known {
         true => Response::new(Body::empty()),
         false => Response::new(Body::from(body.clone())),
@@ -282,6 +277,16 @@ fn document(headers: &HeaderMap, made: &Result<Made, Problem>) -> Answer {
         told.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
     Ok(response)
+}
+
+/// Whether whoever asks has what this tag names: of the tags that they list one is it, weak or not.
+pub(super) fn is_known(headers: &HeaderMap, etag: &[u8]) -> bool {
+    fn plain(tag: &[u8]) -> &[u8] {
+        tag.strip_prefix(b"W/").unwrap_or(tag)
+    }
+    let listed = headers.get_all(header::IF_NONE_MATCH).iter();
+    let mut tags = listed.flat_map(|tags| tags.as_bytes().split(|byte| *byte == b','));
+    tags.any(|tag| matches!(tag.trim_ascii(), tag if tag == b"*" || plain(tag) == plain(etag)))
 }
 
 fn text(kind: &'static str, text: impl Into<Body>) -> Response<Body> {
