@@ -515,6 +515,13 @@ fn no_address_leads_anywhere_else() {
     {
         assert_eq!(host.get(&format!("/sessions?{query}")).status, 400, "{query}");
     }
+    let one = format!("/sessions/mac/claude-code/{ID}");
+    let takes_none = ["/hosts", "/events", "/metrics", "/healthz", "/openapi.json", &one];
+    for path in takes_none {
+        let reply = host.get(&format!("{path}?x"));
+        let detail = reply.json()["detail"].to_string();
+        assert!(reply.status == 400 && detail.contains("parameter"), "{path}: {detail}");
+    }
     host.is_well();
 }
 

@@ -43,12 +43,11 @@ impl Asked {
     /// Reads a query.
     ///
     /// # Errors
-    /// The problem: what nobody knows would be ignored, and the answer to another question.
+    /// The problem.
     pub(crate) fn read(pairs: &[(String, String)]) -> Result<Self, Problem> {
+        only(pairs, &["all", "open", "host", "harness", "repo", "status", "since"])?;
         let mut asked = Self::default();
-        let mut given = Vec::new();
         for (name, value) in pairs {
-            once(name, &mut given)?;
             let some = || (!value.is_empty()).then(|| value.clone());
             match name.as_str() {
                 "all" => asked.all = flag(name, value)?,
@@ -64,10 +63,7 @@ impl Asked {
                     let read = value.parse().map_err(|why| bad(format!("since is {why}")));
                     asked.since = Some(read?);
                 }
-                _ => {
-                    let known = "all, open, host, harness, repo, status, since";
-                    return Err(bad(format!("no such parameter; these are known: {known}")));
-                }
+                _ => {}
             }
         }
         Ok(asked)
@@ -107,13 +103,16 @@ pub(crate) fn flag(name: &str, value: &str) -> Result<bool, Problem> {
     }
 }
 
-/// Of two that contradict each other none is taken.
-pub(crate) fn once<'a>(name: &'a str, given: &mut Vec<&'a str>) -> Result<(), Problem> {
-    if given.contains(&name) {
-        return Err(bad("a parameter is given twice"));
+/// Refuses parameters that nobody knows, for they would be ignored and the answer be to another question;
+/// and two of one name, of which none is to be preferred.
+pub(crate) fn only(pairs: &[(String, String)], known: &[&str]) -> Result<(), Problem> {
+    let twice = |at: usize| pairs[..at].iter().any(|(name, _)| *name == pairs[at].0);
+    match pairs.iter().all(|(name, _)| known.contains(&name.as_str())) {
+        true if (0..pairs.len()).any(twice) => Err(bad("a parameter is given twice")),
+        true => Ok(()),
+        false if known.is_empty() => Err(bad("this takes no parameters")),
+        false => Err(bad(format!("no such parameter; these are known: {}", known.join(", ")))),
     }
-    given.push(name);
-    Ok(())
 }
 
 pub(crate) fn bad(detail: impl Into<String>) -> Problem {

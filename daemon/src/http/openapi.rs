@@ -185,7 +185,10 @@ fn parameters(path: &str) -> Vec<Value> {
             ),
         ],
         "/events" => {
-            vec![given("header", "Last-Event-ID", "The last change that was heard", text())]
+            vec![
+                given("header", "Last-Event-ID", "The last change that was heard", text()),
+                given("query", "last_event_id", "The same, where there is no such header", text()),
+            ]
         }
         _ => Vec::new(),
     };
