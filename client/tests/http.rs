@@ -285,6 +285,25 @@ fn it_tells_what_the_command_line_tells_byte_for_byte() {
 }
 
 #[test]
+fn what_is_counted_is_there_from_the_start() {
+    let host = Host::with(&[("RRD_LISTEN", "127.0.0.1:0")]);
+    assert!(!host.get("/metrics").text().contains("rrd_gossip"), "it speaks with nobody");
+    host.run(&["fleet", "init"]);
+    let started = Instant::now();
+    loop {
+        let metrics = host.get("/metrics").text();
+        let is_zero = |reason: &&str| {
+            metrics.contains(&format!("rrd_gossip_dropped_total{{reason=\"{reason}\"}} 0\n"))
+        };
+        if ["not_ours", "forged", "replayed", "unknown"].iter().all(is_zero) {
+            break;
+        }
+        assert!(started.elapsed() < PATIENCE, "{metrics}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
 fn a_token_opens_transcripts_and_only_until_it_is_taken_back() {
     let host = Host::new();
     let events = format!("/sessions/mac/claude-code/{ID}/events");

@@ -5,6 +5,7 @@
 
 use std::fmt::Write;
 
+use rrd_core::fleet::seal::Dropped;
 use rrd_proto::{Health, HostState, ListQuery, Status};
 
 use super::Http;
@@ -85,9 +86,11 @@ pub(super) fn text(http: &Http) -> String {
             "Datagrams beyond the send limit.",
             held,
         );
-        let dropped = traffic.dropped.iter();
-        let dropped =
-            dropped.map(|(why, count)| (format!("{{reason=\"{}\"}}", why.as_str()), *count as f64));
+        // From the start, so that the first one is a rise.
+        let dropped = Dropped::ALL.map(|why| {
+            let count = traffic.dropped.get(&why).copied().unwrap_or(0);
+            (format!("{{reason=\"{}\"}}", why.as_str()), count as f64)
+        });
         metric(
             &mut out,
             "rrd_gossip_dropped_total",

@@ -192,6 +192,20 @@ pub enum Dropped {
 }
 
 impl Dropped {
+    /// Each of them.
+    pub const ALL: [Self; 10] = [
+        Self::NotOurs,
+        Self::UnknownKey,
+        Self::NotForUs,
+        Self::OwnName,
+        Self::NotAMember,
+        Self::Forged,
+        Self::Stale,
+        Self::Replayed,
+        Self::Twin,
+        Self::Unknown,
+    ];
+
     /// Its name in counts.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -117,3 +117,12 @@ proptest! {
         prop_assert!(open(&mut opener, &noise).is_err());
     }
 }
+
+#[test]
+fn every_reason_is_in_the_list_of_them() {
+    let as_they_stand = Dropped::ALL.iter().enumerate().all(|(at, why)| *why as usize == at);
+    assert!(as_they_stand && Dropped::Unknown as usize + 1 == Dropped::ALL.len());
+    let names: std::collections::BTreeSet<_> =
+        Dropped::ALL.iter().map(|why| why.as_str()).collect();
+    assert_eq!(names.len(), Dropped::ALL.len());
+}
