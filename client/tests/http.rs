@@ -499,6 +499,52 @@ fn every_route_refuses_what_is_wrong() {
 }
 
 #[test]
+fn what_is_wrong_is_told_to_people_in_a_page_and_to_programs_in_json() {
+    let host = Host::with(&[("RRD_HTTP_LOOPBACK", "token")]);
+    let page = format!("/s/mac/claude-code/{ID}");
+    let token = format!("Bearer {}", host.word(&["token"]));
+    let let_in = ("Authorization", token.as_str());
+    let wrong_code = "/pair?code=rrd_code_AAAAAAAAAAAAAAAAAAAAAA";
+    let browser = ("Accept", "text/html,*/*;q=0.8");
+    let wrong_limit = format!("{page}?limit=x");
+    let not_paired = "This browser is not paired";
+    for (status, path, headers, heading, says) in [
+        (401, "/", vec![], not_paired, "needs a cookie or a token"),
+        (401, &page, vec![], not_paired, "<code>rrd pair</code>"),
+        (403, wrong_code, vec![], not_paired, "This code does not count"),
+        (403, "/", vec![("Origin", "null")], "Not from there", "Another site asks"),
+        (421, "/", vec![("Host", "evil.example")], "Another name", "hosts under [http]"),
+        (400, &wrong_limit, vec![let_in], "That cannot be answered", "Limit is a number"),
+        (404, "/s/mac/codex/x", vec![let_in], "Nothing here", "All sessions"),
+        (404, "/session", vec![browser], "Nothing here", "All sessions"),
+    ] {
+        let reply = host.ask("GET", path, &headers);
+        let text = reply.text();
+        assert_eq!(reply.status, status, "{path} {headers:?}");
+        assert_eq!(reply.header("content-type"), Some("text/html; charset=utf-8"), "{path}");
+        assert!(text.contains(&format!("<h1>{heading}</h1>")) && text.contains(says), "{text}");
+        assert_eq!(text.contains(not_paired), heading == not_paired, "{text}");
+    }
+    // Who guesses is told how long to wait, and not that pairing would help.
+    for _ in 0..20 {
+        host.get(wrong_code);
+    }
+    let waits = host.get(wrong_code);
+    assert_eq!(waits.status, 429);
+    assert!(waits.header("retry-after").unwrap().parse::<u32>().unwrap() <= 60);
+    assert!(waits.text().contains("Wait a moment") && !waits.text().contains(not_paired));
+    for (status, path, headers) in [
+        (401, "/sessions", vec![browser]),
+        (421, "/sessions", vec![browser, ("Host", "evil.example")]),
+        (404, "/session", vec![]),
+    ] {
+        let reply = host.ask("GET", path, &headers);
+        let kind = reply.header("content-type");
+        assert_eq!((reply.status, kind), (status, Some("application/problem+json")), "{path}");
+    }
+}
+
+#[test]
 fn no_address_leads_anywhere_else() {
     let host = Host::new();
     let secret = host.home.path().join("rrd/identity.key");

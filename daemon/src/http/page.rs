@@ -89,6 +89,17 @@ pub(crate) fn refused(reason: &str) -> String {
     })
 }
 
+/// Anything else that somebody sees in place of what they asked for: sentences, but for the hint, which names
+/// commands and so has no capital.
+pub(crate) fn problem(title: &str, detail: &str, hint: Option<&str>) -> String {
+    says(title, |page| {
+        page.raw("<p>").text(detail).raw("</p>");
+        if let Some(hint) = hint {
+            page.raw("<p>hint: ").text(hint).raw("</p>");
+        }
+    })
+}
+
 /// Where nothing is: a session that no host has, an address that was mistyped.
 pub(crate) fn not_found() -> String {
     says("Nothing here", |page| {

@@ -33,12 +33,39 @@ fn html(status: StatusCode, page: String) -> Response<Body> {
 
 /// A refusal in the form that whoever asks can read.
 pub(super) fn refusal(head: &Parts, problem: Problem) -> Response<Body> {
-    let is_page = guard::route_of(head.uri.path()).is_some_and(|route| route.form == Form::Page);
-    let is_about_who =
-        [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&problem.status());
-    match is_page && is_about_who {
-        true => html(problem.status(), page::refused(&sentence(problem.detail()))),
-        false => problem.into_response(),
+    let accepted = head.headers.get_all(header::ACCEPT).iter();
+    let mut accepted = accepted.filter_map(|kinds| kinds.to_str().ok());
+    let is_page = match guard::route_of(head.uri.path()) {
+        Some(route) => route.form == Form::Page,
+        // An address that was mistyped.
+        None => accepted.any(|kinds| kinds.contains("text/html")),
+    };
+    if is_page { said(problem) } else { problem.into_response() }
+}
+
+/// What is wrong, to a person.
+fn said(problem: Problem) -> Response<Body> {
+    let detail = sentence(problem.detail());
+    let page = match problem.status() {
+        StatusCode::UNAUTHORIZED => page::refused(&detail),
+        StatusCode::NOT_FOUND => page::not_found(),
+        status => page::problem(heading(status), &detail, problem.hinted()),
+    };
+    let mut response = problem.into_response();
+    *response.body_mut() = Body::from(page);
+    let kind = HeaderValue::from_static("text/html; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
+}
+
+fn heading(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::FORBIDDEN => "Not from there",
+        StatusCode::MISDIRECTED_REQUEST => "Another name",
+        StatusCode::TOO_MANY_REQUESTS => "Wait a moment",
+        StatusCode::SERVICE_UNAVAILABLE => "Not now",
+        StatusCode::INTERNAL_SERVER_ERROR => "That failed",
+        _ => "That cannot be answered",
     }
 }
 
@@ -66,12 +93,13 @@ pub(super) async fn session(
     Query(pairs): Pairs,
     Extension(caller): Extension<Caller>,
 ) -> Response<Body> {
-    let Ok(row) = find(&http, named).await else {
-        return html(StatusCode::NOT_FOUND, page::not_found());
+    let found = match Range::read(&pairs) {
+        Ok(range) => find(&http, named).await.map(|row| (row, range)),
+        Err(problem) => Err(problem),
     };
-    let range = match Range::read(&pairs) {
-        Ok(range) => range,
-        Err(problem) => return problem.into_response(),
+    let (row, range) = match found {
+        Ok(found) => found,
+        Err(problem) => return said(problem),
     };
     let asked = match caller.may_read {
         true => Some(events_of(&http, &row, range).await),
@@ -136,7 +164,8 @@ pub(super) async fn pair(
         }
         Some(Err(why)) => why,
         None => {
-            return refused(StatusCode::INTERNAL_SERVER_ERROR, "That failed inside the daemon.");
+            let detail = "this happened inside the daemon; rrd doctor looks into it";
+            return said(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail));
         }
     };
     match why {
@@ -145,17 +174,20 @@ pub(super) async fn pair(
             refused(StatusCode::FORBIDDEN, why)
         }
         NotSpent::Wait(seconds) => {
-            let why = format!("Too many wrong codes were tried: wait {seconds} seconds.");
-            let mut response = refused(StatusCode::TOO_MANY_REQUESTS, &why);
+            let why = format!("too many wrong codes were tried: try again in {seconds} seconds");
+            let hint = "a new code of rrd pair is taken at once";
+            let mut response = said(Problem::new(StatusCode::TOO_MANY_REQUESTS, why).hint(hint));
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
             response
         }
         NotSpent::Broken(broken) => {
-            refused(StatusCode::SERVICE_UNAVAILABLE, &sentence(&broken.what))
+            let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, broken.what);
+            said(problem.hint(broken.remedy))
         }
         NotSpent::Full => {
-            let why = "So many browsers are let in already that rrd pair --revoke must come first.";
-            refused(StatusCode::SERVICE_UNAVAILABLE, why)
+            let why = "so many browsers are let in already that one must go first";
+            let hint = "rrd pair --list shows them, --revoke ID takes one back";
+            said(Problem::new(StatusCode::SERVICE_UNAVAILABLE, why).hint(hint))
         }
     }
 }

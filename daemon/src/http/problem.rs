@@ -43,6 +43,10 @@ impl Problem {
         &self.detail
     }
 
+    pub(crate) fn hinted(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
     pub(crate) fn status(&self) -> StatusCode {
         self.status
     }

@@ -44,7 +44,8 @@ pub(super) fn router(http: Arc<Http>) -> Router {
         router.route(route.path, handler(route.path))
     };
     let router = ROUTES.iter().fold(Router::new(), with);
-    router.fallback(|| async { not_found().into_response() }).with_state(http)
+    let nothing = async |request: Request| pages::refusal(&request.into_parts().0, not_found());
+    router.fallback(nothing).with_state(http)
 }
 
 fn handler(path: &str) -> MethodRouter<Arc<Http>> {
