@@ -7,7 +7,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
-    net::{Shutdown, SocketAddr, TcpStream},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -533,6 +533,7 @@ fn what_is_wrong_is_told_to_people_in_a_page_and_to_programs_in_json() {
     assert_eq!(waits.status, 429);
     assert!(waits.header("retry-after").unwrap().parse::<u32>().unwrap() <= 60);
     assert!(waits.text().contains("Wait a moment") && !waits.text().contains(not_paired));
+    assert!(host.word(&["status"]).contains("wrong codes were tried"));
     for (status, path, headers) in [
         (401, "/sessions", vec![browser]),
         (421, "/sessions", vec![browser, ("Host", "evil.example")]),
@@ -542,6 +543,29 @@ fn what_is_wrong_is_told_to_people_in_a_page_and_to_programs_in_json() {
         let kind = reply.header("content-type");
         assert_eq!((reply.status, kind), (status, Some("application/problem+json")), "{path}");
     }
+}
+
+#[test]
+fn status_says_where_the_page_is_and_why_there() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let says_taken = format!("port {port} is taken");
+    for (listen, more) in [
+        (format!("127.0.0.1:{port}"), "[http] listen names this address only"),
+        // It may have a Tailscale address, or not: what is said of that is said beside it.
+        (format!("auto:{port}"), ""),
+    ] {
+        let listen: &'static str = listen.leak();
+        let settings = [("RRD_HTTP", listen), ("RRD_LISTEN", "127.0.0.1:0")];
+        let host = Host::with(&settings);
+        host.run(&["fleet", "init"]);
+        host.run(&["pair"]);
+        let status = host.word(&["status"]);
+        assert!(status.contains(&says_taken) && status.contains(more), "{status}");
+    }
+    let host = Host::with(&[("RRD_HTTP", "0.0.0.0:0"), ("RRD_HTTP_PAIRING", "required")]);
+    let status = host.word(&["status"]);
+    assert!(status.contains("names every address") && !status.contains("only"), "{status}");
 }
 
 #[test]

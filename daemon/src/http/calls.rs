@@ -25,7 +25,9 @@ pub(crate) struct Addresses {
     pub(crate) others: Vec<SocketAddr>,
     /// This node's name in the tailnet.
     pub(crate) dns_name: Option<String>,
-    /// Why it is not at the Tailscale address, when that is settled.
+    /// Why it is not at the port that was wanted.
+    pub(crate) moved: Option<String>,
+    /// Why it is not at the Tailscale address, when that is settled; or what else is to be said of where it is.
     pub(crate) note: Option<String>,
     /// The number of [`Lookers::changed`] up to which that is settled: a later code may have it opened.
     pub(crate) settled: u64,

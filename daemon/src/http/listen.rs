@@ -69,7 +69,7 @@ pub(crate) fn start(http: &Arc<Http>, stop: &CancellationToken) {
     tokio::spawn(Arc::clone(&http.live).run(stop.clone()));
     tokio::spawn(takes(Arc::clone(http), socket, stop.clone()));
     http.addresses.send_modify(|addresses| {
-        addresses.note = note;
+        addresses.moved = note;
         let ip = address.ip().to_canonical();
         if ip.is_loopback() || ip.is_unspecified() {
             addresses.loopback = Some(SocketAddr::new(here(ip), address.port()));
@@ -88,8 +88,11 @@ pub(crate) fn start(http: &Arc<Http>, stop: &CancellationToken) {
         _ => {
             // Nothing more will come.
             http.addresses.send_modify(|addresses| {
-                let note = "[http] listen names this address only".to_owned();
-                addresses.note.get_or_insert(note);
+                let note = match address.ip().to_canonical().is_unspecified() {
+                    true => "[http] listen names every address",
+                    false => "[http] listen names this address only",
+                };
+                addresses.note = Some(note.to_owned());
                 addresses.settled = u64::MAX;
             });
         }
@@ -112,7 +115,6 @@ async fn follow_tailnet(http: Arc<Http>, port: u16, stop: CancellationToken) {
     let mut fleet = http.answers.fleet.as_ref().as_ref().ok().map(|fleet| fleet.changed());
     let mut open: Option<(IpAddr, CancellationToken)> = None;
     let mut by_the_clock = false;
-    let of_loopback = http.addresses.borrow().note.clone();
     loop {
         let settles = *lookers.borrow_and_update();
         let in_fleet =
@@ -142,7 +144,7 @@ async fn follow_tailnet(http: Arc<Http>, port: u16, stop: CancellationToken) {
                     addresses.note = Some(note);
                 }
                 (true, Some(_)) => {}
-                (false, _) => addresses.note.clone_from(&of_loopback),
+                (false, _) => addresses.note = None,
             }
             addresses.settled = settles;
         });
@@ -179,7 +181,7 @@ fn open_at(
     tokio::spawn(takes(Arc::clone(http), socket, ends.clone()));
     http.addresses.send_modify(|addresses| {
         addresses.tailnet = Some(address);
-        addresses.note = note;
+        addresses.note = note.map(|note| format!("{note} at the Tailscale address"));
     });
     Some((ip, ends))
 }

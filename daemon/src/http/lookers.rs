@@ -186,6 +186,11 @@ impl Lookers {
         self.keep.as_ref().err()
     }
 
+    /// How many seconds more wrong codes are not looked at, because so many were tried.
+    pub(crate) fn waits(&self, now: Timestamp) -> Option<u32> {
+        self.state().wrong.wait(now)
+    }
+
     /// Another number whenever somebody was let in, or is no more, or may be soon: whoever holds a
     /// connection open asks again whether it may.
     pub(crate) fn changed(&self) -> watch::Receiver<u64> {

@@ -136,7 +136,12 @@ impl Http {
             let detail = format!("{detail}; nobody can be let in: {}", broken.what);
             return part(Health::Degraded, detail, Some("rrd doctor looks into it"));
         }
-        let note = addresses.note.map(|note| format!("; {note}")).unwrap_or_default();
-        part(Health::Ok, detail + &note, None)
+        let guesses = self.lookers.waits(now()).map(|seconds| {
+            format!("wrong codes were tried, so no more of them are looked at for {seconds} s")
+        });
+        for note in [addresses.moved, addresses.note, guesses].into_iter().flatten() {
+            detail += &format!("; {note}");
+        }
+        part(Health::Ok, detail, None)
     }
 }
