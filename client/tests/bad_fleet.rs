@@ -3,224 +3,66 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used)] // the lint's exception for tests does not reach plain functions here
 
+mod host;
+
 use std::{
     fs,
-    io::{BufRead, BufReader, Read, Write},
+    io::{Read, Write},
     net::TcpListener,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use rrd_proto::{FleetStatus, Host as Row, HostState, MemberState, Session, Timestamp};
+use host::{Host, free_port, session};
+use rrd_proto::MemberState;
+#[cfg(target_os = "linux")]
 use serde_json::json;
-use tempfile::TempDir;
 
-/// Long enough that only what never comes fails.
-const NEVER: Duration = Duration::from_secs(150);
-
-struct Host {
-    home: TempDir,
-    name: &'static str,
-    /// Where it listens, also after it was started again.
-    listen: String,
-    environment: Vec<(&'static str, String)>,
-    daemon: Option<Child>,
+/// With something to list, and nothing running yet.
+fn host(name: &str) -> Host {
+    let host = Host::new(name);
+    host.works_on_its_own(&format!("Work on {name}"));
+    host
 }
 
-impl Drop for Host {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+fn at_work(name: &str) -> Host {
+    let mut host = host(name);
+    host.start();
+    host
 }
 
 impl Host {
-    /// With nothing running yet.
-    fn new(name: &'static str) -> Self {
-        let (home, listen) = (tempfile::tempdir().unwrap(), format!("127.0.0.1:{}", free_port()));
-        fs::create_dir(home.path().join("rrd")).unwrap();
-        let host = Self { home, name, listen, environment: Vec::new(), daemon: None };
-        host.says(&format!("Work on {name}"));
-        host
+    fn works_on_its_own(&self, what: &str) {
+        self.works_on(&session(self.name().len()), what);
     }
 
-    fn at_work(name: &'static str) -> Self {
-        let mut host = Self::new(name);
-        host.start();
-        host
-    }
-
-    fn founds(name: &'static str) -> Self {
-        let host = Self::at_work(name);
-        host.run(&["fleet", "init"]);
-        host
-    }
-
-    fn takes_in(&self, name: &'static str) -> Self {
-        let other = Self::at_work(name);
-        other.joins(self);
-        other
-    }
-
-    fn joins(&self, member: &Self) {
-        let line = member.run(&["fleet", "invite"]);
-        let words = line.lines().next().unwrap().split_whitespace().skip(1);
-        self.run(&words.collect::<Vec<_>>());
-    }
-
-    fn rrd(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_rrd"));
-        command
-            .args(args)
-            .env_clear()
-            .env("HOME", self.home.path())
-            .env("RRD_HOME", self.home.path().join("rrd"))
-            .env("RRD_HTTP", "off")
-            .env("RRD_NAME", self.name)
-            .env("RRD_LISTEN", &self.listen)
-            .envs(self.environment.iter().cloned())
-            .stdin(Stdio::null());
-        command
-    }
-
-    /// What it prints, and what it remarks, when it does it.
-    fn run(&self, args: &[&str]) -> String {
-        let out = self.rrd(args).output().unwrap();
-        let err = String::from_utf8_lossy(&out.stderr);
-        assert!(out.status.success(), "{}: {args:?}: {err}\n{}", self.name, self.log());
-        String::from_utf8(out.stdout).unwrap() + &err
-    }
-
-    /// What it says when it does not do it.
-    fn refuses(&self, args: &[&str]) -> String {
-        let out = self.rrd(args).output().unwrap();
-        let err = String::from_utf8(out.stderr).unwrap();
-        assert_eq!(out.status.code(), Some(1), "{args:?}: {err}");
-        assert!(err.contains("hint: "), "{err}");
-        err
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(self.home.path().join("log")).unwrap_or_default()
-    }
-
-    fn state(&self) -> PathBuf {
-        self.home.path().join("rrd/state")
+    fn states(&self) -> PathBuf {
+        self.path("rrd/state")
     }
 
     fn keep(&self) -> rusqlite::Connection {
-        rusqlite::Connection::open(self.state().join("keep.db")).unwrap()
+        rusqlite::Connection::open(self.state("keep.db")).unwrap()
     }
 
-    fn start(&mut self) {
-        let log = self.home.path().join("log");
-        let log = fs::File::options().append(true).create(true).open(log).unwrap();
-        let mut daemon = self.rrd(&["daemon"]).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
-        let mut said = String::new();
-        BufReader::new(daemon.stdout.as_mut().unwrap()).read_line(&mut said).unwrap();
-        assert!(said.contains("its socket is"), "{said}{}", self.log());
-        self.daemon = Some(daemon);
-    }
-
-    fn kill(&mut self) {
-        if let Some(mut daemon) = self.daemon.take() {
-            let _ = daemon.kill();
-            let _ = daemon.wait();
-        }
-    }
-
-    fn signal(&self, signal: &str) {
-        let pid = self.daemon.as_ref().unwrap().id().to_string();
-        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    /// What it prints and remarks.
+    fn tells(&self, args: &[&str]) -> String {
+        let (said, remarked) = self.told(args);
+        said + &remarked
     }
 
     /// It listens at another port from its next start on.
     fn moves(&mut self) {
-        self.listen = format!("127.0.0.1:{}", free_port());
-    }
-
-    /// Its one session takes a prompt, and is called like that.
-    fn says(&self, text: &str) {
-        self.says_in(self.name.len(), text);
-    }
-
-    fn says_in(&self, session: usize, text: &str) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
-        let id = format!("{session:0>8}-0000-4000-8000-000000000001");
-        let record = json!({
-            "parentUuid": null, "isSidechain": false, "type": "user", "uuid": format!("u{now}"),
-            "message": {"role": "user", "content": text}, "userType": "external", "cwd": "/w",
-            "timestamp": Timestamp::from_millis(i64::try_from(now).unwrap()), "entrypoint": "cli",
-            "promptSource": "typed", "sessionId": id, "version": "2.1.300", "gitBranch": "main",
-        });
-        let dir = self.home.path().join(".claude/projects/-w");
-        fs::create_dir_all(&dir).unwrap();
-        let title = json!({"type": "custom-title", "customTitle": text, "sessionId": id});
-        let file = dir.join(format!("{id}.jsonl"));
-        let mut file = fs::File::options().append(true).create(true).open(file).unwrap();
-        file.write_all(format!("{record}\n{title}\n").as_bytes()).unwrap();
-    }
-
-    fn sessions(&self) -> Vec<Session> {
-        let out = self.rrd(&["sessions", "list", "--json"]).output().unwrap();
-        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-        serde_json::from_slice(&out.stdout).unwrap()
-    }
-
-    /// Its rows, and those of others: the host, what it does, and whether it is away.
-    fn lists(&self) -> Vec<String> {
-        let row = |row: &Session| {
-            let away = if row.host_state == HostState::Away { " (away)" } else { "" };
-            format!("{}: {}{away}", row.host, row.title.as_deref().unwrap_or_default())
-        };
-        let mut rows: Vec<String> = self.sessions().iter().map(row).collect();
-        rows.sort();
-        rows
-    }
-
-    fn until<T>(&self, what: &str, is: impl Fn() -> Result<T, String>) -> T {
-        let begun = Instant::now();
-        loop {
-            match is() {
-                Ok(value) => return value,
-                Err(last) if begun.elapsed() > NEVER => {
-                    panic!("{}: {what}: {last}\n{}", self.name, self.log())
-                }
-                Err(_) => std::thread::sleep(Duration::from_millis(100)),
-            }
-        }
-    }
-
-    fn comes_to_list(&self, rows: &[&str]) {
-        self.until(&format!("{rows:?}"), || {
-            let listed = self.lists();
-            if listed == rows { Ok(()) } else { Err(format!("{listed:#?}")) }
-        });
+        self.set("RRD_LISTEN", format!("127.0.0.1:{}", free_port()));
     }
 
     fn comes_to_say(&self, args: &[&str], text: &str) -> String {
         self.until(text, || {
-            Some(self.run(args)).filter(|said| said.contains(text)).ok_or(self.run(args))
+            Some(self.tells(args)).filter(|said| said.contains(text)).ok_or(self.tells(args))
         })
-    }
-
-    fn hosts(&self) -> Vec<Row> {
-        let out = self.rrd(&["hosts", "--json"]).output().unwrap();
-        serde_json::from_slice(&out.stdout).unwrap()
-    }
-
-    fn status(&self) -> FleetStatus {
-        let out = self.rrd(&["fleet", "status", "--json"]).output().unwrap();
-        serde_json::from_slice(&out.stdout).unwrap()
     }
 
     /// Who is a member, as this host knows it.
     fn members(&self) -> Vec<String> {
-        let here = self.status().members.into_iter().filter(|m| m.state != MemberState::Dropped);
+        let here = self.fleet().members.into_iter().filter(|m| m.state != MemberState::Dropped);
         here.map(|member| member.host).collect()
     }
 
@@ -247,9 +89,9 @@ fn copy(from: &Path, to: &Path) {
 
 #[test]
 fn a_host_that_is_forgotten_is_gone_everywhere_until_it_says_something_new() {
-    let mut a = Host::founds("a");
-    let mut b = a.takes_in("bb");
-    let mut c = b.takes_in("ccc");
+    let mut a = at_work("a").founds();
+    let mut b = a.takes_in(at_work("bb"));
+    let mut c = b.takes_in(at_work("ccc"));
     let all = ["a: Work on a", "bb: Work on bb", "ccc: Work on ccc"];
     for host in [&a, &b, &c] {
         host.comes_to_list(&all);
@@ -263,7 +105,7 @@ fn a_host_that_is_forgotten_is_gone_everywhere_until_it_says_something_new() {
     let away = ["a: Work on a", "bb: Work on bb (away)", "ccc: Work on ccc"];
     a.comes_to_list(&away);
     c.comes_to_list(&away);
-    let said = a.run(&["hosts", "forget", "bb"]);
+    let said = a.tells(&["hosts", "forget", "bb"]);
     assert!(said.contains("what bb said so far is not shown any more"), "{said}");
     let without = ["a: Work on a", "ccc: Work on ccc"];
     assert_eq!(a.lists(), without);
@@ -282,30 +124,30 @@ fn a_host_that_is_forgotten_is_gone_everywhere_until_it_says_something_new() {
     // One that only slept, and goes on as if nothing had been.
     b.signal("-STOP");
     a.comes_to_list(&away);
-    a.run(&["hosts", "forget", "bb"]);
+    a.tells(&["hosts", "forget", "bb"]);
     c.comes_to_list(&without);
     b.signal("-CONT");
     for host in [&a, &b, &c] {
         host.comes_to_list(&all);
     }
     // One that has another name now, and was dropped then.
-    let former = c.status().node_id.to_string();
-    c.run(&["fleet", "leave"]);
+    let former = c.fleet().node_id.to_string();
+    c.tells(&["fleet", "leave"]);
     c.joins(&a);
     b.comes_to_list(&all);
     let said = a.refuses(&["hosts", "forget", "ccc"]);
     for line in ["more than one host may be meant", &format!("ccc {former} (dropped)"), "(live)"] {
         assert!(said.contains(line), "{line}: {said}");
     }
-    a.run(&["hosts", "forget", &former[..6]]);
-    assert_eq!(a.status().members.len(), 3);
+    a.tells(&["hosts", "forget", &former[..6]]);
+    assert_eq!(a.fleet().members.len(), 3);
     c.kill();
-    a.run(&["fleet", "rotate", "--drop", "ccc"]);
+    a.tells(&["fleet", "rotate", "--drop", "ccc"]);
     b.waits_for_members(&["a", "bb"]);
     a.comes_to_list(&all[..2]);
-    a.run(&["hosts", "forget", "ccc"]);
+    a.tells(&["hosts", "forget", "ccc"]);
     b.until("no word of it", || {
-        let left: Vec<_> = b.status().members.into_iter().map(|m| m.host).collect();
+        let left: Vec<_> = b.fleet().members.into_iter().map(|m| m.host).collect();
         if left == ["a", "bb"] { Ok(()) } else { Err(format!("{left:?}")) }
     });
     b.comes_to_list(&all[..2]);
@@ -313,70 +155,70 @@ fn a_host_that_is_forgotten_is_gone_everywhere_until_it_says_something_new() {
 
 #[test]
 fn a_copied_identity_is_told_on_both_and_one_of_them_takes_another() {
-    let a = Host::founds("a");
-    let mut b = a.takes_in("bb");
+    let a = at_work("a").founds();
+    let mut b = a.takes_in(at_work("bb"));
     a.comes_to_list(&["a: Work on a", "bb: Work on bb"]);
     b.kill();
-    let mut clone = Host::new("clone");
-    copy(&b.state(), &clone.state());
+    let mut clone = host("clone");
+    copy(&b.states(), &clone.states());
     b.start();
     clone.start();
     for host in [&b, &clone] {
         let said =
             host.comes_to_say(&["status"], "another host runs under the identity of this one");
         assert!(said.contains("on one of the two: rrd fleet leave, then rrd fleet join"), "{said}");
-        assert!(host.run(&["hosts"]).contains("this host, runs twice"));
-        let said = host.run(&["sessions", "list"]);
+        assert!(host.tells(&["hosts"]).contains("this host, runs twice"));
+        let said = host.tells(&["sessions", "list"]);
         assert!(said.contains("runs twice, under one identity"), "{said}");
-        assert!(host.lists().iter().any(|row| row.ends_with(&format!("Work on {}", host.name))));
+        assert!(host.lists().iter().any(|row| row.ends_with(&format!("Work on {}", host.name()))));
     }
     // Its fellow members tell it, too.
     let said = a.comes_to_say(&["hosts"], "runs twice");
     assert!(said.contains("two hosts run under one identity"), "{said}");
-    assert!(a.run(&["status"]).contains("two hosts run as"));
+    assert!(a.tells(&["status"]).contains("two hosts run as"));
     let twins = a.hosts();
     assert!(twins.iter().any(|host| host.duplicated) && twins.len() == 2, "{twins:?}");
     // The one that takes another name takes nothing from the other.
-    clone.run(&["fleet", "leave"]);
+    clone.tells(&["fleet", "leave"]);
     clone.joins(&a);
     let all = ["a: Work on a", "bb: Work on bb", "clone: Work on clone"];
     for host in [&a, &b, &clone] {
         host.comes_to_list(&all);
     }
-    assert!(!clone.run(&["status"]).contains("another host runs"));
+    assert!(!clone.tells(&["status"]).contains("another host runs"));
     assert_eq!(a.members(), ["a", "bb", "clone"]);
 }
 
 #[test]
 fn a_node_whose_files_were_put_back_is_heard_again() {
-    let a = Host::founds("a");
-    let mut b = a.takes_in("bb");
+    let a = at_work("a").founds();
+    let mut b = a.takes_in(at_work("bb"));
     a.comes_to_list(&["a: Work on a", "bb: Work on bb"]);
     b.kill();
     let backup = tempfile::tempdir().unwrap();
-    copy(&b.state(), backup.path());
+    copy(&b.states(), backup.path());
     // Its clock was far ahead for a while.
     let ahead = "UPDATE facts SET value = value + 315360000000 WHERE name = 'generation'";
     assert_eq!(b.keep().execute(ahead, []).unwrap(), 1);
-    b.says("Ahead of its time");
+    b.works_on_its_own("Ahead of its time");
     b.start();
     a.comes_to_list(&["a: Work on a", "bb: Ahead of its time"]);
     b.kill();
-    fs::remove_dir_all(b.state()).unwrap();
-    copy(backup.path(), &b.state());
-    b.says("Back again");
+    fs::remove_dir_all(b.states()).unwrap();
+    copy(backup.path(), &b.states());
+    b.works_on_its_own("Back again");
     b.start();
     a.comes_to_list(&["a: Work on a", "bb: Back again"]);
     b.comes_to_list(&["a: Work on a", "bb: Back again"]);
     for host in [&a, &b] {
-        assert!(!host.run(&["status"]).contains("runs under"), "it is alone");
+        assert!(!host.tells(&["status"]).contains("runs under"), "it is alone");
     }
 }
 
 #[test]
 fn members_find_each_other_where_nobody_said_they_were() {
-    let mut a = Host::founds("a");
-    let mut b = a.takes_in("bb");
+    let mut a = at_work("a").founds();
+    let mut b = a.takes_in(at_work("bb"));
     let both = ["a: Work on a", "bb: Work on bb"];
     a.comes_to_list(&both);
     b.comes_to_list(&both);
@@ -394,15 +236,15 @@ fn members_find_each_other_where_nobody_said_they_were() {
     b.kill();
     a.moves();
     b.moves();
-    let port = a.listen.split_once(':').unwrap().1.to_owned();
+    let port = a.listen().split_once(':').unwrap().1.to_owned();
     let nobody = free_port();
     let seeds = format!(
         "[fleet]\nseeds = [\"no-such-name.invalid\", \"127.0.0.1:{nobody}\", \"localhost:{port}\"]\n"
     );
-    fs::write(b.home.path().join("rrd/config.toml"), seeds).unwrap();
+    fs::write(b.path("rrd/config.toml"), seeds).unwrap();
     b.start();
     b.until("it misses the other", || {
-        let status = b.status();
+        let status = b.fleet();
         let trouble = status.members.iter().find_map(|member| member.trouble.clone());
         trouble.filter(|trouble| trouble.contains("nobody answers")).ok_or(format!("{status:?}"))
     });
@@ -410,31 +252,31 @@ fn members_find_each_other_where_nobody_said_they_were() {
     a.start();
     a.comes_to_list(&both);
     b.comes_to_list(&both);
-    let said = b.run(&["config"]);
+    let said = b.tells(&["config"]);
     assert!(said.contains("fleet.seeds") && said.contains(&format!("localhost:{port}")), "{said}");
     // A key made meanwhile is had through that place, too.
     b.kill();
-    a.run(&["fleet", "rotate"]);
+    a.tells(&["fleet", "rotate"]);
     a.kill();
     a.moves();
     b.moves();
-    b.environment.push(("RRD_SEEDS", a.listen.clone()));
+    b.set("RRD_SEEDS", a.listen());
     a.start();
     b.start();
     b.comes_to_list(&both);
-    assert_eq!(a.status().key_id, b.status().key_id);
+    assert_eq!(a.fleet().key_id, b.fleet().key_id);
 }
 
 /// A `tailscale` that knows these hosts, on a path of its own.
 #[cfg(target_os = "linux")]
 fn tailscale(host: &mut Host, script: &str) {
     use std::os::unix::fs::PermissionsExt;
-    let bin = host.home.path().join("bin");
+    let bin = host.path("bin");
     fs::create_dir_all(&bin).unwrap();
     let program = bin.join("tailscale");
     fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-    host.environment = vec![("PATH", bin.display().to_string())];
+    host.set("PATH", bin.display().to_string());
 }
 
 // Only there 127.0.0.2 is an address without more ado.
@@ -448,24 +290,24 @@ fn tailscale_tells_where_a_host_is_now() {
         });
         format!("[ \"$1\" = status ] && echo '{status}'")
     };
-    let mut a = Host::new("a");
-    let mut b = Host::new("bb");
+    let mut a = host("a");
+    let mut b = host("bb");
     tailscale(&mut a, &says("n-a", "n-b", "127.0.0.3"));
     tailscale(&mut b, &says("n-b", "n-a", "127.0.0.2"));
-    let ports = [&a, &b].map(|host| host.listen.split_once(':').unwrap().1.to_owned());
+    let ports = [&a, &b].map(|host| host.listen().split_once(':').unwrap().1.to_owned());
     for (host, port) in [&mut a, &mut b].into_iter().zip(&ports) {
-        host.listen = format!("auto:{port}");
+        host.set("RRD_LISTEN", format!("auto:{port}"));
         host.start();
     }
-    a.run(&["fleet", "init"]);
+    a.tells(&["fleet", "init"]);
     b.joins(&a);
     let both = ["a: Work on a", "bb: Work on bb"];
     a.comes_to_list(&both);
     b.comes_to_list(&both);
     a.kill();
     b.kill();
-    a.listen = format!("127.0.0.2:{}", ports[0]);
-    b.listen = format!("127.0.0.3:{}", ports[1]);
+    a.set("RRD_LISTEN", format!("127.0.0.2:{}", ports[0]));
+    b.set("RRD_LISTEN", format!("127.0.0.3:{}", ports[1]));
     a.start();
     b.start();
     b.comes_to_list(&both);
@@ -478,14 +320,14 @@ fn a_tailscale_that_hangs_or_never_stops_speaking_holds_nothing_up() {
     for script in
         ["exec /bin/sleep 1000", "while :; do echo '{\"Peer\":'; done", "exit 3", "echo '\\377'"]
     {
-        let mut host = Host::new("a");
+        let mut host = host("a");
         tailscale(&mut host, script);
-        host.listen = format!("auto:{}", free_port());
+        host.set("RRD_LISTEN", format!("auto:{}", free_port()));
         host.start();
         assert_eq!(host.lists(), ["a: Work on a"]);
-        host.run(&["fleet", "init"]);
+        host.tells(&["fleet", "init"]);
         let status = host.until("a socket", || {
-            let status = host.status();
+            let status = host.fleet();
             if status.listen.is_some() { Ok(status) } else { Err(format!("{status:?}")) }
         });
         assert!(status.listen_note.unwrap().contains("no Tailscale address"));
@@ -514,7 +356,7 @@ fn a_member_of_another_version_is_told_from_others_and_which_to_update() {
             stream.write_all(first).unwrap();
         }
     });
-    let host = Host::at_work("a");
+    let host = at_work("a");
     let word = format!("{address}/000102ff.BwcHBwcHBwcHBwcHBwcHBw");
     for (which, update) in [
         ("newer", "update rrd on this host"),
@@ -533,17 +375,18 @@ fn a_member_of_another_version_is_told_from_others_and_which_to_update() {
 
 #[test]
 fn a_port_that_is_taken_and_an_address_that_is_not_there_are_told() {
-    let mut a = Host::new("a");
-    let _taken = TcpListener::bind(&a.listen).unwrap();
+    let mut a = host("a");
+    let _taken = TcpListener::bind(a.listen()).unwrap();
     a.start();
-    a.run(&["fleet", "init"]);
+    a.tells(&["fleet", "init"]);
     let said = a.comes_to_say(&["fleet", "status"], "is taken");
     assert!(said.contains("others reach it at 127.0.0.1"), "{said}");
-    let mut b = a.takes_in("bb");
+    let mut b = a.takes_in(at_work("bb"));
     a.comes_to_list(&["a: Work on a", "bb: Work on bb"]);
     // Of a network (RFC 5737) that nobody has: an interface that is not up yet looks like this.
     b.kill();
-    let there = std::mem::replace(&mut b.listen, format!("192.0.2.1:{}", free_port()));
+    let there = b.listen().to_owned();
+    b.set("RRD_LISTEN", format!("192.0.2.1:{}", free_port()));
     b.start();
     let said = b.comes_to_say(&["status"], "does not listen");
     assert!(said.contains("192.0.2.1"), "{said}");
@@ -553,7 +396,7 @@ fn a_port_that_is_taken_and_an_address_that_is_not_there_are_told() {
     });
     assert!(b.lists().contains(&"bb: Work on bb".to_owned()));
     b.kill();
-    b.listen = there;
+    b.set("RRD_LISTEN", there);
     b.start();
     for host in [&a, &b] {
         host.comes_to_list(&["a: Work on a", "bb: Work on bb"]);
@@ -562,17 +405,17 @@ fn a_port_that_is_taken_and_an_address_that_is_not_there_are_told() {
 
 #[test]
 fn far_too_much_is_cut_and_the_rest_is_told() {
-    let a = Host::founds("a");
-    let b = a.takes_in("bb");
+    let a = at_work("a").founds();
+    let b = a.takes_in(at_work("bb"));
     a.comes_to_list(&["a: Work on a", "bb: Work on bb"]);
-    b.says(&format!("Long {}", "x".repeat(1 << 20)));
+    b.works_on_its_own(&format!("Long {}", "x".repeat(1 << 20)));
     let cut = a.until("a long title", || {
         let rows = a.lists();
         rows.iter().find(|row| row.starts_with("bb: Long x")).cloned().ok_or(format!("{rows:?}"))
     });
     assert!(cut.len() < 1_000, "{} bytes", cut.len());
     for n in 100..5_100 {
-        b.says_in(n, "One of many");
+        b.works_on(&session(n), "One of many");
     }
     b.comes_to_say(&["sessions", "list", "--status", "waiting"], "5002 active");
     a.until("what there is room for", || {
@@ -581,7 +424,7 @@ fn far_too_much_is_cut_and_the_rest_is_told() {
     });
     b.comes_to_say(&["status"], "sessions left out");
     // Nothing of that keeps the next word from anybody.
-    a.says("Still here");
+    a.works_on_its_own("Still here");
     b.until("the other's", || {
         let here = b.lists().contains(&"a: Still here".to_owned());
         if here { Ok(()) } else { Err("not there".to_owned()) }
@@ -591,38 +434,36 @@ fn far_too_much_is_cut_and_the_rest_is_told() {
 
 #[test]
 fn a_dropped_laptop_that_wakes_learns_and_changes_nothing() {
-    let a = Host::founds("a");
-    let b = a.takes_in("bb");
-    let mut lost = a.takes_in("lost");
+    let a = at_work("a").founds();
+    let b = a.takes_in(at_work("bb"));
+    let mut lost = a.takes_in(at_work("lost"));
     let all = ["a: Work on a", "bb: Work on bb", "lost: Work on lost"];
     for host in [&a, &b, &lost] {
         host.comes_to_list(&all);
     }
     // In order: so it has kept what it knew.
-    lost.signal("-TERM");
-    assert!(lost.daemon.take().unwrap().wait().unwrap().success());
-    a.run(&["fleet", "rotate", "--drop", "lost"]);
+    lost.stop();
+    a.tells(&["fleet", "rotate", "--drop", "lost"]);
     b.waits_for_members(&["a", "bb"]);
-    let key = a.status().key_id;
-    a.says("A secret plan");
+    let key = a.fleet().key_id;
+    a.works_on_its_own("A secret plan");
     b.comes_to_list(&["a: A secret plan", "bb: Work on bb"]);
-    lost.says("Awake");
+    lost.works_on_its_own("Awake");
     lost.start();
     lost.comes_to_list(&["a: Work on a (away)", "bb: Work on bb (away)", "lost: Awake"]);
     let told = |host: &Host| {
-        let troubles: Vec<_> =
-            host.status().members.into_iter().filter_map(|m| m.trouble).collect();
+        let troubles: Vec<_> = host.fleet().members.into_iter().filter_map(|m| m.trouble).collect();
         let told = !troubles.is_empty() && troubles.iter().all(|t| t.contains("was dropped"));
         if told { Ok(()) } else { Err(format!("{troubles:?}")) }
     };
     lost.until("it is told", || told(&lost));
     // It believes to be a member, and does its worst.
-    lost.run(&["fleet", "rotate", "--drop", "bb"]);
-    lost.run(&["fleet", "rotate"]);
-    lost.says("Still at it");
+    lost.tells(&["fleet", "rotate", "--drop", "bb"]);
+    lost.tells(&["fleet", "rotate"]);
+    lost.works_on_its_own("Still at it");
     lost.comes_to_list(&["a: Work on a (away)", "lost: Still at it"]);
     lost.until("it is refused again", || {
-        let status = lost.status();
+        let status = lost.fleet();
         let others = status.members.iter().filter(|member| member.state == MemberState::Member);
         let refused =
             others.clone().count() == 1 && others.into_iter().all(|m| m.trouble.is_some());
@@ -631,7 +472,7 @@ fn a_dropped_laptop_that_wakes_learns_and_changes_nothing() {
     for host in [&a, &b] {
         host.waits_for_members(&["a", "bb"]);
         assert_eq!(
-            (host.lists(), &host.status().key_id),
+            (host.lists(), &host.fleet().key_id),
             (vec!["a: A secret plan".to_owned(), "bb: Work on bb".to_owned()], &key)
         );
     }
@@ -639,17 +480,17 @@ fn a_dropped_laptop_that_wakes_learns_and_changes_nothing() {
 
 #[test]
 fn whom_a_dropped_laptop_lets_in_where_nobody_has_heard_of_it_is_no_member() {
-    let mut a = Host::founds("a");
-    let mut asleep = a.takes_in("asleep");
-    let lost = a.takes_in("lost");
+    let mut a = at_work("a").founds();
+    let mut asleep = a.takes_in(at_work("asleep"));
+    let lost = a.takes_in(at_work("lost"));
     for host in [&a, &asleep, &lost] {
         host.waits_for_members(&["a", "asleep", "lost"]);
     }
     asleep.kill();
-    a.run(&["fleet", "rotate", "--drop", "lost"]);
+    a.tells(&["fleet", "rotate", "--drop", "lost"]);
     a.kill();
     asleep.start();
-    let evil = lost.takes_in("evil");
+    let evil = lost.takes_in(at_work("evil"));
     for host in [&asleep, &evil] {
         host.waits_for_members(&["a", "asleep", "evil", "lost"]);
     }
@@ -659,5 +500,5 @@ fn whom_a_dropped_laptop_lets_in_where_nobody_has_heard_of_it_is_no_member() {
         host.comes_to_list(&["a: Work on a", "asleep: Work on asleep"]);
     }
     evil.comes_to_say(&["fleet", "status"], "was dropped");
-    assert_ne!(a.status().key_id, evil.status().key_id);
+    assert_ne!(a.fleet().key_id, evil.fleet().key_id);
 }

@@ -3,146 +3,42 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used)] // the lint's exception for tests does not reach plain functions here
 
+mod host;
+
 use std::{
     fs,
-    io::{BufRead, BufReader, Read, Write},
+    io::{Read, Write},
     net::{SocketAddr, TcpStream},
-    path::PathBuf,
-    process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
 };
 
+use host::{Host, NEVER, free_port};
 use rrd_proto::{FleetStatus, MemberState};
-use tempfile::TempDir;
 
-/// Long enough that only what never comes fails.
-const NEVER: Duration = Duration::from_secs(60);
-
-/// A port that was free a moment ago; whoever finds it taken takes the next.
-fn free_port() -> SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
-struct Host {
-    home: TempDir,
-    name: &'static str,
-    /// The same after a restart, as it is where nobody says otherwise.
-    listen: SocketAddr,
-    daemon: Option<Child>,
-}
-
-impl Drop for Host {
-    fn drop(&mut self) {
-        self.stop();
-    }
+/// Its log tells more than it need.
+fn started(name: &str) -> Host {
+    let mut host = Host::new(name);
+    host.set("RRD_LOG", "debug");
+    host.start();
+    host
 }
 
 impl Host {
-    fn new(name: &'static str) -> Self {
-        let mut host =
-            Self { home: tempfile::tempdir().unwrap(), name, listen: free_port(), daemon: None };
-        host.start();
-        host
-    }
-
-    fn rrd(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_rrd"));
-        command
-            .args(args)
-            .env_clear()
-            .env("HOME", self.home.path())
-            .env("RRD_HOME", self.home.path().join("rrd"))
-            .env("RRD_HTTP", "off")
-            .env("RRD_NAME", self.name)
-            .env("RRD_LISTEN", self.listen.to_string())
-            .env("RRD_LOG", "debug")
-            .stdin(Stdio::null());
-        command
-    }
-
-    fn start(&mut self) {
-        let log = self.home.path().join("log");
-        let log = fs::File::options().append(true).create(true).open(log).unwrap();
-        let mut daemon = self.rrd(&["daemon"]).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
-        let mut said = String::new();
-        BufReader::new(daemon.stdout.as_mut().unwrap()).read_line(&mut said).unwrap();
-        assert!(said.contains("its socket is"), "{said}{}", self.log());
-        self.daemon = Some(daemon);
-    }
-
-    fn stop(&mut self) {
-        if let Some(mut daemon) = self.daemon.take() {
-            let _ = daemon.kill();
-            let _ = daemon.wait();
-        }
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(self.home.path().join("log")).unwrap_or_default()
-    }
-
-    fn state(&self, file: &str) -> PathBuf {
-        self.home.path().join("rrd/state").join(file)
-    }
-
-    fn fleet(&self, args: &[&str]) -> Output {
-        self.rrd(&[&["fleet"], args].concat()).output().unwrap()
-    }
-
-    /// What it prints when it succeeds.
-    fn does(&self, args: &[&str]) -> String {
-        let out = self.fleet(args);
-        let err = String::from_utf8(out.stderr).unwrap();
-        assert!(out.status.success(), "{}: {args:?}: {err}\n{}", self.name, self.log());
-        String::from_utf8(out.stdout).unwrap()
-    }
-
-    /// What it says when it does not.
-    fn refuses(&self, args: &[&str]) -> String {
-        let out = self.fleet(args);
-        let err = String::from_utf8(out.stderr).unwrap();
-        assert_eq!(out.status.code(), Some(1), "{args:?}: {err}");
-        assert!(err.contains("hint: "), "{err}");
-        err
-    }
-
     fn invite(&self) -> String {
-        let line = self.does(&["invite"]);
+        let line = self.run(&["fleet", "invite"]);
         line.trim().strip_prefix("rrd fleet join ").unwrap().to_owned()
     }
 
-    fn status(&self) -> FleetStatus {
-        serde_json::from_str(&self.does(&["status", "--json"])).unwrap()
-    }
-
     fn key(&self) -> Option<String> {
-        self.status().key_id
+        self.fleet().key_id
     }
 
     /// Waits until its status is as wanted.
     fn comes_to(&self, what: &str, is: impl Fn(&FleetStatus) -> bool) -> FleetStatus {
-        let begun = Instant::now();
-        loop {
-            let status = self.status();
-            if is(&status) {
-                return status;
-            }
-            assert!(begun.elapsed() < NEVER, "{}: {what}: {status:#?}\n{}", self.name, self.log());
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    }
-
-    fn founds(name: &'static str) -> Self {
-        let host = Self::new(name);
-        host.does(&["init"]);
-        host
-    }
-
-    /// Another host that `self` lets in.
-    fn takes_in(&self, name: &'static str) -> Self {
-        let host = Self::new(name);
-        host.does(&["join", &self.invite()]);
-        host
+        self.until(what, || {
+            let status = self.fleet();
+            if is(&status) { Ok(status) } else { Err(format!("{status:#?}")) }
+        })
     }
 
     fn waits_for_members(&self, labels: &[&str]) -> FleetStatus {
@@ -165,10 +61,10 @@ fn list(status: &FleetStatus) -> Vec<String> {
 
 #[test]
 fn hosts_enrolled_by_the_printed_line_have_one_list() {
-    let one = Host::founds("one");
-    let two = one.takes_in("two");
+    let one = started("one").founds();
+    let two = one.takes_in(started("two"));
     // Any member lets hosts in.
-    let three = two.takes_in("three");
+    let three = two.takes_in(started("three"));
     let lists: Vec<_> = [&one, &two, &three]
         .map(|host| list(&host.waits_for_members(&["one", "three", "two"])))
         .into();
@@ -186,16 +82,16 @@ fn hosts_enrolled_by_the_printed_line_have_one_list() {
         }
     }
     // Rows say which node they are of, with a daemon and without.
-    let node = one.status().node_id.to_string();
+    let node = one.fleet().node_id.to_string();
     assert_eq!(node.len(), 11);
     // Two of one name are told apart, everywhere the same way.
-    let twin = three.takes_in("one");
+    let twin = three.takes_in(started("one"));
     let labels = |host: &Host| {
         let status = host.comes_to("four members", |status| members(status).len() == 4);
         status.members.iter().map(|m| m.host.clone()).collect::<Vec<_>>()
     };
     let seen = labels(&twin);
-    assert!(seen.contains(&format!("one-{}", &twin.status().node_id.to_string()[..4])), "{seen:?}");
+    assert!(seen.contains(&format!("one-{}", &twin.fleet().node_id.to_string()[..4])), "{seen:?}");
     for host in [&one, &two, &three] {
         assert_eq!(labels(host), seen);
     }
@@ -203,12 +99,12 @@ fn hosts_enrolled_by_the_printed_line_have_one_list() {
 
 #[test]
 fn what_was_kept_is_there_after_a_restart() {
-    let mut one = Host::founds("one");
-    let two = one.takes_in("two");
+    let mut one = started("one").founds();
+    let two = one.takes_in(started("two"));
     let before = one.waits_for_members(&["one", "two"]);
     let invite = one.invite();
-    one.stop();
-    one.listen = free_port();
+    one.kill();
+    one.set("RRD_LISTEN", format!("127.0.0.1:{}", free_port()));
     one.start();
     let has_stated = |status: &FleetStatus| {
         status.listen.is_some_and(|at| status.members[0].addresses.contains(&at))
@@ -222,40 +118,40 @@ fn what_was_kept_is_there_after_a_restart() {
     two.comes_to("the new address", |status| status.members[0].addresses == address);
     // An invite outlives the daemon that made it; its address was the old one.
     let token = invite.split_once('/').unwrap().1;
-    let three = Host::new("three");
-    three.does(&["join", &format!("{}/{token}", after.listen.unwrap())]);
+    let three = started("three");
+    three.run(&["fleet", "join", &format!("{}/{token}", after.listen.unwrap())]);
     three.waits_for_members(&["one", "three", "two"]);
 }
 
 #[test]
 fn an_invite_that_does_not_hold_is_refused_with_its_reason() {
-    let one = Host::founds("one");
+    let one = started("one").founds();
     let invite = one.invite();
-    let two = Host::new("two");
+    let two = started("two");
     // Mistyped, in each of its parts.
-    assert!(two.refuses(&["join", "hello"]).contains("that is no invite"));
+    assert!(two.refuses(&["fleet", "join", "hello"]).contains("that is no invite"));
     let last = if invite.ends_with('A') { 'Q' } else { 'A' };
     let wrong = format!("{}{last}", &invite[..invite.len() - 1]);
-    let said = two.refuses(&["join", &wrong]);
+    let said = two.refuses(&["fleet", "join", &wrong]);
     assert!(said.contains("the token of this invite is wrong"), "{said}");
     let (address, rest) = invite.split_once('/').unwrap();
     let unknown = format!("{address}/00000000.{}", rest.split_once('.').unwrap().1);
-    let said = two.refuses(&["join", &unknown]);
+    let said = two.refuses(&["fleet", "join", &unknown]);
     assert!(said.contains("it is of another fleet, or not copied whole"), "{said}");
     // None of that used it up.
-    two.does(&["join", &format!("rrd fleet join {invite}")]);
-    let three = Host::new("three");
-    assert!(three.refuses(&["join", &invite]).contains("was used already"));
-    assert!(two.refuses(&["join", &one.invite()]).contains("is in a fleet already"));
-    assert!(one.refuses(&["init"]).contains("is in a fleet already"));
+    two.run(&["fleet", "join", &format!("rrd fleet join {invite}")]);
+    let three = started("three");
+    assert!(three.refuses(&["fleet", "join", &invite]).contains("was used already"));
+    assert!(two.refuses(&["fleet", "join", &one.invite()]).contains("is in a fleet already"));
+    assert!(one.refuses(&["fleet", "init"]).contains("is in a fleet already"));
     let cancelled = one.invite();
-    assert_eq!(one.does(&["invite", "--cancel"]).trim(), "2 open invites cancelled");
-    assert!(three.refuses(&["join", &cancelled]).contains("was cancelled"));
+    assert_eq!(one.run(&["fleet", "invite", "--cancel"]).trim(), "2 open invites cancelled");
+    assert!(three.refuses(&["fleet", "join", &cancelled]).contains("was cancelled"));
     // Ten minutes later; nothing tells the daemon but what it has kept.
     let stale = one.invite();
     let keep = rusqlite::Connection::open(one.state("keep.db")).unwrap();
     keep.execute("UPDATE invites SET until = made_at + 1 WHERE state = 'open'", []).unwrap();
-    assert!(three.refuses(&["join", &stale]).contains("is too old"));
+    assert!(three.refuses(&["fleet", "join", &stale]).contains("is too old"));
     // Somebody else's port, and nobody's.
     let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let elsewhere = other.local_addr().unwrap();
@@ -263,29 +159,29 @@ fn an_invite_that_does_not_hold_is_refused_with_its_reason() {
         let (mut stream, _) = other.accept().unwrap();
         stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
     });
-    let said = three.refuses(&["join", &format!("{elsewhere}/{rest}")]);
+    let said = three.refuses(&["fleet", "join", &format!("{elsewhere}/{rest}")]);
     assert!(said.contains("something other than rrd answers"), "{said}");
     answering.join().unwrap();
-    let said = three.refuses(&["join", &format!("{elsewhere}/{rest}")]);
+    let said = three.refuses(&["fleet", "join", &format!("{elsewhere}/{rest}")]);
     assert!(said.contains("nobody answers at 127.0.0.1"), "{said}");
     assert_eq!(three.key(), None);
-    assert!(three.refuses(&["invite"]).contains("is in no fleet"));
-    assert_eq!(one.status().turned_away.iter().map(|(_, n)| n).sum::<u64>(), 5);
+    assert!(three.refuses(&["fleet", "invite"]).contains("is in no fleet"));
+    assert_eq!(one.fleet().turned_away.iter().map(|(_, n)| n).sum::<u64>(), 5);
 }
 
 #[test]
 fn a_host_with_another_key_learns_nothing() {
-    let one = Host::founds("one");
-    let two = one.takes_in("two");
+    let one = started("one").founds();
+    let two = one.takes_in(started("two"));
     one.waits_for_members(&["one", "two"]);
-    let mut stranger = Host::founds("stranger");
-    let own = list(&stranger.status());
+    let mut stranger = started("stranger").founds();
+    let own = list(&stranger.fleet());
     // It believes that the members are its own: it has their list, and its own key.
     let theirs = rusqlite::Connection::open(one.state("keep.db")).unwrap();
     let text: String = theirs
         .query_row("SELECT value FROM facts WHERE name = 'members'", [], |row| row.get(0))
         .unwrap();
-    stranger.stop();
+    stranger.kill();
     let keep = rusqlite::Connection::open(stranger.state("keep.db")).unwrap();
     let mine: String = keep
         .query_row("SELECT value FROM facts WHERE name = 'members'", [], |row| row.get(0))
@@ -312,7 +208,7 @@ fn a_host_with_another_key_learns_nothing() {
         assert_eq!(members(&status), ["one", "two"]);
     }
     // With the key, but vouched for by nobody, it is no member either.
-    stranger.stop();
+    stranger.kill();
     fs::copy(one.state("fleet.key"), stranger.state("fleet.key")).unwrap();
     stranger.start();
     let status = one.comes_to("a refusal", |status| {
@@ -323,18 +219,18 @@ fn a_host_with_another_key_learns_nothing() {
 
 #[test]
 fn a_dropped_host_is_refused_and_one_that_was_off_catches_up() {
-    let one = Host::founds("one");
-    let mut off = one.takes_in("off");
-    let lost = one.takes_in("lost");
-    let here = one.takes_in("here");
+    let one = started("one").founds();
+    let mut off = one.takes_in(started("off"));
+    let lost = one.takes_in(started("lost"));
+    let here = one.takes_in(started("here"));
     for host in [&one, &off, &lost, &here] {
         host.waits_for_members(&["here", "lost", "off", "one"]);
     }
     let (old, invite) = (one.key(), one.invite());
-    off.stop();
-    assert!(one.refuses(&["rotate", "--drop", "nobody"]).contains("no member is called"));
-    assert!(one.refuses(&["rotate", "--drop", "one"]).contains("cannot drop itself"));
-    let said = one.does(&["rotate", "--drop", "lost"]);
+    off.kill();
+    assert!(one.refuses(&["fleet", "rotate", "--drop", "nobody"]).contains("no member is called"));
+    assert!(one.refuses(&["fleet", "rotate", "--drop", "one"]).contains("cannot drop itself"));
+    let said = one.run(&["fleet", "rotate", "--drop", "lost"]);
     for line in [
         "dropped: lost",
         "have it: here",
@@ -356,26 +252,26 @@ fn a_dropped_host_is_refused_and_one_that_was_off_catches_up() {
     assert_eq!(status.key_id, old);
     assert_eq!(members(&status), ["here", "lost", "off", "one"]);
     for host in [&one, &here] {
-        let status = host.status();
+        let status = host.fleet();
         let dropped = status.members.iter().find(|m| m.host == "lost").unwrap();
         assert_eq!(dropped.state, MemberState::Dropped);
-        assert_eq!(dropped.dropped_by, Some(one.status().node_id));
+        assert_eq!(dropped.dropped_by, Some(one.fleet().node_id));
     }
     // The one that was off comes back with the old key.
     off.start();
     off.comes_to("the new key", |status| status.key_id == new);
     off.waits_for_members(&["here", "off", "one"]);
-    let three = Host::new("three");
-    assert!(three.refuses(&["join", &invite]).contains("was cancelled"));
+    let three = started("three");
+    assert!(three.refuses(&["fleet", "join", &invite]).contains("was cancelled"));
     // One that leaves is somebody else afterwards, and may come in again; so may the lost one.
-    let before = here.status().node_id;
-    here.does(&["leave"]);
-    assert_ne!(here.status().node_id, before);
+    let before = here.fleet().node_id;
+    here.run(&["fleet", "leave"]);
+    assert_ne!(here.fleet().node_id, before);
     assert_eq!((here.key(), here.state("fleet.key").exists()), (None, false));
     one.waits_for_members(&["off", "one"]);
-    here.does(&["join", &off.invite()]);
-    lost.does(&["leave"]);
-    lost.does(&["join", &one.invite()]);
+    here.run(&["fleet", "join", &off.invite()]);
+    lost.run(&["fleet", "leave"]);
+    lost.run(&["fleet", "join", &one.invite()]);
     for host in [&one, &off, &here, &lost] {
         host.waits_for_members(&["here", "lost", "off", "one"]);
     }
@@ -383,20 +279,20 @@ fn a_dropped_host_is_refused_and_one_that_was_off_catches_up() {
 
 #[test]
 fn two_keys_made_at_once_come_to_one() {
-    let one = Host::founds("one");
-    let mut two = one.takes_in("two");
-    let mut three = one.takes_in("three");
+    let one = started("one").founds();
+    let mut two = one.takes_in(started("two"));
+    let mut three = one.takes_in(started("three"));
     for host in [&one, &two, &three] {
         host.waits_for_members(&["one", "three", "two"]);
     }
     // Each rotates while it sees nobody.
-    two.stop();
-    three.stop();
-    one.does(&["rotate"]);
+    two.kill();
+    three.kill();
+    one.run(&["fleet", "rotate"]);
     let mut one = one;
-    one.stop();
+    one.kill();
     two.start();
-    two.does(&["rotate"]);
+    two.run(&["fleet", "rotate"]);
     assert!(one.state("fleet.key").exists());
     three.start();
     one.start();
@@ -427,7 +323,7 @@ fn resident(pid: u32) -> u64 {
 
 #[test]
 fn whoever_cannot_prove_the_key_is_closed_and_counted() {
-    let one = Host::founds("one");
+    let one = started("one").founds();
     let status = one.comes_to("a socket", |status| status.listen.is_some());
     let address = status.listen.unwrap();
     let key = u32::from_str_radix(&status.key_id.unwrap(), 16).unwrap().to_be_bytes();
@@ -473,30 +369,30 @@ fn whoever_cannot_prove_the_key_is_closed_and_counted() {
     let after = resident(pid);
     assert!(after < before + 64_000, "{before} KB, then {after} KB");
     // And it still lets in who may come in.
-    let two = one.takes_in("two");
+    let two = one.takes_in(started("two"));
     two.waits_for_members(&["one", "two"]);
 }
 
 #[test]
 fn what_is_wrong_with_keys_stops_the_fleet_and_nothing_else() {
     use std::os::unix::fs::PermissionsExt;
-    let mut one = Host::founds("one");
+    let mut one = started("one").founds();
     let parts = |host: &Host| {
         let out = host.rrd(&["status"]).output().unwrap();
         String::from_utf8(out.stdout).unwrap()
     };
-    let node = one.status().node_id.to_string();
+    let node = one.fleet().node_id.to_string();
     let key = one.state("fleet.key");
-    one.stop();
+    one.kill();
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
     one.start();
     let said = parts(&one);
     assert!(said.contains("can be read by others (mode 644)"), "{said}");
     assert!(said.contains(&format!("chmod 600 {}", key.display())), "{said}");
-    assert!(one.refuses(&["invite"]).contains("can be read by others"));
+    assert!(one.refuses(&["fleet", "invite"]).contains("can be read by others"));
     assert!(one.rrd(&["sessions", "list"]).output().unwrap().status.success());
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
-    one.stop();
+    one.kill();
 
     fs::write(one.state("keep.db"), "not a database, ".repeat(100)).unwrap();
     for companion in ["keep.db-wal", "keep.db-shm"] {

@@ -3,148 +3,39 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used)] // the lint's exception for tests does not reach plain functions here
 
+mod host;
+
 use std::{
     fs,
     io::{BufRead, BufReader},
-    net::TcpListener,
-    process::{Child, Command, Stdio},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    process::Stdio,
+    time::{Duration, Instant},
 };
 
-use rrd_proto::{Host as Row, HostState, Session, Status, Timestamp};
-use serde_json::json;
-use tempfile::TempDir;
+use host::{Host, NEVER, session};
+use rrd_proto::{HostState, Session, Status};
 
-/// Long enough that only what never comes fails.
-const NEVER: Duration = Duration::from_secs(60);
-
-struct Host {
-    home: TempDir,
-    name: &'static str,
-    /// Where it listens, also after it was started again.
-    port: u16,
-    ip: &'static str,
-    daemon: Option<Child>,
-}
-
-impl Drop for Host {
-    fn drop(&mut self) {
-        self.kill();
-    }
+/// At work on one thing, with its daemon running.
+fn at_work(name: &str) -> Host {
+    let mut host = Host::new(name);
+    host.hears(&format!("Work on {name}"));
+    host.start();
+    host
 }
 
 impl Host {
-    /// At work on one thing, with its daemon running.
-    fn at_work(name: &'static str) -> Self {
-        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let home = tempfile::tempdir().unwrap();
-        let mut host = Self { home, name, port: free.port(), ip: "127.0.0.1", daemon: None };
-        host.says(&format!("Work on {name}"));
-        host.start();
-        host
-    }
-
-    fn founds(name: &'static str) -> Self {
-        let host = Self::at_work(name);
-        host.run(&["fleet", "init"]);
-        host
-    }
-
-    fn takes_in(&self, name: &'static str) -> Self {
-        let other = Self::at_work(name);
-        let line = self.run(&["fleet", "invite"]);
-        let words: Vec<&str> = line.split_whitespace().skip(1).collect();
-        other.run(&words);
-        other
-    }
-
-    fn rrd(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_rrd"));
-        command
-            .args(args)
-            .env_clear()
-            .env("HOME", self.home.path())
-            .env("RRD_HOME", self.home.path().join("rrd"))
-            .env("RRD_HTTP", "off")
-            .env("RRD_NAME", self.name)
-            .env("RRD_LISTEN", format!("{}:{}", self.ip, self.port))
-            .stdin(Stdio::null());
-        command
-    }
-
-    fn run(&self, args: &[&str]) -> String {
-        let out = self.rrd(args).output().unwrap();
-        let err = String::from_utf8_lossy(&out.stderr);
-        assert!(out.status.success(), "{}: {args:?}: {err}\n{}", self.name, self.log());
-        String::from_utf8(out.stdout).unwrap()
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(self.home.path().join("log")).unwrap_or_default()
-    }
-
-    fn start(&mut self) {
-        let log = self.home.path().join("log");
-        let log = fs::File::options().append(true).create(true).open(log).unwrap();
-        let mut daemon = self.rrd(&["daemon"]).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
-        let mut said = String::new();
-        BufReader::new(daemon.stdout.as_mut().unwrap()).read_line(&mut said).unwrap();
-        assert!(said.contains("its socket is"), "{said}{}", self.log());
-        self.daemon = Some(daemon);
-    }
-
-    fn kill(&mut self) {
-        if let Some(mut daemon) = self.daemon.take() {
-            let _ = daemon.kill();
-            let _ = daemon.wait();
-        }
-    }
-
-    /// Ends in order, and says so to the others.
-    fn stop(&mut self) {
-        let mut daemon = self.daemon.take().unwrap();
-        let pid = daemon.id().to_string();
-        assert!(Command::new("kill").arg(&pid).status().unwrap().success());
-        assert!(daemon.wait().unwrap().success());
-    }
-
     /// Its one session takes a prompt.
-    fn says(&self, text: &str) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
-        let id = format!("{:0>8}-0000-4000-8000-000000000001", self.name.len());
-        let record = json!({
-            "parentUuid": null, "isSidechain": false, "type": "user", "uuid": format!("u{now}"),
-            "message": {"role": "user", "content": text}, "userType": "external", "cwd": "/w",
-            "timestamp": Timestamp::from_millis(i64::try_from(now).unwrap()), "entrypoint": "cli",
-            "promptSource": "typed", "sessionId": id, "version": "2.1.300", "gitBranch": "main",
-        });
-        let dir = self.home.path().join(".claude/projects/-w");
-        fs::create_dir_all(&dir).unwrap();
-        let path = dir.join(format!("{id}.jsonl"));
-        let mut whole = fs::read_to_string(&path).unwrap_or_default();
-        whole += &format!("{record}\n");
-        fs::write(path, whole).unwrap();
+    fn hears(&self, text: &str) {
+        self.says(&session(self.name().len()), text);
     }
 
-    /// A session that ended some weeks ago.
-    fn wrote_long_ago(&self, id: &str) {
-        let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() - 2_000_000_000;
-        let at = Timestamp::from_millis(i64::try_from(at).unwrap());
-        let record = json!({
-            "parentUuid": null, "isSidechain": false, "type": "user", "uuid": id, "sessionId": id,
-            "message": {"role": "user", "content": "Long ago"}, "userType": "external",
-            "cwd": "/w", "timestamp": at, "version": "2.1.300", "gitBranch": "main",
-        });
-        let dir = self.home.path().join(".claude/projects/-w");
-        fs::write(dir.join(format!("{id}.jsonl")), format!("{record}\n")).unwrap();
+    /// It has an address of this network in place of another.
+    fn moves(&mut self, from: &str, to: &str) {
+        self.set("RRD_LISTEN", self.listen().replace(from, to));
     }
 
-    fn sessions(&self) -> Vec<Session> {
-        serde_json::from_str(&self.run(&["sessions", "list", "--json"])).unwrap()
-    }
-
-    /// What it lists: each host, with a sign where that is away.
-    fn lists(&self) -> Vec<String> {
+    /// Each host that has a row, with a sign where that is away.
+    fn shows(&self) -> Vec<String> {
         let away = |row: &Session| if row.host_state == HostState::Away { " (away)" } else { "" };
         let row = |row: &Session| format!("{}{}", row.host, away(row));
         let mut hosts: Vec<String> = self.sessions().iter().map(row).collect();
@@ -152,27 +43,21 @@ impl Host {
         hosts
     }
 
-    fn comes_to_list(&self, what: &str, hosts: &[&str]) {
-        let begun = Instant::now();
-        while self.lists() != hosts {
-            let rows = self.sessions();
-            assert!(begun.elapsed() < NEVER, "{}: {what}: {rows:#?}\n{}", self.name, self.log());
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    }
-
-    fn hosts(&self) -> Vec<Row> {
-        serde_json::from_str(&self.run(&["hosts", "--json"])).unwrap()
+    fn comes_to_show(&self, what: &str, hosts: &[&str]) {
+        self.until(what, || match self.shows() == hosts {
+            true => Ok(()),
+            false => Err(format!("{:#?}", self.sessions())),
+        });
     }
 }
 
 #[test]
 fn any_host_lists_every_host_and_goes_on_without_them() {
-    let mut a = Host::founds("a");
-    let mut b = a.takes_in("bb");
-    let mut c = b.takes_in("ccc");
+    let mut a = at_work("a").founds();
+    let mut b = a.takes_in(at_work("bb"));
+    let mut c = b.takes_in(at_work("ccc"));
     for host in [&a, &b, &c] {
-        host.comes_to_list("all", &["a", "bb", "ccc"]);
+        host.comes_to_show("all", &["a", "bb", "ccc"]);
     }
     // The same session has the same ref on each.
     let refs = |host: &Host| {
@@ -197,23 +82,23 @@ fn any_host_lists_every_host_and_goes_on_without_them() {
 
     // Killed, it is missed; its word stands.
     b.kill();
-    a.comes_to_list("one away", &["a", "bb (away)", "ccc"]);
-    c.comes_to_list("one away", &["a", "bb (away)", "ccc"]);
+    a.comes_to_show("one away", &["a", "bb (away)", "ccc"]);
+    c.comes_to_show("one away", &["a", "bb (away)", "ccc"]);
     let host = a.hosts().into_iter().find(|host| host.host == "bb").unwrap();
     assert!(host.state == HostState::Away && host.since.is_some(), "{host:?}");
     // Stopped, it says so.
     c.stop();
-    a.comes_to_list("two away", &["a", "bb (away)", "ccc (away)"]);
+    a.comes_to_show("two away", &["a", "bb (away)", "ccc (away)"]);
     assert!(a.run(&["sessions", "list"]).contains("bb  "));
     a.stop();
     a.start();
-    a.comes_to_list("after its own restart", &["a", "bb (away)", "ccc (away)"]);
+    a.comes_to_show("after its own restart", &["a", "bb (away)", "ccc (away)"]);
 
-    b.says("More work");
+    b.hears("More work");
     b.start();
     c.start();
     for host in [&a, &b, &c] {
-        host.comes_to_list("all again, each once", &["a", "bb", "ccc"]);
+        host.comes_to_show("all again, each once", &["a", "bb", "ccc"]);
         let refused = host.hosts().into_iter().find(|row| row.dropped.contains_key("bad_gossip"));
         assert!(refused.is_none(), "what honest members say is taken: {refused:?}");
     }
@@ -221,9 +106,9 @@ fn any_host_lists_every_host_and_goes_on_without_them() {
 
 #[test]
 fn events_of_another_host_are_followed_as_they_happen() {
-    let mut a = Host::founds("a");
-    let b = a.takes_in("bb");
-    b.comes_to_list("both", &["a", "bb"]);
+    let mut a = at_work("a").founds();
+    let b = a.takes_in(at_work("bb"));
+    b.comes_to_show("both", &["a", "bb"]);
     let of_a = b.sessions().into_iter().find(|row| row.host == "a").unwrap().reference;
     let follow = ["sessions", "tail", &of_a, "-f", "--json"];
     let mut tail = b.rrd(&follow).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -231,11 +116,11 @@ fn events_of_another_host_are_followed_as_they_happen() {
     let mut said = BufReader::new(tail.stderr.take().unwrap()).lines();
     let mut next = || told.next().unwrap().unwrap();
     assert!(next().contains("Work on a"));
-    a.says("And more");
+    a.hears("And more");
     assert!(next().contains("And more"));
     // What happens while its daemon is away is told when that is back.
     a.kill();
-    a.says("Unseen");
+    a.hears("Unseen");
     let remark = said.next().unwrap().unwrap();
     assert!(remark.contains("waiting for it"), "{remark}");
     a.start();
@@ -246,13 +131,13 @@ fn events_of_another_host_are_followed_as_they_happen() {
 
 #[test]
 fn all_sessions_of_all_hosts_are_listed_and_who_does_not_answer_is_named() {
-    let mut a = Host::founds("a");
+    let mut a = at_work("a").founds();
     // Over before anybody heard of it.
-    a.wrote_long_ago("an-old-one");
-    let mut b = a.takes_in("bb");
-    let c = a.takes_in("ccc");
+    a.says_ago("an-old-one", "Long ago", 2_000_000_000);
+    let mut b = a.takes_in(at_work("bb"));
+    let c = a.takes_in(at_work("ccc"));
     for host in [&b, &c] {
-        host.comes_to_list("all", &["a", "bb", "ccc"]);
+        host.comes_to_show("all", &["a", "bb", "ccc"]);
     }
     let all = |host: &Host, more: &[&str]| {
         let out = host.rrd(&[&["sessions", "list", "--all", "--json"], more].concat());
@@ -277,8 +162,7 @@ fn all_sessions_of_all_hosts_are_listed_and_who_does_not_answer_is_named() {
 
     // Stopped in its tracks, it is named; what it told before is shown.
     let begun = Instant::now();
-    let stopped = a.daemon.as_ref().unwrap().id().to_string();
-    assert!(Command::new("kill").args(["-STOP", &stopped]).status().unwrap().success());
+    a.signal("-STOP");
     let kept = |host: &Host| {
         let (rows, said) = all(host, &[]);
         assert!(said.contains("a did not answer") || said.contains("a is away"), "{said}");
@@ -287,12 +171,12 @@ fn all_sessions_of_all_hosts_are_listed_and_who_does_not_answer_is_named() {
     while kept(&b).len() != 4 {
         // Newest rows come some seconds after the host.
         assert!(begun.elapsed() < NEVER, "{:?}", kept(&b));
-        assert!(Command::new("kill").args(["-CONT", &stopped]).status().unwrap().success());
+        a.signal("-CONT");
         std::thread::sleep(Duration::from_secs(1));
-        assert!(Command::new("kill").args(["-STOP", &stopped]).status().unwrap().success());
+        a.signal("-STOP");
     }
     a.kill();
-    b.comes_to_list("away", &["a (away)", "bb", "ccc"]);
+    b.comes_to_show("away", &["a (away)", "bb", "ccc"]);
     assert_eq!(kept(&b).len(), 4);
     b.stop();
     b.start();
@@ -301,25 +185,25 @@ fn all_sessions_of_all_hosts_are_listed_and_who_does_not_answer_is_named() {
 
 #[test]
 fn whoever_joins_or_returns_hears_the_last_words_of_those_who_are_away() {
-    let mut a = Host::founds("a");
-    let mut b = a.takes_in("bb");
-    let mut c = a.takes_in("ccc");
+    let mut a = at_work("a").founds();
+    let mut b = a.takes_in(at_work("bb"));
+    let mut c = a.takes_in(at_work("ccc"));
     for host in [&a, &b, &c] {
-        host.comes_to_list("all", &["a", "bb", "ccc"]);
+        host.comes_to_show("all", &["a", "bb", "ccc"]);
     }
     // While one is away, another one speaks for the last time.
     c.kill();
-    b.says("Last words");
-    a.comes_to_list("one away", &["a", "bb", "ccc (away)"]);
+    b.hears("Last words");
+    a.comes_to_show("one away", &["a", "bb", "ccc (away)"]);
     b.kill();
-    a.comes_to_list("two away", &["a", "bb (away)", "ccc (away)"]);
+    a.comes_to_show("two away", &["a", "bb (away)", "ccc (away)"]);
     // Nobody's gossip has it now but what is kept.
     a.stop();
     a.start();
-    let d = a.takes_in("dddd");
-    d.comes_to_list("a joiner", &["a", "bb (away)", "ccc (away)", "dddd"]);
+    let d = a.takes_in(at_work("dddd"));
+    d.comes_to_show("a joiner", &["a", "bb (away)", "ccc (away)", "dddd"]);
     c.start();
-    c.comes_to_list("a returner", &["a", "bb (away)", "ccc", "dddd"]);
+    c.comes_to_show("a returner", &["a", "bb (away)", "ccc", "dddd"]);
     let seen = |host: &Host| {
         let row = host.sessions().into_iter().find(|row| row.host == "bb").unwrap();
         row.last_activity_at
@@ -332,32 +216,32 @@ fn whoever_joins_or_returns_hears_the_last_words_of_those_who_are_away() {
 
 #[test]
 fn without_its_address_a_host_lists_what_it_knows() {
-    let a = Host::founds("a");
-    let mut b = a.takes_in("bb");
-    b.comes_to_list("both", &["a", "bb"]);
+    let a = at_work("a").founds();
+    let mut b = a.takes_in(at_work("bb"));
+    b.comes_to_show("both", &["a", "bb"]);
     b.stop();
     // An address of documentation, which no interface has.
-    b.ip = "192.0.2.1";
+    b.moves("127.0.0.1", "192.0.2.1");
     b.start();
-    assert_eq!(b.lists(), ["a (away)", "bb"], "at once");
+    assert_eq!(b.shows(), ["a (away)", "bb"], "at once");
     let status = b.run(&["status"]);
     assert!(status.contains("does not listen"), "{status}");
     b.stop();
-    b.ip = "127.0.0.1";
+    b.moves("192.0.2.1", "127.0.0.1");
     b.start();
-    b.comes_to_list("its address is up", &["a", "bb"]);
+    b.comes_to_show("its address is up", &["a", "bb"]);
 }
 
 #[test]
 fn what_happened_while_a_daemon_was_down_is_told_when_it_is_back() {
-    let mut a = Host::founds("a");
-    let b = a.takes_in("bb");
-    b.comes_to_list("both", &["a", "bb"]);
+    let mut a = at_work("a").founds();
+    let b = a.takes_in(at_work("bb"));
+    b.comes_to_show("both", &["a", "bb"]);
     a.kill();
-    b.comes_to_list("away", &["a (away)", "bb"]);
-    fs::remove_dir_all(a.home.path().join(".claude/projects")).unwrap();
+    b.comes_to_show("away", &["a (away)", "bb"]);
+    fs::remove_dir_all(a.path(".claude/projects")).unwrap();
     a.start();
-    b.comes_to_list("its session is no more", &["bb"]);
+    b.comes_to_show("its session is no more", &["bb"]);
     let row = b.hosts().into_iter().find(|host| host.host == "a").unwrap();
     assert_eq!(row.state, HostState::Live);
     assert!(b.sessions().iter().all(|row| row.status == Status::Executing));
@@ -365,11 +249,11 @@ fn what_happened_while_a_daemon_was_down_is_told_when_it_is_back() {
 
 #[test]
 fn a_host_of_another_fleet_learns_and_changes_nothing() {
-    let a = Host::founds("a");
-    let b = a.takes_in("bb");
-    let stranger = Host::founds("stranger");
-    b.comes_to_list("both", &["a", "bb"]);
-    assert_eq!(stranger.lists(), ["stranger"]);
+    let a = at_work("a").founds();
+    let b = a.takes_in(at_work("bb"));
+    let stranger = at_work("stranger").founds();
+    b.comes_to_show("both", &["a", "bb"]);
+    assert_eq!(stranger.shows(), ["stranger"]);
     assert_eq!(stranger.hosts().len(), 1);
-    assert_eq!(a.lists(), ["a", "bb"]);
+    assert_eq!(a.shows(), ["a", "bb"]);
 }

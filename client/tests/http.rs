@@ -4,19 +4,19 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used)] // the lint's exception for tests does not reach plain functions here
 
+mod host;
+
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
-    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
-    process::{Child, Command, Stdio},
+    net::{Shutdown, TcpListener, TcpStream},
     thread,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
+use host::Host;
 use proptest::prelude::*;
-use rrd_proto::Timestamp;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 /// Nobody waits for longer than that.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -43,19 +43,6 @@ const ROUTES: [&str; 16] = [
 const ID: &str = "00000000-0000-4000-8000-000000000001";
 const EVIL: &str = "a\u{1b}]52;c;x\u{7}<script>alert(1)</script>\u{202e}'\"&";
 
-struct Host {
-    home: TempDir,
-    daemon: Option<Child>,
-    at: Option<SocketAddr>,
-    settings: Vec<(&'static str, &'static str)>,
-}
-
-impl Drop for Host {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
 /// An answer as it came.
 struct Reply {
     status: u16,
@@ -78,88 +65,27 @@ impl Reply {
     }
 }
 
+/// With one session, and a page to this machine.
+fn with(settings: &[(&'static str, &str)]) -> Host {
+    let mut host = Host::new("mac");
+    host.set("RRD_HTTP", "127.0.0.1:0");
+    settings.iter().for_each(|(name, value)| host.set(name, *value));
+    host.says(ID, &format!("Do it {EVIL}"));
+    host.start();
+    host
+}
+
+fn usual() -> Host {
+    with(&[])
+}
+
 impl Host {
-    fn with(settings: &[(&'static str, &'static str)]) -> Self {
-        let home = tempfile::tempdir().unwrap();
-        let mut host = Self { home, daemon: None, at: None, settings: settings.to_vec() };
-        host.says(&format!("Do it {EVIL}"));
-        host.start();
-        host
-    }
-
-    fn new() -> Self {
-        Self::with(&[])
-    }
-
-    fn rrd(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_rrd"));
-        command
-            .args(args)
-            .env_clear()
-            .env("HOME", self.home.path())
-            .env("RRD_HOME", self.home.path().join("rrd"))
-            .env("RRD_NAME", "mac")
-            .env("RRD_HTTP", "127.0.0.1:0")
-            .envs(self.settings.iter().copied())
-            .stdin(Stdio::null());
-        command
-    }
-
-    fn run(&self, args: &[&str]) -> Vec<u8> {
-        let out = self.rrd(args).output().unwrap();
-        let err = String::from_utf8_lossy(&out.stderr);
-        assert!(out.status.success(), "{args:?}: {err}\n{}", self.log());
-        out.stdout
-    }
-
     fn word(&self, args: &[&str]) -> String {
-        String::from_utf8(self.run(args)).unwrap().trim().to_owned()
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(self.home.path().join("log")).unwrap_or_default()
-    }
-
-    fn start(&mut self) {
-        let log = self.home.path().join("log");
-        let log = fs::File::options().append(true).create(true).open(log).unwrap();
-        let mut daemon = self.rrd(&["daemon"]).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
-        let mut said = String::new();
-        BufReader::new(daemon.stdout.as_mut().unwrap()).read_line(&mut said).unwrap();
-        self.daemon = Some(daemon);
-        let at = said.trim().split_once("its page is http://").map(|(_, at)| at);
-        self.at = Some(at.unwrap_or_else(|| panic!("{said}{}", self.log())).parse().unwrap());
-    }
-
-    fn kill(&mut self) {
-        if let Some(mut daemon) = self.daemon.take() {
-            let _ = daemon.kill();
-            let _ = daemon.wait();
-        }
-    }
-
-    fn record(text: &str) -> String {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
-        let record = json!({
-            "parentUuid": null, "isSidechain": false, "type": "user", "uuid": format!("u{text}"),
-            "message": {"role": "user", "content": text}, "userType": "external", "cwd": "/w",
-            "timestamp": Timestamp::from_millis(i64::try_from(now).unwrap()), "entrypoint": "cli",
-            "promptSource": "typed", "sessionId": ID, "version": "2.1.300", "gitBranch": "main",
-        });
-        format!("{record}\n")
-    }
-
-    /// Its one session takes a prompt.
-    fn says(&self, text: &str) {
-        let dir = self.home.path().join(".claude/projects/-w");
-        fs::create_dir_all(&dir).unwrap();
-        let path = dir.join(format!("{ID}.jsonl"));
-        let mut file = fs::File::options().append(true).create(true).open(path).unwrap();
-        file.write_all(Self::record(text).as_bytes()).unwrap();
+        self.run(args).trim().to_owned()
     }
 
     fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(self.at.unwrap()).unwrap();
+        let stream = TcpStream::connect(self.page()).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         stream
@@ -194,7 +120,7 @@ impl Host {
     }
 
     fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Reply {
-        let host = self.at.unwrap().to_string();
+        let host = self.page().to_string();
         let named = headers.iter().any(|(name, _)| *name == "Host");
         let own = (!named).then_some(("Host", host.as_str()));
         let headers = own.iter().chain(headers).map(|(name, value)| format!("{name}: {value}\r\n"));
@@ -219,14 +145,14 @@ fn routes() -> impl Iterator<Item = String> {
 
 #[test]
 fn it_tells_what_the_command_line_tells_byte_for_byte() {
-    let host = Host::new();
+    let host = usual();
     let list = host.get("/sessions");
     assert_eq!(list.status, 200);
-    assert_eq!(list.body, host.run(&["sessions", "list", "--json"]));
+    assert_eq!(list.body, host.run(&["sessions", "list", "--json"]).as_bytes());
     assert_eq!(list.json()[0]["session_id"], ID);
     assert_eq!(
         host.get("/sessions?all=1").body,
-        host.run(&["sessions", "list", "--all", "--json"])
+        host.run(&["sessions", "list", "--all", "--json"]).as_bytes()
     );
     assert_eq!(host.get("/sessions?status=idle").text(), "[]\n");
     assert_eq!(host.get("/sessions?harness=codex&repo=x&since=2h").text(), "[]\n");
@@ -244,8 +170,8 @@ fn it_tells_what_the_command_line_tells_byte_for_byte() {
         assert!(out.status.code() == Some(64) && err.contains(says), "{err}");
     }
     let one = host.get(&format!("/sessions/mac/claude-code/{ID}"));
-    assert_eq!(one.body, host.run(&["sessions", "show", ID, "--json"]));
-    assert_eq!(host.get("/hosts").body, host.run(&["hosts", "--json"]));
+    assert_eq!(one.body, host.run(&["sessions", "show", ID, "--json"]).as_bytes());
+    assert_eq!(host.get("/hosts").body, host.run(&["hosts", "--json"]).as_bytes());
     assert!(list.header("x-rrd-as-of").unwrap().ends_with('Z'));
     // What has not changed is not sent again, and what has is.
     let tag = list.header("etag").unwrap().to_owned();
@@ -263,7 +189,7 @@ fn it_tells_what_the_command_line_tells_byte_for_byte() {
         }
         assert_eq!((status("\"x\""), status("")), (200, 200), "{path}");
     }
-    host.says("And that");
+    host.says(ID, "And that");
     let started = Instant::now();
     let changed = loop {
         // The system may tell of what was written a moment after it was.
@@ -286,7 +212,7 @@ fn it_tells_what_the_command_line_tells_byte_for_byte() {
 
 #[test]
 fn what_is_counted_is_there_from_the_start() {
-    let host = Host::with(&[("RRD_LISTEN", "127.0.0.1:0")]);
+    let host = usual();
     assert!(!host.get("/metrics").text().contains("rrd_gossip"), "it speaks with nobody");
     host.run(&["fleet", "init"]);
     let started = Instant::now();
@@ -305,7 +231,7 @@ fn what_is_counted_is_there_from_the_start() {
 
 #[test]
 fn a_token_opens_transcripts_and_only_until_it_is_taken_back() {
-    let host = Host::new();
+    let host = usual();
     let events = format!("/sessions/mac/claude-code/{ID}/events");
     let refused = host.get(&events);
     assert_eq!(refused.status, 401);
@@ -336,9 +262,9 @@ fn a_token_opens_transcripts_and_only_until_it_is_taken_back() {
 
 #[test]
 fn a_code_is_spent_once_for_a_cookie() {
-    let host = Host::new();
+    let host = usual();
     let url = host.word(&["open", "--print"]);
-    let path = url.strip_prefix(&format!("http://{}", host.at.unwrap())).unwrap().to_owned();
+    let path = url.strip_prefix(&format!("http://{}", host.page())).unwrap().to_owned();
     // Whoever only looks ahead does not spend it.
     assert_eq!(host.ask("HEAD", &path, &[]).status, 403);
     assert_eq!(host.ask("GET", &path, &[("Sec-Purpose", "prefetch")]).status, 403);
@@ -359,7 +285,7 @@ fn a_code_is_spent_once_for_a_cookie() {
     }
     let cookie = cookie.split(';').next().unwrap().to_owned();
     // A browser keeps it beside the one of a daemon at another port, and shows both to both.
-    let name = format!("rrd_looker_{}", host.at.unwrap().port());
+    let name = format!("rrd_looker_{}", host.page().port());
     assert!(cookie.starts_with(&format!("{name}=")), "{cookie}");
     let told = host.get("/openapi.json").json();
     assert_eq!(told["components"]["securitySchemes"]["cookie"]["name"], *name);
@@ -381,7 +307,7 @@ fn a_code_is_spent_once_for_a_cookie() {
     assert!(other.header("set-cookie").is_none());
     // What it listens to ends with it.
     let mut stream = host.connect();
-    let at = host.at.unwrap();
+    let at = host.page();
     write!(stream, "GET /events HTTP/1.1\r\nHost: {at}\r\nCookie: {cookie}\r\n\r\n").unwrap();
     host.run(&["pair", "--revoke", "all"]);
     assert_eq!(with(&[]), 401);
@@ -392,11 +318,11 @@ fn a_code_is_spent_once_for_a_cookie() {
 
 #[test]
 fn what_was_let_in_hears_nothing_after_it_is_taken_back() {
-    let host = Host::with(&[("RRD_HTTP_LOOPBACK", "token")]);
+    let host = with(&[("RRD_HTTP_LOOPBACK", "token")]);
     assert_eq!(host.get("/sessions").status, 401);
     let token = host.word(&["token"]);
     let mut stream = BufReader::new(host.connect());
-    let at = host.at.unwrap();
+    let at = host.page();
     let head =
         format!("GET /events HTTP/1.1\r\nHost: {at}\r\nAuthorization: Bearer {token}\r\n\r\n");
     stream.get_mut().write_all(head.as_bytes()).unwrap();
@@ -408,7 +334,7 @@ fn what_was_let_in_hears_nothing_after_it_is_taken_back() {
         }
     };
     until(&mut stream, "event: snapshot");
-    host.says("Something new");
+    host.says(ID, "Something new");
     until(&mut stream, "event: change");
     host.run(&["token", "--revoke", "all"]);
     let mut rest = String::new();
@@ -418,8 +344,8 @@ fn what_was_let_in_hears_nothing_after_it_is_taken_back() {
 
 #[test]
 fn every_route_refuses_what_is_wrong() {
-    let host = Host::new();
-    let at = host.at.unwrap();
+    let host = usual();
+    let at = host.page();
     let port = at.port().to_string();
     for path in routes() {
         for (wanted, headers) in [
@@ -500,7 +426,7 @@ fn every_route_refuses_what_is_wrong() {
 
 #[test]
 fn what_is_wrong_is_told_to_people_in_a_page_and_to_programs_in_json() {
-    let host = Host::with(&[("RRD_HTTP_LOOPBACK", "token")]);
+    let host = with(&[("RRD_HTTP_LOOPBACK", "token")]);
     let page = format!("/s/mac/claude-code/{ID}");
     let token = format!("Bearer {}", host.word(&["token"]));
     let let_in = ("Authorization", token.as_str());
@@ -555,23 +481,21 @@ fn status_says_where_the_page_is_and_why_there() {
         // It may have a Tailscale address, or not: what is said of that is said beside it.
         (format!("auto:{port}"), ""),
     ] {
-        let listen: &'static str = listen.leak();
-        let settings = [("RRD_HTTP", listen), ("RRD_LISTEN", "127.0.0.1:0")];
-        let host = Host::with(&settings);
+        let host = with(&[("RRD_HTTP", &listen)]);
         host.run(&["fleet", "init"]);
         host.run(&["pair"]);
         let status = host.word(&["status"]);
         assert!(status.contains(&says_taken) && status.contains(more), "{status}");
     }
-    let host = Host::with(&[("RRD_HTTP", "0.0.0.0:0"), ("RRD_HTTP_PAIRING", "required")]);
+    let host = with(&[("RRD_HTTP", "0.0.0.0:0"), ("RRD_HTTP_PAIRING", "required")]);
     let status = host.word(&["status"]);
     assert!(status.contains("names every address") && !status.contains("only"), "{status}");
 }
 
 #[test]
 fn no_address_leads_anywhere_else() {
-    let host = Host::new();
-    let secret = host.home.path().join("rrd/identity.key");
+    let host = usual();
+    let secret = host.path("rrd/identity.key");
     let token = format!("Bearer {}", host.word(&["token"]));
     for path in [
         "/sessions/mac/claude-code/..%2f..%2f..%2f..%2fetc%2fpasswd",
@@ -616,12 +540,12 @@ fn no_address_leads_anywhere_else() {
 
 #[test]
 fn nobody_who_only_holds_on_keeps_others_out() {
-    let host = Host::new();
+    let host = usual();
     // As many as this process may hold and the daemon may not: those that say nothing, and those that
     // say it a byte at a time.
     let mut held: Vec<TcpStream> = Vec::new();
     for number in 0..900 {
-        let Ok(mut stream) = TcpStream::connect(host.at.unwrap()) else { break };
+        let Ok(mut stream) = TcpStream::connect(host.page()) else { break };
         if number % 2 == 0 {
             let _ = stream.write_all(b"GET /sessions HTTP/1.1\r\nHost: ");
         }
@@ -634,7 +558,7 @@ fn nobody_who_only_holds_on_keeps_others_out() {
     // One that goes in the middle of its answer.
     for _ in 0..50 {
         let mut stream = host.connect();
-        let at = host.at.unwrap();
+        let at = host.page();
         write!(stream, "GET /sessions?all=1 HTTP/1.1\r\nHost: {at}\r\n\r\n").unwrap();
         stream.shutdown(Shutdown::Both).unwrap();
     }
@@ -643,15 +567,14 @@ fn nobody_who_only_holds_on_keeps_others_out() {
 
 #[test]
 fn wider_than_the_tailnet_only_for_who_was_let_in() {
-    let mut host = Host::new();
+    let mut host = usual();
     host.kill();
-    host.settings = vec![("RRD_HTTP", "0.0.0.0:0")];
+    host.set("RRD_HTTP", "0.0.0.0:0");
     let out = host.rrd(&["daemon"]).output().unwrap();
     let err = String::from_utf8_lossy(&out.stderr);
     assert!(!out.status.success() && err.contains("pairing"), "{err}");
-    host.settings.push(("RRD_HTTP_PAIRING", "required"));
+    host.set("RRD_HTTP_PAIRING", "required");
     host.start();
-    host.at = host.at.map(|at| SocketAddr::from(([127, 0, 0, 1], at.port())));
     for path in routes() {
         let open = [
             "/pair",
@@ -673,12 +596,9 @@ fn wider_than_the_tailnet_only_for_who_was_let_in() {
     assert!(refused.text().contains("rrd pair") && !refused.text().contains("Do it"));
     // Off is off.
     host.kill();
-    host.settings = vec![("RRD_HTTP", "off")];
-    let mut daemon = host.rrd(&["daemon"]).stdout(Stdio::piped()).spawn().unwrap();
-    let mut said = String::new();
-    BufReader::new(daemon.stdout.as_mut().unwrap()).read_line(&mut said).unwrap();
-    host.daemon = Some(daemon);
-    assert!(said.contains("its socket is") && !said.contains("http"), "{said}");
+    host.set("RRD_HTTP", "off");
+    host.start();
+    assert!(!host.said.contains("http"), "{}", host.said);
     assert!(host.word(&["status"]).contains("no page for browsers"));
 }
 
@@ -700,8 +620,8 @@ proptest! {
             300,
         )
     ) {
-        let host = Host::new();
-        let at = host.at.unwrap().to_string();
+        let host = usual();
+        let at = host.page().to_string();
         for line in lines {
             let bytes = String::from_utf8(line.clone()).map_or(line, |text| text.replace("HOST", &at).into_bytes());
             let mut stream = host.connect();

@@ -3,39 +3,34 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)] // the lint's exception for tests does not reach plain functions here
 
+mod host;
+
 use std::{
     env, fs,
-    io::{BufRead, BufReader, Write},
+    io::Write,
     path::PathBuf,
     process::{Child, Command, Stdio},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
-use rrd_proto::{HostState, Session, Timestamp};
-use serde_json::json;
-use tempfile::TempDir;
-
-/// Long enough that only what never comes fails.
-const NEVER: Duration = Duration::from_secs(60);
+use host::{Host, NEVER, session};
 
 /// Set where the test runs again, in namespaces of its own.
 const INSIDE: &str = "RRD_TEST_NETWORK";
 
-/// A host: a network namespace with one link to the bridge, a home, a daemon.
-struct Host {
-    home: TempDir,
+/// A network namespace with one link to the bridge, and the host in it.
+struct Place {
+    host: Host,
     number: u8,
     /// Holds the namespace.
     holder: Child,
-    daemon: Option<Child>,
 }
 
-impl Drop for Host {
+impl Drop for Place {
     fn drop(&mut self) {
-        for child in self.daemon.iter_mut().chain([&mut self.holder]) {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        self.host.kill();
+        let _ = self.holder.kill();
+        let _ = self.holder.wait();
     }
 }
 
@@ -44,28 +39,34 @@ fn ip(words: &str) {
     assert!(out.status.success(), "ip {words}: {}", String::from_utf8_lossy(&out.stderr));
 }
 
-impl Host {
+impl Place {
     fn new(number: u8) -> Self {
         let holder = Command::new("unshare").args(["--net", "sleep", "600"]).spawn().unwrap();
-        let host = Self { home: tempfile::tempdir().unwrap(), number, holder, daemon: None };
+        let mut place = Self { host: Host::new(&format!("h{number}")), number, holder };
         let own = fs::read_link("/proc/self/ns/net").unwrap();
         let begun = Instant::now();
-        while fs::read_link(host.namespace()).is_ok_and(|namespace| namespace == own) {
+        while fs::read_link(place.namespace()).is_ok_and(|namespace| namespace == own) {
             assert!(begun.elapsed() < NEVER, "no namespace");
             std::thread::sleep(Duration::from_millis(5));
         }
-        let holder = host.holder.id();
+        let holder = place.holder.id();
         ip(&format!("link add to{number} type veth peer name out netns {holder}"));
         ip(&format!("link set to{number} master hub up"));
         for words in [
             "link set lo up",
-            &format!("addr add {}/24 dev out", host.address()),
+            &format!("addr add {}/24 dev out", place.address()),
             "link set out up",
         ] {
-            let out = host.within("ip").args(words.split(' ')).output().unwrap();
+            let [enter, place, ends] = place.nsenter();
+            let mut command = Command::new(enter);
+            let out = command.args([&place, &ends, "ip"]).args(words.split(' ')).output().unwrap();
             assert!(out.status.success(), "{words}: {}", String::from_utf8_lossy(&out.stderr));
         }
-        host
+        place.host.within = place.nsenter().into();
+        place.host.set("PATH", env::var("PATH").unwrap());
+        let address = place.address();
+        place.host.set("RRD_LISTEN", address);
+        place
     }
 
     fn namespace(&self) -> PathBuf {
@@ -77,91 +78,15 @@ impl Host {
         format!("10.77.0.{}", self.number)
     }
 
-    fn within(&self, program: &str) -> Command {
-        let mut command = Command::new("nsenter");
-        command.arg(format!("--net={}", self.namespace().display())).arg("--").arg(program);
-        command
-    }
-
-    fn rrd(&self, args: &[&str]) -> Command {
-        let mut command = self.within(env!("CARGO_BIN_EXE_rrd"));
-        let path = env::var_os("PATH").unwrap();
-        command
-            .args(args)
-            .env_clear()
-            .env("PATH", path)
-            .env("HOME", self.home.path())
-            .env("RRD_HOME", self.home.path().join("rrd"))
-            .env("RRD_HTTP", "off")
-            .env("RRD_NAME", format!("h{}", self.number))
-            .env("RRD_LISTEN", self.address())
-            .stdin(Stdio::null());
-        command
-    }
-
-    fn run(&self, args: &[&str]) -> String {
-        let out = self.rrd(args).output().unwrap();
-        let err = String::from_utf8_lossy(&out.stderr);
-        assert!(out.status.success(), "h{}: {args:?}: {err}\n{}", self.number, self.log());
-        String::from_utf8(out.stdout).unwrap()
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(self.home.path().join("log")).unwrap_or_default()
-    }
-
-    fn start(&mut self) {
-        let log = self.home.path().join("log");
-        let log = fs::File::options().append(true).create(true).open(log).unwrap();
-        let mut daemon = self.rrd(&["daemon"]).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
-        let mut said = String::new();
-        BufReader::new(daemon.stdout.as_mut().unwrap()).read_line(&mut said).unwrap();
-        assert!(said.contains("its socket is"), "{said}{}", self.log());
-        self.daemon = Some(daemon);
+    /// What runs a program there.
+    fn nsenter(&self) -> [String; 3] {
+        let namespace = format!("--net={}", self.namespace().display());
+        ["nsenter", &namespace, "--"].map(str::to_owned)
     }
 
     /// Its one session takes a prompt that renames it.
     fn works_on(&self, what: &str) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
-        let id = format!("{:08}-0000-4000-8000-000000000001", self.number);
-        let dir = self.home.path().join(".claude/projects/-w");
-        fs::create_dir_all(&dir).unwrap();
-        let prompt = json!({
-            "parentUuid": null, "isSidechain": false, "type": "user", "uuid": format!("u{now}"),
-            "message": {"role": "user", "content": what}, "userType": "external", "cwd": "/w",
-            "timestamp": Timestamp::from_millis(i64::try_from(now).unwrap()), "entrypoint": "cli",
-            "promptSource": "typed", "sessionId": id, "version": "2.1.300", "gitBranch": "main",
-        });
-        let title = json!({"type": "custom-title", "customTitle": what, "sessionId": id});
-        let path = dir.join(format!("{id}.jsonl"));
-        let mut file = fs::File::options().append(true).create(true).open(path).unwrap();
-        file.write_all(format!("{prompt}\n{title}\n").as_bytes()).unwrap();
-    }
-
-    /// What it lists: titles, and which of them are of hosts that are away.
-    fn lists(&self) -> Vec<String> {
-        let rows: Vec<Session> =
-            serde_json::from_str(&self.run(&["sessions", "list", "--json"])).unwrap();
-        let line = |row: Session| {
-            let away = if row.host_state == HostState::Away { " (away)" } else { "" };
-            format!("{}: {}{away}", row.host, row.title.unwrap_or_default())
-        };
-        let mut lines: Vec<String> = rows.into_iter().map(line).collect();
-        lines.sort();
-        lines
-    }
-
-    fn comes_to_list(&self, what: &str, lines: &[&str]) {
-        let begun = Instant::now();
-        loop {
-            let now = self.lists();
-            if now == lines {
-                return;
-            }
-            let log = self.log();
-            assert!(begun.elapsed() < NEVER, "h{}: {what}: {now:#?}\n{log}", self.number);
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        self.host.works_on(&session(self.number.into()), what);
     }
 }
 
@@ -196,41 +121,40 @@ fn a_host_that_is_cut_off_is_away_and_catches_up_when_the_link_heals() {
 fn cut_and_heal() {
     ip("link add hub type bridge");
     ip("link set hub up");
-    let mut hosts: Vec<Host> = (1..=3).map(Host::new).collect();
-    for host in &mut hosts {
-        host.works_on("first");
-        host.start();
+    let mut hosts: Vec<Place> = (1..=3).map(Place::new).collect();
+    for place in &mut hosts {
+        place.works_on("first");
+        place.host.start();
     }
-    hosts[0].run(&["fleet", "init"]);
+    hosts[0].host.run(&["fleet", "init"]);
     for (inviter, joiner) in [(0, 1), (1, 2)] {
-        let line = hosts[inviter].run(&["fleet", "invite"]);
+        let line = hosts[inviter].host.run(&["fleet", "invite"]);
         let words: Vec<&str> = line.split_whitespace().skip(1).collect();
         assert!(words[2].starts_with(&hosts[inviter].address()), "{line}");
-        hosts[joiner].run(&words);
+        hosts[joiner].host.run(&words);
     }
     let together = ["h1: first", "h2: first", "h3: first"];
-    hosts.iter().for_each(|host| host.comes_to_list("one list", &together));
+    hosts.iter().for_each(|place| place.host.comes_to_list(&together));
 
     // Nothing goes in or out; both sides go on working.
     ip("link set to2 down");
     let without = ["h1: first", "h2: first (away)", "h3: first"];
-    hosts[0].comes_to_list("one is missed", &without);
-    hosts[2].comes_to_list("one is missed", &without);
-    hosts[1]
-        .comes_to_list("all are missed", &["h1: first (away)", "h2: first", "h3: first (away)"]);
+    hosts[0].host.comes_to_list(&without);
+    hosts[2].host.comes_to_list(&without);
+    hosts[1].host.comes_to_list(&["h1: first (away)", "h2: first", "h3: first (away)"]);
     hosts[0].works_on("meanwhile");
     hosts[1].works_on("alone");
-    hosts[2].comes_to_list("the others go on", &["h1: meanwhile", "h2: first (away)", "h3: first"]);
+    hosts[2].host.comes_to_list(&["h1: meanwhile", "h2: first (away)", "h3: first"]);
 
     ip("link set to2 up");
     let again = ["h1: meanwhile", "h2: alone", "h3: first"];
-    hosts.iter().for_each(|host| host.comes_to_list("one list again", &again));
+    hosts.iter().for_each(|place| place.host.comes_to_list(&again));
 
     // All of them at once, as when a switch is restarted: each goes on by itself.
     ip("link set hub down");
-    hosts[0].comes_to_list("alone", &["h1: meanwhile", "h2: alone (away)", "h3: first (away)"]);
+    hosts[0].host.comes_to_list(&["h1: meanwhile", "h2: alone (away)", "h3: first (away)"]);
     hosts[2].works_on("last");
     ip("link set hub up");
     let at_last = ["h1: meanwhile", "h2: alone", "h3: last"];
-    hosts.iter().for_each(|host| host.comes_to_list("one list at last", &at_last));
+    hosts.iter().for_each(|place| place.host.comes_to_list(&at_last));
 }

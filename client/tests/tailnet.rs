@@ -5,24 +5,23 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)] // the lint's exception for tests does not reach plain functions here
 
+mod host;
+
 use std::{
     env, fs,
     io::{BufRead, BufReader, Read, Write},
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream},
     os::unix::net::{UnixListener, UnixStream},
     path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::Command,
     sync::{Arc, Mutex},
     thread,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
-use rrd_proto::Timestamp;
+use host::{Host, NEVER};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-
-/// Long enough that only what never comes fails.
-const NEVER: Duration = Duration::from_secs(60);
 
 /// Within this, whoever may not look is told so.
 const REFUSED_WITHIN: Duration = Duration::from_secs(3);
@@ -190,91 +189,23 @@ impl Tailscaled {
     }
 }
 
-struct Host {
-    home: TempDir,
-    name: &'static str,
-    socket: PathBuf,
-    more: Vec<(&'static str, &'static str)>,
-    daemon: Option<Child>,
-}
-
-impl Drop for Host {
-    fn drop(&mut self) {
-        self.stop();
+/// With one session, and what Tailscale says played.
+fn host(name: &str, tailscaled: &Tailscaled, more: &[(&'static str, &str)]) -> Host {
+    let mut host = Host::new(name);
+    let socket = tailscaled.socket().display().to_string();
+    let usual = [("RRD_HTTP", "auto"), ("RRD_LISTEN", "auto"), ("RRD_TAILSCALED", &socket)];
+    for (name, value) in usual.iter().chain(more) {
+        host.set(name, *value);
     }
+    host.says(SESSION, "Do it");
+    host.start();
+    host
 }
 
 impl Host {
-    fn new(
-        name: &'static str,
-        tailscaled: &Tailscaled,
-        more: &[(&'static str, &'static str)],
-    ) -> Self {
-        let (home, socket) = (tempfile::tempdir().unwrap(), tailscaled.socket());
-        let mut host = Self { home, name, socket, more: more.to_vec(), daemon: None };
-        host.has_a_session();
-        host.start();
-        host
-    }
-
-    fn rrd(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_rrd"));
-        command
-            .args(args)
-            .env_clear()
-            .env("HOME", self.home.path())
-            .env("RRD_HOME", self.home.path().join("rrd"))
-            .env("RRD_NAME", self.name)
-            .env("RRD_TAILSCALED", &self.socket)
-            .envs(self.more.iter().copied())
-            .stdin(Stdio::null());
-        command
-    }
-
-    fn run(&self, args: &[&str]) -> String {
-        let out = self.rrd(args).output().unwrap();
-        let err = String::from_utf8_lossy(&out.stderr);
-        assert!(out.status.success(), "{}: {args:?}: {err}\n{}", self.name, self.log());
-        String::from_utf8(out.stdout).unwrap()
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(self.home.path().join("log")).unwrap_or_default()
-    }
-
-    fn start(&mut self) {
-        let log = self.home.path().join("log");
-        let log = fs::File::options().append(true).create(true).open(log).unwrap();
-        let mut daemon = self.rrd(&["daemon"]).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
-        let mut said = String::new();
-        BufReader::new(daemon.stdout.as_mut().unwrap()).read_line(&mut said).unwrap();
-        assert!(said.contains("its socket is"), "{said}{}", self.log());
-        self.daemon = Some(daemon);
-    }
-
-    fn stop(&mut self) {
-        if let Some(mut daemon) = self.daemon.take() {
-            let _ = daemon.kill();
-            let _ = daemon.wait();
-        }
-    }
-
-    fn has_a_session(&self) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
-        let dir = self.home.path().join(".claude/projects/-w");
-        fs::create_dir_all(&dir).unwrap();
-        let record = json!({
-            "parentUuid": null, "isSidechain": false, "type": "user", "uuid": "u1",
-            "message": {"role": "user", "content": "Do it"}, "userType": "external", "cwd": "/w",
-            "timestamp": Timestamp::from_millis(i64::try_from(now).unwrap()), "entrypoint": "cli",
-            "promptSource": "typed", "sessionId": SESSION, "version": "2.1.300", "gitBranch": "main",
-        });
-        fs::write(dir.join(format!("{SESSION}.jsonl")), format!("{record}\n")).unwrap();
-    }
-
     /// What `rrd pair` says.
     fn pair(&self) -> Value {
-        serde_json::from_str(&self.run(&["pair", "--json"])).unwrap()
+        self.json(&["pair"])
     }
 
     /// The path that lets somebody in.
@@ -414,7 +345,7 @@ const THERE: &str = "tcp 100.100.1.1:7730";
 fn the_users_own_devices_look_and_all_others_are_let_in_one_by_one() {
     in_a_namespace("the_users_own_devices_look_and_all_others_are_let_in_one_by_one", || {
         let tailscaled = Tailscaled::new();
-        let host = Host::new("desk", &tailscaled, &[]);
+        let host = host("desk", &tailscaled, &[]);
         // Tailscale has not come up yet.
         let said = host.pair();
         assert!(said["note"].as_str().unwrap().contains("no Tailscale address"), "{said}");
@@ -490,7 +421,7 @@ fn a_host_of_the_fleet_is_no_phone_and_one_that_was_dropped_gets_nothing() {
     in_a_namespace("a_host_of_the_fleet_is_no_phone_and_one_that_was_dropped_gets_nothing", || {
         ip(ROUTE);
         let tailscaled = Tailscaled::new();
-        let mut desk = Host::new("desk", &tailscaled, &[]);
+        let mut desk = host("desk", &tailscaled, &[]);
         desk.run(&["fleet", "init"]);
         // In a fleet it is there for the user's own devices without more.
         comes("open to the tailnet", || listeners().iter().any(|at| at == THERE));
@@ -499,7 +430,7 @@ fn a_host_of_the_fleet_is_no_phone_and_one_that_was_dropped_gets_nothing() {
         let line = desk.run(&["fleet", "invite"]);
         let words: Vec<&str> = line.split_whitespace().skip(1).collect();
         let more = [("RRD_HTTP", "off"), ("RRD_LISTEN", LAPTOP)];
-        let laptop = Host::new("laptop", &tailscaled, &more);
+        let laptop = host("laptop", &tailscaled, &more);
         laptop.run(&words);
 
         // Whatever runs there is not its person.
@@ -524,9 +455,7 @@ fn a_host_of_the_fleet_is_no_phone_and_one_that_was_dropped_gets_nothing() {
         }
         // What it listened to is over, and nobody else's.
         streams.into_iter().for_each(is_cut_off);
-        let path = desk.home.path().join(format!(".claude/projects/-w/{SESSION}.jsonl"));
-        let record = fs::read_to_string(&path).unwrap();
-        fs::write(&path, format!("{record}{}", record.replace("u1", "u2"))).unwrap();
+        desk.says(SESSION, "Do it");
         let mut line = String::new();
         while !line.starts_with("event: change") {
             line.clear();
@@ -534,7 +463,7 @@ fn a_host_of_the_fleet_is_no_phone_and_one_that_was_dropped_gets_nothing() {
         }
         // Not even while Tailscale does not tell who it is.
         tailscaled.is(Mood::Failing);
-        desk.stop();
+        desk.kill();
         desk.start();
         comes("open to the tailnet", || listeners().iter().any(|at| at == THERE));
         assert_eq!(status(LAPTOP, EVENTS, &with), 403);
@@ -548,7 +477,7 @@ fn while_tailscale_does_not_tell_nobody_looks() {
     in_a_namespace("while_tailscale_does_not_tell_nobody_looks", || {
         ip(ROUTE);
         let tailscaled = Tailscaled::new();
-        let mut host = Host::new("desk", &tailscaled, &[]);
+        let mut host = host("desk", &tailscaled, &[]);
         let cookie = host.lets_in(TABLET);
         let with = [("Cookie", cookie.as_str())];
         let mut fresh = FRESH.iter();
@@ -558,7 +487,7 @@ fn while_tailscale_does_not_tell_nobody_looks() {
             tailscaled.is(mood);
             is_refused(fresh.next().unwrap(), &[]);
             // Nor does a start at which it says nothing.
-            host.stop();
+            host.kill();
             host.start();
             comes("open to the tailnet", || listeners().iter().any(|at| at == THERE));
             is_refused(PHONE, &[]);
@@ -588,7 +517,7 @@ fn who_comes_through_tailscales_own_server_is_known_by_name_after_a_restart_too(
         || {
             ip(ROUTE);
             let tailscaled = Tailscaled::new();
-            let mut host = Host::new("desk", &tailscaled, &[]);
+            let mut host = host("desk", &tailscaled, &[]);
             // As tailscaled asks that serves https for it: from this machine, by its name.
             let ask = |path: &str, headers: &[(&str, &str)]| {
                 let mut stream = TcpStream::connect("127.0.0.1:7730").unwrap();
@@ -608,7 +537,7 @@ fn who_comes_through_tailscales_own_server_is_known_by_name_after_a_restart_too(
             assert!(cookie.ends_with("; Secure"), "{cookie}");
             let cookie = cookie.split(';').next().unwrap();
             assert!(ask(EVENTS, &[("Cookie", cookie)]).contains("Do it"));
-            host.stop();
+            host.kill();
             host.start();
             comes("known by its name", || !ask("/", &[]).starts_with("HTTP/1.1 421 "));
             assert!(ask(EVENTS, &[("Cookie", cookie)]).contains("Do it"));
