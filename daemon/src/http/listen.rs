@@ -273,7 +273,8 @@ async fn serve(
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         place.asks();
         let (http, router) = (Arc::clone(&http), router.clone());
-        async move { http.answer(&router, ends, request.map(Body::new)).await }
+        // Boxed: hyper keeps room for an answer in the making as long as a connection lives.
+        Box::pin(async move { http.answer(&router, ends, request.map(Body::new)).await })
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
