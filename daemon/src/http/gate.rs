@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError};
 
 use axum::http::{HeaderMap, HeaderName, StatusCode, header, request::Parts};
 use rrd_core::fleet::members::Members;
+use zeroize::Zeroizing;
 
 use super::{
     Http,
@@ -28,27 +29,52 @@ pub(super) struct Caller {
     pub(super) ends: Ends,
 }
 
+/// What of a request tells who asks and for what. Whoever listens is asked for it again and again, so it is apart from
+/// the rest of a request, which is larger.
+#[derive(Clone)]
+pub(super) struct Asker {
+    ends: Ends,
+    class: Class,
+    is_pair: bool,
+    /// Straight from a program on this host.
+    is_loopback: bool,
+    is_passed_on: bool,
+    credentials: Vec<Credential>,
+}
+
 /// What somebody shows to be let in by.
-enum Credential<'a> {
-    Cookie(&'a str),
-    Token(&'a str),
+#[derive(Clone)]
+enum Credential {
+    Cookie(Zeroizing<String>),
+    Token(Zeroizing<String>),
 }
 
 impl Http {
-    /// Lets a request pass, or says why not.
-    pub(super) async fn admit(&self, ends: Ends, head: &Parts) -> Result<Caller, Problem> {
+    /// Reads who asks, or says what cannot be asked by anybody.
+    pub(super) fn asker(&self, ends: Ends, head: &Parts) -> Result<Asker, Problem> {
         let Parts { method, uri, headers, .. } = head;
         let host = {
             let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
             guard::admit(method, uri, headers, ends, &names)?
         };
         let route = guard::route_of(uri.path());
-        let is_pair = route.is_some_and(|route| route.path == "/pair");
-        let class = route.map_or(Class::Open, |route| route.class);
+        Ok(Asker {
+            ends,
+            class: route.map_or(Class::Open, |route| route.class),
+            is_pair: route.is_some_and(|route| route.path == "/pair"),
+            is_loopback: guard::is_loopback(ends, &host, headers),
+            is_passed_on: guard::is_passed_on(headers),
+            credentials: credentials(headers, ends.local.port()).collect(),
+        })
+    }
+
+    /// Lets a request pass, or says why not.
+    pub(super) async fn admit(&self, asker: &Asker) -> Result<Caller, Problem> {
+        let Asker { ends, class, is_pair, .. } = *asker;
         if class == Class::Open && !is_pair {
             return Ok(Caller { may_read: false, device: Binding::Elsewhere, ends });
         }
-        let (origin, device, why) = self.whence(ends, &host, headers).await?;
+        let (origin, device, why) = self.whence(asker).await?;
         let open = Openness {
             loopback: self.settings.loopback_open,
             pairing_required: self.settings.pairing_required,
@@ -57,7 +83,7 @@ impl Http {
         if reads || is_pair {
             return Ok(Caller { may_read: reads, device, ends });
         }
-        let may_read = credentials(headers, ends.local.port()).any(|by| match by {
+        let may_read = asker.credentials.iter().any(|by| match by {
             Credential::Cookie(cookie) => self.lookers.has_cookie(cookie, &device, now()),
             Credential::Token(token) => self.lookers.has_token(token, now()),
         });
@@ -69,18 +95,14 @@ impl Http {
     }
 
     /// Where a request comes from, what a cookie would be bound to, and why it needs one.
-    async fn whence(
-        &self,
-        ends: Ends,
-        host: &str,
-        headers: &HeaderMap,
-    ) -> Result<(Origin, Binding, &'static str), Problem> {
-        if guard::is_loopback(ends, host, headers) {
+    async fn whence(&self, asker: &Asker) -> Result<(Origin, Binding, &'static str), Problem> {
+        let Asker { ends, is_loopback, is_passed_on, .. } = *asker;
+        if is_loopback {
             let why = "a program on this host needs a cookie or a token for that";
             return Ok((Origin::Loopback, Binding::Loopback, why));
         }
         let elsewhere = "who asks is not known here";
-        if !is_tailscale(ends.local.ip()) || guard::is_passed_on(headers) {
+        if !is_tailscale(ends.local.ip()) || is_passed_on {
             return Ok((Origin::Other, Binding::Elsewhere, elsewhere));
         }
         let (device, own) = tokio::join!(self.tailnet.device(ends.peer), self.tailnet.own());
@@ -110,12 +132,13 @@ impl Http {
 }
 
 /// What a request shows to be let in by. Cookies of programs at other ports of this host come, too.
-fn credentials(headers: &HeaderMap, port: u16) -> impl Iterator<Item = Credential<'_>> {
+fn credentials(headers: &HeaderMap, port: u16) -> impl Iterator<Item = Credential> {
     let values =
         |name: HeaderName| headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    let owned = |text: &str| Zeroizing::new(text.to_owned());
     let bearers = values(header::AUTHORIZATION).filter_map(|value| value.split_once(' '));
     let bearers = bearers.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-    let tokens = bearers.map(|(_, token)| Credential::Token(token.trim()));
+    let tokens = bearers.map(move |(_, token)| Credential::Token(owned(token.trim())));
     let cookies = values(header::COOKIE).flat_map(move |header| shown_cookies(header, port));
-    tokens.chain(cookies.map(Credential::Cookie))
+    tokens.chain(cookies.map(move |cookie| Credential::Cookie(owned(cookie))))
 }

@@ -17,7 +17,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     time::sleep,
 };
-use tokio_io_timeout::TimeoutStream;
+use tokio_io_timeout::TimeoutWriter;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -266,8 +266,8 @@ async fn serve(
 ) -> anyhow::Result<()> {
     stream.set_nodelay(true)?;
     let ends = Ends::new(stream.peer_addr()?, stream.local_addr()?);
-    let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(TAKEN_WITHIN));
+    let mut stream = TimeoutWriter::new(stream);
+    stream.set_timeout(Some(TAKEN_WITHIN));
     let stream = TokioIo::new(Box::pin(stream));
     let place = &place;
     let service = service_fn(move |request: hyper::Request<Incoming>| {

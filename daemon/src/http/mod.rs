@@ -95,8 +95,13 @@ impl Http {
         request: Request<Body>,
     ) -> Result<Response<Body>, Infallible> {
         let (mut head, body) = request.into_parts();
-        let mut response = match self.admit(ends, &head).await {
-            Ok(caller) => {
+        let admitted = match self.asker(ends, &head) {
+            Ok(asker) => self.admit(&asker).await.map(|caller| (asker, caller)),
+            Err(problem) => Err(problem),
+        };
+        let mut response = match admitted {
+            Ok((asker, caller)) => {
+                head.extensions.insert(asker);
                 head.extensions.insert(caller);
                 router.clone().call(Request::from_parts(head, body)).await?
             }

@@ -9,7 +9,7 @@ use axum::{
     Router,
     body::Body,
     extract::{Extension, Path, Query, Request, State, rejection::PathRejection},
-    http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri, header, request::Parts},
+    http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri, header},
     routing::{MethodRouter, get},
 };
 use futures::StreamExt as _;
@@ -19,8 +19,8 @@ use tokio::time::timeout;
 use super::{
     Http,
     board::{Asked, Made, bad, only},
-    gate::Caller,
-    guard::{Ends, ROUTES},
+    gate::{Asker, Caller},
+    guard::ROUTES,
     live::steady,
     metrics, openapi, pages,
     problem::Problem,
@@ -61,8 +61,8 @@ fn handler(path: &str) -> MethodRouter<Arc<Http>> {
             respond(events(http, named, query, headers).await)
         }),
         "/hosts" => get(async |http, query, headers| respond(hosts(http, query, headers).await)),
-        "/events" => get(async |http, query, caller, request: Request| {
-            respond(listen(http, query, caller, request.into_parts().0).await)
+        "/events" => get(async |http, query, asker, headers| {
+            respond(listen(http, query, asker, headers).await)
         }),
         "/metrics" => get(async |http, query| respond(figures(http, query).await)),
         "/openapi.json" => {
@@ -153,18 +153,18 @@ fn health(pairs: &[(String, String)]) -> Answer {
 async fn listen(
     State(http): State<Arc<Http>>,
     Query(pairs): Pairs,
-    Extension(caller): Extension<Caller>,
-    head: Parts,
+    Extension(asker): Extension<Asker>,
+    headers: HeaderMap,
 ) -> Answer {
     only(&pairs, &["last_event_id"])?;
     // A browser that comes back tells it in a header; a page that was just made, in its address.
     let of_page = pairs.iter().find(|(name, _)| name == "last_event_id");
-    let last = head.headers.get("last-event-id").and_then(|id| id.to_str().ok());
+    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
     let last = last.or(of_page.map(|(_, id)| id.as_str()));
     let Some(frames) = http.live.listen(last).await else {
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many listen already"));
     };
-    let frames = frames.take_until(is_over(Arc::clone(&http), caller.ends, copied(&head)));
+    let frames = frames.take_until(is_over(Arc::clone(&http), asker));
     let mut response = Response::new(Body::from_stream(frames));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
@@ -174,27 +174,14 @@ async fn listen(
     Ok(response)
 }
 
-/// The same in memory of its own: what came over the wire shares one buffer, which is large.
-fn copied(head: &Parts) -> Parts {
-    let mut copy = axum::http::Request::new(()).into_parts().0;
-    copy.method = head.method.clone();
-    copy.uri = head.uri.to_string().parse().unwrap_or_default();
-    let header = |(name, value): (&HeaderName, &HeaderValue)| {
-        let name = HeaderName::from_bytes(name.as_str().as_bytes()).ok()?;
-        Some((name, HeaderValue::from_bytes(value.as_bytes()).ok()?))
-    };
-    copy.headers.extend(head.headers.iter().filter_map(header));
-    copy
-}
-
 /// Returns when a listener may look no more, or has listened for so long that it has to ask anew.
-async fn is_over(http: Arc<Http>, ends: Ends, head: Parts) {
+async fn is_over(http: Arc<Http>, asker: Asker) {
     let is_refused = async {
         let mut lookers = http.lookers.changed();
         let mut fleet = http.answers.fleet.as_ref().as_ref().ok().map(|fleet| fleet.changed());
         // What was let in may be let in no more, and a host dropped.
         // Boxed: what that takes is held while it lasts, and not by each who listens.
-        while Box::pin(http.admit(ends, &head)).await.is_ok() {
+        while Box::pin(http.admit(&asker)).await.is_ok() {
             let fleet_changes = async {
                 match &mut fleet {
                     Some(fleet) => fleet.changed().await.is_ok(),
