@@ -10,8 +10,8 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressStyle};
 use rrd_proto::{
-    EventPage, EventQuery, HostState, IndexProgress, ListQuery, ListReply, Lookup, LookupQuery,
-    Outline, OutlineQuery, Session,
+    EventPage, EventQuery, HostState, IndexProgress, LastWords, ListQuery, ListReply, Lookup,
+    LookupQuery, Outline, OutlineQuery, Session, Timestamp,
 };
 
 use crate::{
@@ -98,6 +98,16 @@ pub(crate) fn query(session: &Session, limit: u32, raw: bool) -> EventQuery {
         bodies: false,
         raw,
     }
+}
+
+/// That events are not told by their own host, which is away.
+pub(crate) fn told_by(session: &Session, last_words: &LastWords, now: Timestamp) -> String {
+    let ago = rrd_proto::age(now, last_words.at);
+    format!(
+        "{} is away: these are its last words, said {ago} ago and kept by {}",
+        text::clean(&session.host),
+        text::clean(&last_words.by)
+    )
 }
 
 /// Looks at this host's transcripts, with a bar for whoever waits longer than a second.

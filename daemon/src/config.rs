@@ -12,7 +12,7 @@ use std::{
 };
 
 use rrd_core::harness::{Format, formats};
-use rrd_proto::Harness;
+use rrd_proto::{Harness, parse_duration};
 use serde::Deserialize;
 
 use crate::{
@@ -228,7 +228,7 @@ impl Config {
             settle("name", flags.name.clone(), "RRD_NAME", file.name, default_host(env));
         let (timeout, from) =
             settle("idle_timeout", None, "RRD_IDLE_TIMEOUT", file.idle_timeout, "5m".to_owned());
-        let idle_timeout = rrd_proto::parse_duration(&timeout)
+        let idle_timeout = parse_duration(&timeout)
             .map_err(|message| value_error("idle_timeout", &from, message))?;
         let (watch, from) = settle("watch", None, "RRD_WATCH", file.watch, "auto".to_owned());
         let watch = match watch.as_str() {

@@ -1,6 +1,8 @@
 //! `rrd sessions show ID`: one session, why it has its status, its last events, what to do next.
 
-use rrd_proto::{Event, EventQuery, HostState, Issue, ParentKind, Session, Timestamp};
+use rrd_proto::{
+    Event, EventPage, EventQuery, HostState, Issue, LastWords, ParentKind, Session, Timestamp,
+};
 use serde::Serialize;
 
 use crate::{
@@ -24,6 +26,8 @@ struct WithEvents<'a> {
     #[serde(flatten)]
     session: &'a Session,
     events: &'a [Event],
+    /// Who told them, where its host is away.
+    last_words: Option<&'a LastWords>,
 }
 
 pub(crate) fn run(args: &ShowArgs) -> Result<(), CliError> {
@@ -37,15 +41,20 @@ pub(crate) fn run(args: &ShowArgs) -> Result<(), CliError> {
     let query = EventQuery { bodies: args.bodies, ..ask::query(&session, limit, args.raw.raw) };
     let asked = answerer.events(&query);
     // The row stands by itself, unless it is the events that were asked for.
-    let (events, why_none) = match asked {
-        Ok(page) => (page.events, None),
+    let (page, why_none) = match asked {
+        Ok(page) => (page, None),
         Err(error) if args.events || args.limit.is_some() => return Err(error),
-        Err(error) => (Vec::new(), Some(error)),
+        Err(error) => (EventPage::default(), Some(error)),
     };
-    if args.json {
-        return output::json(&WithEvents { session: &session, events: &events });
-    }
+    let EventPage { events, more: _, last_words } = page;
     let now = clock::now();
+    if let Some(last_words) = &last_words {
+        output::remark(&ask::told_by(&session, last_words, now));
+    }
+    if args.json {
+        let last_words = last_words.as_ref();
+        return output::json(&WithEvents { session: &session, events: &events, last_words });
+    }
     let columns = output::columns();
     let mut lines = header(&session, now, columns);
     lines.push(String::new());

@@ -1,0 +1,116 @@
+//! What a session did last is told by other hosts when its own is gone, and said to be that.
+//!
+//! Not here: who keeps what, and whose word counts (the core's tests of `fleet::words`).
+#![cfg(unix)]
+#![allow(clippy::unwrap_used)] // the lint's exception for tests does not reach plain functions here
+
+mod host;
+
+use host::{Host, session};
+use rrd_proto::Timestamp;
+use rusqlite::Connection;
+use serde_json::{Value, json};
+
+const SAID: &str = "Publish it\nand then say so";
+
+fn at_work(name: &str) -> Host {
+    let mut host = Host::new(name);
+    host.says(&session(name.len()), &format!("Work on {name}"));
+    host.start();
+    host
+}
+
+impl Host {
+    /// An answer with a call of a tool, which waits for ever.
+    fn calls(&self, id: &str, command: &str) {
+        let at = Timestamp::from_millis(
+            i64::try_from(
+                std::time::SystemTime::now()
+                    .duration_since(std::time::UNIX_EPOCH)
+                    .unwrap()
+                    .as_millis(),
+            )
+            .unwrap(),
+        );
+        self.writes(id, &json!({
+            "parentUuid": null, "isSidechain": false, "type": "assistant", "uuid": format!("a{command}"),
+            "message": {"id": "m", "role": "assistant", "model": "opus", "stop_reason": "tool_use",
+                "content": [{"type": "tool_use", "id": "t", "name": "Bash",
+                    "input": {"command": command}}]},
+            "timestamp": at, "sessionId": id, "version": "2.1.300", "cwd": "/w",
+        }));
+    }
+
+    /// Whether it keeps this text of another host's session on its disk.
+    fn keeps(&self, text: &str) -> bool {
+        let db = Connection::open(self.state("keep.db")).unwrap();
+        let mut rows = db.prepare("SELECT kept FROM words").unwrap();
+        let kept = rows.query_map([], |row| row.get::<_, String>(0)).unwrap();
+        kept.flatten().any(|kept| kept.contains(text))
+    }
+
+    fn events(&self, id: &str) -> Value {
+        self.json(&["sessions", "show", id, "--events", "--bodies"])
+    }
+}
+
+#[test]
+fn the_last_words_of_a_host_that_is_gone_are_told_by_the_others() {
+    let a = at_work("a").founds();
+    let mut b = a.takes_in(at_work("bb"));
+    let others =
+        [a.takes_in(at_work("ccc")), a.takes_in(at_work("dddd")), a.takes_in(at_work("eeeee"))];
+    let all: Vec<&Host> = std::iter::once(&a).chain(&others).collect();
+    for host in &all {
+        host.until("all", || match host.sessions().len() {
+            5 => Ok(()),
+            count => Err(format!("{count} rows")),
+        });
+    }
+    let id = session(2);
+    b.says(&id, SAID);
+    let key = format!("{}_{}", "ghp", "Ab3dEf6hIj9kLm2nOp5qRs8tUv1wXy4zAb7c");
+    b.calls(&id, &format!("npm publish --token {key}"));
+    // Three of the four.
+    a.until("three to keep it", || {
+        match all.iter().filter(|host| host.keeps("npm publish")).count() {
+            3 => Ok(()),
+            count => Err(format!("{count} keep it")),
+        }
+    });
+    b.kill();
+    for host in &all {
+        host.until("it to be away", || {
+            match host
+                .hosts()
+                .iter()
+                .any(|row| row.host == "bb" && row.state == rrd_proto::HostState::Away)
+            {
+                true => Ok(()),
+                false => Err(format!("{:?}", host.hosts())),
+            }
+        });
+        // Whoever keeps them, and whoever asks those who do.
+        let shown = host.events(&id);
+        let events = shown["events"].as_array().unwrap();
+        let last: Vec<_> = events.iter().map(|event| event["kind"].as_str().unwrap()).collect();
+        assert_eq!(last, ["prompt", "prompt", "tool_call"], "{}", host.name());
+        assert_eq!(events[1]["body"]["text"], SAID);
+        let input = events[2]["body"]["text"].as_str().unwrap();
+        assert!(input.contains("npm publish") && input.contains("[REDACTED:"), "{input}");
+        assert_eq!(shown["last_words"]["by"].as_str().map(|by| by != "bb"), Some(true));
+        let (_, remark) = host.told(&["sessions", "show", &id]);
+        assert!(remark.contains("bb is away"), "{remark}");
+        assert!(!host.keeps(&key));
+    }
+    // What it did while it could not tell is not lost: it tells itself.
+    b.says(&id, "Meanwhile");
+    b.start();
+    a.until("it to be back", || {
+        let shown = a.events(&id);
+        match shown["last_words"].is_null() && shown["events"].to_string().contains("Meanwhile") {
+            true => Ok(()),
+            false => Err(shown.to_string()),
+        }
+    });
+}
