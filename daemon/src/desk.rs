@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use rrd_core::{fleet::words, redact::Redacted};
+use rrd_core::{body, fleet::words, harness::format_of, redact::Redacted};
 use rrd_proto::{
     Event, EventPage, EventQuery, ListQuery, MAX_MARKS, Outline, OutlineQuery, Session, SessionKey,
     Timestamp,
@@ -29,7 +29,7 @@ use crate::{
     hub::{Hub, now},
     scan::{self, MAX_PAGE},
     store::{Reader, Writer},
-    tail::Door,
+    tail::{self, Door},
 };
 
 /// What members may ask here.
@@ -50,6 +50,8 @@ pub(crate) struct Desk {
     pub(crate) edges: Arc<Edges>,
     pub(crate) tails: Vec<Door>,
     pub(crate) index: Arc<Index>,
+    /// Bytes of an event's body that are kept.
+    pub(crate) event: usize,
 }
 
 impl Desk {
@@ -85,7 +87,10 @@ impl Desk {
             let read = tokio::task::spawn_blocking(move || {
                 index.read(|index| scan::read_index(index, &asked, limit))
             });
-            let page: EventPage = read.await.unwrap_or_default();
+            let mut page: EventPage = read.await.unwrap_or_default();
+            if query.bodies && query.limit == 1 {
+                page = self.whole(query, page).await;
+            }
             if !page.events.is_empty() {
                 return page;
             }
@@ -105,6 +110,28 @@ impl Desk {
                 }
             }
         }
+    }
+
+    /// One event that was cut when it was kept: all of it, as long as its transcript has it.
+    async fn whole(&self, query: &EventQuery, mut page: EventPage) -> EventPage {
+        let [event] = page.events.as_mut_slice() else { return page };
+        let (Some(kept), Some(format)) =
+            (event.body.clone().filter(|body| body.cut.is_some()), format_of(&query.key.harness))
+        else {
+            return page;
+        };
+        let (index, edges, limits) = (Arc::clone(&self.index), Arc::clone(&self.edges), self.event);
+        let (key, seq) = (query.key.clone(), event.seq);
+        let read = tokio::task::spawn_blocking(move || {
+            let written = index.read(|index| index.written(&key, seq))?;
+            tail::whole(format, &written, &kept, &|event, whole| {
+                body::keep(event, whole, limits, &mut |text| edges.kept(text))
+            })
+        });
+        if let Ok(Some(whole)) = read.await {
+            event.body = Some(whole);
+        }
+        page
     }
 
     /// A session of this host from above.

@@ -251,6 +251,7 @@ impl Daemon {
             edges: Arc::clone(&edges),
             tails: tails.iter().map(TailHandle::door).collect(),
             index: Arc::new(Index::new(state_dir, Arc::clone(&writer))),
+            event: config.limits.event,
         });
         let health = Arc::new(health);
         let taker = Arc::clone(&hooks);

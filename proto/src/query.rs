@@ -158,7 +158,8 @@ pub struct EventQuery {
     pub limit: u32,
     /// How long to wait for one when there is none, in milliseconds.
     pub wait_ms: u32,
-    /// With their bodies, see [`Event::body`]; a page then ends after some megabytes, too.
+    /// With their bodies, see [`Event::body`]; a page then ends after some megabytes, too. Of one event
+    /// alone (a limit of 1) the body is whole as long as its transcript is there, up to 3 MiB.
     pub bodies: bool,
     /// With what is secret in their texts; a peer never gets that.
     pub raw: bool,

@@ -51,7 +51,7 @@ fn node(name: &str) -> Node {
     let (writer, _) = store::open(&config.dirs.state).unwrap();
     let index = Arc::new(Index::new(config.dirs.state.clone(), Arc::new(writer)));
     let hub = Arc::new(Hub::new(place(&config, Some(fleet.node())), &[]));
-    let desk = Arc::new(Desk { hub, edges, tails: Vec::new(), index });
+    let desk = Arc::new(Desk { hub, edges, tails: Vec::new(), index, event: 1 << 16 });
     tokio::spawn(listen(Arc::clone(&fleet), Arc::clone(&desk), stop.clone()));
     Node { fleet, desk, stop, _home: home }
 }

@@ -29,7 +29,7 @@ use rrd_proto::{Body, Event, Harness, SessionKey, Status, Timestamp, WaitingFor}
 use serde::{Deserialize, Serialize};
 
 pub use queue::Backlog;
-pub use reader::{Held, Reader, ToFill};
+pub use reader::{Held, Reader, ToFill, Written};
 pub use retain::Limits;
 pub use writer::{Awaited, Committed, Writer, WriterState};
 

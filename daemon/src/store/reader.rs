@@ -34,6 +34,19 @@ pub struct ToFill {
     pub lacks: bool,
 }
 
+/// Where the record of an event is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// Where it begins …
+    pub offset: u64,
+    /// … which one it is …
+    pub key: u64,
+    /// … and which of its events is meant.
+    pub nth: u64,
+    /// Transcripts of its session, one of which has it.
+    pub paths: Vec<String>,
+}
+
 /// How much is kept of all that events say.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Held {
@@ -254,6 +267,33 @@ impl Reader {
             };
         }
         Ok(done)
+    }
+
+    /// Where an event's record is written; `None` where that is no line of a file.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn written(&self, key: &SessionKey, seq: u64) -> rusqlite::Result<Option<Written>> {
+        let Some(session) = self.session(key)? else { return Ok(None) };
+        let sql = "SELECT offset, key, (SELECT count(*) FROM events before
+                WHERE before.session = e.session AND before.key = e.key AND before.seq < e.seq
+                    AND before.seq > e.seq - 1000)
+            FROM events e WHERE session = ?1 AND seq = ?2";
+        let seq = i64::try_from(seq).unwrap_or(i64::MAX);
+        let number = |row: &Row<'_>, at| row.get::<_, i64>(at).map(i64::cast_unsigned);
+        let place = self
+            .db
+            .prepare_cached(sql)?
+            .query_row(params![session, seq], |row| {
+                Ok((number(row, 0)?, number(row, 1)?, number(row, 2)?))
+            })
+            .optional()?;
+        let Some((offset, key, nth)) = place else { return Ok(None) };
+        // A name with a '#' in it may be that of a database's session; nothing is lost but a long text.
+        let sql = "SELECT path FROM files WHERE session = ?1 AND path NOT LIKE '%#%'";
+        let mut paths = self.db.prepare_cached(sql)?;
+        let paths = paths.query_map([session], |row| row.get(0))?.collect::<Result<_, _>>()?;
+        Ok(Some(Written { offset, key, nth, paths }))
     }
 
     /// Marks of a session's events with `seq > after`, at most `limit`.

@@ -21,6 +21,7 @@ mod source;
 mod survey;
 mod take;
 mod watch;
+mod whole;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -60,6 +61,7 @@ use survey::Task;
 pub(crate) use take::Ledger;
 use take::{Work, take};
 use watch::Watch;
+pub(crate) use whole::whole;
 
 /// How often hot files, processes and roots are looked at while something is going on …
 const TICK: Duration = Duration::from_secs(2);
