@@ -3,12 +3,14 @@
 //! SQLite in WAL mode, one writer thread, read-only readers. A cursor is written in the same
 //! transaction as the events read before it, so a kill at any point neither loses nor repeats one.
 //! Everything here but what hooks said can be rebuilt from the transcripts while they exist: a damaged
-//! database is set aside and begun anew. Not here: state that cannot be rebuilt (identity), and bodies.
+//! database is set aside and begun anew, and sessions whose transcripts are gone are taken out of it. Not
+//! here: state that must not be lost (identity, members).
 
 mod bodies;
 mod queue;
 mod reader;
 mod retain;
+mod salvage;
 mod schema;
 mod writer;
 
@@ -223,7 +225,8 @@ pub struct Earlier {
     pub id: FileId,
 }
 
-/// Opens (or makes) the index and reads what it knows; a damaged one is set aside and begun anew.
+/// Opens (or makes) the index and reads what it knows; a damaged one is set aside and begun anew, with
+/// what of it cannot be had from transcripts any more.
 ///
 /// # Errors
 /// When no index can be opened at all, or a newer release wrote it.
@@ -231,19 +234,35 @@ pub fn open(state_dir: &Path) -> Result<(Writer, Stored), StoreError> {
     if database(state_dir).is_dir() {
         set_aside(state_dir)?;
     }
-    let opened = Writer::start(state_dir).and_then(|writer| {
-        let source = |source| StoreError::Sqlite { path: database(state_dir), source };
-        let stored =
-            Reader::open(state_dir).map(|reader| reader.load()).transpose().map_err(source)?;
-        Ok((writer, stored.unwrap_or_default()))
-    });
-    match opened {
+    match start(state_dir) {
         Err(StoreError::Sqlite { source, .. }) if is_damage(&source) => {
             set_aside(state_dir)?;
-            Ok((Writer::start(state_dir)?, Stored::default()))
+            start(state_dir)
         }
         other => other,
     }
+}
+
+fn start(state_dir: &Path) -> Result<(Writer, Stored), StoreError> {
+    let is_new = !database(state_dir).exists();
+    let writer = Writer::start(state_dir)?;
+    let damaged = aside(state_dir);
+    if is_new && damaged.is_file() {
+        match salvage::salvage(&database(state_dir), &damaged) {
+            Ok((0, 0)) => {}
+            Ok((taken, lost)) => {
+                tracing::warn!(
+                    taken,
+                    lost,
+                    "sessions without transcripts, out of the damaged index"
+                );
+            }
+            Err(error) => tracing::warn!(%error, "nothing could be read of the damaged index"),
+        }
+    }
+    let source = |source| StoreError::Sqlite { path: database(state_dir), source };
+    let stored = Reader::open(state_dir).map(|reader| reader.load()).transpose().map_err(source)?;
+    Ok((writer, stored.unwrap_or_default()))
 }
 
 /// Renames the database and its companions out of the way, so that the next start begins anew; only

@@ -7,12 +7,12 @@ use rrd_core::{
     hook::{HookEvent, HookWord, Trail},
     roster::{Place, Roster},
 };
-use rrd_proto::{Event, EventKind, Harness, Timestamp, WaitingFor};
+use rrd_proto::{Body, Event, EventKind, Harness, Timestamp, WaitingFor};
 
 use std::{fs, time::Instant};
 
 use super::*;
-use crate::store::{FileState, Reader, StoredEvent, aside, open as open_store};
+use crate::store::{FileState, Reader, StoredEvent, aside, open as open_store, set_aside};
 
 /// Lines are collected for two seconds: whatever is faster was not.
 const COLLECTED: Duration = Duration::from_millis(1_500);
@@ -148,6 +148,51 @@ fn damage_met_at_the_start_is_set_aside() {
     writer.commit(commit(0..2, 10));
     writer.barrier();
     assert_eq!(Reader::open(dir.path()).unwrap().load().unwrap().files.len(), 1);
+}
+
+#[test]
+fn what_only_a_damaged_index_has_is_taken_out_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path().join("here.jsonl");
+    fs::write(&here, "").unwrap();
+    let of = |id: u64| {
+        let mut commit = commit(0..200, 10);
+        commit.file.session.session_id = id.to_string();
+        commit.file.path = format!("/gone/{id}.jsonl");
+        for stored in &mut commit.events {
+            let text = format!("{id} {}\n{}", stored.event.seq, "word ".repeat(20));
+            stored.event.body = Some(Body { size: text.len() as u64, cut: None, text });
+        }
+        commit
+    };
+    {
+        let (writer, _) = open_store(dir.path()).unwrap();
+        (0..60).for_each(|id| writer.commit(of(id)));
+        let mut last = of(60);
+        last.file.path = here.display().to_string();
+        writer.commit(last);
+    }
+    damage(dir.path(), |page| (150..158).contains(&page));
+    set_aside(dir.path()).unwrap();
+    let (writer, stored) = open_store(dir.path()).unwrap();
+    let taken = stored.sessions.len();
+    assert!(taken >= 20, "{taken} of 60");
+    assert_eq!(stored.files.len(), taken);
+    let reader = Reader::open(dir.path()).unwrap();
+    for (key, fold) in stored.sessions {
+        assert_ne!(key.session_id, "60", "its transcript is there");
+        let mut events = reader.events(&key, None, u32::MAX).unwrap();
+        reader.add_bodies(&key, &mut events, usize::MAX, false).unwrap();
+        assert_eq!((events.len(), fold.next_seq), (200, 200));
+        let said = |event: &Event| event.body.as_ref().unwrap().text.clone();
+        let start = |event: &Event| format!("{} {}\n", key.session_id, event.seq);
+        assert!(
+            events.iter().filter(|event| !said(event).starts_with(&start(event))).count() < 200
+        );
+    }
+    drop(writer);
+    // It is done once, not at every start.
+    assert_eq!(open_store(dir.path()).unwrap().1.sessions.len(), taken);
 }
 
 #[test]
