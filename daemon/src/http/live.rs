@@ -81,6 +81,8 @@ pub(crate) struct Live {
 
 #[derive(Default)]
 struct Told {
+    /// When that was.
+    looked: Option<Instant>,
     sessions: Vec<Session>,
     hosts: Vec<Host>,
     /// Of the last change.
@@ -153,7 +155,11 @@ impl Live {
             is_in.then(|| Listening(Arc::clone(self)))?
         };
         let mut told = self.told.lock().await;
-        self.look(&mut told).await;
+        // Of hundreds that come at once each would make a list of its own, for the same: what changed since
+        // then, it is told.
+        if told.looked.is_none_or(|at| at.elapsed() >= APART) {
+            self.look(&mut told).await;
+        }
         let mut first = VecDeque::from([Bytes::from_static(b"retry: 1000\n\n")]);
         match last.and_then(|last| told.since(self.generation, last)) {
             Some(missed) => first.extend(missed),
@@ -190,6 +196,7 @@ impl Live {
 
     /// Compares what is with what was told, and tells the difference.
     async fn look(&self, told: &mut Told) {
+        told.looked = Some(Instant::now());
         let open = ListQuery { open: true, ..ListQuery::default() };
         let reply = self.answers.list(&open).await;
         let hosts = self.answers.hosts();
