@@ -343,6 +343,24 @@ fn what_was_let_in_hears_nothing_after_it_is_taken_back() {
 }
 
 #[test]
+fn whoever_begins_to_listen_while_things_change_misses_nothing() {
+    let host = usual();
+    let at = host.page();
+    let begins = |step: usize| {
+        host.works_on(ID, &format!("Step {step}."));
+        let mut stream = BufReader::new(host.connect());
+        write!(stream.get_mut(), "GET /events HTTP/1.1\r\nHost: {at}\r\n\r\n").unwrap();
+        stream
+    };
+    // One right after the other: some are told what was seen for the one before.
+    let streams: Vec<_> = (1..=40).map(begins).collect();
+    for stream in streams {
+        let mut lines = stream.lines().map(Result::unwrap);
+        assert!(lines.any(|line| line.contains("Step 40.")), "it ended");
+    }
+}
+
+#[test]
 fn every_route_refuses_what_is_wrong() {
     let host = usual();
     let at = host.page();
