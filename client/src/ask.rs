@@ -40,6 +40,14 @@ impl Answerer {
         }
     }
 
+    /// The same without a word, for who has been told already.
+    pub(crate) fn open_quietly(config: &Config) -> Self {
+        match connect::dial(&config.dirs.socket) {
+            Ok(connection) => Self::Daemon(connection),
+            Err(_) => Self::Scan(Box::new(local::scan(config, &mut |_| {}))),
+        }
+    }
+
     pub(crate) fn list(&self, query: &ListQuery) -> Result<ListReply, CliError> {
         match self {
             Self::Daemon(connection) => connection.list(query),

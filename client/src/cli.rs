@@ -31,6 +31,7 @@ Examples:
   rrd sessions list            what is active, and what needs you
   rrd sessions list --watch    the same, live
   rrd sessions show b41f       one session: why it has its status, and its last events
+  rrd sessions replay b41f     scrub through what it did
   rrd sessions tail b41f -f    follow what it does
   rrd daemon                   keep watch in the foreground
   rrd doctor                   when something looks wrong
@@ -241,6 +242,17 @@ Examples:
   rrd sessions show b41f --limit 50
   rrd sessions show b41f --json --events | jq '.events[] | select(.is_error)'")]
     Show(ShowArgs),
+    /// A session on a timeline, to go back and forth in: what it did, in full.
+    #[command(after_help = "\
+Examples:
+  rrd sessions replay b41f                    its end, and what comes
+  rrd sessions replay b41f --at 02:14         what it did then
+  rrd sessions replay b41f --at -5m           five minutes before its last event
+  rrd sessions replay b41f --speed 20         plays it, dead time left out
+
+Keys: ←→ step, e next error, w next wait, d next edit, space play, / search, ⏎ open, g go to a time,
+? all of them, q leave. The mouse drags on the timeline. Nothing is written anywhere.")]
+    Replay(ReplayArgs),
     /// The events of a session, one line each.
     #[command(after_help = "\
 Examples:
@@ -506,6 +518,20 @@ pub(crate) struct ForgetArgs {
     /// Do not ask.
     #[arg(long, short)]
     pub(crate) yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// A unique start of its id, its ref, or host/harness/id.
+    pub(crate) id: String,
+    /// Where to begin: 02:14, 14:02:31, 2026-11-20 14:02, an RFC 3339 time, or -5m from its end.
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub(crate) at: Option<String>,
+    /// Play, from there or from the beginning, so many times as fast: 1 to 100.
+    #[arg(long, value_name = "X", value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) speed: Option<u32>,
+    #[command(flatten)]
+    pub(crate) raw: RawArgs,
 }
 
 #[derive(Debug, Args)]

@@ -43,9 +43,14 @@ fn shown(at: Timestamp, now: Timestamp, today: &str, other_day: &str) -> String 
 
 /// `None` for an instant no calendar reaches: a damaged record may hold any number.
 fn local(at: Timestamp) -> Option<Zoned> {
-    static ZONE: OnceLock<TimeZone> = OnceLock::new();
     let instant = jiff::Timestamp::from_millisecond(at.as_millis()).ok()?;
-    Some(instant.to_zoned(ZONE.get_or_init(TimeZone::system).clone()))
+    Some(instant.to_zoned(zone()))
+}
+
+/// The local time zone.
+pub(crate) fn zone() -> TimeZone {
+    static ZONE: OnceLock<TimeZone> = OnceLock::new();
+    ZONE.get_or_init(TimeZone::system).clone()
 }
 
 #[cfg(test)]

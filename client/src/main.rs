@@ -14,6 +14,7 @@ mod local;
 mod look;
 mod output;
 mod picture;
+mod replay;
 mod screen;
 mod service;
 mod settings;

@@ -1,6 +1,6 @@
 //! A screen of its own, for what redraws in place; gives the terminal back however it ends.
 //!
-//! The alternate screen, a hidden cursor and raw mode are undone on drop and, before the message is
+//! The alternate screen, a hidden cursor, raw mode and the mouse are undone on drop and, before the message is
 //! printed, on a panic of any thread. Not here: what is drawn, and what keys mean.
 
 use std::{
@@ -12,9 +12,14 @@ use std::{
     },
 };
 
-use crossterm::{cursor, execute, queue, terminal};
+use crossterm::{
+    cursor,
+    event::{DisableMouseCapture, EnableMouseCapture},
+    execute, queue, terminal,
+};
 
 static TAKEN: AtomicBool = AtomicBool::new(false);
+static MOUSE: AtomicBool = AtomicBool::new(false);
 
 /// The terminal, while it is ours.
 pub(crate) struct Screen(());
@@ -35,6 +40,12 @@ impl Screen {
         terminal::enable_raw_mode()?;
         execute!(io::stdout(), terminal::EnterAlternateScreen, cursor::Hide)?;
         Ok(screen)
+    }
+
+    /// Has the terminal tell of the mouse, until it is given back.
+    pub(crate) fn listen_to_mouse(&mut self) -> io::Result<()> {
+        MOUSE.store(true, Ordering::SeqCst);
+        execute!(io::stdout(), EnableMouseCapture)
     }
 
     /// Columns and rows.
@@ -72,6 +83,9 @@ impl Drop for Screen {
 
 fn give_back() {
     if TAKEN.swap(false, Ordering::SeqCst) {
+        if MOUSE.swap(false, Ordering::SeqCst) {
+            let _ = execute!(io::stdout(), DisableMouseCapture);
+        }
         let _ = execute!(io::stdout(), cursor::Show, terminal::LeaveAlternateScreen);
         let _ = terminal::disable_raw_mode();
     }

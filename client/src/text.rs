@@ -39,6 +39,73 @@ pub(crate) fn clean(text: &str) -> Cow<'_, str> {
     Cow::Owned(line)
 }
 
+/// Columns from one tab stop to the next.
+const TAB: usize = 8;
+
+/// The lines of a text, each safe: like [`clean`], but tabs become spaces up to the next stop and other
+/// spaces stay, for they may be what a program or a table is made of. Colours that a command wrote go as
+/// a whole; a carriage return ends a line, so that what it would overwrite is seen, too.
+pub(crate) fn clean_lines(text: &str) -> impl Iterator<Item = String> {
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    let text = text.strip_suffix('\r').unwrap_or(text);
+    text.split('\n')
+        .flat_map(|line| line.strip_suffix('\r').unwrap_or(line).split('\r'))
+        .map(clean_line)
+}
+
+fn clean_line(raw: &str) -> String {
+    let mut line = String::with_capacity(raw.len());
+    let (mut marks, mut column) = (0, 0);
+    let mut chars = raw.char_indices();
+    while let Some((at, c)) = chars.next() {
+        if c == '\t' {
+            let stop = TAB - column % TAB;
+            line.extend(std::iter::repeat_n(' ', stop));
+            column += stop;
+        } else if c == '\u{1b}' {
+            for _ in 0..colour(&raw[at + 1..]) {
+                chars.next();
+            }
+        } else if c.is_whitespace() && !is_unsafe(c) {
+            line.push(' ');
+            column += 1;
+        } else if !is_unsafe(c) {
+            let wide = c.width().unwrap_or(0);
+            marks = if wide == 0 { marks + 1 } else { 0 };
+            column += wide;
+            if marks <= MAX_MARKS {
+                line.push(c);
+            }
+        }
+    }
+    line.truncate(line.trim_end().len());
+    line
+}
+
+/// Bytes after an ESC that only set colours or move about: `[31m`. Everything else stays to be seen.
+fn colour(rest: &str) -> usize {
+    let Some(inner) = rest.strip_prefix('[') else { return 0 };
+    let parameters = inner.bytes().take_while(|b| matches!(b, b' '..=b'?')).count();
+    match inner.as_bytes().get(parameters) {
+        Some(b'@'..=b'~') if parameters < 24 => 1 + parameters + 1,
+        _ => 0,
+    }
+}
+
+/// `text` in pieces of at most `columns`, cut wherever they end; never none.
+pub(crate) fn pieces(mut text: &str, columns: usize) -> Vec<&str> {
+    let mut pieces = Vec::new();
+    loop {
+        let piece = head(text, columns);
+        if piece.len() == text.len() || piece.is_empty() {
+            pieces.push(piece);
+            return pieces;
+        }
+        pieces.push(piece);
+        text = &text[piece.len()..];
+    }
+}
+
 /// Columns that `text` takes, letter by letter: an upper bound where a terminal joins several.
 pub(crate) fn width(text: &str) -> usize {
     text.chars().map(|c| c.width().unwrap_or(0)).sum()
@@ -158,6 +225,27 @@ mod tests {
     }
 
     #[test]
+    fn lines_stay_lines() {
+        let lines = |raw| clean_lines(raw).collect::<Vec<_>>();
+        assert_eq!(lines("fn x() {\n\tlet  y;\r\n}\n"), ["fn x() {", "        let  y;", "}"]);
+        assert_eq!(lines("ab\tc\n日\tc"), ["ab      c", "日      c"]);
+        assert_eq!(lines("\u{1b}[1;31mred\u{1b}[0m\u{1b}[K"), ["red"]);
+        assert_eq!(lines("10%\r20%\rdone"), ["10%", "20%", "done"]);
+        assert_eq!(lines("a\u{1b}]52;c;eA==\u{7}b\u{9b}2J"), ["a]52;c;eA==b2J"]);
+        assert_eq!(lines("a\u{1b}[\u{202e}b\u{200b}\u{1b}["), ["a[b["]);
+        assert_eq!(lines(""), [""]);
+        assert_eq!(lines("a\n\n"), ["a", ""]);
+    }
+
+    #[test]
+    fn pieces_are_all_of_it() {
+        assert_eq!(pieces("abcdef", 4), ["abcd", "ef"]);
+        assert_eq!(pieces("日本", 3), ["日", "本"]);
+        assert_eq!(pieces("", 3), [""]);
+        assert_eq!(pieces("日本", 1), [""]);
+    }
+
+    #[test]
     fn cuts_leave_what_tells_most() {
         assert_eq!(fit_end("Publish the crate", 10), "Publish t…");
         assert_eq!(fit_end("日本語", 4), "日…");
@@ -181,6 +269,16 @@ mod tests {
             prop_assert!(!line.chars().any(is_unsafe));
             prop_assert!(!line.contains("  ") && line.trim() == line);
             prop_assert_eq!(clean(&line), line.as_str());
+        }
+
+        #[test]
+        fn no_line_has_what_a_terminal_acts_on(raw in any::<String>(), columns in 2_usize..60) {
+            for line in clean_lines(&raw) {
+                prop_assert!(!line.chars().any(is_unsafe) && !line.contains('\t'));
+                let pieces = pieces(&line, columns);
+                prop_assert!(pieces.iter().all(|piece| width(piece) <= columns));
+                prop_assert_eq!(pieces.concat(), line);
+            }
         }
 
         #[test]

@@ -14,6 +14,7 @@ mod hosts;
 mod open;
 mod pair;
 mod redact;
+mod replay;
 mod service;
 mod sessions;
 mod show;
@@ -34,6 +35,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
         Command::Sessions(Sessions::List(args)) if args.watch => watch::run(&args),
         Command::Sessions(Sessions::List(args)) => sessions::run(&args),
         Command::Sessions(Sessions::Show(args)) => show::run(&args),
+        Command::Sessions(Sessions::Replay(args)) => replay::run(&args),
         Command::Sessions(Sessions::Tail(args)) => tail::run(&args),
         Command::Sessions(Sessions::Forget(args)) => forget::run(&args),
         Command::Status(args) => status::run(&args),

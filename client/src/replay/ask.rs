@@ -1,0 +1,97 @@
+//! What a replay asks for, and what it is told: the two ends of the channels between the screen and the
+//! threads behind it.
+//!
+//! Not here: who answers ([`super::source`], [`super::search`]).
+
+use rrd_proto::{Event, NodeId, Outline, Session, SessionKey};
+
+/// A lane's session, as it is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Of {
+    pub(crate) lane: usize,
+    pub(crate) key: SessionKey,
+    pub(crate) node: Option<NodeId>,
+}
+
+/// What is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Ask {
+    /// Marks after this seq, or all of them.
+    Outline { of: Of, after: Option<u64> },
+    /// The events of a page: so many before a seq.
+    Page { of: Of, page: usize, before: u64, count: u32 },
+    /// One event with its body.
+    Body { of: Of, seq: u64 },
+    /// The subagents of a session.
+    Lanes { of: Of, host: String },
+}
+
+/// What tells one question from another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Id {
+    Outline(usize),
+    Page(usize, usize),
+    Body(usize, u64),
+    Lanes,
+}
+
+impl Ask {
+    pub(crate) fn id(&self) -> Id {
+        match self {
+            Self::Outline { of, .. } => Id::Outline(of.lane),
+            Self::Page { of, page, .. } => Id::Page(of.lane, *page),
+            Self::Body { of, seq } => Id::Body(of.lane, *seq),
+            Self::Lanes { .. } => Id::Lanes,
+        }
+    }
+}
+
+/// A text to look for in the events of a lane, bodies too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Search {
+    pub(crate) of: Of,
+    /// Which search of this replay it is.
+    pub(crate) number: u64,
+    pub(crate) text: String,
+    /// The first and the last seq, and the one to begin at: what is ahead comes first.
+    pub(crate) first: u64,
+    pub(crate) last: u64,
+    pub(crate) begin: u64,
+}
+
+/// What the screen is told.
+#[derive(Debug)]
+pub(crate) enum Told {
+    Outline {
+        lane: usize,
+        outline: Outline,
+    },
+    Page {
+        lane: usize,
+        page: usize,
+        events: Vec<Event>,
+    },
+    Body {
+        lane: usize,
+        seq: u64,
+        event: Option<Event>,
+    },
+    Lanes(Vec<Session>),
+    /// Nobody looked for it: newer questions came first.
+    Skipped(Id),
+    /// There is no answer, and why.
+    Failed(Id, String),
+    /// Events of the main lane that just happened.
+    Happened(Vec<Event>),
+    /// The row of the main lane as it is now.
+    Row(Box<Session>),
+    /// The events of the main lane cannot be followed now, and why; none when they are again.
+    Trouble(Option<String>),
+    /// Where a search found something, and how many events it has looked at.
+    Found {
+        number: u64,
+        seqs: Vec<u64>,
+        looked_at: u64,
+        done: bool,
+    },
+}

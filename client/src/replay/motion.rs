@@ -1,0 +1,167 @@
+//! How one gets about in a replay: stepping, jumping, going to a time or to what was found, playing.
+//!
+//! The list moves only when the selected row would leave it, except when one goes far. Not here: which key
+//! does what ([`super::keys`]).
+
+use rrd_proto::Timestamp;
+
+use super::{
+    ask::Search,
+    lane::Target,
+    model::{Found, Model},
+    moment::Moment,
+    rows,
+};
+use crate::clock;
+
+/// Dead time, when playing, lasts at most so many milliseconds, before the speed.
+const DEAD: i64 = 1_000;
+/// And any other gap: nobody watches a test run.
+const GAP: i64 = 10_000;
+
+impl Model {
+    /// Plays on, if it plays, for `ms`; true when something looks different then.
+    pub(crate) fn play(&mut self, ms: i64) -> bool {
+        let Some(mut banked) = self.playing else { return false };
+        let speed = f64::from(self.speed);
+        let lane = &mut self.lanes[self.focus];
+        if !lane.complete {
+            return false;
+        }
+        banked += ms as f64 * speed;
+        let from = lane.cursor;
+        while let Some((gap, dead)) = lane.axis.gap(lane.cursor) {
+            let gap = gap.min(if dead { DEAD } else { GAP }) as f64;
+            if banked < gap {
+                break;
+            }
+            banked -= gap;
+            lane.cursor += 1;
+        }
+        let moved = lane.cursor != from;
+        let over = lane.cursor + 1 >= lane.marks.len();
+        self.playing = (!over).then_some(banked);
+        // Played to its end it is watched live.
+        self.follow |= over;
+        moved || over
+    }
+
+    /// Goes to a mark of the lane looked at.
+    pub(crate) fn go(&mut self, at: usize) {
+        let lane = self.lane_mut();
+        let last = lane.marks.len().saturating_sub(1);
+        lane.cursor = at.min(last);
+        self.follow = false;
+        self.playing = self.playing.map(|_| 0.0);
+    }
+
+    pub(crate) fn go_to_end(&mut self) {
+        self.go(usize::MAX);
+        (self.follow, self.playing) = (true, None);
+    }
+
+    pub(crate) fn step(&mut self, rows: isize) {
+        let before = self.lane().row_of(self.lane().cursor);
+        if !self.lane_mut().step(rows) {
+            // Nothing beyond the last one yet: what comes is followed.
+            self.follow |= rows > 0;
+            return;
+        }
+        self.follow = false;
+        self.playing = self.playing.map(|_| 0.0);
+        // The list moves only when the selected row would leave it.
+        let lane = self.lane();
+        let after = lane.row_of(lane.cursor);
+        let (low, high) = (before.min(after), before.max(after));
+        let rows = (low..high).filter(|at| lane.is_row(*at) || *at == low);
+        let lines: i32 = rows.take(200).map(|at| rows::height(lane, at)).sum();
+        let height = rows::height(lane, after);
+        let anchor = if after > before {
+            self.anchor.saturating_add(lines)
+        } else {
+            self.anchor.saturating_sub(lines)
+        };
+        let most = (i32::from(self.areas.list.height) - height).max(0);
+        self.anchor = anchor.clamp(0, most);
+    }
+
+    pub(crate) fn jump(&mut self, target: Target, forward: bool) {
+        match self.lane().find(target, forward) {
+            Some(at) => {
+                self.go(at);
+                self.center();
+            }
+            None => {
+                let what = match target {
+                    Target::Error => "error",
+                    Target::Wait => "wait",
+                    Target::Edit => "edit",
+                    Target::Prompt => "prompt",
+                };
+                let side = if forward { "after" } else { "before" };
+                self.note = Some(format!("no {what} {side} this"));
+            }
+        }
+    }
+
+    pub(crate) fn center(&mut self) {
+        self.anchor = i32::from(self.areas.list.height) / 3;
+    }
+
+    /// Goes to a moment; says so when the session was not there then.
+    pub(crate) fn go_to(&mut self, moment: &Moment) {
+        let lane = self.lane();
+        let end = lane.marks.len().saturating_sub(1);
+        let (Some(first), Some(last)) = (lane.axis.time(0), lane.axis.time(end)) else {
+            self.note = Some("its events have no times".to_owned());
+            return;
+        };
+        let last = last.max(first);
+        let Some(at) = moment.within(Timestamp::from_millis(last), &clock::zone()) else {
+            self.note = Some("no calendar has that time".to_owned());
+            return;
+        };
+        let at = at.as_millis();
+        let place = lane.axis.at_time(at);
+        self.go(place);
+        self.center();
+        let shown = |ms| clock::time_of_day(Timestamp::from_millis(ms), self.now);
+        if at < first {
+            self.note = Some(format!("its first event was at {}", shown(first)));
+        } else if at > last {
+            self.note = Some(format!("its last event was at {}", shown(last)));
+        }
+    }
+
+    /// Looks for a text in the lane looked at.
+    pub(crate) fn look_for(&mut self, text: String) {
+        let lane = self.lane();
+        let (Some(first), Some(last)) = (lane.marks.first(), lane.marks.last()) else { return };
+        let (first, last, begin) = (first.seq, last.seq, lane.marks[lane.cursor].seq);
+        self.searches += 1;
+        let (of, number) = (self.of(self.focus), self.searches);
+        let found = Found { text: text.clone(), lane: self.focus, number, ..Found::default() };
+        self.found = Some(Found { jump: true, ..found });
+        self.search = Some(Search { of, number, text, first, last, begin });
+    }
+
+    /// Goes to what was found next, or before; around the end. False where there is none.
+    pub(crate) fn go_to_found(&mut self, forward: bool) -> bool {
+        let focus = self.focus;
+        let Some(found) = self.found.as_ref().filter(|found| found.lane == focus) else {
+            return false;
+        };
+        let lane = self.lane();
+        let Some(here) = lane.marks.get(lane.cursor).map(|mark| mark.seq) else { return false };
+        let seqs = &found.seqs;
+        let next = if forward {
+            seqs.range(here + 1..).next().or_else(|| seqs.first())
+        } else {
+            seqs.range(..here).next_back().or_else(|| seqs.last())
+        };
+        let Some(at) = next.and_then(|seq| lane.place_of(*seq)) else { return false };
+        self.go(at);
+        self.center();
+        true
+    }
+}
