@@ -175,7 +175,7 @@ fn selected(lane: &Lane) -> (usize, i32) {
 
 fn down(model: &mut Model) {
     let (_, height) = selected(model.lane());
-    if model.anchor + height > i32::from(model.areas.list.height) {
+    if model.anchor.saturating_add(height) > i32::from(model.areas.list.height) {
         model.anchor -= 1;
     } else {
         model.step(1);
@@ -192,17 +192,17 @@ fn up(model: &mut Model) {
 
 /// Moves the list; the selected row goes with it until it would leave.
 fn scroll(model: &mut Model, lines: i32) {
-    let list = i32::from(model.areas.list.height);
+    let list = i32::from(model.areas.list.height.max(1));
     model.anchor = model.anchor.saturating_sub(lines);
     loop {
         let (row, height) = selected(model.lane());
-        let above = model.anchor + height <= 0;
+        let above = model.anchor.saturating_add(height) <= 0;
         if !above && model.anchor < list {
             return;
         }
         let Some(next) = model.lane().next_row(row, above) else { return };
         let moved = if above { height } else { -rows::height(model.lane(), next) };
-        let anchor = model.anchor + moved;
+        let anchor = model.anchor.saturating_add(moved);
         model.go(next);
         model.anchor = anchor;
     }

@@ -38,6 +38,10 @@ pub(crate) struct Lane {
     pub(crate) dropped: u64,
     /// All marks there were have come.
     pub(crate) complete: bool,
+    /// More may have come since, or its waits changed.
+    pub(crate) stale: bool,
+    /// Marks that take the place of these when all are there: some were taken back.
+    anew: Option<Vec<Mark>>,
     /// Where one is: a mark's place.
     pub(crate) cursor: usize,
     pub(crate) events: Events,
@@ -59,6 +63,8 @@ impl Lane {
             copied_to: None,
             dropped: 0,
             complete: false,
+            stale: false,
+            anew: None,
             cursor: 0,
             events: Events::default(),
             opened: Opened::default(),
@@ -74,23 +80,46 @@ impl Lane {
         self.marks.last().map(|mark| mark.seq)
     }
 
+    /// The seq behind which marks are asked for, if any are.
+    pub(crate) fn marks_wanted(&self) -> Option<Option<u64>> {
+        match &self.anew {
+            Some(marks) => Some(marks.last().map(|mark| mark.seq)),
+            None => (!self.complete || self.stale).then(|| self.last_seq()),
+        }
+    }
+
+    /// Has all marks come again: what was said of some is not so any more.
+    pub(crate) fn begin_anew(&mut self) {
+        self.anew = Some(Vec::new());
+    }
+
     /// Takes a part of its outline.
     pub(crate) fn take_outline(&mut self, outline: Outline, now: Timestamp) {
-        let (last, had) = (self.last_seq(), self.marks.len());
-        let new = outline.marks.into_iter().filter(|mark| last.is_none_or(|last| mark.seq > last));
-        self.marks.extend(new);
-        if had > 0 && self.marks.len() > had {
+        let Outline { marks: new, more, stretches, copied_to, dropped } = outline;
+        // An answer that says that more follows and has nothing would be asked for for ever.
+        let more = more && !new.is_empty();
+        let marks = self.anew.as_mut().unwrap_or(&mut self.marks);
+        let (last, had) = (marks.last().map(|mark| mark.seq), marks.len());
+        marks.extend(new.into_iter().filter(|mark| last.is_none_or(|last| mark.seq > last)));
+        self.stretches = stretches;
+        self.copied_to = copied_to.or(self.copied_to);
+        self.dropped = dropped;
+        self.stale = false;
+        if more {
+            return;
+        }
+        if let Some(marks) = self.anew.take() {
+            let here = self.marks.get(self.cursor).map_or(0, |mark| mark.seq);
+            self.cursor = marks.partition_point(|mark| mark.seq < here);
+            self.marks = marks;
+            self.events = Events::default();
+        } else if had > 0 && self.marks.len() > had {
             // Its page does not have what came since.
             self.events.forget((had - 1) / PAGE);
             self.events.forget(had / PAGE);
         }
-        self.stretches = outline.stretches;
-        self.copied_to = outline.copied_to.or(self.copied_to);
-        self.dropped = outline.dropped;
-        self.complete = !outline.more;
-        if self.complete {
-            self.lay_out(now);
-        }
+        self.complete = true;
+        self.lay_out(now);
     }
 
     /// Takes events that just happened.
@@ -107,9 +136,15 @@ impl Lane {
 
     /// Takes its row as it is now.
     pub(crate) fn take_session(&mut self, session: Session, now: Timestamp) {
-        let lasted = self.waits_since();
+        let waited = self.waits_since();
+        let sum = |session: &Session| session.counts.map(|c| c.prompts + c.messages + c.tool_calls);
+        // Counts hold nothing that was taken back.
+        if sum(&session) < sum(&self.session) && self.complete {
+            self.begin_anew();
+        }
+        self.stale |= session.status_since != self.session.status_since;
         self.session = session;
-        if lasted != self.waits_since() {
+        if waited != self.waits_since() {
             self.lay_out(now);
         }
     }
@@ -319,6 +354,24 @@ pub(crate) mod tests {
         lane.take_events(new.to_vec(), NOW);
         let seqs: Vec<_> = lane.marks.iter().map(|mark| mark.seq).collect();
         assert_eq!(seqs, [0, 1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn what_was_taken_back_takes_its_place() {
+        let mut marks: Vec<_> = (0..6).map(|seq| mark(seq, 0, EventKind::Message)).collect();
+        let mut lane = lane(marks.clone());
+        lane.cursor = 4;
+        let counts = |prompts| Some(rrd_proto::Counts { prompts, ..Default::default() });
+        lane.session.counts = counts(3);
+        assert_eq!(lane.marks_wanted(), None);
+        lane.take_session(Session { counts: counts(2), ..lane.session.clone() }, NOW);
+        assert_eq!(lane.marks_wanted(), Some(None));
+        marks[3].withdrawn = true;
+        let rest = marks.split_off(2);
+        lane.take_outline(Outline { marks, more: true, ..Outline::default() }, NOW);
+        assert_eq!((lane.marks_wanted(), lane.marks.len()), (Some(Some(1)), 6));
+        lane.take_outline(Outline { marks: rest, ..Outline::default() }, NOW);
+        assert!(lane.marks_wanted().is_none() && lane.marks[3].withdrawn && lane.cursor == 4);
     }
 
     #[test]

@@ -168,9 +168,7 @@ fn outline(answerer: &Answerer, of: &Of, model: &mut Model) -> Result<(), CliErr
     while !model.lanes[0].complete {
         let after = model.lanes[0].last_seq();
         let query = OutlineQuery { key: of.key.clone(), node: of.node, after, limit: MAX_MARKS };
-        let mut outline = answerer.outline(&query)?;
-        // An answer that says that more follows and has nothing would be asked for for ever.
-        outline.more &= !outline.marks.is_empty();
+        let outline = answerer.outline(&query)?;
         model.take(Told::Outline { lane: 0, outline });
     }
     Ok(())

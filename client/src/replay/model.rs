@@ -7,7 +7,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use ratatui::layout::Rect;
-use rrd_proto::{Event, HostState, Session, Status, Timestamp};
+use rrd_proto::{Event, EventKind, HostState, Mark, Session, Status, Timestamp, ToolKind};
 
 use super::{
     ask::{Ask, Id, Of, Search, Told},
@@ -152,9 +152,8 @@ impl Model {
             asks.push(Ask::Lanes { of: self.of(0), host: self.lanes[0].session.host.clone() });
         }
         let shown = self.areas.lanes.iter().map(|(lane, _)| *lane);
-        for lane in shown.chain([self.focus]) {
-            if !self.lanes[lane].complete {
-                let after = self.lanes[lane].last_seq();
+        for lane in shown.chain([0, self.focus]) {
+            if let Some(after) = self.lanes[lane].marks_wanted() {
                 asks.push(Ask::Outline { of: self.of(lane), after });
             }
         }
@@ -226,8 +225,11 @@ impl Model {
         }
         let end = at.marks.len().saturating_sub(1);
         if lane != 0 {
-            if at.cursor == 0 && self.follow {
-                at.cursor = end;
+            // One comes to it from the main lane, at some time.
+            let time = self.lanes[0].axis.time(self.lanes[0].cursor);
+            let at = &mut self.lanes[lane];
+            if let Some(time) = time.filter(|_| at.cursor == 0) {
+                at.cursor = at.axis.at_time(time);
             }
             return;
         }
@@ -245,8 +247,7 @@ impl Model {
         for session in sessions {
             match self.lanes.iter_mut().find(|lane| lane.session.key() == session.key()) {
                 Some(lane) => {
-                    // More of it to come, if it is not over: only what is on the screen is asked for.
-                    lane.complete &= lane.session.last_activity_at == session.last_activity_at;
+                    lane.stale |= lane.session.last_activity_at != session.last_activity_at;
                     lane.take_session(session, self.now);
                 }
                 None => self.lanes.push(Lane::new(session)),
@@ -259,8 +260,12 @@ impl Model {
         if !self.lanes[0].complete {
             return;
         }
+        let delegates = |event: &Event| {
+            event.kind == EventKind::SubagentStart
+                || Mark::of(event).tool == Some(ToolKind::Delegate)
+        };
+        self.lanes_wanted |= events.iter().any(delegates);
         self.lanes[0].take_events(events, self.now);
-        self.lanes_wanted |= self.lanes.len() > 1;
         if self.follow && self.focus == 0 {
             self.lanes[0].cursor = self.lanes[0].marks.len().saturating_sub(1);
         }
@@ -275,12 +280,13 @@ impl Model {
                 self.asked.remove(&id);
             }
             let main = &mut self.lanes[0];
+            let fifth = now.as_millis() / 1_000 % 5 == 0;
             // A wait that lasts gets longer on the timeline, too.
-            if main.complete && main.waits_since().is_some() && now.as_millis() / 1_000 % 10 == 0 {
+            if fifth && main.complete && main.waits_since().is_some() {
                 main.lay_out(now);
             }
-            let lives = |lane: &Lane| lane.session.status != Status::Ended;
-            self.lanes_wanted |= self.lanes.iter().skip(1).any(lives);
+            let runs = |lane: &Lane| lane.session.status == Status::Executing;
+            self.lanes_wanted |= fifth && self.lanes.iter().skip(1).any(runs);
         }
         self.play(ms) || second
     }
@@ -288,4 +294,4 @@ impl Model {
 
 #[cfg(test)]
 #[path = "model_tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     clock, look, table,
-    text::{counted, fit_end, width},
+    text::{fit_end, width},
 };
 
 /// Columns on the right, for how long it took.
@@ -182,7 +182,8 @@ fn cursor(painter: &mut Painter<'_>, model: &Model, area: Rect, strip: Rect) {
         (lane.totals.edits, "█", "edit", EDIT),
     ] {
         if count > 0 {
-            legend.push((format!("{sign} {}", counted(count as u64, noun)), style));
+            let plural = if count == 1 { "" } else { "s" };
+            legend.push((format!("{sign} {} {noun}{plural}", thousands(count)), style));
         }
     }
     let total = |words: &[(String, anstyle::Style)]| {

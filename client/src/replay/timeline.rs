@@ -79,10 +79,17 @@ pub(crate) fn rising(times: &[i64]) -> Vec<i64> {
     rising.collect()
 }
 
-/// How much room so many milliseconds take.
-fn room(ms: i64) -> f64 {
+/// How much room so many milliseconds take, of `most`.
+fn room(ms: i64, most: f64) -> f64 {
     let (ms, long) = (ms.max(0) as f64, LONG as f64);
-    if ms <= long { ms } else { long * (1.0 + (ms / long).ln()) }
+    if ms <= long { ms } else { (long * (1.0 + (ms / long).ln())).min(most) }
+}
+
+/// What a long gap takes at most: as much as all that is not long, or that could not be told apart.
+fn most(times: &[i64]) -> f64 {
+    let gaps = times.windows(2).map(|two| two[1].saturating_sub(two[0]));
+    let short: i64 = gaps.filter(|gap| (0..=LONG).contains(gap)).sum();
+    if short > 0 { short as f64 } else { f64::INFINITY }
 }
 
 impl Axis {
@@ -90,6 +97,7 @@ impl Axis {
     pub(crate) fn new(marks: &[Mark], waits: Vec<Wait>, open: Option<Timestamp>) -> Self {
         let times = times(marks);
         let clock = rising(&times);
+        let most = most(&times);
         let mut place = Vec::with_capacity(marks.len());
         let mut folds = Vec::new();
         let mut here = 0.0;
@@ -103,7 +111,7 @@ impl Axis {
                 if gap > DEAD && idle && !waited(&waits, times[at - 1], times[at]) {
                     folds.push(at);
                 } else {
-                    here += room(gap);
+                    here += room(gap, most);
                 }
                 // A little of its own, or marks of one instant could not be told apart.
                 here += 1.0;
@@ -115,7 +123,7 @@ impl Axis {
         }
         let last = clock.last().copied().unwrap_or(0);
         let until = open.map_or(last, Timestamp::as_millis).max(last);
-        let tail = (room(until.saturating_sub(last)), until);
+        let tail = (room(until.saturating_sub(last), most), until);
         let has_times = marks.iter().any(|mark| mark.at.is_some());
         Self { times, clock, has_times, place, folds, waits, tail }
     }
@@ -144,12 +152,9 @@ impl Axis {
         self.times.get(at).copied().filter(|_| self.has_times)
     }
 
-    /// From the first mark to the last, in milliseconds.
+    /// From the first mark to the last, or to the end of a wait that lasts, in milliseconds.
     pub(crate) fn lasts(&self) -> i64 {
-        match (self.times.first(), self.clock.last()) {
-            (Some(first), Some(last)) => last.saturating_sub(*first),
-            _ => 0,
-        }
+        self.times.first().map_or(0, |first| self.tail.1.saturating_sub(*first))
     }
 
     /// The first mark at `ms` or later, the latest such place if a clock ran backwards; the last mark
