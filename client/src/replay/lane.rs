@@ -278,7 +278,14 @@ impl Lane {
     pub(crate) fn step(&mut self, rows: isize) -> bool {
         let from = self.cursor;
         for _ in 0..rows.unsigned_abs() {
-            match self.next_row(self.cursor, rows > 0) {
+            // From a result, the row of its call is where one is already.
+            let shown = self.row_of(self.cursor);
+            let next = self.next_row(self.cursor, rows > 0);
+            let next = match next {
+                Some(at) if at == shown => self.next_row(at, rows > 0),
+                next => next,
+            };
+            match next {
                 Some(at) => self.cursor = at,
                 None => break,
             }
@@ -342,6 +349,10 @@ pub(crate) mod tests {
         assert!(lane.step(3) && lane.cursor == 5);
         assert!(lane.step(9) && lane.cursor == 6 && !lane.step(1));
         assert!(lane.step(-2) && lane.cursor == 2);
+        lane.cursor = 4;
+        assert!(lane.step(-1) && lane.cursor == 2, "rows are passed by the order of their calls");
+        lane.cursor = 3;
+        assert!(lane.step(-1) && lane.cursor == 1, "its own call is where one was already");
     }
 
     #[test]

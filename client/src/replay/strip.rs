@@ -200,6 +200,12 @@ fn cursor(painter: &mut Painter<'_>, model: &Model, area: Rect, strip: Rect) {
     while beside.len() > 1 && total(&beside) > near {
         beside.pop();
     }
+    // Without its date, or not at all, rather than over the sign.
+    if total(&beside) > near {
+        let at = time.map(Timestamp::from_millis);
+        beside = at.map(|at| (clock::time_of_day(at, at), look::BOLD)).into_iter().collect();
+        beside.truncate(usize::from(total(&beside) <= near));
+    }
     let mut at = if behind {
         x + 2
     } else {
