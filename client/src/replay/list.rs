@@ -203,6 +203,7 @@ impl Sheet<'_> {
         match session.status {
             Status::Waiting if is_last => (format!("● {}, not answered", since()), look::AMBER),
             Status::Executing if is_last => (format!("◐ {}", since()), look::CYAN),
+            Status::Ended if is_last => ("· never answered".to_owned(), look::DIM),
             _ => (String::new(), look::PLAIN),
         }
     }
