@@ -199,7 +199,7 @@ impl Sheet<'_> {
                 EventKind::PermissionRequest | EventKind::ToolCall | EventKind::Title
             )
         });
-        let since = || mark.at.map(|at| clock::age(self.now, at)).unwrap_or_default();
+        let since = || mark.at.map(|at| rrd_proto::age(self.now, at)).unwrap_or_default();
         match session.status {
             Status::Waiting if is_last => (format!("● {}, not answered", since()), look::AMBER),
             Status::Executing if is_last => (format!("◐ {}", since()), look::CYAN),
@@ -253,6 +253,6 @@ impl Sheet<'_> {
 fn took(ms: i64) -> String {
     match ms.max(0) {
         ms @ 0..60_000 => format!("{}.{}s", ms / 1_000, ms % 1_000 / 100),
-        ms => clock::span(ms),
+        ms => rrd_proto::span(ms),
     }
 }

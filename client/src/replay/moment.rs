@@ -9,8 +9,6 @@ use jiff::{
 };
 use rrd_proto::Timestamp;
 
-use crate::local;
-
 /// What may stand there.
 const FORMS: &str = "02:14, 14:02:31, 2026-11-20 14:02, an RFC 3339 time, or -5m";
 
@@ -30,7 +28,7 @@ impl Moment {
         let text = text.trim();
         let at = Timestamp::parse(text).map(Self::At);
         let before = || {
-            let length = local::parse_duration(text.strip_prefix('-')?).ok()?;
+            let length = rrd_proto::parse_duration(text.strip_prefix('-')?).ok()?;
             Some(Self::Before(i64::try_from(length.as_millis()).ok()?))
         };
         // "14" would be an hour to the calendar; here it is more likely a mistake.

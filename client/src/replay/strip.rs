@@ -49,7 +49,7 @@ pub(crate) fn draw(painter: &mut Painter<'_>, model: &mut Model, area: Rect, lan
     let buckets = model.lanes[0].columns(columns).to_vec();
     buckets_at(painter, strip, &buckets);
     if length > 0 {
-        let lasts = clock::span(model.lanes[0].axis.lasts());
+        let lasts = rrd_proto::span(model.lanes[0].axis.lasts());
         let room = usize::from(length) - 1;
         let x = strip.right() + 1 + u16::try_from(room.saturating_sub(width(&lasts))).unwrap_or(0);
         painter.put(x, strip.y, &lasts, room, look::DIM);

@@ -14,7 +14,7 @@ use super::{
     strip,
 };
 use crate::{
-    clock, look, table,
+    look, table,
     text::{clean, fit_end, fit_middle, width},
 };
 
@@ -88,7 +88,7 @@ fn header(painter: &mut Painter<'_>, model: &Model, area: Rect) {
     let columns = usize::from(area.width).saturating_sub(2);
     let (sign, style) = look::status_sign(session);
     let words = look::status_words(session, session.waiting_on.as_deref(), model.now);
-    let age = look::status_since(session).map(|at| format!(" {}", clock::age(model.now, at)));
+    let age = look::status_since(session).map(|at| format!(" {}", rrd_proto::age(model.now, at)));
     let status = clean(&format!("{sign} {words}{}", age.unwrap_or_default())).into_owned();
     let status = fit_end(&status, columns).into_owned();
     let room = columns.saturating_sub(width(&status) + 2);
