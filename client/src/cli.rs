@@ -261,6 +261,13 @@ Examples:
 
 Following survives a restart of the daemon. Ctrl-C ends it.")]
     Tail(TailArgs),
+    /// All of a session in a file: everything that is kept of what it did.
+    #[command(after_help = "\
+Examples:
+  rrd sessions export b41f > b41f.jsonl
+  rrd sessions export b41f --format md -o b41f.md
+  rrd sessions export b41f | jq -r 'select(.kind == \"prompt\") | .body.text'")]
+    Export(ExportArgs),
     /// Take a session, and all that is kept of it, out of rrd on this host, for good.
     #[command(after_help = "\
 What it did goes from the index, and so does what it delegated; nothing brings it back, also not its
@@ -509,6 +516,29 @@ pub(crate) struct ShowArgs {
     pub(crate) bodies: bool,
     #[command(flatten)]
     pub(crate) raw: RawArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// A unique start of its id, its ref, or host/harness/id.
+    pub(crate) id: String,
+    /// As what.
+    #[arg(long, value_enum, default_value_t = ExportFormat::Jsonl)]
+    pub(crate) format: ExportFormat,
+    /// Into this file, which must not be there yet, instead of stdout.
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) raw: RawArgs,
+}
+
+/// What a session is exported as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum ExportFormat {
+    /// JSON Lines: the session, then each event.
+    Jsonl,
+    /// Markdown.
+    Md,
 }
 
 #[derive(Debug, Args)]

@@ -7,6 +7,7 @@ mod config;
 mod daemon;
 mod demo;
 mod doctor;
+mod export;
 mod fleet;
 mod forget;
 mod hooks;
@@ -37,6 +38,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
         Command::Sessions(Sessions::Show(args)) => show::run(&args),
         Command::Sessions(Sessions::Replay(args)) => replay::run(&args),
         Command::Sessions(Sessions::Tail(args)) => tail::run(&args),
+        Command::Sessions(Sessions::Export(args)) => export::run(&args),
         Command::Sessions(Sessions::Forget(args)) => forget::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Doctor(args) => doctor::run(&args),

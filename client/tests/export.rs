@@ -1,0 +1,72 @@
+//! A session in a file: every event once, in order, with all that it says, however many pages that takes.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used)] // the lint's exception for tests does not reach plain functions here
+
+mod host;
+
+use std::fs;
+
+use host::{Host, session};
+use serde_json::Value;
+
+/// More than fits into two pages by number, and some that fill one by themselves.
+const PROMPTS: usize = 1_203;
+
+fn said(number: usize) -> String {
+    let long: usize = if number % 200 == 7 { 60_000 } else { 10 };
+    format!("prompt {number}\n{}", "```\nmore of it ".repeat(long.div_ceil(15)))
+}
+
+fn long() -> (Host, String) {
+    let mut host = Host::new("mac");
+    let id = session(1);
+    for number in 0..PROMPTS {
+        host.says(&id, &said(number));
+    }
+    host.start();
+    host.until("all of it", || {
+        let rows = host.sessions();
+        match rows.first().and_then(|row| row.counts) {
+            Some(counts) if counts.prompts == PROMPTS as u64 => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    });
+    (host, id)
+}
+
+#[test]
+fn every_event_is_in_it_once() {
+    let (mut host, id) = long();
+    let check = |text: &str| {
+        let mut lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let first = lines.next().unwrap();
+        assert_eq!(
+            (&first["type"], &first["session_id"]),
+            (&"session".into(), &id.as_str().into())
+        );
+        let mut count = 0;
+        for (number, event) in lines.enumerate() {
+            assert_eq!((&event["type"], &event["seq"]), (&"event".into(), &number.into()));
+            assert_eq!(event["body"]["text"], said(number));
+            count += 1;
+        }
+        assert_eq!(count, PROMPTS);
+    };
+    check(&host.run(&["sessions", "export", &id]));
+    let file = host.path("out.jsonl");
+    let name = file.display().to_string();
+    let (out, err) = host.told(&["sessions", "export", &id, "-o", &name]);
+    assert!(
+        out.is_empty() && err.contains("1,203 events in ") | err.contains("1203 events in "),
+        "{err}"
+    );
+    check(&fs::read_to_string(&file).unwrap());
+    let again = host.rrd(&["sessions", "export", &id, "-o", &name]).output().unwrap();
+    assert_eq!(again.status.code(), Some(64), "what is there stays");
+    let md = host.run(&["sessions", "export", &id, "--format", "md"]);
+    assert_eq!(md.matches("\n## Prompt\n").count(), PROMPTS);
+    assert!(md.contains("\n> prompt 7\n> ```\n> more of it"));
+    // Without a daemon, from the transcript itself.
+    host.stop();
+    check(&host.run(&["sessions", "export", &id]));
+}
