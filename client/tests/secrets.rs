@@ -93,11 +93,14 @@ impl Host {
 
     /// Everything that leaves rrd, by what it is.
     fn said(&self) -> Vec<(String, String)> {
-        let asked: [&[&str]; 9] = [
+        let asked: [&[&str]; 12] = [
             &["sessions", "list", "--all"],
             &["sessions", "list", "--all", "--json"],
             &["sessions", "show", ID],
             &["sessions", "show", ID, "--events", "--json"],
+            &["sessions", "show", ID, "--events", "--json", "--bodies"],
+            &["sessions", "export", ID],
+            &["sessions", "export", ID, "--format", "md"],
             &["sessions", "tail", ID],
             &["sessions", "tail", ID, "--json"],
             &["status"],
@@ -261,6 +264,8 @@ fn no_secret_leaves_this_host() {
     let events = ["sessions", "show", ID, "--events", "--json"];
     let shown = host.run(&events);
     assert!(places(&shown) >= 12, "{shown}");
+    let whole = ["sessions", "show", ID, "--events", "--json", "--bodies"];
+    assert!(places(&host.run(&whole)) > places(&shown), "bodies hold them once more");
 
     let daemon = host.daemon();
     let begun = Instant::now();
@@ -290,6 +295,7 @@ fn texts_as_they_are_go_to_a_terminal_only() {
         &["sessions", "list", "--all", "--json", "--raw"],
         &["sessions", "show", ID, "--raw"],
         &["sessions", "tail", ID, "--raw"],
+        &["sessions", "export", ID, "--raw"],
     ] {
         let out = host.rrd(args).output().unwrap();
         assert_eq!(out.status.code(), Some(64), "{args:?}");
