@@ -4,7 +4,7 @@
 //! over are *rows*: a result belongs to the row of its call. Not here: keys ([`super::model`]), and how
 //! rows are drawn.
 
-use rrd_proto::{Event, EventKind, Mark, Outline, Session, Status, Stretch, Timestamp};
+use rrd_proto::{Event, EventKind, LastWords, Mark, Outline, Session, Status, Stretch, Timestamp};
 
 use super::{
     events::{Events, PAGE},
@@ -36,6 +36,8 @@ pub(crate) struct Lane {
     copied_to: Option<Timestamp>,
     /// Events that a cap took out.
     pub(crate) dropped: u64,
+    /// Its host is away: who told this instead.
+    pub(crate) last_words: Option<LastWords>,
     /// All marks there were have come.
     pub(crate) complete: bool,
     /// More may have come since, or its waits changed.
@@ -62,6 +64,7 @@ impl Lane {
             stretches: Vec::new(),
             copied_to: None,
             dropped: 0,
+            last_words: None,
             complete: false,
             stale: false,
             anew: None,
@@ -95,7 +98,7 @@ impl Lane {
 
     /// Takes a part of its outline.
     pub(crate) fn take_outline(&mut self, outline: Outline, now: Timestamp) {
-        let Outline { marks: new, more, stretches, copied_to, dropped, last_words: _ } = outline;
+        let Outline { marks: new, more, stretches, copied_to, dropped, last_words } = outline;
         // An answer that says that more follows and has nothing would be asked for for ever.
         let more = more && !new.is_empty();
         let marks = self.anew.as_mut().unwrap_or(&mut self.marks);
@@ -104,6 +107,7 @@ impl Lane {
         self.stretches = stretches;
         self.copied_to = copied_to.or(self.copied_to);
         self.dropped = dropped;
+        self.last_words = last_words;
         self.stale = false;
         if more {
             return;

@@ -14,7 +14,7 @@ use super::{
     strip,
 };
 use crate::{
-    look, table,
+    ask, look, table,
     text::{clean, fit_end, fit_middle, width},
 };
 
@@ -224,7 +224,9 @@ fn said(model: &Model) -> Vec<(String, Style)> {
         ));
     }
     let lives = model.lane().session.status != Status::Ended;
-    if let Some(trouble) = &model.trouble {
+    if let Some(words) = &model.lane().last_words {
+        said.push((ask::told_by(&model.lane().session, words, model.now), look::AMBER));
+    } else if let Some(trouble) = &model.trouble {
         said.push((clean(trouble).into_owned(), look::AMBER));
     } else if model.follow && model.playing.is_none() && lives {
         said.push(("live".to_owned(), look::CYAN));
