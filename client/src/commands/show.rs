@@ -165,6 +165,7 @@ fn facts(session: &Session, now: Timestamp) -> Vec<(&'static str, String)> {
 fn next(session: &Session, id: &str) -> Vec<String> {
     let mut commands = Vec::new();
     if let Some(id) = text::shell_word(id.trim()) {
+        commands.push(format!("rrd sessions replay {id}"));
         commands.push(format!("rrd sessions tail {id} -f"));
         commands.push(format!("rrd sessions show {id} --events"));
     }
@@ -241,17 +242,17 @@ mod tests {
         one.attach = Some("tmux attach -t t7".to_owned());
         one.transcript_path = Some("/home/dev/a b.jsonl".to_owned());
         let commands = next(&one, "b41f");
-        assert_eq!(commands[0], "rrd sessions tail b41f -f");
-        assert_eq!(commands[2..], ["tmux attach -t t7", "less '/home/dev/a b.jsonl'"]);
+        assert_eq!(commands[..2], ["rrd sessions replay b41f", "rrd sessions tail b41f -f"]);
+        assert_eq!(commands[3..], ["tmux attach -t t7", "less '/home/dev/a b.jsonl'"]);
         one.host_state = HostState::Live;
         let there = next(&one, "b41f");
-        assert!(there[3].starts_with("ssh mac -t ") && there[3].contains("a b.jsonl"), "{there:?}");
+        assert!(there[4].starts_with("ssh mac -t ") && there[4].contains("a b.jsonl"), "{there:?}");
         one.host_state = HostState::Here;
         one.transcript_path = Some("/home/dev/.hermes/state.db".to_owned());
-        assert_eq!(next(&one, "b41f").len(), 3);
+        assert_eq!(next(&one, "b41f").len(), 4);
         one.attach = Some("tmux attach\nrm -rf ~".to_owned());
         one.transcript_path = Some("/home/\u{1b}[2J".to_owned());
-        assert_eq!(next(&one, "b41f").len(), 2);
+        assert_eq!(next(&one, "b41f").len(), 3);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //!
 //! Not here: who answers ([`super::source`], [`super::search`]).
 
-use rrd_proto::{Event, NodeId, Outline, Session, SessionKey};
+use rrd_proto::{Event, NodeId, Outline, Session, SessionKey, Stretch};
 
 /// A lane's session, as it is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub(crate) struct Of {
 pub(crate) enum Ask {
     /// Marks after this seq, or all of them.
     Outline { of: Of, after: Option<u64> },
+    /// When it had which status.
+    Stretches { of: Of },
     /// The events of a page: so many before a seq.
     Page { of: Of, page: usize, before: u64, count: u32 },
     /// One event with its body.
@@ -30,6 +32,7 @@ pub(crate) enum Ask {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Id {
     Outline(usize),
+    Stretches(usize),
     Page(usize, usize),
     Body(usize, u64),
     Lanes,
@@ -39,6 +42,7 @@ impl Ask {
     pub(crate) fn id(&self) -> Id {
         match self {
             Self::Outline { of, .. } => Id::Outline(of.lane),
+            Self::Stretches { of } => Id::Stretches(of.lane),
             Self::Page { of, page, .. } => Id::Page(of.lane, *page),
             Self::Body { of, seq } => Id::Body(of.lane, *seq),
             Self::Lanes { .. } => Id::Lanes,
@@ -77,6 +81,10 @@ pub(crate) enum Told {
         event: Option<Event>,
     },
     Lanes(Vec<Session>),
+    Stretches {
+        lane: usize,
+        stretches: Vec<Stretch>,
+    },
     /// Nobody looked for it: newer questions came first.
     Skipped(Id),
     /// There is no answer, and why.

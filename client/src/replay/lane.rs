@@ -40,8 +40,10 @@ pub(crate) struct Lane {
     pub(crate) last_words: Option<LastWords>,
     /// All marks there were have come.
     pub(crate) complete: bool,
-    /// More may have come since, or its waits changed.
+    /// More may have come since.
     pub(crate) stale: bool,
+    /// Its status changed, so that there may be another stretch.
+    pub(crate) waits_stale: bool,
     /// Marks that take the place of these when all are there: some were taken back.
     anew: Option<Vec<Mark>>,
     /// Where one is: a mark's place.
@@ -67,6 +69,7 @@ impl Lane {
             last_words: None,
             complete: false,
             stale: false,
+            waits_stale: false,
             anew: None,
             cursor: 0,
             events: Events::default(),
@@ -104,7 +107,10 @@ impl Lane {
         let marks = self.anew.as_mut().unwrap_or(&mut self.marks);
         let (last, had) = (marks.last().map(|mark| mark.seq), marks.len());
         marks.extend(new.into_iter().filter(|mark| last.is_none_or(|last| mark.seq > last)));
-        self.stretches = stretches;
+        // They come with the first marks only.
+        if !stretches.is_empty() {
+            self.stretches = stretches;
+        }
         self.copied_to = copied_to.or(self.copied_to);
         self.dropped = dropped;
         self.last_words = last_words;
@@ -124,6 +130,14 @@ impl Lane {
         }
         self.complete = true;
         self.lay_out(now);
+    }
+
+    /// Takes when it had which status.
+    pub(crate) fn take_stretches(&mut self, stretches: Vec<Stretch>, now: Timestamp) {
+        if self.stretches != stretches {
+            self.stretches = stretches;
+            self.lay_out(now);
+        }
     }
 
     /// Takes events that just happened.
@@ -146,7 +160,7 @@ impl Lane {
         if sum(&session) < sum(&self.session) && self.complete {
             self.begin_anew();
         }
-        self.stale |= session.status_since != self.session.status_since;
+        self.waits_stale |= session.status_since != self.session.status_since;
         self.session = session;
         if waited != self.waits_since() {
             self.lay_out(now);

@@ -157,6 +157,11 @@ impl Model {
                 asks.push(Ask::Outline { of: self.of(lane), after });
             }
         }
+        for lane in [0, self.focus] {
+            if std::mem::take(&mut self.lanes[lane].waits_stale) {
+                asks.push(Ask::Stretches { of: self.of(lane) });
+            }
+        }
         let lane = self.lane();
         for page in lane.pages_wanted().into_iter().rev() {
             let first = page * super::events::PAGE;
@@ -180,6 +185,10 @@ impl Model {
                 self.lanes[lane].take_outline(outline, self.now);
                 self.settle(lane);
             }
+            Told::Stretches { lane, stretches } => {
+                self.asked.remove(&Id::Stretches(lane));
+                self.lanes[lane].take_stretches(stretches, self.now);
+            }
             Told::Page { lane, page, events } => {
                 self.asked.remove(&Id::Page(lane, page));
                 let lane = &mut self.lanes[lane];
@@ -196,7 +205,12 @@ impl Model {
                 self.asked.remove(&Id::Lanes);
                 self.take_lanes(sessions);
             }
-            Told::Skipped(id) => drop(self.asked.remove(&id)),
+            Told::Skipped(id) => {
+                self.asked.remove(&id);
+                if let Id::Stretches(lane) = id {
+                    self.lanes[lane].waits_stale = true;
+                }
+            }
             Told::Failed(id, why) => {
                 self.failed.push(id);
                 self.note = Some(why);

@@ -3,7 +3,7 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use proptest::prelude::*;
 use ratatui::buffer::Buffer;
-use rrd_proto::{EventKind, Mark, Outline};
+use rrd_proto::{EventKind, Mark, Outline, Stretch};
 
 use super::*;
 use crate::{
@@ -41,6 +41,7 @@ pub(crate) fn answer(model: &mut Model, events: &[Event]) {
                     let event = events.iter().find(|event| event.seq == seq).cloned();
                     Told::Body { lane: of.lane, seq, event }
                 }
+                Ask::Stretches { of } => Told::Stretches { lane: of.lane, stretches: Vec::new() },
                 Ask::Lanes { .. } => Told::Lanes(Vec::new()),
                 Ask::Outline { of, .. } => {
                     Told::Outline { lane: of.lane, outline: Outline::default() }
@@ -228,6 +229,32 @@ fn what_happens_is_followed_until_one_goes_elsewhere() {
     press(&mut model, "←→→");
     model.take(Told::Happened(events[25..].to_vec()));
     assert_eq!(cursor(&model), 29, "beyond the last one is the end, too");
+}
+
+#[test]
+fn a_new_status_may_be_a_new_stretch() {
+    let (marks, events) = messages(10);
+    let mut model = model(marks);
+    answer(&mut model, &events);
+    let mut row = session("b41f");
+    row.status_since = Some(NOW);
+    model.take(Told::Row(Box::new(row)));
+    let stretches = |asks: &[Ask]| asks.iter().any(|ask| matches!(ask, Ask::Stretches { .. }));
+    assert!(stretches(&model.asks()) && !stretches(&model.asks()));
+    let at = |ms| Some(Timestamp::from_millis(T0 + ms));
+    let waited = Stretch {
+        from: at(3_100).unwrap(),
+        to: at(3_900),
+        status: Status::Waiting,
+        waiting_for: None,
+        detail: None,
+    };
+    model.take(Told::Stretches { lane: 0, stretches: vec![waited] });
+    press(&mut model, "W");
+    assert_eq!(cursor(&model), 3, "what it waited at is what came before");
+    // More marks, without stretches, are no word about those.
+    model.take(Told::Outline { lane: 0, outline: Outline::default() });
+    assert_eq!(model.lane().wait_count(), 1);
 }
 
 #[test]

@@ -93,6 +93,12 @@ fn one(answerer: &Answerer, ask: &Ask, raw: bool) -> Result<Told, CliError> {
             let outline = answerer.outline(&query)?;
             Ok(Told::Outline { lane: of.lane, outline })
         }
+        Ask::Stretches { of } => {
+            // They come with marks from the beginning; one is the least that can be asked for.
+            let (key, node) = (of.key.clone(), of.node);
+            let outline = answerer.outline(&OutlineQuery { key, node, after: None, limit: 1 })?;
+            Ok(Told::Stretches { lane: of.lane, stretches: outline.stretches })
+        }
         Ask::Page { of, page, before, count } => {
             let query = EventQuery { before: Some(*before), ..events(of, *count, raw) };
             let events = answerer.events(&query)?.events;

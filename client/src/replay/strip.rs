@@ -171,7 +171,7 @@ fn cursor(painter: &mut Painter<'_>, model: &Model, area: Rect, strip: Rect) {
         vec![(when.unwrap_or_else(|| "no time".to_owned()), look::BOLD), (number, look::PLAIN)];
     if lane.dropped > 0 {
         words.push((
-            format!("{} not kept", thousands(usize::try_from(lane.dropped).unwrap_or(0))),
+            format!("{} not kept whole", thousands(usize::try_from(lane.dropped).unwrap_or(0))),
             look::AMBER,
         ));
     }

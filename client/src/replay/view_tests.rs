@@ -188,7 +188,7 @@ fn what_was_taken_back_or_copied_says_so() {
     let picture = picture(&mut model, 100, 14);
     assert!(picture.contains("\n⋮") && picture.contains("\n~"), "{picture}");
     assert!(
-        picture.contains("(taken back) I'll run") && picture.contains("1,234 not kept"),
+        picture.contains("(taken back) I'll run") && picture.contains("1,234 not kept whole"),
         "{picture}"
     );
 }
