@@ -11,7 +11,7 @@ use std::{
 use indicatif::{ProgressBar, ProgressStyle};
 use rrd_proto::{
     EventPage, EventQuery, HostState, IndexProgress, LastWords, ListQuery, ListReply, Lookup,
-    LookupQuery, Outline, OutlineQuery, Session, Timestamp,
+    LookupQuery, Outline, OutlineQuery, SearchQuery, SearchReply, Session, Timestamp,
 };
 
 use crate::{
@@ -66,6 +66,14 @@ impl Answerer {
         match self {
             Self::Daemon(connection) => connection.outline(query)?.map_err(CliError::from),
             Self::Scan(scan) => Ok(scan.outline(query)),
+        }
+    }
+
+    /// What sessions said; `None` where nobody has made an index of it.
+    pub(crate) fn search(&self, query: &SearchQuery) -> Result<Option<SearchReply>, CliError> {
+        match self {
+            Self::Daemon(connection) => connection.search(query).map(Some),
+            Self::Scan(scan) => Ok(scan.search(query)),
         }
     }
 

@@ -10,7 +10,7 @@ use clap::{
     error::ErrorKind,
 };
 use clap_complete::Shell;
-use rrd_proto::{Harness, Since, Status};
+use rrd_proto::{Harness, MAX_HITS, SearchKind, Since, Status};
 
 use crate::{
     error::{CliError, Kind},
@@ -33,6 +33,7 @@ Examples:
   rrd sessions show b41f       one session: why it has its status, and its last events
   rrd sessions replay b41f     scrub through what it did
   rrd sessions tail b41f -f    follow what it does
+  rrd sessions search publish  find what was said, by whomever, wherever
   rrd daemon                   keep watch in the foreground
   rrd doctor                   when something looks wrong
   rrd demo                     three hosts that are only played, when you have no sessions yet
@@ -277,6 +278,18 @@ Examples:
   rrd sessions forget b41f
   rrd sessions forget b41f --yes     without being asked")]
     Forget(ForgetArgs),
+    /// Find what was said and done, on every host: prompts, answers, commands, file paths, errors.
+    #[command(after_help = "\
+Words are all to be found in one event; \"words in quotes\" one after the other; wor* is the beginning of
+a word. Upper and lower case and accents are the same, and so are - _ . / and blanks: src/main.rs finds
+those three words in a row. What tools printed is not looked through unless they failed, nor what was
+written into files.
+
+Examples:
+  rrd sessions search cargo publish
+  rrd sessions search '\"connection refused\"' --kind error --since 2d
+  rrd sessions search migrat* --repo api --json | jq -r '.[].snippet'")]
+    Search(SearchArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -472,6 +485,35 @@ pub(crate) struct ListArgs {
     pub(crate) watch: bool,
     #[command(flatten)]
     pub(crate) raw: RawArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SearchArgs {
+    /// What to look for.
+    #[arg(required = true)]
+    pub(crate) text: Vec<String>,
+    /// Only sessions of HOST.
+    #[arg(long)]
+    pub(crate) host: Option<String>,
+    /// Only sessions of this harness.
+    #[arg(long, value_parser = harness())]
+    pub(crate) harness: Option<Harness>,
+    /// Only sessions in this repository.
+    #[arg(long)]
+    pub(crate) repo: Option<String>,
+    /// Only what happened since then: 90s, 5m, 2h or 3d ago, or a time (RFC 3339).
+    #[arg(long, value_name = "WHEN", value_parser = since)]
+    pub(crate) since: Option<Since>,
+    /// Only such: prompt, message, command, path, error or title.
+    #[arg(long, value_parser = search_kind)]
+    pub(crate) kind: Option<SearchKind>,
+    /// At most so many hits.
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 20,
+        value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_HITS)))]
+    pub(crate) limit: u32,
+    /// Print a JSON array: every field of every hit, the best first.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -676,6 +718,14 @@ fn status(word: &str) -> Result<Status, String> {
 
 fn since(text: &str) -> Result<Since, &'static str> {
     text.parse()
+}
+
+fn search_kind(word: &str) -> Result<SearchKind, String> {
+    // What was changed is found by its path.
+    let word = if word == "edit" { SearchKind::Path.as_str() } else { word };
+    let words = SearchKind::ALL.map(SearchKind::as_str);
+    let kind = SearchKind::ALL.into_iter().find(|kind| kind.as_str() == word);
+    kind.ok_or_else(|| format!("not one of {}", words.join(", ")))
 }
 
 #[cfg(test)]

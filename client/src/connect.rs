@@ -16,6 +16,7 @@ use interprocess::local_socket::{Name, tokio::Stream, tokio::prelude::*};
 use rrd_proto::{
     EventPage, EventQuery, FleetCall, FleetReply, Forgotten, HookCall, Host, ListQuery, ListReply,
     LookerCall, LookerReply, Lookup, LookupQuery, Outline, OutlineQuery, PartStatus, Refusal,
+    SearchQuery, SearchReply,
     codec::{Bincode, MAX_FRAME},
     preamble::{self, Mismatch, Preamble},
     rpc::LocalClient,
@@ -181,6 +182,11 @@ impl Connection {
         query: &LookupQuery,
     ) -> Result<Result<Forgotten, Refusal>, CliError> {
         self.call(FORGETTING, |at| self.client.forget(at, query.clone()))
+    }
+
+    /// What was said, wherever it was.
+    pub(crate) fn search(&self, query: &SearchQuery) -> Result<SearchReply, CliError> {
+        self.call(Duration::ZERO, |at| self.client.search(at, query.clone()))
     }
 
     /// The cursor as soon as it is another one, or after `wait`.

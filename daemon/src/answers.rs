@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rrd_proto::{
     EventPage, EventQuery, Forgotten, Host, HostState, ListQuery, ListReply, Lookup, LookupQuery,
-    Outline, OutlineQuery, PartStatus, Refusal, VERSION,
+    Outline, OutlineQuery, PartStatus, Refusal, SearchQuery, SearchReply, VERSION,
 };
 
 use crate::{
@@ -107,9 +107,29 @@ impl Answers {
         })
     }
 
+    /// What was said on every host, the best first.
+    pub(crate) async fn search(&self, query: &SearchQuery) -> SearchReply {
+        let own = query.host.as_ref().is_none_or(|host| *host == self.hub.host());
+        let here = async {
+            match own {
+                true => self.desk.search(query).await,
+                false => SearchReply::default(),
+            }
+        };
+        let there = async {
+            match self.others() {
+                Some((fleet, gossip)) => others::search(fleet, &gossip, query).await,
+                None => SearchReply::default(),
+            }
+        };
+        let (here, there) = futures::future::join(here, there).await;
+        self.edges.found(others::merged(query, here, there))
+    }
+
     /// How each part of the daemon is.
     pub(crate) fn status(&self) -> Vec<PartStatus> {
         let mut parts = self.health.parts(&self.hub, &self.hooks);
+        parts.push(self.desk.search.part());
         parts.push(match &*self.fleet {
             Ok(fleet) => fleet.part(),
             Err(broken) => broken.part(),

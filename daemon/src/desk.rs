@@ -12,12 +12,12 @@ use std::{
 use bytes::Bytes;
 use rrd_core::{body, fleet::words, harness::format_of, redact::Redacted};
 use rrd_proto::{
-    Event, EventPage, EventQuery, ListQuery, MAX_MARKS, Outline, OutlineQuery, Session, SessionKey,
-    Timestamp,
+    Event, EventPage, EventQuery, ListQuery, MAX_MARKS, Outline, OutlineQuery, SearchQuery,
+    SearchReply, Session, SessionKey, Timestamp,
     peer::{self, Refused},
     peer_calls::{
-        EventsQuery, EventsReply, LastKnownQuery, LastWordsQuery, MAX_ROWS, MAX_WORDS, RowsQuery,
-        RowsReply,
+        EventsQuery, EventsReply, FoundReply, LastKnownQuery, LastWordsQuery, MAX_ROWS, MAX_WORDS,
+        RowsQuery, RowsReply,
     },
 };
 use serde::Serialize;
@@ -28,12 +28,13 @@ use crate::{
     edge::Edges,
     hub::{Hub, now},
     scan::{self, MAX_PAGE},
+    search::Search,
     store::{Reader, Writer},
     tail::{self, Door},
 };
 
 /// What members may ask here.
-pub(crate) const METHODS: [&str; 4] = ["rows", "events", "outline", "last_known"];
+pub(crate) const METHODS: [&str; 5] = ["rows", "events", "outline", "search", "last_known"];
 
 /// The longest wait one call may ask for.
 const MAX_WAIT: Duration = Duration::from_secs(60);
@@ -52,6 +53,7 @@ pub(crate) struct Desk {
     pub(crate) index: Arc<Index>,
     /// Bytes of an event's body that are kept.
     pub(crate) event: usize,
+    pub(crate) search: Arc<Search>,
 }
 
 impl Desk {
@@ -199,6 +201,25 @@ impl Desk {
         told
     }
 
+    /// What sessions of this host said, as far as it is what is looked for.
+    pub(crate) async fn search(&self, query: &SearchQuery) -> SearchReply {
+        let _looking = self.look().await;
+        let written = self.index.writer.hurry();
+        let (search, hub, query) = (Arc::clone(&self.search), Arc::clone(&self.hub), query.clone());
+        let found = tokio::task::spawn_blocking(move || {
+            // What has been read is found, written or not.
+            if let Some(written) = written {
+                let _ = written.recv_timeout(PATIENCE);
+            }
+            search.catch_up();
+            let wanted = (query.harness.is_some() || query.repo.is_some())
+                .then(|| hub.keys(query.harness.as_ref(), query.repo.as_deref()));
+            let found = search.find(&query, wanted.as_ref());
+            SearchReply { behind: search.behind(), ..found.told(&hub) }
+        });
+        found.await.unwrap_or_default()
+    }
+
     /// Answers a member; `None` when that is no method of this desk.
     pub(crate) async fn answer(&self, method: &str, body: &[u8]) -> Option<Result<Bytes, Refused>> {
         Some(match method {
@@ -214,6 +235,19 @@ impl Desk {
                 Ok(query) => {
                     let outline = self.edges.told_outline(self.outline(&query).await);
                     peer::pack(outline.as_ref())
+                }
+                Err(refused) => Err(refused),
+            },
+            "search" => match peer::unpack::<SearchQuery>(body) {
+                Ok(query) => {
+                    let found = self.edges.told_found(self.search(&query).await);
+                    let SearchReply { hits, more, looked_to, behind, .. } = found.as_ref();
+                    peer::pack(&FoundReply {
+                        hits: hits.iter().filter_map(json).collect(),
+                        more: *more,
+                        looked_to: *looked_to,
+                        behind: *behind,
+                    })
                 }
                 Err(refused) => Err(refused),
             },

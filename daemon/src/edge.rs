@@ -11,7 +11,9 @@ use std::{
 };
 
 use rrd_core::redact::{Redacted, Redactor, Refused, Report, Settings};
-use rrd_proto::{EventPage, Health, HookCall, ListReply, Lookup, Outline, PartStatus, Session};
+use rrd_proto::{
+    EventPage, Health, HookCall, ListReply, Lookup, Outline, PartStatus, SearchReply, Session,
+};
 
 use zeroize::Zeroizing;
 
@@ -108,6 +110,11 @@ impl Edges {
         self.local(outline, false, Redactor::outline)
     }
 
+    /// The same for what was found.
+    pub(crate) fn found(&self, reply: SearchReply) -> SearchReply {
+        self.local(reply, false, Redactor::found)
+    }
+
     /// The same for what parts say of themselves.
     pub(crate) fn parts(&self, parts: Vec<PartStatus>) -> Vec<PartStatus> {
         self.local(parts, false, Redactor::parts)
@@ -171,6 +178,11 @@ impl Edges {
     /// The same for a session from above.
     pub(crate) fn told_outline(&self, outline: Outline) -> Redacted<Outline> {
         self.through(Edge::Member, |redactor, report| redactor.outline(outline, report))
+    }
+
+    /// The same for what was found.
+    pub(crate) fn told_found(&self, reply: SearchReply) -> Redacted<SearchReply> {
+        self.through(Edge::Member, |redactor, report| redactor.found(reply, report))
     }
 
     /// A text that is cut before it is kept. Not counted: it stays here for now, and is looked at again

@@ -22,8 +22,8 @@ use rrd_core::{
     roster::{Absence, Entry, Place, RootLive, Roster},
 };
 use rrd_proto::{
-    IndexProgress, ListQuery, ListReply, Lookup, NodeId, PartStatus, Root, RootState, Session,
-    SessionKey, Timestamp,
+    Harness, IndexProgress, ListQuery, ListReply, Lookup, NodeId, PartStatus, Root, RootState,
+    Session, SessionKey, Timestamp,
 };
 use tokio::sync::watch;
 
@@ -376,6 +376,15 @@ impl Hub {
     /// One session of this host.
     pub(crate) fn row(&self, key: &SessionKey) -> Option<Session> {
         self.lock().roster.row_of(key, now())
+    }
+
+    /// Sessions of this harness, or any, in the repository of this name, or any.
+    pub(crate) fn keys(
+        &self,
+        harness: Option<&Harness>,
+        repo: Option<&str>,
+    ) -> HashSet<SessionKey> {
+        self.lock().roster.keys(harness, repo).cloned().collect()
     }
 
     /// Who tells of the other hosts, while there is a fleet.

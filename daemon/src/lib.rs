@@ -26,6 +26,7 @@ mod repo;
 mod rpc;
 mod run;
 mod scan;
+mod search;
 mod statuses;
 pub mod store;
 mod tail;

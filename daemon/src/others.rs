@@ -12,13 +12,16 @@ use std::{
 };
 
 use futures::future::join_all;
-use rrd_core::fleet;
+use rrd_core::{fleet, search::expression};
 use rrd_proto::{
-    Event, EventPage, EventQuery, Host, HostState, ListQuery, Lookup, Mark, NodeId, Outline,
-    OutlineQuery, Refusal, Session, Status, Timestamp, Unheard,
+    Event, EventPage, EventQuery, Host, HostState, ListQuery, Lookup, MAX_HITS, Mark, NodeId,
+    Outline, OutlineQuery, Refusal, SearchHit, SearchQuery, SearchReply, Session, Status,
+    Timestamp, Unheard,
     peer_calls::{
-        EventsQuery, EventsReply, LastKnown, LastKnownQuery, MAX_ROWS, RowsQuery, RowsReply,
+        EventsQuery, EventsReply, FoundReply, LastKnown, LastKnownQuery, MAX_ROWS, RowsQuery,
+        RowsReply,
     },
+    session_ref,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -35,6 +38,9 @@ const ROWS_WITHIN: Duration = Duration::from_secs(2);
 
 /// What looking one session up may take.
 const LOOK_UP_WITHIN: Duration = Duration::from_secs(1);
+
+/// What searching may take: whoever looks for something looks again.
+const FOUND_WITHIN: Duration = Duration::from_millis(1_500);
 
 /// What events may take beyond the wait that is asked for.
 const EVENTS_WITHIN: Duration = Duration::from_secs(4);
@@ -224,6 +230,81 @@ pub(crate) async fn outline(
         .flat_map(|stretch| std::iter::once(&mut stretch.from).chain(&mut stretch.to));
     times.chain(stretched).for_each(|at| *at = at.plus(offset));
     Ok(outline)
+}
+
+/// What is found in the sessions of all other hosts that are asked for, in no order.
+pub(crate) async fn search(
+    fleet: &Arc<Fleet>,
+    gossip: &Gossip,
+    query: &SearchQuery,
+) -> SearchReply {
+    let wanted = |host: &Host| query.host.as_ref().is_none_or(|label| *label == host.host);
+    let hosts: Vec<Host> = gossip.hosts().into_iter().filter(wanted).collect();
+    let of_each = join_all(hosts.into_iter().map(|host| async {
+        let node: Option<NodeId> = host.node_id.parse().ok();
+        let answer = match node.filter(|_| host.state == HostState::Live) {
+            Some(node) => {
+                let offset = gossip.offset_of(node);
+                // By its clock; what it is called there is its own affair.
+                let since = query.since.map(|since| since.plus(-offset));
+                let asks = SearchQuery { since, host: None, ..query.clone() };
+                let link = fleet.link(node);
+                let found = link.call_bulk(fleet, "search", &asks, FOUND_WITHIN).await;
+                Some(found.map(|found: FoundReply| (found, offset)))
+            }
+            None => None,
+        };
+        (host, answer)
+    }));
+    let mut reply = SearchReply::default();
+    for (host, answer) in of_each.await {
+        let Host { host, node_id, state, since, .. } = host;
+        let why = match answer {
+            Some(Ok((found, offset))) => {
+                let read = |text: &String| serde_json::from_str::<SearchHit>(text).ok();
+                for hit in found.hits.iter().filter_map(read).take(MAX_HITS as usize) {
+                    // A host speaks of its own sessions only, whatever it says.
+                    reply.hits.push(SearchHit {
+                        reference: session_ref(&node_id, &hit.key()),
+                        host: host.clone(),
+                        node_id: Some(node_id.clone()),
+                        at: hit.at.map(|at| at.plus(offset)),
+                        ..hit
+                    });
+                }
+                reply.more |= found.more;
+                let looked_to = found.looked_to.map(|at| at.plus(offset));
+                reply.looked_to = reply.looked_to.max(looked_to);
+                reply.behind = reply.behind.saturating_add(found.behind);
+                continue;
+            }
+            Some(Err(LinkError::Late)) => Some(format!("not in {} ms", FOUND_WITHIN.as_millis())),
+            Some(Err(LinkError::Unknown)) => Some("its rrd knows no search yet".to_owned()),
+            Some(Err(error)) => Some(error.to_string()),
+            None => None,
+        };
+        reply.unheard.push(Unheard { host, state, seen_at: since, why, told_at: None });
+    }
+    reply
+}
+
+/// What was found here and there, the best first.
+pub(crate) fn merged(query: &SearchQuery, here: SearchReply, there: SearchReply) -> SearchReply {
+    let mut hits = [here.hits, there.hits].concat();
+    // A number that is none is the worst.
+    let score = |hit: &SearchHit| if hit.score.is_nan() { f64::MIN } else { hit.score };
+    hits.sort_by(|a, b| score(b).total_cmp(&score(a)));
+    let limit = query.limit.clamp(1, MAX_HITS) as usize;
+    let more = here.more || there.more || hits.len() > limit;
+    hits.truncate(limit);
+    SearchReply {
+        hits,
+        more,
+        looked_to: here.looked_to.max(there.looked_to),
+        no_words: expression(&query.text).is_none(),
+        behind: here.behind.saturating_add(there.behind),
+        unheard: there.unheard,
+    }
 }
 
 /// What another host answers about one of its sessions.

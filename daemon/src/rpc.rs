@@ -14,6 +14,7 @@ use interprocess::local_socket::{
 use rrd_proto::{
     EventPage, EventQuery, FleetCall, FleetReply, Forgotten, HookCall, Host, ListQuery, ListReply,
     LookerCall, LookerReply, Lookup, LookupQuery, Outline, OutlineQuery, PartStatus, Refusal,
+    SearchQuery, SearchReply,
     codec::{Bincode, MAX_FRAME},
     preamble::{self, Preamble},
     rpc::Local,
@@ -142,6 +143,10 @@ impl Local for Server {
 
     async fn forget(self, _: Context, query: LookupQuery) -> Result<Forgotten, Refusal> {
         self.answers.forget(&query).await
+    }
+
+    async fn search(self, _: Context, query: SearchQuery) -> SearchReply {
+        self.answers.search(&query).await
     }
 
     async fn watch(self, _: Context, cursor: u64, wait_ms: u32) -> u64 {

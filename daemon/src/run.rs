@@ -37,6 +37,7 @@ use crate::{
     process::ProcessTable,
     rpc::{self, Server},
     scan::{place, split},
+    search::Search,
     statuses,
     store::{self, StoreError, TrailState, Writer, owner_only},
     tail::{Scene, StoreLedger, Tail, TailHandle},
@@ -136,6 +137,7 @@ pub struct Daemon {
     ledger: Arc<StoreLedger>,
     tails: Vec<TailHandle>,
     fill: JoinHandle<()>,
+    search: Arc<Search>,
     hooks: Arc<Hooks>,
     follower: Follower,
     runtime: tokio::runtime::Runtime,
@@ -227,6 +229,10 @@ impl Daemon {
         let fill =
             fill::start(&hub, &ledger, &config.roots, &filled).context("cannot start a thread")?;
 
+        let search = Search::start(&state_dir, &edges, writer.committed())
+            .context("cannot start a thread")?;
+        let search = Arc::new(search);
+
         hooks::restore(&hub, processes, trails);
         let hooks = Arc::new(Hooks::new(&hub, &config, processes, &edges, &writer));
         let follower = Follower::start(&hooks).context("cannot start a thread")?;
@@ -252,8 +258,10 @@ impl Daemon {
             tails: tails.iter().map(TailHandle::door).collect(),
             index: Arc::new(Index::new(state_dir, Arc::clone(&writer))),
             event: config.limits.event,
+            search: Arc::clone(&search),
         });
         let health = Arc::new(health);
+        runtime.spawn(Arc::clone(&search).follow(writer.committed()));
         let taker = Arc::clone(&hooks);
         let hub_of = Arc::clone(&hub);
         let stop = CancellationToken::new();
@@ -297,6 +305,7 @@ impl Daemon {
             ledger,
             tails,
             fill,
+            search,
             hooks,
             follower,
             runtime,
@@ -382,6 +391,7 @@ impl Daemon {
         let _ = fs::remove_file(&self.socket);
         self.ledger.over.store(true, Ordering::Relaxed);
         self.writer.finish();
+        self.search.stop();
         self.fill.thread().unpark();
         let _ = self.fill.join();
         stop_threads(self.tails, self.follower);

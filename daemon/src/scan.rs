@@ -5,7 +5,7 @@
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
     io,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -16,7 +16,8 @@ use std::{
 use rrd_core::{body, long::Long, roster::Place};
 use rrd_proto::{
     Body, Event, EventPage, EventQuery, Harness, IndexProgress, ListQuery, ListReply, Lookup,
-    LookupQuery, MAX_MARKS, Mark, NodeId, Outline, OutlineQuery, PartStatus, SessionKey,
+    LookupQuery, MAX_MARKS, Mark, NodeId, Outline, OutlineQuery, PartStatus, SearchQuery,
+    SearchReply, SessionKey,
 };
 
 use crate::{
@@ -26,6 +27,7 @@ use crate::{
     forget, hooks,
     hub::{Hub, Input},
     process::ProcessTable,
+    search::Finder,
     store::{Commit, Reader, Stored},
     tail::{Databases, Ledger, Scene, read_events},
 };
@@ -49,6 +51,7 @@ pub struct Scan {
     roots: Vec<HarnessRoot>,
     edges: Edges,
     index: Option<Mutex<Reader>>,
+    state_dir: PathBuf,
 }
 
 impl Scan {
@@ -112,7 +115,13 @@ impl Scan {
             hub.apply(Input::Hook(event));
         }
         hooks::Unwritten::default().show(&hub, &config.roots);
-        Self { hub, roots: config.roots.clone(), edges: Edges::open(&config.dirs), index }
+        Self {
+            hub,
+            roots: config.roots.clone(),
+            edges: Edges::open(&config.dirs),
+            index,
+            state_dir: config.dirs.state.clone(),
+        }
     }
 
     /// The sessions that match.
@@ -163,6 +172,17 @@ impl Scan {
         marks.truncate(limit);
         let copied_to = self.hub.fold(&query.key).and_then(|fold| fold.copied_to());
         self.edges.outline(Outline { marks, more, copied_to, ..Outline::default() })
+    }
+
+    /// What was said, as far as a daemon has left an index of it; `None` where none has.
+    #[must_use]
+    pub fn search(&self, query: &SearchQuery) -> Option<SearchReply> {
+        let finder = Finder::open(&self.state_dir)?;
+        let wanted = (query.harness.is_some() || query.repo.is_some())
+            .then(|| self.hub.keys(query.harness.as_ref(), query.repo.as_deref()));
+        let redact = &mut |text: &str| self.edges.kept(text);
+        let found = finder.find(query, wanted.as_ref(), crate::hub::now(), redact).ok()?;
+        Some(self.edges.found(found.told(&self.hub)))
     }
 
     fn page(&self, query: &EventQuery) -> EventPage {

@@ -21,6 +21,7 @@ mod part;
 mod query;
 mod refusal;
 mod replay;
+mod search;
 mod session;
 mod since;
 mod time;
@@ -55,6 +56,7 @@ pub use query::{
 };
 pub use refusal::Refusal;
 pub use replay::{MAX_MARKS, Mark, Outline, OutlineQuery, Stretch, ToolKind};
+pub use search::{MAX_HITS, MAX_TEXT, SearchHit, SearchKind, SearchQuery, SearchReply};
 pub use session::{
     Activity, Counts, EndReason, HostState, Issue, ParentKind, Session, Status, StatusSource,
     Tokens, TurnResult, WaitingFor,

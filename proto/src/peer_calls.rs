@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ListQuery, NodeId, SessionKey};
+use crate::{ListQuery, NodeId, SessionKey, Timestamp};
 
 /// Rows of an answer, at most.
 pub const MAX_ROWS: u32 = 500;
@@ -94,6 +94,21 @@ pub struct KeptWordsQuery {
     pub node: NodeId,
     /// The session.
     pub key: SessionKey,
+}
+
+/// What was found in the answering host's own sessions, the best first: the answer to `search`, whose body
+/// is a [`crate::SearchQuery`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FoundReply {
+    /// A hit in JSON each, by the answering host's clock.
+    pub hits: Vec<String>,
+    /// There are more.
+    pub more: bool,
+    /// What is older was not looked through.
+    pub looked_to: Option<Timestamp>,
+    /// Events that are not in its index yet.
+    pub behind: u64,
 }
 
 /// Asks what the answering host knows of a third one: the body of `last_known`.

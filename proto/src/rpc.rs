@@ -7,6 +7,7 @@
 use crate::{
     EventPage, EventQuery, FleetCall, FleetReply, Forgotten, HookCall, Host, ListQuery, ListReply,
     LookerCall, LookerReply, Lookup, LookupQuery, Outline, OutlineQuery, PartStatus, Refusal,
+    SearchQuery, SearchReply,
 };
 
 /// Asks a daemon on the same host, of the same release.
@@ -22,6 +23,8 @@ pub trait Local {
     async fn outline(query: OutlineQuery) -> Result<Outline, Refusal>;
     /// Takes one session of this host, and what is kept of it, out for good.
     async fn forget(query: LookupQuery) -> Result<Forgotten, Refusal>;
+    /// What sessions said on every host, as far as it is what is looked for.
+    async fn search(query: SearchQuery) -> SearchReply;
     /// Returns the current cursor as soon as it differs from `cursor`, at the latest after `wait_ms`.
     async fn watch(cursor: u64, wait_ms: u32) -> u64;
     /// How each part of the daemon is.

@@ -16,6 +16,7 @@ mod open;
 mod pair;
 mod redact;
 mod replay;
+mod search;
 mod service;
 mod sessions;
 mod show;
@@ -40,6 +41,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
         Command::Sessions(Sessions::Tail(args)) => tail::run(&args),
         Command::Sessions(Sessions::Export(args)) => export::run(&args),
         Command::Sessions(Sessions::Forget(args)) => forget::run(&args),
+        Command::Sessions(Sessions::Search(args)) => search::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Config(args) => config::run(&args),

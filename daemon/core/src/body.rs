@@ -79,21 +79,33 @@ pub fn put(block: &mut Vec<u8>, seq: u64, body: &Body) {
 }
 
 /// The bodies of a block, in the order in which they were added; ends at what is damaged.
-pub fn read(mut block: &[u8]) -> impl Iterator<Item = (u64, Body)> {
+pub fn read(block: &[u8]) -> impl Iterator<Item = (u64, Body)> {
+    read_of(block, |_| true)
+}
+
+/// Of these only those of the events that are wanted; the others cost nothing.
+pub fn read_of(
+    mut block: &[u8],
+    mut wanted: impl FnMut(u64) -> bool,
+) -> impl Iterator<Item = (u64, Body)> {
     std::iter::from_fn(move || {
-        let seq = take_number(&mut block)?;
-        let size = take_number(&mut block)?;
-        let cut = take_number(&mut block)?.checked_sub(1);
-        let len = usize::try_from(take_number(&mut block)?).ok()?;
-        let (text, rest) = block.split_at_checked(len)?;
-        block = rest;
-        let text = String::from_utf8_lossy(text);
-        let cut = cut.filter(|cut| text.is_char_boundary(usize::try_from(*cut).unwrap_or(0)));
-        Some((seq, Body { text: Cow::into_owned(text), size, cut }))
+        loop {
+            let seq = take_number(&mut block)?;
+            let size = take_number(&mut block)?;
+            let cut = take_number(&mut block)?.checked_sub(1);
+            let len = usize::try_from(take_number(&mut block)?).ok()?;
+            let (text, rest) = block.split_at_checked(len)?;
+            block = rest;
+            if wanted(seq) {
+                let text = String::from_utf8_lossy(text);
+                let is_boundary = |cut| text.is_char_boundary(usize::try_from(cut).unwrap_or(0));
+                let cut = cut.filter(|cut| is_boundary(*cut));
+                return Some((seq, Body { text: Cow::into_owned(text), size, cut }));
+            }
+        }
     })
 }
 
-/// Seven bits a byte, the lowest first; the last one has no eighth.
 fn put_number(block: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         block.push(number as u8 | 0x80);

@@ -17,6 +17,7 @@ pub mod long;
 pub mod redact;
 pub mod repo;
 pub mod roster;
+pub mod search;
 pub mod status;
 
 /// The hash behind every stored identity (record keys, first lines, cursor tails): XXH3, 64 bits.

@@ -11,8 +11,8 @@ use std::{
 };
 
 use rrd_proto::{
-    Activity, HostState, IndexProgress, Issue, ListQuery, ListReply, Lookup, ParentKind, Root,
-    Session, SessionKey, Status, Timestamp, Totals, WaitingFor, session_ref,
+    Activity, Harness, HostState, IndexProgress, Issue, ListQuery, ListReply, Lookup, ParentKind,
+    Root, Session, SessionKey, Status, Timestamp, Totals, WaitingFor, session_ref,
 };
 
 use crate::{
@@ -155,6 +155,19 @@ impl Roster {
     pub fn row_of(&self, key: &SessionKey, now: Timestamp) -> Option<Session> {
         let entry = self.entries.get(key)?;
         Some(self.row(key, entry, &self.judge(entry, key, now), &self.origins()))
+    }
+
+    /// Sessions of this harness, or any, in the repository of this name, or any.
+    pub fn keys(
+        &self,
+        harness: Option<&Harness>,
+        repo: Option<&str>,
+    ) -> impl Iterator<Item = &SessionKey> {
+        let entries = self.entries.iter().filter(move |(key, entry)| {
+            harness.is_none_or(|harness| key.harness == *harness)
+                && repo.is_none_or(|repo| entry.repo.name.as_deref() == Some(repo))
+        });
+        entries.map(|(key, _)| key)
     }
 
     /// Takes this node's name: `ref`s follow from it.

@@ -12,6 +12,7 @@ use crate::{
     desk::{Desk, Index},
     hub::Hub,
     scan::place,
+    search::Search,
     store,
 };
 
@@ -49,9 +50,11 @@ fn node(name: &str) -> Node {
     let fleet = Fleet::open(&config, &edges).unwrap();
     let stop = CancellationToken::new();
     let (writer, _) = store::open(&config.dirs.state).unwrap();
+    let search = Search::start(&config.dirs.state, &edges, writer.committed()).unwrap();
+    let search = Arc::new(search);
     let index = Arc::new(Index::new(config.dirs.state.clone(), Arc::new(writer)));
     let hub = Arc::new(Hub::new(place(&config, Some(fleet.node())), &[]));
-    let desk = Arc::new(Desk { hub, edges, tails: Vec::new(), index, event: 1 << 16 });
+    let desk = Arc::new(Desk { hub, edges, tails: Vec::new(), index, search, event: 1 << 16 });
     tokio::spawn(listen(Arc::clone(&fleet), Arc::clone(&desk), stop.clone()));
     Node { fleet, desk, stop, _home: home }
 }

@@ -232,6 +232,65 @@ pub(super) fn read(
     Ok(found)
 }
 
+/// The bodies of these events of a session, whose seqs are in order; what is damaged is missing.
+///
+/// # Errors
+/// SQLite's.
+pub(super) fn read_of(
+    db: &Connection,
+    session: i64,
+    seqs: &[u64],
+) -> rusqlite::Result<BTreeMap<u64, Body>> {
+    let sql = "SELECT data FROM bodies WHERE session = ?1 AND last >= ?2 AND first <= ?2";
+    let mut blocks = db.prepare_cached(sql)?;
+    let mut found = BTreeMap::new();
+    for seq in seqs {
+        if found.contains_key(seq) {
+            continue;
+        }
+        let mut rows = blocks.query(params![session, seq.cast_signed()])?;
+        while let Some(row) = rows.next()? {
+            if let Some(raw) = open(row.get_ref(0)?.as_blob()?) {
+                found.extend(body::read_of(&raw, |seq| seqs.binary_search(&seq).is_ok()));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The same from the first one on, block by block, until they are `most` bytes; and the first seq that was
+/// not looked for any more, if there is one.
+///
+/// # Errors
+/// SQLite's.
+pub(super) fn read_until(
+    db: &Connection,
+    session: i64,
+    seqs: &[u64],
+    most: usize,
+) -> rusqlite::Result<(BTreeMap<u64, Body>, Option<u64>)> {
+    let mut found = BTreeMap::new();
+    let (Some(from), Some(to)) = (seqs.first(), seqs.last()) else { return Ok((found, None)) };
+    let sql = "SELECT first, data FROM bodies
+            WHERE session = ?1 AND last >= ?2 AND first <= ?3 ORDER BY first";
+    let mut blocks = db.prepare_cached(sql)?;
+    let mut rows = blocks.query(params![session, from.cast_signed(), to.cast_signed()])?;
+    let mut bytes = 0;
+    while let Some(row) = rows.next()? {
+        let first = row.get::<_, i64>(0)?.cast_unsigned();
+        if bytes >= most && first > *from {
+            return Ok((found, Some(first)));
+        }
+        if let Some(raw) = open(row.get_ref(1)?.as_blob()?) {
+            for (seq, body) in body::read_of(&raw, |seq| seqs.binary_search(&seq).is_ok()) {
+                bytes += body.text.len();
+                found.insert(seq, body);
+            }
+        }
+    }
+    Ok((found, None))
+}
+
 /// Takes out all bodies of a session.
 ///
 /// # Errors

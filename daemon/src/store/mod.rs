@@ -31,7 +31,7 @@ use rrd_proto::{Body, Event, Harness, SessionKey, Status, Timestamp, WaitingFor}
 use serde::{Deserialize, Serialize};
 
 pub use queue::Backlog;
-pub use reader::{Held, Reader, ToFill, Written};
+pub use reader::{Held, Life, Reader, ToFill, Written};
 pub use retain::Limits;
 pub use writer::{Awaited, Committed, Writer, WriterState};
 
@@ -294,7 +294,7 @@ pub fn aside(state_dir: &Path) -> PathBuf {
 }
 
 /// Errors that no second try mends: what is in the database is not what was put there.
-fn is_damage(error: &rusqlite::Error) -> bool {
+pub(crate) fn is_damage(error: &rusqlite::Error) -> bool {
     use rusqlite::{
         Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, Utf8Error},
         ErrorCode::{ConstraintViolation, DatabaseCorrupt, NotADatabase},

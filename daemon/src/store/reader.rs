@@ -47,6 +47,19 @@ pub struct Written {
     pub paths: Vec<String>,
 }
 
+/// One session in the index, as far as somebody must know it who keeps something made from it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Life {
+    /// The session.
+    pub key: SessionKey,
+    /// Another number whenever its events began anew.
+    pub life: i64,
+    /// Its events have their bodies, or will never have more of them.
+    pub bodied: bool,
+    /// The seq that its next event will have.
+    pub next: u64,
+}
+
 /// How much is kept of all that events say.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Held {
@@ -294,6 +307,104 @@ impl Reader {
         let mut paths = self.db.prepare_cached(sql)?;
         let paths = paths.query_map([session], |row| row.get(0))?.collect::<Result<_, _>>()?;
         Ok(Some(Written { offset, key, nth, paths }))
+    }
+
+    /// Every session, or this one.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn lives(&self, of: Option<&SessionKey>) -> rusqlite::Result<Vec<Life>> {
+        let next = "(SELECT max(seq) + 1 FROM events WHERE session = sessions.id)";
+        let which = of.map_or("", |_| "WHERE harness = ?1 AND session_id = ?2");
+        let sql = format!("SELECT harness, session_id, life, bodied, {next} FROM sessions {which}");
+        let mut sessions = self.db.prepare_cached(&sql)?;
+        let mut rows = match of {
+            Some(key) => sessions.query([key.harness.as_str(), &key.session_id])?,
+            None => sessions.query([])?,
+        };
+        let mut lives = Vec::new();
+        while let Some(row) = rows.next()? {
+            lives.push(Life {
+                key: key(row, 0)?,
+                life: row.get(2)?,
+                bodied: row.get(3)?,
+                next: row.get::<_, Option<i64>>(4)?.unwrap_or(0).cast_unsigned(),
+            });
+        }
+        Ok(lives)
+    }
+
+    /// Events of a session from `from` on in which something can be looked for, whole, and the seq that is
+    /// to be looked at next. At most `limit` events, and no more of them after `most` bytes.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn to_search(
+        &self,
+        key: &SessionKey,
+        from: u64,
+        limit: u32,
+        most: usize,
+    ) -> rusqlite::Result<(Vec<Event>, Option<u64>)> {
+        let Some(session) = self.session(key)? else { return Ok((Vec::new(), None)) };
+        let number = |kind: &EventKind| KINDS.iter().position(|known| known == kind);
+        let said = [
+            EventKind::Prompt,
+            EventKind::Message,
+            EventKind::ToolCall,
+            EventKind::Error,
+            EventKind::PeerMessage,
+            EventKind::Title,
+        ];
+        let said = said.iter().filter_map(number).map(|n| n.to_string()).collect::<Vec<_>>();
+        let sql = format!(
+            "SELECT seq, at, kind, flags, text, tool, call, message FROM events
+                WHERE session = ?1 AND seq >= ?2 AND (kind IN ({}) OR flags & {FLAG_ERROR})
+                ORDER BY seq LIMIT ?3",
+            said.join(", ")
+        );
+        let mut statement = self.db.prepare_cached(&sql)?;
+        let mut rows = statement.query(params![session, from.cast_signed(), limit])?;
+        let mut events = Vec::new();
+        while let Some(row) = rows.next()? {
+            events.extend(event(row)?);
+        }
+        let mut next = match events.last() {
+            Some(last) if events.len() >= limit as usize => Some(last.seq + 1),
+            _ => None,
+        };
+        let seqs: Vec<u64> = events.iter().map(|event| event.seq).collect();
+        let (mut found, stopped) = bodies::read_until(&self.db, session, &seqs, most)?;
+        if let Some(stopped) = stopped {
+            events.retain(|event| event.seq < stopped);
+            next = Some(stopped);
+        }
+        for event in &mut events {
+            event.body = found.remove(&event.seq);
+        }
+        Ok((events, next))
+    }
+
+    /// These events of a session, in order of seq, whole; those that are there.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn events_of(&self, key: &SessionKey, seqs: &[u64]) -> rusqlite::Result<Vec<Event>> {
+        let Some(session) = self.session(key)? else { return Ok(Vec::new()) };
+        let sql = "SELECT seq, at, kind, flags, text, tool, call, message FROM events
+                WHERE session = ?1 AND seq = ?2";
+        let mut statement = self.db.prepare_cached(sql)?;
+        let mut found = bodies::read_of(&self.db, session, seqs)?;
+        let mut events = Vec::new();
+        for seq in seqs {
+            let mut rows = statement.query(params![session, seq.cast_signed()])?;
+            if let Some(row) = rows.next()?
+                && let Some(event) = event(row)?
+            {
+                events.push(Event { body: found.remove(seq), ..event });
+            }
+        }
+        Ok(events)
     }
 
     /// Marks of a session's events with `seq > after`, at most `limit`.

@@ -98,6 +98,12 @@ const MIGRATIONS: &[&str] = &[
         PRIMARY KEY (session, first)
     ) STRICT, WITHOUT ROWID;
 ",
+    // Another number whenever what is stored of a session begins anew: whoever keeps something made from
+    // it can tell.
+    "
+    ALTER TABLE sessions ADD COLUMN life INTEGER NOT NULL DEFAULT 0;
+    UPDATE sessions SET life = random();
+",
 ];
 
 /// What is read of each table: a name in the schema may be damaged, which no check of SQLite's finds.
@@ -109,9 +115,9 @@ const READ: &[&str] = &[
     "SELECT path, reader, state, seal FROM databases",
     "SELECT harness, session_id, trail, seal FROM trails",
     "SELECT id, session, first, last, size, data FROM bodies",
-    "SELECT bodied FROM sessions",
     "SELECT session, at, status, waiting, detail FROM stretches",
     "SELECT session, first, last, why FROM gaps",
+    "SELECT bodied, life FROM sessions",
 ];
 
 /// Whether every table is there with its columns.

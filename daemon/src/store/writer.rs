@@ -56,7 +56,7 @@ pub struct Writer {
 pub struct Committed {
     /// Counts them.
     pub number: u64,
-    /// The sessions of which it wrote events.
+    /// The sessions of which it wrote events, or changed what is stored of these.
     pub sessions: Arc<HashSet<SessionKey>>,
 }
 
@@ -313,8 +313,10 @@ impl Work {
             self.bodies.clear();
             self.shrink |= self.db.total_changes() > changes;
         }
-        let with_events = batch.commits.iter().filter(|commit| !commit.events.is_empty());
-        let sessions = with_events.map(|commit| commit.file.session.clone()).collect();
+        let changed = |commit: &&Commit| commit.reset || !commit.events.is_empty();
+        let changed = batch.commits.iter().filter(changed).map(|commit| &commit.file.session);
+        let filled = batch.fills.iter().filter(|fill| fill.done).map(|fill| &fill.session);
+        let sessions = changed.chain(filled).cloned().collect();
         self.committed.send_modify(|last| {
             *last = Committed { number: last.number + 1, sessions: Arc::new(sessions) };
         });
@@ -499,7 +501,7 @@ fn forget(db: &Transaction<'_>, session: i64) -> rusqlite::Result<()> {
     db.execute("DELETE FROM events WHERE session = ?1", [session])?;
     db.execute("DELETE FROM marks WHERE session = ?1", [session])?;
     bodies::delete(db, session)?;
-    db.execute("UPDATE sessions SET bodied = 1 WHERE id = ?1", [session])?;
+    db.execute("UPDATE sessions SET bodied = 1, life = random() WHERE id = ?1", [session])?;
     Ok(())
 }
 
@@ -655,8 +657,8 @@ fn session_row(db: &Transaction<'_>, key: &SessionKey) -> rusqlite::Result<i64> 
     }
     let empty = json(&rrd_core::fold::Fold::default())?;
     db.prepare_cached(
-        "INSERT INTO sessions (harness, session_id, reader, fold, bodied)
-         VALUES (?1, ?2, ?3, ?4, 1)",
+        "INSERT INTO sessions (harness, session_id, reader, fold, bodied, life)
+         VALUES (?1, ?2, ?3, ?4, 1, random())",
     )?
     .insert(params![key.harness.as_str(), key.session_id, READER_VERSION, empty])
 }

@@ -7,7 +7,7 @@
 
 use rrd_proto::{
     Activity, Body, Event, EventKind, EventPage, HookCall, Issue, ListReply, Lookup, Outline,
-    PartStatus, Root, RootState, Session, Stretch, Unheard,
+    PartStatus, Root, RootState, SearchHit, SearchReply, Session, Stretch, Unheard,
 };
 
 use super::{
@@ -132,6 +132,51 @@ impl Redactor {
             detail.iter_mut().for_each(|detail| self.clean(detail, report));
         }
         Redacted(outline)
+    }
+
+    /// What was found. Snippets were cut out of texts that had passed before.
+    #[must_use]
+    pub fn found(&self, mut reply: SearchReply, report: &mut Report) -> Redacted<SearchReply> {
+        let SearchReply { hits, unheard, more: _, looked_to: _, no_words: _, behind: _ } =
+            &mut reply;
+        for hit in hits {
+            let SearchHit {
+                repo,
+                title,
+                tool,
+                snippet,
+                marks,
+                reference: _,
+                host: _,
+                node_id: _,
+                harness: _,
+                session_id: _,
+                seq: _,
+                at: _,
+                kind: _,
+                withdrawn: _,
+                cut: _,
+                score: _,
+            } = hit;
+            for text in [repo, tool].into_iter().flatten() {
+                self.clean(text, report);
+            }
+            if let Some(title) = title {
+                self.clean(title, report);
+                if title.ends_with('…') || title.chars().count() >= TITLE_TEXT {
+                    self.clean_end(title, report);
+                }
+            }
+            let before = snippet.len();
+            self.clean(snippet, report);
+            if snippet.len() != before {
+                marks.clear();
+            }
+        }
+        for Unheard { why, host: _, state: _, seen_at: _, told_at: _ } in unheard {
+            why.iter_mut().for_each(|why| self.clean(why, report));
+        }
+        Redacted(reply)
     }
 
     /// How the daemon's parts are.
