@@ -96,7 +96,9 @@ impl Answers {
     pub(crate) async fn forget(&self, query: &LookupQuery) -> Result<Forgotten, Refusal> {
         let found = self.show(query).await;
         let (hub, health) = (Arc::clone(&self.hub), Arc::clone(&self.health));
-        let forget = move || forget::forget(found, &hub, &health.writer, &health.state_dir);
+        let search = Arc::clone(&self.desk.search);
+        let forget =
+            move || forget::forget(found, &hub, &health.writer, &search, &health.state_dir);
         let done = tokio::task::spawn_blocking(forget).await;
         done.unwrap_or_else(|_| {
             Err(Refusal {

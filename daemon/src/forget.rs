@@ -4,15 +4,19 @@
 //! what would be read of it again is not taken. A crash in between is made up for at the next start. Its
 //! harness's own files stay as they are. Not here: how rows are taken out ([`crate::store`]).
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use rrd_proto::{Forgotten, HostState, Lookup, Refusal, Session, SessionKey};
 
 use crate::{
     fleet::{Keep, KeepError},
     hub::{Hub, now},
+    search::Search,
     store::Writer,
 };
+
+/// How long it is waited for that nothing is left of it for searching.
+const SCRUBBED: Duration = Duration::from_secs(20);
 
 /// What was forgotten on this host; none of it where that cannot be read, which is said.
 pub(crate) fn known(state_dir: &Path) -> Vec<SessionKey> {
@@ -31,6 +35,7 @@ pub(crate) fn forget(
     found: Lookup,
     hub: &Hub,
     writer: &Writer,
+    search: &Search,
     state_dir: &Path,
 ) -> Result<Forgotten, Refusal> {
     let session = match found {
@@ -59,6 +64,9 @@ pub(crate) fn forget(
     hub.forget(&keys);
     writer.forget(keys.clone());
     writer.barrier();
+    if !search.forget(&keys, SCRUBBED) {
+        tracing::warn!("what was forgotten is not out of search.db yet; it is going");
+    }
     Ok(Forgotten { sessions: keys.len() as u64 })
 }
 

@@ -373,6 +373,14 @@ impl Hub {
         self.lock().roster.host().to_owned()
     }
 
+    /// These sessions of this host, as far as they are known.
+    pub(crate) fn rows<'k>(
+        &self,
+        keys: impl Iterator<Item = &'k SessionKey>,
+    ) -> HashMap<SessionKey, Session> {
+        self.lock().roster.rows_of(keys, now())
+    }
+
     /// One session of this host.
     pub(crate) fn row(&self, key: &SessionKey) -> Option<Session> {
         self.lock().roster.row_of(key, now())

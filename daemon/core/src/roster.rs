@@ -157,6 +157,21 @@ impl Roster {
         Some(self.row(key, entry, &self.judge(entry, key, now), &self.origins()))
     }
 
+    /// The rows of these sessions, as far as they are known.
+    #[must_use]
+    pub fn rows_of<'k>(
+        &self,
+        keys: impl Iterator<Item = &'k SessionKey>,
+        now: Timestamp,
+    ) -> HashMap<SessionKey, Session> {
+        let origins = self.origins();
+        let known = keys.filter_map(|key| self.entries.get_key_value(key));
+        let row = |(key, entry): (&SessionKey, &Entry)| {
+            (key.clone(), self.row(key, entry, &self.judge(entry, key, now), &origins))
+        };
+        known.map(row).collect()
+    }
+
     /// Sessions of this harness, or any, in the repository of this name, or any.
     pub fn keys(
         &self,

@@ -61,7 +61,8 @@ pub(crate) struct Hit {
 impl Found {
     /// With what is known of the sessions; a hit in one of which nothing is known any more is none.
     pub(crate) fn told(self, hub: &Hub) -> SearchReply {
-        let hit = |hit: Hit| Some(tell(hub.row(&hit.key)?, hit));
+        let rows = hub.rows(self.hits.iter().map(|hit| &hit.key));
+        let hit = |hit: Hit| Some(tell(rows.get(&hit.key)?, hit));
         SearchReply {
             hits: self.hits.into_iter().filter_map(hit).collect(),
             more: self.more,
@@ -74,16 +75,16 @@ impl Found {
 }
 
 /// A hit with what is known of its session.
-fn tell(session: Session, hit: Hit) -> SearchHit {
+fn tell(session: &Session, hit: Hit) -> SearchHit {
     let Hit { key, event, kind, snippet, score } = hit;
     SearchHit {
-        reference: session.reference,
-        host: session.host,
-        node_id: session.node_id,
+        reference: session.reference.clone(),
+        host: session.host.clone(),
+        node_id: session.node_id.clone(),
         harness: key.harness,
         session_id: key.session_id,
-        repo: session.repo,
-        title: session.title,
+        repo: session.repo.clone(),
+        title: session.title.clone(),
         seq: event.seq,
         at: event.at,
         kind,
@@ -243,7 +244,7 @@ impl Finder {
             let Some(Some(key)) = sessions.get(&session) else { continue };
             candidates.sort_by_key(|candidate| candidate.seq);
             let seqs: Vec<u64> = candidates.iter().map(|candidate| candidate.seq).collect();
-            for event in self.events.events_of(key, &seqs)? {
+            for event in self.events.events_to_show(key, &seqs)? {
                 let Some(said) = said(&event) else { continue };
                 let place = candidates.iter().find(|candidate| candidate.seq == event.seq);
                 let Some(place) = place.map(|candidate| candidate.place) else { continue };

@@ -95,6 +95,7 @@ impl Work {
     /// Returns when it is over.
     fn keep_up(&self, open: &mut Open) -> rusqlite::Result<()> {
         self.shared.lock().progress.failing = None;
+        let mut busy = true;
         loop {
             let begun = Instant::now();
             let (changed, forget) = {
@@ -105,8 +106,9 @@ impl Work {
                 let changed = std::mem::replace(&mut state.changed, Changed::none());
                 (changed, std::mem::take(&mut state.forget))
             };
-            for (key, tell) in forget {
-                let done = open.forget(&key);
+            for (keys, tell) in forget {
+                let done = open.forget(&keys);
+                self.shared.lock().progress.rows = open.count;
                 let _ = tell.send(done.is_ok());
                 done?;
             }
@@ -115,6 +117,11 @@ impl Work {
             }
             let more = open.take(&self.edges, &mut || self.shared.is_over())?;
             let more = more || open.rows.take_out()?;
+            if !more {
+                // What was forgotten while this was not there to hear it.
+                open.rows.scrub()?;
+            }
+            busy |= more;
             let mut state = self.shared.lock();
             state.progress.rows = open.count;
             state.progress.behind = open.behind;
@@ -128,6 +135,11 @@ impl Work {
             if state.is_idle {
                 state.hurry = false;
                 self.shared.done.notify_all();
+                if std::mem::take(&mut busy) {
+                    drop(state);
+                    open.rows.settle()?;
+                    state = self.shared.lock();
+                }
                 let nothing = |state: &mut super::State| {
                     state.changed.is_none() && state.forget.is_empty() && !state.over
                 };
@@ -156,9 +168,7 @@ impl Open {
                 let there: HashSet<&SessionKey> = lives.iter().map(|life| &life.key).collect();
                 let gone: Vec<SessionKey> =
                     self.taken.keys().filter(|key| !there.contains(key)).cloned().collect();
-                for key in gone {
-                    self.retire(&key)?;
-                }
+                self.retire(&gone, true)?;
                 self.left.clear();
                 lives
             }
@@ -167,7 +177,7 @@ impl Open {
                 for key in sessions {
                     let life = self.reader.lives(Some(key))?;
                     if life.is_empty() && self.taken.contains_key(key) {
-                        self.retire(key)?;
+                        self.retire(std::slice::from_ref(key), true)?;
                     }
                     lives.extend(life);
                 }
@@ -178,7 +188,8 @@ impl Open {
         for life in lives {
             let taken = self.taken.get(&life.key);
             let is_same = |taken: &&Taken| taken.life == life.life && taken.bodied == life.bodied;
-            let is_new = taken.filter(is_same).is_none_or(|taken| taken.next < life.next);
+            // Where there are fewer than were taken, a limit has taken out all that there were.
+            let is_new = taken.filter(is_same).is_none_or(|taken| taken.next != life.next);
             if is_new && (life.next > 0 || taken.is_some()) {
                 self.left.push(life);
             }
@@ -201,12 +212,14 @@ impl Open {
             && let Some(life) = self.left.pop()
         {
             let known = self.taken.get(&life.key).copied();
-            let same = known.filter(|taken| taken.life == life.life && taken.bodied == life.bodied);
+            let same = known.filter(|taken| {
+                taken.life == life.life && taken.bodied == life.bodied && taken.next <= life.next
+            });
             let mut taken = match same {
                 Some(taken) => taken,
                 None => {
                     if known.is_some() {
-                        self.retire(&life.key)?;
+                        self.retire(std::slice::from_ref(&life.key), false)?;
                     }
                     self.rows.begin(&life)?
                 }
@@ -243,16 +256,18 @@ impl Open {
         Ok(!self.left.is_empty())
     }
 
-    fn retire(&mut self, key: &SessionKey) -> rusqlite::Result<()> {
-        self.taken.remove(key);
-        self.rows.retire(key)?;
-        self.count = self.rows.count()?;
+    fn retire(&mut self, keys: &[SessionKey], scrub: bool) -> rusqlite::Result<()> {
+        let known = keys.iter().filter(|key| self.taken.remove(key).is_some()).count();
+        if known > 0 {
+            self.rows.retire(keys, scrub)?;
+            self.count = self.rows.count()?;
+        }
         Ok(())
     }
 
-    fn forget(&mut self, key: &SessionKey) -> rusqlite::Result<()> {
-        self.left.retain(|life| life.key != *key);
-        self.retire(key)?;
+    fn forget(&mut self, keys: &[SessionKey]) -> rusqlite::Result<()> {
+        self.left.retain(|life| !keys.contains(&life.key));
+        self.retire(keys, true)?;
         self.rows.scrub()
     }
 }

@@ -47,7 +47,7 @@ struct State {
     /// What may have changed.
     changed: Changed,
     /// To be forgotten, and whom to tell.
-    forget: Vec<(SessionKey, SyncSender<bool>)>,
+    forget: Vec<(Vec<SessionKey>, SyncSender<bool>)>,
     /// Somebody waits.
     hurry: bool,
     /// Nothing is left to be taken.
@@ -183,12 +183,15 @@ impl Search {
         }
     }
 
-    /// Takes all that a session said out of the index, and returns when nothing of it is left in the file;
-    /// false where that could not be done in this time.
-    pub(crate) fn forget(&self, key: &SessionKey, within: Duration) -> bool {
+    /// Takes all that these sessions said out of the index, and returns when nothing of it is left in the
+    /// file; false where that is not done in this time, and will be.
+    pub(crate) fn forget(&self, keys: &[SessionKey], within: Duration) -> bool {
         let (done, wait) = mpsc::sync_channel(1);
         let mut state = self.shared.lock();
-        state.forget.push((key.clone(), done));
+        if state.over {
+            return false;
+        }
+        state.forget.push((keys.to_owned(), done));
         self.shared.to_do.notify_one();
         drop(state);
         wait.recv_timeout(within).unwrap_or(false)

@@ -143,10 +143,14 @@ impl Rows {
         Ok(Taken { number, life: life.life, bodied: life.bodied, next: 0 })
     }
 
-    /// Nothing of the session is found any more; its rows go with the next [`Self::take_out`].
-    pub(super) fn retire(&mut self, key: &SessionKey) -> rusqlite::Result<()> {
+    /// Nothing of these sessions is found any more; their rows go with the next [`Self::take_out`]. Where
+    /// nothing of them may be left, they go with the next [`Self::scrub`].
+    pub(super) fn retire(&mut self, keys: &[SessionKey], scrub: bool) -> rusqlite::Result<()> {
         let transaction = self.db.transaction()?;
-        retire(&transaction, key)?;
+        keys.iter().try_for_each(|key| retire(&transaction, key))?;
+        if scrub {
+            transaction.execute("INSERT OR IGNORE INTO to_scrub (one) VALUES (1)", [])?;
+        }
         transaction.commit()
     }
 
@@ -211,11 +215,20 @@ impl Rows {
         Ok(true)
     }
 
-    /// Leaves nothing in the file of what was taken out. Takes seconds where there is much else.
+    /// Leaves nothing in the file of what was taken out, where that was asked for: until its segments are
+    /// merged FTS5 only remembers that it is gone. Takes seconds where there is much else.
     pub(super) fn scrub(&mut self) -> rusqlite::Result<()> {
+        if !self.db.prepare_cached("SELECT 1 FROM to_scrub")?.exists([])? {
+            return Ok(());
+        }
         while self.take_out()? {}
         self.db.execute("INSERT INTO said (said) VALUES ('optimize')", [])?;
-        self.db.execute_batch("VACUUM; PRAGMA wal_checkpoint(TRUNCATE)")
+        self.db.execute_batch("VACUUM; DELETE FROM to_scrub; PRAGMA wal_checkpoint(TRUNCATE)")
+    }
+
+    /// Leaves no more in the log than must be, once nothing else is to be done.
+    pub(super) fn settle(&self) -> rusqlite::Result<()> {
+        self.db.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")
     }
 }
 
@@ -262,6 +275,7 @@ fn open(path: &Path) -> rusqlite::Result<Option<Connection>> {
                  UNIQUE (harness, session_id)
              ) STRICT;
              CREATE TABLE retired (id INTEGER PRIMARY KEY) STRICT;
+             CREATE TABLE to_scrub (one INTEGER PRIMARY KEY) STRICT;  -- what went may not be left anywhere
              CREATE VIRTUAL TABLE said USING fts5 (
                  words, session UNINDEXED, seq UNINDEXED, content = '', contentless_delete = 1,
                  contentless_unindexed = 1, tokenize = '{TOKENIZER}');
@@ -274,6 +288,6 @@ fn open(path: &Path) -> rusqlite::Result<Option<Connection>> {
     let whole = "SELECT id, harness, session_id, life, bodied, next, rows FROM sessions";
     let is_whole = db.prepare(whole).is_ok()
         && db.prepare("SELECT rowid, session, seq FROM said").is_ok()
-        && db.prepare("SELECT id FROM retired").is_ok();
+        && db.prepare("SELECT id, one FROM retired, to_scrub").is_ok();
     Ok((is_current(&db) && is_whole).then_some(db))
 }

@@ -348,7 +348,8 @@ fn of_what_is_forgotten_nothing_is_left_in_the_file() {
     let (sender, told) = mpsc::channel();
     std::thread::scope(|scope| {
         let host = &host;
-        scope.spawn(move || sender.send(host.search().forget(&key("a"), Duration::from_secs(60))));
+        scope
+            .spawn(move || sender.send(host.search().forget(&[key("a")], Duration::from_secs(60))));
         assert!(told.recv().unwrap());
     });
     assert!(!is_there());

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use rrd_core::{body, cursor::Cursor, fold::Fold};
+use rrd_core::{body, cursor::Cursor, fold::Fold, search::needs_body};
 use rrd_proto::{
     Direction, Event, EventKind, Harness, Mark, SessionKey, Stretch, Timestamp, ToolKind,
 };
@@ -334,7 +334,8 @@ impl Reader {
         Ok(lives)
     }
 
-    /// Events of a session from `from` on in which something can be looked for, whole, and the seq that is
+    /// Events of a session from `from` on in which something can be looked for, whole as far as that
+    /// matters, and the seq that is
     /// to be looked at next. At most `limit` events, and no more of them after `most` bytes.
     ///
     /// # Errors
@@ -373,7 +374,8 @@ impl Reader {
             Some(last) if events.len() >= limit as usize => Some(last.seq + 1),
             _ => None,
         };
-        let seqs: Vec<u64> = events.iter().map(|event| event.seq).collect();
+        let seqs: Vec<u64> =
+            events.iter().filter(|event| needs_body(event)).map(|event| event.seq).collect();
         let (mut found, stopped) = bodies::read_until(&self.db, session, &seqs, most)?;
         if let Some(stopped) = stopped {
             events.retain(|event| event.seq < stopped);
@@ -385,24 +387,30 @@ impl Reader {
         Ok((events, next))
     }
 
-    /// These events of a session, in order of seq, whole; those that are there.
+    /// These events of a session, in order of seq, those that are there; with their bodies where something
+    /// can be looked for in these that is not in their lines.
     ///
     /// # Errors
     /// SQLite's.
-    pub fn events_of(&self, key: &SessionKey, seqs: &[u64]) -> rusqlite::Result<Vec<Event>> {
+    pub fn events_to_show(&self, key: &SessionKey, seqs: &[u64]) -> rusqlite::Result<Vec<Event>> {
         let Some(session) = self.session(key)? else { return Ok(Vec::new()) };
         let sql = "SELECT seq, at, kind, flags, text, tool, call, message FROM events
                 WHERE session = ?1 AND seq = ?2";
         let mut statement = self.db.prepare_cached(sql)?;
-        let mut found = bodies::read_of(&self.db, session, seqs)?;
         let mut events = Vec::new();
         for seq in seqs {
             let mut rows = statement.query(params![session, seq.cast_signed()])?;
             if let Some(row) = rows.next()?
                 && let Some(event) = event(row)?
             {
-                events.push(Event { body: found.remove(seq), ..event });
+                events.push(event);
             }
+        }
+        let whole: Vec<u64> =
+            events.iter().filter(|event| needs_body(event)).map(|event| event.seq).collect();
+        let mut found = bodies::read_of(&self.db, session, &whole)?;
+        for event in &mut events {
+            event.body = found.remove(&event.seq);
         }
         Ok(events)
     }

@@ -13,7 +13,7 @@ mod words;
 use std::borrow::Cow;
 
 pub use place::{Place, first_number, score};
-pub use said::{Said, said};
+pub use said::{Said, needs_body, said};
 pub use snippet::{FOUND, Snippet, snippet};
 pub use words::expression;
 

@@ -40,6 +40,13 @@ impl Said<'_> {
     }
 }
 
+/// Whether more than its line is needed to know that: of what fits into a line only white space is
+/// different.
+#[must_use]
+pub fn needs_body(event: &Event) -> bool {
+    event.truncated || event.kind == EventKind::ToolCall
+}
+
 /// What of an event is looked for; `None` of one that says nothing.
 #[must_use]
 pub fn said(event: &Event) -> Option<Said<'_>> {
