@@ -18,7 +18,8 @@ use futures::StreamExt;
 use rrd_proto::{
     Event, EventKind, EventPage, EventQuery, FleetCall, FleetReply, Forgotten, Health, HookCall,
     ListQuery, ListReply, Looker, LookerCall, LookerCode, LookerReply, Lookup, LookupQuery,
-    Outline, OutlineQuery, PartStatus, Refusal, Session, Timestamp, Totals,
+    Outline, OutlineQuery, PartStatus, Refusal, SearchQuery, SearchReply, Session, Timestamp,
+    Totals,
     codec::{Bincode, MAX_FRAME},
     preamble::{self, Preamble},
     rpc::Local,
@@ -109,6 +110,9 @@ impl Local for Known {
 
     async fn forget(self, _: Context, _: LookupQuery) -> Result<Forgotten, Refusal> {
         Ok(Forgotten { sessions: 1 })
+    }
+    async fn search(self, _: Context, _: SearchQuery) -> SearchReply {
+        SearchReply::default()
     }
     async fn outline(self, _: Context, _: OutlineQuery) -> Result<Outline, Refusal> {
         Ok(Outline::default())
