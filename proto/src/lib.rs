@@ -37,6 +37,8 @@ pub mod peer_calls;
 pub mod preamble;
 #[cfg(feature = "rpc")]
 pub mod rpc;
+#[cfg(feature = "shown")]
+pub mod shown;
 
 pub use age::{AGES, age, span};
 pub use event::{Body, Direction, Event, EventKind};

@@ -1,35 +1,11 @@
-//! How the whole of an event is shown: a command as it is, an edit as a diff, anything else as names
-//! and values, a result as its lines. Everything is clean when it leaves here.
+//! How the whole of an event is shown in a terminal: its lines, clean, and cut to its width.
 //!
-//! The words of inputs are those that the harnesses use (`old_string`, `oldText`, `file_path`, …), taken
-//! from recordings of them; what is none of these is shown as what it is. Not here: where it stands on the
-//! screen.
+//! Not here: what the lines are ([`rrd_proto::shown`]), and where they stand on the screen.
 
-use rrd_proto::{Body, Event, EventKind, ToolKind};
-use serde_json::{Map, Value};
-use similar::{ChangeTag, TextDiff};
+pub(crate) use rrd_proto::shown::{Tone, size};
+use rrd_proto::{Event, shown};
 
 use crate::text::{clean, clean_lines, fit_end, pieces};
-
-/// More lines of one body than this are not read by scrolling.
-const MOST: usize = 4_000;
-/// Of those that are left out, so many of the last are shown.
-const TAIL: usize = 500;
-/// Unchanged lines around a change.
-const CONTEXT: usize = 2;
-/// Comparing more than this takes longer than a key may: all is then shown as removed and added.
-const COMPARED: usize = 400_000;
-
-/// What a line is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Tone {
-    Plain,
-    /// A name, a place, a remark of ours.
-    Dim,
-    Added,
-    Removed,
-    Error,
-}
 
 /// One line, clean and short enough.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,217 +16,23 @@ pub(crate) struct Line {
 
 /// The whole of an event in lines of at most `columns`.
 pub(crate) fn lines(event: &Event, columns: usize) -> Vec<Line> {
-    let mut out = Lines { lines: Vec::new(), columns: columns.max(8) };
-    match &event.body {
-        Some(body) => out.body(event, body),
-        None => {
-            out.text(tone(event), &event.text);
-            if event.truncated {
-                out.push(Tone::Dim, "… the rest is not kept");
+    let columns = columns.max(8);
+    let mut out = Vec::new();
+    for line in shown::lines(event) {
+        let tone = line.tone;
+        if tone == Tone::Dim {
+            out.push(Line { tone, text: fit_end(&clean(&line.text), columns).into_owned() });
+            continue;
+        }
+        // What was added or taken away says so on each of the lines that it takes.
+        let sign = if matches!(tone, Tone::Added | Tone::Removed) { &line.text[..1] } else { "" };
+        for clean in clean_lines(&line.text[sign.len()..]) {
+            for piece in pieces(&clean, columns.saturating_sub(sign.len()).max(4)) {
+                out.push(Line { tone, text: format!("{sign}{piece}") });
             }
         }
     }
-    out.capped()
-}
-
-fn tone(event: &Event) -> Tone {
-    if event.is_error || event.kind == EventKind::Error { Tone::Error } else { Tone::Plain }
-}
-
-/// `1.2 MB`.
-pub(crate) fn size(bytes: u64) -> String {
-    match bytes {
-        0..=999 => format!("{bytes} B"),
-        1_000..=999_499 => format!("{:.0} kB", bytes as f64 / 1e3),
-        _ => format!("{:.1} MB", bytes as f64 / 1e6),
-    }
-}
-
-struct Lines {
-    lines: Vec<Line>,
-    columns: usize,
-}
-
-impl Lines {
-    fn push(&mut self, tone: Tone, text: &str) {
-        self.lines.push(Line { tone, text: fit_end(text, self.columns).into_owned() });
-    }
-
-    /// Each line of `text`, as long as it is.
-    fn text(&mut self, tone: Tone, text: &str) {
-        self.signed(tone, "", text);
-    }
-
-    fn signed(&mut self, tone: Tone, sign: &str, text: &str) {
-        for line in clean_lines(text) {
-            // No more than can be shown is made: a text may be megabytes of newlines.
-            if self.lines.len() > MOST * 4 {
-                self.lines.drain(MOST..MOST * 2);
-            }
-            for piece in pieces(&line, self.columns.saturating_sub(sign.len()).max(4)) {
-                self.lines.push(Line { tone, text: format!("{sign}{piece}") });
-            }
-        }
-    }
-
-    fn body(&mut self, event: &Event, body: &Body) {
-        let cut = body.cut.and_then(|cut| usize::try_from(cut).ok());
-        if let Some((head, tail)) = cut.and_then(|cut| body.text.split_at_checked(cut)) {
-            let out = body.size.saturating_sub(body.text.len() as u64);
-            self.text(tone(event), head);
-            self.push(Tone::Dim, &format!("… {} left out …", size(out)));
-            self.text(tone(event), tail);
-            return;
-        }
-        match event.kind {
-            EventKind::ToolCall => self.input(event.tool.as_deref().unwrap_or(""), &body.text),
-            _ => self.text(tone(event), &body.text),
-        }
-    }
-
-    fn input(&mut self, tool: &str, text: &str) {
-        match serde_json::from_str::<Value>(text) {
-            Ok(Value::Object(input)) => self.object(ToolKind::of(tool), input),
-            Ok(Value::String(text)) => self.value(&text),
-            Ok(value @ (Value::Array(_) | Value::Bool(_) | Value::Number(_))) => {
-                self.text(Tone::Plain, &pretty(&value));
-            }
-            Ok(Value::Null) => {}
-            // Not JSON at all: some tools take a text as it is.
-            Err(_) => self.value(text),
-        }
-    }
-
-    fn object(&mut self, kind: ToolKind, mut input: Map<String, Value>) {
-        match kind {
-            ToolKind::Command => {
-                if let Some(command) = take(&mut input, &["command", "cmd", "script", "code"]) {
-                    self.text(Tone::Plain, &command);
-                }
-            }
-            ToolKind::Edit => self.edit(&mut input),
-            _ => {}
-        }
-        for (name, value) in input {
-            let name = clean(&name).into_owned();
-            match value {
-                Value::Null => {}
-                Value::String(text) if text.contains('\n') => {
-                    self.push(Tone::Dim, &format!("{name}:"));
-                    self.value(&text);
-                }
-                Value::String(text) => self.text(Tone::Plain, &format!("{name}: {text}")),
-                Value::Array(_) | Value::Object(_) => {
-                    self.push(Tone::Dim, &format!("{name}:"));
-                    self.text(Tone::Plain, &pretty(&value));
-                }
-                value => self.text(Tone::Plain, &format!("{name}: {value}")),
-            }
-        }
-    }
-
-    /// A text of several lines, which may be a patch.
-    fn value(&mut self, text: &str) {
-        if is_patch(text) { self.patch(text) } else { self.text(Tone::Plain, text) }
-    }
-
-    fn edit(&mut self, input: &mut Map<String, Value>) {
-        if let Some(path) = take(input, &["file_path", "path", "filePath", "notebook_path"]) {
-            self.text(Tone::Dim, &path);
-        }
-        self.change(input);
-        if let Some(Value::Array(edits)) = input.remove("edits") {
-            for edit in edits {
-                if let Value::Object(mut edit) = edit {
-                    self.push(Tone::Dim, "@@");
-                    self.change(&mut edit);
-                    self.object(ToolKind::Other, edit);
-                }
-            }
-        }
-        let whole = ["content", "file_text", "new_source", "insert_text"];
-        if let Some(content) = take(input, &whole) {
-            self.signed(Tone::Added, "+", &content);
-        }
-    }
-
-    fn change(&mut self, input: &mut Map<String, Value>) {
-        let old = take(input, &["old_string", "old_str", "oldText", "old_text"]);
-        let new = take(input, &["new_string", "new_str", "newText", "new_text"]);
-        match (old, new) {
-            (None, None) => {}
-            (old, new) => self.diff(&old.unwrap_or_default(), &new.unwrap_or_default()),
-        }
-    }
-
-    fn diff(&mut self, old: &str, new: &str) {
-        if old.len() + new.len() > COMPARED {
-            self.signed(Tone::Removed, "-", old);
-            self.signed(Tone::Added, "+", new);
-            return;
-        }
-        let diff = TextDiff::from_lines(old, new);
-        for (at, group) in diff.grouped_ops(CONTEXT).iter().enumerate() {
-            if at > 0 {
-                self.push(Tone::Dim, "⋯");
-            }
-            for change in group.iter().flat_map(|op| diff.iter_changes(op)) {
-                let (tone, sign) = match change.tag() {
-                    ChangeTag::Delete => (Tone::Removed, "-"),
-                    ChangeTag::Insert => (Tone::Added, "+"),
-                    ChangeTag::Equal => (Tone::Plain, " "),
-                };
-                self.signed(tone, sign, change.value());
-            }
-        }
-    }
-
-    fn patch(&mut self, text: &str) {
-        for line in text.lines() {
-            let tone = match line.as_bytes() {
-                [b'+', b'+', b'+', ..] | [b'-', b'-', b'-', ..] | [b'@' | b'*', ..] => Tone::Dim,
-                [b'+', ..] => Tone::Added,
-                [b'-', ..] => Tone::Removed,
-                _ => Tone::Plain,
-            };
-            self.text(tone, line);
-        }
-    }
-
-    fn capped(mut self) -> Vec<Line> {
-        if self.lines.len() > MOST {
-            let out = self.lines.len() - MOST;
-            let said = Line { tone: Tone::Dim, text: format!("… {out} lines left out …") };
-            self.lines.splice(MOST - TAIL..MOST - TAIL + out, [said]);
-        }
-        self.lines
-    }
-}
-
-/// The first of `names` that is a text, or a list of texts: some commands are lists of words.
-fn take(input: &mut Map<String, Value>, names: &[&str]) -> Option<String> {
-    let name = names.iter().find(|name| match input.get(**name) {
-        Some(Value::String(_)) => true,
-        Some(Value::Array(words)) => !words.is_empty() && words.iter().all(Value::is_string),
-        _ => false,
-    })?;
-    match input.remove(*name)? {
-        Value::String(text) => Some(text),
-        Value::Array(words) => {
-            let words: Vec<&str> = words.iter().filter_map(Value::as_str).collect();
-            Some(words.join(" "))
-        }
-        _ => None,
-    }
-}
-
-fn is_patch(text: &str) -> bool {
-    let first = text.trim_start();
-    first.starts_with("*** Begin Patch") || first.starts_with("--- ") || first.starts_with("@@ ")
-}
-
-fn pretty(value: &Value) -> String {
-    serde_json::to_string_pretty(value).unwrap_or_default()
+    out
 }
 
 #[cfg(test)]

@@ -179,6 +179,12 @@ fn parameters(path: &str) -> Vec<Value> {
             ),
             given(
                 "query",
+                "bodies",
+                "1: each with all that it says; a page then ends after some megabytes, too",
+                flag(),
+            ),
+            given(
+                "query",
                 "limit",
                 "At most so many",
                 json!({"type": "integer", "minimum": 1, "maximum": 1000}),

@@ -102,7 +102,7 @@ pub(super) async fn session(
         Err(problem) => return said(problem),
     };
     let asked = match caller.may_read {
-        true => Some(events_of(&http, &row, range).await),
+        true => Some(events_of(&http, &row, Range { bodies: true, ..range }).await),
         false => None,
     };
     let why;

@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 use super::{
     Http,
-    board::{Asked, Made, bad, only},
+    board::{Asked, Made, bad, flag, only},
     gate::{Asker, Caller},
     guard::ROUTES,
     live::steady,
@@ -217,17 +217,19 @@ pub(super) struct Range {
     pub(super) after: Option<u64>,
     pub(super) before: Option<u64>,
     pub(super) limit: u32,
+    pub(super) bodies: bool,
 }
 
 impl Range {
     pub(super) fn read(pairs: &[(String, String)]) -> Result<Self, Problem> {
-        only(pairs, &["after", "before", "limit"])?;
-        let mut range = Self { after: None, before: None, limit: EVENTS };
+        only(pairs, &["after", "before", "limit", "bodies"])?;
+        let mut range = Self { after: None, before: None, limit: EVENTS, bodies: false };
         for (name, value) in pairs {
             let number = || value.parse().map_err(|_| bad(format!("{name} is a number from 0")));
             match name.as_str() {
                 "after" => range.after = Some(number()?),
                 "before" => range.before = Some(number()?),
+                "bodies" => range.bodies = flag(name, value)?,
                 "limit" => match number()? {
                     limit @ 1..=1_000 => range.limit = u32::try_from(limit).unwrap_or(EVENTS),
                     _ => return Err(bad(format!("limit is from 1 to {MOST_EVENTS}"))),
@@ -247,17 +249,9 @@ pub(super) async fn events_of(
 ) -> Result<EventPage, Problem> {
     let elsewhere = row.host_state != HostState::Here;
     let node = row.node_id.as_ref().filter(|_| elsewhere).and_then(|node| node.parse().ok());
-    let Range { after, before, limit } = range;
-    let query = EventQuery {
-        key: row.key(),
-        node,
-        after,
-        before,
-        limit,
-        wait_ms: 0,
-        bodies: false,
-        raw: false,
-    };
+    let Range { after, before, limit, bodies } = range;
+    let query =
+        EventQuery { key: row.key(), node, after, before, limit, wait_ms: 0, bodies, raw: false };
     let mut page = http.answers.events(&query).await?;
     if let Some(before) = before.filter(|_| after.is_some()) {
         let found = page.events.len();
@@ -319,7 +313,10 @@ mod tests {
             let pair = |(n, v): &(&str, &str)| ((*n).to_owned(), (*v).to_owned());
             Range::read(&query.iter().map(pair).collect::<Vec<_>>())
         };
-        assert_eq!(read(&[]).unwrap(), Range { after: None, before: None, limit: EVENTS });
+        assert_eq!(
+            read(&[]).unwrap(),
+            Range { after: None, before: None, limit: EVENTS, bodies: false }
+        );
         assert_eq!(read(&[("after", "0"), ("limit", "1000")]).unwrap().limit, MOST_EVENTS);
         for wrong in [
             &[("after", "-1")][..],

@@ -42,13 +42,29 @@ impl Html {
                 owed = false;
             }
             space = false;
+            self.escaped(c);
+        }
+        self
+    }
+
+    fn escaped(&mut self, c: char) {
+        match c {
+            '&' => self.0.push_str("&amp;"),
+            '<' => self.0.push_str("&lt;"),
+            '>' => self.0.push_str("&gt;"),
+            '"' => self.0.push_str("&quot;"),
+            '\'' => self.0.push_str("&#39;"),
+            c => self.0.push(c),
+        }
+    }
+
+    /// Text of one line as it is written: blanks stay, for they may be what a program is made of.
+    pub(super) fn written(&mut self, line: &str) -> &mut Self {
+        for c in line.chars() {
             match c {
-                '&' => self.0.push_str("&amp;"),
-                '<' => self.0.push_str("&lt;"),
-                '>' => self.0.push_str("&gt;"),
-                '"' => self.0.push_str("&quot;"),
-                '\'' => self.0.push_str("&#39;"),
-                c => self.0.push(c),
+                '\t' => self.0.push_str("    "),
+                c if is_unsafe(c) => {}
+                c => self.escaped(c),
             }
         }
         self

@@ -6,7 +6,10 @@
 
 use std::collections::HashMap;
 
-use rrd_proto::{Direction, Event, EventKind, ParentKind, Session, Timestamp};
+use rrd_proto::{
+    Direction, Event, EventKind, ParentKind, Session, Timestamp,
+    shown::{self, Tone},
+};
 
 use super::{
     Shell, close,
@@ -14,6 +17,11 @@ use super::{
     list::{self, ListView},
     open, words,
 };
+
+/// Bytes of what one event says, on a page with others: a phone has many of them to load.
+const AMONG_OTHERS: usize = 4 << 10;
+/// The same on a page of its own.
+const ALONE: usize = 512 << 10;
 
 /// What may be shown of a session's events.
 #[derive(Debug)]
@@ -194,6 +202,7 @@ fn activity(
         .filter(|event| event.kind == EventKind::ToolCall)
         .filter_map(|event| Some((event.tool_call_id.as_deref()?, event.seq)))
         .collect();
+    let most = if events.len() == 1 { ALONE } else { AMONG_OTHERS };
     page.raw("<ol id=\"log\"").raw(" data-last=\"");
     if let Some(last) = events.last() {
         page.number(last.seq);
@@ -204,10 +213,11 @@ fn activity(
         match event.kind {
             EventKind::ToolCall => {
                 let own = call.filter(|call| calls.get(call) == Some(&event.seq));
-                tool(page, event, own.and_then(|call| results.get(call)).copied(), now);
+                let result = own.and_then(|call| results.get(call)).copied();
+                tool(page, s, event, result, most, now);
             }
             EventKind::ToolResult if call.is_some_and(|call| calls.contains_key(call)) => {}
-            _ => line(page, event, now),
+            _ => line(page, s, event, most, now),
         }
     }
     page.raw("</ol>");
@@ -226,6 +236,41 @@ fn begin(page: &mut Html, event: &Event, class: &'static str) {
     page.raw(" data-seq=\"").number(event.seq).raw("\">");
 }
 
+/// All that an event says, line by line; of more than so many bytes the beginning, and a way to the rest.
+fn whole(page: &mut Html, s: &Session, event: &Event, most: usize) {
+    page.raw("<pre>");
+    let mut left = most;
+    for (at, line) in shown::lines(event).iter().enumerate() {
+        if line.text.len() > left {
+            page.raw("</pre><a class=\"all\"")
+                .href(s, "?limit=1&amp;before=")
+                .number(event.seq + 1);
+            page.raw("\">All of it</a>");
+            return;
+        }
+        left -= line.text.len();
+        if at > 0 {
+            page.raw("\n");
+        }
+        let tone = match line.tone {
+            Tone::Plain => None,
+            Tone::Dim => Some("<i>"),
+            Tone::Added => Some("<ins>"),
+            Tone::Removed => Some("<del>"),
+            Tone::Error => Some("<em>"),
+        };
+        page.raw(tone.unwrap_or_default()).written(&line.text);
+        page.raw(match line.tone {
+            Tone::Plain => "",
+            Tone::Dim => "</i>",
+            Tone::Added => "</ins>",
+            Tone::Removed => "</del>",
+            Tone::Error => "</em>",
+        });
+    }
+    page.raw("</pre>");
+}
+
 fn text(page: &mut Html, event: &Event) {
     page.text(&event.text).raw(if event.truncated { "…" } else { "" });
 }
@@ -237,7 +282,14 @@ fn time(page: &mut Html, event: &Event, now: Timestamp) {
 }
 
 /// A call with its result, if that is there: sign and duration in the line, the rest inside.
-fn tool(page: &mut Html, call: &Event, result: Option<&Event>, now: Timestamp) {
+fn tool(
+    page: &mut Html,
+    s: &Session,
+    call: &Event,
+    result: Option<&Event>,
+    most: usize,
+    now: Timestamp,
+) {
     let failed = call.is_error || result.is_some_and(|result| result.is_error);
     page.raw("<li class=\"tool").raw(if failed { " error" } else { "" });
     page.raw(if result.is_none() { " unanswered" } else { "" });
@@ -261,20 +313,21 @@ fn tool(page: &mut Html, call: &Event, result: Option<&Event>, now: Timestamp) {
         (None, Some(began)) if result.is_none() => list::age(page, began, now),
         _ => {}
     }
-    page.raw("</span></summary><p><code>");
-    text(page, call);
-    page.raw("</code></p>");
-    if let Some(result) = result.filter(|result| !clean(&result.text).is_empty()) {
-        page.raw("<p><samp>");
-        text(page, result);
-        page.raw("</samp></p>");
+    page.raw("</span></summary><div class=\"input\">");
+    whole(page, s, call, most);
+    page.raw("</div>");
+    let says = |result: &&Event| result.body.is_some() || !clean(&result.text).is_empty();
+    if let Some(result) = result.filter(says) {
+        page.raw("<div class=\"output\">");
+        whole(page, s, result, most);
+        page.raw("</div>");
     }
     page.raw("<p class=\"at\">");
     time(page, call, now);
     page.raw("</p></details></li>");
 }
 
-fn line(page: &mut Html, event: &Event, now: Timestamp) {
+fn line(page: &mut Html, s: &Session, event: &Event, most: usize, now: Timestamp) {
     let (class, label) = match event.kind {
         EventKind::Prompt => ("prompt", "prompt"),
         EventKind::Message => ("message", ""),
@@ -302,7 +355,12 @@ fn line(page: &mut Html, event: &Event, now: Timestamp) {
         time(page, event, now);
         page.raw("</p>");
     }
-    if !clean(&event.text).is_empty() {
+    let all = event.body.as_ref().filter(|_| matches!(class, "prompt" | "message"));
+    if all.is_some_and(|body| body.text.trim() != event.text) {
+        page.raw("<div class=\"text\">");
+        whole(page, s, event, most);
+        page.raw("</div>");
+    } else if !clean(&event.text).is_empty() {
         page.raw("<p class=\"text\">");
         text(page, event);
         page.raw("</p>");

@@ -268,7 +268,7 @@ fn a_call_and_its_result_are_one_line() {
         "<a class=\"older\" href=\"/s/mac/claude-code/b41f?before=0\">",
         "<ol id=\"log\" data-last=\"6\">",
         "<li class=\"tool\" data-seq=\"1\"><details><summary><b>Bash</b><code>cargo test</code><span class=\"result\">✓ 2s</span>",
-        "<samp>812 passed</samp>",
+        "<pre>812 passed</pre>",
         "<li class=\"tool error\" data-seq=\"2\">",
         "<li class=\"tool unanswered\" data-seq=\"5\">",
         "<span>✓ result</span>",
@@ -419,7 +419,12 @@ fn no_text_adds_a_tag_or_an_attribute() {
             }
             assert!(!page.contains("<script>") && !page.contains("<img") && !page.contains("<svg"));
             assert!(!page.contains("forged</h1>") || page.contains("&lt;h1&gt;forged"));
-            assert!(!page.contains(['\u{202e}', '\u{200b}', '\0', '\u{1b}', '\n']));
+            assert!(!page.contains(['\u{202e}', '\u{200b}', '\0', '\u{1b}']));
+            // Lines of what was said are within what keeps them.
+            let around = page
+                .split("<pre>")
+                .map(|part| part.split_once("</pre>").map_or(part, |(_, rest)| rest));
+            assert!(around.into_iter().all(|part| !part.contains('\n')));
             for (at, _) in page.match_indices("href=\"") {
                 assert!(page[at + 6..].starts_with('/'), "{}", &page[at..at + 40]);
             }
@@ -470,4 +475,44 @@ fn assets_are_named_by_what_they_hold() {
     assert!(page.contains(&format!("/style.css?v={}\"", style.etag.trim_matches('"'))));
     let icon = ASSETS.iter().find(|asset| asset.path.ends_with(".png")).unwrap();
     assert!(icon.bytes.starts_with(b"\x89PNG\r\n\x1a\n"));
+}
+
+#[test]
+fn all_that_is_said_stands_there_and_no_text_gets_out_of_its_place() {
+    let s = session_of("whole", "Whole", Status::Executing);
+    let with = |event: Event, text: &str| {
+        let body = rrd_proto::Body { text: text.to_owned(), size: text.len() as u64, cut: None };
+        Event { body: Some(body), truncated: true, ..event }
+    };
+    for hostile in HOSTILE {
+        let prompt =
+            with(event(0, EventKind::Prompt, hostile), &format!("{hostile}\n\n  {hostile}"));
+        let input =
+            serde_json::json!({"command": hostile, "old_string": hostile, "new_string": "x"});
+        let mut edit = with(call(1, "c", EventKind::ToolCall, hostile), &input.to_string());
+        edit.tool = Some("Edit".to_owned());
+        let result =
+            with(call(2, "c", EventKind::ToolResult, hostile), &format!("{hostile}\n\t{hostile}"));
+        let page = shown(&s, page_of(&[prompt, edit, result]));
+        let activity = page.split_once("<ol id=\"log\"").unwrap().1.split_once("</ol>").unwrap().0;
+        for bad in [
+            "<script",
+            "<img",
+            "<svg",
+            "<meta",
+            "<h1",
+            "<!--",
+            "onmouseover='",
+            "\u{202e}",
+            "\u{1b}",
+        ] {
+            assert!(!activity.contains(bad), "{bad}: {activity}");
+        }
+        assert_eq!(activity.matches("<pre>").count(), activity.matches("</pre>").count());
+    }
+    let long = with(event(7, EventKind::Message, "long"), &"a line of it\n".repeat(3_000));
+    let among = shown(&s, page_of(&[event(6, EventKind::Prompt, "p"), long.clone()]));
+    assert!(among.len() < 40_000 && among.contains("?limit=1&amp;before=8\">All of it</a>"));
+    let alone = shown(&s, page_of(&[long]));
+    assert_eq!(alone.matches("a line of it").count(), 3_000);
 }

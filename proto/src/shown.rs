@@ -1,0 +1,250 @@
+//! How the whole of an event is shown, line by line: a command as it is, an edit as a diff, anything else
+//! as names and values, a result as its lines.
+//!
+//! The words of inputs are those that the harnesses use (`old_string`, `oldText`, `file_path`, …), taken
+//! from recordings of them; what is none of these is shown as what it is. The lines are as the session
+//! wrote them: whoever prints them cleans them for where they go. Not here: colours, markup, wrapping.
+
+use serde_json::{Map, Value};
+use similar::{ChangeTag, TextDiff};
+
+use crate::{Body, Event, EventKind, ToolKind};
+
+/// More lines of one body than this are not read by scrolling.
+pub const MOST: usize = 4_000;
+/// Of those that are left out, so many of the last are shown.
+const TAIL: usize = 500;
+/// Unchanged lines around a change.
+const CONTEXT: usize = 2;
+/// Comparing more than this takes longer than a key may: all is then shown as removed and added.
+const COMPARED: usize = 400_000;
+
+/// What a line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tone {
+    /// Text of the session.
+    Plain,
+    /// A name, a place, a remark of ours.
+    Dim,
+    /// New in a file; the text begins with a plus.
+    Added,
+    /// No longer in it; the text begins with a minus.
+    Removed,
+    /// What failed said so.
+    Error,
+}
+
+/// One line, without its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// What it is.
+    pub tone: Tone,
+    /// The line.
+    pub text: String,
+}
+
+/// The whole of an event.
+#[must_use]
+pub fn lines(event: &Event) -> Vec<Shown> {
+    let mut out = Lines(Vec::new());
+    match &event.body {
+        Some(body) => out.body(event, body),
+        None => {
+            out.text(tone(event), "", &event.text);
+            if event.truncated {
+                out.push(Tone::Dim, "… the rest is not kept");
+            }
+        }
+    }
+    out.capped()
+}
+
+fn tone(event: &Event) -> Tone {
+    if event.is_error || event.kind == EventKind::Error { Tone::Error } else { Tone::Plain }
+}
+
+/// `1.2 MB`.
+#[must_use]
+pub fn size(bytes: u64) -> String {
+    match bytes {
+        0..=999 => format!("{bytes} B"),
+        1_000..=999_499 => format!("{:.0} kB", bytes as f64 / 1e3),
+        _ => format!("{:.1} MB", bytes as f64 / 1e6),
+    }
+}
+
+struct Lines(Vec<Shown>);
+
+impl Lines {
+    fn push(&mut self, tone: Tone, text: impl Into<String>) {
+        // No more than can be shown is held: a text may be megabytes of newlines.
+        if self.0.len() > MOST * 4 {
+            self.0.drain(MOST..MOST * 2);
+        }
+        self.0.push(Shown { tone, text: text.into() });
+    }
+
+    fn text(&mut self, tone: Tone, sign: &str, text: &str) {
+        let text = text.strip_suffix('\n').unwrap_or(text);
+        text.split('\n').for_each(|line| self.push(tone, format!("{sign}{line}")));
+    }
+
+    fn body(&mut self, event: &Event, body: &Body) {
+        let cut = body.cut.and_then(|cut| usize::try_from(cut).ok());
+        if let Some((head, tail)) = cut.and_then(|cut| body.text.split_at_checked(cut)) {
+            let out = body.size.saturating_sub(body.text.len() as u64);
+            self.text(tone(event), "", head);
+            self.push(Tone::Dim, format!("… {} left out …", size(out)));
+            self.text(tone(event), "", tail);
+            return;
+        }
+        match event.kind {
+            EventKind::ToolCall => self.input(event.tool.as_deref().unwrap_or(""), &body.text),
+            _ => self.text(tone(event), "", &body.text),
+        }
+    }
+
+    fn input(&mut self, tool: &str, text: &str) {
+        match serde_json::from_str::<Value>(text) {
+            Ok(Value::Object(input)) => self.object(ToolKind::of(tool), input),
+            Ok(Value::String(text)) => self.value(&text),
+            Ok(value @ (Value::Array(_) | Value::Bool(_) | Value::Number(_))) => {
+                self.text(Tone::Plain, "", &pretty(&value));
+            }
+            Ok(Value::Null) => {}
+            // Not JSON at all: some tools take a text as it is.
+            Err(_) => self.value(text),
+        }
+    }
+
+    fn object(&mut self, kind: ToolKind, mut input: Map<String, Value>) {
+        match kind {
+            ToolKind::Command => {
+                if let Some(command) = take(&mut input, &["command", "cmd", "script", "code"]) {
+                    self.text(Tone::Plain, "", &command);
+                }
+            }
+            ToolKind::Edit => self.edit(&mut input),
+            _ => {}
+        }
+        for (name, value) in input {
+            match value {
+                Value::Null => {}
+                Value::String(text) if text.contains('\n') => {
+                    self.push(Tone::Dim, format!("{name}:"));
+                    self.value(&text);
+                }
+                Value::String(text) => self.push(Tone::Plain, format!("{name}: {text}")),
+                Value::Array(_) | Value::Object(_) => {
+                    self.push(Tone::Dim, format!("{name}:"));
+                    self.text(Tone::Plain, "", &pretty(&value));
+                }
+                value => self.push(Tone::Plain, format!("{name}: {value}")),
+            }
+        }
+    }
+
+    /// A text of several lines, which may be a patch.
+    fn value(&mut self, text: &str) {
+        if is_patch(text) { self.patch(text) } else { self.text(Tone::Plain, "", text) }
+    }
+
+    fn edit(&mut self, input: &mut Map<String, Value>) {
+        if let Some(path) = take(input, &["file_path", "path", "filePath", "notebook_path"]) {
+            self.push(Tone::Dim, path);
+        }
+        self.change(input);
+        if let Some(Value::Array(edits)) = input.remove("edits") {
+            for edit in edits {
+                if let Value::Object(mut edit) = edit {
+                    self.push(Tone::Dim, "@@");
+                    self.change(&mut edit);
+                    self.object(ToolKind::Other, edit);
+                }
+            }
+        }
+        let whole = ["content", "file_text", "new_source", "insert_text"];
+        if let Some(content) = take(input, &whole) {
+            self.text(Tone::Added, "+", &content);
+        }
+    }
+
+    fn change(&mut self, input: &mut Map<String, Value>) {
+        let old = take(input, &["old_string", "old_str", "oldText", "old_text"]);
+        let new = take(input, &["new_string", "new_str", "newText", "new_text"]);
+        match (old, new) {
+            (None, None) => {}
+            (old, new) => self.diff(&old.unwrap_or_default(), &new.unwrap_or_default()),
+        }
+    }
+
+    fn diff(&mut self, old: &str, new: &str) {
+        if old.len() + new.len() > COMPARED {
+            self.text(Tone::Removed, "-", old);
+            self.text(Tone::Added, "+", new);
+            return;
+        }
+        let diff = TextDiff::from_lines(old, new);
+        for (at, group) in diff.grouped_ops(CONTEXT).iter().enumerate() {
+            if at > 0 {
+                self.push(Tone::Dim, "⋯");
+            }
+            for change in group.iter().flat_map(|op| diff.iter_changes(op)) {
+                let (tone, sign) = match change.tag() {
+                    ChangeTag::Delete => (Tone::Removed, "-"),
+                    ChangeTag::Insert => (Tone::Added, "+"),
+                    ChangeTag::Equal => (Tone::Plain, " "),
+                };
+                self.text(tone, sign, change.value());
+            }
+        }
+    }
+
+    fn patch(&mut self, text: &str) {
+        for line in text.lines() {
+            let tone = match line.as_bytes() {
+                [b'+', b'+', b'+', ..] | [b'-', b'-', b'-', ..] | [b'@' | b'*', ..] => Tone::Dim,
+                [b'+', ..] => Tone::Added,
+                [b'-', ..] => Tone::Removed,
+                _ => Tone::Plain,
+            };
+            self.push(tone, line);
+        }
+    }
+
+    fn capped(self) -> Vec<Shown> {
+        let mut lines = self.0;
+        if lines.len() > MOST {
+            let out = lines.len() - MOST;
+            let said = Shown { tone: Tone::Dim, text: format!("… {out} lines left out …") };
+            lines.splice(MOST - TAIL..MOST - TAIL + out, [said]);
+        }
+        lines
+    }
+}
+
+/// The first of `names` that is a text, or a list of texts: some commands are lists of words.
+fn take(input: &mut Map<String, Value>, names: &[&str]) -> Option<String> {
+    let name = names.iter().find(|name| match input.get(**name) {
+        Some(Value::String(_)) => true,
+        Some(Value::Array(words)) => !words.is_empty() && words.iter().all(Value::is_string),
+        _ => false,
+    })?;
+    match input.remove(*name)? {
+        Value::String(text) => Some(text),
+        Value::Array(words) => {
+            let words: Vec<&str> = words.iter().filter_map(Value::as_str).collect();
+            Some(words.join(" "))
+        }
+        _ => None,
+    }
+}
+
+fn is_patch(text: &str) -> bool {
+    let first = text.trim_start();
+    first.starts_with("*** Begin Patch") || first.starts_with("--- ") || first.starts_with("@@ ")
+}
+
+fn pretty(value: &Value) -> String {
+    serde_json::to_string_pretty(value).unwrap_or_default()
+}
