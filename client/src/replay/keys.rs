@@ -46,6 +46,7 @@ pub(crate) fn press(model: &mut Model, key: KeyEvent) -> bool {
         return true;
     }
     model.note = None;
+    model.settle_lanes();
     match &model.mode {
         Mode::Typing(..) => typed(model, key.code),
         Mode::Help => model.mode = Mode::Watch,
@@ -210,6 +211,7 @@ fn scroll(model: &mut Model, lines: i32) {
 
 /// Does what the mouse asks for; true when something changed.
 pub(crate) fn point(model: &mut Model, mouse: MouseEvent) -> bool {
+    model.settle_lanes();
     let here = Position::new(mouse.column, mouse.row);
     match mouse.kind {
         MouseEventKind::ScrollDown => scroll(model, WHEEL),

@@ -40,6 +40,8 @@ pub(crate) struct Lane {
     pub(crate) last_words: Option<LastWords>,
     /// All marks there were have come.
     pub(crate) complete: bool,
+    /// Marks came that have no place yet.
+    unplaced: bool,
     /// More may have come since.
     pub(crate) stale: bool,
     /// Its status changed, so that there may be another stretch.
@@ -68,6 +70,7 @@ impl Lane {
             dropped: 0,
             last_words: None,
             complete: false,
+            unplaced: false,
             stale: false,
             waits_stale: false,
             anew: None,
@@ -141,15 +144,15 @@ impl Lane {
     }
 
     /// Takes events that just happened.
-    pub(crate) fn take_events(&mut self, events: Vec<Event>, now: Timestamp) {
+    pub(crate) fn take_events(&mut self, events: Vec<Event>) {
         for event in events {
             if self.last_seq().is_some_and(|last| event.seq <= last) {
                 continue;
             }
             self.marks.push(Mark::of(&event));
             self.events.push(self.marks.len() - 1, event);
+            self.unplaced = true;
         }
-        self.lay_out(now);
     }
 
     /// Takes its row as it is now.
@@ -174,8 +177,16 @@ impl Lane {
         since.filter(|_| waits)
     }
 
+    /// Gives every mark its place, if some have none: once for many that come.
+    pub(crate) fn settle(&mut self, now: Timestamp) {
+        if self.unplaced {
+            self.lay_out(now);
+        }
+    }
+
     /// Gives every mark its place anew.
     pub(crate) fn lay_out(&mut self, now: Timestamp) {
+        self.unplaced = false;
         let open = self.waits_since().map(|_| now);
         let waits = waits::waits(&self.marks, &self.stretches, open);
         self.axis = Axis::new(&self.marks, waits, open);
@@ -380,7 +391,8 @@ pub(crate) mod tests {
         let again = Outline { marks: marks[2..].to_vec(), ..Outline::default() };
         lane.take_outline(again, NOW);
         let new = [3, 4].map(|seq| event(&mark(seq, 0, EventKind::Message), "x", None));
-        lane.take_events(new.to_vec(), NOW);
+        lane.take_events(new.to_vec());
+        lane.settle(NOW);
         let seqs: Vec<_> = lane.marks.iter().map(|mark| mark.seq).collect();
         assert_eq!(seqs, [0, 1, 2, 3, 4]);
     }

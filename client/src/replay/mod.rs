@@ -51,6 +51,8 @@ use crate::{
 
 /// A picture while playing.
 const FRAME: Duration = Duration::from_millis(33);
+/// What happens by itself is drawn no more often than so; what the person does, at once.
+const CALM: Duration = Duration::from_millis(16);
 /// Ages count in seconds.
 const TICK: Duration = Duration::from_millis(500);
 /// What the first picture waits for its rows.
@@ -111,21 +113,29 @@ pub(crate) fn run(answerer: Answerer, config: Config, wish: Wish) -> Result<(), 
         return Ok(());
     }
     picture.draw(&mut model).map_err(failed)?;
+    let (mut changed, mut drawn) = (false, Instant::now());
     loop {
-        let wait = if model.playing.is_some() { FRAME } else { TICK };
+        let wait = match changed {
+            true => CALM.saturating_sub(drawn.elapsed()),
+            false if model.playing.is_some() => FRAME,
+            false => TICK,
+        };
         let before = Instant::now();
         let Some(input) = source::next(&inputs, wait) else { return Err(lost()) };
         let passed = i64::try_from(before.elapsed().as_millis()).unwrap_or(0);
-        let mut changed = model.tick(passed, clock::now());
+        changed |= model.tick(passed, clock::now());
+        let mut urgent = false;
         for input in input.into_iter().chain(inputs.try_iter().take(256)) {
+            urgent |= matches!(input, Input::Terminal(_));
             match take(&mut model, input)? {
                 Taken::Leave => return Ok(()),
                 Taken::Nothing => {}
                 Taken::Changed => changed = true,
             }
         }
-        if changed {
+        if changed && (urgent || drawn.elapsed() >= CALM) {
             picture.draw(&mut model).map_err(failed)?;
+            (changed, drawn) = (false, Instant::now());
         }
         for ask in model.asks() {
             let _ = asks.send(ask);

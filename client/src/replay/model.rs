@@ -279,10 +279,16 @@ impl Model {
                 || Mark::of(event).tool == Some(ToolKind::Delegate)
         };
         self.lanes_wanted |= events.iter().any(delegates);
-        self.lanes[0].take_events(events, self.now);
+        self.lanes[0].take_events(events);
         if self.follow && self.focus == 0 {
             self.lanes[0].cursor = self.lanes[0].marks.len().saturating_sub(1);
         }
+    }
+
+    /// Gives marks that came their places, before anything depends on them.
+    pub(crate) fn settle_lanes(&mut self) {
+        let now = self.now;
+        self.lanes.iter_mut().for_each(|lane| lane.settle(now));
     }
 
     /// Time has passed, `ms` of it; `true` where something may look different now.
@@ -301,6 +307,9 @@ impl Model {
             }
             let runs = |lane: &Lane| lane.session.status == Status::Executing;
             self.lanes_wanted |= fifth && self.lanes.iter().skip(1).any(runs);
+        }
+        if self.playing.is_some() {
+            self.settle_lanes();
         }
         self.play(ms) || second
     }

@@ -26,6 +26,7 @@ const MOST_LANES: usize = 4;
 
 /// Draws `model` all over `buffer`.
 pub(crate) fn draw(model: &mut Model, buffer: &mut Buffer, color: bool) {
+    model.settle_lanes();
     let area = buffer.area;
     buffer.reset();
     let mut painter = Painter { buffer, color };
