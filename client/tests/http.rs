@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 /// Nobody waits for longer than that.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-const ROUTES: [&str; 16] = [
+const ROUTES: [&str; 18] = [
     "/",
     "/s/mac/claude-code/ID",
     "/pair",
@@ -34,6 +34,8 @@ const ROUTES: [&str; 16] = [
     "/sessions",
     "/sessions/mac/claude-code/ID",
     "/sessions/mac/claude-code/ID/events",
+    "/search?q=it",
+    "/find?q=it",
     "/hosts",
     "/events",
     "/metrics",

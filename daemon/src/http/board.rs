@@ -85,7 +85,7 @@ impl Asked {
 
 /// One that this release reads, as the command line wants it: of a name that is mistyped there would be no
 /// sessions, and nothing would say why. Rows of a harness that only a newer host reads are listed without it.
-fn harness(name: &str) -> Result<Harness, Problem> {
+pub(crate) fn harness(name: &str) -> Result<Harness, Problem> {
     let harness = Harness::from(name);
     let known = || formats().iter().map(|format| format.name).collect::<Vec<_>>().join(", ");
     match format_of(&harness) {

@@ -59,7 +59,7 @@ const fn route(path: &'static str, class: Class, form: Form) -> Route {
 }
 
 /// Every way to ask.
-pub(crate) const ROUTES: [Route; 16] = [
+pub(crate) const ROUTES: [Route; 18] = [
     route("/", Class::List, Form::Page),
     route("/s/{host}/{harness}/{id}", Class::List, Form::Page),
     route("/pair", Class::Open, Form::Page),
@@ -72,6 +72,8 @@ pub(crate) const ROUTES: [Route; 16] = [
     route("/sessions", Class::List, Form::Data),
     route("/sessions/{host}/{harness}/{id}", Class::List, Form::Data),
     route("/sessions/{host}/{harness}/{id}/events", Class::Transcript, Form::Data),
+    route("/search", Class::Transcript, Form::Data),
+    route("/find", Class::Transcript, Form::Page),
     route("/hosts", Class::List, Form::Data),
     route("/events", Class::List, Form::Data),
     route("/metrics", Class::List, Form::Data),

@@ -18,6 +18,7 @@ mod pages;
 mod places;
 mod problem;
 mod routes;
+mod search;
 pub(crate) mod settings;
 pub(crate) mod whois;
 

@@ -5,7 +5,7 @@
 use std::sync::LazyLock;
 
 use rrd_core::harness::formats;
-use rrd_proto::{Event, EventPage, Host, Session, VERSION};
+use rrd_proto::{Event, EventPage, Host, MAX_HITS, SearchHit, SearchKind, Session, VERSION};
 use schemars::{SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Value, json};
 
@@ -73,6 +73,10 @@ fn operation(route: &Route, schemas: &mut SchemaGenerator) -> Option<Value> {
                 of_json::<EventPage>(schemas),
             )
         }
+        "/search" => (
+            "What was said and done, on every host, the best first",
+            of_json::<Vec<SearchHit>>(schemas),
+        ),
         "/hosts" => {
             ("Every host of the fleet, the answering one first", of_json::<Vec<Host>>(schemas))
         }
@@ -140,18 +144,21 @@ fn parameters(path: &str) -> Vec<Value> {
     let given = |place: &str, name: &str, what: &str, schema: Value| json!({"name": name, "in": place, "description": what, "schema": schema, "required": place == "path"});
     let text = || json!({"type": "string"});
     let flag = || json!({"type": "string", "enum": ["0", "1", "true", "false"]});
+    let known_harness =
+        || json!({"type": "string", "enum": formats().iter().map(|f| f.name).collect::<Vec<_>>()});
+    let since = || {
+        json!({"anyOf": [
+            {"type": "string", "pattern": "^[0-9]{1,9}[smhd]$"},
+            {"type": "string", "format": "date-time"},
+        ]})
+    };
     let seq = || json!({"type": "integer", "minimum": 0, "maximum": u64::MAX});
     let mut parameters: Vec<Value> = match path {
         "/sessions" => vec![
             given("query", "all", "Every session, ended ones too", flag()),
             given("query", "open", "Those that are open, though idle for long, too", flag()),
             given("query", "host", "Only of the host with this label", text()),
-            given(
-                "query",
-                "harness",
-                "Only of this harness",
-                json!({"type": "string", "enum": formats().iter().map(|f| f.name).collect::<Vec<_>>()}),
-            ),
+            given("query", "harness", "Only of this harness", known_harness()),
             given("query", "repo", "Only in this repository", text()),
             given(
                 "query",
@@ -163,10 +170,7 @@ fn parameters(path: &str) -> Vec<Value> {
                 "query",
                 "since",
                 "Only with activity since then: so long ago, or a time",
-                json!({"anyOf": [
-                    {"type": "string", "pattern": "^[0-9]{1,9}[smhd]$"},
-                    {"type": "string", "format": "date-time"},
-                ]}),
+                since(),
             ),
         ],
         "/sessions/{host}/{harness}/{id}/events" => vec![
@@ -188,6 +192,31 @@ fn parameters(path: &str) -> Vec<Value> {
                 "limit",
                 "At most so many",
                 json!({"type": "integer", "minimum": 1, "maximum": 1000}),
+            ),
+        ],
+        "/search" => vec![
+            json!({"name": "q", "in": "query", "required": true, "schema": text(), "description":
+                "Words, all of which are to be found in one event; \"words in quotes\" one after the other; wor* is the beginning of a word"}),
+            given("query", "host", "Only on the host with this label", text()),
+            given("query", "harness", "Only of this harness", known_harness()),
+            given("query", "repo", "Only in this repository", text()),
+            given(
+                "query",
+                "since",
+                "Only what happened since then: so long ago, or a time",
+                since(),
+            ),
+            given(
+                "query",
+                "kind",
+                "Only such",
+                json!({"type": "string", "enum": SearchKind::ALL.map(SearchKind::as_str)}),
+            ),
+            given(
+                "query",
+                "limit",
+                "At most so many",
+                json!({"type": "integer", "minimum": 1, "maximum": MAX_HITS}),
             ),
         ],
         "/events" => {
@@ -222,9 +251,16 @@ mod tests {
             assert_eq!(told, !style.contains(&route.path), "{}", route.path);
         }
         let schemas = document["components"]["schemas"].as_object().unwrap();
-        for name in
-            ["Session", "Host", "Event", "EventPage", "ProblemDocument", "Snapshot", "Change"]
-        {
+        for name in [
+            "Session",
+            "Host",
+            "Event",
+            "EventPage",
+            "SearchHit",
+            "ProblemDocument",
+            "Snapshot",
+            "Change",
+        ] {
             assert!(schemas.contains_key(name), "{name} of {:?}", schemas.keys());
         }
         let session = schemas["Session"]["properties"].as_object().unwrap();

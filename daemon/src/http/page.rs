@@ -6,6 +6,7 @@
 //! them. Not here: who may look, routes, the stream of changes.
 
 mod asset;
+mod found;
 mod html;
 mod list;
 mod session;
@@ -14,6 +15,7 @@ mod tests;
 mod words;
 
 pub(crate) use asset::ASSETS;
+pub(crate) use found::{FoundView, found};
 pub(crate) use list::{ListView, list};
 use rrd_proto::Timestamp;
 pub(crate) use session::{Events, SessionView, session};

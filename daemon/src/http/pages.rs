@@ -22,7 +22,7 @@ use super::{
 use crate::{fleet::aside, hub::now};
 
 /// A page, of this moment.
-fn html(status: StatusCode, page: String) -> Response<Body> {
+pub(super) fn html(status: StatusCode, page: String) -> Response<Body> {
     let mut response = Response::new(Body::from(page));
     *response.status_mut() = status;
     let headers = response.headers_mut();
@@ -44,7 +44,7 @@ pub(super) fn refusal(head: &Parts, problem: Problem) -> Response<Body> {
 }
 
 /// What is wrong, to a person.
-fn said(problem: Problem) -> Response<Body> {
+pub(super) fn said(problem: Problem) -> Response<Body> {
     let detail = sentence(problem.detail());
     let page = match problem.status() {
         StatusCode::UNAUTHORIZED => page::refused(&detail),

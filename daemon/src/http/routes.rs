@@ -24,6 +24,7 @@ use super::{
     live::steady,
     metrics, openapi, pages,
     problem::Problem,
+    search,
 };
 
 /// Events of an answer, unless told otherwise, and at most.
@@ -33,7 +34,7 @@ const MOST_EVENTS: u32 = 1_000;
 /// A listener asks anew after so long, and goes on from where it was.
 const LISTENS_FOR: Duration = Duration::from_secs(10 * 60);
 
-type Answer = Result<Response<Body>, Problem>;
+pub(super) type Answer = Result<Response<Body>, Problem>;
 pub(super) type Pairs = Query<Vec<(String, String)>>;
 /// Host, harness, session id.
 pub(super) type Named = Result<Path<(String, String, String)>, PathRejection>;
@@ -60,6 +61,9 @@ fn handler(path: &str) -> MethodRouter<Arc<Http>> {
         "/sessions/{host}/{harness}/{id}/events" => get(async |http, named, query, headers| {
             respond(events(http, named, query, headers).await)
         }),
+        "/search" => {
+            get(async |http, query, headers| respond(search::search(http, query, headers).await))
+        }
         "/hosts" => get(async |http, query, headers| respond(hosts(http, query, headers).await)),
         "/events" => get(async |http, query, asker, headers| {
             respond(listen(http, query, asker, headers).await)
@@ -70,6 +74,7 @@ fn handler(path: &str) -> MethodRouter<Arc<Http>> {
         }
         "/" => get(pages::list),
         "/s/{host}/{harness}/{id}" => get(pages::session),
+        "/find" => get(search::find),
         "/pair" => get(pages::pair),
         _ => get(async |uri: Uri, headers: HeaderMap| {
             pages::asset(&uri, &headers).unwrap_or_else(|| not_found().into_response())
@@ -262,7 +267,7 @@ pub(super) async fn events_of(
 }
 
 /// A document, or that it is still the one that is known.
-fn document(headers: &HeaderMap, made: &Result<Made, Problem>) -> Answer {
+pub(super) fn document(headers: &HeaderMap, made: &Result<Made, Problem>) -> Answer {
     let Made { body, etag, as_of, incomplete } = made.as_ref().map_err(Clone::clone)?;
     let is_known = is_known(headers, etag.as_bytes());
     let mut response = match is_known {

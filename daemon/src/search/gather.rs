@@ -87,8 +87,18 @@ impl Work {
 
     fn open(&self) -> rusqlite::Result<Option<Open>> {
         let Some(reader) = Reader::open(&self.state_dir) else { return Ok(None) };
-        let rows = Rows::open(&self.state_dir)?;
-        let (taken, count) = (rows.taken()?, rows.count()?);
+        let mut rows = Rows::open(&self.state_dir)?;
+        let mut taken = rows.taken()?;
+        let lives = reader.lives(None)?;
+        let is_of_it = |life: &Life| taken.get(&life.key).is_some_and(|of| of.life == life.life);
+        if !taken.is_empty() && !lives.iter().any(is_of_it) {
+            // Made from an index that is no more.
+            drop(rows);
+            rows::delete(&self.state_dir);
+            rows = Rows::open(&self.state_dir)?;
+            taken.clear();
+        }
+        let count = rows.count()?;
         Ok(Some(Open { reader, rows, taken, left: Vec::new(), behind: 0, count }))
     }
 
@@ -206,7 +216,7 @@ impl Open {
 
     /// Takes one batch; true where that was not all.
     fn take(&mut self, edges: &Edges, over: &mut dyn FnMut() -> bool) -> rusqlite::Result<bool> {
-        let (mut rows, mut far, mut bytes) = (Vec::new(), Vec::new(), 0);
+        let (mut rows, mut far, mut bytes) = (Vec::new(), HashMap::new(), 0);
         while bytes < BATCH
             && !over()
             && let Some(life) = self.left.pop()
@@ -237,10 +247,12 @@ impl Open {
                 bytes += text.len();
                 rows.push(Row { place, session: taken.number, seq: event.seq, text });
             }
-            let next_seq = next.unwrap_or(life.next).max(taken.next);
+            // More may have been written since it was looked at.
+            let last = events.last().map_or(0, |event| event.seq + 1);
+            let next_seq = next.unwrap_or(life.next).max(last).max(taken.next);
             self.behind = self.behind.saturating_sub(next_seq - taken.next);
             taken.next = next_seq;
-            far.push((taken.number, taken.next));
+            far.insert(taken.number, taken.next);
             self.taken.insert(life.key.clone(), taken);
             if next.is_some() {
                 self.left.push(life);

@@ -155,7 +155,11 @@ impl Rows {
     }
 
     /// Adds rows, and how far their sessions have thereby been taken: all of it or nothing.
-    pub(super) fn add(&mut self, mut rows: Vec<Row>, next: &[(i64, u64)]) -> rusqlite::Result<()> {
+    pub(super) fn add(
+        &mut self,
+        mut rows: Vec<Row>,
+        next: &HashMap<i64, u64>,
+    ) -> rusqlite::Result<()> {
         // FTS5 writes what it has collected whenever a row comes before the last one.
         rows.sort_by_key(|row| row.place.number());
         let transaction = self.db.transaction()?;

@@ -56,6 +56,11 @@ impl Host {
     }
 
     fn commit_with(&self, id: &str, events: Vec<Event>, change: impl FnOnce(&mut Commit)) {
+        self.write(id, events, change);
+        self.settle();
+    }
+
+    fn write(&self, id: &str, events: Vec<Event>, change: impl FnOnce(&mut Commit)) {
         let mut fold = Fold::default();
         fold.next_seq = events.last().map_or(0, |event| event.seq + 1);
         let mut commit = Commit {
@@ -79,7 +84,6 @@ impl Host {
         };
         change(&mut commit);
         self.writer.commit(commit);
-        self.settle();
     }
 
     /// Returns when all that was written has been taken.
@@ -275,6 +279,33 @@ fn what_was_taken_back_is_found_and_marked() {
 }
 
 #[test]
+fn what_is_written_while_it_takes_is_taken_once() {
+    let host = Host::new();
+    let mut kept = HashMap::new();
+    for round in 0..60u64 {
+        let id = format!("s{}", round % 7);
+        let from = kept.get(&id).copied().unwrap_or(0);
+        // Now and then one begins anew.
+        let reset = round % 11 == 10;
+        let from = if reset { 0 } else { from };
+        let said = |seq| event(seq, EventKind::Prompt, &format!("apple {round}"));
+        host.write(&id, (from..from + 300).map(said).collect(), |commit| commit.reset = reset);
+        host.writer.barrier();
+        host.search().hear();
+        kept.insert(id, from + 300);
+    }
+    host.settle();
+    let rows: u64 = kept.values().sum();
+    assert_eq!(host.search().shared.lock().progress.rows, rows);
+    let db = rows::open_to_read(host.dir.path()).unwrap();
+    let one = |sql: &str| db.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap() as u64;
+    assert_eq!(one("SELECT count(*) FROM said"), rows);
+    assert_eq!(one("SELECT count(*) FROM (SELECT DISTINCT session, seq FROM said)"), rows);
+    assert_eq!(one("SELECT sum(rows) FROM sessions"), rows);
+    assert_eq!(one("SELECT count(*) FROM said WHERE said MATCH 'apple'"), rows);
+}
+
+#[test]
 fn what_begins_anew_is_taken_anew() {
     let host = Host::new();
     host.commit("a", prompts(["apple one", "apple two"]));
@@ -328,7 +359,9 @@ fn of_another_index_nothing_is_found_any_more() {
     let Host { search, writer, dir } = host;
     search.unwrap().stop();
     drop(writer);
-    crate::store::set_aside(dir.path()).unwrap();
+    for file in ["index.db", "index.db-wal", "index.db-shm"] {
+        let _ = fs::remove_file(dir.path().join(file));
+    }
     let (writer, _) = open_store(dir.path()).unwrap();
     let host = Host { search: None, writer, dir }.started();
     host.commit("a", prompts(["pear", "plum"]));

@@ -59,8 +59,8 @@ fn files(db: &Connection) -> rusqlite::Result<BTreeMap<i64, BTreeSet<String>>> {
 fn take(db: &mut Connection, id: i64) -> rusqlite::Result<()> {
     let all = db.transaction()?;
     all.execute(
-        "INSERT INTO main.sessions (harness, session_id, reader, fold, seal, bodied)
-            SELECT harness, session_id, reader, fold, seal, bodied FROM old.sessions WHERE id = ?1",
+        "INSERT INTO main.sessions (harness, session_id, reader, fold, seal, bodied, life)
+            SELECT harness, session_id, reader, fold, seal, bodied, random() FROM old.sessions WHERE id = ?1",
         [id],
     )?;
     let new = all.last_insert_rowid();

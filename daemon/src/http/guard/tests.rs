@@ -63,7 +63,8 @@ fn the_table_of_who_may_look() {
     assert_eq!(open, expected);
     let transcripts: Vec<_> =
         ROUTES.iter().filter(|r| r.class == Transcript).map(|r| r.path).collect();
-    assert_eq!(transcripts, ["/sessions/{host}/{harness}/{id}/events"]);
+    let expected = ["/sessions/{host}/{harness}/{id}/events", "/search", "/find"];
+    assert_eq!(transcripts, expected);
 }
 
 #[test]

@@ -87,8 +87,13 @@ impl Html {
 
     /// The session's address.
     pub(super) fn path(&mut self, session: &Session) -> &mut Self {
+        self.address(&session.host, session.harness.as_str(), &session.session_id)
+    }
+
+    /// The same of one that is named.
+    pub(super) fn address(&mut self, host: &str, harness: &str, id: &str) -> &mut Self {
         self.raw("/s");
-        for part in [&session.host, session.harness.as_str(), &session.session_id] {
+        for part in [host, harness, id] {
             self.raw("/").percent(part);
         }
         self

@@ -41,7 +41,9 @@ pub(super) fn write(page: &mut Html, view: &ListView<'_>) {
     page.raw("<p id=\"stale\" role=\"status\" hidden></p>");
     page.raw("<header id=\"top\"><ul id=\"hosts\" aria-label=\"Hosts\">");
     hosts(page, view);
-    page.raw("</ul></header><main id=\"list\">");
+    page.raw(
+        "</ul><a id=\"find\" href=\"/find\">Find what was said</a></header><main id=\"list\">",
+    );
     headline(page, view.sessions);
     let filter = Filter::new(view.filter);
     let grouped = grouped(view.sessions);
