@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use rrd_proto::Timestamp;
 use serde_json::json;
 
-use rrd_proto::{Body, EventKind};
+use rrd_proto::{Body, EventKind, shown::MOST};
 use serde_json::Value;
 
 use super::*;
@@ -114,7 +114,7 @@ fn what_is_left_out_is_said() {
     assert_eq!(shown(&result), " |short\n.|… the rest is not kept");
     let long = event(EventKind::ToolResult, "Bash", &"x\n".repeat(100_000));
     let lines = lines(&long, 60);
-    assert_eq!(lines.len(), rrd_proto::shown::MOST + 1);
+    assert_eq!(lines.len(), MOST + 1);
     assert!(lines.iter().any(|line| line.text.ends_with("lines left out …")));
 }
 
