@@ -6,7 +6,7 @@
 //! no hit.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet, hash_map::Entry},
     path::Path,
     time::{Duration, Instant},
 };
@@ -238,10 +238,11 @@ impl Finder {
         }
         let (mut texts, mut events) = (Vec::new(), Vec::new());
         for (session, mut candidates) in of_sessions {
-            if !sessions.contains_key(&session) {
-                sessions.insert(session, self.key(session)?);
-            }
-            let Some(Some(key)) = sessions.get(&session) else { continue };
+            let key = match sessions.entry(session) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => new.insert(self.key(session)?),
+            };
+            let Some(key) = key.as_ref() else { continue };
             candidates.sort_by_key(|candidate| candidate.seq);
             let seqs: Vec<u64> = candidates.iter().map(|candidate| candidate.seq).collect();
             for event in self.events.events_to_show(key, &seqs)? {
