@@ -209,7 +209,8 @@ function flaws() {
     if (ratio < wanted) found.push(`contrast ${ratio.toFixed(2)} < ${wanted}: ${node.outerHTML.slice(0, 80)}`);
   }
   for (const node of document.querySelectorAll('a, button, summary, input')) {
-    const { width, height } = node.getBoundingClientRect();
+    // The strip is one thing to hold, however many columns it has.
+    const { width, height } = (node.closest('.strip') ?? node).getBoundingClientRect();
     if (width && (width < 43.9 || height < 43.9)) found.push(`${width}×${height}: ${node.outerHTML.slice(0, 80)}`);
   }
   return { found, least, wide: document.scrollingElement.scrollWidth - innerWidth };
@@ -314,6 +315,44 @@ try {
     assert.equal(await page.locator('input[name=filter]').inputValue(), 'is:idle');
     assert.equal(await page.locator('.chips a[aria-current]').innerText(), 'idle');
     await done();
+  });
+
+  await one('a finger scrubs through all of a session, and a moment has an address', async () => {
+    const { page, done } = await look();
+    await page.goto(base + publish.path);
+    const strip = page.locator('.strip div'), columns = page.locator('.strip a');
+    assert.ok(await columns.count() > 40);
+    assert.ok(await page.locator('.strip .x').count() >= 4, 'errors are seen');
+    const box = await strip.boundingBox();
+    const drag = async to => {
+      await page.mouse.move(box.x + box.width - 4, box.y + 24);
+      await page.mouse.down();
+      for (let step = 1; step <= 10; step += 1) await page.mouse.move(box.x + box.width * (1 - (1 - to) * step / 10), box.y + 24);
+      const said = await page.locator('.strip output').innerText();
+      await page.mouse.up();
+      return said;
+    };
+    assert.match(await drag(0.02), /\d+:\d\d:\d\d · event \d+/);
+    await page.locator('#log .prompt', { hasText: 'Publish the crate' }).waitFor();
+    await page.waitForURL(/#t=/);
+    // What a call was given and what it gave, when it is opened.
+    await page.locator('#log .tool').first().locator('summary').click();
+    await page.locator('#log .tool .output pre', { hasText: '812 passed' }).first().waitFor();
+    const link = page.url();
+    await page.screenshot({ path: `${shots}/phone-scrub.png` });
+    await page.goto(base);
+    await page.goto(link);
+    await page.locator('#log .prompt', { hasText: 'Publish the crate' }).waitFor();
+    await strip.dblclick({ position: { x: 40, y: 20 } });
+    await page.locator('#log', { hasText: 'Publish it, then tag the release.' }).waitFor();
+    await done();
+    // Without a script every column is a link.
+    const plain = await look({ ...PHONE, javaScriptEnabled: false });
+    await plain.page.goto(base + publish.path);
+    const href = await plain.page.locator('.strip a').first().getAttribute('href');
+    await plain.page.goto(base + href);
+    assert.equal(await plain.page.locator('#log .prompt', { hasText: 'Publish the crate' }).count(), 1);
+    await plain.done();
   });
 
   await one('a session opens in place, goes on by itself, and has an address', async () => {

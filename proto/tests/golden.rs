@@ -94,7 +94,7 @@ fn an_event_in_json_is_as_promised() {
         withdrawn: false,
         body: None,
     };
-    let text = r#"{"seq":5,"at":"1970-01-01T00:00:00.001Z","kind":"tool_result","text":"boom","tool":"Bash","tool_call_id":"toolu_1","is_error":true,"truncated":false,"direction":null,"message_id":null,"withdrawn":false}"#;
+    let text = r#"{"seq":5,"at":"1970-01-01T00:00:00.001Z","kind":"tool_result","text":"boom","tool":"Bash","tool_call_id":"toolu_1","is_error":true,"truncated":false,"direction":null,"message_id":null,"withdrawn":false,"body":null}"#;
     assert_eq!(serde_json::to_string(&event).unwrap(), text);
     let sent = Event {
         kind: EventKind::PeerMessage,

@@ -10,6 +10,7 @@ mod found;
 mod html;
 mod list;
 mod session;
+mod strip;
 #[cfg(test)]
 mod tests;
 mod words;

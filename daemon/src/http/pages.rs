@@ -10,6 +10,8 @@ use axum::{
     http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, header, request::Parts},
 };
 
+use rrd_proto::Outline;
+
 use super::{
     Http,
     gate::Caller,
@@ -17,7 +19,7 @@ use super::{
     lookers::{self, NotSpent},
     page::{self, ASSETS, Events, ListView, SessionView},
     problem::Problem,
-    routes::{Named, Pairs, Range, events_of, find, is_known},
+    routes::{Named, Pairs, Range, events_of, find, is_known, outline_of},
 };
 use crate::{fleet::aside, hub::now};
 
@@ -105,6 +107,10 @@ pub(super) async fn session(
         true => Some(events_of(&http, &row, Range { bodies: true, ..range }).await),
         false => None,
     };
+    let outline = match &asked {
+        Some(Ok(_)) => outline_of(&http, &row).await,
+        _ => Outline::default(),
+    };
     let why;
     let events = match &asked {
         None => Events::Locked,
@@ -121,7 +127,8 @@ pub(super) async fn session(
         }
     };
     let (host, now) = (http.answers.hub.host(), now());
-    let view = SessionView { host: &host, session: &row, events, as_of: now, now };
+    let view =
+        SessionView { host: &host, session: &row, events, outline: &outline, as_of: now, now };
     html(StatusCode::OK, page::session(&view))
 }
 

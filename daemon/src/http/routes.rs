@@ -13,7 +13,10 @@ use axum::{
     routing::{MethodRouter, get},
 };
 use futures::StreamExt as _;
-use rrd_proto::{EventPage, EventQuery, HostState, Lookup, LookupQuery, Session};
+use rrd_proto::{
+    EventPage, EventQuery, HostState, Lookup, LookupQuery, MAX_MARKS, Outline, OutlineQuery,
+    Session,
+};
 use tokio::time::timeout;
 
 use super::{
@@ -264,6 +267,29 @@ pub(super) async fn events_of(
         page.more &= page.events.len() == found;
     }
     Ok(page)
+}
+
+/// Marks that a strip is made of, at most: of a session that is longer the newest are not on it.
+const STRIP: usize = 100_000;
+
+/// A session from above, as far as it can be had.
+pub(super) async fn outline_of(http: &Http, row: &Session) -> Outline {
+    let elsewhere = row.host_state != HostState::Here;
+    let node = row.node_id.as_ref().filter(|_| elsewhere).and_then(|node| node.parse().ok());
+    let mut whole = Outline::default();
+    loop {
+        let after = whole.marks.last().map(|mark| mark.seq);
+        let query = OutlineQuery { key: row.key(), node, after, limit: MAX_MARKS };
+        let Ok(part) = http.answers.outline(&query).await else { return whole };
+        if after.is_none() {
+            whole.stretches = part.stretches;
+        }
+        let came = part.marks.len();
+        whole.marks.extend(part.marks);
+        if !part.more || came == 0 || whole.marks.len() >= STRIP {
+            return whole;
+        }
+    }
 }
 
 /// A document, or that it is still the one that is known.

@@ -253,7 +253,7 @@ function entered() {
   mark();
   headline();
   tick();
-  if (!$('session').querySelector('.newest')) toEnd();
+  if (!moment() && !$('session').querySelector('.newest')) toEnd();
   watch();
 }
 function leave() {
@@ -300,6 +300,50 @@ async function refresh() {
   } catch { lost(); }
   setTimeout(() => { busy = false; if (again && $('session')) refresh(); }, 300);
 }
+// The strip: a finger on it tells where it is, and goes there when it leaves.
+const columns = () => all(doc, '.strip a');
+function point(a) {
+  for (const other of columns()) other.classList.toggle('here', other === a);
+  const said = a.getAttribute('aria-label'), at = a.dataset.at;
+  say(doc.querySelector('.strip output'), at ? `${clock(at, true)} · ${said}` : said);
+}
+async function goto(a) {
+  const article = $('session'), link = new URL(a.href);
+  let made;
+  try { made = (await get(link.pathname + link.search)).getElementById('session'); } catch { return lost(); }
+  if (!made || article !== $('session')) return;
+  article.querySelector('.activity').replaceWith(doc.adoptNode(made.querySelector('.activity')));
+  if ($('log')) local($('log'));
+  history.replaceState(history.state, '', location.pathname + (a.dataset.at ? `#t=${encodeURIComponent(a.dataset.at)}` : ''));
+  $(link.hash.slice(1))?.scrollIntoView({ block: 'start' });
+  tick();
+  watch();
+}
+// `#t=TIME` in the address: the last column that begins by then.
+function moment() {
+  const at = Date.parse(decodeURIComponent(location.hash.match(/^#t=(.+)$/)?.[1] ?? ''));
+  if (isNaN(at)) return false;
+  const a = columns().filter(a => Date.parse(a.dataset.at) <= at).pop() ?? columns()[0];
+  if (a) { point(a); goto(a); }
+  return !!a;
+}
+let held;
+const under = event => { const a = doc.elementFromPoint(event.clientX, held.getBoundingClientRect().top + 24)?.closest?.('.strip a'); if (a) point(a); return a; };
+addEventListener('pointerdown', event => {
+  if (event.button || !(held = event.target.closest?.('.strip div'))) return;
+  held.setPointerCapture(event.pointerId);
+  under(event);
+});
+addEventListener('pointermove', event => { if (held) under(event); });
+addEventListener('pointerup', event => {
+  if (!held) return;
+  const a = under(event) ?? doc.querySelector('.strip .here');
+  held = null;
+  if (a) goto(a);
+});
+addEventListener('pointercancel', () => { held = null; });
+addEventListener('dblclick', event => { if (event.target.closest?.('.strip')) show(location.pathname, false); });
+
 // What is older, when its link comes into sight.
 let sight;
 function watch() {
@@ -346,6 +390,7 @@ addEventListener('click', event => {
   } else if (link.closest('#none')) { input.value = ''; typed(); }
   else if (link.closest('li.row')) show(link.getAttribute('href'), true);
   else if (link.className === 'older') older(link);
+  else if (link.closest('.strip')) { if (!event.detail) { point(link); goto(link); } }
   else if (link.className === 'back') {
     if (history.state?.within) history.back(); else { history.pushState(null, '', '/'); leave(); }
   } else return;

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use rrd_proto::{
-    Direction, Event, EventKind, ParentKind, Session, Timestamp,
+    Direction, Event, EventKind, Outline, ParentKind, Session, Timestamp,
     shown::{self, Tone},
 };
 
@@ -15,7 +15,7 @@ use super::{
     Shell, close,
     html::{Html, clean},
     list::{self, ListView},
-    open, words,
+    open, strip, words,
 };
 
 /// Bytes of what one event says, on a page with others: a phone has many of them to load.
@@ -47,6 +47,8 @@ pub(crate) struct SessionView<'a> {
     pub(crate) host: &'a str,
     pub(crate) session: &'a Session,
     pub(crate) events: Events<'a>,
+    /// All of it from above, where it may be shown and is known.
+    pub(crate) outline: &'a Outline,
     pub(crate) as_of: Timestamp,
     pub(crate) now: Timestamp,
 }
@@ -91,6 +93,7 @@ pub(crate) fn session(view: &SessionView<'_>) -> String {
         }
     }
     page.raw("</section><footer class=\"next\">");
+    strip::write(&mut page, s, &view.outline.marks, &view.outline.stretches, now);
     next(&mut page, s);
     page.raw("</footer></article>");
     close(page)
@@ -233,7 +236,7 @@ fn begin(page: &mut Html, event: &Event, class: &'static str) {
     let failed = event.is_error || event.kind == EventKind::Error;
     page.raw("<li class=\"").raw(class).raw(if failed { " error" } else { "" });
     page.raw(if event.withdrawn { " withdrawn\"" } else { "\"" });
-    page.raw(" data-seq=\"").number(event.seq).raw("\">");
+    page.raw(" id=\"e").number(event.seq).raw("\" data-seq=\"").number(event.seq).raw("\">");
 }
 
 /// All that an event says, line by line; of more than so many bytes the beginning, and a way to the rest.
@@ -294,7 +297,8 @@ fn tool(
     page.raw("<li class=\"tool").raw(if failed { " error" } else { "" });
     page.raw(if result.is_none() { " unanswered" } else { "" });
     page.raw(if call.withdrawn { " withdrawn\"" } else { "\"" });
-    page.raw(" data-seq=\"").number(call.seq).raw("\"><details><summary><b>");
+    page.raw(" id=\"e").number(call.seq).raw("\" data-seq=\"").number(call.seq);
+    page.raw("\"><details><summary><b>");
     page.text(call.tool.as_deref().unwrap_or("tool")).raw("</b><code>");
     text(page, call);
     page.raw("</code><span class=\"result\">");

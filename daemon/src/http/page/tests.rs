@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use rrd_proto::{
-    Activity, Counts, EndReason, Event, EventKind, Harness, Host, HostState, Issue, ParentKind,
-    Session, Status, StatusSource, Timestamp, Tokens, TurnResult, WaitingFor,
+    Activity, Counts, EndReason, Event, EventKind, Harness, Host, HostState, Issue, Outline,
+    ParentKind, Session, Status, StatusSource, Timestamp, Tokens, TurnResult, WaitingFor,
 };
 
 use super::*;
@@ -165,7 +165,15 @@ fn call(seq: u64, id: &str, kind: EventKind, text: &str) -> Event {
 }
 
 fn shown(s: &Session, events: Events<'_>) -> String {
-    session(&SessionView { host: "mac", session: s, events, as_of: NOW, now: NOW })
+    let outline = Outline::default();
+    session(&SessionView {
+        host: "mac",
+        session: s,
+        events,
+        outline: &outline,
+        as_of: NOW,
+        now: NOW,
+    })
 }
 
 fn page_of(events: &[Event]) -> Events<'_> {
@@ -267,10 +275,10 @@ fn a_call_and_its_result_are_one_line() {
     for part in [
         "<a class=\"older\" href=\"/s/mac/claude-code/b41f?before=0\">",
         "<ol id=\"log\" data-last=\"6\">",
-        "<li class=\"tool\" data-seq=\"1\"><details><summary><b>Bash</b><code>cargo test</code><span class=\"result\">✓ 2s</span>",
+        "<li class=\"tool\" id=\"e1\" data-seq=\"1\"><details><summary><b>Bash</b><code>cargo test</code><span class=\"result\">✓ 2s</span>",
         "<pre>812 passed</pre>",
-        "<li class=\"tool error\" data-seq=\"2\">",
-        "<li class=\"tool unanswered\" data-seq=\"5\">",
+        "<li class=\"tool error\" id=\"e2\" data-seq=\"2\">",
+        "<li class=\"tool unanswered\" id=\"e5\" data-seq=\"5\">",
         "<span>✓ result</span>",
     ] {
         assert!(page.contains(part), "{part} in\n{page}");
