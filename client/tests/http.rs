@@ -657,3 +657,39 @@ proptest! {
         host.is_well();
     }
 }
+
+#[test]
+fn what_was_said_is_found_with_a_token_and_leads_to_its_moment() {
+    let secret = format!("{}_{}", "ghp", "Ab3dEf6hIj9kLm2nOp5qRs8tUv1wXy4zAb7c");
+    let host = usual();
+    host.says(ID, &format!("Rotate {secret} at once\n{EVIL}"));
+    for path in ["/search?q=rotate", "/find?q=rotate", "/find"] {
+        assert_eq!(host.get(path).status, 401, "{path}");
+    }
+    let token = format!("Bearer {}", host.word(&["token"]));
+    let ask = |path: &str| host.ask("GET", path, &[("Authorization", &token)]);
+    let hits = host.until("the prompt to be found", || {
+        let hits = ask("/search?q=rotat*&kind=prompt&since=1h").json();
+        if hits.as_array().unwrap().len() == 1 { Ok(hits) } else { Err(hits.to_string()) }
+    });
+    assert_eq!((&hits[0]["session_id"], &hits[0]["kind"]), (&json!(ID), &json!("prompt")));
+    assert!(hits[0]["snippet"].as_str().unwrap().starts_with("Rotate [REDACTED:"), "{hits}");
+    let page = ask("/find?q=rotate");
+    let text = page.text();
+    assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));
+    assert!(text.contains("<mark>Rotate</mark> [REDACTED:"), "{text}");
+    assert!(text.contains(&format!("href=\"/s/mac/claude-code/{ID}#t=2")), "{text}");
+    assert!(!text.contains("<script>alert"), "{text}");
+    let all = ask("/search?q=at+once").text() + &text + &hits.to_string();
+    assert!(!all.contains(&secret[..12]), "{all}");
+    for begins in ["ghp*", "ghp_Ab*", "Ab3dEf*"] {
+        assert_eq!(ask(&format!("/search?q={begins}")).json(), json!([]), "{begins}");
+    }
+    assert!(ask("/find?q=nobody+said+that").text().contains("Nothing says that"));
+    assert!(ask("/find").text().contains("name=\"q\""));
+    for wrong in
+        ["/search", "/search?q=--", "/search?q=a&kind=x", "/search?q=a&limit=0", "/find?x=1"]
+    {
+        assert_eq!(ask(wrong).status, 400, "{wrong}");
+    }
+}

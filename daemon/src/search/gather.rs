@@ -42,7 +42,7 @@ pub(super) struct Work {
 }
 
 /// What is open while all goes well.
-struct Open {
+pub(super) struct Open {
     reader: Reader,
     rows: Rows,
     taken: HashMap<SessionKey, Taken>,
@@ -86,20 +86,9 @@ impl Work {
     }
 
     fn open(&self) -> rusqlite::Result<Option<Open>> {
-        let Some(reader) = Reader::open(&self.state_dir) else { return Ok(None) };
-        let mut rows = Rows::open(&self.state_dir)?;
-        let mut taken = rows.taken()?;
-        let lives = reader.lives(None)?;
-        let is_of_it = |life: &Life| taken.get(&life.key).is_some_and(|of| of.life == life.life);
-        if !taken.is_empty() && !lives.iter().any(is_of_it) {
-            // Made from an index that is no more.
-            drop(rows);
-            rows::delete(&self.state_dir);
-            rows = Rows::open(&self.state_dir)?;
-            taken.clear();
-        }
-        let count = rows.count()?;
-        Ok(Some(Open { reader, rows, taken, left: Vec::new(), behind: 0, count }))
+        let open = Open::new(&self.state_dir)?;
+        self.shared.lock().opened += 1;
+        Ok(open)
     }
 
     /// Returns when it is over.
@@ -170,8 +159,26 @@ impl Work {
 }
 
 impl Open {
+    /// `None` while there is no index to make it from.
+    pub(super) fn new(state_dir: &Path) -> rusqlite::Result<Option<Self>> {
+        let Some(reader) = Reader::open(state_dir) else { return Ok(None) };
+        let mut rows = Rows::open(state_dir)?;
+        let mut taken = rows.taken()?;
+        let lives = reader.lives(None)?;
+        let is_of_it = |life: &Life| taken.get(&life.key).is_some_and(|of| of.life == life.life);
+        if !taken.is_empty() && !lives.iter().any(is_of_it) {
+            // Made from an index that is no more.
+            drop(rows);
+            rows::delete(state_dir);
+            rows = Rows::open(state_dir)?;
+            taken.clear();
+        }
+        let count = rows.count()?;
+        Ok(Some(Self { reader, rows, taken, left: Vec::new(), behind: 0, count }))
+    }
+
     /// Finds out what is to be taken.
-    fn look(&mut self, changed: &Changed) -> rusqlite::Result<()> {
+    pub(super) fn look(&mut self, changed: &Changed) -> rusqlite::Result<()> {
         let lives = match changed {
             Changed::All => {
                 let lives = self.reader.lives(None)?;
@@ -197,10 +204,13 @@ impl Open {
         };
         for life in lives {
             let taken = self.taken.get(&life.key);
+            let is_known = taken.is_some();
             let is_same = |taken: &&Taken| taken.life == life.life && taken.bodied == life.bodied;
-            // Where there are fewer than were taken, a limit has taken out all that there were.
-            let is_new = taken.filter(is_same).is_none_or(|taken| taken.next != life.next);
-            if is_new && (life.next > 0 || taken.is_some()) {
+            let taken = taken.filter(is_same).map(|taken| taken.next);
+            if taken.is_some_and(|next| life.next < next) {
+                // A limit has taken out all that there was.
+                self.retire(std::slice::from_ref(&life.key), false)?;
+            } else if taken.map_or(life.next > 0 || is_known, |next| next < life.next) {
                 self.left.push(life);
             }
         }
@@ -215,16 +225,18 @@ impl Open {
     }
 
     /// Takes one batch; true where that was not all.
-    fn take(&mut self, edges: &Edges, over: &mut dyn FnMut() -> bool) -> rusqlite::Result<bool> {
+    pub(super) fn take(
+        &mut self,
+        edges: &Edges,
+        over: &mut dyn FnMut() -> bool,
+    ) -> rusqlite::Result<bool> {
         let (mut rows, mut far, mut bytes) = (Vec::new(), HashMap::new(), 0);
         while bytes < BATCH
             && !over()
             && let Some(life) = self.left.pop()
         {
             let known = self.taken.get(&life.key).copied();
-            let same = known.filter(|taken| {
-                taken.life == life.life && taken.bodied == life.bodied && taken.next <= life.next
-            });
+            let same = known.filter(|taken| taken.life == life.life && taken.bodied == life.bodied);
             let mut taken = match same {
                 Some(taken) => taken,
                 None => {

@@ -53,6 +53,8 @@ struct State {
     /// Nothing is left to be taken.
     is_idle: bool,
     over: bool,
+    /// Another number whenever the file was opened to be written: it may be another file.
+    opened: u64,
     progress: Progress,
 }
 
@@ -98,7 +100,8 @@ impl Shared {
 pub(crate) struct Search {
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    finder: Mutex<Option<Finder>>,
+    /// With the number of the file that it reads.
+    finder: Mutex<Option<(u64, Finder)>>,
     state_dir: PathBuf,
     edges: Arc<Edges>,
     /// What the writer tells, and the number of what was heard last.
@@ -167,13 +170,16 @@ impl Search {
     /// Finds what is asked for among the sessions that are `wanted`; all are, where that is `None`.
     pub(crate) fn find(&self, query: &SearchQuery, wanted: Option<&HashSet<SessionKey>>) -> Found {
         let mut finder = self.finder.lock().unwrap_or_else(PoisonError::into_inner);
-        let open = finder.take().or_else(|| Finder::open(&self.state_dir));
-        let Some(open) = open else { return Found::default() };
+        let opened = self.shared.lock().opened;
+        // One that was deleted beneath it would be read for ever.
+        let open = finder.take().filter(|(of, _)| *of == opened).map(|(_, open)| open);
+        let Some(open) = open.or_else(|| Finder::open(&self.state_dir)) else {
+            return Found::default();
+        };
         let now = crate::hub::now();
         match open.find(query, wanted, now, &mut |text| self.edges.kept(text)) {
             Ok(found) => {
-                // One that was deleted beneath it would be read for ever.
-                *finder = Some(open).filter(|_| self.shared.lock().progress.failing.is_none());
+                *finder = Some((opened, open));
                 found
             }
             Err(error) => {

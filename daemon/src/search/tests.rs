@@ -306,6 +306,34 @@ fn what_is_written_while_it_takes_is_taken_once() {
 }
 
 #[test]
+fn what_is_written_after_it_was_looked_at_is_taken_once() {
+    let host = Host::new();
+    host.search().stop();
+    let write = |seqs: std::ops::Range<u64>| {
+        let said = |seq| event(seq, EventKind::Prompt, "apple");
+        host.write("a", seqs.map(said).collect(), |_| {});
+    };
+    write(0..100);
+    host.writer.barrier();
+    let mut open = gather::Open::new(host.dir.path()).unwrap().unwrap();
+    open.look(&Changed::All).unwrap();
+    // More than is looked at together.
+    (1..70).for_each(|n| write(n * 100..n * 100 + 100));
+    host.writer.barrier();
+    let edges = &host.search().edges;
+    for _ in 0..2 {
+        while open.take(edges, &mut || false).unwrap() {}
+        open.look(&Changed::All).unwrap();
+    }
+    let db = rows::open_to_read(host.dir.path()).unwrap();
+    let sql = "SELECT count(*), count(DISTINCT seq), min(seq), max(seq) FROM said";
+    let counts = db.query_row(sql, [], |row| {
+        Ok::<(i64, i64, i64, i64), _>((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+    });
+    assert_eq!(counts.unwrap(), (7_000, 7_000, 0, 6_999));
+}
+
+#[test]
 fn what_begins_anew_is_taken_anew() {
     let host = Host::new();
     host.commit("a", prompts(["apple one", "apple two"]));

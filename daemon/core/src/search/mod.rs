@@ -21,19 +21,28 @@ pub use words::expression;
 /// blanks, so that each is a word of its own and any part of a text can be found.
 const GAP: char = '\u{200b}';
 
-/// `text` as it is given to the tokenizer: without what has a meaning of its own here, and with the
-/// letters of Chinese, Japanese and Korean apart.
+/// `text` as it is given to the tokenizer: without colours and what has a meaning of its own here, and with
+/// the letters of Chinese, Japanese and Korean apart.
 #[must_use]
 pub fn plain(text: &str) -> Cow<'_, str> {
     let is_ours = |c: char| {
-        matches!(c, '\0' | FOUND_FROM | FOUND_TO | GAP) || PRIVATE.contains(&c) || is_apart(c)
+        matches!(c, '\0' | FOUND_FROM | FOUND_TO | GAP | ESCAPE)
+            || PRIVATE.contains(&c)
+            || is_apart(c)
     };
-    if text.is_ascii() && !text.bytes().any(|byte| byte <= 2) || !text.contains(is_ours) {
+    if text.is_ascii() && !text.bytes().any(|byte| byte <= 2 || byte == 0x1b)
+        || !text.contains(is_ours)
+    {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len() + 16);
-    for c in text.chars() {
-        if is_apart(c) {
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        if c == ESCAPE && chars.next_if_eq(&'[').is_some() {
+            // A word that is coloured is no other word.
+            while chars.next_if(|c| matches!(c, ' '..='?')).is_some() {}
+            chars.next_if(|c| matches!(c, '@'..='~'));
+        } else if is_apart(c) {
             if !out.ends_with(GAP) {
                 out.push(GAP);
             }
@@ -46,6 +55,7 @@ pub fn plain(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+const ESCAPE: char = '\u{1b}';
 const FOUND_FROM: char = FOUND[0];
 const FOUND_TO: char = FOUND[1];
 
@@ -85,6 +95,8 @@ mod tests {
             ("日本", "\u{200b}日\u{200b}本\u{200b}"),
             ("v2の", "v2\u{200b}の\u{200b}"),
             ("a\u{200b}b", "a b"),
+            ("no \u{1b}[1;31mregis\u{1b}[0mtry\u{1b}[", "no registry"),
+            ("\u{1b}]0;title", " ]0;title"),
         ] {
             assert_eq!(plain(text), plain_text, "{text:?}");
         }
