@@ -103,7 +103,10 @@ fn an_event_in_json_is_as_promised() {
         ..event
     };
     let text = serde_json::to_string(&sent).unwrap();
-    assert!(text.ends_with(r#""direction":"sent","message_id":"m","withdrawn":false,"body":null}"#), "{text}");
+    assert!(
+        text.ends_with(r#""direction":"sent","message_id":"m","withdrawn":false,"body":null}"#),
+        "{text}"
+    );
 }
 
 #[test]

@@ -342,6 +342,7 @@ addEventListener('pointerup', event => {
   if (a) goto(a);
 });
 addEventListener('pointercancel', () => { held = null; });
+addEventListener('dragstart', event => { if (event.target.closest?.('.strip')) event.preventDefault(); });
 addEventListener('dblclick', event => { if (event.target.closest?.('.strip')) show(location.pathname, false); });
 
 // What is older, when its link comes into sight.
