@@ -308,7 +308,7 @@ fn on_small_disk(home: &Home, kilobytes: u32) -> Option<Running> {
     fs::create_dir_all(&state).unwrap();
     let script = format!(
         "mount -t tmpfs -o size={kilobytes}k,mode=700 none '{0}' || exit 77\n\
-         head -c 600000 /dev/zero > '{0}/filler'\nexec '{1}' daemon",
+         head -c 3600000 /dev/zero > '{0}/filler'\nexec '{1}' daemon",
         state.display(),
         env!("CARGO_BIN_EXE_rrd"),
     );
@@ -326,7 +326,7 @@ fn a_full_disk_is_said_and_nothing_is_lost_by_it() {
     let home = Home::new();
     let mut transcripts =
         [Transcript::new(&home, "claude-code", 1), Transcript::new(&home, "codex", 2)];
-    let Some(daemon) = on_small_disk(&home, 1_500) else {
+    let Some(daemon) = on_small_disk(&home, 4_500) else {
         eprintln!("SKIPPED: no disk of a given size can be mounted here");
         return;
     };
@@ -374,7 +374,7 @@ fn a_full_disk_is_said_and_nothing_is_lost_by_it() {
 fn a_full_disk_does_not_keep_it_from_ending() {
     let home = Home::new();
     let mut transcripts = [Transcript::new(&home, "claude-code", 1)];
-    let Some(daemon) = on_small_disk(&home, 1_500) else {
+    let Some(daemon) = on_small_disk(&home, 4_500) else {
         eprintln!("SKIPPED: no disk of a given size can be mounted here");
         return;
     };
