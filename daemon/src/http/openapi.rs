@@ -195,7 +195,9 @@ fn parameters(path: &str) -> Vec<Value> {
             ),
         ],
         "/search" => vec![
-            json!({"name": "q", "in": "query", "required": true, "schema": text(), "description":
+            json!({"name": "q", "in": "query", "required": true,
+                // Letters of any script will do; a pattern that says so means something else to many.
+                "schema": {"type": "string", "pattern": "[0-9A-Za-z]"}, "description":
                 "Words, all of which are to be found in one event; \"words in quotes\" one after the other; wor* is the beginning of a word"}),
             given("query", "host", "Only on the host with this label", text()),
             given("query", "harness", "Only of this harness", known_harness()),
