@@ -101,7 +101,7 @@ fn record(kind: &str, second: u32, content: Value) -> Value {
     json!({
         "type": kind, "message": message, "uuid": format!("00000000-0000-4000-9000-{second:012}"),
         "timestamp": format!("2026-11-20T10:{:02}:{:02}.000Z", second / 60, second % 60),
-        "sessionId": ID, "cwd": "/srv/work", "version": "2.1.329", "gitBranch": "main",
+        "sessionId": ID, "cwd": "/srv/site", "version": "2.1.329", "gitBranch": "main",
         "userType": "external", "isSidechain": false, "promptSource": "typed",
     })
 }
@@ -121,7 +121,7 @@ fn result(second: u32, id: &str, text: &str, is_error: bool) -> Value {
 }
 
 fn story() -> Vec<Value> {
-    let edit = json!({"file_path": "/srv/work/Cargo.toml", "old_string": "version = \"1\"", "new_string": "version = \"2\""});
+    let edit = json!({"file_path": "/srv/site/Cargo.toml", "old_string": "version = \"1\"", "new_string": "version = \"2\""});
     vec![
         record("user", 0, json!("Publish it")),
         call(1, "t1", "Bash", &json!({"command": "cargo test"})),
@@ -241,7 +241,7 @@ fn one_goes_through_a_session_in_a_terminal() {
     let Some(terminal) = Terminal::open(&host) else { return };
     terminal.replay("");
     let screen = terminal.shows(&["Publish it", "event 8 of 8", "✕ 1 error", "It needs a token."]);
-    assert!(screen.contains("claude-code · mac:/srv/work · main"), "{screen}");
+    assert!(screen.contains("claude-code · mac:/srv/site · main"), "{screen}");
     assert_eq!(terminal.state().trim(), "1 0 1");
 
     terminal.press(&["E"]);

@@ -173,16 +173,8 @@ impl Desk {
     ) -> Vec<(SessionKey, Timestamp, Redacted<Vec<Event>>)> {
         let mut told = Vec::new();
         for (key, after) in query.sessions.into_iter().take(MAX_WORDS) {
-            let newest = EventQuery {
-                key: key.clone(),
-                node: None,
-                after: None,
-                before: None,
-                limit: words::EVENTS as u32,
-                wait_ms: 0,
-                bodies: true,
-                raw: false,
-            };
+            let newest = EventQuery::newest(key.clone(), words::EVENTS as u32);
+            let newest = EventQuery { bodies: true, ..newest };
             let mut page = self.events(&EventQuery { after, ..newest.clone() }).await;
             // So many are new that the newest are among those that follow; or an index that was begun anew
             // has not come so far again.

@@ -180,7 +180,7 @@ pub(crate) async fn events(
     let within = crate::desk::wait(wait_ms) + EVENTS_WITHIN;
     let reply: EventsReply = match ask(fleet, gossip, node, "events", &asks, within).await {
         // Whoever is away may have left its last words with others.
-        Err(refusal) if wait_ms == 0 => {
+        Err(refusal) if wait_ms == 0 && is_away(gossip, node) => {
             return words::page(fleet, gossip, node, query).await.ok_or(refusal);
         }
         told => told?,
@@ -204,23 +204,15 @@ pub(crate) async fn outline(
     let asks = OutlineQuery { node: None, ..query.clone() };
     let mut outline: Outline = match ask(fleet, gossip, node, "outline", &asks, EVENTS_WITHIN).await
     {
-        Err(refusal) => {
-            let events = EventQuery {
-                key: query.key.clone(),
-                node: None,
-                after: query.after,
-                before: None,
-                limit: query.limit,
-                wait_ms: 0,
-                bodies: false,
-                raw: false,
-            };
+        Err(refusal) if is_away(gossip, node) => {
+            let newest = EventQuery::newest(query.key.clone(), query.limit);
+            let events = EventQuery { after: query.after, ..newest };
             let page = words::page(fleet, gossip, node, &events).await.ok_or(refusal)?;
             let marks = page.events.iter().map(Mark::of).collect();
             let last_words = page.last_words;
             return Ok(Outline { marks, more: page.more, last_words, ..Outline::default() });
         }
-        Ok(outline) => outline,
+        told => told?,
     };
     let offset = gossip.offset_of(node);
     let Outline { marks, stretches, copied_to, more: _, dropped: _, last_words: _ } = &mut outline;
@@ -305,6 +297,12 @@ pub(crate) fn merged(query: &SearchQuery, here: SearchReply, there: SearchReply)
         behind: here.behind.saturating_add(there.behind),
         unheard: there.unheard,
     }
+}
+
+/// One that is there and only fails to answer has last words of its own still.
+fn is_away(gossip: &Gossip, node: NodeId) -> bool {
+    let name = node.to_string();
+    gossip.hosts().iter().any(|host| host.node_id == name && host.state == HostState::Away)
 }
 
 /// What another host answers about one of its sessions.

@@ -153,16 +153,7 @@ impl Scan {
     /// A session from above.
     #[must_use]
     pub fn outline(&self, query: &OutlineQuery) -> Outline {
-        let all = EventQuery {
-            key: query.key.clone(),
-            node: None,
-            after: None,
-            before: None,
-            limit: u32::MAX,
-            wait_ms: 0,
-            bodies: false,
-            raw: false,
-        };
+        let all = EventQuery::newest(query.key.clone(), u32::MAX);
         let after = |mark: &Mark| query.after.is_none_or(|after| mark.seq > after);
         let EventPage { events, .. } = self.page(&all);
         let marks = events.iter().map(Mark::of).filter(after);

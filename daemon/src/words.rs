@@ -109,10 +109,11 @@ impl Words {
         kept.len() != before
     }
 
-    /// What is to be written: everything that is kept; `None` when it is written already.
-    fn unwritten(&self) -> Option<Vec<(Whose, Kept, Timestamp)>> {
+    /// What is to be written: everything that is kept; `None` when it is written already, and nothing is
+    /// `gone`.
+    fn unwritten(&self, gone: bool) -> Option<Vec<(Whose, Kept, Timestamp)>> {
         let mut kept = self.lock();
-        if kept.values().all(|entry| entry.is_written) {
+        if !gone && kept.values().all(|entry| entry.is_written) {
             return None;
         }
         kept.values_mut().for_each(|entry| entry.is_written = true);
@@ -153,15 +154,8 @@ pub(crate) async fn follow(fleet: Arc<Fleet>, gossip: Arc<Gossip>) {
     }
 }
 
-async fn write(fleet: &Arc<Fleet>, anyway: bool) {
-    let rows = match fleet.words().unwritten() {
-        Some(rows) => rows,
-        None if anyway => {
-            let all = fleet.words().lock();
-            all.iter().map(|(whose, e)| (whose.clone(), e.kept.clone(), e.active_at)).collect()
-        }
-        None => return,
-    };
+async fn write(fleet: &Arc<Fleet>, gone: bool) {
+    let Some(rows) = fleet.words().unwritten(gone) else { return };
     let written = aside(fleet, move |fleet| fleet.keep().set_words(&rows)).await;
     if let Some(Err(error)) = written {
         tracing::warn!(%error, "last words of other hosts' sessions cannot be kept");

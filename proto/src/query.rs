@@ -165,6 +165,23 @@ pub struct EventQuery {
     pub raw: bool,
 }
 
+impl EventQuery {
+    /// The newest events of a session of the host that is asked, their lines alone.
+    #[must_use]
+    pub fn newest(key: SessionKey, limit: u32) -> Self {
+        Self {
+            key,
+            node: None,
+            after: None,
+            before: None,
+            limit,
+            wait_ms: 0,
+            bodies: false,
+            raw: false,
+        }
+    }
+}
+
 /// Some events of a session, oldest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

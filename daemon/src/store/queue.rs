@@ -126,10 +126,7 @@ impl Queue {
 
     /// Adds a commit; waits while the queue is full.
     pub(super) fn commit(&self, commit: Commit) {
-        let full =
-            |waiting: &mut Waiting| waiting.is_full() && !waiting.closed && !waiting.abandoned;
-        let mut waiting =
-            self.room.wait_while(self.lock(), full).unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.with_room();
         if waiting.abandoned {
             return;
         }
@@ -149,10 +146,7 @@ impl Queue {
 
     /// Adds bodies; waits while the queue is full.
     pub(super) fn fill(&self, fill: Fill) {
-        let full =
-            |waiting: &mut Waiting| waiting.is_full() && !waiting.closed && !waiting.abandoned;
-        let mut waiting =
-            self.room.wait_while(self.lock(), full).unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.with_room();
         if waiting.abandoned {
             return;
         }
@@ -308,6 +302,13 @@ impl Queue {
             trails: std::mem::take(&mut waiting.trails),
         };
         Next::Write(batch, std::mem::take(&mut waiting.barriers))
+    }
+
+    /// Waits while the queue is full.
+    fn with_room(&self) -> MutexGuard<'_, Waiting> {
+        let full =
+            |waiting: &mut Waiting| waiting.is_full() && !waiting.closed && !waiting.abandoned;
+        self.room.wait_while(self.lock(), full).unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
