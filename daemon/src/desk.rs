@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use rrd_core::{body, fleet::words, harness::format_of, redact::Redacted};
 use rrd_proto::{
-    Event, EventPage, EventQuery, ListQuery, MAX_MARKS, Outline, OutlineQuery, SearchQuery,
+    Event, EventPage, EventQuery, Gap, ListQuery, MAX_MARKS, Outline, OutlineQuery, SearchQuery,
     SearchReply, Session, SessionKey, Timestamp,
     peer::{self, Refused},
     peer_calls::{
@@ -150,17 +150,18 @@ impl Desk {
                 // Once is enough.
                 let first = asked.after.is_none();
                 let stretches = if first { index.stretches(&asked.key)? } else { Vec::new() };
-                Ok((marks, stretches, index.dropped(&asked.key)?))
+                Ok((marks, stretches, index.gaps(&asked.key)?))
             })
         });
-        let (marks, stretches, dropped) = read.await.unwrap_or_default();
+        let (marks, stretches, gaps) = read.await.unwrap_or_default();
         let fold = self.hub.fold(&query.key);
         Outline {
             more: marks.len() == limit as usize,
             marks,
             stretches,
             copied_to: fold.and_then(|fold| fold.copied_to()),
-            dropped,
+            dropped: gaps.iter().map(Gap::count).sum(),
+            gaps,
             last_words: None,
         }
     }

@@ -97,8 +97,8 @@ impl Health {
             "{mb} MB of what {} sessions did is kept, for {days} days, of at most {total} MB in all",
             held.sessions
         );
-        if held.limited > 0 {
-            detail += &format!("; limits took some of {} sessions", held.limited);
+        for (limit, sessions) in held.limited {
+            detail += &format!("; {} took some of {sessions} sessions", limit.setting());
         }
         let left = self.filled.left.load(Ordering::Relaxed);
         if left > 0 {

@@ -215,7 +215,8 @@ pub(crate) async fn outline(
         told => told?,
     };
     let offset = gossip.offset_of(node);
-    let Outline { marks, stretches, copied_to, more: _, dropped: _, last_words: _ } = &mut outline;
+    let Outline { marks, stretches, copied_to, more: _, dropped: _, gaps: _, last_words: _ } =
+        &mut outline;
     let times = marks.iter_mut().filter_map(|mark| mark.at.as_mut()).chain(copied_to);
     let stretched = stretches
         .iter_mut()

@@ -57,7 +57,7 @@ pub use query::{
     LookupQuery, Root, RootState, Totals, Unheard,
 };
 pub use refusal::Refusal;
-pub use replay::{MAX_MARKS, Mark, Outline, OutlineQuery, Stretch, ToolKind};
+pub use replay::{Gap, Limit, MAX_MARKS, Mark, Outline, OutlineQuery, Stretch, ToolKind};
 pub use search::{MAX_HITS, MAX_TEXT, SearchHit, SearchKind, SearchQuery, SearchReply};
 pub use session::{
     Activity, Counts, EndReason, HostState, Issue, ParentKind, Session, Status, StatusSource,

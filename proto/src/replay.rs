@@ -42,6 +42,9 @@ pub struct Outline {
     /// Events of which a limit took the body, or all: a body that is not there was kept no longer.
     #[serde(default)]
     pub dropped: u64,
+    /// Which events these are, and which limit it was; in order.
+    #[serde(default)]
+    pub gaps: Vec<Gap>,
     /// Its host is away, and another one told what it did last.
     #[serde(default)]
     pub last_words: Option<LastWords>,
@@ -95,6 +98,55 @@ pub struct Stretch {
     pub waiting_for: Option<WaitingFor>,
     /// What about.
     pub detail: Option<String>,
+}
+
+/// A limit took what these events said, or all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Gap {
+    /// Seq of the first one.
+    pub first: u64,
+    /// And of the last one.
+    pub last: u64,
+    /// Which limit.
+    pub why: Limit,
+}
+
+impl Gap {
+    /// How many events these are.
+    #[must_use]
+    pub const fn count(&self) -> u64 {
+        self.last.saturating_sub(self.first).saturating_add(1)
+    }
+}
+
+/// Limits of what is kept of sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Limit {
+    /// So much of one session.
+    Session,
+    /// So much of all of them.
+    Total,
+    /// For so long.
+    Age,
+    /// One of a newer release.
+    #[serde(other)]
+    Other,
+}
+
+impl Limit {
+    /// The setting's name.
+    #[must_use]
+    pub const fn setting(self) -> &'static str {
+        match self {
+            Self::Session => "activity.session",
+            Self::Total => "activity.total",
+            Self::Age => "activity.age",
+            Self::Other => "another",
+        }
+    }
 }
 
 /// What sort of thing a tool does.

@@ -104,7 +104,8 @@ impl Lane {
 
     /// Takes a part of its outline.
     pub(crate) fn take_outline(&mut self, outline: Outline, now: Timestamp) {
-        let Outline { marks: new, more, stretches, copied_to, dropped, last_words } = outline;
+        let Outline { marks: new, more, stretches, copied_to, dropped, gaps: _, last_words } =
+            outline;
         // An answer that says that more follows and has nothing would be asked for for ever.
         let more = more && !new.is_empty();
         let marks = self.anew.as_mut().unwrap_or(&mut self.marks);

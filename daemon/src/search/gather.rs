@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Bytes of text that are taken at once.
-const BATCH: usize = 8 << 20;
+const BATCH: usize = 3 << 20;
 
 /// Events of one session that are looked at together.
 const EVENTS: u32 = 2_000;

@@ -232,7 +232,7 @@ impl Rows {
 
     /// Leaves no more in the log than must be, once nothing else is to be done.
     pub(super) fn settle(&self) -> rusqlite::Result<()> {
-        self.db.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")
+        self.db.execute_batch("PRAGMA wal_checkpoint(TRUNCATE); PRAGMA shrink_memory")
     }
 }
 

@@ -26,8 +26,8 @@ const MAX_EVENTS: usize = 2 * ENOUGH;
 const MAX_BYTES: usize = 4 << 20;
 
 /// Commits are collected for so long: of several of one transcript only the last one's state is
-/// written. A crash has so much read again, nothing else …
-const COLLECT: Duration = Duration::from_secs(2);
+/// written. A crash has so much read again, and a transcript that is deleted at once has so much lost …
+pub(super) const COLLECT: Duration = Duration::from_millis(200);
 
 /// … unless they hold this many events already.
 const ENOUGH: usize = 512;
@@ -36,8 +36,9 @@ const ENOUGH: usize = 512;
 const COLLECT_TRAILS: Duration = Duration::from_millis(20);
 
 /// Commits on their way from the tails to the writer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Queue {
+    collect: Duration,
     waiting: Mutex<Waiting>,
     /// The writer waits here.
     to_write: Condvar,
@@ -117,6 +118,12 @@ impl Batch {
 }
 
 impl Queue {
+    /// Commits are collected for so long.
+    pub(super) fn new(collect: Duration) -> Self {
+        let waiting = Mutex::default();
+        Self { collect, waiting, to_write: Condvar::new(), room: Condvar::new() }
+    }
+
     /// What waits.
     pub(super) fn backlog(&self) -> Backlog {
         let waiting = self.lock();
@@ -276,7 +283,7 @@ impl Queue {
         if waiting.is_empty() {
             return if waiting.closed { Next::Closed } else { Next::Quiet };
         }
-        let collected = Instant::now() + COLLECT;
+        let collected = Instant::now() + self.collect;
         while !waiting.is_urgent() {
             let until = waiting.trails_until.map_or(collected, |trails| trails.min(collected));
             let left = until.saturating_duration_since(Instant::now());

@@ -9,12 +9,14 @@ use std::{
 
 use rrd_core::{body, cursor::Cursor, fold::Fold, search::needs_body};
 use rrd_proto::{
-    Direction, Event, EventKind, Harness, Mark, SessionKey, Stretch, Timestamp, ToolKind,
+    Direction, Event, EventKind, Gap, Harness, Limit, Mark, SessionKey, Stretch, Timestamp,
+    ToolKind,
 };
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 
 use super::{
-    DatabaseState, Earlier, FileState, READER_VERSION, Stored, TrailState, bodies, database, schema,
+    DatabaseState, Earlier, FileState, READER_VERSION, Stored, TrailState, bodies, database,
+    retain, schema,
 };
 
 /// A read-only connection.
@@ -61,14 +63,14 @@ pub struct Life {
 }
 
 /// How much is kept of all that events say.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Held {
     /// Of so many sessions.
     pub sessions: u64,
     /// Bytes on disk.
     pub bytes: u64,
-    /// Of so many sessions a limit took something.
-    pub limited: u64,
+    /// Of how many sessions which limit took something.
+    pub limited: Vec<(Limit, u64)>,
 }
 
 /// Event kinds by number: part of the disk format, so it only grows at its end.
@@ -470,15 +472,20 @@ impl Reader {
         Ok(stretches)
     }
 
-    /// How many events of a session lost their bodies, or went, to a limit.
+    /// Which events of a session lost their bodies, or went, to a limit.
     ///
     /// # Errors
     /// SQLite's.
-    pub fn dropped(&self, key: &SessionKey) -> rusqlite::Result<u64> {
-        let Some(session) = self.session(key)? else { return Ok(0) };
-        let sql = "SELECT coalesce(sum(last - first + 1), 0) FROM gaps WHERE session = ?1";
-        let count: i64 = self.db.prepare_cached(sql)?.query_row([session], |row| row.get(0))?;
-        Ok(count.cast_unsigned())
+    pub fn gaps(&self, key: &SessionKey) -> rusqlite::Result<Vec<Gap>> {
+        let Some(session) = self.session(key)? else { return Ok(Vec::new()) };
+        let sql = "SELECT first, last, why FROM gaps WHERE session = ?1 ORDER BY first";
+        let mut gaps = self.db.prepare_cached(sql)?;
+        let gaps = gaps.query_map([session], |row| {
+            let seq = |at| row.get::<_, i64>(at).map(i64::cast_unsigned);
+            let why = retain::limit_of(row.get_ref(2)?.as_str()?);
+            Ok(Gap { first: seq(0)?, last: seq(1)?, why })
+        })?;
+        gaps.collect()
     }
 
     /// What is kept of all that events say.
@@ -486,12 +493,17 @@ impl Reader {
     /// # Errors
     /// SQLite's.
     pub fn held(&self) -> rusqlite::Result<Held> {
-        let sql = "SELECT count(DISTINCT session), coalesce(sum(length(data)), 0),
-                (SELECT count(DISTINCT session) FROM gaps) FROM bodies";
-        self.db.query_row(sql, [], |row| {
+        let sql = "SELECT count(DISTINCT session), coalesce(sum(length(data)), 0) FROM bodies";
+        let (sessions, bytes) = self.db.query_row(sql, [], |row| {
             let number = |at| row.get::<_, i64>(at).map(i64::cast_unsigned);
-            Ok(Held { sessions: number(0)?, bytes: number(1)?, limited: number(2)? })
-        })
+            Ok((number(0)?, number(1)?))
+        })?;
+        let sql = "SELECT why, count(DISTINCT session) FROM gaps GROUP BY why ORDER BY why";
+        let mut limited = self.db.prepare(sql)?;
+        let limited = limited.query_map([], |row| {
+            Ok((retain::limit_of(row.get_ref(0)?.as_str()?), row.get::<_, i64>(1)?.cast_unsigned()))
+        })?;
+        Ok(Held { sessions, bytes, limited: limited.collect::<Result<_, _>>()? })
     }
 
     /// Sessions whose events were stored before bodies were kept, and where their transcripts are.

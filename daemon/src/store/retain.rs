@@ -3,12 +3,13 @@
 //! Of one session too much: what lies between its head and its tail goes. Too much in all: of those that
 //! are over, the oldest goes first; of those that are not, again what lies in the middle. Too old: all of
 //! it goes, but that the session was there. What went is remembered, so that it can be said; and records
-//! that were taken stay known, so that none is taken again. Not here: what is kept of one event
+//! that were taken stay known, so that none is taken again. Of what has no time at all nobody can say that
+//! it is too old. Not here: what is kept of one event
 //! ([`rrd_core::body`]).
 
 use std::time::Duration;
 
-use rrd_proto::{Status, Timestamp};
+use rrd_proto::{Limit, Status, Timestamp};
 use rusqlite::{Connection, Transaction, params};
 
 /// How much is kept.
@@ -35,22 +36,20 @@ impl Default for Limits {
     }
 }
 
-/// Why something is no longer kept.
-#[derive(Debug, Clone, Copy)]
-enum Why {
-    Session,
-    Total,
-    Age,
+/// The word for a limit in the index.
+const fn word(limit: Limit) -> &'static str {
+    match limit {
+        Limit::Session => "session",
+        Limit::Total => "total",
+        Limit::Age => "age",
+        Limit::Other => "other",
+    }
 }
 
-impl Why {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Session => "session",
-            Self::Total => "total",
-            Self::Age => "age",
-        }
-    }
+/// The limit of a word in the index.
+pub(super) fn limit_of(text: &str) -> Limit {
+    let known = [Limit::Session, Limit::Total, Limit::Age];
+    known.into_iter().find(|limit| word(*limit) == text).unwrap_or(Limit::Other)
 }
 
 /// Of what is left of a session, so much is its head.
@@ -78,10 +77,10 @@ pub(super) fn bytes_of(db: &Connection, session: i64) -> rusqlite::Result<u64> {
 /// # Errors
 /// SQLite's.
 pub(super) fn trim_session(db: &Transaction<'_>, session: i64, most: u64) -> rusqlite::Result<u64> {
-    trim(db, session, most, Why::Session)
+    trim(db, session, most, Limit::Session)
 }
 
-fn trim(db: &Transaction<'_>, session: i64, most: u64, why: Why) -> rusqlite::Result<u64> {
+fn trim(db: &Transaction<'_>, session: i64, most: u64, why: Limit) -> rusqlite::Result<u64> {
     let bytes = bytes_of(db, session)?;
     if bytes <= most {
         return Ok(bytes);
@@ -130,7 +129,7 @@ fn gap(
     session: i64,
     first: i64,
     last: i64,
-    why: Why,
+    why: Limit,
 ) -> rusqlite::Result<()> {
     let sql = "DELETE FROM gaps WHERE session = ?1 AND first <= ?3 + 1 AND last >= ?2 - 1
             RETURNING first, last";
@@ -144,7 +143,7 @@ fn gap(
         (from, to) = (from.min(range.0), to.max(range.1));
     }
     let sql = "INSERT INTO gaps (session, first, last, why) VALUES (?1, ?2, ?3, ?4)";
-    db.prepare_cached(sql)?.execute(params![session, from, to, why.as_str()])?;
+    db.prepare_cached(sql)?.execute(params![session, from, to, word(why)])?;
     Ok(())
 }
 
@@ -176,24 +175,27 @@ pub(super) fn sweep(
     sessions.sort_unstable_by_key(|session| (session.last, session.id));
     let old: Vec<i64> = sessions
         .iter()
-        .filter(|session| session.is_over && session.last < too_old)
+        .filter(|session| session.is_over && session.last.is_some_and(|last| last < too_old))
         .map(|session| session.id)
         .collect();
     for session in old.iter().take(SOME) {
         swept.bytes += bytes_of(db, *session)?;
         swept.sessions += 1;
-        empty(db, *session)?;
+        empty(db, *session, Limit::Age)?;
     }
     if !old.is_empty() {
         return Ok(true);
     }
-    let used = used(db)?;
+    let used = used_bytes(db)?;
     if used <= limits.total {
         return Ok(false);
     }
-    let mut excess = used - (limits.total - limits.total / ROOM);
+    let enough = limits.total - limits.total / ROOM;
+    let mut excess = used - enough;
+    // What they said first, and when that was not enough their lines, too.
+    let over = || sessions.iter().filter(|s| s.is_over && s.last.is_none_or(|last| last < fresh));
     let mut taken = 0;
-    for session in sessions.iter().filter(|session| session.is_over && session.last < fresh) {
+    for session in over() {
         if excess == 0 || taken == SOME {
             return Ok(true);
         }
@@ -201,11 +203,21 @@ pub(super) fn sweep(
         if bytes == 0 {
             continue;
         }
-        all_bodies(db, session.id, Why::Total)?;
+        all_bodies(db, session.id, Limit::Total)?;
         excess = excess.saturating_sub(bytes);
         (swept.sessions, swept.bytes, taken) = (swept.sessions + 1, swept.bytes + bytes, taken + 1);
     }
     if taken > 0 {
+        return Ok(true);
+    }
+    for session in over().take(SOME) {
+        empty(db, session.id, Limit::Total)?;
+        swept.sessions += 1;
+        if used_bytes(db)? <= enough {
+            return Ok(false);
+        }
+    }
+    if over().next().is_some() {
         return Ok(true);
     }
     // Only what goes on is left: the largest gives most.
@@ -217,15 +229,15 @@ pub(super) fn sweep(
     else {
         return Ok(false);
     };
-    let left = trim(db, session, largest.saturating_sub(excess).max(largest / 2), Why::Total)?;
+    let left = trim(db, session, largest.saturating_sub(excess).max(largest / 2), Limit::Total)?;
     swept.bytes += largest - left;
     Ok(left < largest)
 }
 
 struct Activity {
     id: i64,
-    /// When its last event was; long ago where no event has a time.
-    last: i64,
+    /// When its last event was, or else when its transcript was written last.
+    last: Option<i64>,
     is_over: bool,
 }
 
@@ -234,7 +246,8 @@ fn with_activity(db: &Connection) -> rusqlite::Result<Vec<Activity>> {
             (SELECT max(at) FROM (SELECT at FROM events e WHERE e.session = s.id
                 ORDER BY e.seq DESC LIMIT 16)),
             (SELECT status FROM stretches t WHERE t.session = s.id ORDER BY t.at DESC LIMIT 1),
-            EXISTS (SELECT 1 FROM events e WHERE e.session = s.id)
+            EXISTS (SELECT 1 FROM events e WHERE e.session = s.id),
+            (SELECT max(mtime) / 1000000 FROM files f WHERE f.session = s.id AND f.mtime > 0)
         FROM sessions s";
     let mut sessions = db.prepare_cached(sql)?;
     let open = [Status::Executing.as_str(), Status::Waiting.as_str()];
@@ -244,7 +257,7 @@ fn with_activity(db: &Connection) -> rusqlite::Result<Vec<Activity>> {
         let status = row.get_ref(2)?.as_str_or_null()?;
         if row.get(3)? {
             let is_over = !status.is_some_and(|status| open.contains(&status));
-            let last = row.get::<_, Option<i64>>(1)?.unwrap_or_default();
+            let last = row.get::<_, Option<i64>>(1)?.or(row.get(4)?);
             found.push(Activity { id: row.get(0)?, last, is_over });
         }
     }
@@ -252,13 +265,13 @@ fn with_activity(db: &Connection) -> rusqlite::Result<Vec<Activity>> {
 }
 
 /// Bytes of the index that are in use.
-fn used(db: &Connection) -> rusqlite::Result<u64> {
+fn used_bytes(db: &Connection) -> rusqlite::Result<u64> {
     let pragma = |name| db.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let pages = pragma("page_count")? - pragma("freelist_count")?;
     Ok((pages * pragma("page_size")?).cast_unsigned())
 }
 
-fn all_bodies(db: &Transaction<'_>, session: i64, why: Why) -> rusqlite::Result<()> {
+fn all_bodies(db: &Transaction<'_>, session: i64, why: Limit) -> rusqlite::Result<()> {
     let sql = "SELECT min(first), max(last) FROM bodies WHERE session = ?1";
     let range = db.prepare_cached(sql)?.query_row([session], |row| {
         Ok(row.get::<_, Option<i64>>(0)?.zip(row.get::<_, Option<i64>>(1)?))
@@ -271,7 +284,7 @@ fn all_bodies(db: &Transaction<'_>, session: i64, why: Why) -> rusqlite::Result<
 }
 
 /// Nothing of what the session did is left; its records stay known.
-fn empty(db: &Transaction<'_>, session: i64) -> rusqlite::Result<()> {
+fn empty(db: &Transaction<'_>, session: i64, why: Limit) -> rusqlite::Result<()> {
     let sql = "SELECT max(seq) FROM events WHERE session = ?1";
     let last: Option<i64> = db.prepare_cached(sql)?.query_row([session], |row| row.get(0))?;
     for sql in [
@@ -283,7 +296,7 @@ fn empty(db: &Transaction<'_>, session: i64) -> rusqlite::Result<()> {
         db.prepare_cached(sql)?.execute([session])?;
     }
     match last {
-        Some(last) => gap(db, session, 0, last, Why::Age),
+        Some(last) => gap(db, session, 0, last, why),
         None => Ok(()),
     }
 }

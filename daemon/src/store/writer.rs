@@ -25,7 +25,7 @@ use super::{
     Commit, DatabaseState, Fill, READER_VERSION, StoreError, StoredEvent, TrailState, Turned,
     bodies::{self, Bodies},
     database, is_damage, owner_only,
-    queue::{Backlog, Batch, Next, Queue},
+    queue::{Backlog, Batch, COLLECT, Next, Queue},
     reader::{FLAG_ERROR, FLAG_SENT, FLAG_TRUNCATED, FLAG_WITHDRAWN, KINDS},
     retain::{self, Limits, Swept},
     schema,
@@ -88,7 +88,7 @@ impl Writer {
         let path = database(state_dir);
         let db = open(&path)?;
         let state = Arc::new(Mutex::new(WriterState::default()));
-        let queue = Arc::new(Queue::default());
+        let queue = Arc::new(Queue::new(COLLECT));
         let (sender, committed) = watch::channel(Committed::default());
         let finishing = Arc::new(AtomicBool::new(false));
         let bodies =

@@ -126,8 +126,15 @@ impl Redactor {
     /// A session from above.
     #[must_use]
     pub fn outline(&self, mut outline: Outline, report: &mut Report) -> Redacted<Outline> {
-        let Outline { stretches, marks: _, more: _, copied_to: _, dropped: _, last_words: _ } =
-            &mut outline;
+        let Outline {
+            stretches,
+            marks: _,
+            more: _,
+            copied_to: _,
+            dropped: _,
+            gaps: _,
+            last_words: _,
+        } = &mut outline;
         for Stretch { detail, from: _, to: _, status: _, waiting_for: _ } in stretches {
             detail.iter_mut().for_each(|detail| self.clean(detail, report));
         }

@@ -100,6 +100,40 @@ fn what_is_too_old_goes_and_its_records_stay_known() {
 }
 
 #[test]
+fn what_has_no_time_is_as_old_as_its_transcript() {
+    let mut db = db();
+    for (id, days_ago) in [(1, 10), (2, 400)] {
+        session(&db, id, 1, 10, 0);
+        let sql = "INSERT INTO files (path, session, cursor, parser, size, mtime)
+                VALUES (?1, ?1, '', '', 1, ?2)";
+        db.execute(sql, params![id, (NOW.as_millis() - days_ago * DAY) * 1_000_000]).unwrap();
+    }
+    session(&db, 3, 1, 10, 0);
+    db.execute("UPDATE events SET at = NULL", []).unwrap();
+    assert_eq!(swept(&mut db, &Limits::default()).sessions, 1);
+    assert_eq!(count(&db, "SELECT count(DISTINCT session) FROM events WHERE session <> 2"), 2);
+    assert_eq!(count(&db, "SELECT count(*) FROM events WHERE session = 2"), 0);
+}
+
+#[test]
+fn where_lines_alone_are_too_much_those_of_the_oldest_go() {
+    let mut db = db();
+    for (id, days) in [(1, 30), (2, 20), (3, 0)] {
+        session(&db, id, 4, 1_000, days);
+    }
+    db.execute("UPDATE events SET text = hex(zeroblob(10000))", []).unwrap();
+    let limits = Limits { total: 2_000_000, ..Limits::default() };
+    swept(&mut db, &limits);
+    let lines = |id| count(&db, &format!("SELECT count(*) FROM events WHERE session = {id}"));
+    assert_eq!((lines(1), lines(2), lines(3)), (0, 40, 40));
+    assert_eq!(
+        count(&db, "SELECT count(*) FROM gaps WHERE why = 'total' AND last = 39 AND session = 1"),
+        1
+    );
+    assert_eq!(count(&db, "SELECT count(*) FROM bodies WHERE session = 3"), 4);
+}
+
+#[test]
 fn of_too_much_in_all_the_oldest_that_is_over_goes_first() {
     let mut db = db();
     for (id, days) in [(1, 30), (2, 20), (3, 10), (4, 0)] {
