@@ -5,7 +5,7 @@
 //! here: who keeps what, and what of it counts ([`rrd_core::fleet::words`]).
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -49,7 +49,14 @@ type Whose = (NodeId, SessionKey);
 
 /// What is kept of other hosts' sessions.
 #[derive(Debug, Default)]
-pub(crate) struct Words(Mutex<BTreeMap<Whose, Entry>>);
+pub(crate) struct Words(Mutex<Held>);
+
+#[derive(Debug, Default)]
+struct Held {
+    kept: BTreeMap<Whose, Entry>,
+    /// Kept no more, and not taken out of `keep.db` yet.
+    gone: BTreeSet<Whose>,
+}
 
 #[derive(Debug, Clone)]
 struct Entry {
@@ -64,37 +71,41 @@ impl Words {
     pub(crate) fn restored(rows: Vec<(Whose, Kept, Timestamp)>) -> Self {
         let entry = |kept, active_at| Entry { kept, active_at, is_written: true };
         let rows = rows.into_iter().map(|(whose, kept, at)| (whose, entry(kept, at)));
-        Self(Mutex::new(rows.collect()))
+        Self(Mutex::new(Held { kept: rows.collect(), gone: BTreeSet::new() }))
     }
 
     /// What is kept of one session, oldest first.
     pub(crate) fn of(&self, node: NodeId, key: &SessionKey) -> Vec<String> {
-        let kept = self.lock();
-        let entry = kept.get(&(node, key.clone()));
+        let held = self.lock();
+        let entry = held.kept.get(&(node, key.clone()));
         entry.map(|entry| entry.kept.texts().map(str::to_owned).collect()).unwrap_or_default()
     }
 
     fn last(&self, whose: &Whose) -> Option<u64> {
-        self.lock().get(whose)?.kept.last()
+        self.lock().kept.get(whose)?.kept.last()
     }
 
     fn add(&self, whose: Whose, told: &Told, text: String) {
-        let mut kept = self.lock();
+        let Held { kept, gone } = &mut *self.lock();
         if kept.len() >= MOST && !kept.contains_key(&whose) {
             let oldest = kept.iter().min_by_key(|(_, entry)| entry.active_at);
-            let oldest = oldest.map(|(whose, _)| whose.clone());
-            oldest.map(|oldest| kept.remove(&oldest));
+            if let Some(oldest) = oldest.map(|(whose, _)| whose.clone()) {
+                kept.remove(&oldest);
+                gone.insert(oldest);
+            }
         }
+        gone.remove(&whose);
         let new = || Entry { kept: Kept::default(), active_at: now(), is_written: false };
         let entry = kept.entry(whose).or_insert_with(new);
         entry.kept.add(told, text);
         entry.is_written = false;
     }
 
-    /// Forgets what nobody will ask for: whose host is no member, and what is over on a host that is there.
+    /// Forgets what nobody will ask for: whose host is no member, and what is over on a host that is there;
+    /// true where there was any.
     fn tidy(&self, rows: &[(Whose, bool)], is_member: impl Fn(NodeId) -> bool) -> bool {
-        let mut kept = self.lock();
-        let before = kept.len();
+        let Held { kept, gone } = &mut *self.lock();
+        let before = gone.len();
         let at = now();
         let told: HashMap<&Whose, bool> = rows.iter().map(|(whose, live)| (whose, *live)).collect();
         kept.retain(|whose, entry| {
@@ -104,25 +115,35 @@ impl Words {
                 Some(false) => return true,
                 None => {}
             }
-            is_member(whose.0) && at.since(entry.active_at) < OVER
+            let stays = is_member(whose.0) && at.since(entry.active_at) < OVER;
+            if !stays {
+                gone.insert(whose.clone());
+            }
+            stays
         });
-        kept.len() != before
+        gone.len() > before
     }
 
-    /// What is to be written: everything that is kept; `None` when it is written already, and nothing is
-    /// `gone`.
-    fn unwritten(&self, gone: bool) -> Option<Vec<(Whose, Kept, Timestamp)>> {
-        let mut kept = self.lock();
-        if !gone && kept.values().all(|entry| entry.is_written) {
-            return None;
-        }
-        kept.values_mut().for_each(|entry| entry.is_written = true);
-        let row =
-            |(whose, entry): (&Whose, &Entry)| (whose.clone(), entry.kept.clone(), entry.active_at);
-        Some(kept.iter().map(row).collect())
+    /// What is to be written, and what is to be taken out; `None` when there is neither.
+    fn unwritten(&self) -> Option<(Vec<(Whose, Kept, Timestamp)>, Vec<Whose>)> {
+        let mut held = self.lock();
+        let gone: Vec<Whose> = std::mem::take(&mut held.gone).into_iter().collect();
+        let new = held.kept.iter_mut().filter(|(_, entry)| !entry.is_written);
+        let rows: Vec<_> = new
+            .map(|(whose, entry)| {
+                entry.is_written = true;
+                (whose.clone(), entry.kept.clone(), entry.active_at)
+            })
+            .collect();
+        (!rows.is_empty() || !gone.is_empty()).then_some((rows, gone))
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Whose, Entry>> {
+    fn has_unwritten(&self) -> bool {
+        let held = self.lock();
+        !held.gone.is_empty() || held.kept.values().any(|entry| !entry.is_written)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Held> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -142,21 +163,21 @@ pub(crate) async fn follow(fleet: Arc<Fleet>, gossip: Arc<Gossip>) {
         let gone = fleet.words().tidy(&told, |node| members.has(node));
         if gone || written_at.elapsed() >= WRITTEN_AFTER {
             written_at = Instant::now();
-            write(&fleet, gone).await;
+            write(&fleet).await;
         }
         let pause = if failed { AGAIN } else { WRITTEN_AFTER };
         tokio::select! {
             // Something to write, or to try again, even if nothing happens any more.
-            () = sleep(pause), if failed || fleet.words().lock().values().any(|e| !e.is_written) => {}
+            () = sleep(pause), if failed || fleet.words().has_unwritten() => {}
             result = changed.changed() => if result.is_err() { return },
         }
         sleep(APART).await;
     }
 }
 
-async fn write(fleet: &Arc<Fleet>, gone: bool) {
-    let Some(rows) = fleet.words().unwritten(gone) else { return };
-    let written = aside(fleet, move |fleet| fleet.keep().set_words(&rows)).await;
+async fn write(fleet: &Arc<Fleet>) {
+    let Some((rows, gone)) = fleet.words().unwritten() else { return };
+    let written = aside(fleet, move |fleet| fleet.keep().set_words(&rows, &gone)).await;
     if let Some(Err(error)) = written {
         tracing::warn!(%error, "last words of other hosts' sessions cannot be kept");
     }
@@ -280,4 +301,35 @@ pub(crate) async fn page(
         None => drop(events.drain(..events.len().saturating_sub(limit))),
     }
     Some(EventPage { events, more, last_words })
+}
+
+#[cfg(test)]
+mod tests {
+    use rrd_proto::Harness;
+
+    use super::*;
+
+    fn whose(id: &str) -> Whose {
+        (NodeId::from_hash([7; 8]), SessionKey { harness: Harness::Codex, session_id: id.into() })
+    }
+
+    #[test]
+    fn what_did_not_change_is_not_written_again() {
+        let words = Words::default();
+        let ids = |rows: &[(Whose, Kept, Timestamp)]| {
+            rows.iter().map(|(whose, ..)| whose.1.session_id.clone()).collect::<Vec<_>>()
+        };
+        let told = |id: &str| Told { key: whose(id).1, at: now(), events: Vec::new() };
+        words.add(whose("a"), &told("a"), "x".to_owned());
+        words.add(whose("b"), &told("b"), "x".to_owned());
+        assert_eq!(ids(&words.unwritten().unwrap().0), ["a", "b"]);
+        assert!(words.unwritten().is_none() && !words.has_unwritten());
+        words.add(whose("b"), &told("b"), "y".to_owned());
+        assert_eq!(ids(&words.unwritten().unwrap().0), ["b"]);
+        // Its host is no member any more.
+        assert!(words.tidy(&[], |_| false) && words.has_unwritten());
+        let (rows, gone) = words.unwritten().unwrap();
+        assert_eq!((rows.len(), gone), (0, vec![whose("a"), whose("b")]));
+        assert!(words.unwritten().is_none());
+    }
 }

@@ -27,11 +27,20 @@ impl Keep {
         Ok(rows.filter_map(read).collect())
     }
 
-    /// Keeps these in the place of all there were.
-    pub(crate) fn set_words(&mut self, words: &[Words]) -> Result<(), KeepError> {
+    /// Keeps these in the place of what there was of their sessions, and no longer what is `gone`.
+    pub(crate) fn set_words(
+        &mut self,
+        words: &[Words],
+        gone: &[(NodeId, SessionKey)],
+    ) -> Result<(), KeepError> {
         self.at_once(|db| {
-            db.execute("DELETE FROM words", [])?;
-            let mut insert = db.prepare_cached("INSERT INTO words VALUES (?1, ?2, ?3, ?4, ?5)")?;
+            let sql = "DELETE FROM words WHERE node = ?1 AND harness = ?2 AND session_id = ?3";
+            let mut delete = db.prepare_cached(sql)?;
+            for (node, key) in gone {
+                delete.execute([&node.to_string(), key.harness.as_str(), &key.session_id])?;
+            }
+            let sql = "INSERT OR REPLACE INTO words VALUES (?1, ?2, ?3, ?4, ?5)";
+            let mut insert = db.prepare_cached(sql)?;
             for ((node, key), kept, at) in words {
                 let kept = serde_json::to_string(kept).unwrap_or_default();
                 let (harness, id) = (key.harness.as_str(), &key.session_id);
