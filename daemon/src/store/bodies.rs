@@ -1,8 +1,9 @@
 //! Bodies of events, many in a block, blocks compressed.
 //!
 //! A commit's bodies become a block, or several when they are many. While an agent works these are small,
-//! and small ones compress badly: when enough of them lie at the end of a session, they become one. Not
-//! here: what is kept of a body and how a block is laid out ([`rrd_core::body`]).
+//! and small ones compress badly: when enough of them lie at the end of a session, they become one. What is
+//! kept already is not kept again ([`copies`]). Not here: what is kept of a body and how a block is laid out
+//! ([`rrd_core::body`]).
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -13,10 +14,10 @@ use rrd_core::body;
 use rrd_proto::Body;
 use rusqlite::{Connection, Transaction, params};
 
-use super::retain;
+use super::{copies, retain};
 
 /// Bytes of a block before compression: larger ones take longer to open, smaller ones more room.
-const FULL: usize = 256 << 10;
+pub(super) const FULL: usize = 256 << 10;
 
 /// Blocks below this are made one with others like them …
 const SMALL: usize = 64 << 10;
@@ -54,12 +55,6 @@ impl Bodies {
         self.sizes.clear();
     }
 
-    /// Forgets what it knows of the session's blocks, which somebody else has changed.
-    pub(super) fn changed(&mut self, session: i64) {
-        self.tails.remove(&session);
-        self.sizes.remove(&session);
-    }
-
     /// Leaves head and tail of a session whose bodies take more than `most` bytes.
     ///
     /// # Errors
@@ -72,7 +67,8 @@ impl Bodies {
     ) -> rusqlite::Result<()> {
         if self.sizes.get(&session).is_some_and(|bytes| *bytes > most) {
             let left = retain::trim_session(db, session, most)?;
-            self.tails.remove(&session);
+            // Others may keep now what this one kept for them.
+            self.clear();
             self.sizes.insert(session, left);
         }
         Ok(())
@@ -86,10 +82,16 @@ impl Bodies {
         &mut self,
         db: &Transaction<'_>,
         session: i64,
-        bodies: impl Iterator<Item = (u64, &'b Body)> + Clone,
+        bodies: impl Iterator<Item = (u64, &'b Body)>,
     ) -> rusqlite::Result<()> {
+        let mut kept = Vec::new();
+        for (seq, body) in bodies {
+            if !copies::is_kept(db, session, seq, body)? {
+                kept.push((seq, body));
+            }
+        }
         // With the numbers before each.
-        let bytes: usize = bodies.clone().map(|(_, body)| body.text.len() + 16).sum();
+        let bytes: usize = kept.iter().map(|(_, body)| body.text.len() + 16).sum();
         if bytes == 0 {
             return Ok(());
         }
@@ -98,11 +100,11 @@ impl Bodies {
         let mut small = None;
         let mut first = None;
         self.raw.clear();
-        let mut bodies = bodies.peekable();
-        while let Some((seq, body)) = bodies.next() {
+        let mut kept = kept.into_iter().peekable();
+        while let Some((seq, body)) = kept.next() {
             body::put(&mut self.raw, seq, body);
             let first_seq = *first.get_or_insert(seq);
-            if self.raw.len() >= each || bodies.peek().is_none() {
+            if self.raw.len() >= each || kept.peek().is_none() {
                 let size = self.raw.len();
                 self.insert(db, session, first_seq, seq)?;
                 small = (size < SMALL).then_some(size);
@@ -171,18 +173,9 @@ impl Bodies {
         first: u64,
         last: u64,
     ) -> rusqlite::Result<()> {
-        let zstd = self.zstd.compress(&self.raw);
-        let data = zstd.map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))?;
-        db.prepare_cached(
-            "INSERT INTO bodies (session, first, last, size, data) VALUES (?1, ?2, ?3, ?4, ?5)",
-        )?
-        .execute(params![
-            session,
-            first.cast_signed(),
-            last.cast_signed(),
-            self.raw.len() as i64,
-            data
-        ])?;
+        let data = self.zstd.compress(&self.raw).map_err(refused)?;
+        let (first, last) = (first.cast_signed(), last.cast_signed());
+        insert_block(db, session, first, last, self.raw.len(), &data)?;
         // What merging takes out is still counted here: it is measured when it seems too much.
         let size = match self.sizes.get(&session) {
             Some(known) => known + data.len() as u64,
@@ -209,6 +202,38 @@ fn tail(db: &Connection, session: i64) -> rusqlite::Result<(u32, usize)> {
     Ok((count, bytes))
 }
 
+/// Adds a block that somebody else has laid out.
+///
+/// # Errors
+/// SQLite's.
+pub(super) fn insert(
+    db: &Transaction<'_>,
+    session: i64,
+    first: i64,
+    last: i64,
+    raw: &[u8],
+) -> rusqlite::Result<()> {
+    let data = zstd::bulk::compress(raw, LEVEL).map_err(refused)?;
+    insert_block(db, session, first, last, raw.len(), &data)
+}
+
+fn insert_block(
+    db: &Transaction<'_>,
+    session: i64,
+    first: i64,
+    last: i64,
+    size: usize,
+    data: &[u8],
+) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO bodies (session, first, last, size, data) VALUES (?1, ?2, ?3, ?4, ?5)";
+    db.prepare_cached(sql)?.execute(params![session, first, last, size as i64, data])?;
+    Ok(())
+}
+
+pub(super) fn refused(error: io::Error) -> rusqlite::Error {
+    rusqlite::Error::ToSqlConversionFailure(Box::new(error))
+}
+
 /// The bodies of a session's events with these seqs; what is damaged is missing.
 ///
 /// # Errors
@@ -223,7 +248,7 @@ pub(super) fn read(
     let mut blocks = db.prepare_cached(sql)?;
     let number = |seq: u64| i64::try_from(seq).unwrap_or(i64::MAX);
     let mut rows = blocks.query(params![session, number(from), number(to)])?;
-    let mut found = BTreeMap::new();
+    let (mut found, _) = copies::read(db, session, from, to, |_| true, usize::MAX)?;
     while let Some(row) = rows.next()? {
         if let Some(raw) = open(row.get_ref(0)?.as_blob()?) {
             found.extend(body::read(&raw).filter(|(seq, _)| (from..=to).contains(seq)));
@@ -237,6 +262,23 @@ pub(super) fn read(
 /// # Errors
 /// SQLite's.
 pub(super) fn read_of(
+    db: &Connection,
+    session: i64,
+    seqs: &[u64],
+) -> rusqlite::Result<BTreeMap<u64, Body>> {
+    let mut found = read_own(db, session, seqs)?;
+    if let (Some(from), Some(to)) = (seqs.first(), seqs.last()) {
+        let wanted = |seq| seqs.binary_search(&seq).is_ok();
+        found.extend(copies::read(db, session, *from, *to, wanted, usize::MAX)?.0);
+    }
+    Ok(found)
+}
+
+/// The same of those that the session itself keeps.
+///
+/// # Errors
+/// SQLite's.
+pub(super) fn read_own(
     db: &Connection,
     session: i64,
     seqs: &[u64],
@@ -269,8 +311,11 @@ pub(super) fn read_until(
     seqs: &[u64],
     most: usize,
 ) -> rusqlite::Result<(BTreeMap<u64, Body>, Option<u64>)> {
-    let mut found = BTreeMap::new();
-    let (Some(from), Some(to)) = (seqs.first(), seqs.last()) else { return Ok((found, None)) };
+    let (Some(from), Some(to)) = (seqs.first(), seqs.last()) else {
+        return Ok((BTreeMap::new(), None));
+    };
+    let wanted = |seq| seqs.binary_search(&seq).is_ok();
+    let (mut found, mut stopped) = copies::read(db, session, *from, *to, wanted, most)?;
     let sql = "SELECT first, data FROM bodies
             WHERE session = ?1 AND last >= ?2 AND first <= ?3 ORDER BY first";
     let mut blocks = db.prepare_cached(sql)?;
@@ -278,8 +323,12 @@ pub(super) fn read_until(
     let mut bytes = 0;
     while let Some(row) = rows.next()? {
         let first = row.get::<_, i64>(0)?.cast_unsigned();
+        if stopped.is_some_and(|stopped| first >= stopped) {
+            break;
+        }
         if bytes >= most && first > *from {
-            return Ok((found, Some(first)));
+            stopped = Some(first);
+            break;
         }
         if let Some(raw) = open(row.get_ref(1)?.as_blob()?) {
             for (seq, body) in body::read_of(&raw, |seq| seqs.binary_search(&seq).is_ok()) {
@@ -288,7 +337,7 @@ pub(super) fn read_until(
             }
         }
     }
-    Ok((found, None))
+    Ok((found, stopped))
 }
 
 /// Takes out all bodies of a session.
@@ -296,6 +345,7 @@ pub(super) fn read_until(
 /// # Errors
 /// SQLite's.
 pub(super) fn delete(db: &Transaction<'_>, session: i64) -> rusqlite::Result<()> {
+    copies::release(db, session, 0, i64::MAX)?;
     db.prepare_cached("DELETE FROM bodies WHERE session = ?1")?.execute([session])?;
     Ok(())
 }

@@ -7,6 +7,7 @@
 //! here: state that must not be lost (identity, members).
 
 mod bodies;
+mod copies;
 mod queue;
 mod reader;
 mod retain;

@@ -12,6 +12,8 @@ use std::time::Duration;
 use rrd_proto::{Limit, Status, Timestamp};
 use rusqlite::{Connection, Transaction, params};
 
+use super::{bodies, copies};
+
 /// How much is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -113,12 +115,16 @@ fn trim(db: &Transaction<'_>, session: i64, most: u64, why: Limit) -> rusqlite::
         }
     }
     drop(rows);
+    // Blocks may overlap: some hold what another session kept for this one before.
+    let first = middle.iter().map(|(_, first, _)| *first).min();
+    let last = middle.iter().map(|(.., last)| *last).max();
+    if let Some((first, last)) = first.zip(last) {
+        copies::release(db, session, first, last)?;
+        gap(db, session, first, last, why)?;
+    }
     let mut delete = db.prepare_cached("DELETE FROM bodies WHERE id = ?1")?;
     for (id, ..) in &middle {
         delete.execute([id])?;
-    }
-    if let (Some((_, first, _)), Some((.., last))) = (middle.first(), middle.last()) {
-        gap(db, session, *first, *last, why)?;
     }
     Ok(left)
 }
@@ -276,7 +282,7 @@ fn all_bodies(db: &Transaction<'_>, session: i64, why: Limit) -> rusqlite::Resul
     let range = db.prepare_cached(sql)?.query_row([session], |row| {
         Ok(row.get::<_, Option<i64>>(0)?.zip(row.get::<_, Option<i64>>(1)?))
     })?;
-    db.prepare_cached("DELETE FROM bodies WHERE session = ?1")?.execute([session])?;
+    bodies::delete(db, session)?;
     match range {
         Some((first, last)) => gap(db, session, first, last, why),
         None => Ok(()),
@@ -290,11 +296,11 @@ fn empty(db: &Transaction<'_>, session: i64, why: Limit) -> rusqlite::Result<()>
     for sql in [
         "INSERT OR IGNORE INTO marks (session, key) SELECT session, key FROM events WHERE session = ?1",
         "DELETE FROM events WHERE session = ?1",
-        "DELETE FROM bodies WHERE session = ?1",
         "DELETE FROM stretches WHERE session = ?1",
     ] {
         db.prepare_cached(sql)?.execute([session])?;
     }
+    bodies::delete(db, session)?;
     match last {
         Some(last) => gap(db, session, 0, last, why),
         None => Ok(()),

@@ -10,6 +10,11 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags};
 
+use super::{
+    bodies::{self, Bodies},
+    copies,
+};
+
 /// Copies into `index` what only `damaged` has; gives how many sessions that are, and how many could not
 /// be read.
 ///
@@ -20,6 +25,7 @@ pub(super) fn salvage(index: &Path, damaged: &Path) -> rusqlite::Result<(u64, u6
     let mut db = Connection::open_with_flags(index, flags)?;
     db.pragma_update(None, "trusted_schema", false)?;
     db.execute("ATTACH ?1 AS old", [damaged.to_string_lossy()])?;
+    let old = Connection::open_with_flags(damaged, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     let places = files(&db)?;
     let place =
         |path: &str| path.rsplit_once('#').map_or_else(|| path.to_owned(), |(db, _)| db.to_owned());
@@ -29,7 +35,7 @@ pub(super) fn salvage(index: &Path, damaged: &Path) -> rusqlite::Result<(u64, u6
         if !paths.iter().all(gone) {
             continue;
         }
-        match take(&mut db, id) {
+        match take(&mut db, id, &old) {
             Ok(()) => taken += 1,
             Err(error) => {
                 tracing::debug!(%error, id, "a session cannot be had from the damaged index");
@@ -56,7 +62,7 @@ fn files(db: &Connection) -> rusqlite::Result<BTreeMap<i64, BTreeSet<String>>> {
     Ok(found)
 }
 
-fn take(db: &mut Connection, id: i64) -> rusqlite::Result<()> {
+fn take(db: &mut Connection, id: i64, old: &Connection) -> rusqlite::Result<()> {
     let all = db.transaction()?;
     all.execute(
         "INSERT INTO main.sessions (harness, session_id, reader, fold, seal, bodied, life)
@@ -79,6 +85,14 @@ fn take(db: &mut Connection, id: i64) -> rusqlite::Result<()> {
     ] {
         all.execute(sql, [id, new])?;
     }
+    // Whoever kept these for it may not be taken. An older index has none.
+    let (copies, _) =
+        copies::read(old, id, 0, u64::MAX, |_| true, usize::MAX).unwrap_or_else(|error| {
+            tracing::debug!(%error, id, "what others kept of it cannot be read");
+            Default::default()
+        });
+    let mut bodies = Bodies::new().map_err(bodies::refused)?;
+    bodies.put(&all, new, copies.iter().map(|(seq, body)| (*seq, body)))?;
     all.execute(
         "INSERT INTO main.trails SELECT t.harness, t.session_id, t.trail, t.seal
             FROM old.trails t JOIN main.sessions s USING (harness, session_id) WHERE s.id = ?1",

@@ -104,6 +104,23 @@ const MIGRATIONS: &[&str] = &[
     ALTER TABLE sessions ADD COLUMN life INTEGER NOT NULL DEFAULT 0;
     UPDATE sessions SET life = random();
 ",
+    // Long bodies are kept once: by whom, and who has the same.
+    "
+    CREATE TABLE texts (
+        hash    BLOB PRIMARY KEY,     -- half a SHA-256 of a long body
+        session INTEGER NOT NULL,     -- where it is kept
+        seq     INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX texts_by_seq ON texts (session, seq);
+    CREATE TABLE copies (
+        session    INTEGER NOT NULL,
+        seq        INTEGER NOT NULL,
+        of_session INTEGER NOT NULL,  -- where its body is kept
+        of_seq     INTEGER NOT NULL,
+        PRIMARY KEY (session, seq)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX copies_by_place ON copies (of_session, of_seq);
+",
 ];
 
 /// What is read of each table: a name in the schema may be damaged, which no check of SQLite's finds.
@@ -118,6 +135,8 @@ const READ: &[&str] = &[
     "SELECT session, at, status, waiting, detail FROM stretches",
     "SELECT session, first, last, why FROM gaps",
     "SELECT bodied, life FROM sessions",
+    "SELECT hash, session, seq FROM texts",
+    "SELECT session, seq, of_session, of_seq FROM copies",
 ];
 
 /// Whether every table is there with its columns.

@@ -419,7 +419,8 @@ fn transact<'b>(
         }
         if commit.reset {
             forget(&transaction, session)?;
-            bodies.changed(session);
+            // Others may keep now what this one kept for them.
+            bodies.clear();
         }
         put_events(&transaction, session, commit)?;
         let of_event =

@@ -5,12 +5,8 @@ use proptest::prelude::*;
 use super::*;
 
 fn db() -> Connection {
-    let db = Connection::open_in_memory().unwrap();
-    db.execute_batch(
-        "CREATE TABLE bodies (id INTEGER PRIMARY KEY, session INTEGER, first INTEGER, last INTEGER,
-            size INTEGER, data BLOB)",
-    )
-    .unwrap();
+    let mut db = Connection::open_in_memory().unwrap();
+    crate::store::schema::migrate(&mut db, std::path::Path::new("memory")).unwrap();
     db
 }
 
@@ -67,7 +63,7 @@ fn much_at_once_is_cut_into_equal_blocks() {
 fn a_damaged_block_is_missing_and_nothing_else() {
     let (mut db, mut bodies) = (db(), Bodies::new().unwrap());
     for seq in 0..2 {
-        put(&mut bodies, &mut db, 1, &[event(seq, Some("a b".repeat(40_000)))]);
+        put(&mut bodies, &mut db, 1, &[event(seq, Some(format!("a {seq}").repeat(40_000)))]);
     }
     db.execute("UPDATE bodies SET data = x'28b52ffd00' WHERE first = 0", []).unwrap();
     assert_eq!(read(&db, 1, 0, 9).unwrap().into_keys().collect::<Vec<_>>(), [1]);

@@ -168,15 +168,23 @@ fn what_only_a_damaged_index_has_is_taken_out_of_it() {
     {
         let (writer, _) = open_store(dir.path()).unwrap();
         (0..60).for_each(|id| writer.commit(of(id)));
-        let mut last = of(60);
-        last.file.path = here.display().to_string();
-        writer.commit(last);
+        let same = |commit: &mut Commit| {
+            let text = "61 0\n".repeat(1_000);
+            commit.events[0].event.body = Some(Body { size: 5_000, cut: None, text });
+        };
+        let (mut kept, mut copied) = (of(60), of(61));
+        same(&mut kept);
+        same(&mut copied);
+        kept.file.path = here.display().to_string();
+        writer.commit(kept);
+        writer.commit(copied);
     }
-    damage(dir.path(), |page| (150..158).contains(&page));
+    damage(dir.path(), |page| (170..178).contains(&page));
     set_aside(dir.path()).unwrap();
     let (writer, stored) = open_store(dir.path()).unwrap();
     let taken = stored.sessions.len();
-    assert!(taken >= 20, "{taken} of 60");
+    assert!(taken >= 20, "{taken} of 61");
+    assert!(stored.sessions.iter().any(|(key, _)| key.session_id == "61"));
     assert_eq!(stored.files.len(), taken);
     let reader = Reader::open(dir.path()).unwrap();
     for (key, fold) in stored.sessions {
