@@ -60,6 +60,7 @@ mod tests {
             message_id: None,
             withdrawn: false,
             body: None,
+            subagent: None,
         }
     }
 

@@ -69,6 +69,7 @@ fn event(seq: u64, text: &str) -> Event {
         message_id: None,
         withdrawn: false,
         body: None,
+        subagent: None,
     }
 }
 

@@ -23,9 +23,9 @@ pub enum EventKind {
     TurnEnd,
     /// The conversation was summarised to make room.
     Compaction,
-    /// A subagent began.
+    /// A subagent began: [`Event::subagent`] is which, and the text what it is to do.
     SubagentStart,
-    /// A subagent finished.
+    /// A subagent finished, and how.
     SubagentStop,
     /// The harness asked its user for permission.
     PermissionRequest,
@@ -101,6 +101,10 @@ pub struct Event {
     /// All of it, where that was asked for and is known.
     #[serde(default)]
     pub body: Option<Body>,
+    /// For the start and the stop of a subagent: its session, as the harness names it there. Null where it
+    /// does not. OpenClaw names the conversation, by its key, and not the session.
+    #[serde(default)]
+    pub subagent: Option<String>,
 }
 
 /// The whole of what an event says: the prompt, the answer, a tool's input (as JSON) or its result.

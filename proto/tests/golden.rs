@@ -93,8 +93,9 @@ fn an_event_in_json_is_as_promised() {
         message_id: None,
         withdrawn: false,
         body: None,
+        subagent: None,
     };
-    let text = r#"{"seq":5,"at":"1970-01-01T00:00:00.001Z","kind":"tool_result","text":"boom","tool":"Bash","tool_call_id":"toolu_1","is_error":true,"truncated":false,"direction":null,"message_id":null,"withdrawn":false,"body":null}"#;
+    let text = r#"{"seq":5,"at":"1970-01-01T00:00:00.001Z","kind":"tool_result","text":"boom","tool":"Bash","tool_call_id":"toolu_1","is_error":true,"truncated":false,"direction":null,"message_id":null,"withdrawn":false,"body":null,"subagent":null}"#;
     assert_eq!(serde_json::to_string(&event).unwrap(), text);
     let sent = Event {
         kind: EventKind::PeerMessage,
@@ -104,7 +105,9 @@ fn an_event_in_json_is_as_promised() {
     };
     let text = serde_json::to_string(&sent).unwrap();
     assert!(
-        text.ends_with(r#""direction":"sent","message_id":"m","withdrawn":false,"body":null}"#),
+        text.ends_with(
+            r#""direction":"sent","message_id":"m","withdrawn":false,"body":null,"subagent":null}"#
+        ),
         "{text}"
     );
 }

@@ -24,6 +24,7 @@ fn event(kind: EventKind, tool: &str, text: &str) -> Event {
         message_id: None,
         withdrawn: false,
         body: Some(Body { text: text.to_owned(), size: text.len() as u64, cut: None }),
+        subagent: None,
     }
 }
 

@@ -149,6 +149,7 @@ pub(crate) mod tests {
             message_id: None,
             withdrawn: mark.withdrawn,
             body: None,
+            subagent: None,
         }
     }
 

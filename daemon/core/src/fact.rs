@@ -96,6 +96,10 @@ pub enum Fact<'a> {
     Returned { id: Text<'a> },
     /// So many of them are at work now.
     AtWork(u64),
+    /// A delegate began, and when, where that is said.
+    SubagentStart { who: Subagent<'a>, at: Option<Timestamp>, text: Long<'a> },
+    /// A delegate that began is done; `text` is how.
+    SubagentStop { who: Subagent<'a>, failed: bool, text: Text<'a> },
     /// The agent said something. One message may come in several records with one id; `text` may be
     /// empty (thinking only).
     Message { id: Option<Text<'a>>, text: Long<'a> },
@@ -152,6 +156,20 @@ impl Fact<'_> {
                 | Self::Finished
         )
     }
+}
+
+/// A delegate, as the session that sent it off knows it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Subagent<'a> {
+    /// The same in all that is said of it. Whatever is told of one that runs to begin, or of one that does
+    /// not to be done, is said a second time.
+    pub id: Text<'a>,
+    /// The id names its session, too.
+    pub names_session: bool,
+    /// The call that sent it off, or asked for it.
+    pub call: Option<Text<'a>>,
+    /// Only if that call was one of this tool.
+    pub tool: Option<&'static str>,
 }
 
 /// One answer to a prompt, as the harness itself follows it.

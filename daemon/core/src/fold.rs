@@ -19,7 +19,7 @@ use rrd_proto::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    fact::{Fact, Origin, Parsed, Run, TitleRank},
+    fact::{Fact, Origin, Parsed, Run, Subagent, TitleRank},
     line::{one_line, truncate},
     long::Long,
     repo::strip_credentials,
@@ -27,6 +27,9 @@ use crate::{
 
 /// Tools that may be open at once; more than a hundred parallel calls have not been seen.
 const MAX_OPEN_TOOLS: usize = 256;
+
+/// Delegates whose end may still be told.
+const MAX_SUBAGENTS: usize = 1024;
 
 /// What a delegate in the background is called.
 const DELEGATE: &str = "Agent";
@@ -105,6 +108,8 @@ pub struct Fold {
     pub(crate) copied_to: Option<Timestamp>,
     recent_messages: VecDeque<(u64, [u64; 4])>,
     recent_failures: VecDeque<u64>,
+    /// Delegates (hashes of their ids) that began and were not told to be done.
+    subagents: VecDeque<u64>,
     issues: BTreeMap<String, (u64, Option<u64>)>,
 }
 
@@ -446,6 +451,14 @@ impl Fold {
             Fact::SentOff { id, summary } => self.send_off(name(&id), &summary, at),
             Fact::Returned { id } => self.returned(&name(&id)),
             Fact::AtWork(count) => self.at_work(count, at),
+            Fact::SubagentStart { who, at, text } => self.subagent_start(who, at, text, tell),
+            Fact::SubagentStop { who, failed, text } => {
+                let id = crate::hash(who.id.as_bytes());
+                let Some(known) = self.subagents.iter().position(|one| *one == id) else { return };
+                self.subagents.remove(known);
+                let stop = self.event(EventKind::SubagentStop, at, &text);
+                tell(Event { is_error: failed, ..of_subagent(who, stop) }, None);
+            }
             Fact::Message { id, text } => self.message(id.as_deref(), &text, at, tell),
             Fact::MessageTokens { id, tokens } => self.message_tokens(&id, tokens),
             Fact::TotalTokens(tokens) => self.tokens = Some(tokens),
@@ -508,6 +521,30 @@ impl Fold {
                 self.ended = ended;
             }
         }
+    }
+
+    fn subagent_start(
+        &mut self,
+        who: Subagent<'_>,
+        at: Option<Timestamp>,
+        text: Long<'_>,
+        tell: Tell<'_>,
+    ) {
+        let id = crate::hash(who.id.as_bytes());
+        let call = who.call.as_deref().map(name);
+        let call = self.open_tools.iter().find(|tool| Some(&tool.id) == call.as_ref());
+        let fits = who.tool.is_none_or(|tool| call.is_some_and(|call| call.name == tool));
+        if !fits || self.subagents.contains(&id) {
+            return;
+        }
+        // Where it is not said again, what it is to do is what was called.
+        let text = match (text.trim().is_empty(), call) {
+            (true, Some(call)) => Long::from(call.summary.clone()),
+            _ => text,
+        };
+        remember(&mut self.subagents, id, MAX_SUBAGENTS);
+        let start = self.event(EventKind::SubagentStart, at, &text);
+        tell(of_subagent(who, start), Some(&text));
     }
 
     fn send_off(&mut self, id: String, summary: &str, at: Option<Timestamp>) {
@@ -685,6 +722,7 @@ impl Fold {
             message_id: None,
             withdrawn: false,
             body: None,
+            subagent: None,
         }
     }
 }
@@ -695,6 +733,14 @@ fn remember<T>(recent: &mut VecDeque<T>, newest: T, most: usize) {
         recent.pop_front();
     }
     recent.push_back(newest);
+}
+
+fn of_subagent(who: Subagent<'_>, event: Event) -> Event {
+    Event {
+        tool_call_id: who.call.map(|call| name(&call)),
+        subagent: who.names_session.then(|| name(&who.id)),
+        ..event
+    }
 }
 
 fn name(text: &str) -> String {

@@ -137,6 +137,7 @@ fn event(seq: u64, kind: EventKind, text: &str) -> Event {
         message_id: None,
         withdrawn: false,
         body: None,
+        subagent: None,
     }
 }
 

@@ -39,7 +39,7 @@ pub use writer::{Awaited, Committed, Writer, WriterState};
 /// Raised when folds or parsers change what they remember: sessions stored by another number are read
 /// again from their transcripts. What cannot be had again is kept all the same: what hooks said, and
 /// sessions whose transcripts are gone.
-pub const READER_VERSION: i64 = 4;
+pub const READER_VERSION: i64 = 5;
 
 /// Why the index cannot be used.
 #[derive(Debug, thiserror::Error)]

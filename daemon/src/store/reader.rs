@@ -577,6 +577,8 @@ fn kind(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<EventKind>> {
 fn event(row: &Row<'_>) -> rusqlite::Result<Option<Event>> {
     let Some(kind) = kind(row, 2)? else { return Ok(None) };
     let flags: i64 = row.get(3)?;
+    // One column names whatever an event is about beside its session.
+    let names_subagent = matches!(kind, EventKind::SubagentStart | EventKind::SubagentStop);
     Ok(Some(Event {
         seq: row.get::<_, i64>(0)?.cast_unsigned(),
         at: row.get::<_, Option<i64>>(1)?.map(Timestamp::from_millis),
@@ -592,7 +594,8 @@ fn event(row: &Row<'_>) -> rusqlite::Result<Option<Event>> {
             EventKind::PeerMessage => Some(Direction::Received),
             _ => None,
         },
-        message_id: row.get(7)?,
+        message_id: if names_subagent { None } else { row.get(7)? },
         body: None,
+        subagent: if names_subagent { row.get(7)? } else { None },
     }))
 }

@@ -543,7 +543,7 @@ fn put_events(db: &Transaction<'_>, session: i64, commit: &Commit) -> rusqlite::
             event.text,
             event.tool,
             event.tool_call_id,
-            event.message_id,
+            event.message_id.as_ref().or(event.subagent.as_ref()),
         ])?;
     }
     if !commit.standing.is_empty() {

@@ -189,6 +189,7 @@ mod tests {
             message_id: None,
             withdrawn: false,
             body: Some(Body { text: text.to_owned(), size: text.len() as u64, cut: None }),
+            subagent: None,
         }
     }
 

@@ -4,11 +4,15 @@
 //! compaction sums them up and inserts copies: the driver reads the history anew then. A session that
 //! was compacted goes on in a child; branches and delegates are children, too, and only the
 //! model's configuration tells them apart. That a session ended is written only when somebody closes
-//! it, and taken back when it is resumed. Not here: SQLite.
+//! it, and taken back when it is resumed.
+//!
+//! That delegates began, and that they reported back, is said by a delegation's id; which sessions they
+//! are is told by their own rows alone. Of delegates that are waited for (older releases) nothing is said
+//! but what they came to. Not here: SQLite.
 
 use std::borrow::Cow;
 
-use rrd_proto::{ParentKind, Tokens, TurnResult};
+use rrd_proto::{ParentKind, Timestamp, Tokens, TurnResult};
 
 use super::{
     FileRole, Format, Parser, ParserState,
@@ -19,7 +23,7 @@ use super::{
     tables::{Column, RecordRows, SessionRows, Tables, owned, time},
 };
 use crate::{
-    fact::{Fact, Parsed, TitleRank, issue},
+    fact::{Fact, Parsed, Subagent, TitleRank, issue},
     long::Long,
 };
 
@@ -284,6 +288,9 @@ fn understand<'a>(mut message: Message<'a>, into: &mut Parsed<'a>) {
         "assistant" => assistant(message, into),
         "tool" => {
             let id = message.tool_call_id.some().unwrap_or_default();
+            if message.tool_name.text() == "delegate_task" {
+                into.facts.extend(dispatched(message.content, &id, into.at));
+            }
             let (is_error, text) = answer(message.content);
             into.facts.push(Fact::ToolResult { id, is_error, text });
         }
@@ -294,6 +301,7 @@ fn understand<'a>(mut message: Message<'a>, into: &mut Parsed<'a>) {
 
 fn user<'a>(message: &Message<'a>, into: &mut Parsed<'a>) {
     let text = message.content.head().take().unwrap_or_default();
+    into.facts.extend(reported(&text));
     let begins = |with: &[&str]| with.iter().any(|words| text.trim_start().starts_with(words));
     if begins(&SUMMARIES) {
         into.facts.push(Fact::Compaction);
@@ -303,6 +311,45 @@ fn user<'a>(message: &Message<'a>, into: &mut Parsed<'a>) {
         into.facts.push(Fact::Prompt { text });
     }
     // What was observed in a group was said to others: nobody answers it.
+}
+
+object! {
+    /// What is answered to `delegate_task`.
+    struct Dispatch<'a> {
+        status: Str<'a> = "status",
+        id: Str<'a> = "delegation_id",
+        goals: Field<Vec<Str<'a>>> = "goals",
+    }
+}
+
+/// That delegates began in the background: one for all that were sent off together, since they report
+/// back together.
+fn dispatched<'a>(
+    content: Raw<'_>,
+    call: &Cow<'a, str>,
+    at: Option<Timestamp>,
+) -> Option<Fact<'a>> {
+    let answer = serde_json::from_str::<String>(content.json()).ok()?;
+    let mut dispatch: Dispatch<'_> = first(answer.as_bytes())?;
+    let id = dispatch.id.some().filter(|_| dispatch.status.text() == "dispatched")?;
+    let goals = dispatch.goals.take().unwrap_or_default();
+    let goals: Vec<_> = goals.iter().map(Field::text).filter(|goal| !goal.is_empty()).collect();
+    let who = delegation(id.into_owned(), Some(call.clone()));
+    Some(Fact::SubagentStart { who, at, text: goals.join(" · ").into() })
+}
+
+/// That they are done, in what Hermes puts in the user's place then: `[ASYNC DELEGATION COMPLETE — <id>]`
+/// and the like, of 0.19's `_format_async_delegation`.
+fn reported(text: &str) -> Option<Fact<'static>> {
+    let (heading, _) = text.trim_start().strip_prefix("[ASYNC DELEGATION")?.split_once(']')?;
+    let id = heading.split_whitespace().rfind(|word| word.starts_with("deleg_"))?;
+    let who = delegation(id.to_owned(), None);
+    Some(Fact::SubagentStop { who, failed: false, text: Cow::Borrowed("") })
+}
+
+/// By the delegation: the sessions of the delegates are named nowhere in their parent's records.
+fn delegation<'a>(id: String, call: Option<Cow<'a, str>>) -> Subagent<'a> {
+    Subagent { id: id.into(), names_session: false, call, tool: None }
 }
 
 fn assistant<'a>(mut message: Message<'a>, into: &mut Parsed<'a>) {

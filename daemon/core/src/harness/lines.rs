@@ -11,7 +11,7 @@ use memchr::memmem;
 use serde::de::IgnoredAny;
 
 use super::head::hex4;
-use crate::fact::{Fact, Parsed, Text, issue};
+use crate::fact::{Fact, Parsed, Subagent, Text, issue};
 
 /// A harness's way to read one record.
 pub(super) trait Records {
@@ -191,6 +191,9 @@ pub(super) fn owned(fact: Fact<'_>) -> Fact<'static> {
     fn text(text: Text<'_>) -> Text<'static> {
         Cow::Owned(text.into_owned())
     }
+    fn whole(who: Subagent<'_>) -> Subagent<'static> {
+        Subagent { id: text(who.id), call: who.call.map(text), ..who }
+    }
     match fact {
         Fact::SessionId(id) => Fact::SessionId(text(id)),
         Fact::Cwd(path) => Fact::Cwd(text(path)),
@@ -216,6 +219,12 @@ pub(super) fn owned(fact: Fact<'_>) -> Fact<'static> {
         Fact::SentOff { id, summary } => Fact::SentOff { id: text(id), summary: text(summary) },
         Fact::Returned { id } => Fact::Returned { id: text(id) },
         Fact::AtWork(count) => Fact::AtWork(count),
+        Fact::SubagentStart { who, at, text } => {
+            Fact::SubagentStart { who: whole(who), at, text: text.into_owned() }
+        }
+        Fact::SubagentStop { who, failed, text: how } => {
+            Fact::SubagentStop { who: whole(who), failed, text: text(how) }
+        }
         Fact::Message { id, text: message } => {
             Fact::Message { id: id.map(text), text: message.into_owned() }
         }

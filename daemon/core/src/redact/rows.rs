@@ -89,6 +89,7 @@ impl Redactor {
                 direction: _,
                 message_id: _,
                 withdrawn: _,
+                subagent: _,
                 body,
             } = event;
             self.clean(text, report);

@@ -213,6 +213,7 @@ mod tests {
             message_id: None,
             withdrawn: false,
             body: (!body.is_empty()).then(|| Body { text: body.into(), size: 0, cut: None }),
+            subagent: None,
         }
     }
 

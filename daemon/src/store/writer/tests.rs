@@ -32,6 +32,7 @@ fn commit(seqs: std::ops::Range<u64>, offset: u64) -> Commit {
         message_id: None,
         withdrawn: false,
         body: None,
+        subagent: None,
     };
     let id = FileId { device: 1, inode: u128::MAX };
     let cursor = Cursor { offset, first_line: Some(u64::MAX), ..Cursor::start(id) };

@@ -2,7 +2,9 @@
 //!
 //! A record is one line; "chain" records (with a `uuid`) make the conversation, the others are
 //! bookkeeping that is appended again and again. One API message comes as several records with one
-//! id. Not here: its files beside the transcripts ([`files`]), what a user record is
+//! id. That a delegate began is said by the result of its call, that it is done by the same one or by a
+//! later notification; of one that was killed together with its session nothing is.
+//! Not here: its files beside the transcripts ([`files`]), what a user record is
 //! ([`prompt`]), which fields are read ([`record`]).
 
 mod files;
@@ -22,7 +24,7 @@ use super::{
     summary::{of_json, tells_of_a_limit},
 };
 use crate::{
-    fact::{Fact, Origin, Parsed, TitleRank, issue},
+    fact::{Fact, Origin, Parsed, Subagent, Text, TitleRank, issue},
     long::Long,
 };
 
@@ -260,8 +262,9 @@ impl ClaudeCode {
             }
             Said::Peer(id, text) => Fact::PeerMessage { id, text },
             Said::Injected(text) => {
-                if let Some(id) = task(&text) {
-                    into.facts.push(Fact::Returned { id: id.to_owned().into() });
+                if let Some(task) = task(&text) {
+                    into.facts.push(Fact::Returned { id: task.id.to_owned().into() });
+                    into.facts.extend(task.stop());
                 }
                 Fact::Injected
             }
@@ -285,12 +288,39 @@ fn sent<'a>(mut outcome: Outcome<'a>, into: &mut Parsed<'a>) {
     let Fact::ToolResult { id: call, .. } = &into.facts[at] else { return };
     if let Some(id) = outcome.message_id.some() {
         into.facts.insert(at, Fact::Sent { call: call.clone(), id });
-    } else if outcome.status.text() == "async_launched"
-        && let Some(id) = outcome.agent_id.some()
-    {
-        let summary = outcome.description.some().unwrap_or_default();
-        into.facts.insert(at, Fact::SentOff { id, summary });
+        return;
     }
+    let status = outcome.status.take().unwrap_or_default();
+    if !matches!(&*status, "async_launched" | "completed") {
+        return;
+    }
+    let Some(id) = outcome.agent_id.some() else { return };
+    let who = subagent(id.clone(), Some(call.clone()));
+    let prompt = outcome.prompt.take().unwrap_or_default();
+    let summary = outcome.description.some();
+    let text = match &summary {
+        Some(summary) => prompt.beginning(summary.clone()),
+        None => prompt,
+    };
+    let told = if status == "completed" {
+        // It was waited for, so that nothing is written before it is done. When it began follows from how
+        // long it ran; before that was said, from nothing.
+        let took = outcome.took_ms.get().and_then(|took| i64::try_from(*took).ok());
+        let began = |(at, took): (Timestamp, i64)| at.as_millis().saturating_sub(took);
+        let began = into.at.zip(took).map(began).map(Timestamp::from_millis);
+        [
+            Fact::SubagentStart { who: who.clone(), at: began, text },
+            Fact::SubagentStop { who, failed: false, text: status },
+        ]
+    } else {
+        let sent_off = Fact::SentOff { id, summary: summary.unwrap_or_default() };
+        [Fact::SubagentStart { who, at: into.at, text }, sent_off]
+    };
+    into.facts.splice(at..at, told);
+}
+
+fn subagent<'a>(id: Text<'a>, call: Option<Text<'a>>) -> Subagent<'a> {
+    Subagent { id, names_session: true, call, tool: None }
 }
 
 /// Where and how the session runs, as of this record.

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use super::record::{Attachment, Block, Content, Record};
 use crate::{
-    fact::{Fact, Parsed, issue},
+    fact::{Fact, Parsed, Subagent, issue},
     harness::json::Field,
     long::Long,
 };
@@ -170,11 +170,43 @@ pub(super) fn queued<'a>(mut attachment: Attachment<'a>) -> Said<'a> {
     }
 }
 
+/// What reports back in a `<task-notification>`: a delegate, or a command in the background.
+pub(super) struct Task<'t> {
+    pub(super) id: &'t str,
+    call: Option<&'t str>,
+    /// How it came out; empty where that is not said.
+    status: &'t str,
+}
+
+impl Task<'_> {
+    /// If it was a delegate, and is done.
+    pub(super) fn stop<'a>(&self) -> Option<Fact<'a>> {
+        if !matches!(self.status, "" | "completed" | "failed" | "killed" | "stopped") {
+            return None;
+        }
+        let who = Subagent {
+            id: self.id.to_owned().into(),
+            names_session: true,
+            call: self.call.map(|call| call.to_owned().into()),
+            tool: None,
+        };
+        let text = self.status.to_owned().into();
+        Some(Fact::SubagentStop { who, failed: self.status == "failed", text })
+    }
+}
+
 /// Who reports back in a `<task-notification>`.
-pub(super) fn task(text: &str) -> Option<&str> {
+pub(super) fn task(text: &str) -> Option<Task<'_>> {
     let text = text.trim_start().strip_prefix("<task-notification>")?;
-    let (_, id) = text.split_once("<task-id>")?;
-    Some(id.split_once("</task-id>")?.0.trim())
+    let tag = |open: &str, close: &str| {
+        let (_, inner) = text.split_once(open)?;
+        Some(inner.split_once(close)?.0.trim())
+    };
+    Some(Task {
+        id: tag("<task-id>", "</task-id>")?,
+        call: tag("<tool-use-id>", "</tool-use-id>"),
+        status: tag("<status>", "</status>").unwrap_or_default(),
+    })
 }
 
 fn result(mut block: Block<'_>) -> Fact<'_> {

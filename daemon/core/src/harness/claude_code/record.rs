@@ -39,13 +39,16 @@ object! {
 }
 
 /// What a tool's own account of its result tells beyond the text: whether it sent a message or a
-/// delegate off. A failure's is a text, others' are lists.
+/// delegate off, or had one do its work. A failure's is a text, others' are lists.
 #[derive(Debug, Default)]
 pub(super) struct Outcome<'a> {
     pub(super) message_id: Str<'a>,
     pub(super) status: Str<'a>,
     pub(super) agent_id: Str<'a>,
     pub(super) description: Str<'a>,
+    pub(super) prompt: Head<'a>,
+    /// For how long a delegate ran.
+    pub(super) took_ms: Field<u64>,
 }
 
 impl<'de: 'a, 'a> Shape<'de> for Outcome<'a> {
@@ -66,6 +69,8 @@ impl<'de: 'a, 'a> Shape<'de> for Outcome<'a> {
                 "status" => outcome.status = entries.next_value()?,
                 "agentId" => outcome.agent_id = entries.next_value()?,
                 "description" => outcome.description = entries.next_value()?,
+                "prompt" => outcome.prompt = entries.next_value()?,
+                "totalDurationMs" => outcome.took_ms = entries.next_value()?,
                 _ => _ = entries.next_value::<IgnoredAny>()?,
             }
         }

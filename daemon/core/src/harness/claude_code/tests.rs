@@ -4,7 +4,7 @@ use rrd_proto::{ParentKind, Timestamp, Tokens, TurnResult};
 
 use super::FORMAT;
 use crate::{
-    fact::{Fact, Origin, Parsed, TitleRank, issue},
+    fact::{Fact, Subagent, Origin, Parsed, TitleRank, issue},
     harness::{Parser, ParserState},
     long::Long,
 };
@@ -122,6 +122,12 @@ fn what_is_older_than_the_first_snapshot_came_with_a_fork() {
     assert_eq!(origins(&lost), [Own, Copied, Chain]);
 }
 
+/// A delegate is done.
+fn done(status: &'static str) -> Fact<'static> {
+    let who = Subagent { id: "a9".into(), names_session: true, ..Subagent::default() };
+    Fact::SubagentStop { who, failed: false, text: status.into() }
+}
+
 #[test]
 fn half_of_the_user_records_are_not_the_user() {
     let nothing = Vec::new;
@@ -155,7 +161,7 @@ fn half_of_the_user_records_are_not_the_user() {
                 r#""<task-notification>\n<task-id>a9</task-id>\n<status>completed</status>""#,
                 r#","promptSource":"system","origin":{"kind":"task-notification"}"#,
             ),
-            vec![Fact::Returned { id: "a9".into() }, Fact::Injected],
+            vec![Fact::Returned { id: "a9".into() }, done("completed"), Fact::Injected],
         ),
         (user(r#""hi""#, r#","isMeta":true"#), nothing()),
         (user(r#""sum""#, r#","isCompactSummary":true"#), nothing()),
@@ -232,7 +238,7 @@ fn what_comes_during_a_turn_is_attached_to_it() {
         queued(
             r#""prompt":"<task-notification>\n<task-id>a9</task-id>","commandMode":"task-notification","origin":{"kind":"task-notification"}"#
         ),
-        [r#"Returned { id: "a9" }"#, "Injected"]
+        [r#"Returned { id: "a9" }"#.to_owned(), format!("{:?}", done("")), "Injected".to_owned()]
     );
     assert_eq!(queued(r#""commandMode":"prompt","isMeta":true"#), ["Injected"]);
     assert_eq!(
@@ -251,7 +257,12 @@ fn a_result_tells_what_was_sent() {
         let mut parsed = parser();
         let parsed = parsed.line(line.as_bytes());
         assert_eq!(parsed.issues, [""; 0], "{line}");
-        parsed.facts.iter().map(|fact| format!("{fact:?}")).collect::<Vec<_>>()
+        // What delegates are told to begin and end with: `tests/subagents`.
+        let is_delegates = |fact: &&Fact<'_>| {
+            matches!(fact, Fact::SubagentStart { .. } | Fact::SubagentStop { .. })
+        };
+        let others = parsed.facts.iter().filter(|fact| !is_delegates(fact));
+        others.map(|fact| format!("{fact:?}")).collect::<Vec<_>>()
     };
     let plain = r#"ToolResult { id: "t", is_error: false, text: "ok" }"#;
     assert_eq!(

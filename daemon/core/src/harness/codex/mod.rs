@@ -4,16 +4,24 @@
 //! Every message is in a file twice or more (as an event, and as what the model was sent), so only
 //! events count as prompts and messages. A thread made by one client and resumed by another may mix
 //! the vocabularies; within a turn the newer one wins, and what one says right after the other said
-//! the same is a repetition. Not here: the header ([`header`]), calls and their results ([`tools`]),
-//! paths ([`files`]).
+//! the same is a repetition.
+//!
+//! That a delegate began is said by the item of its `spawn_agent` (0.169), before that by the call's
+//! result; that it is done, where its parent waits for it or closes it, or is notified. A parent that does
+//! none of it is never told. Not here: the header ([`header`]), calls and their results ([`tools`]),
+//! delegates ([`delegates`]), paths ([`files`]).
 
+mod delegates;
 mod files;
 mod header;
 mod tools;
 
 use rrd_proto::{Timestamp, Tokens, TurnResult};
 
-use self::header::{Git, Source};
+use self::{
+    delegates::States,
+    header::{Git, Source},
+};
 use super::{
     Format, Parser, ParserState,
     head::{Head, Raw},
@@ -95,6 +103,9 @@ object! {
         input: Raw<'a> = "input",
         action: Raw<'a> = "action",
         output: Raw<'a> = "output",
+        // What the model was sent.
+        role: Str<'a> = "role",
+        content: Raw<'a> = "content",
     }
 }
 
@@ -105,6 +116,11 @@ object! {
         content: Head<'a> = "content",
         status: Str<'a> = "status",
         source: Str<'a> = "source",
+        // Of calls that concern delegates.
+        tool: Str<'a> = "tool",
+        receivers: Field<Vec<Str<'a>>> = "receiver_thread_ids",
+        prompt: Head<'a> = "prompt",
+        states: Field<States<'a>> = "agents_states",
     }
 }
 
@@ -299,6 +315,8 @@ impl Codex {
             && item.source.text() != "user_shell"
         {
             into.facts.extend(item.id.some().map(|id| Fact::ToolFailed { id }));
+        } else if kind == "CollabAgentToolCall" {
+            delegates::completed(item, into);
         }
     }
 

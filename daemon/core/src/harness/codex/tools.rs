@@ -62,9 +62,13 @@ pub(super) fn item<'a>(
             into.facts.push(Fact::ToolResult { id, is_error: failed, text: Long::default() });
         }
     } else if kind.ends_with("_output") {
-        let id = payload.call_id.some().or_else(|| payload.id.some());
+        let id = payload.call_id.some().or_else(|| payload.id.some()).unwrap_or_default();
         let (is_error, text) = result(payload.output, state.paginated);
-        into.facts.push(Fact::ToolResult { id: id.unwrap_or_default(), is_error, text });
+        let began = super::delegates::began(&id, &text, into.at);
+        into.facts.extend(began);
+        into.facts.push(Fact::ToolResult { id, is_error, text });
+    } else if kind == "message" && payload.role.text() == "user" {
+        super::delegates::noticed(payload.content, into);
     }
 }
 

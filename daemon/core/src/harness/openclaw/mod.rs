@@ -9,11 +9,17 @@ mod asks;
 mod files;
 mod tables;
 
+use rrd_proto::Timestamp;
+
 use super::{
     Format,
     pi::{Dialect, Message, Pi, Speaker},
 };
-use crate::live::LivenessBy;
+use crate::{
+    fact::{Fact, Subagent, Text},
+    live::LivenessBy,
+    long::Long,
+};
 
 /// What [`super::formats`] lists.
 pub(super) const FORMAT: Format = Format {
@@ -38,7 +44,28 @@ pub(super) const FORMAT: Format = Format {
     asks: Some(&asks::ASKS),
 };
 
-const DIALECT: Dialect = Dialect { speaker, asks: |_| false };
+const DIALECT: Dialect = Dialect { speaker, asks: |_| false, began, done };
+
+/// The result of `sessions_spawn` says which conversation began, by its key: the session that it is in is
+/// named nowhere. One that was only queued, or refused, did not begin.
+fn began<'a>(message: &mut Message<'a>, at: Option<Timestamp>) -> Option<Fact<'a>> {
+    let of_spawn = message.tool.text() == "sessions_spawn";
+    let mut details = message.details.take().filter(|_| of_spawn)?;
+    let id = details.child.some().filter(|_| details.status.text() == "accepted")?;
+    let call = message.call.get().cloned();
+    let who = Subagent { id, names_session: true, call, tool: None };
+    Some(Fact::SubagentStart { who, at, text: Long::default() })
+}
+
+/// A delegate that is done is announced to who sent it off, in its name; how it went is in words for the
+/// model only.
+fn done<'a>(message: &mut Message<'a>) -> Option<Fact<'a>> {
+    let mut provenance = message.provenance.take()?;
+    let announced = provenance.tool.text() == "subagent_announce";
+    let id = provenance.from.some().filter(|_| announced)?;
+    let who = Subagent { id, names_session: true, call: None, tool: None };
+    Some(Fact::SubagentStop { who, failed: false, text: Text::default() })
+}
 
 /// OpenClaw delivers messages in the place of users and agents, and says so.
 fn speaker(message: &Message<'_>) -> Speaker {

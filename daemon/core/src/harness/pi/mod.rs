@@ -50,6 +50,9 @@ const DIALECT: Dialect = Dialect {
     speaker: |_| Speaker::ItsRole,
     // Of the extensions in pi's own `examples/`; pi itself never asks.
     asks: |tool| matches!(tool, "question" | "questionnaire"),
+    // It has no delegates but what extensions make of other processes.
+    began: |_, _| None,
+    done: |_| None,
 };
 
 /// Entries of the open turn that are remembered: what is appended to it hangs on one of the last.
@@ -80,6 +83,10 @@ pub(super) struct Dialect {
     pub(super) speaker: fn(&Message<'_>) -> Speaker,
     /// Whether a tool is a question to the user.
     pub(super) asks: fn(&str) -> bool,
+    /// That a delegate began, of the result of its call.
+    pub(super) began: for<'a> fn(&mut Message<'a>, Option<Timestamp>) -> Option<Fact<'a>>,
+    /// That a delegate is done, of a message in the user's place.
+    pub(super) done: for<'a> fn(&mut Message<'a>) -> Option<Fact<'a>>,
 }
 
 /// Who speaks in a message.
@@ -266,6 +273,7 @@ impl Pi {
                 into.facts.push(Fact::TurnEnd(TurnResult::Interrupted));
             }
             ("user", speaker) => {
+                into.facts.extend((self.dialect.done)(&mut message));
                 let text = said.text;
                 into.facts.push(match speaker {
                     Speaker::Harness => Fact::Injected,
@@ -278,6 +286,7 @@ impl Pi {
             ("assistant", _) => self.answer(&record, *message, said, into),
             ("toolResult", _) => {
                 let failed = message.details.get().is_some_and(|details| details.failed);
+                into.facts.extend((self.dialect.began)(&mut message, into.at));
                 into.facts.push(Fact::ToolResult {
                     id: message.call.take().unwrap_or_default(),
                     is_error: message.is_error.is_true() || failed,

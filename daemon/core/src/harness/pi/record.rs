@@ -43,8 +43,9 @@ object! {
         error_body: Raw<'a> = "errorBody",
         // A tool's.
         call: Str<'a> = "toolCallId",
+        tool: Str<'a> = "toolName",
         is_error: Field<bool> = "isError",
-        details: Field<Details> = "details",
+        details: Field<Details<'a>> = "details",
         // OpenClaw's.
         provenance: Field<Provenance<'a>> = "provenance",
         abort: Field<Abort> = "openclawAbort",
@@ -76,6 +77,8 @@ object! {
 object! {
     pub(in crate::harness) struct Provenance<'a> {
         kind: Str<'a> = "kind",
+        from: Str<'a> = "sourceSessionKey",
+        tool: Str<'a> = "sourceTool",
     }
 }
 
@@ -102,21 +105,27 @@ impl<'de: 'a, 'a> Shape<'de> for Content<'a> {
     }
 }
 
-/// What a tool says of its own run: any shape it likes, of which an exit code matters.
+/// What a tool says of its own run: any shape it likes, of which an exit code matters, and which
+/// conversation it began.
 #[derive(Debug, Default)]
-pub(in crate::harness) struct Details {
+pub(in crate::harness) struct Details<'a> {
     pub(in crate::harness) failed: bool,
+    pub(in crate::harness) status: Str<'a>,
+    pub(in crate::harness) child: Str<'a>,
 }
 
-impl<'de> Shape<'de> for Details {
+impl<'de: 'a, 'a> Shape<'de> for Details<'a> {
     fn object<A: serde::de::MapAccess<'de>>(mut entries: A) -> Result<Option<Self>, A::Error> {
         let mut details = Self::default();
         while let Some(key) = entries.next_key::<Key<'de>>()? {
-            if key.0 == "exitCode" {
-                let code = entries.next_value::<Raw<'de>>()?.json();
-                details.failed = code.parse::<f64>().is_ok_and(|code| code != 0.0);
-            } else {
-                entries.next_value::<serde::de::IgnoredAny>()?;
+            match &*key.0 {
+                "exitCode" => {
+                    let code = entries.next_value::<Raw<'de>>()?.json();
+                    details.failed = code.parse::<f64>().is_ok_and(|code| code != 0.0);
+                }
+                "status" => details.status = entries.next_value()?,
+                "childSessionKey" => details.child = entries.next_value()?,
+                _ => _ = entries.next_value::<serde::de::IgnoredAny>()?,
             }
         }
         Ok(Some(details))
