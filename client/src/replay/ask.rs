@@ -24,7 +24,7 @@ pub(crate) enum Ask {
     Page { of: Of, page: usize, before: u64, count: u32 },
     /// One event with its body.
     Body { of: Of, seq: u64 },
-    /// The subagents of a session.
+    /// The subagents of a session, and theirs.
     Lanes { of: Of, host: String },
 }
 
@@ -80,7 +80,8 @@ pub(crate) enum Told {
         seq: u64,
         event: Option<Event>,
     },
-    Lanes(Vec<Session>),
+    /// The subagents there are, each with how far beneath the main lane it is, from 1.
+    Lanes(Vec<(usize, Session)>),
     Stretches {
         lane: usize,
         stretches: Vec<Stretch>,

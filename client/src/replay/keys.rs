@@ -4,6 +4,7 @@
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::{Position, Rect};
+use rrd_proto::EventKind;
 
 use super::{
     lane::{Lane, Target},
@@ -32,8 +33,8 @@ pub(crate) const HELP: [(&str, &str); 18] = [
     ("+ -", "faster, slower: 1 to 100 times"),
     ("g", "go to a time: 02:14, -5m"),
     ("/  n N", "search in everything; next, previous"),
-    ("⏎  c", "open, close: all of it; close every one"),
-    ("Tab ⇧Tab", "the next lane: subagents"),
+    ("⏎  c", "open, close: all of it; a subagent's lane; close all"),
+    ("Tab ⇧Tab", "the next lane: subagents, and theirs"),
     ("mouse", "drag on the timeline, turn, click"),
     ("┊  ⋮  ~", "time left out · copied by a fork · taken back"),
     ("q  Esc", "leave"),
@@ -146,8 +147,23 @@ fn found(model: &mut Model, forward: bool) {
     }
 }
 
-/// Opens or closes the selected row.
+/// Opens or closes the selected row; where a subagent begins or ends, goes to its lane.
 fn open(model: &mut Model) {
+    let lane = model.lane();
+    let event = lane.event(lane.row_of(lane.cursor));
+    if let Some(event) = event
+        .filter(|event| matches!(event.kind, EventKind::SubagentStart | EventKind::SubagentStop))
+    {
+        let of = |id: &String| model.lanes.iter().position(|lane| lane.session.session_id == *id);
+        match event.subagent.as_ref().and_then(of) {
+            Some(lane) => model.go_to_lane(lane),
+            None if event.subagent.is_none() => {
+                model.note = Some("its harness does not say which session that is".to_owned());
+            }
+            None => model.note = Some("its session is not known here".to_owned()),
+        }
+        return;
+    }
     let lane = model.lane_mut();
     if let Some(mark) = lane.marks.get(lane.row_of(lane.cursor)) {
         let seq = mark.seq;
@@ -157,13 +173,7 @@ fn open(model: &mut Model) {
 
 /// Goes to the lane that is so many further, around the end, to the same time.
 fn lane(model: &mut Model, further: usize) {
-    let time = model.lane().axis.time(model.lane().cursor);
-    model.focus = (model.focus + further) % model.lanes.len();
-    (model.follow, model.playing) = (false, None);
-    let lane = model.lane_mut();
-    if let Some(time) = time.filter(|_| lane.complete) {
-        lane.cursor = lane.axis.at_time(time);
-    }
+    model.go_to_lane((model.focus + further) % model.lanes.len());
     if model.lanes.len() == 1 {
         model.note = Some("it has no subagents".to_owned());
     }

@@ -31,6 +31,10 @@ pub(crate) struct Totals {
 
 pub(crate) struct Lane {
     pub(crate) session: Session,
+    /// How far beneath the main lane it is; 0 is that itself.
+    pub(crate) depth: usize,
+    /// When to be at, once its marks are here.
+    pub(crate) arrive: Option<i64>,
     pub(crate) marks: Vec<Mark>,
     stretches: Vec<Stretch>,
     copied_to: Option<Timestamp>,
@@ -64,6 +68,8 @@ impl Lane {
     pub(crate) fn new(session: Session) -> Self {
         Self {
             session,
+            depth: 0,
+            arrive: None,
             marks: Vec::new(),
             stretches: Vec::new(),
             copied_to: None,
@@ -82,6 +88,11 @@ impl Lane {
             waits: Vec::new(),
             columns: (0, Vec::new()),
         }
+    }
+
+    /// A subagent's, so far beneath the main lane.
+    pub(crate) fn beneath(session: Session, depth: usize) -> Self {
+        Self { depth, ..Self::new(session) }
     }
 
     /// The seq that more marks would follow.
@@ -176,6 +187,15 @@ impl Lane {
         let waits = self.session.status == Status::Waiting;
         let since = self.session.status_since.or(self.session.last_activity_at);
         since.filter(|_| waits)
+    }
+
+    /// Goes to the time at which one came to it, as soon as that can be.
+    pub(crate) fn arrived(&mut self) {
+        if self.complete
+            && let Some(time) = self.arrive.take()
+        {
+            self.cursor = self.axis.at_time(time);
+        }
     }
 
     /// Gives every mark its place, if some have none: once for many that come.

@@ -4,7 +4,7 @@
 //! What it needs and does not have it asks for ([`Model::asks`]); what it is told it takes
 //! ([`Model::take`]). Not here: keys ([`super::keys`]), drawing ([`super::view`]).
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use ratatui::layout::Rect;
 use rrd_proto::{Event, EventKind, HostState, Mark, Session, Status, Timestamp, ToolKind};
@@ -239,12 +239,7 @@ impl Model {
         }
         let end = at.marks.len().saturating_sub(1);
         if lane != 0 {
-            // One comes to it from the main lane, at some time.
-            let time = self.lanes[0].axis.time(self.lanes[0].cursor);
-            let at = &mut self.lanes[lane];
-            if let Some(time) = time.filter(|_| at.cursor == 0) {
-                at.cursor = at.axis.at_time(time);
-            }
+            at.arrived();
             return;
         }
         if self.plays_from_start {
@@ -257,16 +252,31 @@ impl Model {
         }
     }
 
-    fn take_lanes(&mut self, sessions: Vec<Session>) {
-        for session in sessions {
-            match self.lanes.iter_mut().find(|lane| lane.session.key() == session.key()) {
-                Some(lane) => {
+    fn take_lanes(&mut self, sessions: Vec<(usize, Session)>) {
+        let known = self.lanes.iter().enumerate();
+        let known: HashMap<String, usize> =
+            known.map(|(at, lane)| (lane.session.session_id.clone(), at)).collect();
+        for (depth, session) in sessions {
+            match known.get(&session.session_id) {
+                Some(at) => {
+                    let lane = &mut self.lanes[*at];
                     lane.stale |= lane.session.last_activity_at != session.last_activity_at;
                     lane.take_session(session, self.now);
                 }
-                None => self.lanes.push(Lane::new(session)),
+                // Where one is asked for by its place, it keeps it: those that come later are at the end.
+                None => self.lanes.push(Lane::beneath(session, depth)),
             }
         }
+    }
+
+    /// Goes to another lane, at the time where one is.
+    pub(crate) fn go_to_lane(&mut self, lane: usize) {
+        let time = self.lane().axis.time(self.lane().cursor);
+        self.focus = lane;
+        (self.follow, self.playing) = (false, None);
+        let lane = self.lane_mut();
+        lane.arrive = time;
+        lane.arrived();
     }
 
     fn happened(&mut self, events: Vec<Event>) {

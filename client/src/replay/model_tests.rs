@@ -349,7 +349,7 @@ fn a_subagent_is_a_lane_of_its_own() {
         child.started_at = Some(Timestamp::from_millis(T0 + at * 40));
         child
     });
-    model.take(Told::Lanes(subagents.collect()));
+    model.take(Told::Lanes(subagents.map(|row| (1, row)).collect()));
     draw(&mut model);
     assert_eq!(model.areas.lanes.len(), 2, "and a line for the rest");
     let outlines =
@@ -369,8 +369,50 @@ fn a_subagent_is_a_lane_of_its_own() {
         (2, 0),
         "lanes move with what is looked at"
     );
-    model.take(Told::Lanes(vec![session("a0")]));
+    model.take(Told::Lanes(vec![(1, session("a0"))]));
     assert_eq!(model.lanes.len(), 1_001);
+}
+
+#[test]
+fn where_a_subagent_begins_one_goes_to_its_lane() {
+    let (mut marks, mut events) = messages(60);
+    for (at, kind, subagent) in [
+        (10, EventKind::SubagentStart, Some("a7")),
+        (20, EventKind::SubagentStop, Some("a7")),
+        (30, EventKind::SubagentStart, None),
+        (40, EventKind::SubagentStart, Some("agent:main:subagent:1")),
+    ] {
+        (marks[at].kind, events[at].kind) = (kind, kind);
+        events[at].subagent = subagent.map(str::to_owned);
+    }
+    let mut model = model(marks);
+    let lanes = (0..1_000).map(|at| (1 + at % 3, session(&format!("a{at}"))));
+    model.take(Told::Lanes(lanes.collect()));
+    answer(&mut model, &events);
+    model.go(10);
+    press(&mut model, "⏎");
+    assert_eq!((model.focus, model.follow), (8, false));
+    // Its marks come later: one is where one came from, in time.
+    let own = (0..9).map(|seq| mark(seq, 6_000 + seq as i64 * 1_000, EventKind::Message)).collect();
+    model.take(Told::Outline { lane: 8, outline: Outline { marks: own, ..Outline::default() } });
+    assert_eq!(cursor(&model), 4, "ten seconds after the beginning of the main lane");
+    let picture = draw(&mut model);
+    let line = |y: u16| (0..100).map(|x| picture[(x, y)].symbol()).collect::<String>();
+    let shown: Vec<_> = (0..8).map(line).collect();
+    assert!(shown.iter().any(|line| line.contains("+998 more")), "{shown:#?}");
+    assert!(shown.iter().any(|line| line.contains("›")), "{shown:#?}");
+
+    let note_at = |model: &mut Model, at: usize| {
+        (model.focus, model.note) = (0, None);
+        model.go(at);
+        press(model, "⏎");
+        (model.focus, model.note.clone().unwrap_or_default())
+    };
+    assert_eq!(note_at(&mut model, 20), (8, String::new()));
+    let (focus, note) = note_at(&mut model, 30);
+    assert!(focus == 0 && note.contains("does not say"), "{note}");
+    let (focus, note) = note_at(&mut model, 40);
+    assert!(focus == 0 && note.contains("not known"), "{note}");
 }
 
 proptest! {
@@ -388,7 +430,7 @@ proptest! {
             .map(|mark| event(mark, "x", (mark.seq % 3 > 0).then(|| ["a", "b"][(mark.seq / 3 % 2) as usize])))
             .collect();
         let mut model = model(marks);
-        model.take(Told::Lanes(vec![session("child")]));
+        model.take(Told::Lanes(vec![(1, session("child"))]));
         for (at, key) in keys.chars().enumerate() {
             press(&mut model, &key.to_string());
             if at % 3 == 0 {

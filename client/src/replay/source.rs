@@ -6,6 +6,7 @@
 //! ([`super::search`]).
 
 use std::{
+    collections::HashMap,
     sync::mpsc::{Receiver, RecvTimeoutError},
     thread,
     time::Duration,
@@ -33,6 +34,9 @@ const LONG_WAIT_MS: u32 = 10_000;
 const AGAIN: Duration = Duration::from_millis(250);
 /// Questions that wait at the same time; the oldest beyond that are dropped.
 const WAITING: usize = 6;
+
+/// Subagents of a session, at most; of one with more the later ones are not shown.
+const MOST_LANES: usize = 4_096;
 
 /// Takes what the screen is told; false when nobody does any more.
 pub(crate) type Tell<'a> = &'a dyn Fn(Told) -> bool;
@@ -117,16 +121,37 @@ fn one(answerer: &Answerer, ask: &Ask, raw: bool) -> Result<Told, CliError> {
                 raw,
                 ..ListQuery::default()
             };
-            let is_lane = |session: &Session| {
-                session.parent_session_id.as_deref() == Some(&of.key.session_id)
-                    && session.parent_kind == Some(ParentKind::Subagent)
-            };
-            let mut lanes = answerer.list(&query)?.sessions;
-            lanes.retain(is_lane);
-            lanes.sort_by(|a, b| (a.started_at, &a.session_id).cmp(&(b.started_at, &b.session_id)));
-            Ok(Told::Lanes(lanes))
+            Ok(Told::Lanes(beneath(&of.key.session_id, answerer.list(&query)?.sessions)))
         }
     }
+}
+
+/// The subagents of a session, and theirs, each with how far beneath it they are; each followed by its own,
+/// by when they began. One list answers for all of them, however many there are.
+fn beneath(id: &str, sessions: Vec<Session>) -> Vec<(usize, Session)> {
+    let mut of: HashMap<String, Vec<Session>> = HashMap::new();
+    for session in sessions {
+        if let (Some(parent), Some(ParentKind::Subagent)) =
+            (session.parent_session_id.clone(), session.parent_kind)
+        {
+            of.entry(parent).or_default().push(session);
+        }
+    }
+    let mut lanes = Vec::new();
+    // The next one is the last: each is taken out once, so that no circle goes on for ever.
+    let mut waiting = Vec::new();
+    let mut next = Some((0, id.to_owned()));
+    while let Some((depth, id)) = next {
+        let mut children = of.remove(&id).unwrap_or_default();
+        children.sort_by(|a, b| (b.started_at, &b.session_id).cmp(&(a.started_at, &a.session_id)));
+        waiting.extend(children.into_iter().map(|child| (depth + 1, child)));
+        next = None;
+        if let Some((depth, lane)) = waiting.pop().filter(|_| lanes.len() < MOST_LANES) {
+            next = Some((depth, lane.session_id.clone()));
+            lanes.push((depth, lane));
+        }
+    }
+    lanes
 }
 
 /// Asks for the newest events of a lane.
@@ -239,5 +264,61 @@ pub(crate) fn next<T>(inputs: &Receiver<T>, within: Duration) -> Option<Option<T
         Ok(input) => Some(Some(input)),
         Err(RecvTimeoutError::Timeout) => Some(None),
         Err(RecvTimeoutError::Disconnected) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rrd_proto::Timestamp;
+
+    use super::*;
+    use crate::table::tests::session;
+
+    fn child(id: &str, of: &str, began: i64) -> Session {
+        let mut child = session(id);
+        child.parent_session_id = Some(of.to_owned());
+        child.parent_kind = Some(ParentKind::Subagent);
+        child.started_at = Some(Timestamp::from_millis(began));
+        child
+    }
+
+    #[test]
+    fn subagents_of_subagents_are_beneath_them() {
+        let mut fork = child("f", "main", 1);
+        fork.parent_kind = Some(ParentKind::Fork);
+        let sessions = vec![
+            child("b", "main", 5),
+            child("a2", "a", 9),
+            child("a", "main", 3),
+            child("a1", "a", 4),
+            child("deep", "a1", 6),
+            child("other", "elsewhere", 2),
+            session("main"),
+            fork,
+        ];
+        let lanes = beneath("main", sessions);
+        let shown: Vec<_> =
+            lanes.iter().map(|(depth, lane)| (*depth, lane.session_id.as_str())).collect();
+        assert_eq!(shown, [(1, "a"), (2, "a1"), (3, "deep"), (2, "a2"), (1, "b")]);
+    }
+
+    #[test]
+    fn thousands_are_no_trouble_and_circles_end() {
+        let of =
+            |at: i64| if at % 10 == 0 { "main".to_owned() } else { format!("a{}", at / 10 * 10) };
+        let all = (0..20_000).map(|at| child(&format!("a{at}"), &of(at), at)).collect();
+        let lanes = beneath("main", all);
+        assert_eq!(lanes.len(), MOST_LANES);
+        assert!(
+            lanes
+                .iter()
+                .take(20)
+                .map(|(depth, _)| *depth)
+                .eq([1, 2, 2, 2, 2, 2, 2, 2, 2, 2].into_iter().cycle().take(20))
+        );
+        let chain = (0..10_000).map(|at| child(&format!("c{}", at + 1), &format!("c{at}"), at));
+        assert_eq!(beneath("c0", chain.collect()).len(), MOST_LANES);
+        let circle = vec![child("a", "b", 1), child("b", "a", 2), child("b", "b", 3)];
+        assert!(beneath("a", circle).len() <= 3);
     }
 }

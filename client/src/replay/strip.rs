@@ -61,7 +61,9 @@ pub(crate) fn draw(painter: &mut Painter<'_>, model: &mut Model, area: Rect, lan
         let area = Rect { y, ..strip };
         let (main, others) = model.lanes.split_at_mut(1);
         let it = &mut others[lane - 1];
-        name(painter, y, &table::title(&it.session), lane == model.focus);
+        let title = table::title(&it.session);
+        let of = "›".repeat(it.depth.saturating_sub(1).min(3));
+        name(painter, y, &format!("{of}{title}"), lane == model.focus);
         let buckets = it.columns_on(&main[0].axis, columns).to_vec();
         buckets_at(painter, area, &buckets);
         end_at(painter, area, &it.session, &buckets);

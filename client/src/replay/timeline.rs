@@ -59,11 +59,13 @@ impl Bucket {
     }
 }
 
-/// Times of marks; of one without any, that of the one before.
+/// Times of marks; of one without any, that of the one before. That a subagent began may be told when it is
+/// done, among what happens then: no clock ran backwards there.
 pub(crate) fn times(marks: &[Mark]) -> Vec<i64> {
     let mut now = marks.iter().find_map(|mark| mark.at).map_or(0, Timestamp::as_millis);
     let times = marks.iter().map(|mark| {
-        now = mark.at.map_or(now, Timestamp::as_millis);
+        let at = mark.at.map_or(now, Timestamp::as_millis);
+        now = if mark.kind == EventKind::SubagentStart { at.max(now) } else { at };
         now
     });
     times.collect()

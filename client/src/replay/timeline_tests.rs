@@ -220,3 +220,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_clock_that_runs_backwards_moves_nothing_on_the_axis() {
+    // Set back by an hour in the middle, and once more told late when a subagent began.
+    let minute = 60_000;
+    let mut marks: Vec<_> = (0..10).map(|at| mark(at, at as i64 * minute, M)).collect();
+    marks.extend((10..20).map(|at| mark(at, (at as i64 - 60) * minute, M)));
+    marks.extend((20..30).map(|at| mark(at, at as i64 * minute, M)));
+    marks[25] = mark(25, 3 * minute, EventKind::SubagentStart);
+    let axis = axis(&marks);
+    let columns: Vec<_> = (0..marks.len()).map(|at| axis.column(at, 120)).collect();
+    assert!(columns.is_sorted(), "{columns:?}");
+    assert_eq!(axis.columns(&marks, 120).iter().map(Bucket::count).sum::<usize>(), marks.len());
+    let at = |minutes: i64| axis.at_time(T0 + minutes * minute);
+    // A time that was there twice is the later one; each leads to where that was, or to what came next.
+    assert_eq!([at(-45), at(5), at(21), at(24), at(26)], [15, 20, 21, 24, 26]);
+    assert_eq!([at(-100), at(900)], [0, 29]);
+}

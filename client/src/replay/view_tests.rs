@@ -214,7 +214,7 @@ fn nothing_in_a_session_reaches_a_cell_uncleaned() {
     let mut model = Model::new(row.clone(), Timestamp::from_millis(T0));
     model.take(Told::Outline { lane: 0, outline: Outline { marks, ..Outline::default() } });
     row.session_id = "child".to_owned();
-    model.take(Told::Lanes(vec![row]));
+    model.take(Told::Lanes(vec![(1, row)]));
     model.take(Told::Trouble(Some(EVIL.to_owned())));
     model.note = Some(EVIL.to_owned());
     for keys in ["", "⇤⏎", "→⏎", "→⏎", "→→⏎", "⇥⏎", "/x\u{1b}\u{7}\u{202e}"] {

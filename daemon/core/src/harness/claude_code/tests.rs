@@ -4,7 +4,7 @@ use rrd_proto::{ParentKind, Timestamp, Tokens, TurnResult};
 
 use super::FORMAT;
 use crate::{
-    fact::{Fact, Subagent, Origin, Parsed, TitleRank, issue},
+    fact::{Fact, Origin, Parsed, Subagent, TitleRank, issue},
     harness::{Parser, ParserState},
     long::Long,
 };
