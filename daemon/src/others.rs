@@ -12,11 +12,11 @@ use std::{
 };
 
 use futures::future::join_all;
-use rrd_core::{fleet, search::expression};
+use rrd_core::{calls::Calls, fleet, search::expression};
 use rrd_proto::{
-    Event, EventPage, EventQuery, Host, HostState, ListQuery, Lookup, MAX_HITS, Mark, NodeId,
-    Outline, OutlineQuery, Refusal, SearchHit, SearchQuery, SearchReply, Session, Status,
-    Timestamp, Unheard,
+    Event, EventPage, EventQuery, Host, HostState, ListQuery, Lookup, MAX_HITS, NodeId, Outline,
+    OutlineQuery, Refusal, SearchHit, SearchQuery, SearchReply, Session, Status, Timestamp,
+    Unheard,
     peer_calls::{
         EventsQuery, EventsReply, FoundReply, LastKnown, LastKnownQuery, MAX_ROWS, RowsQuery,
         RowsReply,
@@ -208,7 +208,8 @@ pub(crate) async fn outline(
             let newest = EventQuery::newest(query.key.clone(), query.limit);
             let events = EventQuery { after: query.after, ..newest };
             let page = words::page(fleet, gossip, node, &events).await.ok_or(refusal)?;
-            let marks = page.events.iter().map(Mark::of).collect();
+            let mut calls = Calls::default();
+            let marks = page.events.iter().map(|event| calls.mark(event)).collect();
             let last_words = page.last_words;
             return Ok(Outline { marks, more: page.more, last_words, ..Outline::default() });
         }

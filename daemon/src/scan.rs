@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use rrd_core::{body, long::Long, roster::Place};
+use rrd_core::{body, calls::Calls, long::Long, roster::Place};
 use rrd_proto::{
     Body, Event, EventPage, EventQuery, Harness, IndexProgress, ListQuery, ListReply, Lookup,
     LookupQuery, MAX_MARKS, Mark, NodeId, Outline, OutlineQuery, PartStatus, SearchQuery,
@@ -156,7 +156,8 @@ impl Scan {
         let all = EventQuery::newest(query.key.clone(), u32::MAX);
         let after = |mark: &Mark| query.after.is_none_or(|after| mark.seq > after);
         let EventPage { events, .. } = self.page(&all);
-        let marks = events.iter().map(Mark::of).filter(after);
+        let mut calls = Calls::default();
+        let marks = events.iter().map(|event| calls.mark(event)).filter(after);
         let limit = query.limit.min(MAX_MARKS) as usize;
         let mut marks: Vec<Mark> = marks.take(limit + 1).collect();
         let more = marks.len() > limit;

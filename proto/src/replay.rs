@@ -67,10 +67,13 @@ pub struct Mark {
     /// It was taken back since.
     #[serde(default)]
     pub withdrawn: bool,
+    /// For a result: the seq of the call that it answers, where that is known.
+    #[serde(default)]
+    pub call: Option<u64>,
 }
 
 impl Mark {
-    /// The mark of an event.
+    /// The mark of an event; which call it answers others have to say.
     #[must_use]
     pub fn of(event: &Event) -> Self {
         Self {
@@ -80,6 +83,7 @@ impl Mark {
             tool: event.tool.as_deref().map(ToolKind::of),
             is_error: event.is_error,
             withdrawn: event.withdrawn,
+            call: None,
         }
     }
 }

@@ -91,6 +91,11 @@ impl Events {
         self.pages.remove(&page);
     }
 
+    /// The result at one place answers the call at another, whether or not their events are here.
+    pub(crate) fn join(&mut self, call: usize, result: usize) {
+        self.joins.join(call, result);
+    }
+
     /// Where the result of the call at `at` is.
     pub(crate) fn result_of(&self, at: usize) -> Option<usize> {
         self.joins.results.get(&at).copied()
@@ -125,9 +130,13 @@ impl Joins {
         if let (Some(call), Some(result)) = (self.call.get(&id), self.result.get(&id))
             && call < result
         {
-            self.results.insert(*call, *result);
-            self.calls.insert(*result, *call);
+            self.join(*call, *result);
         }
+    }
+
+    fn join(&mut self, call: usize, result: usize) {
+        self.results.insert(call, result);
+        self.calls.insert(result, call);
     }
 }
 
@@ -161,6 +170,7 @@ pub(crate) mod tests {
             tool: None,
             is_error: false,
             withdrawn: false,
+            call: None,
         };
         (0..).zip(kinds).map(mark).collect()
     }

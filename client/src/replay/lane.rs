@@ -130,6 +130,9 @@ impl Lane {
         self.dropped = dropped;
         self.last_words = last_words;
         self.stale = false;
+        if self.anew.is_none() {
+            self.join_from(had);
+        }
         if more {
             return;
         }
@@ -138,6 +141,7 @@ impl Lane {
             self.cursor = marks.partition_point(|mark| mark.seq < here);
             self.marks = marks;
             self.events = Events::default();
+            self.join_from(0);
         } else if had > 0 && self.marks.len() > had {
             // Its page does not have what came since.
             self.events.forget((had - 1) / PAGE);
@@ -145,6 +149,15 @@ impl Lane {
         }
         self.complete = true;
         self.lay_out(now);
+    }
+
+    /// Joins results with their calls, from a place on: they may be pages apart.
+    fn join_from(&mut self, first: usize) {
+        for at in first..self.marks.len() {
+            if let Some(call) = self.marks[at].call.and_then(|call| self.place_of(call)) {
+                self.events.join(call, at);
+            }
+        }
     }
 
     /// Takes when it had which status.
@@ -403,6 +416,40 @@ pub(crate) mod tests {
         assert!(lane.step(-1) && lane.cursor == 2, "rows are passed by the order of their calls");
         lane.cursor = 3;
         assert!(lane.step(-1) && lane.cursor == 1, "its own call is where one was already");
+    }
+
+    #[test]
+    fn a_result_pages_away_stands_with_its_call() {
+        let (call, result) = (EventKind::ToolCall, EventKind::ToolResult);
+        let count = 4 * PAGE as u64;
+        let mut marks: Vec<_> =
+            (0..count).map(|seq| mark(seq, seq as i64 * 1_000, EventKind::Message)).collect();
+        (marks[3].kind, marks[4].kind) = (call, call);
+        // The second is answered first, the first one three pages on.
+        for (at, of) in [(PAGE + 7, 4), (3 * PAGE + 1, 3)] {
+            (marks[at].kind, marks[at].call) = (result, Some(of));
+        }
+        let mut whole = lane(marks.clone());
+        // In parts, and anew.
+        let mut parts = Lane::new(session("b41f"));
+        for (at, part) in marks.chunks(300).enumerate() {
+            let more = (at + 1) * 300 < marks.len();
+            let outline = Outline { marks: part.to_vec(), more, ..Outline::default() };
+            parts.take_outline(outline, NOW);
+        }
+        let mut again = lane(marks.clone());
+        again.begin_anew();
+        again.take_outline(Outline { marks, ..Outline::default() }, NOW);
+        for lane in [&mut whole, &mut parts, &mut again] {
+            // No event is here yet.
+            assert_eq!((lane.row_of(PAGE + 7), lane.row_of(3 * PAGE + 1)), (4, 3));
+            assert_eq!((lane.result_seq(3), lane.result_seq(4)), (Some(3 * 256 + 1), Some(263)));
+            assert!(
+                !lane.is_row(3 * PAGE + 1) && lane.next_row(3 * PAGE, true) == Some(3 * PAGE + 2)
+            );
+            lane.opened.toggle(3);
+            assert_eq!(lane.bodies_wanted(), [3, 3 * 256 + 1], "its result is asked for, too");
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub(crate) fn mark(seq: u64, ms: i64, kind: EventKind) -> Mark {
         tool: None,
         is_error: false,
         withdrawn: false,
+        call: None,
     }
 }
 
@@ -172,6 +173,7 @@ pub(crate) fn any_mark() -> impl Strategy<Value = Mark> {
             tool,
             is_error,
             withdrawn,
+            call: None,
         },
     )
 }

@@ -4,6 +4,7 @@
 //! replay a recording, and the same bytes give the same answer everywhere.
 
 pub mod body;
+pub mod calls;
 pub mod cursor;
 pub mod fact;
 pub mod fleet;

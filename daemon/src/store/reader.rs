@@ -7,7 +7,13 @@ use std::{
     time::Duration,
 };
 
-use rrd_core::{body, cursor::Cursor, fold::Fold, search::needs_body};
+use rrd_core::{
+    body,
+    calls::{self, Calls},
+    cursor::Cursor,
+    fold::Fold,
+    search::needs_body,
+};
 use rrd_proto::{
     Direction, Event, EventKind, Gap, Harness, Limit, Mark, SessionKey, Stretch, Timestamp,
     ToolKind,
@@ -417,6 +423,29 @@ impl Reader {
         Ok(events)
     }
 
+    /// The last calls up to a seq.
+    fn calls_until(&self, session: i64, seq: i64) -> rusqlite::Result<Calls> {
+        let sql = "SELECT seq, call FROM events WHERE session = ?1 AND seq <= ?2 AND kind = ?3
+                ORDER BY seq DESC LIMIT ?4";
+        let mut statement = self.db.prepare_cached(sql)?;
+        let kind = KINDS.iter().position(|kind| *kind == EventKind::ToolCall);
+        let mut rows = statement.query(params![
+            session,
+            seq,
+            kind.map(|kind| kind as i64),
+            calls::MOST as i64
+        ])?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next()? {
+            found.push((row.get::<_, i64>(0)?.cast_unsigned(), row.get::<_, Option<String>>(1)?));
+        }
+        let mut calls = Calls::default();
+        for (seq, id) in found.into_iter().rev() {
+            calls.meet(EventKind::ToolCall, seq, id.as_deref());
+        }
+        Ok(calls)
+    }
+
     /// Marks of a session's events with `seq > after`, at most `limit`.
     ///
     /// # Errors
@@ -429,17 +458,28 @@ impl Reader {
     ) -> rusqlite::Result<Vec<Mark>> {
         let Some(session) = self.session(key)? else { return Ok(Vec::new()) };
         let from = after.map_or(-1, |after| i64::try_from(after).unwrap_or(i64::MAX));
-        let sql = "SELECT seq, at, kind, flags, tool FROM events
+        let sql = "SELECT seq, at, kind, flags, tool, call FROM events
                 WHERE session = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3";
         let mut statement = self.db.prepare_cached(sql)?;
         let mut rows = statement.query(params![session, from, limit])?;
         let mut marks = Vec::new();
+        let (mut calls, mut before) = (Calls::default(), after.is_some());
         while let Some(row) = rows.next()? {
             let Some(kind) = kind(row, 2)? else { continue };
             let flags: i64 = row.get(3)?;
             let tool = row.get_ref(4)?.as_str_or_null()?;
+            let seq = row.get::<_, i64>(0)?.cast_unsigned();
+            let id = row.get_ref(5)?.as_str_or_null()?;
+            let mut call = calls.meet(kind, seq, id);
+            // Its call may have been told with marks before these.
+            if kind == EventKind::ToolResult && call.is_none() && std::mem::take(&mut before) {
+                let later = std::mem::replace(&mut calls, self.calls_until(session, from)?);
+                call = calls.meet(kind, seq, id);
+                calls.go_on(later);
+            }
             marks.push(Mark {
-                seq: row.get::<_, i64>(0)?.cast_unsigned(),
+                call,
+                seq,
                 at: row.get::<_, Option<i64>>(1)?.map(Timestamp::from_millis),
                 kind,
                 tool: tool.map(ToolKind::of),

@@ -143,7 +143,7 @@ mod tests {
 
     fn mark(seq: u64, kind: EventKind, tool: Option<ToolKind>, is_error: bool) -> Mark {
         let at = Some(Timestamp::from_millis(i64::try_from(seq).unwrap_or(0) * 1_000));
-        Mark { seq, at, kind, tool, is_error, withdrawn: false }
+        Mark { seq, at, kind, tool, is_error, withdrawn: false, call: None }
     }
 
     #[test]

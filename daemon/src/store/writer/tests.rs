@@ -7,7 +7,7 @@ use rrd_core::{
     hook::{HookEvent, HookWord, Trail},
     roster::{Place, Roster},
 };
-use rrd_proto::{Body, Event, EventKind, Harness, Timestamp, WaitingFor};
+use rrd_proto::{Body, Event, EventKind, Harness, Mark, Timestamp, WaitingFor};
 
 use std::{fs, time::Instant};
 
@@ -78,6 +78,67 @@ fn what_is_committed_is_read_back() {
     assert!(reader.events(&key, Some(0), 1).unwrap()[0].is_error);
     let keys = reader.keys(&key).unwrap();
     assert!(keys.len() == 6 && keys.contains(&77) && keys.contains(&(u64::MAX - 4)));
+}
+
+#[test]
+fn what_an_event_is_about_is_read_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let (writer, _) = open_store(dir.path()).unwrap();
+    let mut told = commit(0..3, 10);
+    let kinds = [EventKind::SubagentStart, EventKind::PeerMessage, EventKind::SubagentStop];
+    for (stored, kind) in told.events.iter_mut().zip(kinds) {
+        stored.event.kind = kind;
+        match kind {
+            EventKind::PeerMessage => stored.event.message_id = Some("m".into()),
+            _ => stored.event.subagent = Some("a7".into()),
+        }
+    }
+    let key = told.file.session.clone();
+    writer.commit(told);
+    writer.barrier();
+    let events = Reader::open(dir.path()).unwrap().events(&key, None, 9).unwrap();
+    let about: Vec<_> = events
+        .iter()
+        .map(|event| (event.message_id.as_deref(), event.subagent.as_deref()))
+        .collect();
+    assert_eq!(about, [(None, Some("a7")), (Some("m"), None), (None, Some("a7"))]);
+}
+
+#[test]
+fn marks_tell_which_call_a_result_answers() {
+    const CALLS: u64 = 3_000;
+    let dir = tempfile::tempdir().unwrap();
+    let (writer, _) = open_store(dir.path()).unwrap();
+    // Each call is answered two calls later, one of them at the end.
+    const LATE: u64 = CALLS - 900;
+    let mut told = commit(0..2 * CALLS, 10);
+    for (at, stored) in (0..).zip(&mut told.events) {
+        let turn = at / 2;
+        let call = if turn == CALLS - 1 { LATE } else { turn.saturating_sub(2) };
+        let call = if call == LATE && turn < CALLS - 1 { CALLS } else { call };
+        let (kind, id) = match at % 2 {
+            0 => (EventKind::ToolCall, turn),
+            _ => (EventKind::ToolResult, call),
+        };
+        stored.event.kind = kind;
+        stored.event.tool_call_id = Some(format!("call_{id}"));
+    }
+    let key = told.file.session.clone();
+    writer.commit(told);
+    writer.barrier();
+    let reader = Reader::open(dir.path()).unwrap();
+    let answers = |marks: &[Mark]| -> Vec<(u64, u64)> {
+        marks.iter().filter_map(|mark| Some((mark.seq, mark.call?))).collect()
+    };
+    let all = answers(&reader.marks(&key, None, 9_999).unwrap());
+    assert_eq!(all.last(), Some(&(2 * CALLS - 1, 2 * LATE)));
+    assert_eq!(all.iter().filter(|(result, call)| result - call == 5).count() as u64, CALLS - 5);
+    // Of whatever part is asked for, the same is told.
+    for after in [0, 7, 8, 2_001, 5_990, 2 * CALLS - 2] {
+        let part = answers(&reader.marks(&key, Some(after), 500).unwrap());
+        let same = all.iter().filter(|(seq, _)| *seq > after && *seq <= after + 500);
+        assert_eq!(part, same.copied().collect::<Vec<_>>(), "after {after}");
+    }
 }
 
 #[test]
