@@ -43,10 +43,30 @@ pub struct Shown {
     pub text: String,
 }
 
+/// Lines that an edit writes and takes away.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Changed {
+    /// Written.
+    pub added: usize,
+    /// Taken away.
+    pub removed: usize,
+}
+
+/// How much an edit changes, by its input; `None` where that is not here as a whole, or changes nothing.
+#[must_use]
+pub fn changed(event: &Event) -> Option<Changed> {
+    let body = event.body.as_ref().filter(|body| body.cut.is_none())?;
+    let mut out = Lines::default();
+    if event.kind == EventKind::ToolCall {
+        out.body(event, body);
+    }
+    Some(out.changed).filter(|changed| *changed != Changed::default())
+}
+
 /// The whole of an event.
 #[must_use]
 pub fn lines(event: &Event) -> Vec<Shown> {
-    let mut out = Lines(Vec::new());
+    let mut out = Lines::default();
     match &event.body {
         Some(body) => out.body(event, body),
         None => {
@@ -73,15 +93,22 @@ pub fn size(bytes: u64) -> String {
     }
 }
 
-struct Lines(Vec<Shown>);
+#[derive(Default)]
+struct Lines {
+    lines: Vec<Shown>,
+    /// Of all of them, those too that are not held.
+    changed: Changed,
+}
 
 impl Lines {
     fn push(&mut self, tone: Tone, text: impl Into<String>) {
         // No more than can be shown is held: a text may be megabytes of newlines.
-        if self.0.len() > MOST * 4 {
-            self.0.drain(MOST..MOST * 2);
+        if self.lines.len() > MOST * 4 {
+            self.lines.drain(MOST..MOST * 2);
         }
-        self.0.push(Shown { tone, text: text.into() });
+        self.changed.added += usize::from(tone == Tone::Added);
+        self.changed.removed += usize::from(tone == Tone::Removed);
+        self.lines.push(Shown { tone, text: text.into() });
     }
 
     fn text(&mut self, tone: Tone, sign: &str, text: &str) {
@@ -180,8 +207,11 @@ impl Lines {
 
     fn diff(&mut self, old: &str, new: &str) {
         if old.len() + new.len() > COMPARED {
-            self.text(Tone::Removed, "-", old);
-            self.text(Tone::Added, "+", new);
+            for (tone, sign, text) in [(Tone::Removed, "-", old), (Tone::Added, "+", new)] {
+                if !text.is_empty() {
+                    self.text(tone, sign, text);
+                }
+            }
             return;
         }
         let diff = TextDiff::from_lines(old, new);
@@ -213,7 +243,7 @@ impl Lines {
     }
 
     fn capped(self) -> Vec<Shown> {
-        let mut lines = self.0;
+        let mut lines = self.lines;
         if lines.len() > MOST {
             let out = lines.len() - MOST;
             let said = Shown { tone: Tone::Dim, text: format!("… {out} lines left out …") };
@@ -247,4 +277,48 @@ fn is_patch(text: &str) -> bool {
 
 fn pretty(value: &Value) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(tool: &str, input: &str) -> Event {
+        let event = r#"{"seq":1,"at":null,"kind":"tool_call","text":"x","tool":null,"tool_call_id":null,
+            "is_error":false,"truncated":false,"direction":null,"message_id":null}"#;
+        let mut event: Event = serde_json::from_str(event).unwrap();
+        event.tool = Some(tool.to_owned());
+        event.body = Some(Body { text: input.to_owned(), size: input.len() as u64, cut: None });
+        event
+    }
+
+    #[test]
+    fn an_edit_tells_how_much_it_changes() {
+        let patch = "*** Begin Patch\n*** Update File: f\n@@\n-a\n+b\n+c\n c\n*** End Patch";
+        let many = "x\n".repeat(MOST * 9);
+        let all = serde_json::json!({"file_path": "f", "content": many}).to_string();
+        for (tool, input, want) in [
+            (
+                "Edit",
+                r#"{"file_path":"f","old_string":"a\nb\nc","new_string":"a\nB\nc\nd"}"#,
+                (2, 1),
+            ),
+            ("Write", r#"{"file_path":"f","content":"a\nb\n"}"#, (2, 0)),
+            (
+                "MultiEdit",
+                r#"{"edits":[{"old_string":"a","new_string":""},{"old_string":"b","new_string":"c"}]}"#,
+                (1, 2),
+            ),
+            ("apply_patch", patch, (2, 1)),
+            ("Write", &all, (MOST * 9, 0)),
+        ] {
+            let changed = changed(&call(tool, input)).unwrap();
+            assert_eq!((changed.added, changed.removed), want, "{tool}");
+        }
+        assert_eq!(changed(&call("Bash", r#"{"command":"ls"}"#)), None);
+        let mut cut = call("Edit", patch);
+        cut.body.iter_mut().for_each(|body| body.cut = Some(9));
+        assert_eq!(changed(&cut), None, "of what is not whole nothing is told");
+        assert_eq!(changed(&Event { body: None, ..cut }), None);
+    }
 }

@@ -271,10 +271,23 @@ impl Lane {
         with_results.flatten().filter(|seq| !self.opened.has(*seq)).collect()
     }
 
+    /// Edits among these places of which it is not known yet how much they change.
+    pub(crate) fn unmeasured(&self, rows: impl Iterator<Item = usize>) -> Vec<u64> {
+        let marks = rows.filter_map(|at| self.marks.get(at)).filter(|mark| timeline::is_edit(mark));
+        marks.map(|mark| mark.seq).filter(|seq| !self.opened.is_measured(*seq)).collect()
+    }
+
     /// Takes an event with its body; the event as it is in its page where nobody has that. False where
     /// there is neither.
     pub(crate) fn take_body(&mut self, seq: u64, event: Option<Event>) -> bool {
-        let known = || self.event(self.place_of(seq)?).cloned();
+        let place = self.place_of(seq);
+        if place.is_some_and(|at| timeline::is_edit(&self.marks[at])) {
+            self.opened.measure(seq, event.as_ref());
+        }
+        if !self.bodies_wanted().contains(&seq) {
+            return true;
+        }
+        let known = || self.event(place?).cloned();
         let event = event.or_else(known);
         event.map(|event| self.opened.take(event)).is_some()
     }

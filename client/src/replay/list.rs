@@ -129,9 +129,11 @@ impl Sheet<'_> {
         let fold = self.fold(mark, at, event);
         let sign_columns = width(&sign) + if fold.is_empty() { 1 } else { 3 };
         let until = usize::from(self.area.right()).saturating_sub(sign_columns);
+        let until = self.changed(painter, y, (usize::from(end), until), at, mark);
         let room = until.saturating_sub(usize::from(end) + 3);
-        if until > usize::from(end) {
-            let x = u16::try_from(until).unwrap_or(self.area.right());
+        let signs = usize::from(self.area.right()).saturating_sub(sign_columns);
+        if signs > usize::from(end) {
+            let x = u16::try_from(signs).unwrap_or(self.area.right());
             let next = painter.put(x, y, &sign, columns, sign_style);
             painter.put(next + u16::from(!sign.is_empty()), y, fold, 1, look::DIM);
         }
@@ -150,6 +152,40 @@ impl Sheet<'_> {
         let kind = if faint { look::DIM } else { kind };
         let kind = if selected { kind.bold() } else { kind };
         self.text(painter, end + 1, y, &fit_end(&text, room), room, kind);
+    }
+
+    /// Writes at the end of these columns how many lines a closed edit writes and takes away, if it did
+    /// not fail and there is room for that and some text; returns where that begins.
+    fn changed(
+        &self,
+        painter: &mut Painter<'_>,
+        y: u16,
+        (from, until): (usize, usize),
+        at: usize,
+        mark: &Mark,
+    ) -> usize {
+        let result = self.lane.events.result_of(at).and_then(|at| self.lane.marks.get(at));
+        let failed = result.is_some_and(timeline::is_error);
+        let changed = self.lane.opened.changed(mark.seq);
+        let changed = changed.filter(|_| !failed && !self.lane.opened.is_open(mark.seq));
+        let Some(changed) = changed else { return until };
+        let part = |sign: &str, lines: usize| match lines {
+            0 => String::new(),
+            lines => format!("{sign}{lines}"),
+        };
+        let parts = [(part("+", changed.added), ADDED), (part("−", changed.removed), REMOVED)];
+        let parts: Vec<_> = parts.into_iter().filter(|(text, _)| !text.is_empty()).collect();
+        let columns: usize = parts.iter().map(|(text, _)| width(text) + 1).sum();
+        let begin = until.saturating_sub(columns + 1);
+        if begin < from + 24 {
+            return until;
+        }
+        let mut x = u16::try_from(begin).unwrap_or(self.area.right());
+        for (text, style) in &parts {
+            let style = if mark.withdrawn { look::DIM } else { *style };
+            x = painter.put(x, y, text, width(text), style) + 1;
+        }
+        begin
     }
 
     fn word(&self, mark: &Mark, event: Option<&Event>) -> (String, Style) {

@@ -19,6 +19,9 @@ use super::{
 /// Speeds that keys go through.
 pub(crate) const SPEEDS: [u32; 8] = [1, 2, 4, 8, 16, 32, 64, 100];
 
+/// Edits that are asked for at once, to be measured.
+const MEASURED: usize = 2;
+
 /// What the keys mean now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Mode {
@@ -163,7 +166,15 @@ impl Model {
             }
         }
         let lane = self.lane();
-        for page in lane.pages_wanted().into_iter().rev() {
+        let pages = lane.pages_wanted();
+        // What is nice to know comes when nothing else is asked for, a little at a time.
+        if pages.is_empty() && self.playing.is_none() && !self.scrubbing {
+            let rows = self.areas.rows.iter().map(|row| row.at);
+            for seq in lane.unmeasured(rows).into_iter().take(MEASURED) {
+                asks.push(Ask::Body { of: self.of(self.focus), seq });
+            }
+        }
+        for page in pages.into_iter().rev() {
             let first = page * super::events::PAGE;
             let last = lane.marks.len().min(first + super::events::PAGE) - 1;
             let count = u32::try_from(last + 1 - first).unwrap_or(u32::MAX);

@@ -5,7 +5,10 @@
 
 use std::collections::HashMap;
 
-use rrd_proto::{Body, Event};
+use rrd_proto::{
+    Body, Event,
+    shown::{self, Changed},
+};
 
 use super::body::{self, Line, Tone};
 
@@ -14,6 +17,8 @@ const MOST: usize = 8;
 /// Bytes kept of a body's beginning and end: more than can be scrolled through.
 const HEAD: usize = 384 << 10;
 const TAIL: usize = 128 << 10;
+/// Edits of which it is remembered how much they change.
+const MEASURED: usize = 16_384;
 
 #[derive(Default)]
 pub(crate) struct Opened {
@@ -22,6 +27,8 @@ pub(crate) struct Opened {
     /// What was asked for and came, by seq.
     bodies: HashMap<u64, Event>,
     lines: HashMap<u64, Shown>,
+    /// How much edits change, of rows that need not be open.
+    changed: HashMap<u64, Option<Changed>>,
 }
 
 struct Shown {
@@ -59,7 +66,25 @@ impl Opened {
     }
 
     pub(crate) fn close_all(&mut self) {
-        *self = Self::default();
+        *self = Self { changed: std::mem::take(&mut self.changed), ..Self::default() };
+    }
+
+    /// Whether it is known how much an edit changes, or that nobody can tell.
+    pub(crate) fn is_measured(&self, seq: u64) -> bool {
+        self.changed.contains_key(&seq)
+    }
+
+    /// How much an edit changes, where that is known.
+    pub(crate) fn changed(&self, seq: u64) -> Option<Changed> {
+        self.changed.get(&seq).copied().flatten()
+    }
+
+    /// Takes how much an edit changes: a few bytes of what may be megabytes.
+    pub(crate) fn measure(&mut self, seq: u64, event: Option<&Event>) {
+        if self.changed.len() == MEASURED {
+            self.changed.clear();
+        }
+        self.changed.insert(seq, event.and_then(shown::changed));
     }
 
     pub(crate) fn has(&self, seq: u64) -> bool {

@@ -194,6 +194,23 @@ fn what_was_taken_back_or_copied_says_so() {
 }
 
 #[test]
+fn a_closed_edit_tells_how_much_it_changes() {
+    let (mut model, events) = model();
+    picture(&mut model, 100, 20);
+    answer(&mut model, &events);
+    let edit = |model: &mut Model, width: u16| {
+        let picture = picture(model, width, 20);
+        picture.lines().find(|line| line.contains("Edit ")).unwrap().to_owned()
+    };
+    assert!(edit(&mut model, 100).ends_with(" +1 −1  ✓ 0.0s ▸"), "{}", edit(&mut model, 100));
+    assert!(edit(&mut model, 40).ends_with("✓ 0.0s ▸"), "its text is worth more than that");
+    // Nothing but that is remembered of what it wrote.
+    let seq = events.iter().find(|event| event.tool.as_deref() == Some("Edit")).unwrap().seq;
+    assert!(model.lane().opened.is_measured(seq) && !model.lane().opened.has(seq));
+    assert!(model.asks().is_empty(), "it is asked for once");
+}
+
+#[test]
 fn nothing_in_a_session_reaches_a_cell_uncleaned() {
     const EVIL: &str = "a\u{1b}]52;c;x\u{7}\u{9b}2J\nb\u{202e}c\u{200b}\u{2066}d\t\u{1b}[2J";
     let (mut marks, mut events) = sketch();
