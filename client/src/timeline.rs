@@ -14,9 +14,22 @@ const WORD: usize = 12;
 
 /// What was undone did happen: a command that it ran has run.
 const WITHDRAWN: &str = "(taken back) ";
+/// What a fork has from its parent happened there.
+const COPIED: &str = "(copied) ";
 
 /// One line, at most `columns` wide.
 pub(crate) fn line(event: &Event, now: Timestamp, columns: Option<usize>) -> String {
+    marked(event, None, now, columns)
+}
+
+/// The same of a session that has what happened up to a time from the one that it is a fork of.
+pub(crate) fn marked(
+    event: &Event,
+    copied_to: Option<Timestamp>,
+    now: Timestamp,
+    columns: Option<usize>,
+) -> String {
+    let copied = matches!((event.at, copied_to), (Some(at), Some(to)) if at <= to);
     let time = event.at.map_or_else(|| "        ".to_owned(), |at| clock::time_of_day(at, now));
     let (sign, word, style) = look::event_words(event);
     let mut text = clean(&event.text).into_owned();
@@ -26,7 +39,10 @@ pub(crate) fn line(event: &Event, now: Timestamp, columns: Option<usize>) -> Str
     if event.withdrawn {
         text.insert_str(0, WITHDRAWN);
     }
-    let style = if event.withdrawn { look::DIM } else { style };
+    if copied {
+        text.insert_str(0, COPIED);
+    }
+    let style = if event.withdrawn || copied { look::DIM } else { style };
     let head = width(&time) + WORD + 6;
     let text = fit_end(&text, columns.map_or(usize::MAX, |columns| columns.saturating_sub(head)));
     let line = format!(

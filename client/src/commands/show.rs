@@ -1,7 +1,8 @@
 //! `rrd sessions show ID`: one session, why it has its status, its last events, what to do next.
 
 use rrd_proto::{
-    Event, EventPage, EventQuery, HostState, Issue, LastWords, ParentKind, Session, Timestamp,
+    Event, EventPage, EventQuery, HostState, Issue, LastWords, OutlineQuery, ParentKind, Session,
+    Timestamp,
 };
 use serde::Serialize;
 
@@ -28,6 +29,8 @@ struct WithEvents<'a> {
     events: &'a [Event],
     /// Who told them, where its host is away.
     last_words: Option<&'a LastWords>,
+    /// Events up to then were copied from the session that this one is a fork of.
+    copied_to: Option<Timestamp>,
 }
 
 pub(crate) fn run(args: &ShowArgs) -> Result<(), CliError> {
@@ -51,9 +54,11 @@ pub(crate) fn run(args: &ShowArgs) -> Result<(), CliError> {
     if let Some(last_words) = &last_words {
         output::remark(&ask::told_by(&session, last_words, now));
     }
+    let copied_to = copied_to(&answerer, &session, &query);
     if args.json {
         let last_words = last_words.as_ref();
-        return output::json(&WithEvents { session: &session, events: &events, last_words });
+        let told = WithEvents { session: &session, events: &events, last_words, copied_to };
+        return output::json(&told);
     }
     let columns = output::columns();
     let mut lines = header(&session, now, columns);
@@ -67,11 +72,22 @@ pub(crate) fn run(args: &ShowArgs) -> Result<(), CliError> {
         (None, 1) => bold("the last event"),
         (None, count) => bold(&format!("the last {count} events")),
     });
-    lines.extend(events.iter().map(|event| timeline::line(event, now, columns)));
+    let line = |event: &Event| timeline::marked(event, copied_to, now, columns);
+    lines.extend(events.iter().map(line));
     lines.push(String::new());
     lines.push(bold("next"));
     lines.extend(next(&session, &args.id).into_iter().map(|command| format!("  {command}")));
     output::print_lines(&lines)
+}
+
+/// Up to when a fork has its events from another session. Whoever cannot say leaves it open: the events are
+/// there all the same.
+fn copied_to(answerer: &Answerer, session: &Session, query: &EventQuery) -> Option<Timestamp> {
+    if session.parent_kind != Some(ParentKind::Fork) {
+        return None;
+    }
+    let (key, node) = (query.key.clone(), query.node);
+    answerer.outline(&OutlineQuery { key, node, after: None, limit: 1 }).ok()?.copied_to
 }
 
 fn bold(text: &str) -> String {

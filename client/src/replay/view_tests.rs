@@ -211,6 +211,27 @@ fn a_closed_edit_tells_how_much_it_changes() {
 }
 
 #[test]
+fn both_branches_and_what_was_copied_are_marked() {
+    let said = ["from the parent", "its own", "the wrong way", "the other way"];
+    let mut marks: Vec<_> =
+        (0..4).map(|seq| mark(seq, seq as i64 * 1_000, EventKind::Prompt)).collect();
+    marks[2].withdrawn = true;
+    let events: Vec<_> =
+        marks.iter().zip(said).map(|(mark, said)| event(mark, said, None)).collect();
+    let mut model = Model::new(session("b41f"), Timestamp::from_millis(T0 + MINUTE));
+    let copied_to = Some(Timestamp::from_millis(T0 + 500));
+    let outline = Outline { marks, copied_to, ..Outline::default() };
+    model.take(Told::Outline { lane: 0, outline });
+    answer(&mut model, &events);
+    let picture = picture(&mut model, 100, 20);
+    let rows: Vec<_> = picture.lines().filter(|line| line.contains("prompt ")).collect();
+    let marked: Vec<_> = rows.iter().map(|row| row.chars().next().unwrap()).collect();
+    assert_eq!(marked, ['⋮', ' ', '~', ' '], "{picture}");
+    assert!(rows[2].contains("(taken back) the wrong way"), "{picture}");
+    assert!(rows[3].contains("prompt       the other way"), "{picture}");
+}
+
+#[test]
 fn nothing_in_a_session_reaches_a_cell_uncleaned() {
     const EVIL: &str = "a\u{1b}]52;c;x\u{7}\u{9b}2J\nb\u{202e}c\u{200b}\u{2066}d\t\u{1b}[2J";
     let (mut marks, mut events) = sketch();

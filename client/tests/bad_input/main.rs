@@ -6,6 +6,7 @@
 #![cfg(target_os = "linux")] // its /proc, its locks, its namespaces
 #![allow(clippy::unwrap_used)] // the lint's exception for tests does not reach plain functions here
 
+mod branches;
 mod files;
 mod gone;
 mod hermes;

@@ -133,7 +133,10 @@ impl Tail {
             self.partial.insert(task.key.clone(), Arc::clone(&task.fold));
         }
         self.scene.show(&task, glance.as_ref().unwrap_or(&task.fold), glance.is_none());
+        let paths: Vec<_> = task.files.iter().map(|work| work.path.clone()).collect();
         self.keep(task);
+        // Deleted while it was read, a file was not yet followed when its hint came.
+        paths.iter().for_each(|path| self.missed(path));
         self.keep_strays(strays);
         self.next_task();
         if self.waiting.is_empty() && self.in_work.is_none() {

@@ -471,6 +471,18 @@ fn what_was_undone_is_marked_among_the_events_and_no_longer_when_it_is_back() {
     };
     let marked = |scene: &mut Scene| {
         let events = events(scene);
+        // From above the same is seen.
+        let reader = Reader::open(&scene.home.path().join("rrd/state")).unwrap();
+        let marks = reader.marks(&key(IDS[0]), None, u32::MAX).unwrap();
+        let calls: Vec<_> = marks.iter().filter_map(|mark| Some((mark.seq, mark.call?))).collect();
+        assert_eq!(calls, [(2, 1), (7, 6)]);
+        assert!(
+            marks.iter().map(|m| (m.seq, m.kind, m.withdrawn)).eq(events.iter().map(|event| (
+                event.seq,
+                event.kind,
+                event.withdrawn
+            )))
+        );
         events.iter().map(|event| (event.kind, event.withdrawn)).collect::<Vec<_>>()
     };
     let kinds = [

@@ -301,7 +301,7 @@ fn understand<'a>(mut message: Message<'a>, into: &mut Parsed<'a>) {
 
 fn user<'a>(message: &Message<'a>, into: &mut Parsed<'a>) {
     let text = message.content.head().take().unwrap_or_default();
-    into.facts.extend(reported(&text));
+    let reported = reported(&text);
     let begins = |with: &[&str]| with.iter().any(|words| text.trim_start().starts_with(words));
     if begins(&SUMMARIES) {
         into.facts.push(Fact::Compaction);
@@ -311,6 +311,7 @@ fn user<'a>(message: &Message<'a>, into: &mut Parsed<'a>) {
         into.facts.push(Fact::Prompt { text });
     }
     // What was observed in a group was said to others: nobody answers it.
+    into.facts.extend(reported);
 }
 
 object! {

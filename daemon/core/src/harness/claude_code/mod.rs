@@ -264,7 +264,10 @@ impl ClaudeCode {
             Said::Injected(text) => {
                 if let Some(task) = task(&text) {
                     into.facts.push(Fact::Returned { id: task.id.to_owned().into() });
+                    // Last of the record, as it is said of some only: what is said of it keeps its place.
+                    into.facts.push(Fact::Injected);
                     into.facts.extend(task.stop());
+                    return;
                 }
                 Fact::Injected
             }

@@ -273,13 +273,13 @@ impl Pi {
                 into.facts.push(Fact::TurnEnd(TurnResult::Interrupted));
             }
             ("user", speaker) => {
-                into.facts.extend((self.dialect.done)(&mut message));
                 let text = said.text;
                 into.facts.push(match speaker {
                     Speaker::Harness => Fact::Injected,
                     Speaker::Peer => Fact::PeerMessage { id: None, text },
                     _ => Fact::Prompt { text },
                 });
+                into.facts.extend((self.dialect.done)(&mut message));
                 self.end();
                 self.go_on(&record);
             }
