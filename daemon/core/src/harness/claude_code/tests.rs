@@ -161,7 +161,7 @@ fn half_of_the_user_records_are_not_the_user() {
                 r#""<task-notification>\n<task-id>a9</task-id>\n<status>completed</status>""#,
                 r#","promptSource":"system","origin":{"kind":"task-notification"}"#,
             ),
-            vec![Fact::Returned { id: "a9".into() }, done("completed"), Fact::Injected],
+            vec![Fact::Returned { id: "a9".into() }, Fact::Injected, done("completed")],
         ),
         (user(r#""hi""#, r#","isMeta":true"#), nothing()),
         (user(r#""sum""#, r#","isCompactSummary":true"#), nothing()),
@@ -238,7 +238,7 @@ fn what_comes_during_a_turn_is_attached_to_it() {
         queued(
             r#""prompt":"<task-notification>\n<task-id>a9</task-id>","commandMode":"task-notification","origin":{"kind":"task-notification"}"#
         ),
-        [r#"Returned { id: "a9" }"#.to_owned(), format!("{:?}", done("")), "Injected".to_owned()]
+        [r#"Returned { id: "a9" }"#.to_owned(), "Injected".to_owned(), format!("{:?}", done(""))]
     );
     assert_eq!(queued(r#""commandMode":"prompt","isMeta":true"#), ["Injected"]);
     assert_eq!(
