@@ -300,7 +300,7 @@ mod tests {
         for (tool, input, want) in [
             (
                 "Edit",
-                r#"{"file_path":"f","old_string":"a\nb\nc","new_string":"a\nB\nc\nd"}"#,
+                r#"{"file_path":"f","old_string":"a\nb\nc\n","new_string":"a\nB\nc\nd\n"}"#,
                 (2, 1),
             ),
             ("Write", r#"{"file_path":"f","content":"a\nb\n"}"#, (2, 0)),
