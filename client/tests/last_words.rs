@@ -71,10 +71,10 @@ fn the_last_words_of_a_host_that_is_gone_are_told_by_the_others() {
     b.says(&id, SAID);
     let key = format!("{}_{}", "ghp", "Ab3dEf6hIj9kLm2nOp5qRs8tUv1wXy4zAb7c");
     b.calls(&id, &format!("npm publish --token {key}"));
-    // Three of the four.
+    // Three of the four; where one of these seemed away for a moment, the fourth keeps it, too.
     a.until("three to keep it", || {
         match all.iter().filter(|host| host.keeps("npm publish")).count() {
-            3 => Ok(()),
+            3 | 4 => Ok(()),
             count => Err(format!("{count} keep it")),
         }
     });

@@ -46,6 +46,8 @@ const OVER: i64 = 3_600_000;
 const MOST: usize = 500;
 
 type Whose = (NodeId, SessionKey);
+/// What is written of one: with when its session was active last.
+type Row = (Whose, Kept, Timestamp);
 
 /// What is kept of other hosts' sessions.
 #[derive(Debug, Default)]
@@ -68,7 +70,7 @@ struct Entry {
 
 impl Words {
     /// As they were written.
-    pub(crate) fn restored(rows: Vec<(Whose, Kept, Timestamp)>) -> Self {
+    pub(crate) fn restored(rows: Vec<Row>) -> Self {
         let entry = |kept, active_at| Entry { kept, active_at, is_written: true };
         let rows = rows.into_iter().map(|(whose, kept, at)| (whose, entry(kept, at)));
         Self(Mutex::new(Held { kept: rows.collect(), gone: BTreeSet::new() }))
@@ -125,7 +127,7 @@ impl Words {
     }
 
     /// What is to be written, and what is to be taken out; `None` when there is neither.
-    fn unwritten(&self) -> Option<(Vec<(Whose, Kept, Timestamp)>, Vec<Whose>)> {
+    fn unwritten(&self) -> Option<(Vec<Row>, Vec<Whose>)> {
         let mut held = self.lock();
         let gone: Vec<Whose> = std::mem::take(&mut held.gone).into_iter().collect();
         let new = held.kept.iter_mut().filter(|(_, entry)| !entry.is_written);
@@ -316,7 +318,7 @@ mod tests {
     #[test]
     fn what_did_not_change_is_not_written_again() {
         let words = Words::default();
-        let ids = |rows: &[(Whose, Kept, Timestamp)]| {
+        let ids = |rows: &[Row]| {
             rows.iter().map(|(whose, ..)| whose.1.session_id.clone()).collect::<Vec<_>>()
         };
         let told = |id: &str| Told { key: whose(id).1, at: now(), events: Vec::new() };
