@@ -50,6 +50,17 @@ pub struct Outline {
     pub last_words: Option<LastWords>,
 }
 
+impl Outline {
+    /// The settings whose limits took something: `activity.session, activity.age`; empty where none did.
+    #[must_use]
+    pub fn limits(&self) -> String {
+        let mut limits: Vec<&str> = self.gaps.iter().map(|gap| gap.why.setting()).collect();
+        limits.sort_unstable();
+        limits.dedup();
+        limits.join(", ")
+    }
+}
+
 /// One event from above.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

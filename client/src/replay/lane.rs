@@ -40,6 +40,8 @@ pub(crate) struct Lane {
     copied_to: Option<Timestamp>,
     /// Events that a cap took out.
     pub(crate) dropped: u64,
+    /// Which.
+    pub(crate) limits: String,
     /// Its host is away: who told this instead.
     pub(crate) last_words: Option<LastWords>,
     /// All marks there were have come.
@@ -74,6 +76,7 @@ impl Lane {
             stretches: Vec::new(),
             copied_to: None,
             dropped: 0,
+            limits: String::new(),
             last_words: None,
             complete: false,
             unplaced: false,
@@ -115,6 +118,7 @@ impl Lane {
 
     /// Takes a part of its outline.
     pub(crate) fn take_outline(&mut self, outline: Outline, now: Timestamp) {
+        let limits = outline.limits();
         let Outline { marks: new, more, stretches, copied_to, dropped, gaps: _, last_words } =
             outline;
         // An answer that says that more follows and has nothing would be asked for for ever.
@@ -127,7 +131,7 @@ impl Lane {
             self.stretches = stretches;
         }
         self.copied_to = copied_to.or(self.copied_to);
-        self.dropped = dropped;
+        (self.dropped, self.limits) = (dropped, limits);
         self.last_words = last_words;
         self.stale = false;
         if self.anew.is_none() {

@@ -172,10 +172,8 @@ fn cursor(painter: &mut Painter<'_>, model: &Model, area: Rect, strip: Rect) {
     let mut words =
         vec![(when.unwrap_or_else(|| "no time".to_owned()), look::BOLD), (number, look::PLAIN)];
     if lane.dropped > 0 {
-        words.push((
-            format!("{} not kept whole", thousands(usize::try_from(lane.dropped).unwrap_or(0))),
-            look::AMBER,
-        ));
+        let count = thousands(usize::try_from(lane.dropped).unwrap_or(0));
+        words.push((format!("{count} not kept whole ({})", lane.limits), look::AMBER));
     }
     let mut legend = Vec::new();
     for (count, sign, noun, style) in [

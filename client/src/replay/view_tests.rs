@@ -1,7 +1,9 @@
 //! Pictures of a replay, as plain strings.
 
 use ratatui::layout::Rect;
-use rrd_proto::{Body, Event, EventKind, Mark, Outline, Stretch, Timestamp, ToolKind, WaitingFor};
+use rrd_proto::{
+    Body, Event, EventKind, Gap, Limit, Mark, Outline, Stretch, Timestamp, ToolKind, WaitingFor,
+};
 
 use super::*;
 use crate::{
@@ -182,13 +184,15 @@ fn what_was_taken_back_or_copied_says_so() {
     (marks[1].withdrawn, events[1].withdrawn) = (true, true);
     let mut model = Model::new(session("b41f"), Timestamp::from_millis(T0));
     let copied_to = Some(Timestamp::from_millis(T0 + 1_000));
-    let outline = Outline { marks, copied_to, dropped: 1_234, ..Outline::default() };
+    let gaps = vec![Gap { first: 7, last: 1_240, why: Limit::Session }];
+    let outline = Outline { marks, copied_to, dropped: 1_234, gaps, ..Outline::default() };
     model.take(Told::Outline { lane: 0, outline });
     answer(&mut model, &events);
     let picture = picture(&mut model, 100, 14);
     assert!(picture.contains("\n⋮") && picture.contains("\n~"), "{picture}");
     assert!(
-        picture.contains("(taken back) I'll run") && picture.contains("1,234 not kept whole"),
+        picture.contains("(taken back) I'll run")
+            && picture.contains("1,234 not kept whole (activity.session)"),
         "{picture}"
     );
 }
