@@ -155,6 +155,10 @@ impl Desk {
         });
         let (marks, stretches, gaps) = read.await.unwrap_or_default();
         let fold = self.hub.fold(&query.key);
+        let (subagents, more_subagents) = match query.after {
+            None => self.hub.subagents(&query.key),
+            Some(_) => Default::default(),
+        };
         Outline {
             more: marks.len() == limit as usize,
             marks,
@@ -163,6 +167,8 @@ impl Desk {
             dropped: gaps.iter().map(Gap::count).sum(),
             gaps,
             last_words: None,
+            subagents,
+            more_subagents,
         }
     }
 

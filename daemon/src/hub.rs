@@ -23,7 +23,7 @@ use rrd_core::{
 };
 use rrd_proto::{
     Harness, IndexProgress, ListQuery, ListReply, Lookup, NodeId, PartStatus, Root, RootState,
-    Session, SessionKey, Timestamp,
+    Session, SessionKey, Subagent, Timestamp,
 };
 use tokio::sync::watch;
 
@@ -384,6 +384,11 @@ impl Hub {
     /// One session of this host.
     pub(crate) fn row(&self, key: &SessionKey) -> Option<Session> {
         self.lock().roster.row_of(key, now())
+    }
+
+    /// The subagents of a session and theirs, and how many older ones there are besides.
+    pub(crate) fn subagents(&self, key: &SessionKey) -> (Vec<Subagent>, u64) {
+        self.lock().roster.subagents(key, now())
     }
 
     /// Sessions of this harness, or any, in the repository of this name, or any.

@@ -14,9 +14,9 @@ use std::{
 use futures::future::join_all;
 use rrd_core::{calls::Calls, fleet, search::expression};
 use rrd_proto::{
-    Event, EventPage, EventQuery, Host, HostState, ListQuery, Lookup, MAX_HITS, NodeId, Outline,
-    OutlineQuery, Refusal, SearchHit, SearchQuery, SearchReply, Session, Status, Timestamp,
-    Unheard,
+    Event, EventPage, EventQuery, Host, HostState, ListQuery, Lookup, MAX_HITS, MAX_SUBAGENTS,
+    NodeId, Outline, OutlineQuery, Refusal, SearchHit, SearchQuery, SearchReply, Session, Status,
+    Timestamp, Unheard,
     peer_calls::{
         EventsQuery, EventsReply, FoundReply, LastKnown, LastKnownQuery, MAX_ROWS, RowsQuery,
         RowsReply,
@@ -216,13 +216,25 @@ pub(crate) async fn outline(
         told => told?,
     };
     let offset = gossip.offset_of(node);
-    let Outline { marks, stretches, copied_to, more: _, dropped: _, gaps: _, last_words: _ } =
-        &mut outline;
+    // What one host says may be too much for another.
+    outline.subagents.truncate(MAX_SUBAGENTS);
+    let Outline {
+        marks,
+        stretches,
+        copied_to,
+        subagents,
+        more: _,
+        dropped: _,
+        gaps: _,
+        last_words: _,
+        more_subagents: _,
+    } = &mut outline;
     let times = marks.iter_mut().filter_map(|mark| mark.at.as_mut()).chain(copied_to);
     let stretched = stretches
         .iter_mut()
         .flat_map(|stretch| std::iter::once(&mut stretch.from).chain(&mut stretch.to));
-    times.chain(stretched).for_each(|at| *at = at.plus(offset));
+    let spans = subagents.iter_mut().flat_map(|of| of.from.iter_mut().chain(&mut of.to));
+    times.chain(stretched).chain(spans).for_each(|at| *at = at.plus(offset));
     Ok(outline)
 }
 

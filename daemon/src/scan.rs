@@ -163,7 +163,12 @@ impl Scan {
         let more = marks.len() > limit;
         marks.truncate(limit);
         let copied_to = self.hub.fold(&query.key).and_then(|fold| fold.copied_to());
-        self.edges.outline(Outline { marks, more, copied_to, ..Outline::default() })
+        let (subagents, more_subagents) = match query.after {
+            None => self.hub.subagents(&query.key),
+            Some(_) => Default::default(),
+        };
+        let told = Outline { marks, more, copied_to, subagents, more_subagents, ..Outline::default() };
+        self.edges.outline(told)
     }
 
     /// What was said, as far as a daemon has left an index of it; `None` where none has.

@@ -39,6 +39,7 @@ pub mod preamble;
 pub mod rpc;
 #[cfg(feature = "shown")]
 pub mod shown;
+pub mod timeline;
 
 pub use age::{AGES, age, span};
 pub use event::{Body, Direction, Event, EventKind};
@@ -57,7 +58,9 @@ pub use query::{
     LookupQuery, Root, RootState, Totals, Unheard,
 };
 pub use refusal::Refusal;
-pub use replay::{Gap, Limit, MAX_MARKS, Mark, Outline, OutlineQuery, Stretch, ToolKind};
+pub use replay::{
+    Gap, Limit, MAX_MARKS, MAX_SUBAGENTS, Mark, Outline, OutlineQuery, Stretch, Subagent, ToolKind,
+};
 pub use search::{MAX_HITS, MAX_TEXT, SearchHit, SearchKind, SearchQuery, SearchReply};
 pub use session::{
     Activity, Counts, EndReason, HostState, Issue, ParentKind, Session, Status, StatusSource,

@@ -1,5 +1,5 @@
-//! A session from above: a mark for each event and the stretches of its status, enough to draw all of it
-//! and to know what to ask for next.
+//! A session from above: a mark for each event, the stretches of its status and the spans of its subagents,
+//! enough to draw all of it and to know what to ask for next.
 //!
 //! Not here: the events themselves ([`crate::Event`]), and how any of it is drawn.
 
@@ -9,6 +9,9 @@ use crate::{Event, EventKind, LastWords, NodeId, SessionKey, Status, Timestamp, 
 
 /// Marks of an answer, at most.
 pub const MAX_MARKS: u32 = 20_000;
+
+/// Subagents of an answer, at most.
+pub const MAX_SUBAGENTS: usize = 1_000;
 
 /// Which session's outline.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +51,34 @@ pub struct Outline {
     /// Its host is away, and another one told what it did last.
     #[serde(default)]
     pub last_words: Option<LastWords>,
+    /// Its subagents and theirs, the oldest first and at most [`MAX_SUBAGENTS`]; they come with the first
+    /// marks. Their events are told as any session's are.
+    #[serde(default)]
+    pub subagents: Vec<Subagent>,
+    /// Older ones that are not among these.
+    #[serde(default)]
+    pub more_subagents: u64,
+}
+
+/// A session that works for another one, from above.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Subagent {
+    /// Its id; the harness is that of the session it works for.
+    pub session_id: String,
+    /// Whom it works for: the session of the outline, or another of its subagents.
+    pub parent_session_id: String,
+    /// The given title, else its first prompt.
+    pub title: Option<String>,
+    /// What it is doing.
+    pub status: Status,
+    /// Its first record; null where the harness does not say when that was.
+    pub from: Option<Timestamp>,
+    /// Its last record, once it is over or waits for its next turn; null while it goes on.
+    pub to: Option<Timestamp>,
+    /// Something failed in it: a tool, the model's API, or all of it.
+    #[serde(default)]
+    pub failed: bool,
 }
 
 impl Outline {

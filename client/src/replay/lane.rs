@@ -9,8 +9,7 @@ use rrd_proto::{Event, EventKind, LastWords, Mark, Outline, Session, Status, Str
 use super::{
     events::{Events, PAGE},
     opened::Opened,
-    timeline::{self, Axis, Bucket},
-    waits,
+    timeline::{self, Axis, Bucket, waits},
 };
 
 /// What can be jumped to.
@@ -119,8 +118,7 @@ impl Lane {
     /// Takes a part of its outline.
     pub(crate) fn take_outline(&mut self, outline: Outline, now: Timestamp) {
         let limits = outline.limits();
-        let Outline { marks: new, more, stretches, copied_to, dropped, gaps: _, last_words } =
-            outline;
+        let Outline { marks: new, more, stretches, copied_to, dropped, last_words, .. } = outline;
         // An answer that says that more follows and has nothing would be asked for for ever.
         let more = more && !new.is_empty();
         let marks = self.anew.as_mut().unwrap_or(&mut self.marks);

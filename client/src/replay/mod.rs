@@ -21,7 +21,6 @@ mod source;
 mod strip;
 mod timeline;
 mod view;
-mod waits;
 
 use std::{
     io::{self, Stdout},

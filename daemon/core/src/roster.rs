@@ -410,9 +410,18 @@ impl Roster {
         self.place.node_id.as_deref().unwrap_or_default()
     }
 
-    fn judge<'a>(&self, entry: &'a Entry, key: &SessionKey, now: Timestamp) -> Judged<'a> {
+    /// Its status and on what evidence, and whether what it was read from is gone.
+    fn verdict(&self, entry: &Entry, key: &SessionKey, now: Timestamp) -> (Evidence, Verdict, bool) {
         let evidence = self.evidence(entry, key, now);
-        let mut verdict = decide(&entry.fold, &evidence, now, self.place.idle_timeout);
+        let verdict = decide(&entry.fold, &evidence, now, self.place.idle_timeout);
+        let gone =
+            self.absence(key, entry) == Some(Absence::Gone) && evidence.liveness != Liveness::Alive;
+        let verdict = if gone { verdict.of_gone() } else { verdict };
+        (evidence, verdict, gone)
+    }
+
+    fn judge<'a>(&self, entry: &'a Entry, key: &SessionKey, now: Timestamp) -> Judged<'a> {
+        let (evidence, mut verdict, gone) = self.verdict(entry, key, now);
         if verdict.waiting_for == Some(WaitingFor::Permission)
             && evidence.wants.is_none()
             && evidence.ask.is_none()
@@ -421,11 +430,6 @@ impl Roster {
         }
         // Whoever put it away has seen how it went.
         let put_away = evidence.archived && verdict.status == Status::Ended;
-        let gone =
-            self.absence(key, entry) == Some(Absence::Gone) && evidence.liveness != Liveness::Alive;
-        if gone {
-            verdict = verdict.of_gone();
-        }
         let active = !put_away
             && !gone
             && is_active(

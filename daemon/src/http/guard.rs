@@ -59,7 +59,7 @@ const fn route(path: &'static str, class: Class, form: Form) -> Route {
 }
 
 /// Every way to ask.
-pub(crate) const ROUTES: [Route; 18] = [
+pub(crate) const ROUTES: [Route; 19] = [
     route("/", Class::List, Form::Page),
     route("/s/{host}/{harness}/{id}", Class::List, Form::Page),
     route("/pair", Class::Open, Form::Page),
@@ -72,6 +72,7 @@ pub(crate) const ROUTES: [Route; 18] = [
     route("/sessions", Class::List, Form::Data),
     route("/sessions/{host}/{harness}/{id}", Class::List, Form::Data),
     route("/sessions/{host}/{harness}/{id}/events", Class::Transcript, Form::Data),
+    route("/sessions/{host}/{harness}/{id}/outline", Class::Transcript, Form::Data),
     route("/search", Class::Transcript, Form::Data),
     route("/find", Class::Transcript, Form::Page),
     route("/hosts", Class::List, Form::Data),

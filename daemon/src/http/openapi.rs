@@ -5,7 +5,9 @@
 use std::sync::LazyLock;
 
 use rrd_core::harness::formats;
-use rrd_proto::{Event, EventPage, Host, MAX_HITS, SearchHit, SearchKind, Session, VERSION};
+use rrd_proto::{
+    Event, EventPage, Host, MAX_HITS, MAX_MARKS, Outline, SearchHit, SearchKind, Session, VERSION,
+};
 use schemars::{SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Value, json};
 
@@ -73,6 +75,10 @@ fn operation(route: &Route, schemas: &mut SchemaGenerator) -> Option<Value> {
                 of_json::<EventPage>(schemas),
             )
         }
+        "/sessions/{host}/{harness}/{id}/outline" => (
+            "All of a session from above: a mark for each event, when it waited, its subagents",
+            of_json::<Outline>(schemas),
+        ),
         "/search" => (
             "What was said and done, on every host, the best first",
             of_json::<Vec<SearchHit>>(schemas),
@@ -109,7 +115,9 @@ fn operation(route: &Route, schemas: &mut SchemaGenerator) -> Option<Value> {
         also("404", "No such session");
     }
     match route.path {
-        "/sessions/{host}/{harness}/{id}/events" => also("503", "Its host cannot be asked"),
+        "/sessions/{host}/{harness}/{id}/events" | "/sessions/{host}/{harness}/{id}/outline" => {
+            also("503", "Its host cannot be asked");
+        }
         "/events" => also("503", "Too many listen"),
         _ => {}
     }
@@ -194,6 +202,20 @@ fn parameters(path: &str) -> Vec<Value> {
                 json!({"type": "integer", "minimum": 1, "maximum": 1000}),
             ),
         ],
+        "/sessions/{host}/{harness}/{id}/outline" => vec![
+            given(
+                "query",
+                "after",
+                "Only marks with a greater seq; waits and subagents come with the first",
+                seq(),
+            ),
+            given(
+                "query",
+                "limit",
+                "At most so many marks",
+                json!({"type": "integer", "minimum": 1, "maximum": MAX_MARKS}),
+            ),
+        ],
         "/search" => vec![
             json!({"name": "q", "in": "query", "required": true,
                 // Letters of any script will do; a pattern that says so means something else to many.
@@ -258,6 +280,8 @@ mod tests {
             "Host",
             "Event",
             "EventPage",
+            "Outline",
+            "Subagent",
             "SearchHit",
             "ProblemDocument",
             "Snapshot",

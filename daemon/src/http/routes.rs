@@ -14,8 +14,8 @@ use axum::{
 };
 use futures::StreamExt as _;
 use rrd_proto::{
-    EventPage, EventQuery, HostState, Lookup, LookupQuery, MAX_MARKS, Outline, OutlineQuery,
-    Session,
+    EventPage, EventQuery, HostState, Lookup, LookupQuery, MAX_MARKS, NodeId, Outline,
+    OutlineQuery, Session,
 };
 use tokio::time::timeout;
 
@@ -63,6 +63,9 @@ fn handler(path: &str) -> MethodRouter<Arc<Http>> {
         }),
         "/sessions/{host}/{harness}/{id}/events" => get(async |http, named, query, headers| {
             respond(events(http, named, query, headers).await)
+        }),
+        "/sessions/{host}/{harness}/{id}/outline" => get(async |http, named, query, headers| {
+            respond(outline(http, named, query, headers).await)
         }),
         "/search" => {
             get(async |http, query, headers| respond(search::search(http, query, headers).await))
@@ -137,6 +140,41 @@ async fn events(
     let row = find(&http, named).await?;
     let page = events_of(&http, &row, range).await?;
     document(&headers, &Made::of(&page))
+}
+
+async fn outline(
+    State(http): State<Arc<Http>>,
+    named: Named,
+    Query(pairs): Pairs,
+    headers: HeaderMap,
+) -> Answer {
+    let (after, limit) = part(&pairs)?;
+    let row = find(&http, named).await?;
+    let query = OutlineQuery { key: row.key(), node: asked_of(&row), after, limit };
+    document(&headers, &Made::of(&http.answers.outline(&query).await?))
+}
+
+/// Which part of an outline: the marks after a seq, and how many.
+fn part(pairs: &[(String, String)]) -> Result<(Option<u64>, u32), Problem> {
+    only(pairs, &["after", "limit"])?;
+    let (mut after, mut limit) = (None, MAX_MARKS);
+    for (name, value) in pairs {
+        let number: u64 = value.parse().map_err(|_| bad(format!("{name} is a number from 0")))?;
+        match name.as_str() {
+            "after" => after = Some(number),
+            _ => {
+                let within = u32::try_from(number).ok().filter(|n| (1..=MAX_MARKS).contains(n));
+                limit = within.ok_or_else(|| bad(format!("limit is from 1 to {MAX_MARKS}")))?;
+            }
+        }
+    }
+    Ok((after, limit))
+}
+
+/// Who is asked about a session; nobody but this host about its own.
+fn asked_of(row: &Session) -> Option<NodeId> {
+    let elsewhere = row.host_state != HostState::Here;
+    row.node_id.as_ref().filter(|_| elsewhere).and_then(|node| node.parse().ok())
 }
 
 async fn figures(State(http): State<Arc<Http>>, Query(pairs): Pairs) -> Answer {
@@ -255,11 +293,17 @@ pub(super) async fn events_of(
     row: &Session,
     range: Range,
 ) -> Result<EventPage, Problem> {
-    let elsewhere = row.host_state != HostState::Here;
-    let node = row.node_id.as_ref().filter(|_| elsewhere).and_then(|node| node.parse().ok());
     let Range { after, before, limit, bodies } = range;
-    let query =
-        EventQuery { key: row.key(), node, after, before, limit, wait_ms: 0, bodies, raw: false };
+    let query = EventQuery {
+        key: row.key(),
+        node: asked_of(row),
+        after,
+        before,
+        limit,
+        wait_ms: 0,
+        bodies,
+        raw: false,
+    };
     let mut page = http.answers.events(&query).await?;
     if let Some(before) = before.filter(|_| after.is_some()) {
         let found = page.events.len();
@@ -274,19 +318,18 @@ const STRIP: usize = 100_000;
 
 /// A session from above, as far as it can be had.
 pub(super) async fn outline_of(http: &Http, row: &Session) -> Outline {
-    let elsewhere = row.host_state != HostState::Here;
-    let node = row.node_id.as_ref().filter(|_| elsewhere).and_then(|node| node.parse().ok());
+    let node = asked_of(row);
     let mut whole = Outline::default();
     loop {
         let after = whole.marks.last().map(|mark| mark.seq);
         let query = OutlineQuery { key: row.key(), node, after, limit: MAX_MARKS };
         let Ok(part) = http.answers.outline(&query).await else { return whole };
-        if after.is_none() {
-            whole.stretches = part.stretches;
+        let (came, more) = (part.marks.len(), part.more);
+        match after {
+            None => whole = part,
+            Some(_) => whole.marks.extend(part.marks),
         }
-        let came = part.marks.len();
-        whole.marks.extend(part.marks);
-        if !part.more || came == 0 || whole.marks.len() >= STRIP {
+        if !more || came == 0 || whole.marks.len() >= STRIP {
             return whole;
         }
     }
@@ -358,6 +401,15 @@ mod tests {
             &[("raw", "1")],
         ] {
             assert_eq!(read(wrong).unwrap_err().status(), 400, "{wrong:?}");
+        }
+        let read = |query: &[(&str, &str)]| {
+            let pair = |(n, v): &(&str, &str)| ((*n).to_owned(), (*v).to_owned());
+            part(&query.iter().map(pair).collect::<Vec<_>>())
+        };
+        assert_eq!(read(&[]).unwrap(), (None, MAX_MARKS));
+        assert_eq!(read(&[("after", "7"), ("limit", "20000")]).unwrap(), (Some(7), MAX_MARKS));
+        for wrong in [("after", "x"), ("limit", "0"), ("limit", "20001"), ("before", "1")] {
+            assert_eq!(read(&[wrong]).unwrap_err().status(), 400, "{wrong:?}");
         }
     }
 }

@@ -7,7 +7,7 @@
 
 use rrd_proto::{
     Activity, Body, Event, EventKind, EventPage, HookCall, Issue, ListReply, Lookup, Outline,
-    PartStatus, Root, RootState, SearchHit, SearchReply, Session, Stretch, Unheard,
+    PartStatus, Root, RootState, SearchHit, SearchReply, Session, Stretch, Subagent, Unheard,
 };
 
 use super::{
@@ -129,15 +129,29 @@ impl Redactor {
     pub fn outline(&self, mut outline: Outline, report: &mut Report) -> Redacted<Outline> {
         let Outline {
             stretches,
+            subagents,
             marks: _,
             more: _,
             copied_to: _,
             dropped: _,
             gaps: _,
             last_words: _,
+            more_subagents: _,
         } = &mut outline;
         for Stretch { detail, from: _, to: _, status: _, waiting_for: _ } in stretches {
             detail.iter_mut().for_each(|detail| self.clean(detail, report));
+        }
+        for subagent in subagents {
+            let Subagent {
+                title,
+                session_id: _,
+                parent_session_id: _,
+                status: _,
+                from: _,
+                to: _,
+                failed: _,
+            } = subagent;
+            title.iter_mut().for_each(|title| self.clean(title, report));
         }
         Redacted(outline)
     }

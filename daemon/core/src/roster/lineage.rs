@@ -1,12 +1,15 @@
 //! What sessions are to each other: parts of one conversation that was summed up, forks that do not name
-//! their parents.
+//! their parents, subagents and theirs.
 //!
 //! A conversation and its forks begin with the same record. The parent is who was writing when the last
 //! record was copied; where several were, nobody is named. Not here: what is a copy (the parsers say).
 
 use std::collections::{HashMap, HashSet};
 
-use rrd_proto::{Harness, ParentKind, SessionKey};
+use rrd_proto::{
+    EndReason, Harness, MAX_SUBAGENTS, ParentKind, SessionKey, Status, Subagent, Timestamp,
+    TurnResult,
+};
 
 use super::{Entry, MAX_CHAIN, Roster};
 
@@ -46,6 +49,51 @@ impl Roster {
             part = before;
         }
         part.fold.title().or_else(|| entry.fold.title()).map(str::to_owned)
+    }
+
+    /// The subagents of a session and theirs, the oldest first, and how many older ones there are beyond
+    /// [`MAX_SUBAGENTS`]. Looks at every session once, however deep they are.
+    #[must_use]
+    pub fn subagents(&self, key: &SessionKey, now: Timestamp) -> (Vec<Subagent>, u64) {
+        let mut of: HashMap<&str, Vec<(&SessionKey, &Entry)>> = HashMap::new();
+        for (own, entry) in self.entries.iter().filter(|(own, _)| own.harness == key.harness) {
+            if let Some((parent, ParentKind::Subagent)) = &entry.fold.parent {
+                of.entry(parent).or_default().push((own, entry));
+            }
+        }
+        // Taken out as they are found, so that a circle ends.
+        let mut found: Vec<(&str, &SessionKey, &Entry)> = Vec::new();
+        let mut left = vec![key.session_id.as_str()];
+        while let Some(parent) = left.pop() {
+            for (own, entry) in of.remove(parent).into_iter().flatten().filter(|(own, _)| *own != key)
+            {
+                left.push(&own.session_id);
+                found.push((parent, own, entry));
+            }
+        }
+        let from = |entry: &Entry| entry.fold.started_at().or(entry.fold.last_activity);
+        found.sort_by_key(|(_, own, entry)| (from(entry), &own.session_id));
+        let more = found.len().saturating_sub(MAX_SUBAGENTS);
+        let span = |(parent, own, entry): &(&str, &SessionKey, &Entry)| {
+            let verdict = self.verdict(entry, own, now).1;
+            let over = matches!(verdict.status, Status::Idle | Status::Ended);
+            let badly = matches!(
+                verdict.turn_result,
+                Some(TurnResult::Error | TurnResult::RateLimited)
+            );
+            Subagent {
+                session_id: own.session_id.clone(),
+                parent_session_id: (*parent).to_owned(),
+                title: entry.index_title.clone().or_else(|| self.title(entry, own)),
+                status: verdict.status,
+                from: from(entry),
+                to: entry.fold.last_activity.filter(|_| over),
+                failed: entry.fold.counts.errors > 0
+                    || badly
+                    || verdict.end_reason == Some(EndReason::Crashed),
+            }
+        };
+        (found[more..].iter().map(span).collect(), more as u64)
     }
 
     /// The parents of all forks that do not name theirs.

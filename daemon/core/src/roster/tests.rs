@@ -482,3 +482,46 @@ fn a_fork_that_names_no_parent_is_of_who_wrote_what_it_copied() {
         matches!(found, Lookup::Found(row) if row.parent_session_id.as_deref() == Some("first"))
     );
 }
+
+#[test]
+fn subagents_and_theirs_are_told_the_oldest_first() {
+    let mut roster = roster();
+    let over = || vec![prompt(), Fact::TurnEnd(rrd_proto::TurnResult::Completed)];
+    let failed = Fact::Error { text: "overloaded".into(), rate_limited: false };
+    roster.set(key("main"), entry(5, vec![prompt()]));
+    roster.set(key("runs"), entry(1, vec![child_of("main"), prompt()]));
+    roster.set(key("done"), entry(400, [vec![child_of("main")], over()].concat()));
+    roster.set(key("below"), entry(300, [vec![child_of("done"), failed], over()].concat()));
+    roster.set(key("of-another"), entry(2, vec![child_of("other"), prompt()]));
+    // Those that name each other, or themselves, end.
+    roster.set(key("a"), entry(2, vec![child_of("b"), prompt()]));
+    roster.set(key("b"), entry(2, vec![child_of("a"), prompt()]));
+    let (told, more) = roster.subagents(&key("main"), NOW);
+    let told: Vec<_> = told
+        .iter()
+        .map(|of| (of.session_id.as_str(), of.parent_session_id.as_str(), of.failed))
+        .collect();
+    assert_eq!(told, [("done", "main", false), ("below", "done", true), ("runs", "main", false)]);
+    assert_eq!(more, 0);
+    let (told, _) = roster.subagents(&key("main"), NOW);
+    assert_eq!((told[0].from, told[0].to), (Some(NOW.plus(-400_000)), Some(NOW.plus(-400_000))));
+    assert_eq!((told[2].status, told[2].to), (Status::Executing, None));
+    assert_eq!(told[0].title.as_deref(), Some("do it"));
+    let (told, _) = roster.subagents(&key("a"), NOW);
+    assert_eq!(told.len(), 1, "{told:?}");
+}
+
+#[test]
+fn of_very_many_subagents_the_newest_are_told() {
+    let mut roster = roster();
+    roster.set(key("main"), entry(5, vec![prompt()]));
+    // A chain, each the child of the one before: deeper than anybody lets them go.
+    roster.set(key("0"), entry(9_000, vec![child_of("main"), prompt()]));
+    for at in 1..1_500_i64 {
+        let parent = Fact::Parent { id: (at - 1).to_string().into(), kind: ParentKind::Subagent };
+        roster.set(key(&at.to_string()), entry(9_000 - at, vec![parent, prompt()]));
+    }
+    let (told, more) = roster.subagents(&key("main"), NOW);
+    assert_eq!((told.len(), more), (rrd_proto::MAX_SUBAGENTS, 500));
+    assert_eq!((told[0].session_id.as_str(), told[999].session_id.as_str()), ("500", "1499"));
+}

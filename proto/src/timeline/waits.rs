@@ -1,21 +1,23 @@
 //! When a session waited for someone: what a daemon saw, and what its marks tell.
 //!
-//! Not here: how long a wait is on the timeline ([`super::timeline`]).
+//! Not here: how long a wait is on the timeline ([`super`]).
 
-use rrd_proto::{EventKind, Mark, Status, Stretch, Timestamp, ToolKind};
-
-use super::timeline::{rising, times};
+use super::{rising, times};
+use crate::{EventKind, Mark, Status, Stretch, Timestamp, ToolKind};
 
 /// A time in which the session waited for someone; milliseconds since the epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Wait {
-    pub(crate) from: i64,
-    pub(crate) to: i64,
+pub struct Wait {
+    /// Since when.
+    pub from: i64,
+    /// Until when.
+    pub to: i64,
 }
 
 /// The times it waited: what a daemon saw, else what the marks tell; `open` is how long the last wait
 /// lasts so far, where it does.
-pub(crate) fn waits(marks: &[Mark], stretches: &[Stretch], open: Option<Timestamp>) -> Vec<Wait> {
+#[must_use]
+pub fn waits(marks: &[Mark], stretches: &[Stretch], open: Option<Timestamp>) -> Vec<Wait> {
     let open = open.map(Timestamp::as_millis);
     let clock = rising(&times(marks));
     let last = clock.last().copied();
@@ -45,7 +47,8 @@ pub(crate) fn waits(marks: &[Mark], stretches: &[Stretch], open: Option<Timestam
 }
 
 /// Whether a mark asks its user for something.
-pub(crate) fn asks(mark: &Mark) -> bool {
+#[must_use]
+pub fn asks(mark: &Mark) -> bool {
     mark.kind == EventKind::PermissionRequest
         || (mark.kind == EventKind::ToolCall && mark.tool == Some(ToolKind::Question))
 }
