@@ -267,6 +267,7 @@ Following survives a restart of the daemon. Ctrl-C ends it.")]
 Examples:
   rrd sessions export b41f > b41f.jsonl
   rrd sessions export b41f --format md -o b41f.md
+  rrd sessions export b41f --format html -o b41f.html
   rrd sessions export b41f | jq -r 'select(.kind == \"prompt\") | .body.text'")]
     Export(ExportArgs),
     /// Take a session, and all that is kept of it, out of rrd on this host, for good.
@@ -581,6 +582,8 @@ pub(crate) enum ExportFormat {
     Jsonl,
     /// Markdown.
     Md,
+    /// One HTML file with a timeline to scrub on, which needs no network and no other file.
+    Html,
 }
 
 #[derive(Debug, Args)]

@@ -12,11 +12,14 @@ use std::{
 use rrd_daemon::config::Env;
 use rrd_proto::IndexProgress;
 
-pub(crate) use rrd_daemon::edge::{Edges, Log};
 pub(crate) use rrd_daemon::{
     Daemon, Dirs, Scan,
     config::{Config, Flags},
     formats, pid_domain, redact,
+};
+pub(crate) use rrd_daemon::{
+    edge::{Edges, Log},
+    export::{About, Html},
 };
 
 use crate::error::{CliError, Kind};

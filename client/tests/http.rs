@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 /// Nobody waits for longer than that.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-const ROUTES: [&str; 18] = [
+const ROUTES: [&str; 19] = [
     "/",
     "/s/mac/claude-code/ID",
     "/pair",
@@ -34,6 +34,7 @@ const ROUTES: [&str; 18] = [
     "/sessions",
     "/sessions/mac/claude-code/ID",
     "/sessions/mac/claude-code/ID/events",
+    "/sessions/mac/claude-code/ID/outline",
     "/search?q=it",
     "/find?q=it",
     "/hosts",
@@ -260,6 +261,53 @@ fn a_token_opens_transcripts_and_only_until_it_is_taken_back() {
     assert_eq!(with(&events).status, 401);
     let secret = token.split(' ').nth(1).unwrap();
     assert!(!host.log().contains(secret) && !host.word(&["status"]).contains(secret));
+}
+
+#[test]
+fn an_outline_tells_subagents_and_theirs_however_many() {
+    let mut host = Host::new("mac");
+    host.set("RRD_HTTP", "127.0.0.1:0");
+    host.says(ID, "Do it");
+    let side = host.path(&format!(".claude/projects/-w/{ID}/subagents"));
+    fs::create_dir_all(&side).unwrap();
+    for at in 0..1_001 {
+        let record = json!({
+            "parentUuid": null, "isSidechain": true, "type": "user", "uuid": format!("u{at}"),
+            "message": {"role": "user", "content": format!("Part {at} {EVIL}")}, "cwd": "/w",
+            "timestamp": format!("2026-11-20T10:{:02}:{:02}Z", at / 60, at % 60),
+            "sessionId": ID, "version": "2.1.300", "agentId": format!("a{at}"),
+        });
+        fs::write(side.join(format!("agent-a{at}.jsonl")), format!("{record}\n")).unwrap();
+    }
+    let meta = json!({"parentAgentId": "a1", "description": "Below"});
+    fs::write(side.join("agent-a2.meta.json"), meta.to_string()).unwrap();
+    host.start();
+    let outline = format!("/sessions/mac/claude-code/{ID}/outline");
+    assert_eq!(host.get(&outline).status, 401);
+    let token = format!("Bearer {}", host.word(&["token", "--label", "test"]));
+    let with = |path: &str| host.ask("GET", path, &[("Authorization", &token)]);
+    let started = Instant::now();
+    let told = loop {
+        let told = with(&outline).json();
+        if told["more_subagents"] == 1 && told["marks"][0]["kind"] == "prompt" {
+            break told;
+        }
+        assert!(started.elapsed() < PATIENCE, "{told}");
+    };
+    let spans = told["subagents"].as_array().unwrap();
+    assert_eq!(spans.len(), 1_000);
+    assert!(spans.is_sorted_by_key(|span| span["from"].as_str().unwrap().to_owned()));
+    let [first, below] = [&spans[0], &spans[1]];
+    assert_eq!((&first["session_id"], &first["parent_session_id"]), (&json!("a1"), &json!(ID)));
+    assert_eq!((&below["parent_session_id"], &below["title"]), (&json!("a1"), &json!("Below")));
+    let later = with(&format!("{outline}?after=0")).json();
+    assert_eq!((&later["marks"], &later["subagents"]), (&json!([]), &json!([])));
+    for wrong in ["?limit=0", "?limit=20001", "?after=x", "?bodies=1", "?after=1&after=2"] {
+        assert_eq!(with(&format!("{outline}{wrong}")).status, 400, "{wrong}");
+    }
+    // The page has some of them, each a way to its own page at that time, and says how many more there are.
+    let page = with(&format!("/s/mac/claude-code/{ID}")).text();
+    assert!(!page.contains("<script>alert"));
 }
 
 #[test]

@@ -11,6 +11,7 @@ pub mod config;
 mod desk;
 mod dirs;
 pub mod edge;
+pub mod export;
 mod fill;
 mod fleet;
 mod forget;

@@ -167,7 +167,8 @@ impl Scan {
             None => self.hub.subagents(&query.key),
             Some(_) => Default::default(),
         };
-        let told = Outline { marks, more, copied_to, subagents, more_subagents, ..Outline::default() };
+        let told =
+            Outline { marks, more, copied_to, subagents, more_subagents, ..Outline::default() };
         self.edges.outline(told)
     }
 

@@ -56,7 +56,7 @@ pub struct Changed {
 #[must_use]
 pub fn changed(event: &Event) -> Option<Changed> {
     let body = event.body.as_ref().filter(|body| body.cut.is_none())?;
-    let mut out = Lines::default();
+    let mut out = Lines::of(MOST);
     if event.kind == EventKind::ToolCall {
         out.body(event, body);
     }
@@ -66,7 +66,17 @@ pub fn changed(event: &Event) -> Option<Changed> {
 /// The whole of an event.
 #[must_use]
 pub fn lines(event: &Event) -> Vec<Shown> {
-    let mut out = Lines::default();
+    up_to(event, MOST)
+}
+
+/// The same without leaving any out, for whoever keeps it.
+#[must_use]
+pub fn every_line(event: &Event) -> Vec<Shown> {
+    up_to(event, usize::MAX)
+}
+
+fn up_to(event: &Event, most: usize) -> Vec<Shown> {
+    let mut out = Lines::of(most);
     match &event.body {
         Some(body) => out.body(event, body),
         None => {
@@ -93,18 +103,23 @@ pub fn size(bytes: u64) -> String {
     }
 }
 
-#[derive(Default)]
 struct Lines {
     lines: Vec<Shown>,
+    /// As many are wanted.
+    most: usize,
     /// Of all of them, those too that are not held.
     changed: Changed,
 }
 
 impl Lines {
+    fn of(most: usize) -> Self {
+        Self { lines: Vec::new(), most, changed: Changed::default() }
+    }
+
     fn push(&mut self, tone: Tone, text: impl Into<String>) {
         // No more than can be shown is held: a text may be megabytes of newlines.
-        if self.lines.len() > MOST * 4 {
-            self.lines.drain(MOST..MOST * 2);
+        if self.lines.len() > self.most.saturating_mul(4) {
+            self.lines.drain(self.most..self.most * 2);
         }
         self.changed.added += usize::from(tone == Tone::Added);
         self.changed.removed += usize::from(tone == Tone::Removed);
@@ -243,11 +258,11 @@ impl Lines {
     }
 
     fn capped(self) -> Vec<Shown> {
-        let mut lines = self.lines;
-        if lines.len() > MOST {
-            let out = lines.len() - MOST;
+        let Self { mut lines, most, changed: _ } = self;
+        if lines.len() > most {
+            let out = lines.len() - most;
             let said = Shown { tone: Tone::Dim, text: format!("… {out} lines left out …") };
-            lines.splice(MOST - TAIL..MOST - TAIL + out, [said]);
+            lines.splice(most - TAIL..most - TAIL + out, [said]);
         }
         lines
     }

@@ -1,14 +1,15 @@
 //! `rrd sessions export`: all of a session in a file, as far as it is kept.
 //!
-//! JSON Lines for programs: the session, then each event with all that it says. Markdown for people. What
-//! leaves here has passed the redactor, as everywhere. Not here: how events are read page by page.
+//! JSON Lines for programs: the session, then each event with all that it says. Markdown and HTML for people.
+//! Events are written as they come, so a session may be as long as it likes. What leaves here has passed the
+//! redactor, as everywhere. Not here: what the HTML is like (the daemon's library writes it as it does its page).
 
 use std::{
     fs::File,
     io::{self, BufWriter, Write},
 };
 
-use rrd_proto::{Event, EventKind, EventQuery, OutlineQuery, Session, json};
+use rrd_proto::{Event, EventKind, EventQuery, MAX_MARKS, Outline, OutlineQuery, Session, json};
 use serde::Serialize;
 
 use crate::{
@@ -35,7 +36,7 @@ pub(crate) fn run(args: &ExportArgs) -> Result<(), CliError> {
     let config = local::config(None)?;
     let answerer = Answerer::open(&config);
     let session = answerer.find(&args.id, args.raw.granted()?)?;
-    let mut out: Box<dyn Write> = match &args.output {
+    let out: Box<dyn Write> = match &args.output {
         Some(path) => {
             // What is there was not made by this.
             let file =
@@ -48,19 +49,18 @@ pub(crate) fn run(args: &ExportArgs) -> Result<(), CliError> {
         }
         None => Box::new(BufWriter::new(io::stdout().lock())),
     };
-    let stopped = |error| output::stopped(error);
-    match args.format {
-        ExportFormat::Jsonl => line(&Line::Session(&session), &mut out).map_err(stopped)?,
-        ExportFormat::Md => head(&session, &mut out).map_err(stopped)?,
-    }
-    let count = every(&answerer, &session, args.raw.raw, &mut |event| {
-        match args.format {
-            ExportFormat::Jsonl => line(&Line::Event(event), &mut out),
-            ExportFormat::Md => told(event, &mut out),
-        }
-        .map_err(stopped)
+    // Of HTML all of it stands above, on a timeline.
+    let is_html = args.format == ExportFormat::Html;
+    let outline = outline(&answerer, &session, if is_html { u64::MAX } else { 1 })?;
+    let remarks = remarks(&session, &outline);
+    remarks.iter().for_each(|remark| output::remark(remark));
+    let mut file = Format::begin(args.format, out, &session, &outline, &config.host, &remarks)
+        .map_err(output::stopped)?;
+    let first = outline.marks.first().map_or(0, |mark| mark.seq);
+    let count = every(&answerer, &session, args.raw.raw, first, &mut |event| {
+        file.event(event).map_err(output::stopped)
     })?;
-    out.flush().map_err(stopped)?;
+    file.end().map_err(output::stopped)?;
     if let Some(path) = &args.output {
         let (path, count) = (path.display().to_string(), counted(count, "event"));
         output::remark(&format!("{count} in {}", clean(&path)));
@@ -68,24 +68,92 @@ pub(crate) fn run(args: &ExportArgs) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Each event with its body, oldest first; gives how many there are.
+/// A file as it is written, by what it is.
+enum Format {
+    Jsonl(Box<dyn Write>),
+    Md(Box<dyn Write>),
+    Html(Box<local::Html<Box<dyn Write>>>),
+}
+
+impl Format {
+    fn begin(
+        format: ExportFormat,
+        mut out: Box<dyn Write>,
+        session: &Session,
+        outline: &Outline,
+        host: &str,
+        remarks: &[String],
+    ) -> io::Result<Self> {
+        match format {
+            ExportFormat::Jsonl => {
+                line(&Line::Session(session), &mut out)?;
+                Ok(Self::Jsonl(out))
+            }
+            ExportFormat::Md => {
+                head(session, &mut out)?;
+                Ok(Self::Md(out))
+            }
+            ExportFormat::Html => {
+                let at = clock::now();
+                let about = local::About { session, outline, host, at, remarks };
+                Ok(Self::Html(Box::new(local::Html::begin(out, &about)?)))
+            }
+        }
+    }
+
+    fn event(&mut self, event: Event) -> io::Result<()> {
+        match self {
+            Self::Jsonl(out) => line(&Line::Event(&event), out),
+            Self::Md(out) => told(&event, out),
+            Self::Html(file) => file.event(event),
+        }
+    }
+
+    fn end(self) -> io::Result<()> {
+        match self {
+            Self::Jsonl(mut out) | Self::Md(mut out) => out.flush(),
+            Self::Html(file) => file.end().map(drop),
+        }
+    }
+}
+
+/// The session from above, with so many marks at least, where there are so many.
+fn outline(answerer: &Answerer, session: &Session, marks: u64) -> Result<Outline, CliError> {
+    let node = ask::query(session, PAGE, false).node;
+    let limit = MAX_MARKS.min(u32::try_from(marks).unwrap_or(MAX_MARKS));
+    let after = |after| OutlineQuery { key: session.key(), node, after, limit };
+    let mut whole = answerer.outline(&after(None))?;
+    let mut more = whole.more;
+    while more && (whole.marks.len() as u64) < marks {
+        let next = answerer.outline(&after(whole.marks.last().map(|mark| mark.seq)))?;
+        // An answer that says that more follows and has nothing would be asked for for ever.
+        more = next.more && !next.marks.is_empty();
+        whole.marks.extend(next.marks);
+    }
+    Ok(whole)
+}
+
+/// What whoever reads it should know.
+fn remarks(session: &Session, outline: &Outline) -> Vec<String> {
+    let told_by = outline.last_words.as_ref();
+    let told_by = told_by.map(|last_words| ask::told_by(session, last_words, clock::now()));
+    let dropped = (outline.dropped > 0).then(|| {
+        let what = counted(outline.dropped, "event");
+        format!("{what} are no longer kept whole: a limit took what they said")
+    });
+    told_by.into_iter().chain(dropped).collect()
+}
+
+/// Each event with its body from seq `from` on, oldest first; gives how many there are.
 fn every(
     answerer: &Answerer,
     session: &Session,
     raw: bool,
-    take: &mut dyn FnMut(&Event) -> Result<(), CliError>,
+    mut from: u64,
+    take: &mut dyn FnMut(Event) -> Result<(), CliError>,
 ) -> Result<u64, CliError> {
     let query = ask::query(session, PAGE, raw);
-    let outline = OutlineQuery { key: session.key(), node: query.node, after: None, limit: 1 };
-    let outline = answerer.outline(&outline)?;
-    if let Some(last_words) = &outline.last_words {
-        output::remark(&ask::told_by(session, last_words, clock::now()));
-    }
-    if outline.dropped > 0 {
-        let what = counted(outline.dropped, "event");
-        output::remark(&format!("{what} are no longer kept whole: a limit took what they said"));
-    }
-    let (mut from, mut count) = (outline.marks.first().map_or(0, |mark| mark.seq), 0);
+    let mut count = 0;
     loop {
         // The newest before a seq are what lies between, unless they are more than fit.
         let mut until = from.saturating_add(PAGE.into());
@@ -101,11 +169,12 @@ fn every(
                 _ => break,
             }
         }
-        for event in pages.iter().rev().flatten() {
+        let is_empty = pages.iter().all(Vec::is_empty);
+        for event in pages.into_iter().rev().flatten() {
             take(event)?;
             count += 1;
         }
-        if pages.iter().all(Vec::is_empty) {
+        if is_empty {
             // A gap, or the end.
             let after = OutlineQuery {
                 key: session.key(),

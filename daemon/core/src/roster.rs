@@ -411,7 +411,12 @@ impl Roster {
     }
 
     /// Its status and on what evidence, and whether what it was read from is gone.
-    fn verdict(&self, entry: &Entry, key: &SessionKey, now: Timestamp) -> (Evidence, Verdict, bool) {
+    fn verdict(
+        &self,
+        entry: &Entry,
+        key: &SessionKey,
+        now: Timestamp,
+    ) -> (Evidence, Verdict, bool) {
         let evidence = self.evidence(entry, key, now);
         let verdict = decide(&entry.fold, &evidence, now, self.place.idle_timeout);
         let gone =

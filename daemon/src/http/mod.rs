@@ -43,6 +43,7 @@ use guard::{Ends, Names};
 pub(crate) use listen::start;
 use live::Live;
 use lookers::Lookers;
+pub use page::{About, Export};
 use places::Places;
 use settings::HttpSettings;
 use whois::Tailnet;

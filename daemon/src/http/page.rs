@@ -6,6 +6,8 @@
 //! them. Not here: who may look, routes, the stream of changes.
 
 mod asset;
+mod event;
+mod export;
 mod found;
 mod html;
 mod list;
@@ -13,9 +15,11 @@ mod session;
 mod strip;
 #[cfg(test)]
 mod tests;
+mod within;
 mod words;
 
 pub(crate) use asset::ASSETS;
+pub use export::{About, Export};
 pub(crate) use found::{FoundView, found};
 pub(crate) use list::{ListView, list};
 use rrd_proto::Timestamp;

@@ -65,7 +65,8 @@ impl Roster {
         let mut found: Vec<(&str, &SessionKey, &Entry)> = Vec::new();
         let mut left = vec![key.session_id.as_str()];
         while let Some(parent) = left.pop() {
-            for (own, entry) in of.remove(parent).into_iter().flatten().filter(|(own, _)| *own != key)
+            for (own, entry) in
+                of.remove(parent).into_iter().flatten().filter(|(own, _)| *own != key)
             {
                 left.push(&own.session_id);
                 found.push((parent, own, entry));
@@ -77,10 +78,8 @@ impl Roster {
         let span = |(parent, own, entry): &(&str, &SessionKey, &Entry)| {
             let verdict = self.verdict(entry, own, now).1;
             let over = matches!(verdict.status, Status::Idle | Status::Ended);
-            let badly = matches!(
-                verdict.turn_result,
-                Some(TurnResult::Error | TurnResult::RateLimited)
-            );
+            let badly =
+                matches!(verdict.turn_result, Some(TurnResult::Error | TurnResult::RateLimited));
             Subagent {
                 session_id: own.session_id.clone(),
                 parent_session_id: (*parent).to_owned(),

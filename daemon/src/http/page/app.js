@@ -301,7 +301,7 @@ async function refresh() {
   setTimeout(() => { busy = false; if (again && $('session')) refresh(); }, 300);
 }
 // The strip: a finger on it tells where it is, and goes there when it leaves.
-const columns = () => all(doc, '.strip a');
+const columns = () => all(doc, '.scrub a');
 function point(a) {
   for (const other of columns()) other.classList.toggle('here', other === a);
   const said = a.getAttribute('aria-label'), at = a.dataset.at;
@@ -315,7 +315,7 @@ async function goto(a) {
   article.querySelector('.activity').replaceWith(doc.adoptNode(made.querySelector('.activity')));
   if ($('log')) local($('log'));
   history.replaceState(history.state, '', location.pathname + (a.dataset.at ? `#t=${encodeURIComponent(a.dataset.at)}` : ''));
-  $(link.hash.slice(1))?.scrollIntoView({ block: 'start' });
+  $(link.hash.slice(1))?.closest('li').scrollIntoView({ block: 'start' });
   tick();
   watch();
 }
@@ -328,22 +328,28 @@ function moment() {
   return !!a;
 }
 let held;
-const under = event => { const a = doc.elementFromPoint(event.clientX, held.getBoundingClientRect().top + 24)?.closest?.('.strip a'); if (a) point(a); return a; };
+// Where nothing happened, what happened before.
+const under = event => {
+  let at = doc.elementFromPoint(event.clientX, held.getBoundingClientRect().top + 24)?.closest?.('.scrub > *');
+  while (at && at.tagName !== 'A') at = at.previousElementSibling;
+  if (at) point(at);
+  return at;
+};
 addEventListener('pointerdown', event => {
-  if (event.button || !(held = event.target.closest?.('.strip div'))) return;
+  if (event.button || !(held = event.target.closest?.('.scrub'))) return;
   held.setPointerCapture(event.pointerId);
   under(event);
 });
 addEventListener('pointermove', event => { if (held) under(event); });
 addEventListener('pointerup', event => {
   if (!held) return;
-  const a = under(event) ?? doc.querySelector('.strip .here');
+  const a = under(event) ?? doc.querySelector('.scrub .here');
   held = null;
   if (a) goto(a);
 });
 addEventListener('pointercancel', () => { held = null; });
 addEventListener('dragstart', event => { if (event.target.closest?.('.strip')) event.preventDefault(); });
-addEventListener('dblclick', event => { if (event.target.closest?.('.strip')) show(location.pathname, false); });
+addEventListener('dblclick', event => { if (event.target.closest?.('.scrub')) show(location.pathname, false); });
 
 // What is older, when its link comes into sight.
 let sight;
@@ -389,9 +395,9 @@ addEventListener('click', event => {
     input.value = (rest.length < given.length ? rest : [...rest, link.dataset.word]).join(' ');
     typed();
   } else if (link.closest('#none')) { input.value = ''; typed(); }
-  else if (link.closest('li.row')) show(link.getAttribute('href'), true);
+  else if (link.closest('li.row, .lanes')) show(link.getAttribute('href'), true);
   else if (link.className === 'older') older(link);
-  else if (link.closest('.strip')) { if (!event.detail) { point(link); goto(link); } }
+  else if (link.closest('.scrub')) { if (!event.detail) { point(link); goto(link); } }
   else if (link.className === 'back') {
     if (history.state?.within) history.back(); else { history.pushState(null, '', '/'); leave(); }
   } else return;

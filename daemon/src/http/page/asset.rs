@@ -6,6 +6,14 @@ use std::sync::LazyLock;
 
 use sha2::{Digest as _, Sha256};
 
+/// What everything looks like.
+pub(super) const BASE: &str = include_str!("base.css");
+/// What a session does.
+pub(super) const SESSION: &str = include_str!("session.css");
+/// All of it, and what else there is on a page.
+const STYLE: &str =
+    concat!(include_str!("base.css"), include_str!("session.css"), include_str!("style.css"));
+
 /// A file as it is served.
 #[derive(Debug)]
 pub(crate) struct Asset {
@@ -20,7 +28,7 @@ pub(crate) struct Asset {
 /// All of them.
 pub(crate) static ASSETS: LazyLock<[Asset; 5]> = LazyLock::new(|| {
     [
-        asset("/style.css", "text/css; charset=utf-8", include_bytes!("style.css")),
+        asset("/style.css", "text/css; charset=utf-8", STYLE.as_bytes()),
         asset("/app.js", "text/javascript; charset=utf-8", include_bytes!("app.js")),
         asset("/icon.svg", "image/svg+xml", include_bytes!("icon.svg")),
         asset("/icon-180.png", "image/png", include_bytes!("icon-180.png")),

@@ -4,7 +4,7 @@
 //! write an unescaped string that was made at run time. Text loses what is not seen or reorders what is
 //! (controls, bidirectional marks, zero widths) and becomes one line; `app.js` does the same.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, io};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use rrd_proto::Session;
@@ -112,6 +112,13 @@ impl Html {
             .remove(b')');
         let _ = write!(self.0, "{}", utf8_percent_encode(piece, KEPT));
         self
+    }
+
+    /// Writes what there is, and goes on with nothing.
+    pub(super) fn write_out(&mut self, out: &mut dyn io::Write) -> io::Result<()> {
+        out.write_all(self.0.as_bytes())?;
+        self.0.clear();
+        Ok(())
     }
 
     pub(super) fn into_string(self) -> String {

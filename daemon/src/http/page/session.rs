@@ -1,23 +1,25 @@
 //! One session: what it is, why it has its status, how to get to it, and what it did.
 //!
-//! Activity reads from top to bottom, the newest last. A tool's call and its result are one line, which
-//! opens. `app.js` asks for this page again for what is new or older and takes its lines, so there is
+//! Activity reads from top to bottom, the newest last. `app.js` asks for this page again for what is new or older and takes its lines, so there is
 //! one template.
 
 use std::collections::HashMap;
 
-use rrd_proto::{
-    Direction, Event, EventKind, Outline, ParentKind, Session, Timestamp,
-    shown::{self, Tone},
-};
+use rrd_proto::{Event, EventKind, Outline, ParentKind, Session, Timestamp};
 
 use super::{
     Shell, close,
+    event::{self, Answer},
     html::{Html, clean},
     list::{self, ListView},
-    open, strip, words,
+    open,
+    strip::Strip,
+    within::Within,
+    words,
 };
 
+/// Columns of the strip: of a phone's width each is as wide as can be seen.
+const COLUMNS: usize = 96;
 /// Bytes of what one event says, on a page with others: a phone has many of them to load.
 const AMONG_OTHERS: usize = 4 << 10;
 /// The same on a page of its own.
@@ -76,7 +78,8 @@ pub(crate) fn session(view: &SessionView<'_>) -> String {
         list::age(&mut page, since, now);
     }
     page.raw("</summary>");
-    facts(&mut page, s, now);
+    let within = Within::Page { session: s, now, most: AMONG_OTHERS };
+    facts(&mut page, s, within, now);
     page.raw("</details></header><section class=\"activity\" aria-label=\"Activity\">");
     match &view.events {
         Events::Page { events, older, newer } => {
@@ -93,29 +96,30 @@ pub(crate) fn session(view: &SessionView<'_>) -> String {
         }
     }
     page.raw("</section><footer class=\"next\">");
-    strip::write(&mut page, s, &view.outline.marks, &view.outline.stretches, now);
-    next(&mut page, s);
+    Strip::of(s, view.outline, COLUMNS, now).write(&mut page, within);
+    what(&mut page, s);
+    list::attach(&mut page, s);
     page.raw("</footer></article>");
     close(page)
 }
 
-/// What it waits for or does, and how to get there: where the thumb is.
-fn next(page: &mut Html, s: &Session) {
+/// What it waits for or does: where the thumb is.
+pub(super) fn what(page: &mut Html, s: &Session) {
     if !clean(words::what(s)).is_empty() {
         page.raw("<p class=\"what\"><code>").text(words::what(s)).raw("</code></p>");
     }
-    list::attach(page, s);
 }
 
-fn facts(page: &mut Html, s: &Session, now: Timestamp) {
+/// What is known of it; why it has its status is as of `now`.
+pub(super) fn facts(page: &mut Html, s: &Session, within: Within<'_>, now: Timestamp) {
     // Times in it would be this host's; those of the reader stand around it.
     page.raw("<p class=\"why\">Why: ").text(&rrd_proto::why(s, now, |_| None)).raw(".</p><dl>");
     fact(page, "harness", Some(s.harness.as_str()));
     fact(page, "directory", s.cwd.as_deref());
     fact(page, "branch", s.branch.as_deref());
     fact(page, "model", s.model.as_deref());
-    when(page, "started", s.started_at, now);
-    when(page, "last wrote", s.last_activity_at, now);
+    when(page, "started", s.started_at, within);
+    when(page, "last wrote", s.last_activity_at, within);
     let counts = s.counts.map(|c| {
         [
             (c.prompts, "prompt"),
@@ -164,13 +168,16 @@ fn fact(page: &mut Html, name: &'static str, text: Option<&str>) {
     }
 }
 
-fn when(page: &mut Html, name: &'static str, at: Option<Timestamp>, now: Timestamp) {
+fn when(page: &mut Html, name: &'static str, at: Option<Timestamp>, within: Within<'_>) {
     if let Some(at) = at {
         page.raw("<dt>").raw(name).raw("</dt><dd>");
-        list::clock(page, at, now);
-        page.raw(", ");
-        list::age(page, at, now);
-        page.raw(" ago</dd>");
+        within.clock(page, at);
+        if !within.is_file() {
+            page.raw(", ");
+            within.age(page, at);
+            page.raw(" ago");
+        }
+        page.raw("</dd>");
     }
 }
 
@@ -206,6 +213,7 @@ fn activity(
         .filter_map(|event| Some((event.tool_call_id.as_deref()?, event.seq)))
         .collect();
     let most = if events.len() == 1 { ALONE } else { AMONG_OTHERS };
+    let within = Within::Page { session: s, now, most };
     page.raw("<ol id=\"log\"").raw(" data-last=\"");
     if let Some(last) = events.last() {
         page.number(last.seq);
@@ -217,10 +225,10 @@ fn activity(
             EventKind::ToolCall => {
                 let own = call.filter(|call| calls.get(call) == Some(&event.seq));
                 let result = own.and_then(|call| results.get(call)).copied();
-                tool(page, s, event, result, most, now);
+                event::tool(page, within, event, result.map_or(Answer::Missing, Answer::Is));
             }
             EventKind::ToolResult if call.is_some_and(|call| calls.contains_key(call)) => {}
-            _ => line(page, s, event, most, now),
+            _ => event::line(page, within, event),
         }
     }
     page.raw("</ol>");
@@ -230,144 +238,4 @@ fn activity(
     if newer {
         page.raw("<a class=\"newest\"").href(s, "\">Newest activity</a>");
     }
-}
-
-fn begin(page: &mut Html, event: &Event, class: &'static str) {
-    let failed = event.is_error || event.kind == EventKind::Error;
-    page.raw("<li class=\"").raw(class).raw(if failed { " error" } else { "" });
-    page.raw(if event.withdrawn { " withdrawn\"" } else { "\"" });
-    page.raw(" id=\"e").number(event.seq).raw("\" data-seq=\"").number(event.seq).raw("\">");
-}
-
-/// All that an event says, line by line; of more than so many bytes the beginning, and a way to the rest.
-fn whole(page: &mut Html, s: &Session, event: &Event, most: usize) {
-    page.raw("<pre>");
-    let mut left = most;
-    for (at, line) in shown::lines(event).iter().enumerate() {
-        if line.text.len() > left {
-            page.raw("</pre><a class=\"all\"")
-                .href(s, "?limit=1&amp;before=")
-                .number(event.seq + 1);
-            page.raw("\">All of it</a>");
-            return;
-        }
-        left -= line.text.len();
-        if at > 0 {
-            page.raw("\n");
-        }
-        let tone = match line.tone {
-            Tone::Plain => None,
-            Tone::Dim => Some("<i>"),
-            Tone::Added => Some("<ins>"),
-            Tone::Removed => Some("<del>"),
-            Tone::Error => Some("<em>"),
-        };
-        page.raw(tone.unwrap_or_default()).written(&line.text);
-        page.raw(match line.tone {
-            Tone::Plain => "",
-            Tone::Dim => "</i>",
-            Tone::Added => "</ins>",
-            Tone::Removed => "</del>",
-            Tone::Error => "</em>",
-        });
-    }
-    page.raw("</pre>");
-}
-
-fn text(page: &mut Html, event: &Event) {
-    page.text(&event.text).raw(if event.truncated { "…" } else { "" });
-}
-
-fn time(page: &mut Html, event: &Event, now: Timestamp) {
-    if let Some(at) = event.at {
-        list::clock(page, at, now);
-    }
-}
-
-/// A call with its result, if that is there: sign and duration in the line, the rest inside.
-fn tool(
-    page: &mut Html,
-    s: &Session,
-    call: &Event,
-    result: Option<&Event>,
-    most: usize,
-    now: Timestamp,
-) {
-    let failed = call.is_error || result.is_some_and(|result| result.is_error);
-    page.raw("<li class=\"tool").raw(if failed { " error" } else { "" });
-    page.raw(if result.is_none() { " unanswered" } else { "" });
-    page.raw(if call.withdrawn { " withdrawn\"" } else { "\"" });
-    page.raw(" id=\"e").number(call.seq).raw("\" data-seq=\"").number(call.seq);
-    page.raw("\"><details><summary><b>");
-    page.text(call.tool.as_deref().unwrap_or("tool")).raw("</b><code>");
-    text(page, call);
-    page.raw("</code><span class=\"result\">");
-    if result.is_some() {
-        page.raw(if failed { "✕" } else { "✓" });
-    }
-    let times = result.and_then(|result| Some((call.at?, result.at?)));
-    match (times, call.at) {
-        (Some((began, ended)), _) => {
-            // Shorter ones say nothing but that they were short.
-            let took = ended.since(began);
-            if took >= 1_000 {
-                page.raw(" ").text(&rrd_proto::span(took));
-            }
-        }
-        (None, Some(began)) if result.is_none() => list::age(page, began, now),
-        _ => {}
-    }
-    page.raw("</span></summary><div class=\"input\">");
-    whole(page, s, call, most);
-    page.raw("</div>");
-    let says = |result: &&Event| result.body.is_some() || !clean(&result.text).is_empty();
-    if let Some(result) = result.filter(says) {
-        page.raw("<div class=\"output\">");
-        whole(page, s, result, most);
-        page.raw("</div>");
-    }
-    page.raw("<p class=\"at\">");
-    time(page, call, now);
-    page.raw("</p></details></li>");
-}
-
-fn line(page: &mut Html, s: &Session, event: &Event, most: usize, now: Timestamp) {
-    let (class, label) = match event.kind {
-        EventKind::Prompt => ("prompt", "prompt"),
-        EventKind::Message => ("message", ""),
-        EventKind::PermissionRequest => ("asks", "● asks for permission"),
-        EventKind::PeerMessage => match event.direction {
-            Some(Direction::Sent) => ("prompt", "sent to another session"),
-            Some(Direction::Received) | None => ("prompt", "from another session"),
-        },
-        EventKind::Error => ("message", "✕ error"),
-        EventKind::ToolResult if event.is_error => ("note", "✕ result"),
-        EventKind::ToolCall | EventKind::ToolResult => ("note", "✓ result"),
-        EventKind::TurnEnd => ("note", "turn over"),
-        EventKind::Compaction => ("note", "conversation summarised"),
-        EventKind::SubagentStart => ("note", "subagent began"),
-        EventKind::SubagentStop => ("note", "subagent finished"),
-        EventKind::Title => ("note", "titled"),
-        EventKind::Ended => ("note", "session ended"),
-    };
-    begin(page, event, class);
-    if !label.is_empty() || class == "message" {
-        page.raw("<p class=\"label\"><span>").raw(label).raw("</span>");
-        if event.withdrawn {
-            page.raw("<span>taken back</span>");
-        }
-        time(page, event, now);
-        page.raw("</p>");
-    }
-    let all = event.body.as_ref().filter(|_| matches!(class, "prompt" | "message"));
-    if all.is_some_and(|body| body.text.trim() != event.text) {
-        page.raw("<div class=\"text\">");
-        whole(page, s, event, most);
-        page.raw("</div>");
-    } else if !clean(&event.text).is_empty() {
-        page.raw("<p class=\"text\">");
-        text(page, event);
-        page.raw("</p>");
-    }
-    page.raw("</li>");
 }

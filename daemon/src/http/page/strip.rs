@@ -1,17 +1,23 @@
-//! All of a session as one strip: a column for so many events, each a link to what happened there.
+//! All of a session as one strip, by the clock, and under it a row for each subagent.
 //!
-//! Columns stand by the order of events, not by the clock, so that time in which nothing happened takes no
-//! room. It works as links; `app.js` lets a finger drag along it. Not here: what the events say.
+//! Columns follow the rule that the terminal goes by ([`rrd_proto::timeline`]): time in which nothing
+//! happened takes no room, waits are as long as they were. A column in which something happened is a link
+//! to it; `app.js`, and the script of an export, let a finger drag along them. Not here: what the events
+//! say.
 
-use rrd_proto::{EventKind, Mark, Session, Stretch, Timestamp, ToolKind, WaitingFor};
+use rrd_proto::{
+    EventKind, Mark, Outline, Session, Status, Subagent, Timestamp, ToolKind,
+    timeline::{Axis, Bucket, waits},
+};
 
-use super::{html::Html, list};
+use super::{html::Html, within::Within};
 
-/// Columns, at most: of a phone's width each is as wide as can be seen.
-const COLUMNS: usize = 96;
-
-/// Events of the page that a column leads to; those of the column stand in its middle.
-const AROUND: u64 = 50;
+/// With fewer events there is nothing to scrub in.
+const FEW: usize = 8;
+/// Rows of subagents that are seen without more.
+const ROWS: usize = 6;
+/// And in all.
+const MOST_ROWS: usize = 100;
 
 /// What is most worth seeing in a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,7 +27,7 @@ enum Look {
     Tool,
     Edit,
     Prompt,
-    Wait,
+    Asks,
     Error,
 }
 
@@ -33,7 +39,7 @@ impl Look {
             Self::Tool => "t",
             Self::Edit => "e",
             Self::Prompt => "p",
-            Self::Wait => "w",
+            Self::Asks => "a",
             Self::Error => "x",
         }
     }
@@ -45,140 +51,297 @@ impl Look {
             Self::Tool => " tool",
             Self::Edit => " edit",
             Self::Prompt => " prompt",
-            Self::Wait => " wait",
+            Self::Asks => " asks",
             Self::Error => " error",
         }
     }
 }
 
-/// Some events that stand together.
-#[derive(Debug, PartialEq, Eq)]
-struct Column {
-    first: u64,
-    last: u64,
-    at: Option<Timestamp>,
-    look: Look,
-}
-
 fn look(mark: &Mark) -> Look {
-    use EventKind::{Error, Message, PeerMessage, PermissionRequest, Prompt, ToolCall, ToolResult};
+    use EventKind::{Error, Message, PeerMessage, Prompt, ToolCall};
     match mark.kind {
+        // What was taken back is there, and nothing to look for.
+        _ if mark.withdrawn => Look::Quiet,
         _ if mark.is_error => Look::Error,
         Error => Look::Error,
-        PermissionRequest => Look::Wait,
+        _ if waits::asks(mark) => Look::Asks,
         Prompt | PeerMessage => Look::Prompt,
         ToolCall if mark.tool == Some(ToolKind::Edit) => Look::Edit,
-        ToolCall if mark.tool == Some(ToolKind::Question) => Look::Wait,
         ToolCall => Look::Tool,
         Message => Look::Message,
-        ToolResult => Look::Quiet,
         _ => Look::Quiet,
     }
 }
 
-/// Every mark in one column, in order.
-fn columns(marks: &[Mark], stretches: &[Stretch]) -> Vec<Column> {
-    let each = marks.len().div_ceil(COLUMNS).max(1);
-    let waits = |from: Option<Timestamp>, to: Option<Timestamp>| {
-        from.zip(to).is_some_and(|(from, to)| {
-            stretches.iter().any(|stretch| {
-                let on_somebody = stretch.waiting_for.is_some_and(|on| on != WaitingFor::Session);
-                on_somebody && stretch.from <= to && stretch.to.is_none_or(|end| end >= from)
-            })
-        })
-    };
-    let column = |marks: &[Mark]| {
-        let (first, last) = (marks.first()?, marks.last()?);
-        let look = marks.iter().map(look).max()?;
-        let look = if waits(first.at, last.at) { look.max(Look::Wait) } else { look };
-        let at = marks.iter().find_map(|mark| mark.at);
-        Some(Column { first: first.seq, last: last.seq, at, look })
-    };
-    marks.chunks(each).filter_map(column).collect()
+/// A session's strip.
+#[derive(Debug)]
+pub(super) struct Strip<'a> {
+    outline: &'a Outline,
+    axis: Axis,
+    columns: Vec<Bucket>,
+    now: Timestamp,
+    session: &'a Session,
 }
 
-/// The strip; nothing where there is too little to scrub in.
-pub(super) fn write(
-    page: &mut Html,
-    s: &Session,
-    marks: &[Mark],
-    stretches: &[Stretch],
-    now: Timestamp,
-) {
-    const FEW: usize = 8;
-    if marks.len() < FEW {
-        return;
+impl<'a> Strip<'a> {
+    /// On so many columns, as of `now`.
+    pub(super) fn of(
+        session: &'a Session,
+        outline: &'a Outline,
+        columns: usize,
+        now: Timestamp,
+    ) -> Self {
+        let marks = &outline.marks;
+        let open = (session.status == Status::Waiting).then_some(now);
+        let waits = waits::waits(marks, &outline.stretches, open);
+        let axis = Axis::new(marks, waits, open);
+        let columns = axis.columns(marks, columns);
+        Self { outline, axis, columns, now, session }
     }
-    let columns = columns(marks, stretches);
-    page.raw("<nav class=\"strip\" aria-label=\"All of it\"><div>");
-    let end = marks.last().map_or(0, |mark| mark.seq + 1);
-    for column in &columns {
-        let before = (column.last + 1 + AROUND).min(end);
-        page.raw("<a class=\"").raw(column.look.class()).raw("\"").href(s, "?before=");
-        page.number(before).raw("#e").number(column.first).raw("\"");
-        if let Some(at) = column.at {
+
+    /// The seqs at which it began to wait for someone.
+    pub(super) fn waited_at(&self) -> impl Iterator<Item = u64> {
+        self.axis.waited_at().into_iter().filter_map(|at| Some(self.outline.marks.get(at)?.seq))
+    }
+
+    /// The strip; nothing where there is too little to scrub in.
+    pub(super) fn write(&self, page: &mut Html, within: Within<'_>) {
+        let (marks, subagents) = (&self.outline.marks, &self.outline.subagents);
+        if marks.is_empty() || (marks.len() < FEW && subagents.is_empty()) {
+            return;
+        }
+        page.raw("<nav class=\"strip\" aria-label=\"All of it\"><div class=\"scrub\">");
+        for column in &self.columns {
+            self.column(page, within, column);
+        }
+        page.raw("</div><p><span>");
+        if let Some(first) = marks.iter().find_map(|mark| mark.at) {
+            within.clock(page, first);
+        }
+        page.raw("</span><output></output><span>");
+        if let Some(last) = marks.iter().rev().find_map(|mark| mark.at) {
+            within.clock(page, last);
+        }
+        page.raw("</span></p>");
+        self.subagents(page, within);
+        page.raw("</nav>");
+    }
+
+    fn column(&self, page: &mut Html, within: Within<'_>, column: &Bucket) {
+        let marks = self.outline.marks.get(column.from..column.to).unwrap_or_default();
+        let wait = if column.wait { " w" } else { "" };
+        let (Some(first), Some(last)) = (marks.first(), marks.last()) else {
+            page.raw(match (column.wait, column.fold) {
+                (true, _) => "<i class=\"w\"></i>",
+                (_, true) => "<i class=\"f\"></i>",
+                _ => "<i></i>",
+            });
+            return;
+        };
+        let look = marks.iter().map(look).max().unwrap_or(Look::Quiet);
+        let end = self.outline.marks.last().map_or(0, |mark| mark.seq.saturating_add(1));
+        page.raw("<a class=\"").raw(look.class()).raw(wait).raw("\"");
+        within.href(page, first.seq, last.seq, end);
+        if let Some(at) = marks.iter().find_map(|mark| mark.at) {
             page.attr("data-at", &at.to_string());
         }
-        page.raw(" aria-label=\"event ").number(column.first + 1).raw(column.look.word());
-        page.raw("\"></a>");
+        page.raw(" aria-label=\"event ").number(first.seq.saturating_add(1)).raw(look.word());
+        page.raw(if column.wait { " wait\"></a>" } else { "\"></a>" });
     }
-    page.raw("</div><p><span>");
-    let ends = [columns.first(), columns.last()].map(|column| column.and_then(|column| column.at));
-    if let [Some(first), _] = ends {
-        list::clock(page, first, now);
+
+    /// A row for each, on the same axis: of many, what goes on and what failed before the rest.
+    fn subagents(&self, page: &mut Html, within: Within<'_>) {
+        let all = &self.outline.subagents;
+        if all.is_empty() {
+            return;
+        }
+        let goes_on = |of: &Subagent| of.to.is_none() && is_at_work(of);
+        let mut order: Vec<usize> = (0..all.len()).rev().collect();
+        order.sort_by_key(|at| (!goes_on(&all[*at]), !all[*at].failed));
+        order.truncate(MOST_ROWS);
+        let mut folded = order.split_off(ROWS.min(order.len()));
+        order.sort_unstable();
+        folded.sort_unstable();
+        page.raw("<div class=\"lanes\">");
+        for at in &order {
+            self.row(page, within, &all[*at]);
+        }
+        let more = (all.len() - order.len()) as u64 + self.outline.more_subagents;
+        if more > 0 {
+            page.raw("<details><summary>+").number(more).raw(" more</summary>");
+            for at in &folded {
+                self.row(page, within, &all[*at]);
+            }
+            let unseen = more - folded.len() as u64;
+            if unseen > 0 {
+                page.raw("<p>and ").number(unseen).raw(" others, which are not shown</p>");
+            }
+            page.raw("</details>");
+        }
+        page.raw("</div>");
     }
-    page.raw("</span><output></output><span>");
-    if let [_, Some(last)] = ends {
-        list::clock(page, last, now);
+
+    fn row(&self, page: &mut Html, within: Within<'_>, of: &Subagent) {
+        let at_work = is_at_work(of);
+        let (class, sign, says) = match (at_work, of.failed) {
+            (true, _) if of.status == Status::Waiting => (" waits", "● ", "waiting"),
+            (true, _) => (" runs", "◐ ", "at work"),
+            (_, true) => (" bad", "✕ ", "something failed"),
+            _ => ("", "✓ ", "over"),
+        };
+        let from = of.from.or(of.to);
+        let meanwhile = from.map_or(0, |from| self.axis.at_time(from.as_millis()));
+        let meanwhile = self.outline.marks.get(meanwhile).map_or(0, |mark| mark.seq);
+        page.raw("<a class=\"lane").raw(class).raw("\"");
+        within.href_of(page, of, meanwhile);
+        page.raw("><span>").raw(sign);
+        let below = of.parent_session_id != self.session.session_id;
+        page.raw(if below { "└ " } else { "" });
+        page.text(
+            of.title.as_deref().filter(|title| !title.trim().is_empty()).unwrap_or("subagent"),
+        );
+        page.raw(" <small>").raw(says).raw("</small></span>");
+        if let Some(from) = from {
+            let to = of.to.unwrap_or(if at_work { self.now } else { from });
+            let width = self.columns.len();
+            let [from, to] =
+                [from, to].map(|at| self.axis.column_of_time(at.as_millis(), width) as u64);
+            page.raw("<svg aria-hidden=\"true\" preserveAspectRatio=\"none\" viewBox=\"0 0 ");
+            page.number(width as u64).raw(" 1\"><rect height=\"1\" x=\"").number(from);
+            page.raw("\" width=\"").number(to.saturating_sub(from) + 1).raw("\"/></svg>");
+        }
+        page.raw("</a>");
     }
-    page.raw("</span></p></nav>");
+}
+
+fn is_at_work(of: &Subagent) -> bool {
+    matches!(of.status, Status::Executing | Status::Waiting)
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use rrd_proto::Status;
+    use rrd_proto::{Stretch, WaitingFor};
 
-    use super::*;
+    use super::{super::tests::session_of, *};
 
     fn mark(seq: u64, kind: EventKind, tool: Option<ToolKind>, is_error: bool) -> Mark {
         let at = Some(Timestamp::from_millis(i64::try_from(seq).unwrap_or(0) * 1_000));
         Mark { seq, at, kind, tool, is_error, withdrawn: false, call: None }
     }
 
+    fn ms(ms: i64) -> Timestamp {
+        Timestamp::from_millis(ms)
+    }
+
+    fn written(outline: &Outline, columns: usize, file: bool) -> String {
+        let session = session_of("7f2c", "x", Status::Idle);
+        let page = Within::Page { session: &session, now: ms(0), most: 0 };
+        let mut html = Html::new();
+        let within = if file { Within::File } else { page };
+        Strip::of(&session, outline, columns, ms(0)).write(&mut html, within);
+        html.into_string()
+    }
+
     #[test]
-    fn the_most_telling_of_a_column_is_shown() {
+    fn a_column_shows_what_is_most_telling_and_waits_are_bands() {
         let quiet = |seq| mark(seq, EventKind::ToolResult, None, false);
-        let mut marks: Vec<Mark> = (0..960).map(quiet).collect();
-        marks[5] = mark(5, EventKind::Message, None, false);
-        marks[7] = mark(7, EventKind::ToolCall, Some(ToolKind::Edit), false);
-        marks[25] = mark(25, EventKind::ToolResult, None, true);
-        marks[26] = mark(26, EventKind::Prompt, None, false);
-        let wait = Stretch {
-            from: Timestamp::from_millis(41_500),
-            to: Some(Timestamp::from_millis(41_900)),
+        let mut marks: Vec<Mark> = (0..41).map(quiet).collect();
+        marks[1] = mark(1, EventKind::Message, None, false);
+        marks[2] = mark(2, EventKind::ToolCall, Some(ToolKind::Edit), false);
+        marks[12] = mark(12, EventKind::ToolResult, None, true);
+        marks[13] = mark(13, EventKind::Prompt, None, false);
+        let waiting = Stretch {
+            from: ms(20_500),
+            to: Some(ms(24_900)),
             status: Status::Waiting,
             waiting_for: Some(WaitingFor::Permission),
             detail: None,
         };
-        let columns = columns(&marks, &[wait]);
-        assert_eq!(columns.len(), COLUMNS);
-        let looks: Vec<Look> = columns.iter().take(5).map(|column| column.look).collect();
-        assert_eq!(looks, [Look::Edit, Look::Quiet, Look::Error, Look::Quiet, Look::Wait]);
+        let outline = Outline { marks, stretches: vec![waiting], ..Outline::default() };
+        let html = written(&outline, 24, false);
+        let columns: Vec<&str> =
+            html.split(" class=\"").skip(3).map(|rest| rest.split('"').next().unwrap()).collect();
+        assert_eq!(columns[..2], ["m", "e"], "{html}");
+        assert_eq!(columns.iter().filter(|class| **class == "x").count(), 1, "{columns:?}");
+        let waited = columns.iter().filter(|class| class.ends_with(" w")).count();
+        assert!((2..=4).contains(&waited), "{columns:?}");
+    }
+
+    #[test]
+    fn silence_is_folded_and_leads_nowhere() {
+        let turn = |seq, hour: i64| {
+            let at = move |s: i64| Some(ms(hour * 3_600_000 + s * 1_000));
+            [EventKind::Prompt, EventKind::Message, EventKind::Message, EventKind::TurnEnd]
+                .into_iter()
+                .zip(0..)
+                .map(move |(kind, n)| Mark {
+                    at: at(n * 9),
+                    ..mark(seq + u64::try_from(n).unwrap(), kind, None, false)
+                })
+        };
+        let marks: Vec<Mark> = turn(0, 0).chain(turn(4, 9)).collect();
+        let html = written(&Outline { marks, ..Outline::default() }, 96, true);
+        let night = html.split_once("aria-label=\"event 4\"></a>").unwrap().1;
+        let night = night.split_once("<a class=\"p\"").unwrap().0;
+        assert!(["", "<i class=\"f\"></i>"].contains(&night), "{night}");
+        for seq in 0..8 {
+            assert!(html.contains(&format!(
+                "<a class=\"{}\" href=\"#e{seq}\"",
+                match seq {
+                    0 | 4 => "p",
+                    3 | 7 => "q",
+                    _ => "m",
+                }
+            )));
+        }
+    }
+
+    #[test]
+    fn subagents_have_rows_on_the_same_axis() {
+        let marks: Vec<Mark> = (0..97).map(|n| mark(n, EventKind::Message, None, false)).collect();
+        let of = |n: i64, status, failed| Subagent {
+            session_id: format!("a{n}"),
+            parent_session_id: if n == 1 { "a0" } else { "7f2c" }.to_owned(),
+            title: Some(format!("part {n}")),
+            status,
+            from: Some(ms(n * 1_000)),
+            to: (status == Status::Ended).then(|| ms(48_000)),
+            failed,
+        };
+        let mut subagents: Vec<Subagent> = (0..300).map(|n| of(n, Status::Ended, n == 1)).collect();
+        subagents[2].status = Status::Executing;
+        subagents[2].to = None;
+        let outline = Outline { marks, subagents, more_subagents: 7, ..Outline::default() };
+        let page = written(&outline, 96, false);
+        let (seen, more) = page.split_once("<details><summary>+301 more</summary>").unwrap();
+        assert_eq!(seen.matches("<a class=\"lane").count(), ROWS);
+        assert_eq!(more.matches("<a class=\"lane").count(), MOST_ROWS - ROWS);
+        assert!(more.contains("and 207 others"));
+        for part in [
+            "<a class=\"lane bad\" href=\"/s/mac/claude-code/a1#t=1970-01-01T00%3A00%3A01.000Z\"><span>✕ └ part 1 <small>something failed",
+            "<span>◐ part 2 <small>at work",
+            "viewBox=\"0 0 96 1\"><rect height=\"1\" x=\"1\" width=\"48\"/>",
+        ] {
+            assert!(seen.contains(part), "{part} in {seen}");
+        }
+        let file = written(&outline, 96, true);
+        assert!(file.contains("<a class=\"lane bad\" href=\"#e1\">"), "{file}");
     }
 
     proptest! {
         #[test]
-        fn every_event_is_in_one_column(count in 0usize..5_000, gaps in 1u64..4) {
+        fn every_event_is_in_one_column(count in 0usize..2_000, gaps in 1u64..4) {
             let marks: Vec<Mark> =
                 (0..count).map(|n| mark(n as u64 * gaps, EventKind::Message, None, false)).collect();
-            let columns = columns(&marks, &[]);
-            prop_assert!(columns.len() <= COLUMNS);
-            let inside = |mark: &Mark| {
-                columns.iter().filter(|c| (c.first..=c.last).contains(&mark.seq)).count()
+            let session = session_of("7f2c", "x", Status::Idle);
+            let outline = Outline { marks, ..Outline::default() };
+            let strip = Strip::of(&session, &outline, 96, ms(0));
+            prop_assert!(strip.columns.len() <= 96);
+            let inside = |at: usize| {
+                strip.columns.iter().filter(|c| (c.from..c.to).contains(&at)).count()
             };
-            prop_assert!(marks.iter().all(|mark| inside(mark) == 1));
-            prop_assert!(columns.is_sorted_by(|a, b| a.last < b.first));
+            prop_assert!((0..count).all(|at| inside(at) == 1));
         }
     }
 }

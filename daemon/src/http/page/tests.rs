@@ -9,10 +9,10 @@ use rrd_proto::{
 
 use super::*;
 
-const NOW: Timestamp = Timestamp::from_millis(1_795_000_000_000);
+pub(super) const NOW: Timestamp = Timestamp::from_millis(1_795_000_000_000);
 
 /// Texts that mean something to a browser, a shell or a reader's eye.
-const HOSTILE: [&str; 12] = [
+pub(super) const HOSTILE: [&str; 12] = [
     "<script>alert(1)</script>",
     "\"><img src=x onerror=alert(1)>",
     "' onmouseover='alert(1)",
@@ -27,7 +27,7 @@ const HOSTILE: [&str; 12] = [
     "x onclick=alert(1) style=display:block ` \n\r\t <a href=//evil.example>",
 ];
 
-fn session_of(id: &str, title: &str, status: Status) -> Session {
+pub(super) fn session_of(id: &str, title: &str, status: Status) -> Session {
     Session {
         reference: format!("{id:x>5}"),
         host: "mac".to_owned(),
@@ -142,7 +142,7 @@ fn listed(sessions: &[Session], filter: &str) -> String {
     })
 }
 
-fn event(seq: u64, kind: EventKind, text: &str) -> Event {
+pub(super) fn event(seq: u64, kind: EventKind, text: &str) -> Event {
     Event {
         seq,
         at: Some(NOW.plus(-60_000 + i64::try_from(seq).unwrap() * 1_000)),
@@ -160,7 +160,7 @@ fn event(seq: u64, kind: EventKind, text: &str) -> Event {
     }
 }
 
-fn call(seq: u64, id: &str, kind: EventKind, text: &str) -> Event {
+pub(super) fn call(seq: u64, id: &str, kind: EventKind, text: &str) -> Event {
     let tool = (kind == EventKind::ToolCall).then(|| "Bash".to_owned());
     Event { tool, tool_call_id: Some(id.to_owned()), ..event(seq, kind, text) }
 }
@@ -276,7 +276,7 @@ fn a_call_and_its_result_are_one_line() {
     for part in [
         "<a class=\"older\" href=\"/s/mac/claude-code/b41f?before=0\">",
         "<ol id=\"log\" data-last=\"6\">",
-        "<li class=\"tool\" id=\"e1\" data-seq=\"1\"><details><summary><b>Bash</b><code>cargo test</code><span class=\"result\">✓ 2s</span>",
+        "<li class=\"tool\" id=\"e1\" data-seq=\"1\"><details><summary><b>Bash</b><code>cargo test</code><span class=\"result\" id=\"e3\">✓ 2s</span>",
         "<pre>812 passed</pre>",
         "<li class=\"tool error\" id=\"e2\" data-seq=\"2\">",
         "<li class=\"tool unanswered\" id=\"e5\" data-seq=\"5\">",
@@ -308,7 +308,7 @@ fn where_events_are_not_shown_the_next_step_is() {
 }
 
 /// A session that says `text` wherever it can say something.
-fn saying(text: &str) -> Session {
+pub(super) fn saying(text: &str) -> Session {
     let text = || text.to_owned();
     let mut s = waiting("b41f");
     (s.reference, s.host, s.session_id) = (text(), text(), text());
