@@ -88,6 +88,23 @@ class Transcript {
     return this.write({ type: 'user', toolUseResult: { stdout: text }, message: { role: 'user', content: [result] } }, ago);
   }
 
+  /// Has another agent do something, which it did from so many seconds ago to so many.
+  delegates(agent, title, from, to, { failed = false, of } = {}) {
+    const folder = path.join(path.dirname(this.file), this.id, 'subagents'), call = `call_${agent}`;
+    fs.mkdirSync(folder, { recursive: true });
+    fs.writeFileSync(path.join(folder, `agent-${agent}.meta.json`), JSON.stringify({ description: title, parentAgentId: of }));
+    const records = [
+      [from, { type: 'user', message: { role: 'user', content: title } }],
+      [from - 1, { type: 'assistant', message: { id: `msg_${agent}`, type: 'message', role: 'assistant', model: 'demo-1', stop_reason: 'tool_use',
+        content: [{ type: 'tool_use', id: call, name: 'Bash', input: { command: 'ls' } }], usage: { input_tokens: 1, output_tokens: 1 } } }],
+      [to, { type: 'user', message: { role: 'user', content: [{ type: 'tool_result', tool_use_id: call, content: 'x', is_error: failed }] } }],
+    ];
+    fs.writeFileSync(path.join(folder, `agent-${agent}.jsonl`), records.map(([ago, record], n) => `${JSON.stringify({ ...record,
+      timestamp: new Date(Date.now() - ago * 1000).toISOString(), uuid: `${agent}-${n}`, parentUuid: n ? `${agent}-${n - 1}` : null,
+      sessionId: this.id, agentId: agent, cwd: this.cwd, version: '2.1.329', entrypoint: 'cli', userType: 'external', isSidechain: true })}\n`).join(''));
+    return this;
+  }
+
   asks(question, ago) {
     return this.calls('AskUserQuestion', { questions: [{ question, header: '', multiSelect: false,
       options: [{ label: 'Yes', description: '' }, { label: 'No', description: '' }] }] }, ago);
@@ -137,7 +154,7 @@ const browser = await chromium.launch({ executablePath, args: ['--headless', '--
   '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'] });
 
 /// A context that is let in (unless told otherwise), and everything it must not see collected in `wrong`.
-async function look(options = PHONE, paired = true) {
+async function look(options = PHONE, paired = true, own = base) {
   const context = await browser.newContext({ reducedMotion: 'reduce', ...options });
   const wrong = [];
   await context.addInitScript(() => {
@@ -151,7 +168,7 @@ async function look(options = PHONE, paired = true) {
   page.on('dialog', dialog => { wrong.push(`dialog: ${dialog.message()}`); dialog.dismiss(); });
   page.on('pageerror', error => wrong.push(`error: ${error.stack}`));
   page.on('console', message => { if (/Content Security|Refused to/.test(message.text())) wrong.push(message.text()); });
-  page.on('request', request => { if (!request.url().startsWith(base)) wrong.push(`request: ${request.url()}`); });
+  page.on('request', request => { if (!request.url().startsWith(own)) wrong.push(`request: ${request.url()}`); });
   if (paired) await letIn(page);
   const done = async () => {
     if (options.javaScriptEnabled !== false) wrong.push(...await page.evaluate(() => window.violations));
@@ -345,6 +362,7 @@ try {
     await page.locator('#log .prompt', { hasText: 'Publish the crate' }).waitFor();
     await strip.dblclick({ position: { x: 40, y: 20 } });
     await page.locator('#log', { hasText: 'Publish it, then tag the release.' }).waitFor();
+    assert.equal(new URL(page.url()).hash, '', 'it is live');
     await done();
     // Without a script every column is a link.
     const plain = await look({ ...PHONE, javaScriptEnabled: false });
@@ -353,6 +371,127 @@ try {
     await plain.page.goto(base + href);
     assert.equal(await plain.page.locator('#log .prompt', { hasText: 'Publish the crate' }).count(), 1);
     await plain.done();
+  });
+
+  await one('subagents stand on the same clock, and each leads to its own page', async () => {
+    const led = new Transcript(20, 'led').prompt('Have it audited', 3000);
+    for (let round = 0; round < 40; round += 1) led.calls('Read', { file_path: `src/${round}.rs` }, 2990 - round * 20).result('ok', 2985 - round * 20);
+    led.prompt('And the rest', 2000).asks('Go on?', 1990).result('Yes', 1690).says('Done.', 1680);
+    for (let n = 0; n < 8; n += 1) {
+      led.delegates(`a20${n}`, `part ${n} ${HOSTILE[n]}`, 2900 - n * 80, 2700 - n * 80, { failed: n === 3, of: n === 4 ? 'a203' : undefined });
+    }
+    const clean = text => text.replace(/[\u0000-\u001f\u200b\u202a-\u202e]/g, '').replace(/ +/g, ' ').trim();
+    const { page, done } = await look();
+    await until('all of them', async () => {
+      await page.goto(base + led.path);
+      return /\+2 more/.test(await page.locator('.lanes summary').first().innerText({ timeout: 500 }).catch(() => ''));
+    });
+    assert.equal(await page.locator('.lanes > .lane').count(), 6);
+    assert.equal(await page.locator('.lane.bad').count(), 1);
+    assert.match(await page.locator('.lane.bad').innerText(), /^✕ part 3 .* something failed$/);
+    assert.match(await page.locator('.lane', { hasText: 'part 4' }).innerText(), /^✓ └ part 4/);
+    assert.ok(await page.locator('.scrub .w').count() >= 3, 'the wait is a band');
+    // Its bar begins in the column of that time.
+    const [bar, columns] = await page.evaluate(() => [document.querySelector('.lane.bad rect').getBoundingClientRect().left,
+      [...document.querySelectorAll('.scrub a')].map(a => [Date.parse(a.dataset.at), a.getBoundingClientRect().left])]);
+    const at = Date.now() - (2900 - 3 * 80) * 1000;
+    const near = columns.filter(([time]) => Math.abs(time - at) < 40_000).map(([, left]) => left);
+    assert.ok(near.some(left => Math.abs(left - bar) < 12), `${bar} of ${near}`);
+    const contrast = await flawless(page);
+    await page.screenshot({ path: `${shots}/phone-lanes.png` });
+    await page.locator('.lane.bad').tap();
+    await page.waitForURL(/\/a203#t=/);
+    await until('its page', async () => await page.locator('#session h1').textContent() === clean(`part 3 ${HOSTILE[3]}`));
+    await page.goBack();
+    await until('back', async () => await page.locator('#session h1').textContent() === 'Have it audited');
+    await done();
+    const wide = await look(DESKTOP);
+    await wide.page.goto(base + led.path);
+    await wide.page.locator('.lanes').waitFor();
+    await wide.page.screenshot({ path: `${shots}/desktop-lanes.png` });
+    await wide.done();
+    const plain = await look({ ...PHONE, javaScriptEnabled: false });
+    await plain.page.goto(base + led.path);
+    await plain.page.locator('.lane.bad').click();
+    await plain.page.waitForURL(/\/a203#t=/);
+    await plain.done();
+    return contrast;
+  });
+
+  await one('an exported file needs nobody, and nothing in it does anything', async () => {
+    const texts = [...HOSTILE, '</details></li></ol></div></article>', ']]>', '</script><script>alert(1)</script>', '</style><style>*{display:none}', '<!--', '<a href="javascript:alert(1)">x</a>'];
+    const kept = new Transcript(21, 'kept').prompt('The beginning of it', 4000);
+    for (let round = 0; round < 60; round += 1) {
+      const text = texts[round % texts.length], ago = 3990 - round * 20;
+      kept.prompt(`${round} ${text}`, ago).calls(round % 3 ? 'Bash' : 'Edit', { file_path: text, command: text, old_string: `a\n${text}`, new_string: `b\n${text}` }, ago - 2)
+        .result(`gave ${round}\n${text}`, ago - 9, round % 10 === 7).says(`${text}\n\n${text}`, ago - 12);
+    }
+    kept.prompt('The middle', 2500).asks('Go on?', 2490).result('Yes', 2300).says('The end of it', 2290);
+    kept.delegates('a210', `helper ${texts[0]}`, 3500, 3300, { failed: true });
+    const file = path.join(home, 'kept.html'), url = `file://${file}`;
+    await until('all of it is read', () => {
+      fs.rmSync(file, { force: true });
+      execFileSync(rrd, ['sessions', 'export', kept.id, '--format', 'html', '-o', file], { env, stdio: ['ignore', 'ignore', 'pipe'] });
+      const text = fs.readFileSync(file, 'utf8');
+      return text.includes('<pre>The end of it') || text.includes('>The end of it<') ? text.includes('class="lane bad"') : false;
+    });
+    const bad = () => [...document.querySelectorAll('img, iframe, link, object, embed, form, [onload], [onerror], [onmouseover], [style], [src]')]
+      .concat(document.scripts.length === 1 ? [] : [...document.scripts], document.querySelectorAll('style').length === 1 ? [] : [...document.querySelectorAll('style')])
+      .concat([...document.querySelectorAll('a')].filter(a => !a.getAttribute('href').startsWith('#e'))).map(node => node.outerHTML.slice(0, 120));
+    const ids = () => [...document.querySelectorAll('#log [id^=e]')].map(node => Number(node.id.slice(1))).sort((a, b) => a - b);
+    const flawed = [];
+    for (const [name, options] of [['phone', PHONE], ['desktop', DESKTOP]]) for (const colorScheme of ['dark', 'light']) {
+      const { page, done } = await look({ ...options, colorScheme }, false, 'file:');
+      await page.goto(url);
+      assert.deepEqual(await page.evaluate(bad), []);
+      const seqs = await page.evaluate(ids);
+      assert.deepEqual(seqs, seqs.map((_, at) => at), 'every event once');
+      await page.screenshot({ path: `${shots}/${name}-${colorScheme}-export.png` });
+      flawed.push(await flawless(page));
+      const seen = text => until(text, () => page.evaluate(wanted => {
+        const top = document.querySelector('header').getBoundingClientRect().bottom, bottom = document.querySelector('.next').getBoundingClientRect().top;
+        return [...document.querySelectorAll('#log li')].some(li => li.checkVisibility() && li.textContent.includes(wanted) && li.getBoundingClientRect().bottom > top && li.getBoundingClientRect().top < bottom);
+      }, text));
+      const box = await page.locator('.scrub').boundingBox();
+      await page.mouse.move(box.x + 2, box.y + 24);
+      await page.mouse.down();
+      for (let step = 1; step <= 20; step += 1) await page.mouse.move(box.x + (box.width - 2) * step / 20, box.y + 24);
+      assert.match(await page.locator('.strip output').innerText(), /\d+:\d\d:\d\d · event \d+/);
+      await seen('The end of it');
+      await page.mouse.move(box.x + 1, box.y + 24);
+      await page.mouse.up();
+      await seen('The beginning of it');
+      assert.match(page.url(), /#t=/);
+      // Jumps, by hand and by key.
+      await page.locator('.jumps button', { hasText: 'error' }).click();
+      await seen('gave 7');
+      await page.keyboard.press('e');
+      await seen('gave 17');
+      await page.keyboard.press('E');
+      await seen('gave 7');
+      await page.keyboard.press('w');
+      await seen('Go on?');
+      await page.keyboard.press('ArrowRight');
+      await until('the next event', () => page.evaluate(() => /#e\d+$/.test(location.hash)));
+      // A moment, and an event, have an address.
+      const when = await page.evaluate(() => [...document.querySelectorAll('#log li')].find(li => li.textContent.includes('The middle')).querySelector('time').dateTime);
+      await page.goto('about:blank');
+      await page.goto(`${url}#t=${when}`);
+      await seen('The middle');
+      await page.screenshot({ path: `${shots}/${name}-${colorScheme}-export-moment.png` });
+      await page.goto('about:blank');
+      await page.goto(`${url}#e2`);
+      await seen('gave 0');
+      assert.equal(await page.locator('#log li:has(#e3) details, #log li#e2 details').first().evaluate(node => node.open), true);
+      await page.locator('.lane').first().click();
+      await done();
+    }
+    const plain = await look({ ...PHONE, javaScriptEnabled: false }, false, 'file:');
+    await plain.page.goto(url);
+    await plain.page.locator('.scrub a').last().click();
+    await plain.page.locator('#log', { hasText: 'The end of it' }).waitFor();
+    await plain.done();
+    return `${(fs.statSync(file).size / 1000).toFixed(0)} kB, ${flawed[0]}`;
   });
 
   await one('a session opens in place, goes on by itself, and has an address', async () => {

@@ -307,11 +307,13 @@ function point(a) {
   const said = a.getAttribute('aria-label'), at = a.dataset.at;
   say(doc.querySelector('.strip output'), at ? `${clock(at, true)} · ${said}` : said);
 }
+// Of several ways to go the last one counts.
+let way = 0;
 async function goto(a) {
-  const article = $('session'), link = new URL(a.href);
+  const article = $('session'), link = new URL(a.href), own = way += 1;
   let made;
   try { made = (await get(link.pathname + link.search)).getElementById('session'); } catch { return lost(); }
-  if (!made || article !== $('session')) return;
+  if (!made || article !== $('session') || own !== way) return;
   article.querySelector('.activity').replaceWith(doc.adoptNode(made.querySelector('.activity')));
   if ($('log')) local($('log'));
   history.replaceState(history.state, '', location.pathname + (a.dataset.at ? `#t=${encodeURIComponent(a.dataset.at)}` : ''));
@@ -349,7 +351,12 @@ addEventListener('pointerup', event => {
 });
 addEventListener('pointercancel', () => { held = null; });
 addEventListener('dragstart', event => { if (event.target.closest?.('.strip')) event.preventDefault(); });
-addEventListener('dblclick', event => { if (event.target.closest?.('.scrub')) show(location.pathname, false); });
+addEventListener('dblclick', event => {
+  if (!event.target.closest?.('.scrub')) return;
+  way += 1;
+  history.replaceState(history.state, '', location.pathname);
+  show(location.pathname, false);
+});
 
 // What is older, when its link comes into sight.
 let sight;

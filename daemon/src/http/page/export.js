@@ -13,7 +13,11 @@ const two = n => String(n).padStart(2, '0');
 const day = t => `${t.getFullYear()}-${two(t.getMonth() + 1)}-${two(t.getDate())}`;
 const time = t => `${two(t.getHours())}:${two(t.getMinutes())}:${two(t.getSeconds())}`;
 const full = at => { const t = new Date(at); return isNaN(t) ? '?' : `${day(t)} ${time(t)}`; };
-for (const t of all('header time, .made time, .strip time')) { t.title = t.textContent; t.textContent = full(t.dateTime); }
+for (const t of all('header time, .made time')) { t.title = t.textContent; t.textContent = full(t.dateTime); }
+// On the strip the day only where there are several.
+const ends = all('.strip time'), days = new Set(ends.map(t => day(new Date(t.dateTime)))).size;
+const short = at => days > 1 ? full(at).slice(5) : full(at).slice(11);
+for (const t of ends) { t.title = t.textContent; t.textContent = short(t.dateTime); }
 const times = all('#log time.clock');
 let before;
 (function some(from) {
@@ -57,7 +61,7 @@ function point(a) {
   if (!a) return;
   for (const other of columns) other.classList.toggle('here', other === a);
   const label = a.getAttribute('aria-label');
-  said.textContent = a.dataset.at ? `${full(a.dataset.at)} · ${label}` : label;
+  said.textContent = a.dataset.at ? `${short(a.dataset.at)} · ${label}` : label;
 }
 // The last of some that are in order for which that holds.
 function last(list, holds) {
@@ -115,7 +119,7 @@ addEventListener('keydown', event => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   const to = { e: 'error', w: 'wait', d: 'edit' }[event.key.toLowerCase()];
   const way = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-  if (to) jump(to, !event.shiftKey);
+  if (to) jump(to, event.key === event.key.toLowerCase());
   else if (way && event.shiftKey) {
     const at = columns[columns.indexOf(column(here())) + way];
     if (at) go(line(at.hash.slice(1)));

@@ -198,21 +198,16 @@ fn head(html: &mut Html, about: &About<'_>) {
     html.raw("</details></header><section class=\"activity\" aria-label=\"Activity\">");
     html.raw("<p class=\"made\">Exported ");
     Within::File.clock(html, at);
-    html.raw(" by rrd ").raw(VERSION).raw(" on ").text(host).raw(", with its status of then: ");
-    html.number(outline.marks.len() as u64).raw(if outline.marks.len() == 1 {
-        " event"
-    } else {
-        " events"
-    });
+    html.raw(" by rrd ").raw(VERSION).raw(" on ").text(host).raw(", with its status of then. ");
+    let marks = outline.marks.len() as u64;
+    html.number(marks).raw(if marks == 1 { " event." } else { " events." });
     let subagents = outline.subagents.len() as u64 + outline.more_subagents;
     if subagents > 0 {
-        html.raw("; of ").number(subagents).raw(if subagents == 1 {
-            " subagent only when it was at work"
-        } else {
-            " subagents only when they were at work"
-        });
+        html.raw(" Below the timeline, when its ").number(subagents);
+        html.raw(if subagents == 1 { " subagent was" } else { " subagents were" });
+        html.raw(" at work; what they did is no part of this file.");
     }
-    html.raw(".</p>");
+    html.raw("</p>");
     for remark in remarks {
         html.raw("<p class=\"made\">").text(remark).raw(".</p>");
     }
