@@ -66,7 +66,63 @@ fn every_event_is_in_it_once() {
     let md = host.run(&["sessions", "export", &id, "--format", "md"]);
     assert_eq!(md.matches("\n## Prompt\n").count(), PROMPTS);
     assert!(md.contains("\n> prompt 7\n> ```\n> more of it"));
+    let check_html = |html: &str| {
+        let numbers = |before: &str, after: char| -> Vec<usize> {
+            let found = html.split(before).skip(1).map(|rest| rest.split(after).next().unwrap());
+            found.filter_map(|number| number.parse().ok()).collect()
+        };
+        let all: Vec<usize> = (0..PROMPTS).collect();
+        assert_eq!(numbers(" id=\"e", '"'), all);
+        assert_eq!(numbers("<pre>prompt ", '\n'), all);
+        // Of the long ones the last word, too: nothing is left out.
+        let of_long = (0..PROMPTS).filter(|n| n % 200 == 7).map(|n| said(n).len()).sum::<usize>();
+        assert!(html.len() > of_long && !html.contains("left out"), "{}", html.len());
+        assert!(html.contains("1203 events.") && html.ends_with("</script></body></html>\n"));
+        assert!(
+            html.contains("default-src 'none'; base-uri 'none'; form-action 'none'; style-src")
+        );
+    };
+    check_html(&host.run(&["sessions", "export", &id, "--format", "html"]));
     // Without a daemon, from the transcript itself.
     host.stop();
     check(&host.run(&["sessions", "export", &id]));
+    check_html(&host.run(&["sessions", "export", &id, "--format", "html"]));
+}
+
+#[test]
+fn what_a_session_says_is_text_in_every_format() {
+    const HOSTILE: [&str; 7] = [
+        "<script>alert(1)</script>",
+        "</details></li></ol></script><script>alert(2)</script>",
+        "</style><img src=x onerror=alert(3)>",
+        "]]> <!-- -->",
+        "<a href=\"javascript:alert(4)\">x</a>",
+        "rm \u{202e}gpj.exe\u{202c} \u{7}\u{1b}[31m",
+        "\" onmouseover=\"alert(5)",
+    ];
+    let mut host = Host::new("mac");
+    let id = session(1);
+    for text in HOSTILE {
+        host.says(&id, &format!("{text}\n{text}"));
+    }
+    host.start();
+    host.until("all of it", || {
+        let rows = host.sessions();
+        match rows.first().and_then(|row| row.counts) {
+            Some(counts) if counts.prompts == HOSTILE.len() as u64 => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    });
+    let html = host.run(&["sessions", "export", &id, "--format", "html"]);
+    for (tag, count) in
+        [("<script", 1), ("<style", 1), ("<img", 0), ("<a href=\"j", 0), ("<!--", 0)]
+    {
+        assert_eq!(html.matches(tag).count(), count, "{tag}");
+    }
+    assert!(!html.chars().any(|c| matches!(c, '\u{202e}' | '\u{202c}' | '\u{7}' | '\u{1b}')));
+    assert_eq!(
+        html.matches("&lt;script&gt;alert(1)&lt;/script&gt;").count(),
+        6,
+        "title and heading hold both lines"
+    );
 }

@@ -31,20 +31,20 @@ let before;
 })(0);
 
 // Where one is: what was gone to last, unless the page was moved since; else what is at its top.
-let gone, goneTo, aim, steps = 0;
+let gone, goneTo, aim, lit, steps = 0;
 function here() {
   if (gone && Math.abs(scrollY - goneTo) < 2) return gone;
   const top = doc.querySelector('header').getBoundingClientRect().bottom;
-  const x = innerWidth / 2;
   for (let y = top + 8; y < innerHeight; y += 24) {
-    const li = doc.elementsFromPoint(x, y).map(node => node.closest('#log li')).find(Boolean);
+    const li = doc.elementFromPoint(innerWidth / 2, y)?.closest('#log li');
     if (li) return li;
   }
   return items[0];
 }
 function go(li, show) {
   if (!li) return;
-  for (const other of all('.at-hand')) if (other !== li) other.classList.remove('at-hand');
+  lit?.classList.remove('at-hand');
+  lit = show ? li : null;
   if (show) { li.classList.add('at-hand'); const fold = li.querySelector('details'); if (fold) fold.open = true; }
   // What was not laid out yet has another height afterwards: again, until it stays.
   aim = li;
@@ -53,9 +53,10 @@ function go(li, show) {
 }
 function step() {
   aim.scrollIntoView({ block: 'start' });
+  const stays = gone === aim && goneTo === scrollY;
   [gone, goneTo] = [aim, scrollY];
-  if (steps -= 1) requestAnimationFrame(step);
-  follow();
+  steps = stays ? 0 : steps - 1;
+  if (steps) requestAnimationFrame(step); else follow();
 }
 function point(a) {
   if (!a) return;

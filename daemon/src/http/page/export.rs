@@ -205,7 +205,7 @@ fn head(html: &mut Html, about: &About<'_>) {
     if subagents > 0 {
         html.raw(" Below the timeline, when its ").number(subagents);
         html.raw(if subagents == 1 { " subagent was" } else { " subagents were" });
-        html.raw(" at work; what they did is no part of this file.");
+        html.raw(" at work; the events of subagents are no part of this file.");
     }
     html.raw("</p>");
     for remark in remarks {
