@@ -22,9 +22,9 @@ const NEVER: Duration = Duration::from_secs(20);
 const ID: &str = "b41f0c2e-0000-4000-8000-000000000001";
 
 /// Where secrets are planted.
-const PLACES: [&str; 12] = [
+const PLACES: [&str; 13] = [
     "title", "prompt", "cwd", "remote", "branch", "input", "result", "error", "message", "hook",
-    "waiting", "cut",
+    "waiting", "cut", "subagent",
 ];
 
 /// One that looks like a vendor's, different in each place, and in no file as it is.
@@ -93,7 +93,7 @@ impl Host {
 
     /// Everything that leaves rrd, by what it is.
     fn said(&self) -> Vec<(String, String)> {
-        let asked: [&[&str]; 12] = [
+        let asked: [&[&str]; 13] = [
             &["sessions", "list", "--all"],
             &["sessions", "list", "--all", "--json"],
             &["sessions", "show", ID],
@@ -101,6 +101,7 @@ impl Host {
             &["sessions", "show", ID, "--events", "--json", "--bodies"],
             &["sessions", "export", ID],
             &["sessions", "export", ID, "--format", "md"],
+            &["sessions", "export", ID, "--format", "html"],
             &["sessions", "tail", ID],
             &["sessions", "tail", ID, "--json"],
             &["status"],
@@ -147,6 +148,7 @@ impl Host {
             "/sessions?all=1".to_owned(),
             format!("/sessions/{one}"),
             format!("/sessions/{one}/events"),
+            format!("/sessions/{one}/outline"),
             "/events".to_owned(),
             "/hosts".to_owned(),
             "/metrics".to_owned(),
@@ -236,6 +238,13 @@ fn planted() -> Host {
     let path = host.path(&format!(".claude/projects/-w/{ID}.jsonl"));
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(path, records.map(|record| format!("{record}\n")).concat()).unwrap();
+    let side = host.path(&format!(".claude/projects/-w/{ID}/subagents"));
+    fs::create_dir_all(&side).unwrap();
+    let meta = json!({"description": format!("look for {}", secret("subagent"))});
+    fs::write(side.join("agent-a1.meta.json"), meta.to_string()).unwrap();
+    let mut began = record("user", -4, json!({"role": "user", "content": "Look"}));
+    (began["agentId"], began["isSidechain"]) = (json!("a1"), json!(true));
+    fs::write(side.join("agent-a1.jsonl"), format!("{began}\n")).unwrap();
     host
 }
 
@@ -264,6 +273,8 @@ fn no_secret_leaves_this_host() {
     let events = ["sessions", "show", ID, "--events", "--json"];
     let shown = host.run(&events);
     assert!(places(&shown) >= 12, "{shown}");
+    let html = host.run(&["sessions", "export", ID, "--format", "html"]);
+    assert!(html.contains("look for [REDACTED:github-token]"), "its subagent is in it: {html}");
     let whole = ["sessions", "show", ID, "--events", "--json", "--bodies"];
     assert!(places(&host.run(&whole)) > places(&shown), "bodies hold them once more");
 

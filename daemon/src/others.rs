@@ -215,7 +215,12 @@ pub(crate) async fn outline(
         }
         told => told?,
     };
-    let offset = gossip.offset_of(node);
+    shift(&mut outline, gossip.offset_of(node));
+    Ok(outline)
+}
+
+/// Makes what another host told of its session true by this host's clock.
+fn shift(outline: &mut Outline, offset: i64) {
     // What one host says may be too much for another.
     outline.subagents.truncate(MAX_SUBAGENTS);
     let Outline {
@@ -228,14 +233,13 @@ pub(crate) async fn outline(
         gaps: _,
         last_words: _,
         more_subagents: _,
-    } = &mut outline;
+    } = outline;
     let times = marks.iter_mut().filter_map(|mark| mark.at.as_mut()).chain(copied_to);
     let stretched = stretches
         .iter_mut()
         .flat_map(|stretch| std::iter::once(&mut stretch.from).chain(&mut stretch.to));
     let spans = subagents.iter_mut().flat_map(|of| of.from.iter_mut().chain(&mut of.to));
     times.chain(stretched).chain(spans).for_each(|at| *at = at.plus(offset));
-    Ok(outline)
 }
 
 /// What is found in the sessions of all other hosts that are asked for, in no order.
@@ -486,4 +490,36 @@ async fn keeps_newest(fleet: &Arc<Fleet>, node: NodeId, generation: u64) -> bool
     // Not all at once, where there are many.
     sleep(TOGETHER / 4).await;
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use rrd_proto::Subagent;
+
+    use super::*;
+
+    #[test]
+    fn an_outline_of_another_host_is_by_this_hosts_clock() {
+        let at = Timestamp::from_millis;
+        let of = |n: usize| Subagent {
+            session_id: n.to_string(),
+            parent_session_id: "main".to_owned(),
+            title: None,
+            status: Status::Ended,
+            from: Some(at(1_000)),
+            to: (n == 0).then(|| at(2_000)),
+            failed: false,
+        };
+        let mut outline = Outline {
+            copied_to: Some(at(500)),
+            subagents: (0..MAX_SUBAGENTS + 5).map(of).collect(),
+            ..Outline::default()
+        };
+        shift(&mut outline, -250);
+        assert_eq!(outline.copied_to, Some(at(250)));
+        assert_eq!(outline.subagents.len(), MAX_SUBAGENTS);
+        let [first, second] = [&outline.subagents[0], &outline.subagents[1]];
+        assert_eq!((first.from, first.to), (Some(at(750)), Some(at(1_750))));
+        assert_eq!((second.from, second.to), (Some(at(750)), None));
+    }
 }

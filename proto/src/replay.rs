@@ -255,6 +255,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_an_older_release_told_is_read_all_the_same() {
+        let told = r#"{"marks": [], "more": false, "stretches": []}"#;
+        let outline: Outline = serde_json::from_str(told).unwrap();
+        assert_eq!(outline, Outline::default());
+        let told = r#"{"session_id": "a", "parent_session_id": "b", "title": null, "status": "ended",
+            "from": null, "to": null, "what_a_newer_one_adds": 1}"#;
+        assert!(!serde_json::from_str::<Subagent>(told).unwrap().failed);
+    }
+
+    #[test]
     fn tools_are_known_by_their_names() {
         for (tool, kind) in [
             ("Edit", ToolKind::Edit),
