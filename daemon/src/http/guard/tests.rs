@@ -63,7 +63,12 @@ fn the_table_of_who_may_look() {
     assert_eq!(open, expected);
     let transcripts: Vec<_> =
         ROUTES.iter().filter(|r| r.class == Transcript).map(|r| r.path).collect();
-    let expected = ["/sessions/{host}/{harness}/{id}/events", "/search", "/find"];
+    let expected = [
+        "/sessions/{host}/{harness}/{id}/events",
+        "/sessions/{host}/{harness}/{id}/outline",
+        "/search",
+        "/find",
+    ];
     assert_eq!(transcripts, expected);
 }
 
