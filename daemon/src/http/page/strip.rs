@@ -81,6 +81,8 @@ pub(super) struct Strip<'a> {
     columns: Vec<Bucket>,
     now: Timestamp,
     session: &'a Session,
+    /// It waits for someone now.
+    waits: bool,
 }
 
 impl<'a> Strip<'a> {
@@ -92,11 +94,12 @@ impl<'a> Strip<'a> {
         now: Timestamp,
     ) -> Self {
         let marks = &outline.marks;
-        let open = (session.status == Status::Waiting).then_some(now);
+        let is_waiting = session.status == Status::Waiting;
+        let open = is_waiting.then_some(now);
         let waits = waits::waits(marks, &outline.stretches, open);
         let axis = Axis::new(marks, waits, open);
         let columns = axis.columns(marks, columns);
-        Self { outline, axis, columns, now, session }
+        Self { outline, axis, columns, now, session, waits: is_waiting }
     }
 
     /// The seqs at which it began to wait for someone.
@@ -119,7 +122,9 @@ impl<'a> Strip<'a> {
             within.clock(page, first);
         }
         page.raw("</span><output></output><span>");
-        if let Some(last) = marks.iter().rev().find_map(|mark| mark.at) {
+        // A wait that lasts goes on until now.
+        let last = marks.iter().rev().find_map(|mark| mark.at);
+        if let Some(last) = last.map(|last| if self.waits { self.now.max(last) } else { last }) {
             within.clock(page, last);
         }
         page.raw("</span></p>");
