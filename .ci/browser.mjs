@@ -431,7 +431,8 @@ try {
     const file = path.join(home, 'kept.html'), url = `file://${file}`;
     await until('all of it is read', () => {
       fs.rmSync(file, { force: true });
-      execFileSync(rrd, ['sessions', 'export', kept.id, '--format', 'html', '-o', file], { env, stdio: ['ignore', 'ignore', 'pipe'] });
+      // Before the daemon has heard of it there is nothing to export.
+      try { execFileSync(rrd, ['sessions', 'export', kept.id, '--format', 'html', '-o', file], { env, stdio: 'ignore' }); } catch { return false; }
       const text = fs.readFileSync(file, 'utf8');
       return text.includes('<pre>The end of it') || text.includes('>The end of it<') ? text.includes('class="lane bad"') : false;
     });
