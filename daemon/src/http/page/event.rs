@@ -123,8 +123,9 @@ pub(super) fn tool(page: &mut Html, within: Within<'_>, call: &Event, answer: An
     page.raw("</p></details></li>");
 }
 
-/// Anything else; of calls and results those whose other half is not here.
-pub(super) fn line(page: &mut Html, within: Within<'_>, event: &Event) {
+/// Anything else; of calls and results those whose other half is not here. `call` is the seq of the call that
+/// a result answers, where that stands far above it in a file.
+pub(super) fn line(page: &mut Html, within: Within<'_>, event: &Event, call: Option<u64>) {
     let (class, label) = match event.kind {
         EventKind::Prompt => ("prompt", "prompt"),
         EventKind::Message => ("message", ""),
@@ -146,6 +147,10 @@ pub(super) fn line(page: &mut Html, within: Within<'_>, event: &Event) {
     begin(page, event, class, failed(event));
     if !label.is_empty() || class == "message" {
         page.raw("<p class=\"label\"><span>").raw(label).raw("</span>");
+        if let Some(call) = call {
+            page.raw("<a href=\"#e").number(call).raw("\">of event ");
+            page.number(call.saturating_add(1)).raw("</a>");
+        }
         if event.withdrawn {
             page.raw("<span>taken back</span>");
         }

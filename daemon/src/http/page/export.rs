@@ -6,13 +6,13 @@
 //! passed the redactor).
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     io::{self, Write},
     sync::LazyLock,
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use rrd_proto::{Event, EventKind, Outline, Session, Timestamp, VERSION};
+use rrd_proto::{Event, EventKind, Mark, Outline, Session, Timestamp, VERSION};
 use sha2::{Digest as _, Sha256};
 
 use super::{
@@ -61,6 +61,8 @@ pub struct Export<W> {
     footer: Html,
     held: VecDeque<Held>,
     held_bytes: usize,
+    /// Calls of the results that come too late for one line with them.
+    far: HashMap<u64, u64>,
     /// Events written.
     lines: usize,
 }
@@ -107,8 +109,11 @@ impl<W: Write> Export<W> {
         footer.raw("</div>");
         session::what(&mut footer, s);
         footer.raw("</footer></article><script>").raw(SCRIPT).raw("</script></body></html>\n");
+        let far = |mark: &Mark| Some((mark.seq, mark.call?));
+        let far = outline.marks.iter().filter_map(far);
+        let far = far.filter(|(result, call)| result.saturating_sub(*call) > HELD as u64).collect();
         let held = VecDeque::new();
-        let mut export = Self { out, html, footer, held, held_bytes: 0, lines: 0 };
+        let mut export = Self { out, html, footer, held, held_bytes: 0, far, lines: 0 };
         export.html.write_out(&mut export.out)?;
         Ok(export)
     }
@@ -151,7 +156,10 @@ impl<W: Write> Export<W> {
                 let answer = result.as_ref().map_or(unanswered, Answer::Is);
                 event::tool(&mut self.html, Within::File, &event, answer);
             }
-            _ => event::line(&mut self.html, Within::File, &event),
+            _ => {
+                let call = self.far.get(&event.seq).copied();
+                event::line(&mut self.html, Within::File, &event, call);
+            }
         }
         self.html.raw("\n");
         self.html.write_out(&mut self.out)
@@ -221,7 +229,7 @@ fn head(html: &mut Html, about: &About<'_>) {
 
 #[cfg(test)]
 mod tests {
-    use rrd_proto::{Body, Mark, Status};
+    use rrd_proto::{Body, Status};
 
     use super::{
         super::tests::{HOSTILE, NOW, call, event, saying, session_of},
@@ -264,7 +272,10 @@ mod tests {
         events.push(call(505, "late", EventKind::ToolResult, "2"));
         events.push(call(506, "soon", EventKind::ToolResult, "again"));
         events.push(call(507, "open", EventKind::ToolCall, "x"));
-        let html = file(&session_of("7f2c", "x", Status::Idle), &outline(&events), events);
+        let mut outline = outline(&events);
+        (outline.marks[4].call, outline.marks[505].call) = (Some(1), Some(2));
+        let html = file(&session_of("7f2c", "x", Status::Idle), &outline, events);
+        assert_eq!(html.matches("<a href=\"#e2\">of event 3</a>").count(), 1);
         let log = html.split_once("<div id=\"log\">").unwrap().1;
         let log = log.split_once("<footer").unwrap().0;
         for seq in 0..508 {

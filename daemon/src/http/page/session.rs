@@ -228,7 +228,7 @@ fn activity(
                 event::tool(page, within, event, result.map_or(Answer::Missing, Answer::Is));
             }
             EventKind::ToolResult if call.is_some_and(|call| calls.contains_key(call)) => {}
-            _ => event::line(page, within, event),
+            _ => event::line(page, within, event, None),
         }
     }
     page.raw("</ol>");
