@@ -139,7 +139,11 @@ fn remarks(session: &Session, outline: &Outline) -> Vec<String> {
     let told_by = told_by.map(|last_words| ask::told_by(session, last_words, clock::now()));
     let dropped = (outline.dropped > 0).then(|| {
         let what = counted(outline.dropped, "event");
-        format!("{what} are no longer kept whole: a limit took what they said")
+        let limits = match outline.limits() {
+            limits if limits.is_empty() => "a limit".to_owned(),
+            limits => format!("the limit {limits}"),
+        };
+        format!("{what} are no longer kept whole: {limits} took what they said")
     });
     told_by.into_iter().chain(dropped).collect()
 }
