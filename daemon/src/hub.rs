@@ -195,9 +195,15 @@ impl Hub {
         self.lock().claims.get(key) == Some(&root)
     }
 
-    /// True while the session is no root's.
+    /// True while the session is no root's, and may become one's.
     pub(crate) fn is_free(&self, key: &SessionKey) -> bool {
-        !self.lock().claims.contains_key(key)
+        let known = self.lock();
+        !known.claims.contains_key(key) && !known.forgotten.contains(key)
+    }
+
+    /// True of a session that nobody wants to know of.
+    pub(crate) fn is_forgotten(&self, key: &SessionKey) -> bool {
+        self.lock().forgotten.contains(key)
     }
 
     /// Gives the session to this root, whosever it was.

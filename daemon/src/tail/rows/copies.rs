@@ -125,14 +125,15 @@ impl Databases {
         Session::instead(name(&shown(path)), name(&there), key.clone(), id, known)
     }
 
-    /// Another root may have let go of what is here, too.
+    /// Another root may have let go of what is here, too: also of what it had taken from this one, which
+    /// has not been looked at since.
     pub(in crate::tail) fn check_copies(&mut self, scene: &Scene) {
         let is_free = |id: &String| {
             let (harness, session_id) = (scene.harness.clone(), id.clone());
             scene.hub.is_free(&SessionKey { harness, session_id })
         };
         for database in self.by_path.values_mut() {
-            if database.copies.keys().any(is_free) {
+            if database.copies.keys().chain(database.sessions.keys()).any(is_free) {
                 (database.touched, database.seen) = (true, None);
             }
         }

@@ -442,12 +442,13 @@ impl Databases {
         let mut here = HashSet::new();
         for row in snapshot.sessions()? {
             let key = SessionKey { harness: scene.harness.clone(), session_id: row.id.clone() };
-            if row.id.is_empty() {
+            if row.id.is_empty() || scene.hub.is_forgotten(&key) {
                 continue;
             }
             here.insert(row.id.clone());
             let gained = stored.contains(&row.id);
-            let is_new = !self.owners.contains_key(&row.id);
+            let is_ours = scene.hub.is_claimed_by(&key, scene.index);
+            let is_new = !is_ours || !self.owners.contains_key(&row.id);
             if !self.owns(path, &key, scene) {
                 let taken = self.copy((path, id), database, (&row, gained), snapshot, scene);
                 let Some(session) = taken else { continue };
