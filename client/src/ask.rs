@@ -10,8 +10,8 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressStyle};
 use rrd_proto::{
-    EventPage, EventQuery, HostState, IndexProgress, LastWords, ListQuery, ListReply, Lookup,
-    LookupQuery, Outline, OutlineQuery, SearchQuery, SearchReply, Session, Timestamp,
+    Event, EventPage, EventQuery, HostState, IndexProgress, LastWords, ListQuery, ListReply,
+    Lookup, LookupQuery, Outline, OutlineQuery, SearchQuery, SearchReply, Session, Timestamp,
 };
 
 use crate::{
@@ -59,6 +59,13 @@ impl Answerer {
         match self {
             Self::Daemon(connection) => connection.events(query)?.map_err(CliError::from),
             Self::Scan(scan) => Ok(scan.events(query)),
+        }
+    }
+
+    /// Events of a session of this host in one go, where no daemon is asked and its transcript is there.
+    pub(crate) fn every(&self, session: &Session, raw: bool, take: &mut dyn FnMut(Event) -> bool) {
+        if let Self::Scan(scan) = self {
+            scan.every(&session.key(), raw, take);
         }
     }
 

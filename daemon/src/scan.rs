@@ -3,6 +3,7 @@
 //! Reads the index where a daemon has left one, so that transcripts it has read are not read again.
 
 use std::{
+    cell::{Cell, RefCell},
     collections::{BTreeMap, HashSet, VecDeque},
     io,
     path::{Path, PathBuf},
@@ -150,6 +151,19 @@ impl Scan {
         self.edges.events(self.page(&query), raw)
     }
 
+    /// Every event of a session with all that it says, in one reading of its transcript; ends early where
+    /// `take` says so, or where that cannot be read on. Nothing where there is none: then the index has what
+    /// is left ([`Self::events`]).
+    pub fn every(&self, key: &SessionKey, raw: bool, take: &mut dyn FnMut(Event) -> bool) {
+        let Some(entry) = self.hub.entry(key) else { return };
+        let mut told = |page| self.edges.events(page, raw).events.into_iter().all(&mut *take);
+        let every = Every { take: RefCell::new(&mut told), is_over: Cell::new(false) };
+        let path = Path::new(&*entry.path);
+        if let Err(error) = read_events(&self.roots[entry.root], key, path, &every) {
+            tracing::debug!(%error, "a transcript cannot be read on");
+        }
+    }
+
     /// A session from above.
     #[must_use]
     pub fn outline(&self, query: &OutlineQuery) -> Outline {
@@ -198,12 +212,15 @@ impl Scan {
             (events, more) = (page.events.into(), page.more);
         }
         if query.bodies {
-            events.iter_mut().for_each(|event| {
-                event.body = event.body.take().or_else(|| body::of_line(event));
-            });
+            events.iter_mut().for_each(with_body);
         }
         EventPage { events: events.into(), more, last_words: None }
     }
+}
+
+/// Where its line is all that an event says, that is its body.
+fn with_body(event: &mut Event) {
+    event.body = event.body.take().or_else(|| body::of_line(event));
 }
 
 /// What rows say of this host.
@@ -283,6 +300,34 @@ pub(crate) fn read_index(
         }
     }
     Ok(EventPage { events, more, last_words: None })
+}
+
+/// Hands on everything that passes, stretch by stretch.
+struct Every<'a> {
+    take: RefCell<&'a mut dyn FnMut(EventPage) -> bool>,
+    is_over: Cell<bool>,
+}
+
+impl Ledger for Every<'_> {
+    fn keep(&self, event: &Event, whole: &Long<'_>) -> Option<Body> {
+        body::keep(event, whole, usize::MAX, &mut str::to_owned)
+    }
+
+    fn commit(&self, commit: Commit) {
+        let mut events: Vec<Event> = commit.events.into_iter().map(|of| of.event).collect();
+        events.iter_mut().for_each(with_body);
+        let page = EventPage { events, ..EventPage::default() };
+        let goes_on = !self.is_over.get() && (self.take.borrow_mut())(page);
+        self.is_over.set(!goes_on);
+    }
+
+    fn keys(&self, _: &SessionKey) -> io::Result<HashSet<u64>> {
+        Ok(HashSet::new())
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_over.get()
+    }
 }
 
 /// Keeps the asked-for events of everything that passes.

@@ -157,7 +157,14 @@ fn every(
     take: &mut dyn FnMut(Event) -> Result<(), CliError>,
 ) -> Result<u64, CliError> {
     let query = ask::query(session, PAGE, raw);
-    let mut count = 0;
+    let (mut count, mut taken) = (0, Ok(()));
+    answerer.every(session, raw, &mut |event| {
+        from = event.seq.saturating_add(1);
+        count += 1;
+        taken = take(event);
+        taken.is_ok()
+    });
+    taken?;
     loop {
         // The newest before a seq are what lies between, unless they are more than fit.
         let mut until = from.saturating_add(PAGE.into());
