@@ -152,9 +152,16 @@ fn all_sessions_of_all_hosts_are_listed_and_who_does_not_answer_is_named() {
     while !all(&a, &[]).0.contains(&"a/an-old-one".to_owned()) {
         assert!(begun.elapsed() < NEVER, "{}", a.log());
     }
-    let (rows, said) = all(&b, &[]);
-    assert_eq!((rows.len(), said.as_str()), (4, ""), "{rows:?}");
-    assert!(rows.contains(&"a/an-old-one".to_owned()));
+    // Each is asked for two seconds: on a busy machine the last one may be named once.
+    let begun = Instant::now();
+    let rows = loop {
+        let (rows, said) = all(&b, &[]);
+        if said.is_empty() {
+            break rows;
+        }
+        assert!(said.contains("did not answer") && begun.elapsed() < NEVER, "{said}");
+    };
+    assert!(rows.len() == 4 && rows.contains(&"a/an-old-one".to_owned()), "{rows:?}");
     // It is found by its name, too, wherever one asks.
     let shown = c.run(&["sessions", "show", "an-old", "--json"]);
     assert_eq!(serde_json::from_str::<Session>(&shown).unwrap().host, "a");
