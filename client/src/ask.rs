@@ -133,6 +133,18 @@ pub(crate) fn told_by(session: &Session, last_words: &LastWords, now: Timestamp)
     )
 }
 
+/// That a limit took what events said, where one did.
+pub(crate) fn dropped(outline: &Outline) -> Option<String> {
+    let what = text::counted(outline.dropped, "event");
+    let limits = match outline.limits() {
+        limits if limits.is_empty() => "a limit".to_owned(),
+        limits => format!("the limit {limits}"),
+    };
+    let (are, they) = if outline.dropped == 1 { ("is", "it") } else { ("are", "they") };
+    let said = format!("{what} {are} no longer kept whole: {limits} took what {they} said");
+    (outline.dropped > 0).then_some(said)
+}
+
 /// Looks at this host's transcripts, with a bar for whoever waits longer than a second.
 pub(crate) fn look(config: &Config) -> Scan {
     let mut bar = Bar { begun: Instant::now(), shown: None };

@@ -249,6 +249,7 @@ Examples:
   rrd sessions replay b41f                    its end, and what comes
   rrd sessions replay b41f --at 02:14         what it did then
   rrd sessions replay b41f --at -5m           five minutes before its last event
+  rrd sessions replay b41f --at e7            its seventh event, as a search names it
   rrd sessions replay b41f --speed 20         plays it, dead time left out
 
 Keys: ←→ step, e next error, w next wait, d next edit, space play, / search, ⏎ open, g go to a time,

@@ -54,11 +54,12 @@ impl Host {
 
     fn says(&self, file: &str, session: &str, text: &str) {
         let side = file.contains("subagents");
+        let agent = file.split_once("agent-").map_or("a1", |(_, id)| id.trim_end_matches(".jsonl"));
         let record = json!({
             "parentUuid": null, "isSidechain": side, "type": "user", "uuid": format!("u{file}{text}"),
             "message": {"role": "user", "content": text}, "userType": "external", "cwd": "/w",
             "timestamp": "2026-11-20T10:00:00Z", "entrypoint": "cli", "promptSource": "typed",
-            "sessionId": session, "version": "2.1.300", "gitBranch": "main", "agentId": "a1",
+            "sessionId": session, "version": "2.1.300", "gitBranch": "main", "agentId": agent,
         });
         let path = self.path(file);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -157,6 +158,8 @@ fn what_was_forgotten_is_gone_for_good() {
     assert_eq!(host.out(&["sessions", "show", GONE]).status.code(), Some(1));
     // It goes on, and nobody sees that.
     host.says(&format!("{GONE}.jsonl"), GONE, &format!("{SAID}\nonce more"));
+    // What it delegates from here on is part of it.
+    host.says(&format!("{GONE}/subagents/agent-a2.jsonl"), GONE, &format!("{SAID}\nonce more"));
     host.says(&format!("{STAYS}.jsonl"), STAYS, "And on");
     until("the other one", || {
         let out = host.out(&["sessions", "show", STAYS, "--json", "--events"]);

@@ -726,7 +726,7 @@ fn what_was_said_is_found_with_a_token_and_leads_to_its_moment() {
     let text = page.text();
     assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));
     assert!(text.contains("<mark>Rotate</mark> [REDACTED:"), "{text}");
-    assert!(text.contains(&format!("href=\"/s/mac/claude-code/{ID}#t=2")), "{text}");
+    assert!(text.contains(&format!("href=\"/s/mac/claude-code/{ID}?before=")), "{text}");
     assert!(!text.contains("<script>alert"), "{text}");
     let all = ask("/search?q=at+once").text() + &text + &hits.to_string();
     assert!(!all.contains(&secret[..12]), "{all}");

@@ -101,6 +101,14 @@ fn the_last_words_of_a_host_that_is_gone_are_told_by_the_others() {
         assert_eq!(shown["last_words"]["by"].as_str().map(|by| by != "bb"), Some(true));
         let (_, remark) = host.told(&["sessions", "show", &id]);
         assert!(remark.contains("bb is away"), "{remark}");
+        // Whatever asks for them says so, and gets all of them.
+        let (out, remark) = host.told(&["sessions", "export", &id]);
+        assert_eq!(out.lines().count(), 1 + 3, "{out}");
+        assert!(out.contains("npm publish") && remark.contains("bb is away"), "{remark}");
+        let (out, _) = host.told(&["sessions", "export", &id, "--format", "md"]);
+        assert!(out.contains("bb is away: these are its last words"), "{out}");
+        let (_, remark) = host.told(&["sessions", "tail", &id]);
+        assert!(remark.contains("bb is away"), "{remark}");
         assert!(!host.keeps(&key));
     }
     // What it did while it could not tell is not lost: it tells itself.

@@ -89,7 +89,7 @@ fn what_was_said_is_found_and_leads_to_the_moment() {
     );
     assert!(shown.contains("3 hits in 1 session"), "{shown}");
     assert!(
-        shown.contains(&format!("next: rrd sessions replay {} --at 2", row.reference)),
+        shown.contains(&format!("next: rrd sessions replay {} --at e", row.reference)),
         "{shown}"
     );
     let colours = host.run(&["sessions", "search", "registry", "--color", "always"]);

@@ -90,11 +90,12 @@ impl Health {
     /// What is kept of what sessions did; nothing where that cannot be read.
     fn activity(&self) -> Option<PartStatus> {
         let held = Reader::open(&self.state_dir)?.held().ok()?;
-        let mb = held.bytes / 1_000_000;
+        let (mb, used) = (held.bytes / 1_000_000, held.used / 1_000_000);
         let Limits { event: _, session: _, total, age } = self.limits;
         let (total, days) = (total / 1_000_000, age.as_secs() / 86_400);
         let mut detail = format!(
-            "{mb} MB of what {} sessions did is kept, for {days} days, of at most {total} MB in all",
+            "{mb} MB of what {} sessions did is kept, for {days} days; with the lines of all events {used} of \
+             at most {total} MB",
             held.sessions
         );
         for (limit, sessions) in held.limited {

@@ -139,6 +139,16 @@ impl Hub {
             match input {
                 Input::Session(key, _) | Input::OnlyHooked(key, _)
                     if known.forgotten.contains(&key) => {}
+                // What a forgotten session delegates is forgotten, too, whenever it begins.
+                Input::Session(key, entry)
+                    if entry
+                        .fold
+                        .delegated_by(&key)
+                        .is_some_and(|by| known.forgotten.contains(&by)) =>
+                {
+                    known.roster.forget(&key);
+                    known.forgotten.insert(key);
+                }
                 Input::Session(key, entry) => known.roster.set(key, entry),
                 Input::OnlyHooked(key, _) if known.roster.get(&key).is_some() => {}
                 Input::OnlyHooked(key, entry) => known.roster.set(key, entry),

@@ -15,8 +15,8 @@ use futures::future::join_all;
 use rrd_core::{calls::Calls, fleet, search::expression};
 use rrd_proto::{
     Event, EventPage, EventQuery, Host, HostState, ListQuery, Lookup, MAX_HITS, MAX_SUBAGENTS,
-    NodeId, Outline, OutlineQuery, Refusal, SearchHit, SearchQuery, SearchReply, Session, Status,
-    Timestamp, Unheard,
+    Mark, NodeId, Outline, OutlineQuery, Refusal, SearchHit, SearchQuery, SearchReply, Session,
+    Status, Timestamp, Unheard,
     peer_calls::{
         EventsQuery, EventsReply, FoundReply, LastKnown, LastKnownQuery, MAX_ROWS, RowsQuery,
         RowsReply,
@@ -205,13 +205,17 @@ pub(crate) async fn outline(
     let mut outline: Outline = match ask(fleet, gossip, node, "outline", &asks, EVENTS_WITHIN).await
     {
         Err(refusal) if is_away(gossip, node) => {
-            let newest = EventQuery::newest(query.key.clone(), query.limit);
-            let events = EventQuery { after: query.after, ..newest };
-            let page = words::page(fleet, gossip, node, &events).await.ok_or(refusal)?;
+            // All of them: an outline begins with the first.
+            let all = EventQuery::newest(query.key.clone(), fleet::words::EVENTS as u32);
+            let page = words::page(fleet, gossip, node, &all).await.ok_or(refusal)?;
             let mut calls = Calls::default();
-            let marks = page.events.iter().map(|event| calls.mark(event)).collect();
+            let marks = page.events.iter().map(|event| calls.mark(event));
+            let mut marks: Vec<Mark> =
+                marks.filter(|mark| query.after.is_none_or(|after| mark.seq > after)).collect();
+            let more = marks.len() > query.limit as usize;
+            marks.truncate(query.limit as usize);
             let last_words = page.last_words;
-            return Ok(Outline { marks, more: page.more, last_words, ..Outline::default() });
+            return Ok(Outline { marks, more, last_words, ..Outline::default() });
         }
         told => told?,
     };

@@ -159,6 +159,12 @@ pub struct Gap {
 }
 
 impl Gap {
+    /// Whether this event is one of them.
+    #[must_use]
+    pub const fn has(&self, seq: u64) -> bool {
+        self.first <= seq && seq <= self.last
+    }
+
     /// How many events these are.
     #[must_use]
     pub const fn count(&self) -> u64 {

@@ -1,6 +1,6 @@
 //! `rrd sessions export`: all of a session in a file, as far as it is kept.
 //!
-//! JSON Lines for programs: the session, then each event with all that it says. Markdown and HTML for people.
+//! JSON Lines for programs: the session, what limits took of it, then each event with all that it says. Markdown and HTML for people.
 //! Events are written as they come, so a session may be as long as it likes. What leaves here has passed the
 //! redactor, as everywhere. Not here: what the HTML is like (the daemon's library writes it as it does its page).
 
@@ -9,7 +9,9 @@ use std::{
     io::{self, BufWriter, Write},
 };
 
-use rrd_proto::{Event, EventKind, EventQuery, MAX_MARKS, Outline, OutlineQuery, Session, json};
+use rrd_proto::{
+    Event, EventKind, EventQuery, Gap, MAX_MARKS, Outline, OutlineQuery, Session, json,
+};
 use serde::Serialize;
 
 use crate::{
@@ -29,6 +31,7 @@ const PAGE: u32 = 500;
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Line<'a> {
     Session(&'a Session),
+    Gap(&'a Gap),
     Event(&'a Event),
 }
 
@@ -87,10 +90,13 @@ impl Format {
         match format {
             ExportFormat::Jsonl => {
                 line(&Line::Session(session), &mut out)?;
+                for gap in &outline.gaps {
+                    line(&Line::Gap(gap), &mut out)?;
+                }
                 Ok(Self::Jsonl(out))
             }
             ExportFormat::Md => {
-                head(session, &mut out)?;
+                head(session, remarks, &mut out)?;
                 Ok(Self::Md(out))
             }
             ExportFormat::Html => {
@@ -137,15 +143,7 @@ fn outline(answerer: &Answerer, session: &Session, marks: u64) -> Result<Outline
 fn remarks(session: &Session, outline: &Outline) -> Vec<String> {
     let told_by = outline.last_words.as_ref();
     let told_by = told_by.map(|last_words| ask::told_by(session, last_words, clock::now()));
-    let dropped = (outline.dropped > 0).then(|| {
-        let what = counted(outline.dropped, "event");
-        let limits = match outline.limits() {
-            limits if limits.is_empty() => "a limit".to_owned(),
-            limits => format!("the limit {limits}"),
-        };
-        format!("{what} are no longer kept whole: {limits} took what they said")
-    });
-    told_by.into_iter().chain(dropped).collect()
+    told_by.into_iter().chain(ask::dropped(outline)).collect()
 }
 
 /// Each event with its body from seq `from` on, oldest first; gives how many there are.
@@ -208,7 +206,7 @@ fn line(line: &Line<'_>, out: &mut dyn Write) -> io::Result<()> {
     out.write_all(text.as_bytes())
 }
 
-fn head(session: &Session, out: &mut dyn Write) -> io::Result<()> {
+fn head(session: &Session, remarks: &[String], out: &mut dyn Write) -> io::Result<()> {
     let title = table::title(session);
     writeln!(out, "# {}\n", clean(&title))?;
     let place = session.cwd.as_deref().unwrap_or("?");
@@ -223,6 +221,9 @@ fn head(session: &Session, out: &mut dyn Write) -> io::Result<()> {
     ];
     for (name, value) in facts.iter().filter(|(_, value)| !value.is_empty()) {
         writeln!(out, "- {name}: {}", clean(value))?;
+    }
+    for remark in remarks {
+        writeln!(out, "\n_{}._", clean(remark))?;
     }
     writeln!(out)
 }

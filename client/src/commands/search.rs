@@ -212,8 +212,7 @@ fn cleaned(piece: &str) -> String {
 /// What shows a hit among what was before and after it.
 fn to_the_moment(hit: &SearchHit) -> Option<String> {
     let id = shell_word(&hit.reference).filter(|id| !id.starts_with('-') && !id.is_empty())?;
-    let at = hit.at.map(|at| format!(" --at {at}")).unwrap_or_default();
-    Some(format!("rrd sessions replay {id}{at}"))
+    Some(format!("rrd sessions replay {id} --at e{}", hit.seq.saturating_add(1)))
 }
 
 #[cfg(test)]
@@ -260,7 +259,7 @@ mod tests {
         assert!(lines[1].ends_with("prompt   first") && lines[2].ends_with("prompt   second"));
         assert!(lines[5].ends_with("third"));
         assert!(lines[7].starts_with("3 hits in 2 sessions; there are more"), "{lines:?}");
-        assert!(lines[8].starts_with("next: rrd sessions replay xtgsh --at 20"), "{lines:?}");
+        assert!(lines[8].starts_with("next: rrd sessions replay xtgsh --at e"), "{lines:?}");
     }
 
     #[test]

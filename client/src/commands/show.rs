@@ -1,8 +1,8 @@
 //! `rrd sessions show ID`: one session, why it has its status, its last events, what to do next.
 
 use rrd_proto::{
-    Event, EventPage, EventQuery, HostState, Issue, LastWords, OutlineQuery, ParentKind, Session,
-    Timestamp,
+    Event, EventPage, EventQuery, Gap, HostState, Issue, LastWords, Outline, OutlineQuery,
+    ParentKind, Session, Timestamp,
 };
 use serde::Serialize;
 
@@ -31,6 +31,8 @@ struct WithEvents<'a> {
     last_words: Option<&'a LastWords>,
     /// Events up to then were copied from the session that this one is a fork of.
     copied_to: Option<Timestamp>,
+    /// What these said a limit took.
+    gaps: &'a [Gap],
 }
 
 pub(crate) fn run(args: &ShowArgs) -> Result<(), CliError> {
@@ -54,10 +56,12 @@ pub(crate) fn run(args: &ShowArgs) -> Result<(), CliError> {
     if let Some(last_words) = &last_words {
         output::remark(&ask::told_by(&session, last_words, now));
     }
-    let copied_to = copied_to(&answerer, &session, &query);
+    let outline = outline(&answerer, &session, &query);
+    let copied_to = outline.copied_to;
     if args.json {
         let last_words = last_words.as_ref();
-        let told = WithEvents { session: &session, events: &events, last_words, copied_to };
+        let gaps = &outline.gaps;
+        let told = WithEvents { session: &session, events: &events, last_words, copied_to, gaps };
         return output::json(&told);
     }
     let columns = output::columns();
@@ -72,6 +76,9 @@ pub(crate) fn run(args: &ShowArgs) -> Result<(), CliError> {
         (None, 1) => bold("the last event"),
         (None, count) => bold(&format!("the last {count} events")),
     });
+    if let Some(dropped) = ask::dropped(&outline) {
+        lines.extend(wrap(&dropped, columns));
+    }
     let line = |event: &Event| timeline::marked(event, copied_to, now, columns);
     lines.extend(events.iter().map(line));
     lines.push(String::new());
@@ -80,14 +87,15 @@ pub(crate) fn run(args: &ShowArgs) -> Result<(), CliError> {
     output::print_lines(&lines)
 }
 
-/// Up to when a fork has its events from another session. Whoever cannot say leaves it open: the events are
-/// there all the same.
-fn copied_to(answerer: &Answerer, session: &Session, query: &EventQuery) -> Option<Timestamp> {
-    if session.parent_kind != Some(ParentKind::Fork) {
-        return None;
+/// What is known of all its events together. Whoever cannot say leaves it open: the events are there all the
+/// same.
+fn outline(answerer: &Answerer, session: &Session, query: &EventQuery) -> Outline {
+    // Without a daemon only this is known, and for it the transcript is read once more.
+    if matches!(answerer, Answerer::Scan(_)) && session.parent_kind != Some(ParentKind::Fork) {
+        return Outline::default();
     }
     let (key, node) = (query.key.clone(), query.node);
-    answerer.outline(&OutlineQuery { key, node, after: None, limit: 1 }).ok()?.copied_to
+    answerer.outline(&OutlineQuery { key, node, after: None, limit: 1 }).unwrap_or_default()
 }
 
 fn bold(text: &str) -> String {

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rrd_proto::{Event, EventPage, EventQuery};
+use rrd_proto::{Event, EventPage, EventQuery, OutlineQuery};
 
 use crate::{
     ask::{self, Answerer},
@@ -33,6 +33,14 @@ pub(crate) fn run(args: &TailArgs) -> Result<(), CliError> {
     let session = answerer.find(&args.id, raw)?;
     let mut query = ask::query(&session, args.limit, raw);
     let mut page = answerer.events(&query)?;
+    if let Some(last_words) = &page.last_words {
+        output::remark(&ask::told_by(&session, last_words, clock::now()));
+    }
+    if page.events.is_empty() {
+        let whole = OutlineQuery { key: session.key(), node: query.node, after: None, limit: 1 };
+        let dropped = answerer.outline(&whole).ok().and_then(|outline| ask::dropped(&outline));
+        dropped.iter().for_each(|dropped| output::remark(dropped));
+    }
     print(&page.events, args.json)?;
     if !args.follow {
         return Ok(());

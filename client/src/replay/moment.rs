@@ -1,4 +1,5 @@
-//! Moments as people name them: `02:14`, `14:02:31`, `2026-11-20 14:02`, RFC 3339, `-5m`.
+//! Moments as people name them: `02:14`, `14:02:31`, `2026-11-20 14:02`, RFC 3339, `-5m`; and `e7`, the
+//! seventh event, which is that one also where its clock was set back.
 //!
 //! A time of day means the latest such time that the session has reached. Not here: which event that is.
 
@@ -10,7 +11,7 @@ use jiff::{
 use rrd_proto::Timestamp;
 
 /// What may stand there.
-const FORMS: &str = "02:14, 14:02:31, 2026-11-20 14:02, an RFC 3339 time, or -5m";
+const FORMS: &str = "02:14, 14:02:31, 2026-11-20 14:02, an RFC 3339 time, -5m, or e7 for event 7";
 
 /// A moment that somebody named, not yet on the timeline of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub(crate) enum Moment {
     Local(DateTime),
     /// So many milliseconds before the end.
     Before(i64),
+    /// The event with this seq.
+    Event(u64),
 }
 
 impl Moment {
@@ -31,12 +34,14 @@ impl Moment {
             let length = rrd_proto::parse_duration(text.strip_prefix('-')?).ok()?;
             Some(Self::Before(i64::try_from(length.as_millis()).ok()?))
         };
+        let event = || text.strip_prefix('e')?.parse::<u64>().ok()?.checked_sub(1).map(Self::Event);
         // "14" would be an hour to the calendar; here it is more likely a mistake.
         let clock = || text.contains(':').then(|| text.parse().ok())?.map(Self::Clock);
         let local = || text.contains(':').then(|| text.parse().ok())?.map(Self::Local);
         at.or_else(before)
             .or_else(local)
             .or_else(clock)
+            .or_else(event)
             .ok_or_else(|| format!("no time is written like that; {FORMS} would be"))
     }
 
@@ -45,6 +50,7 @@ impl Moment {
         match self {
             Self::At(at) => Some(*at),
             Self::Before(ms) => Some(last.plus(-ms)),
+            Self::Event(_) => None,
             Self::Local(local) => instant(*local, zone),
             Self::Clock(time) => {
                 let end = jiff::Timestamp::from_millisecond(last.as_millis()).ok()?;
@@ -90,6 +96,14 @@ mod tests {
             (" -2h ", "2026-11-20T00:30:00.000Z"),
         ] {
             assert_eq!(is(text, last), at, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_event_is_a_moment_whatever_the_clock_says() {
+        assert_eq!(Moment::parse(" e7 ").unwrap(), Moment::Event(6));
+        for text in ["e", "e0", "e-1", "e1.5", "e 7", "E7"] {
+            assert!(Moment::parse(text).is_err(), "{text}");
         }
     }
 

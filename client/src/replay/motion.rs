@@ -3,7 +3,7 @@
 //! The list moves only when the selected row would leave it, except when one goes far. Not here: which key
 //! does what ([`super::keys`]).
 
-use rrd_proto::Timestamp;
+use rrd_proto::{Mark, Timestamp};
 
 use super::{
     ask::Search,
@@ -112,6 +112,11 @@ impl Model {
     pub(crate) fn go_to(&mut self, moment: &Moment) {
         let lane = self.lane();
         let end = lane.marks.len().saturating_sub(1);
+        if let Moment::Event(seq) = moment {
+            self.go(lane.marks.partition_point(|mark| mark.seq < *seq).min(end));
+            self.center();
+            return;
+        }
         let (Some(first), Some(last)) = (lane.axis.time(0), lane.axis.time(end)) else {
             self.note = Some("its events have no times".to_owned());
             return;
@@ -122,11 +127,16 @@ impl Model {
             return;
         };
         let at = at.as_millis();
-        let place = lane.axis.at_time(at);
+        // Where the clock was set back a time comes twice: then the event counts that has it to the letter.
+        let exact = |mark: &Mark| mark.at.is_some_and(|time| time.as_millis() == at);
+        let exact = lane.marks.iter().rposition(exact);
+        let place = exact.unwrap_or_else(|| lane.axis.at_time(at));
         self.go(place);
         self.center();
         let shown = |ms| clock::time_of_day(Timestamp::from_millis(ms), self.now);
-        if at < first {
+        if exact.is_some() {
+            self.note = None;
+        } else if at < first {
             self.note = Some(format!("its first event was at {}", shown(first)));
         } else if at > last {
             self.note = Some(format!("its last event was at {}", shown(last)));

@@ -154,8 +154,12 @@ fn end_at(painter: &mut Painter<'_>, area: Rect, session: &Session, buckets: &[B
 fn cursor(painter: &mut Painter<'_>, model: &Model, area: Rect, strip: Rect) {
     let (lane, main) = (model.lane(), &model.lanes[0]);
     if lane.marks.is_empty() {
-        let said = if lane.complete { "nothing happened yet" } else { "reading its events …" };
-        painter.put(area.x + 1, area.y, said, usize::from(area.width), look::DIM);
+        let said = match (lane.complete, lane.dropped) {
+            (false, _) => "reading its events …".to_owned(),
+            (true, 0) => "nothing happened yet".to_owned(),
+            (true, _) => format!("what happened is no longer kept ({})", lane.limits),
+        };
+        painter.put(area.x + 1, area.y, &said, usize::from(area.width), look::DIM);
         return;
     }
     let columns = usize::from(strip.width).max(1);

@@ -14,7 +14,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use rrd_proto::{
-    Activity, Counts, Direction, Event, EventKind, Issue, ParentKind, Timestamp, Tokens, TurnResult,
+    Activity, Counts, Direction, Event, EventKind, Issue, ParentKind, SessionKey, Timestamp,
+    Tokens, TurnResult,
 };
 use serde::{Deserialize, Serialize};
 
@@ -308,6 +309,13 @@ impl Fold {
     #[must_use]
     pub fn is_subagent(&self) -> bool {
         self.delegate || matches!(self.parent, Some((_, ParentKind::Subagent)))
+    }
+
+    /// The session that delegated this one, whose own key is `key`; `None` where it is not known.
+    #[must_use]
+    pub fn delegated_by(&self, key: &SessionKey) -> Option<SessionKey> {
+        let (id, _) = self.parent.as_ref().filter(|_| self.is_subagent())?;
+        Some(SessionKey { harness: key.harness.clone(), session_id: id.clone() })
     }
 
     /// Whose move it is. Where the harness follows the run itself, the later word counts: a run that is

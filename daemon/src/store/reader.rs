@@ -75,6 +75,8 @@ pub struct Held {
     pub sessions: u64,
     /// Bytes on disk.
     pub bytes: u64,
+    /// Bytes of the index that are in use, with events' lines and keys: what the limit of all of it counts.
+    pub used: u64,
     /// Of how many sessions which limit took something.
     pub limited: Vec<(Limit, u64)>,
 }
@@ -267,6 +269,7 @@ impl Reader {
         /// Bodies of so many events are read at once: several blocks.
         const AT_ONCE: usize = 64;
         let Some(session) = self.session(key)? else { return Ok(events.len()) };
+        let gaps = self.gaps(key)?;
         let (mut done, mut bytes, mut left) = (0, 0, events);
         while !left.is_empty() && bytes < most {
             let some = left.len().min(AT_ONCE);
@@ -278,6 +281,9 @@ impl Reader {
             let mut found = bodies::read(&self.db, session, first.seq, last.seq)?;
             let mut add = |event: &mut Event| {
                 event.body = found.remove(&event.seq).or_else(|| body::of_line(event));
+                // What a limit took was more than the line that is left.
+                event.truncated |=
+                    event.body.is_none() && gaps.iter().any(|gap| gap.has(event.seq));
                 bytes += event.body.as_ref().map_or(0, |body| body.text.len());
                 done += 1;
                 bytes < most
@@ -543,7 +549,8 @@ impl Reader {
         let limited = limited.query_map([], |row| {
             Ok((retain::limit_of(row.get_ref(0)?.as_str()?), row.get::<_, i64>(1)?.cast_unsigned()))
         })?;
-        Ok(Held { sessions, bytes, limited: limited.collect::<Result<_, _>>()? })
+        let (limited, used) = (limited.collect::<Result<_, _>>()?, retain::used_bytes(&self.db)?);
+        Ok(Held { sessions, bytes, used, limited })
     }
 
     /// Sessions whose events were stored before bodies were kept, and where their transcripts are.

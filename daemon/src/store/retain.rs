@@ -271,7 +271,7 @@ fn with_activity(db: &Connection) -> rusqlite::Result<Vec<Activity>> {
 }
 
 /// Bytes of the index that are in use.
-fn used_bytes(db: &Connection) -> rusqlite::Result<u64> {
+pub(super) fn used_bytes(db: &Connection) -> rusqlite::Result<u64> {
     let pragma = |name| db.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let pages = pragma("page_count")? - pragma("freelist_count")?;
     Ok((pages * pragma("page_size")?).cast_unsigned())

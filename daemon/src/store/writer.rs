@@ -288,6 +288,12 @@ impl Work {
         let limits = self.limits();
         self.swept = None;
         self.forgotten.extend(batch.forgets.iter().cloned());
+        // What a forgotten session delegates is forgotten, too, whenever it begins.
+        for Commit { file, fold, .. } in &batch.commits {
+            if fold.delegated_by(&file.session).is_some_and(|by| self.forgotten.contains(&by)) {
+                self.forgotten.insert(file.session.clone());
+            }
+        }
         let changes = self.db.total_changes();
         while !self.is_damaged() && !self.given_up {
             match transact(&mut self.db, &mut self.bodies, &limits, &self.forgotten, batch) {

@@ -136,8 +136,9 @@ function address() {
   let at = NaN;
   try { at = Date.parse(decodeURIComponent(value)); } catch { /* no time */ }
   if (name !== 't=' || isNaN(at)) return false;
-  const reached = times.filter(t => Date.parse(t.dateTime) <= at);
-  go((reached.at(-1) ?? times[0])?.closest('li'), true);
+  // Where the clock was set back, the one that has it to the letter.
+  const upTo = holds => times.filter(t => holds(Date.parse(t.dateTime))).at(-1);
+  go((upTo(t => t === at) ?? upTo(t => t <= at) ?? times[0])?.closest('li'), true);
 }
 addEventListener('hashchange', address);
 let waits = 0;
