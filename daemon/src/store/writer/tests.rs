@@ -159,6 +159,38 @@ fn a_transaction_tells_whose_events_it_wrote() {
 }
 
 #[test]
+fn what_a_limit_took_is_said_of_each_event() {
+    let dir = tempfile::tempdir().unwrap();
+    let (writer, _) = open_store(dir.path()).unwrap();
+    writer.limit(Limits { session: 20_000, ..Limits::default() });
+    let key = commit(0..0, 0).file.session;
+    for seq in 0..60 {
+        let mut one = commit(seq..seq + 1, seq);
+        let text: String = (0..900_u64)
+            .map(|n| {
+                char::from(b' ' + (rrd_core::hash(&(seq * 1_000 + n).to_le_bytes()) % 90) as u8)
+            })
+            .collect();
+        one.events[0].event.body = Some(Body { size: 900, cut: None, text });
+        writer.commit(one);
+        writer.barrier();
+    }
+    let reader = Reader::open(dir.path()).unwrap();
+    let gaps = reader.gaps(&key).unwrap();
+    assert!(gaps.len() == 1 && gaps[0].why == rrd_proto::Limit::Session, "{gaps:?}");
+    let mut events = reader.events(&key, None, 100).unwrap();
+    reader.add_bodies(&key, &mut events, usize::MAX, false).unwrap();
+    assert_eq!(events.len(), 60);
+    for event in events {
+        let is_gone = gaps[0].has(event.seq);
+        assert_eq!((event.body.is_none(), event.truncated), (is_gone, is_gone), "{}", event.seq);
+    }
+    let held = reader.held().unwrap();
+    assert_eq!(held.limited, [(rrd_proto::Limit::Session, 1)]);
+    assert!(held.bytes <= 20_000 && held.used > held.bytes, "{held:?}");
+}
+
+#[test]
 fn a_reset_begins_the_session_anew() {
     let dir = tempfile::tempdir().unwrap();
     let (writer, _) = open_store(dir.path()).unwrap();
