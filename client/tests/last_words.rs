@@ -49,6 +49,13 @@ impl Host {
         kept.flatten().any(|kept| kept.contains(text))
     }
 
+    /// In which of its generations another host told its rows that are kept, and these.
+    fn past(&self) -> (i64, String) {
+        let db = Connection::open(self.state("keep.db")).unwrap();
+        let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+        db.query_row("SELECT generation, rows FROM past", [], row).unwrap_or_default()
+    }
+
     fn events(&self, id: &str) -> Value {
         self.json(&["sessions", "show", id, "--events", "--bodies"])
     }
@@ -121,4 +128,39 @@ fn the_last_words_of_a_host_that_is_gone_are_told_by_the_others() {
             false => Err(shown.to_string()),
         }
     });
+}
+
+#[test]
+fn what_is_forgotten_comes_back_nowhere_not_even_when_its_host_is_away() {
+    let mut a = at_work("a").founds();
+    let b = a.takes_in(at_work("bb"));
+    let id = session(9);
+    a.says(&id, "Zanzibar Quetzal");
+    b.until("its words to be kept", || match b.keeps("Zanzibar Quetzal") {
+        true => Ok(()),
+        false => Err(format!("{} rows", b.sessions().len())),
+    });
+    // A host that begins anew tells of what goes on only; the others have the rest from asking.
+    let (before, _) = b.past();
+    a.stop();
+    a.start();
+    b.until("its rows to be kept", || match b.past() {
+        (generation, rows) if generation != before && rows.contains(&id) => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    let lists = |host: &Host| host.run(&["sessions", "list", "--all", "--json"]).contains(&id);
+    b.until("it to be listed", || if lists(&b) { Ok(()) } else { Err("it is not".to_owned()) });
+    a.run(&["sessions", "forget", &id, "--yes"]);
+    b.until("it to be gone", || if lists(&b) { Err("it is listed".to_owned()) } else { Ok(()) });
+    b.until("its words to be gone", || match b.keeps("Zanzibar Quetzal") {
+        true => Err("they are kept".to_owned()),
+        false => Ok(()),
+    });
+    a.kill();
+    b.until("the other one to be away", || match b.hosts().iter().find(|row| row.host == "a") {
+        Some(row) if row.state == rrd_proto::HostState::Away => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    assert!(!lists(&b), "it comes back");
+    assert_eq!(b.rrd(&["sessions", "show", &id]).output().unwrap().status.code(), Some(1));
 }

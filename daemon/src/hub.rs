@@ -211,6 +211,11 @@ impl Hub {
         !known.claims.contains_key(key) && !known.forgotten.contains(key)
     }
 
+    /// The sessions that nobody wants to know of.
+    pub(crate) fn forgotten(&self) -> HashSet<SessionKey> {
+        self.lock().forgotten.clone()
+    }
+
     /// True of a session that nobody wants to know of.
     pub(crate) fn is_forgotten(&self, key: &SessionKey) -> bool {
         self.lock().forgotten.contains(key)

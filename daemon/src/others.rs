@@ -401,7 +401,9 @@ async fn kept(
     let past = aside(fleet, move |fleet| fleet.keep().past(node)).await?;
     let Past { told_at, rows, .. } = past.ok().flatten()?;
     let read = |text: &String| serde_json::from_str::<Session>(text).ok();
-    Some((told_at, gossip.dress(node, rows.iter().filter_map(read).collect())))
+    // What it has forgotten since is no more.
+    let rows = rows.iter().filter_map(read).filter(|row| !gossip.is_gone(node, &row.key()));
+    Some((told_at, gossip.dress(node, rows.collect())))
 }
 
 /// Keeps the newest rows of each host that is there, and asks those who are for the last words of those who

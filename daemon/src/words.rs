@@ -103,9 +103,9 @@ impl Words {
         entry.is_written = false;
     }
 
-    /// Forgets what nobody will ask for: whose host is no member, and what is over on a host that is there;
-    /// true where there was any.
-    fn tidy(&self, rows: &[(Whose, bool)], is_member: impl Fn(NodeId) -> bool) -> bool {
+    /// Forgets what nobody will ask for: what `stays` does not hold of (whose host is no member, or has
+    /// forgotten it), and what is over on a host that is there; true where there was any.
+    fn tidy(&self, rows: &[(Whose, bool)], stays: impl Fn(&Whose) -> bool) -> bool {
         let Held { kept, gone } = &mut *self.lock();
         let before = gone.len();
         let at = now();
@@ -117,7 +117,7 @@ impl Words {
                 Some(false) => return true,
                 None => {}
             }
-            let stays = is_member(whose.0) && at.since(entry.active_at) < OVER;
+            let stays = stays(whose) && at.since(entry.active_at) < OVER;
             if !stays {
                 gone.insert(whose.clone());
             }
@@ -162,7 +162,8 @@ pub(crate) async fn follow(fleet: Arc<Fleet>, gossip: Arc<Gossip>) {
         let failed = !fetch(&fleet, due, &mut fetched).await;
         let members = fleet.members();
         fetched.retain(|whose, _| told.iter().any(|(known, _)| known == whose));
-        let gone = fleet.words().tidy(&told, |node| members.has(node));
+        let stays = |whose: &Whose| members.has(whose.0) && !gossip.is_gone(whose.0, &whose.1);
+        let gone = fleet.words().tidy(&told, stays);
         if gone || written_at.elapsed() >= WRITTEN_AFTER {
             written_at = Instant::now();
             write(&fleet).await;

@@ -155,7 +155,8 @@ async fn serve(
     let heard = Arc::clone(&gossip);
     let known = Arc::new(move |node| heard.known(node));
     fleet.set_run(Some(Run { generation, boot, begun: Instant::now(), known }));
-    let mut teller = Teller { gossip: Arc::clone(&gossip), told: HashMap::new() };
+    let mut teller =
+        Teller { gossip: Arc::clone(&gossip), told: HashMap::new(), forgotten: hub.forgotten() };
     let (mut others, mut here) = (gossip.changed(), hub.here());
     let (mut keep, mut look) = (interval(KEEP), interval(LOOK));
     keep.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -240,6 +241,8 @@ struct Teller {
     gossip: Arc<Gossip>,
     /// As they were when they were told of last: only what has changed is redacted again.
     told: HashMap<SessionKey, Session>,
+    /// That these are no more was told, or was so before this daemon began.
+    forgotten: HashSet<SessionKey>,
 }
 
 impl Teller {
@@ -254,6 +257,10 @@ impl Teller {
                 None => gone.push(key),
             }
         }
+        // Others may have their rows from before, though they are told of no more.
+        let forgotten = hub.forgotten();
+        gone.extend(forgotten.difference(&self.forgotten).cloned());
+        self.forgotten = forgotten;
         self.gossip.choose(&mut rows);
         rows.retain(|row| self.told.get(&row.key()) != Some(row));
         let mut redacted = Vec::with_capacity(rows.len());

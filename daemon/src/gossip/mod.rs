@@ -212,6 +212,11 @@ impl Gossip {
         rows.into_iter().map(|row| peers.dress(&members, node, row, now)).collect()
     }
 
+    /// Whether a host has said of its session that it is no more.
+    pub(crate) fn is_gone(&self, node: NodeId, key: &SessionKey) -> bool {
+        lock(&self.shared.peers).is_gone(node, key)
+    }
+
     /// What to add to a time of that host's to have it by this host's clock, in milliseconds.
     pub(crate) fn offset_of(&self, node: NodeId) -> i64 {
         lock(&self.shared.peers).offset_ms(node)

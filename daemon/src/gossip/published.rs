@@ -103,10 +103,12 @@ impl Published {
             news.push(text);
         }
         for key in gone {
-            let Some(slot) = self.told.get(key).filter(|told| told.row.is_some()) else { continue };
-            let slot = slot.slot;
+            if self.told.get(key).is_some_and(|told| told.row.is_none()) {
+                continue;
+            }
             let place = self.next();
             let Some(text) = record::of_gone(own, place, key) else { continue };
+            let Some(slot) = self.slot(key) else { continue };
             let told = Told { slot, row: None, text: text.clone(), seq: place.seq };
             self.told.insert(key.clone(), told);
             news.push(text);

@@ -101,6 +101,13 @@ impl Peers {
         true
     }
 
+    /// Whether a host has said of its session that it is no more.
+    #[must_use]
+    pub fn is_gone(&self, node: NodeId, key: &SessionKey) -> bool {
+        let row = self.known.get(&node).and_then(|peer| peer.rows.get(key));
+        row.is_some_and(|row| row.session.is_none())
+    }
+
     /// A datagram came: its sender is there.
     pub fn heard(&mut self, node: NodeId, clock: Timestamp, now: Timestamp) {
         let peer = self.known.entry(node).or_default();
