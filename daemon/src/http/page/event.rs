@@ -112,7 +112,9 @@ pub(super) fn tool(page: &mut Html, within: Within<'_>, call: &Event, answer: An
     page.raw("</span></summary><div class=\"input\">");
     whole(page, within, call);
     page.raw("</div>");
-    let says = |result: &&Event| result.body.is_some() || !clean(&result.text).is_empty();
+    let says = |result: &&Event| {
+        result.body.is_some() || result.truncated || !clean(&result.text).is_empty()
+    };
     if let Some(result) = result.filter(says) {
         page.raw("<div class=\"output\">");
         whole(page, within, result);

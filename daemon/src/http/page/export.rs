@@ -336,6 +336,14 @@ mod tests {
     }
 
     #[test]
+    fn what_a_limit_took_is_said_where_it_was() {
+        let taken = Event { truncated: true, ..call(1, "c", EventKind::ToolResult, "") };
+        let events = vec![call(0, "c", EventKind::ToolCall, "ls"), taken];
+        let html = file(&session_of("7f2c", "x", Status::Idle), &outline(&events), events);
+        assert!(html.contains("… the rest is not kept</i></pre></div><p class=\"at\">"), "{html}");
+    }
+
+    #[test]
     fn the_policy_allows_this_style_and_this_script_alone() {
         let html = file(&session_of("7f2c", "x", Status::Idle), &Outline::default(), Vec::new());
         let within = |from: &str, to: &str| {
