@@ -278,7 +278,9 @@ pub(super) fn used_bytes(db: &Connection) -> rusqlite::Result<u64> {
 }
 
 fn all_bodies(db: &Transaction<'_>, session: i64, why: Limit) -> rusqlite::Result<()> {
-    let sql = "SELECT min(first), max(last) FROM bodies WHERE session = ?1";
+    let sql = "SELECT min(first), max(last) FROM (
+            SELECT first, last FROM bodies WHERE session = ?1
+            UNION ALL SELECT seq, seq FROM copies WHERE session = ?1)";
     let range = db.prepare_cached(sql)?.query_row([session], |row| {
         Ok(row.get::<_, Option<i64>>(0)?.zip(row.get::<_, Option<i64>>(1)?))
     })?;

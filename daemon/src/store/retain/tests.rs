@@ -116,6 +116,18 @@ fn what_has_no_time_is_as_old_as_its_transcript() {
 }
 
 #[test]
+fn what_others_kept_for_a_session_is_said_to_be_gone_too() {
+    let mut db = db();
+    session(&db, 1, 1, 100_000, 30);
+    session(&db, 2, 1, 100_000, 0);
+    // Beyond what it keeps itself.
+    db.execute("INSERT INTO copies VALUES (1, 25, 2, 3)", []).unwrap();
+    swept(&mut db, &Limits { total: 150_000, ..Limits::default() });
+    assert_eq!(count(&db, "SELECT count(*) FROM copies"), 0);
+    assert_eq!(count(&db, "SELECT last FROM gaps WHERE session = 1"), 25);
+}
+
+#[test]
 fn where_lines_alone_are_too_much_those_of_the_oldest_go() {
     let mut db = db();
     for (id, days) in [(1, 30), (2, 20), (3, 0)] {
