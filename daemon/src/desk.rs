@@ -164,7 +164,8 @@ impl Desk {
             marks,
             stretches,
             copied_to: fold.and_then(|fold| fold.copied_to()),
-            dropped: gaps.iter().map(Gap::count).sum(),
+            // A damaged row may claim any number.
+            dropped: gaps.iter().map(Gap::count).fold(0, u64::saturating_add),
             gaps,
             last_words: None,
             subagents,

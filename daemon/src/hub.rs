@@ -141,10 +141,11 @@ impl Hub {
                     if known.forgotten.contains(&key) => {}
                 // What a forgotten session delegates is forgotten, too, whenever it begins.
                 Input::Session(key, entry)
-                    if entry
-                        .fold
-                        .delegated_by(&key)
-                        .is_some_and(|by| known.forgotten.contains(&by)) =>
+                    if !known.forgotten.is_empty()
+                        && entry
+                            .fold
+                            .delegated_by(&key)
+                            .is_some_and(|by| known.forgotten.contains(&by)) =>
                 {
                     known.roster.forget(&key);
                     known.forgotten.insert(key);
@@ -211,9 +212,9 @@ impl Hub {
         !known.claims.contains_key(key) && !known.forgotten.contains(key)
     }
 
-    /// The sessions that nobody wants to know of.
-    pub(crate) fn forgotten(&self) -> HashSet<SessionKey> {
-        self.lock().forgotten.clone()
+    /// The sessions that nobody wants to know of, but for these.
+    pub(crate) fn forgotten_besides(&self, known: &HashSet<SessionKey>) -> Vec<SessionKey> {
+        self.lock().forgotten.difference(known).cloned().collect()
     }
 
     /// True of a session that nobody wants to know of.

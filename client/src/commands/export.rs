@@ -1,8 +1,9 @@
 //! `rrd sessions export`: all of a session in a file, as far as it is kept.
 //!
-//! JSON Lines for programs: the session, what limits took of it, then each event with all that it says. Markdown and HTML for people.
-//! Events are written as they come, so a session may be as long as it likes. What leaves here has passed the
-//! redactor, as everywhere. Not here: what the HTML is like (the daemon's library writes it as it does its page).
+//! JSON Lines for programs: the session, what limits took of it, then each event with all that it says.
+//! Markdown and HTML for people. Events are written as they come, so a session may be as long as it likes. What
+//! leaves here has passed the redactor, as everywhere. Not here: what the HTML is like (the daemon's library
+//! writes it as it does its page).
 
 use std::{
     fs::File,

@@ -120,9 +120,7 @@ fn lines(reply: &SearchReply, now: Timestamp, columns: Option<usize>) -> Vec<Str
     let within = counted(sessions.len() as u64, "session");
     let more = if reply.more { "; there are more, -n 100 shows more of them" } else { "" };
     lines.push(look::paint(look::DIM, &format!("{found} in {within}{more}")));
-    let timed = reply.hits.iter().find(|hit| hit.at.is_some());
-    let next = timed.or(reply.hits.first()).and_then(to_the_moment);
-    lines.extend(next.map(|next| format!("next: {next}")));
+    lines.extend(reply.hits.first().and_then(to_the_moment).map(|next| format!("next: {next}")));
     lines
 }
 

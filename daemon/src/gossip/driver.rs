@@ -155,8 +155,11 @@ async fn serve(
     let heard = Arc::clone(&gossip);
     let known = Arc::new(move |node| heard.known(node));
     fleet.set_run(Some(Run { generation, boot, begun: Instant::now(), known }));
-    let mut teller =
-        Teller { gossip: Arc::clone(&gossip), told: HashMap::new(), forgotten: hub.forgotten() };
+    let mut teller = Teller {
+        gossip: Arc::clone(&gossip),
+        told: HashMap::new(),
+        forgotten: hub.forgotten_besides(&HashSet::new()).into_iter().collect(),
+    };
     let (mut others, mut here) = (gossip.changed(), hub.here());
     let (mut keep, mut look) = (interval(KEEP), interval(LOOK));
     keep.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -258,9 +261,9 @@ impl Teller {
             }
         }
         // Others may have their rows from before, though they are told of no more.
-        let forgotten = hub.forgotten();
-        gone.extend(forgotten.difference(&self.forgotten).cloned());
-        self.forgotten = forgotten;
+        let forgotten = hub.forgotten_besides(&self.forgotten);
+        self.forgotten.extend(forgotten.iter().cloned());
+        gone.extend(forgotten);
         self.gossip.choose(&mut rows);
         rows.retain(|row| self.told.get(&row.key()) != Some(row));
         let mut redacted = Vec::with_capacity(rows.len());

@@ -289,7 +289,8 @@ impl Work {
         self.swept = None;
         self.forgotten.extend(batch.forgets.iter().cloned());
         // What a forgotten session delegates is forgotten, too, whenever it begins.
-        for Commit { file, fold, .. } in &batch.commits {
+        let some = if self.forgotten.is_empty() { &[][..] } else { &batch.commits };
+        for Commit { file, fold, .. } in some {
             if fold.delegated_by(&file.session).is_some_and(|by| self.forgotten.contains(&by)) {
                 self.forgotten.insert(file.session.clone());
             }
