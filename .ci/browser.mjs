@@ -373,6 +373,66 @@ try {
     await plain.done();
   });
 
+  await one('a mark leads to its event, however many there are', async () => {
+    const far = new Transcript(22, 'far').prompt('The beginning of far', 9000);
+    for (let round = 0; round < 1500; round += 1) {
+      far.calls('Bash', { command: `run ${round}` }, 8990 - round * 5).result(`gave ${round}`, 8988 - round * 5, round === 700);
+    }
+    far.says('The end of far', 1400);
+    let events = [];
+    const marks = async page => page.evaluate(async id => (await (await fetch(`/sessions/mac/claude-code/${id}/outline`)).json()).marks, far.id);
+    const { page, done } = await look();
+    await page.goto(base);
+    await until('all of it is read', async () => (events = await marks(page).catch(() => [])).at(-1)?.kind !== 'tool_result' && events.length > 3000);
+    const error = events.find(mark => mark.is_error), top = () => page.evaluate(() => {
+      const from = document.querySelector('#session > header').getBoundingClientRect().bottom;
+      return [...document.querySelectorAll('#log li')].find(li => li.getBoundingClientRect().bottom > from + 36)?.innerText ?? '';
+    });
+    const stands = text => until(`${text} at the top`, async () => (await top()).includes(text)).catch(async error => {
+      const at = await page.evaluate(() => [location.href, scrollY, document.querySelector('#log')?.dataset.sought, document.querySelectorAll('#log li').length]);
+      throw new Error(`${error.message}, but ${await top()} (${at})`);
+    });
+    // A moment that stands in the middle of a column: the last event by then, and the address stays.
+    const moment = `${far.path}#t=${encodeURIComponent(new Date(Date.parse(error.at) + 1000).toISOString())}`;
+    await page.goto(base + moment);
+    await stands('run 700');
+    assert.equal(await page.evaluate(() => location.pathname + location.hash), moment);
+    assert.match(await page.locator('.strip output').innerText(), new RegExp(`event ${error.seq + 1} error`));
+    await page.screenshot({ path: `${shots}/phone-moment.png` });
+    // An event.
+    await page.goto('about:blank');
+    await page.goto(`${base}${far.path}#e${error.call - 200}`);
+    await stands('run 600');
+    // The only red mark.
+    await page.goto('about:blank');
+    await page.goto(base + far.path);
+    await page.locator('.scrub a.x').tap();
+    await stands('run 700');
+    assert.equal(decodeURIComponent(new URL(page.url()).hash), `#t=${error.at}`);
+    await page.reload();
+    await stands('run 700');
+    // What is forgotten meanwhile is on the page no more.
+    const file = path.join(home, 'far.html');
+    execFileSync(rrd, ['sessions', 'export', far.id, '--format', 'html', '-o', file], { env, stdio: 'ignore' });
+    execFileSync(rrd, ['sessions', 'forget', far.id, '-y'], { env, stdio: 'ignore' });
+    await page.locator('main.says h1', { hasText: 'Nothing here' }).waitFor();
+    assert.equal(await page.locator('#log').count(), 0);
+    await done();
+    // The same in a file.
+    const kept = await look(DESKTOP, false, 'file:');
+    const stood = () => until('the error in sight', () => kept.page.evaluate(seq => {
+      const { top } = document.getElementById(`e${seq}`).closest('li').getBoundingClientRect();
+      return top > 40 && top < innerHeight / 2;
+    }, error.seq));
+    await kept.page.goto(`file://${file}#t=${error.at}`);
+    await stood();
+    await kept.page.goto('about:blank');
+    await kept.page.goto(`file://${file}`);
+    await kept.page.locator('.scrub a.x').click();
+    await stood();
+    await kept.done();
+  });
+
   await one('subagents stand on the same clock, and each leads to its own page', async () => {
     const led = new Transcript(20, 'led').prompt('Have it audited', 3000);
     for (let round = 0; round < 40; round += 1) led.calls('Read', { file_path: `src/${round}.rs` }, 2990 - round * 20).result('ok', 2985 - round * 20);

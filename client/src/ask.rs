@@ -84,15 +84,38 @@ impl Answerer {
         }
     }
 
+    /// That no host is called what one was asked for.
+    pub(crate) fn unknown_host(&self, config: &Config, wanted: Option<&str>) -> Option<String> {
+        /// Names that are read at a glance.
+        const FEW: usize = 8;
+        let wanted = wanted?;
+        let none = format!("no host is called {:?}", text::clean(wanted));
+        let Self::Daemon(connection) = self else {
+            let alone =
+                format!("{none}: without a daemon there is only {}", text::clean(&config.host));
+            return (config.host != wanted).then_some(alone);
+        };
+        let hosts = connection.hosts().ok()?;
+        let names: Vec<&str> = hosts.iter().map(|host| host.host.as_str()).collect();
+        let said = match names.len() {
+            1..=FEW => format!("{none}: there is {}", text::clean(&names.join(", "))),
+            _ => format!("{none}: rrd hosts tells who there is"),
+        };
+        (!names.contains(&wanted)).then_some(said)
+    }
+
+    /// What a person typed may mean.
+    pub(crate) fn lookup(&self, query: &LookupQuery) -> Result<Lookup, CliError> {
+        match self {
+            Self::Daemon(connection) => connection.show(query),
+            Self::Scan(scan) => Ok(scan.show(query)),
+        }
+    }
+
     /// The one session that `id` means.
     pub(crate) fn find(&self, id: &str, raw: bool) -> Result<Session, CliError> {
         let id = id.trim();
-        let query = LookupQuery { id: id.to_owned(), raw };
-        let lookup = match self {
-            Self::Daemon(connection) => connection.show(&query)?,
-            Self::Scan(scan) => scan.show(&query),
-        };
-        match lookup {
+        match self.lookup(&LookupQuery { id: id.to_owned(), raw })? {
             Lookup::Found(session) => Ok(*session),
             Lookup::Ambiguous(candidates) => Err(ambiguous(id, &candidates)),
             Lookup::NotFound => Err(CliError::new(
@@ -123,25 +146,33 @@ pub(crate) fn query(session: &Session, limit: u32, raw: bool) -> EventQuery {
     }
 }
 
-/// That events are not told by their own host, which is away.
+/// That events are not told by their own host, which is away, or is not counted so yet and cannot be reached.
 pub(crate) fn told_by(session: &Session, last_words: &LastWords, now: Timestamp) -> String {
     let ago = rrd_proto::age(now, last_words.at);
+    let how = if session.host_state == HostState::Away { "is away" } else { "does not answer" };
     format!(
-        "{} is away: these are its last words, said {ago} ago and kept by {}",
+        "{} {how}: these are its last words, said {ago} ago and kept by {}",
         text::clean(&session.host),
         text::clean(&last_words.by)
     )
 }
 
-/// That a limit took what events said, where one did.
+/// That a limit took what events said, or the events themselves, where one did. The outline begins with its
+/// first marks.
 pub(crate) fn dropped(outline: &Outline) -> Option<String> {
     let what = text::counted(outline.dropped, "event");
     let limits = match outline.limits() {
         limits if limits.is_empty() => "a limit".to_owned(),
         limits => format!("the limit {limits}"),
     };
-    let (are, they) = if outline.dropped == 1 { ("is", "it") } else { ("are", "they") };
-    let said = format!("{what} {are} no longer kept whole: {limits} took what {they} said");
+    let (are, they, them) =
+        if outline.dropped == 1 { ("is", "it", "it") } else { ("are", "they", "them") };
+    let first = outline.marks.first().map_or(u64::MAX, |mark| mark.seq);
+    let said = if outline.gaps.iter().all(|gap| gap.last < first) {
+        format!("{what} {are} no longer kept: {limits} took {them}")
+    } else {
+        format!("{what} {are} no longer kept whole: {limits} took what {they} said")
+    };
     (outline.dropped > 0).then_some(said)
 }
 
@@ -213,6 +244,29 @@ impl Bar {
 mod tests {
     use super::*;
     use crate::table::tests::session;
+
+    #[test]
+    fn what_a_limit_took_whole_is_not_said_to_be_there_in_part() {
+        let gaps = vec![rrd_proto::Gap { first: 0, last: 9, why: rrd_proto::Limit::Age }];
+        let all = Outline { dropped: 10, gaps, ..Outline::default() };
+        let gone = "10 events are no longer kept: the limit activity.age took them";
+        assert_eq!(dropped(&all).unwrap(), gone);
+        let mark = |seq| rrd_proto::Mark {
+            seq,
+            at: None,
+            kind: rrd_proto::EventKind::Message,
+            tool: None,
+            is_error: false,
+            withdrawn: false,
+            call: None,
+        };
+        // It went on since, or its lines are still there.
+        let on = Outline { marks: vec![mark(10)], ..all.clone() };
+        assert_eq!(dropped(&on).unwrap(), gone);
+        let some = Outline { marks: vec![mark(0)], ..all };
+        assert!(dropped(&some).unwrap().starts_with("10 events are no longer kept whole: "));
+        assert_eq!(dropped(&Outline::default()), None);
+    }
 
     #[test]
     fn several_candidates_are_named_by_what_to_type_next() {

@@ -2,6 +2,11 @@
 //!
 //! Not here: what the commands do ([`crate::commands`]), and settings that are not flags.
 
+mod fleet;
+mod mirror;
+mod pair;
+mod resume;
+
 use std::path::PathBuf;
 
 use clap::{
@@ -16,6 +21,10 @@ use crate::{
     error::{CliError, Kind},
     local, output, settings,
 };
+pub(crate) use fleet::{Fleet, Hosts, HostsArgs};
+pub(crate) use mirror::{Mirror, MirrorEnable};
+pub(crate) use pair::{LookersArgs, OpenArgs, PairArgs, TokenArgs};
+pub(crate) use resume::{From as ResumeFrom, ResumeArgs};
 
 /// See every coding-agent session on this machine: what each one does, and which one needs you.
 ///
@@ -34,6 +43,7 @@ Examples:
   rrd sessions replay b41f     scrub through what it did
   rrd sessions tail b41f -f    follow what it does
   rrd sessions search publish  find what was said, by whomever, wherever
+  rrd resume b41f              go on with it here, wherever it was
   rrd daemon                   keep watch in the foreground
   rrd doctor                   when something looks wrong
   rrd demo                     three hosts that are only played, when you have no sessions yet
@@ -62,6 +72,9 @@ pub(crate) enum Command {
     /// List sessions, look into one, follow one.
     #[command(subcommand, visible_alias = "s")]
     Sessions(Sessions),
+    /// Go on with a session here, wherever it was: its transcript comes, and its harness takes it up.
+    #[command(after_help = resume::HELP)]
+    Resume(ResumeArgs),
     /// How each part of the daemon is.
     #[command(after_help = "Exits 69 when no daemon is running.")]
     Status(JsonArgs),
@@ -136,6 +149,20 @@ Examples:
   rrd fleet rotate --drop old-laptop     when one was lost"
     )]
     Fleet(Fleet),
+    /// Copies of every transcript in a place of your own, redacted: a folder, S3, GCS, Azure.
+    #[command(
+        subcommand,
+        after_help = "\
+The daemon brings what agents write into a bucket or a folder that you own: exactly once, redacted,
+and it stays there when a harness deletes its own copy or the machine is lost.
+
+Examples:
+  rrd mirror enable file:///mnt/nas/agents     the simplest: a folder on another disk
+  rrd mirror enable s3://my-bucket/agents
+  rrd mirror status
+  rrd mirror list"
+    )]
+    Mirror(Mirror),
     /// The hosts of the fleet: which are live, since when, what each has.
     #[command(after_help = "\
 A host that is away keeps its rows: they are its last word. CLOCK is how far its clock is from this
@@ -261,7 +288,8 @@ Examples:
   rrd sessions tail b41f -f
   rrd sessions tail b41f --limit 200 --json | jq -r 'select(.kind == \"tool_call\") | .text'
 
-Following survives a restart of the daemon. Ctrl-C ends it.")]
+Following survives a restart of the daemon. Ctrl-C ends it. With --json what is no event has a type:
+status, a change of status; last_words, before those that another host tells.")]
     Tail(TailArgs),
     /// All of a session in a file: everything that is kept of what it did.
     #[command(after_help = "\
@@ -269,7 +297,10 @@ Examples:
   rrd sessions export b41f > b41f.jsonl
   rrd sessions export b41f --format md -o b41f.md
   rrd sessions export b41f --format html -o b41f.html
-  rrd sessions export b41f | jq -r 'select(.kind == \"prompt\") | .body.text'")]
+  rrd sessions export b41f | jq -r 'select(.kind == \"prompt\") | .body.text'
+
+JSON Lines have a type each: session (with last_words where another host told them, copied_to of a
+fork), gap for what a limit took, event, and status for what it waited for and what else it was.")]
     Export(ExportArgs),
     /// Take a session, and all that is kept of it, out of rrd on this host, for good.
     #[command(after_help = "\
@@ -312,125 +343,6 @@ If nothing else has changed, the file is again what it was, to the last byte.")]
     Uninstall(HooksEdit),
     /// What is installed where.
     Status(HooksStatus),
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Fleet {
-    /// Found a fleet, with this host as its first member.
-    Init,
-    /// Print the line that lets one more host in; good once, for ten minutes.
-    #[command(after_help = "\
-The line holds a token, not the key; once used it is worth nothing. On a terminal it is shown as a
-QR code, too.
-
-Examples:
-  rrd fleet invite
-  rrd fleet invite --cancel     takes back all that were not used")]
-    Invite(FleetInviteArgs),
-    /// Take an invite of another host.
-    #[command(after_help = "\
-Examples:
-  rrd fleet join 100.64.0.1:7731/1a2b3c4d.QkJ…
-  rrd fleet join < invite.txt     reads it from stdin, past the shell's history")]
-    Join(FleetJoinArgs),
-    /// Who is in, where each is reached, what is wrong.
-    Status(JsonArgs),
-    /// Give the fleet a new key; members that are off get it when they come back.
-    #[command(after_help = "\
-Open invites are cancelled. A dropped host is refused by all others from then on.
-
-Examples:
-  rrd fleet rotate
-  rrd fleet rotate --drop old-laptop     its name, or the start of its node id")]
-    Rotate(FleetRotateArgs),
-    /// Take this host out of its fleet.
-    #[command(after_help = "\
-It gets a new node id: one that has left stays gone. rrd fleet join takes it in again.")]
-    Leave,
-}
-
-#[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
-pub(crate) struct HostsArgs {
-    #[command(subcommand)]
-    pub(crate) forget: Option<Hosts>,
-    /// Print JSON.
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Hosts {
-    /// Show no more of what an away or dropped host said, on any host.
-    #[command(after_help = "\
-It stays a member: when it is back, it is shown again. rrd fleet rotate --drop HOST takes it out.")]
-    Forget {
-        /// Its name, or the start of its node id.
-        host: String,
-    },
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct FleetInviteArgs {
-    /// Take back every invite that was not used.
-    #[arg(long)]
-    pub(crate) cancel: bool,
-    /// Print the line alone.
-    #[arg(long)]
-    pub(crate) no_qr: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct FleetJoinArgs {
-    /// What rrd fleet invite printed; without it, it is read from stdin.
-    #[arg(value_name = "INVITE")]
-    pub(crate) invite: Vec<String>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct FleetRotateArgs {
-    /// Drop this member first: it is refused from then on.
-    #[arg(long, value_name = "HOST")]
-    pub(crate) drop: Option<String>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct PairArgs {
-    #[command(flatten)]
-    pub(crate) lookers: LookersArgs,
-    /// Print the addresses alone.
-    #[arg(long, conflicts_with_all = ["list", "revoke"])]
-    pub(crate) no_qr: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct OpenArgs {
-    /// Print the address, and start no browser.
-    #[arg(long)]
-    pub(crate) print: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct TokenArgs {
-    #[command(flatten)]
-    pub(crate) lookers: LookersArgs,
-    /// What to call it in the list.
-    #[arg(long, conflicts_with_all = ["list", "revoke"])]
-    pub(crate) label: Option<String>,
-}
-
-/// What is done about those who are let in already.
-#[derive(Debug, Args)]
-pub(crate) struct LookersArgs {
-    /// Show who is let in.
-    #[arg(long)]
-    pub(crate) list: bool,
-    /// Let this one in no more: its id, the start of it, or all.
-    #[arg(long, value_name = "ID", conflicts_with = "list")]
-    pub(crate) revoke: Option<String>,
-    /// Print JSON.
-    #[arg(long)]
-    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -579,7 +491,7 @@ pub(crate) struct ExportArgs {
 /// What a session is exported as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum ExportFormat {
-    /// JSON Lines: the session, then each event.
+    /// JSON Lines: the session, then each event and change of status.
     Jsonl,
     /// Markdown.
     Md,

@@ -15,9 +15,10 @@ use std::{
 use interprocess::local_socket::{Name, tokio::Stream, tokio::prelude::*};
 use rrd_proto::{
     EventPage, EventQuery, FleetCall, FleetReply, Forgotten, HookCall, Host, ListQuery, ListReply,
-    LookerCall, LookerReply, Lookup, LookupQuery, Outline, OutlineQuery, PartStatus, Refusal,
-    SearchQuery, SearchReply,
+    LookerCall, LookerReply, Lookup, LookupQuery, MirrorCall, MirrorReply, Outline, OutlineQuery,
+    PartStatus, Refusal, SearchQuery, SearchReply,
     codec::{Bincode, MAX_FRAME},
+    copy::{CopyCall, CopyReply},
     preamble::{self, Mismatch, Preamble},
     rpc::LocalClient,
 };
@@ -38,6 +39,9 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// What is kept of a large session is taken out in this.
 const FORGETTING: Duration = Duration::from_secs(60);
+
+/// Another host's slow disk, on a slow line.
+const COPYING: Duration = Duration::from_secs(20);
 
 /// A connection to the daemon on this host.
 pub(crate) struct Connection {
@@ -184,6 +188,11 @@ impl Connection {
         self.call(FORGETTING, |at| self.client.forget(at, query.clone()))
     }
 
+    /// Files of a session, page by page, or why they cannot be had.
+    pub(crate) fn copy(&self, call: &CopyCall) -> Result<Result<CopyReply, Refusal>, CliError> {
+        self.call(COPYING, |at| self.client.copy(at, call.clone()))
+    }
+
     /// What was said, wherever it was.
     pub(crate) fn search(&self, query: &SearchQuery) -> Result<SearchReply, CliError> {
         self.call(Duration::ZERO, |at| self.client.search(at, query.clone()))
@@ -223,6 +232,15 @@ impl Connection {
         call: &LookerCall,
     ) -> Result<Result<LookerReply, Refusal>, CliError> {
         self.call(GRACE, |at| self.client.lookers(at, call.clone()))
+    }
+
+    /// Has the daemon do something about the mirror, which may take `wait`.
+    pub(crate) fn mirror(
+        &self,
+        call: &MirrorCall,
+        wait: Duration,
+    ) -> Result<Result<MirrorReply, Refusal>, CliError> {
+        self.call(wait, |at| self.client.mirror(at, call.clone()))
     }
 
     fn call<T, F>(

@@ -7,6 +7,8 @@ use std::process::ExitCode;
 
 use rrd_proto::Refusal;
 
+use crate::local::resume::No;
+
 /// What kind of failure it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -97,6 +99,12 @@ impl From<Refusal> for CliError {
             Some(hint) => error.hint(hint),
             None => error,
         }
+    }
+}
+
+impl From<No> for CliError {
+    fn from(no: No) -> Self {
+        Self::new(Kind::NotFound, no.why).hint(no.next)
     }
 }
 

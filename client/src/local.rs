@@ -10,12 +10,12 @@ use std::{
 };
 
 use rrd_daemon::config::Env;
-use rrd_proto::IndexProgress;
+use rrd_proto::{Harness, IndexProgress};
 
 pub(crate) use rrd_daemon::{
     Daemon, Dirs, Scan,
     config::{Config, Flags},
-    formats, pid_domain, redact,
+    formats, pid_domain, redact, resume,
 };
 pub(crate) use rrd_daemon::{
     edge::{Edges, Log},
@@ -71,6 +71,27 @@ pub(crate) fn dirs() -> Option<Dirs> {
 /// The redactor with the rules of this host's redact.toml, and which of them do not hold.
 pub(crate) fn redactor() -> (redact::Redactor, Vec<redact::Refused>) {
     redact::redactor(dirs().as_ref())
+}
+
+/// Where a harness keeps its files here, in the order in which they are looked at.
+pub(crate) fn homes(config: &Config, harness: &Harness) -> Vec<PathBuf> {
+    let of_it = config.roots.iter().filter(|root| root.harness == *harness);
+    of_it.map(|root| root.path.clone()).collect()
+}
+
+/// The variable that the harness needs to look in `home`; `None` where it does so anyway.
+pub(crate) fn home_variable(
+    config: &Config,
+    harness: &Harness,
+    home: &Path,
+) -> Option<(String, String)> {
+    let format = formats().iter().find(|format| format.name == harness.as_str())?;
+    let looks_in = match ENV(format.home_var).filter(|value| !value.is_empty()) {
+        Some(set) => PathBuf::from(set),
+        None => config.dirs.user_home.join(format.homes.first()?),
+    };
+    let needed = (looks_in != home).then(|| home.to_string_lossy().into_owned());
+    needed.map(|home| (format.home_var.to_owned(), home))
 }
 
 /// What leaves this process goes through here.

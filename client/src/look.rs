@@ -35,10 +35,17 @@ pub(crate) fn status_sign(session: &Session) -> (&'static str, Style) {
         return ("◌", DIM);
     }
     match session.status {
+        Status::Ended if session.end_reason == Some(EndReason::Crashed) => ("✕", RED),
+        status => sign_of(status),
+    }
+}
+
+/// A status's sign and colour.
+pub(crate) fn sign_of(status: Status) -> (&'static str, Style) {
+    match status {
         Status::Waiting => ("●", AMBER),
         Status::Executing => ("◐", CYAN),
         Status::Idle => ("○", DIM),
-        Status::Ended if session.end_reason == Some(EndReason::Crashed) => ("✕", RED),
         Status::Ended => ("·", DIMMER),
     }
 }

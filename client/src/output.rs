@@ -95,6 +95,18 @@ pub(crate) fn ask(question: &str) -> Option<bool> {
     Some(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
 }
 
+/// Asks a person for a line; `None` when there is nobody to ask.
+pub(crate) fn ask_line(question: &str) -> Option<String> {
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return None;
+    }
+    let mut err = anstream::stderr().lock();
+    let _ = write!(err, "{}", text::clean(question)).and_then(|()| err.flush());
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer).ok()?;
+    Some(answer.trim().to_owned())
+}
+
 /// An error, as its own last word.
 pub(crate) fn error(error: &CliError) {
     let red = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));

@@ -1,11 +1,12 @@
-//! Events as lines: when, what kind, what; errors with a sign.
+//! Events, and changes of status, as lines: when, what kind, what; errors with a sign.
 //!
 //! Not here: which events, and the JSON of one (the event itself).
 
-use rrd_proto::{Event, Timestamp};
+use anstyle::Style;
+use rrd_proto::{Event, Stretch, Timestamp};
 
 use crate::{
-    clock, look,
+    clock, look, statuses,
     text::{clean, fit_end, pad, width},
 };
 
@@ -17,13 +18,8 @@ const WITHDRAWN: &str = "(taken back) ";
 /// What a fork has from its parent happened there.
 const COPIED: &str = "(copied) ";
 
-/// One line, at most `columns` wide.
-pub(crate) fn line(event: &Event, now: Timestamp, columns: Option<usize>) -> String {
-    marked(event, None, now, columns)
-}
-
-/// The same of a session that has what happened up to a time from the one that it is a fork of.
-pub(crate) fn marked(
+/// One line, at most `columns` wide. A fork has what happened up to a time from the session that it is of.
+pub(crate) fn line(
     event: &Event,
     copied_to: Option<Timestamp>,
     now: Timestamp,
@@ -43,13 +39,29 @@ pub(crate) fn marked(
         text.insert_str(0, COPIED);
     }
     let style = if event.withdrawn || copied { look::DIM } else { style };
-    let head = width(&time) + WORD + 6;
-    let text = fit_end(&text, columns.map_or(usize::MAX, |columns| columns.saturating_sub(head)));
+    told(&time, (sign, &word, &text), style, columns)
+}
+
+/// The line of a status that the session had for a while.
+pub(crate) fn status(stretch: &Stretch, now: Timestamp, columns: Option<usize>) -> String {
+    let time = clock::time_of_day(stretch.from, now);
+    let (sign, style) = look::sign_of(stretch.status);
+    told(&time, (sign, stretch.status.as_str(), &statuses::words(stretch)), style, columns)
+}
+
+fn told(
+    time: &str,
+    (sign, word, text): (&str, &str, &str),
+    style: Style,
+    columns: Option<usize>,
+) -> String {
+    let head = width(time) + WORD + 6;
+    let text = fit_end(text, columns.map_or(usize::MAX, |columns| columns.saturating_sub(head)));
     let line = format!(
         "{}  {} {}  {}",
-        look::paint(look::DIM, &time),
+        look::paint(look::DIM, time),
         look::paint(style, sign),
-        look::paint(style, &pad(&word, WORD)),
+        look::paint(style, &pad(word, WORD)),
         look::paint(style, &text),
     );
     line.trim_end().to_owned()
@@ -57,10 +69,10 @@ pub(crate) fn marked(
 
 #[cfg(test)]
 mod tests {
-    use rrd_proto::EventKind;
+    use rrd_proto::{EventKind, Status};
 
     use super::*;
-    use crate::table::tests::NOW;
+    use crate::{statuses::tests::stretch, table::tests::NOW};
 
     fn event(kind: EventKind, text: &str) -> Event {
         Event {
@@ -81,7 +93,17 @@ mod tests {
     }
 
     fn plain(event: &Event, columns: Option<usize>) -> String {
-        anstream::adapter::strip_str(&line(event, NOW, columns)).to_string()
+        anstream::adapter::strip_str(&line(event, None, NOW, columns)).to_string()
+    }
+
+    #[test]
+    fn a_wait_is_a_line_like_any_other() {
+        let from = NOW.as_millis();
+        let wait = stretch(from, Some(from + 4_000), Status::Waiting);
+        let line = status(&wait, NOW, Some(50));
+        let line = anstream::adapter::strip_str(&line).to_string();
+        assert!(line.contains("  ● waiting       permission · Bash: npm"), "{line}");
+        assert!(width(&line) <= 50 && line.ends_with('…'), "{line}");
     }
 
     #[test]

@@ -18,9 +18,10 @@ use futures::StreamExt;
 use rrd_proto::{
     Event, EventKind, EventPage, EventQuery, FleetCall, FleetReply, Forgotten, Health, HookCall,
     ListQuery, ListReply, Looker, LookerCall, LookerCode, LookerReply, Lookup, LookupQuery,
-    Outline, OutlineQuery, PartStatus, Refusal, SearchQuery, SearchReply, Session, Timestamp,
-    Totals,
+    MirrorCall, MirrorReply, Outline, OutlineQuery, PartStatus, Refusal, SearchQuery, SearchReply,
+    Session, Timestamp, Totals,
     codec::{Bincode, MAX_FRAME},
+    copy::{CopyCall, CopyReply},
     preamble::{self, Preamble},
     rpc::Local,
 };
@@ -112,6 +113,9 @@ impl Local for Known {
     async fn forget(self, _: Context, _: LookupQuery) -> Result<Forgotten, Refusal> {
         Ok(Forgotten { sessions: 1 })
     }
+    async fn copy(self, _: Context, _: CopyCall) -> Result<CopyReply, Refusal> {
+        Err(Refusal { message: "none".to_owned(), facts: Vec::new(), hint: None })
+    }
     async fn search(self, _: Context, _: SearchQuery) -> SearchReply {
         SearchReply::default()
     }
@@ -147,6 +151,14 @@ impl Local for Known {
             message: "no\u{1b}[2J".to_owned(),
             facts: vec!["because".to_owned()],
             hint: Some("rrd fleet init".to_owned()),
+        })
+    }
+
+    async fn mirror(self, _: Context, _: MirrorCall) -> Result<MirrorReply, Refusal> {
+        Err(Refusal {
+            message: "nothing is mirrored\u{1b}[2J".to_owned(),
+            facts: Vec::new(),
+            hint: None,
         })
     }
 

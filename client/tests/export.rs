@@ -45,7 +45,8 @@ fn every_event_is_in_it_once() {
             (&"session".into(), &id.as_str().into())
         );
         let mut count = 0;
-        for (number, event) in lines.enumerate() {
+        let events = lines.filter(|line| line["type"] != "status");
+        for (number, event) in events.enumerate() {
             assert_eq!((&event["type"], &event["seq"]), (&"event".into(), &number.into()));
             assert_eq!(event["body"]["text"], said(number));
             count += 1;
@@ -125,4 +126,38 @@ fn what_a_session_says_is_text_in_every_format() {
         6,
         "title and heading hold both lines"
     );
+}
+
+#[test]
+fn what_a_fork_has_from_its_parent_is_marked() {
+    let mut host = Host::new("mac");
+    let (parent, fork) = (session(1), session(2));
+    for (text, ms) in [("asked first", 90_000), ("asked then", 80_000)] {
+        host.says_ago(&parent, text, ms);
+    }
+    // A fork begins with what its parent had, under its own id.
+    let copied = fs::read_to_string(host.transcript(&parent)).unwrap().replace(&parent, &fork);
+    host.says_ago(&fork, "asked of the fork", 10_000);
+    let own = fs::read_to_string(host.transcript(&fork)).unwrap();
+    let begins: Value = serde_json::from_str(&own).unwrap();
+    let begins = serde_json::json!({"type": "queue-operation", "operation": "enqueue",
+        "timestamp": begins["timestamp"], "sessionId": fork});
+    fs::write(host.transcript(&fork), format!("{begins}\n{copied}{own}")).unwrap();
+    host.start();
+    let head = host.until("all of it", || {
+        let out = host.run(&["sessions", "export", &fork]);
+        let head: Value = serde_json::from_str(out.lines().next().unwrap()).unwrap();
+        if head["counts"]["prompts"].is_null() { Err(out) } else { Ok(head) }
+    });
+    assert_eq!(head["parent_kind"], "fork", "{head}");
+    let shown: Value = host.json(&["sessions", "show", &fork, "--events"]);
+    assert!(head["copied_to"].is_string() && head["copied_to"] == shown["copied_to"], "{head}");
+    let md = host.run(&["sessions", "export", &fork, "--format", "md"]);
+    assert_eq!(md.matches("## Prompt (copied)\n").count(), 2, "{md}");
+    assert_eq!(md.matches("## Prompt\n").count(), 1);
+    assert!(md.contains(" was copied from the session that this one is a fork of._"), "{md}");
+    let tail = host.run(&["sessions", "tail", &fork]);
+    assert_eq!(tail.matches("(copied) ").count(), 2, "{tail}");
+    let out = host.run(&["sessions", "export", &parent]);
+    assert!(out.contains("\"copied_to\":null"), "{out}");
 }

@@ -251,6 +251,62 @@ fn waits(row: &Session) -> bool {
 }
 
 #[test]
+fn what_was_waited_for_is_told_among_the_events() {
+    let home = Home::new();
+    home.append(&open_call());
+    let _daemon = home.daemon();
+    home.becomes("its row", ID, |row| row.status == Status::Executing);
+    home.makes(&permission(), waits);
+    let told = |args: &[&str]| {
+        let out = home.rrd(args).output().unwrap();
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8(out.stdout).unwrap()
+    };
+    let json = |text: &str| -> Vec<Value> {
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let wait = |lines: &[Value]| {
+        let is = |line: &&Value| line["type"] == "status" && line["status"] == "waiting";
+        lines.iter().find(is).cloned()
+    };
+    let wait_of = |args: &[&str]| wait(&json(&told(args)));
+    let export = ["sessions", "export", ID];
+    until("the wait to be kept", || wait_of(&export).ok_or_else(|| told(&export)));
+    home.append(&[result()]);
+    let ended = until("its end to be kept", || {
+        let ended = wait_of(&export).filter(|wait| !wait["to"].is_null());
+        ended.ok_or_else(|| told(&export))
+    });
+    assert_eq!(
+        (&ended["waiting_for"], &ended["detail"]),
+        (&json!("permission"), &json!("Bash: rm -rf build"))
+    );
+    // Events are told from it by their type, in a file and where they have none.
+    let lines = json(&told(&export));
+    let events = || lines.iter().filter(|line| line["type"] == "event");
+    assert_eq!((lines[0]["type"].as_str(), events().count()), (Some("session"), 3));
+    assert!(events().all(|line| serde_json::from_value::<rrd_proto::Event>(line.clone()).is_ok()));
+    let tail = ["sessions", "tail", ID];
+    let lines = json(&told(&["sessions", "tail", ID, "--json"]));
+    assert_eq!(wait(&lines), Some(ended));
+    let events = lines.iter().filter(|line| line.get("type").is_none());
+    let seqs: Vec<_> = events
+        .map(|line| serde_json::from_value::<rrd_proto::Event>(line.clone()).unwrap().seq)
+        .collect();
+    assert_eq!(seqs, [0, 1, 2]);
+    let shown: Value =
+        serde_json::from_str(&told(&["sessions", "show", ID, "--events", "--json"])).unwrap();
+    let stretches = shown["stretches"].as_array().unwrap();
+    assert!(stretches.iter().any(|stretch| stretch["status"] == "waiting"), "{shown}");
+    for args in [&tail[..], &["sessions", "show", ID, "--events"]] {
+        let text = told(args);
+        assert!(text.contains("● waiting       permission · Bash: rm -rf build · "), "{text}");
+    }
+    let md = told(&["sessions", "export", ID, "--format", "md"]);
+    assert!(md.contains(": waiting · permission · Bash: rm -rf build · "), "{md}");
+}
+
+#[test]
 fn a_hook_says_at_once_what_the_transcript_does_not() {
     let home = Home::new();
     home.append(&open_call());

@@ -86,6 +86,21 @@ fn the_last_words_of_a_host_that_is_gone_are_told_by_the_others() {
         }
     });
     b.kill();
+    // It is some seconds until it counts as away, and in vain that it is asked.
+    let (out, remark) = a.told(&["sessions", "show", &id, "--events"]);
+    let state = a.hosts().into_iter().find(|row| row.host == "bb").map(|row| row.state);
+    if state == Some(rrd_proto::HostState::Live) {
+        assert!(remark.contains("bb does not answer: these are its last words"), "{remark}");
+    }
+    assert!(out.contains("npm publish"), "{out}");
+    assert!(!a.events(&id)["last_words"].is_null());
+    let lines = |text: &str| -> Vec<Value> {
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let events_in = |lines: &[Value]| lines.iter().filter(|line| line["type"] == "event").count();
+    let out = lines(&a.told(&["sessions", "export", &id]).0);
+    // Not heard any more, though not counted as away yet.
+    assert_eq!((events_in(&out), &out[0]["complete"]), (3, &json!(false)), "{out:?}");
     for host in &all {
         host.until("it to be away", || {
             match host
@@ -110,7 +125,17 @@ fn the_last_words_of_a_host_that_is_gone_are_told_by_the_others() {
         assert!(remark.contains("bb is away"), "{remark}");
         // Whatever asks for them says so, and gets all of them.
         let (out, remark) = host.told(&["sessions", "export", &id]);
-        assert_eq!(out.lines().count(), 1 + 3, "{out}");
+        let told = lines(&out);
+        assert_eq!(events_in(&told), 3, "{out}");
+        // The file says by itself whose words these are, of when, and that they are not all of it.
+        assert_eq!(told[0]["last_words"], shown["last_words"]);
+        assert_eq!(told[0]["complete"], false);
+        let followed = lines(&host.told(&["sessions", "tail", &id, "--json"]).0);
+        assert_eq!(
+            (&followed[0]["type"], &followed[0]["by"]),
+            (&json!("last_words"), &shown["last_words"]["by"])
+        );
+        assert_eq!(followed.iter().filter(|line| line.get("type").is_none()).count(), 3);
         assert!(out.contains("npm publish") && remark.contains("bb is away"), "{remark}");
         let (out, _) = host.told(&["sessions", "export", &id, "--format", "md"]);
         assert!(out.contains("bb is away: these are its last words"), "{out}");

@@ -99,6 +99,22 @@ fn what_was_said_is_found_and_leads_to_the_moment() {
     assert!(
         host.refuses(&["sessions", "search", "cucumber"]).contains("nothing says \"cucumber\"")
     );
+    let other = host.refuses(&["sessions", "search", "publish", "--host", "other"]);
+    assert!(other.contains("no host is called \"other\": there is mac\n"), "{other}");
+    let (out, remark) = host.told(&["sessions", "search", "publish", "--host", "other", "--json"]);
+    assert!(out.trim() == "[]" && remark.contains("no host is called"), "{out}{remark}");
+    let (_, remark) = host.told(&["sessions", "list", "--host", "other"]);
+    assert!(remark.contains("no host is called \"other\": there is mac"), "{remark}");
+    let here = host.refuses(&["sessions", "search", "cucumber", "--host", "mac"]);
+    assert!(!here.contains("no host"), "{here}");
+    let kinds = "prompt, message, command, path, error, title";
+    let title = host.refuses(&["sessions", "search", "melon", "--kind", "title"]);
+    assert!(
+        title.contains("--kind title looks at nothing else") && title.contains(kinds),
+        "{title}"
+    );
+    let result = host.rrd(&["sessions", "search", "melon", "--kind", "result"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&result.stderr).contains(kinds));
     let wordless = host.rrd(&["sessions", "search", "--", "--"]).output().unwrap();
     assert_eq!(wordless.status.code(), Some(64));
     // What happens now is found now.

@@ -105,6 +105,14 @@ fn one_file_names_notify(file: &Source) -> Option<String> {
     line.map(|line| format!("only tail/watch.rs names notify: `{}`", line.trim()))
 }
 
+fn one_place_names_object_store(file: &Source) -> Option<String> {
+    if file.is_test() || file.path.starts_with("daemon/src/mirror/target") {
+        return None;
+    }
+    let line = file.uses("object_store");
+    line.map(|line| format!("only mirror/target names object_store: {line}"))
+}
+
 fn has_a_name(file: &Source) -> Option<String> {
     let of_folder = file
         .path
@@ -144,13 +152,37 @@ fn one_file_writes_the_log(file: &Source) -> Option<String> {
     ways.iter().find_map(|word| file.uses(word)).map(|line| format!("past the redactor: {line}"))
 }
 
-const RULES: [(&str, Rule); 8] = [
+/// A session's files leave as they are in one place, where the settings say so.
+fn one_file_gives_raw_copies(file: &Source) -> Option<String> {
+    let has_them = ["daemon/src/edge.rs", "daemon/src/resume/give.rs"];
+    if !file.path.starts_with("daemon/src/") || file.is_test() || has_them.contains(&&*file.path) {
+        return None;
+    }
+    file.uses("RawCopies").map(|line| format!("unredacted: {line}"))
+}
+
+/// A harness's transcripts are written in one place; the client writes settings and its own files.
+fn one_file_places_transcripts(file: &Source) -> Option<String> {
+    if !file.path.starts_with("daemon/src/") || file.is_test() {
+        return None;
+    }
+    // Beside it, only what is rrd's own is put under a name at once.
+    let may = ["daemon/src/resume/place.rs"];
+    let ways = ["persist_noclobber", "persist", "tempfile_in"];
+    let found = ways.iter().find_map(|word| file.uses(word));
+    found.filter(|_| !may.contains(&&*file.path)).map(|line| format!("writes: {line}"))
+}
+
+const RULES: [(&str, Rule); 11] = [
+    ("what leaves unredacted leaves in one place", one_file_gives_raw_copies),
+    ("a harness's transcripts are written in one place", one_file_places_transcripts),
     ("the log is written through the redactor", one_file_writes_the_log),
     ("every file says what it is for", opens_with_a_header),
     ("a file can be read in one sitting", stays_readable),
     ("the core is sans-IO", core_does_no_io),
     ("the client reaches a daemon through rrd-proto", one_file_names_the_daemon),
     ("notifications are hints, behind one seam", one_file_names_notify),
+    ("buckets are spoken with in one place", one_place_names_object_store),
     ("modules are named for what is in them", has_a_name),
     ("only the fleet and the page open network sockets", opens_no_network_socket),
 ];
@@ -229,7 +261,11 @@ fn the_protocol_depends_on_no_crate_of_ours() {
 fn each_rule_sees_a_violation_and_lets_the_like_of_it_pass() {
     let long = format!("//! x\n{}", "fn x() {}\n".repeat(LONGEST));
     let long_tests = format!("//! x\n#[cfg(test)]\n{long}");
-    let cases: [(Rule, &str, &str, bool); 25] = [
+    let cases: [(Rule, &str, &str, bool); 31] = [
+        (one_file_gives_raw_copies, "daemon/src/desk.rs", "//! x\nRawCopies::x()", true),
+        (one_file_gives_raw_copies, "daemon/src/edge.rs", "//! x\nRawCopies::x()", false),
+        (one_file_places_transcripts, "daemon/src/a.rs", "//! x\nf.persist(to)", true),
+        (one_file_places_transcripts, "daemon/src/resume/place.rs", "//! x\nf.persist(to)", false),
         (one_file_writes_the_log, "daemon/src/a.rs", "//! x\neprintln!(\"{text}\");\n", true),
         (one_file_writes_the_log, "daemon/src/a.rs", "//! x\ntracing::warn!(\"x\");\n", false),
         (one_file_writes_the_log, "daemon/src/edge.rs", "//! x\nio::stderr()\n", false),
@@ -258,6 +294,13 @@ fn each_rule_sees_a_violation_and_lets_the_like_of_it_pass() {
         (one_file_names_notify, "daemon/src/tail/sweep.rs", "//! x\nuse notify::Event;\n", true),
         (one_file_names_notify, "daemon/src/tail/watch.rs", "//! x\nuse notify::Event;\n", false),
         (one_file_names_notify, "daemon/src/hub.rs", "//! x\nwaker.notify();\n", false),
+        (one_place_names_object_store, "daemon/src/a.rs", "//! x\nuse object_store::Path;\n", true),
+        (
+            one_place_names_object_store,
+            "daemon/src/mirror/target/a.rs",
+            "//! x\nuse object_store::Path;\n",
+            false,
+        ),
         (has_a_name, "daemon/src/util.rs", "//! x\n", true),
         (has_a_name, "daemon/src/helpers/mod.rs", "//! x\n", true),
         (has_a_name, "client/src/main.rs", "//! x\nmod common;\n", true),

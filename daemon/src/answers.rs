@@ -19,6 +19,7 @@ use crate::{
     health::Health,
     hooks::Hooks,
     hub::Hub,
+    mirror::Mirror,
     others::{self, Asked},
 };
 
@@ -30,6 +31,7 @@ pub(crate) struct Answers {
     pub(crate) edges: Arc<Edges>,
     pub(crate) desk: Arc<Desk>,
     pub(crate) fleet: Arc<Result<Arc<Fleet>, Broken>>,
+    pub(crate) mirror: Arc<Mirror>,
 }
 
 impl Answers {
@@ -99,6 +101,12 @@ impl Answers {
         let search = Arc::clone(&self.desk.search);
         let forget =
             move || forget::forget(found, &hub, &health.writer, &search, &health.state_dir);
+        let mirror = Arc::clone(&self.mirror);
+        let forget = move || {
+            let done = forget();
+            mirror.forget();
+            done
+        };
         let done = tokio::task::spawn_blocking(forget).await;
         done.unwrap_or_else(|_| {
             Err(Refusal {
@@ -137,6 +145,7 @@ impl Answers {
             Err(broken) => broken.part(),
         });
         parts.extend(self.hub.others().map(|others| others.part()));
+        parts.extend(self.mirror.part());
         parts.push(self.edges.part());
         self.edges.parts(parts)
     }
@@ -172,7 +181,7 @@ impl Answers {
 }
 
 /// A session of the same name here is another one.
-fn nobody_to_ask() -> Refusal {
+pub(crate) fn nobody_to_ask() -> Refusal {
     Refusal {
         message: "this host is in no fleet that could be asked for that".to_owned(),
         facts: Vec::new(),

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Of one event no more is kept, whatever is set: a block of bodies must stay small enough to be opened.
-const MAX_EVENT: usize = 1 << 20;
+const MAX_EVENT: u64 = 1 << 20;
 
 /// Reads one environment variable; injected so that tests own their environment.
 pub type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;
@@ -58,6 +58,8 @@ pub struct Config {
     pub(crate) http: HttpSettings,
     /// How much is kept of what sessions did.
     pub limits: Limits,
+    /// Whether members that resume a session of this host get its files as they are.
+    pub(crate) resume_raw: bool,
     /// Where each harness keeps its files, in the order they are looked at.
     pub roots: Vec<HarnessRoot>,
     settings: Vec<Setting>,
@@ -163,6 +165,7 @@ struct File {
     fleet: FleetFile,
     http: HttpFile,
     activity: ActivityFile,
+    resume: ResumeFile,
     harness: BTreeMap<String, HarnessFile>,
 }
 
@@ -190,6 +193,12 @@ struct ActivityFile {
     session: Option<String>,
     total: Option<String>,
     age: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct ResumeFile {
+    raw: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -260,6 +269,12 @@ impl Config {
 
         let limits = settle_limits(&mut settle, file.activity)?;
 
+        let of_file = file.resume.raw.map(|raw| raw.to_string());
+        let (raw, from) = settle("resume.raw", None, "RRD_RESUME_RAW", of_file, "true".to_owned());
+        let resume_raw = raw.parse().map_err(|_| {
+            value_error("resume.raw", &from, format!("`{raw}` is neither true nor false"))
+        })?;
+
         let mut roots = Vec::new();
         for format in formats() {
             let name = format.name;
@@ -282,7 +297,19 @@ impl Config {
             let message = format!("[harness.{unknown}]: this release knows {known}");
             return Err(ConfigError::Syntax { path: dirs.config_file, message });
         }
-        Ok(Self { dirs, host, idle_timeout, watch, listen, seeds, http, limits, roots, settings })
+        Ok(Self {
+            dirs,
+            host,
+            idle_timeout,
+            watch,
+            listen,
+            seeds,
+            http,
+            limits,
+            resume_raw,
+            roots,
+            settings,
+        })
     }
 
     /// Every setting in force and whence, for `rrd config`.
@@ -343,21 +370,26 @@ fn settle_http(
 }
 
 fn settle_limits(settle: Settle<'_>, file: ActivityFile) -> Result<Limits, ConfigError> {
-    let mut size = |key, var, file, default: &str, least: u64| {
+    let mut size = |key, var, file, default: &str, (least, most): (u64, u64)| {
         let (text, from) = settle(key, None, var, file, default.to_owned());
         let bytes = parse_size(&text).map_err(|message| value_error(key, &from, message))?;
-        match bytes >= least {
-            true => Ok(bytes),
-            false => Err(value_error(key, &from, format!("`{text}` is less than {least} bytes"))),
+        let wrong = |message| Err(value_error(key, &from, message));
+        match bytes {
+            bytes if bytes < least => wrong(format!("`{text}` is less than {least} bytes")),
+            bytes if bytes > most => wrong(format!("`{text}` is more than {most} bytes")),
+            bytes => Ok(bytes),
         }
     };
-    let event = size("activity.event", "RRD_ACTIVITY_EVENT", file.event, "64KiB", 1 << 10)?;
-    let session = size("activity.session", "RRD_ACTIVITY_SESSION", file.session, "64MiB", 1 << 20)?;
-    let total = size("activity.total", "RRD_ACTIVITY_TOTAL", file.total, "5GiB", 16 << 20)?;
+    let any = u64::MAX;
+    let event =
+        size("activity.event", "RRD_ACTIVITY_EVENT", file.event, "64KiB", (1 << 10, MAX_EVENT))?;
+    let session =
+        size("activity.session", "RRD_ACTIVITY_SESSION", file.session, "64MiB", (1 << 20, any))?;
+    let total = size("activity.total", "RRD_ACTIVITY_TOTAL", file.total, "5GiB", (16 << 20, any))?;
     let key = "activity.age";
     let (text, from) = settle(key, None, "RRD_ACTIVITY_AGE", file.age, "180d".to_owned());
     let age = parse_duration(&text).map_err(|message| value_error(key, &from, message))?;
-    let event = usize::try_from(event).unwrap_or(usize::MAX).min(MAX_EVENT);
+    let event = usize::try_from(event).unwrap_or(usize::MAX);
     Ok(Limits { event, session, total, age })
 }
 
@@ -538,6 +570,16 @@ mod tests {
     }
 
     #[test]
+    fn members_get_files_as_they_are_unless_it_is_said() {
+        let raw = |vars: &[(&str, &str)], file: &str| load(vars, file).unwrap().resume_raw;
+        assert!(raw(&[], "") && !raw(&[], "[resume]\nraw = false"));
+        assert!(!raw(&[("RRD_RESUME_RAW", "false")], "[resume]\nraw = true"));
+        // In doubt it does not start: neither way would be what was meant.
+        assert!(load(&[("RRD_RESUME_RAW", "no")], "").is_err());
+        assert!(load(&[], "[resume]\nraw = \"no\"").is_err());
+    }
+
+    #[test]
     fn limits_are_sizes_and_a_time() {
         let file = "[activity]\nevent = \"4 KiB\"\nsession = \"10MB\"\nage = \"30d\"";
         let limits = load(&[("RRD_ACTIVITY_TOTAL", "1g")], file).unwrap().limits;
@@ -550,7 +592,9 @@ mod tests {
             let file = format!("[activity]\nsession = \"{wrong}\"");
             assert!(matches!(load(&[], &file), Err(ConfigError::Value { .. })), "{wrong}");
         }
-        assert_eq!(load(&[("RRD_ACTIVITY_EVENT", "1g")], "").unwrap().limits.event, MAX_EVENT);
+        assert_eq!(load(&[("RRD_ACTIVITY_EVENT", "1MiB")], "").unwrap().limits.event, 1 << 20);
+        let larger = load(&[("RRD_ACTIVITY_EVENT", "2MiB")], "").unwrap_err().to_string();
+        assert!(larger.contains("`2MiB` is more than 1048576 bytes"), "{larger}");
     }
 
     #[test]

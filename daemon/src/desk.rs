@@ -1,7 +1,7 @@
 //! Answers about this host's own sessions, whoever asks: a client here, or another member of the fleet.
 //!
-//! Whoever asks sees what has been written until now. What members get has passed the redactor; their
-//! calls are [`METHODS`]. Not here: who may ask, and sessions of other hosts.
+//! Whoever asks sees what has been written until now. What members get here has passed the redactor; their
+//! calls are [`METHODS`]. Copies of files are kept here and given by [`crate::resume`]. Not here: who may ask, and sessions of other hosts.
 
 use std::{
     path::PathBuf,
@@ -27,6 +27,7 @@ use crate::{
     audience::Looking,
     edge::Edges,
     hub::{Hub, now},
+    resume::give::Copies,
     scan::{self, MAX_PAGE},
     search::Search,
     store::{Reader, Writer},
@@ -54,6 +55,8 @@ pub(crate) struct Desk {
     /// Bytes of an event's body that are kept.
     pub(crate) event: usize,
     pub(crate) search: Arc<Search>,
+    /// Files of sessions that are being given to who resumes them.
+    pub(crate) copies: Copies,
 }
 
 impl Desk {
@@ -130,8 +133,8 @@ impl Desk {
                 body::keep(event, whole, limits, &mut |text| edges.kept(text))
             })
         });
-        if let Ok(Some(whole)) = read.await {
-            event.body = Some(whole);
+        if let Ok(Some((whole, is_cut))) = read.await {
+            (event.body, event.truncated) = (Some(whole), is_cut);
         }
         page
     }

@@ -1,11 +1,13 @@
 //! The ways out: what leaves this process for anybody's eyes passes the redactor here, and is counted.
 //!
 //! A way out takes [`Redacted`] values, which only a redactor makes; so the compiler refuses what is raw.
-//! Only the local socket may give texts as they are, to a person at a terminal who asks for that. What is
+//! Only the local socket may give texts as they are, to a person at a terminal who asks for that; and the
+//! files of a session go as they are to whoever resumes it, where a `RawCopies` lets them. What is
 //! kept on this host (index, memory) is not redacted: nothing would be won, and much could not be mended.
 //! Not here: what is secret ([`rrd_core::redact`]), and where the rules come from ([`crate::redact`]).
 
 use std::{
+    borrow::Cow,
     io::{self, Write},
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
@@ -15,9 +17,10 @@ use rrd_proto::{
     EventPage, Health, HookCall, ListReply, Lookup, Outline, PartStatus, SearchReply, Session,
 };
 
+use bytes::Bytes;
 use zeroize::Zeroizing;
 
-use crate::{Dirs, redact};
+use crate::{Config, Dirs, redact};
 
 /// rrd's own secrets that a text must not hold.
 pub(crate) type Secrets = Vec<Zeroizing<Vec<u8>>>;
@@ -35,15 +38,21 @@ pub enum Edge {
     Gossip,
     /// Answers to other hosts.
     Member,
+    /// Transcripts that are mirrored.
+    Mirror,
+    /// Copies of sessions' files for other hosts, where they are not told as they are.
+    Copy,
 }
 
 /// Each with its name.
-const EDGES: [(Edge, &str); 5] = [
+const EDGES: [(Edge, &str); 7] = [
     (Edge::Local, "answers"),
     (Edge::Log, "log"),
     (Edge::Spool, "hook spool"),
     (Edge::Gossip, "gossip"),
     (Edge::Member, "answers to hosts"),
+    (Edge::Mirror, "mirror"),
+    (Edge::Copy, "copies for hosts"),
 ];
 
 /// The redactor, and what it replaced on each way.
@@ -86,7 +95,8 @@ impl Edges {
         *self.redactor.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(redactor);
     }
 
-    fn redactor(&self) -> Arc<Redactor> {
+    /// What takes secrets out, as it is now.
+    pub(crate) fn redactor(&self) -> Arc<Redactor> {
         Arc::clone(&self.redactor.read().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -185,10 +195,36 @@ impl Edges {
         self.through(Edge::Member, |redactor, report| redactor.found(reply, report))
     }
 
+    /// One line of a file that is copied to another host.
+    pub(crate) fn copied<'l>(&self, line: &'l [u8]) -> Redacted<Cow<'l, [u8]>> {
+        self.through(Edge::Copy, |redactor, report| redactor.line(line, report))
+    }
+
+    /// What stands in for a line of such a file that is too long to be looked at.
+    pub(crate) fn copied_oversized(&self, bytes: u64) -> Redacted<Cow<'static, [u8]>> {
+        self.through(Edge::Copy, |redactor, report| redactor.oversized(bytes, report))
+            .map(Cow::Owned)
+    }
+
     /// A text that is cut before it is kept. Not counted: it stays here for now, and is looked at again
     /// when it leaves.
     pub(crate) fn kept(&self, text: &str) -> String {
         self.redactor().text(text, &mut Report::default()).into_inner()
+    }
+
+    /// A text beside mirrored records.
+    pub(crate) fn mirrored(&self, text: &str) -> Redacted<String> {
+        self.through(Edge::Mirror, |redactor, report| redactor.text(text, report))
+    }
+
+    /// Counts what was replaced in mirrored records.
+    pub(crate) fn count_mirrored(&self, replaced: &Report) {
+        self.report(Edge::Mirror).add(replaced);
+    }
+
+    /// The first of a person's rules that does not hold.
+    pub(crate) fn refused(&self) -> Option<&Refused> {
+        self.refused.first()
     }
 
     /// A call of a hook that has to wait for a daemon.
@@ -231,6 +267,55 @@ impl Edges {
             ),
         };
         PartStatus { part: "redaction".to_owned(), state, detail, hint }
+    }
+}
+
+/// That the files of a session may go to somebody as they are. The second way out besides [`Redacted`], and
+/// the only one for texts that nobody has looked at: without one of these nothing gets into an [`Outgoing`]
+/// but what was redacted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RawCopies(());
+
+impl RawCopies {
+    /// For members of the fleet: where this host's settings say so.
+    pub(crate) fn for_members(config: &Config) -> Option<Self> {
+        config.resume_raw.then_some(Self(()))
+    }
+
+    /// For the user of this host, whose files they are: over the local socket.
+    pub(crate) const fn for_their_owner() -> Self {
+        Self(())
+    }
+}
+
+/// Bytes of a copy that are about to leave.
+#[derive(Debug, Default)]
+pub(crate) struct Outgoing(Vec<u8>);
+
+impl Outgoing {
+    /// Adds what was redacted.
+    pub(crate) fn push<T: AsRef<[u8]>>(&mut self, bytes: &Redacted<T>) {
+        self.0.extend_from_slice(bytes.as_ref().as_ref());
+    }
+
+    /// Ends a line.
+    pub(crate) fn end_line(&mut self) {
+        self.0.push(b'\n');
+    }
+
+    /// Adds what a file holds, as it is.
+    pub(crate) fn push_raw(&mut self, _: RawCopies, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The first `most` bytes of it, or all.
+    pub(crate) fn take(&mut self, most: usize) -> Bytes {
+        let rest = self.0.split_off(most.min(self.0.len()));
+        std::mem::replace(&mut self.0, rest).into()
     }
 }
 

@@ -4,7 +4,7 @@
 //! what would be read of it again is not taken. A crash in between is made up for at the next start. Its
 //! harness's own files stay as they are. Not here: how rows are taken out ([`crate::store`]).
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::mpsc::RecvTimeoutError, time::Duration};
 
 use rrd_proto::{Forgotten, HostState, Lookup, Refusal, Session, SessionKey};
 
@@ -12,8 +12,11 @@ use crate::{
     fleet::{Keep, KeepError},
     hub::{Hub, now},
     search::Search,
-    store::Writer,
+    store::{self, Writer},
 };
+
+/// How long it is waited for that it is out of the index.
+const WRITTEN: Duration = Duration::from_secs(30);
 
 /// How long it is waited for that nothing is left of it for searching.
 const SCRUBBED: Duration = Duration::from_secs(20);
@@ -63,9 +66,21 @@ pub(crate) fn forget(
     }
     hub.forget(&keys);
     writer.forget(keys.clone());
-    writer.barrier();
+    // A full disk keeps the writer; what is queued there it writes as soon as it can, or at the next start.
+    let is_written = writer
+        .hurry()
+        .is_none_or(|done| !matches!(done.recv_timeout(WRITTEN), Err(RecvTimeoutError::Timeout)));
+    store::drop_aside(state_dir);
     if !search.forget(&keys, SCRUBBED) {
         tracing::warn!("what was forgotten is not out of search.db yet; it is going");
+    }
+    if !is_written {
+        let why = writer.state().failing.unwrap_or_else(|| "it is busy".to_owned());
+        let said = format!(
+            "it is shown no more, but what is kept of it is still on the disk: it goes when the index can be \
+             written ({why})"
+        );
+        return Err(refusal(&said, &format!("df -h {}", state_dir.display())));
     }
     Ok(Forgotten { sessions: keys.len() as u64 })
 }

@@ -47,6 +47,11 @@ impl Health {
                 );
                 part("index", rrd_proto::Health::Ok, detail)
             }
+            // What was read is not there yet.
+            None if self.writer.state().failing.is_some() => {
+                let detail = "behind: what was read cannot be written (see store)".to_owned();
+                part("index", rrd_proto::Health::Degraded, detail)
+            }
             None => part("index", rrd_proto::Health::Ok, "up to date".to_owned()),
         });
         parts.push(hooks.part());

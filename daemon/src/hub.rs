@@ -46,8 +46,9 @@ pub(crate) enum Input {
     Unwritten(SessionKey),
     /// A session of which only hooks know, unless somebody else does by now.
     OnlyHooked(SessionKey, Entry),
-    /// What a session was read from is not where it was; `None`: it is there again.
-    Absent(SessionKey, Option<Absence>),
+    /// What this root read a session from is not where it was; `None`: it is there again. Once that is
+    /// certain it is no root's any more, and any may have it that has a copy.
+    Absent(SessionKey, usize, Option<Absence>),
     /// A hook was called.
     Hook(HookEvent),
     /// The process that a session's hook named has been looked at.
@@ -150,6 +151,9 @@ impl Hub {
                     known.roster.forget(&key);
                     known.forgotten.insert(key);
                 }
+                // Handed over meanwhile: what it was, or was not, elsewhere says nothing of it now.
+                Input::Session(key, Entry { root, .. }) | Input::Absent(key, root, _)
+                    if known.claims.get(&key).is_some_and(|of| *of != root) => {}
                 Input::Session(key, entry) => known.roster.set(key, entry),
                 Input::OnlyHooked(key, _) if known.roster.get(&key).is_some() => {}
                 Input::OnlyHooked(key, entry) => known.roster.set(key, entry),
@@ -158,7 +162,12 @@ impl Hub {
                     known.roster.set_seen(root, matches!(state, RootState::Found { .. }));
                     known.roots[root].root.state = state;
                 }
-                Input::Absent(key, absence) => known.roster.set_absent(&key, absence),
+                Input::Absent(key, _, absence) => {
+                    if absence == Some(Absence::Gone) {
+                        known.claims.remove(&key);
+                    }
+                    known.roster.set_absent(&key, absence);
+                }
                 Input::Progress(root, progress) => known.roots[root].progress = progress,
                 Input::Parts(root, parts) => known.roots[root].parts = parts,
                 Input::Unwritten(key) => known.roster.forget_unwritten(&key),
@@ -225,14 +234,6 @@ impl Hub {
     /// Gives the session to this root, whosever it was.
     pub(crate) fn hand_over(&self, key: &SessionKey, root: usize) {
         self.lock().claims.insert(key.clone(), root);
-    }
-
-    /// This root has it no more: whoever finds it next may have it.
-    pub(crate) fn release(&self, key: &SessionKey, root: usize) {
-        let mut known = self.lock();
-        if known.claims.get(key) == Some(&root) {
-            known.claims.remove(key);
-        }
     }
 
     /// A transcript named after the session is there.

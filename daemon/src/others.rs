@@ -1,5 +1,5 @@
 //! Asks the other hosts for what gossip does not bring: sessions that are over, events, and last words of
-//! hosts that are away.
+//! hosts that are away or cannot be reached.
 //!
 //! Everybody is asked at once, each has so long and no longer, and who did not answer is named. A live
 //! host's newest rows are kept, so that they can be listed when it is not there. Not here: the side that
@@ -179,11 +179,11 @@ pub(crate) async fn events(
     let asks = EventsQuery { key, after, before, limit, wait_ms, bodies };
     let within = crate::desk::wait(wait_ms) + EVENTS_WITHIN;
     let reply: EventsReply = match ask(fleet, gossip, node, "events", &asks, within).await {
-        // Whoever is away may have left its last words with others.
-        Err(refusal) if wait_ms == 0 && is_away(gossip, node) => {
+        // Whoever is not there may have left its last words with others.
+        Err(Untold { refusal, is_gone: true }) if wait_ms == 0 => {
             return words::page(fleet, gossip, node, query).await.ok_or(refusal);
         }
-        told => told?,
+        told => told.map_err(|untold| untold.refusal)?,
     };
     let read = |text: &String| serde_json::from_str::<Event>(text).ok();
     let mut events: Vec<Event> = reply.events.iter().filter_map(read).collect();
@@ -204,7 +204,7 @@ pub(crate) async fn outline(
     let asks = OutlineQuery { node: None, ..query.clone() };
     let mut outline: Outline = match ask(fleet, gossip, node, "outline", &asks, EVENTS_WITHIN).await
     {
-        Err(refusal) if is_away(gossip, node) => {
+        Err(Untold { refusal, is_gone: true }) => {
             // All of them: an outline begins with the first.
             let all = EventQuery::newest(query.key.clone(), fleet::words::EVENTS as u32);
             let page = words::page(fleet, gossip, node, &all).await.ok_or(refusal)?;
@@ -217,7 +217,7 @@ pub(crate) async fn outline(
             let last_words = page.last_words;
             return Ok(Outline { marks, more, last_words, ..Outline::default() });
         }
-        told => told?,
+        told => told.map_err(|untold| untold.refusal)?,
     };
     shift(&mut outline, gossip.offset_of(node));
     Ok(outline)
@@ -321,7 +321,15 @@ pub(crate) fn merged(query: &SearchQuery, here: SearchReply, there: SearchReply)
     }
 }
 
-/// One that is there and only fails to answer has last words of its own still.
+/// Why another host did not tell.
+struct Untold {
+    /// In words.
+    refusal: Refusal,
+    /// It is away, or is not counted so yet and nobody can be reached there. One that is there and only fails
+    /// to answer has last words of its own still.
+    is_gone: bool,
+}
+
 fn is_away(gossip: &Gossip, node: NodeId) -> bool {
     let name = node.to_string();
     gossip.hosts().iter().any(|host| host.node_id == name && host.state == HostState::Away)
@@ -335,7 +343,7 @@ async fn ask<Q: Serialize, R: DeserializeOwned>(
     method: &'static str,
     asks: &Q,
     within: Duration,
-) -> Result<R, Refusal> {
+) -> Result<R, Untold> {
     let host = gossip.hosts().into_iter().find(|host| host.node_id == node.to_string());
     let label = host.as_ref().map_or_else(|| node.to_string(), |host| host.host.clone());
     let refusal = |message: String, hint: &str| Refusal {
@@ -346,14 +354,20 @@ async fn ask<Q: Serialize, R: DeserializeOwned>(
     // Not even tried: whoever asks would only wait.
     if host.is_some_and(|host| host.state == HostState::Away) {
         let message = format!("{label} is away, and the events of its sessions with it");
-        return Err(refusal(message, "rrd hosts tells since when"));
+        let refusal = refusal(message, "rrd hosts tells since when");
+        return Err(Untold { refusal, is_gone: true });
     }
     fleet.link(node).call_bulk(fleet, method, asks, within).await.map_err(|why| {
         let hint = match why {
             LinkError::Unknown => format!("update rrd on {label}"),
             _ => "rrd fleet status tells how this host gets on with the others".to_owned(),
         };
-        refusal(format!("{label} does not tell of its session's events: {why}"), &hint)
+        let is_unreached =
+            matches!(why, LinkError::Unreachable(..) | LinkError::NoAddress | LinkError::Closed);
+        let message = format!("{label} does not tell of its session's events: {why}");
+        // While it was waited for, it may have come to count as away.
+        let is_gone = is_unreached || is_away(gossip, node);
+        Untold { refusal: refusal(message, &hint), is_gone }
     })
 }
 

@@ -55,7 +55,8 @@ impl Repos {
     }
 }
 
-fn find(cwd: &Path) -> Option<Repo> {
+/// The repository that a directory belongs to.
+pub(crate) fn find(cwd: &Path) -> Option<Repo> {
     let (checkout, git) = cwd.ancestors().find_map(|dir| Some((dir, git_dir(dir)?)))?;
     // A worktree's own directory names the repository's common one; a submodule has none.
     let common = read(&git.join("commondir")).map(|text| git.join(text.trim()));

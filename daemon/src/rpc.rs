@@ -13,9 +13,10 @@ use interprocess::local_socket::{
 };
 use rrd_proto::{
     EventPage, EventQuery, FleetCall, FleetReply, Forgotten, HookCall, Host, ListQuery, ListReply,
-    LookerCall, LookerReply, Lookup, LookupQuery, Outline, OutlineQuery, PartStatus, Refusal,
-    SearchQuery, SearchReply,
+    LookerCall, LookerReply, Lookup, LookupQuery, MirrorCall, MirrorReply, Outline, OutlineQuery,
+    PartStatus, Refusal, SearchQuery, SearchReply,
     codec::{Bincode, MAX_FRAME},
+    copy::{CopyCall, CopyReply},
     preamble::{self, Preamble},
     rpc::Local,
 };
@@ -35,6 +36,8 @@ use crate::{
     fleet,
     http::{self, Http},
     hub::Input,
+    mirror,
+    resume::relay,
 };
 
 /// A client says who it is within this, or goes.
@@ -145,6 +148,10 @@ impl Local for Server {
         self.answers.forget(&query).await
     }
 
+    async fn copy(self, _: Context, call: CopyCall) -> Result<CopyReply, Refusal> {
+        relay::answer(&self.answers, call).await
+    }
+
     async fn search(self, _: Context, query: SearchQuery) -> SearchReply {
         self.answers.search(&query).await
     }
@@ -184,5 +191,9 @@ impl Local for Server {
 
     async fn lookers(self, _: Context, call: LookerCall) -> Result<LookerReply, Refusal> {
         http::calls::answer(&self.http.lookers, self.http.addresses(), call).await
+    }
+
+    async fn mirror(self, _: Context, call: MirrorCall) -> Result<MirrorReply, Refusal> {
+        mirror::answer(&self.answers.mirror, call).await
     }
 }

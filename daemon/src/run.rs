@@ -34,7 +34,9 @@ use crate::{
     hooks::{self, Follower, Hooks},
     http::{self, Http},
     hub::Hub,
+    mirror::Mirror,
     process::ProcessTable,
+    resume::give::Copies,
     rpc::{self, Server},
     scan::{place, split},
     search::Search,
@@ -140,6 +142,7 @@ pub struct Daemon {
     search: Arc<Search>,
     hooks: Arc<Hooks>,
     follower: Follower,
+    mirror: Arc<Mirror>,
     runtime: tokio::runtime::Runtime,
     serving: tokio::task::JoinHandle<()>,
     gossiping: Option<tokio::task::JoinHandle<()>>,
@@ -259,6 +262,7 @@ impl Daemon {
             index: Arc::new(Index::new(state_dir, Arc::clone(&writer))),
             event: config.limits.event,
             search: Arc::clone(&search),
+            copies: Copies::new(&config, &edges),
         });
         let health = Arc::new(health);
         runtime.spawn(Arc::clone(&search).follow(writer.committed()));
@@ -282,7 +286,18 @@ impl Daemon {
             let _ = runtime.block_on(async { tokio::time::timeout(FIRST_ANSWER, known).await });
         }
         let fleet = Arc::new(fleet);
-        let answers = Answers { hub: hub_of, health, hooks: taker, edges, desk, fleet };
+        let mirror = Mirror::new(
+            &config.dirs,
+            &hub,
+            &edges,
+            &node.map(|node| node.to_string()).unwrap_or_default(),
+            writer.committed(),
+            stop.clone(),
+        );
+        let mirror = Arc::new(mirror);
+        let its_mirror = Arc::clone(&mirror);
+        let answers =
+            Answers { hub: hub_of, health, hooks: taker, edges, desk, fleet, mirror: its_mirror };
         let answers = Arc::new(answers);
         let http = Http::new(&config, Arc::clone(&answers));
         let server = Server { answers, http: Arc::clone(&http) };
@@ -292,6 +307,9 @@ impl Daemon {
         let serving = {
             let _guard = runtime.enter();
             http::start(&http, &stop);
+            if let Err(error) = mirror.start() {
+                tracing::error!(%error, "nothing is mirrored");
+            }
             let listener = rpc::bind(&socket)
                 .with_context(|| format!("cannot listen at {}", socket.display()))?;
             runtime.spawn(rpc::serve(listener, server, stop.clone()))
@@ -308,6 +326,7 @@ impl Daemon {
             search,
             hooks,
             follower,
+            mirror,
             runtime,
             serving,
             gossiping,
@@ -384,6 +403,7 @@ impl Daemon {
             if let Some(gossiping) = self.gossiping {
                 let _ = gossiping.await;
             }
+            self.mirror.end().await;
         };
         let _ = self.runtime.block_on(async { tokio::time::timeout(GRACE, ending).await });
         self.runtime.shutdown_timeout(Duration::from_millis(200));

@@ -1,4 +1,5 @@
-//! Keeps the last words of other hosts' sessions, and tells them when those hosts are away.
+//! Keeps the last words of other hosts' sessions, and tells them when those hosts are away or cannot be
+//! reached.
 //!
 //! Of each active session three hosts keep what it did last, fetched as it happens: whenever gossip tells
 //! of a change, the host is asked for what is new. In memory at once, in `keep.db` some seconds later. Not
@@ -252,7 +253,7 @@ async fn fetch(fleet: &Arc<Fleet>, due: Due, fetched: &mut HashMap<Whose, u64>) 
     all
 }
 
-/// Events of a session whose host is away, as somebody kept them; `None` where nobody did.
+/// Events of a session whose host does not tell them, as somebody kept them; `None` where nobody did.
 pub(crate) async fn page(
     fleet: &Arc<Fleet>,
     gossip: &Gossip,

@@ -70,7 +70,8 @@ pub enum Direction {
     Received,
 }
 
-/// One fact. `text` is one line's worth: [`Event::truncated`] says when there is more in the source.
+/// One fact. `text` is one line's worth, `body` all of it: [`Event::truncated`] says when one of them is not
+/// all that there was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Event {
@@ -88,7 +89,8 @@ pub struct Event {
     pub tool_call_id: Option<String>,
     /// A failed tool or API call.
     pub is_error: bool,
-    /// `text` was cut.
+    /// What is given here is not all: `text` was cut, or something was left out of `body`, which then tells
+    /// how long it was. A body that is whole says so by its `cut`, whatever became of `text`.
     pub truncated: bool,
     /// For messages between sessions.
     pub direction: Option<Direction>,

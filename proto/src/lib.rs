@@ -16,6 +16,7 @@ mod host;
 mod id;
 pub mod json;
 mod looker;
+mod mirror;
 mod node;
 mod part;
 mod query;
@@ -29,6 +30,8 @@ mod why;
 
 #[cfg(feature = "rpc")]
 pub mod codec;
+#[cfg(feature = "rpc")]
+pub mod copy;
 #[cfg(feature = "rpc")]
 pub mod peer;
 #[cfg(feature = "rpc")]
@@ -51,6 +54,10 @@ pub use hook::{HookCall, HookProcess, HookTmux};
 pub use host::Host;
 pub use id::{SessionKey, session_ref};
 pub use looker::{Looker, LookerCall, LookerCode, LookerKind, LookerReply, LookerToken};
+pub use mirror::{
+    MirrorCall, MirrorFailing, MirrorReply, MirrorShown, MirrorStatus, MirrorTarget, MirrorTrouble,
+    MirrorVerified, Mirrored,
+};
 pub use node::{NoNodeId, NodeId};
 pub use part::{Health, PartStatus};
 pub use query::{

@@ -190,12 +190,12 @@ pub struct EventPage {
     pub events: Vec<Event>,
     /// More follow at once.
     pub more: bool,
-    /// Their host is away, and another one told them.
+    /// Their host is away or cannot be reached, and another one told them.
     #[serde(default)]
     pub last_words: Option<LastWords>,
 }
 
-/// Who told the last words of a session whose host is away.
+/// Who told the last words of a session whose host is away or cannot be reached.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LastWords {

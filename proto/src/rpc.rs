@@ -6,8 +6,9 @@
 
 use crate::{
     EventPage, EventQuery, FleetCall, FleetReply, Forgotten, HookCall, Host, ListQuery, ListReply,
-    LookerCall, LookerReply, Lookup, LookupQuery, Outline, OutlineQuery, PartStatus, Refusal,
-    SearchQuery, SearchReply,
+    LookerCall, LookerReply, Lookup, LookupQuery, MirrorCall, MirrorReply, Outline, OutlineQuery,
+    PartStatus, Refusal, SearchQuery, SearchReply,
+    copy::{CopyCall, CopyReply},
 };
 
 /// Asks a daemon on the same host, of the same release.
@@ -23,6 +24,8 @@ pub trait Local {
     async fn outline(query: OutlineQuery) -> Result<Outline, Refusal>;
     /// Takes one session of this host, and what is kept of it, out for good.
     async fn forget(query: LookupQuery) -> Result<Forgotten, Refusal>;
+    /// The files of a session, wherever it is, page by page; refused where they cannot be had.
+    async fn copy(call: CopyCall) -> Result<CopyReply, Refusal>;
     /// What sessions said on every host, as far as it is what is looked for.
     async fn search(query: SearchQuery) -> SearchReply;
     /// Returns the current cursor as soon as it differs from `cursor`, at the latest after `wait_ms`.
@@ -37,4 +40,6 @@ pub trait Local {
     async fn fleet(call: FleetCall) -> Result<FleetReply, Refusal>;
     /// Lets somebody look at the page, tells who may, and takes it back.
     async fn lookers(call: LookerCall) -> Result<LookerReply, Refusal>;
+    /// Mirrors transcripts into buckets, and tells how that goes.
+    async fn mirror(call: MirrorCall) -> Result<MirrorReply, Refusal>;
 }

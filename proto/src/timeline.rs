@@ -343,6 +343,16 @@ impl Bucket {
     }
 }
 
+/// The mark that a time means: the last that has it to the letter, else the last that is not later, else the
+/// first. Where a clock was set back a time may be there twice.
+#[must_use]
+pub fn moment(marks: &[Mark], time: Timestamp) -> Option<&Mark> {
+    let last = |holds: &dyn Fn(Timestamp) -> bool| {
+        marks.iter().rev().find(|mark| mark.at.is_some_and(holds))
+    };
+    last(&|at| at == time).or_else(|| last(&|at| at <= time)).or(marks.first())
+}
+
 /// Whether it failed.
 #[must_use]
 pub fn is_error(mark: &Mark) -> bool {

@@ -1,6 +1,7 @@
 //! `rrd sessions export`: all of a session in a file, as far as it is kept.
 //!
-//! JSON Lines for programs: the session, what limits took of it, then each event with all that it says.
+//! JSON Lines for programs: the session, what limits took of it, then each event with all that it says, and
+//! among them its changes of status.
 //! Markdown and HTML for people. Events are written as they come, so a session may be as long as it likes. What
 //! leaves here has passed the redactor, as everywhere. Not here: what the HTML is like (the daemon's library
 //! writes it as it does its page).
@@ -11,7 +12,8 @@ use std::{
 };
 
 use rrd_proto::{
-    Event, EventKind, EventQuery, Gap, MAX_MARKS, Outline, OutlineQuery, Session, json,
+    Event, EventKind, EventQuery, Gap, LastWords, MAX_MARKS, Outline, OutlineQuery, Session,
+    Stretch, Timestamp, json,
 };
 use serde::Serialize;
 
@@ -20,7 +22,9 @@ use crate::{
     cli::{ExportArgs, ExportFormat},
     clock,
     error::{CliError, Kind},
-    local, output, table,
+    local, output, statuses,
+    statuses::Statuses,
+    table,
     text::{clean, clean_lines, counted},
 };
 
@@ -31,9 +35,21 @@ const PAGE: u32 = 500;
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Line<'a> {
-    Session(&'a Session),
+    Session(Head<'a>),
     Gap(&'a Gap),
     Event(&'a Event),
+    Status(&'a Stretch),
+}
+
+/// The session, and what is so of all that follows.
+#[derive(Serialize)]
+struct Head<'a> {
+    #[serde(flatten)]
+    session: &'a Session,
+    /// Events up to then were copied from the session that this one is a fork of.
+    copied_to: Option<Timestamp>,
+    /// Its host is not heard: this is what another one kept of it, and when its host said that.
+    last_words: Option<&'a LastWords>,
 }
 
 pub(crate) fn run(args: &ExportArgs) -> Result<(), CliError> {
@@ -61,9 +77,15 @@ pub(crate) fn run(args: &ExportArgs) -> Result<(), CliError> {
     let mut file = Format::begin(args.format, out, &session, &outline, &config.host, &remarks)
         .map_err(output::stopped)?;
     let first = outline.marks.first().map_or(0, |mark| mark.seq);
-    let count = every(&answerer, &session, args.raw.raw, first, &mut |event| {
+    let asked =
+        Asked { answerer: &answerer, session: &session, is_whole: outline.last_words.is_none() };
+    let mut statuses = Statuses::of(outline.stretches);
+    let count = every(&asked, args.raw.raw, first, &mut |event| {
+        let before = statuses.before(event.at);
+        before.iter().try_for_each(|stretch| file.status(stretch)).map_err(output::stopped)?;
         file.event(event).map_err(output::stopped)
     })?;
+    statuses.rest().iter().try_for_each(|stretch| file.status(stretch)).map_err(output::stopped)?;
     file.end().map_err(output::stopped)?;
     if let Some(path) = &args.output {
         let (path, count) = (path.display().to_string(), counted(count, "event"));
@@ -75,7 +97,7 @@ pub(crate) fn run(args: &ExportArgs) -> Result<(), CliError> {
 /// A file as it is written, by what it is.
 enum Format {
     Jsonl(Box<dyn Write>),
-    Md(Box<dyn Write>),
+    Md { out: Box<dyn Write>, copied_to: Option<Timestamp> },
     Html(Box<local::Html<Box<dyn Write>>>),
 }
 
@@ -90,15 +112,21 @@ impl Format {
     ) -> io::Result<Self> {
         match format {
             ExportFormat::Jsonl => {
-                line(&Line::Session(session), &mut out)?;
+                // What others kept of it is not all of it.
+                let last_words = outline.last_words.as_ref();
+                let complete = session.complete && last_words.is_none();
+                let session = &Session { complete, ..session.clone() };
+                let head = Head { session, copied_to: outline.copied_to, last_words };
+                line(&Line::Session(head), &mut out)?;
                 for gap in &outline.gaps {
                     line(&Line::Gap(gap), &mut out)?;
                 }
                 Ok(Self::Jsonl(out))
             }
             ExportFormat::Md => {
-                head(session, remarks, &mut out)?;
-                Ok(Self::Md(out))
+                let copied_to = outline.copied_to;
+                head(session, copied_to, remarks, &mut out)?;
+                Ok(Self::Md { out, copied_to })
             }
             ExportFormat::Html => {
                 let at = clock::now();
@@ -111,14 +139,28 @@ impl Format {
     fn event(&mut self, event: Event) -> io::Result<()> {
         match self {
             Self::Jsonl(out) => line(&Line::Event(&event), out),
-            Self::Md(out) => told(&event, out),
+            Self::Md { out, copied_to } => told(&event, *copied_to, out),
             Self::Html(file) => file.event(event),
+        }
+    }
+
+    /// Which status it had from then on; on a timeline that stands already.
+    fn status(&mut self, stretch: &Stretch) -> io::Result<()> {
+        match self {
+            Self::Jsonl(out) => line(&Line::Status(stretch), out),
+            Self::Md { out, .. } => {
+                let (at, status) = (clock::date_time(stretch.from), stretch.status);
+                let words = statuses::words(stretch);
+                let words = if words.is_empty() { words } else { format!(" · {words}") };
+                writeln!(out, "_{at}: {status}{words}_\n")
+            }
+            Self::Html(_) => Ok(()),
         }
     }
 
     fn end(self) -> io::Result<()> {
         match self {
-            Self::Jsonl(mut out) | Self::Md(mut out) => out.flush(),
+            Self::Jsonl(mut out) | Self::Md { mut out, .. } => out.flush(),
             Self::Html(file) => file.end().map(drop),
         }
     }
@@ -147,17 +189,51 @@ fn remarks(session: &Session, outline: &Outline) -> Vec<String> {
     told_by.into_iter().chain(ask::dropped(outline)).collect()
 }
 
+/// Whose events, and whether its own host told of them when this began.
+struct Asked<'a> {
+    answerer: &'a Answerer,
+    session: &'a Session,
+    is_whole: bool,
+}
+
+impl Asked<'_> {
+    /// What was begun with a host's own word does not go on with its last words: what lies between would be
+    /// missing, and nothing would say so.
+    fn still_whole(&self, last_words: Option<&LastWords>) -> Result<(), CliError> {
+        if !self.is_whole || last_words.is_none() {
+            return Ok(());
+        }
+        let host = clean(&self.session.host);
+        let message =
+            format!("{host} went away while its session was exported: the file is not whole");
+        Err(CliError::new(Kind::NotFound, message)
+            .hint("the next export has what others kept of it"))
+    }
+
+    fn events(&self, query: &EventQuery) -> Result<Vec<Event>, CliError> {
+        let page = self.answerer.events(query)?;
+        self.still_whole(page.last_words.as_ref())?;
+        Ok(page.events)
+    }
+
+    fn outline(&self, query: &OutlineQuery) -> Result<Outline, CliError> {
+        let outline = self.answerer.outline(query)?;
+        self.still_whole(outline.last_words.as_ref())?;
+        Ok(outline)
+    }
+}
+
 /// Each event with its body from seq `from` on, oldest first; gives how many there are.
 fn every(
-    answerer: &Answerer,
-    session: &Session,
+    asked: &Asked<'_>,
     raw: bool,
     mut from: u64,
     take: &mut dyn FnMut(Event) -> Result<(), CliError>,
 ) -> Result<u64, CliError> {
+    let session = asked.session;
     let query = ask::query(session, PAGE, raw);
     let (mut count, mut taken) = (0, Ok(()));
-    answerer.every(session, raw, &mut |event| {
+    asked.answerer.every(session, raw, &mut |event| {
         from = event.seq.saturating_add(1);
         count += 1;
         taken = take(event);
@@ -170,7 +246,7 @@ fn every(
         let mut pages = Vec::new();
         loop {
             let page = EventQuery { before: Some(until), bodies: true, ..query.clone() };
-            let mut events = answerer.events(&page)?.events;
+            let mut events = asked.events(&page)?;
             events.retain(|event| event.seq >= from);
             let first = events.first().map(|event| event.seq);
             pages.push(events);
@@ -192,7 +268,7 @@ fn every(
                 after: Some(from.saturating_add(PAGE.into()).saturating_sub(1)),
                 limit: 1,
             };
-            match answerer.outline(&after)?.marks.first() {
+            match asked.outline(&after)?.marks.first() {
                 Some(mark) => from = mark.seq,
                 None => return Ok(count),
             }
@@ -207,7 +283,12 @@ fn line(line: &Line<'_>, out: &mut dyn Write) -> io::Result<()> {
     out.write_all(text.as_bytes())
 }
 
-fn head(session: &Session, remarks: &[String], out: &mut dyn Write) -> io::Result<()> {
+fn head(
+    session: &Session,
+    copied_to: Option<Timestamp>,
+    remarks: &[String],
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let title = table::title(session);
     writeln!(out, "# {}\n", clean(&title))?;
     let place = session.cwd.as_deref().unwrap_or("?");
@@ -226,11 +307,15 @@ fn head(session: &Session, remarks: &[String], out: &mut dyn Write) -> io::Resul
     for remark in remarks {
         writeln!(out, "\n_{}._", clean(remark))?;
     }
+    if let Some(copied_to) = copied_to.map(clock::date_time) {
+        let of = "was copied from the session that this one is a fork of";
+        writeln!(out, "\n_What happened up to {copied_to} {of}._")?;
+    }
     writeln!(out)
 }
 
 /// One event: what was said as text, what tools were given and gave in fences.
-fn told(event: &Event, out: &mut dyn Write) -> io::Result<()> {
+fn told(event: &Event, copied_to: Option<Timestamp>, out: &mut dyn Write) -> io::Result<()> {
     let at = event.at.map(clock::date_time).unwrap_or_default();
     let whole = event.body.as_ref().map_or(event.text.as_str(), |body| body.text.as_str());
     let tool = event.tool.as_deref().map(clean).unwrap_or_default();
@@ -243,7 +328,9 @@ fn told(event: &Event, out: &mut dyn Write) -> io::Result<()> {
         kind => kind.as_str().replace('_', " "),
     };
     let taken_back = if event.withdrawn { " (taken back)" } else { "" };
-    writeln!(out, "## {}{taken_back}\n\n_{at}_\n", heading.trim())?;
+    let copied = matches!((event.at, copied_to), (Some(at), Some(to)) if at <= to);
+    let copied = if copied { " (copied)" } else { "" };
+    writeln!(out, "## {}{taken_back}{copied}\n\n_{at}_\n", heading.trim())?;
     let text = clean_lines(whole).collect::<Vec<_>>().join("\n");
     match event.kind {
         _ if text.is_empty() => {}

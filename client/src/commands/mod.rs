@@ -12,10 +12,12 @@ mod fleet;
 mod forget;
 mod hooks;
 mod hosts;
+mod mirror;
 mod open;
 mod pair;
 mod redact;
 mod replay;
+mod resume;
 mod search;
 mod service;
 mod sessions;
@@ -42,6 +44,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
         Command::Sessions(Sessions::Export(args)) => export::run(&args),
         Command::Sessions(Sessions::Forget(args)) => forget::run(&args),
         Command::Sessions(Sessions::Search(args)) => search::run(&args),
+        Command::Resume(args) => resume::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Config(args) => config::run(&args),
@@ -49,6 +52,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
         Command::Demo(args) => demo::run(&args),
         Command::Service(args) => service::run(&args),
         Command::Fleet(fleet) => fleet::run(&fleet),
+        Command::Mirror(mirror) => mirror::run(&mirror),
         Command::Hosts(args) => hosts::run(&args),
         Command::Pair(args) => pair::run(&args),
         Command::Open(args) => open::run(&args),

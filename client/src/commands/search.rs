@@ -21,17 +21,20 @@ pub(crate) fn run(args: &SearchArgs) -> Result<(), CliError> {
     let config = local::config(None)?;
     let now = clock::now();
     let query = query(args, now);
-    let reply = match connect::dial(&config.dirs.socket) {
-        Ok(connection) => connection.search(&query)?,
+    let (answerer, reply) = match connect::dial(&config.dirs.socket) {
+        Ok(connection) => {
+            let reply = connection.search(&query)?;
+            (Answerer::Daemon(connection), reply)
+        }
         Err(why) => {
             let alone = ask::alone(&why);
-            let searched = Answerer::Scan(Box::new(ask::look(&config))).search(&query)?;
-            let Some(reply) = searched else {
+            let answerer = Answerer::Scan(Box::new(ask::look(&config)));
+            let Some(reply) = answerer.search(&query)? else {
                 let hint = format!("what is searched is made by the daemon: {}", why.remedy());
                 return Err(CliError::new(Kind::NoDaemon, why.to_string()).hint(hint));
             };
             output::remark(&format!("{alone}; what happened since it ran is not found"));
-            reply
+            (answerer, reply)
         }
     };
     if reply.no_words {
@@ -41,11 +44,16 @@ pub(crate) fn run(args: &SearchArgs) -> Result<(), CliError> {
     for remark in remarks(&reply, now) {
         output::remark(&remark);
     }
+    let unknown = match reply.hits.is_empty() {
+        true => answerer.unknown_host(&config, query.host.as_deref()),
+        false => None,
+    };
     if args.json {
+        unknown.iter().for_each(|unknown| output::remark(unknown));
         return output::json(&reply.hits);
     }
     if reply.hits.is_empty() {
-        return Err(nothing(&query));
+        return Err(nothing(&query, unknown));
     }
     output::print_lines(&lines(&reply, now, output::columns()))
 }
@@ -62,8 +70,16 @@ fn query(args: &SearchArgs, now: Timestamp) -> SearchQuery {
     }
 }
 
-fn nothing(query: &SearchQuery) -> CliError {
-    let error = CliError::new(Kind::NotFound, format!("nothing says {:?}", clean(&query.text)));
+fn nothing(query: &SearchQuery, unknown: Option<String>) -> CliError {
+    let mut error = CliError::new(Kind::NotFound, format!("nothing says {:?}", clean(&query.text)));
+    if let Some(unknown) = unknown {
+        error = error.fact(unknown);
+    }
+    if let Some(kind) = query.kind {
+        let kinds = SearchKind::ALL.map(SearchKind::as_str).join(", ");
+        let kind = kind.as_str();
+        error = error.fact(format!("--kind {kind} looks at nothing else; there are {kinds}"));
+    }
     let narrowed = query.host.is_some()
         || query.harness.is_some()
         || query.repo.is_some()

@@ -22,6 +22,11 @@ pub(crate) fn run(args: &ListArgs) -> Result<(), CliError> {
     for unheard in footer::unheard(&reply) {
         output::remark(&unheard);
     }
+    if reply.sessions.is_empty()
+        && let Some(unknown) = answerer.unknown_host(&config, args.host.as_deref())
+    {
+        output::remark(&unknown);
+    }
     if args.json {
         return output::json(&reply.sessions);
     }

@@ -2,7 +2,7 @@
 
 use rrd_proto::{
     Event, EventPage, EventQuery, Gap, HostState, Issue, LastWords, Outline, OutlineQuery,
-    ParentKind, Session, Timestamp,
+    ParentKind, Session, Status, Stretch, Timestamp,
 };
 use serde::Serialize;
 
@@ -11,7 +11,10 @@ use crate::{
     cli::ShowArgs,
     clock,
     error::CliError,
-    local, look, output, table, text,
+    local::{self, resume},
+    look, output,
+    statuses::Statuses,
+    table, text,
     text::{clean, counted, fit_end, fit_middle, pad, wrap},
     timeline, why,
 };
@@ -27,12 +30,14 @@ struct WithEvents<'a> {
     #[serde(flatten)]
     session: &'a Session,
     events: &'a [Event],
-    /// Who told them, where its host is away.
+    /// Who told them, where its host is away or cannot be reached.
     last_words: Option<&'a LastWords>,
     /// Events up to then were copied from the session that this one is a fork of.
     copied_to: Option<Timestamp>,
     /// What these said a limit took.
     gaps: &'a [Gap],
+    /// Which status it had when, as far as a daemon saw it change; oldest first.
+    stretches: &'a [Stretch],
 }
 
 pub(crate) fn run(args: &ShowArgs) -> Result<(), CliError> {
@@ -60,9 +65,16 @@ pub(crate) fn run(args: &ShowArgs) -> Result<(), CliError> {
     let copied_to = outline.copied_to;
     if args.json {
         let last_words = last_words.as_ref();
-        let gaps = &outline.gaps;
-        let told = WithEvents { session: &session, events: &events, last_words, copied_to, gaps };
-        return output::json(&told);
+        let Outline { gaps, stretches, .. } = &outline;
+        let (session, events) = (&session, events.as_slice());
+        return output::json(&WithEvents {
+            session,
+            events,
+            last_words,
+            copied_to,
+            gaps,
+            stretches,
+        });
     }
     let columns = output::columns();
     let mut lines = header(&session, now, columns);
@@ -79,8 +91,15 @@ pub(crate) fn run(args: &ShowArgs) -> Result<(), CliError> {
     if let Some(dropped) = ask::dropped(&outline) {
         lines.extend(wrap(&dropped, columns));
     }
-    let line = |event: &Event| timeline::marked(event, copied_to, now, columns);
-    lines.extend(events.iter().map(line));
+    // Of the last few events the header says what came of them.
+    let stretches = if args.events { outline.stretches } else { Vec::new() };
+    let mut statuses = Statuses::of(stretches).since(events.first().and_then(|first| first.at));
+    let status = |stretch: &Stretch| timeline::status(stretch, now, columns);
+    for event in &events {
+        lines.extend(statuses.before(event.at).iter().map(status));
+        lines.push(timeline::line(event, copied_to, now, columns));
+    }
+    lines.extend(statuses.rest().iter().map(status));
     lines.push(String::new());
     lines.push(bold("next"));
     lines.extend(next(&session, &args.id).into_iter().map(|command| format!("  {command}")));
@@ -192,6 +211,12 @@ fn next(session: &Session, id: &str) -> Vec<String> {
         commands.push(format!("rrd sessions replay {id}"));
         commands.push(format!("rrd sessions tail {id} -f"));
         commands.push(format!("rrd sessions show {id} --events"));
+        let is_over = session.live != Some(true)
+            && matches!(session.status, Status::Idle | Status::Ended)
+            && !session.is_subagent();
+        if is_over && resume::layout(&session.harness).is_ok() {
+            commands.push(format!("rrd resume {id}"));
+        }
     }
     // Built by the daemon for a shell, so it is shown whole or not at all.
     commands.extend(session.attach.iter().filter(|attach| clean(attach) == **attach).cloned());
@@ -263,6 +288,8 @@ mod tests {
     #[test]
     fn only_what_can_be_pasted_is_offered() {
         let mut one = session("b41f");
+        assert_eq!(next(&one, "b41f")[3], "rrd resume b41f");
+        one.live = Some(true);
         one.attach = Some("tmux attach -t t7".to_owned());
         one.transcript_path = Some("/home/dev/a b.jsonl".to_owned());
         let commands = next(&one, "b41f");

@@ -1,4 +1,5 @@
-//! `rrd sessions tail ID [-f]`: the events of a session, one line each, as they happen.
+//! `rrd sessions tail ID [-f]`: the events of a session, and changes of its status, one line each, as they
+//! happen.
 //!
 //! Following outlives the daemon it began with: when that restarts, this waits for it and goes on
 //! behind the last event printed. Without a daemon it looks again each second.
@@ -8,7 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rrd_proto::{Event, EventPage, EventQuery, OutlineQuery};
+use rrd_proto::{
+    EventPage, EventQuery, LastWords, Outline, OutlineQuery, Session, Stretch, Timestamp,
+};
+use serde::Serialize;
 
 use crate::{
     ask::{self, Answerer},
@@ -18,13 +22,27 @@ use crate::{
     error::CliError,
     local::{self, Config},
     output,
+    statuses::Statuses,
     text::clean,
     timeline,
 };
 
-const WAIT_MS: u32 = 20_000;
+/// How long one look for events lasts: after it there may be another status.
+const WAIT_MS: u32 = 1_500;
+/// The same on another host.
+const LONG_WAIT_MS: u32 = 10_000;
 const AGAIN: Duration = Duration::from_secs(1);
 const PAGE: u32 = 1_000;
+
+/// In JSON what is no event: only that has a type.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Beside<'a> {
+    /// From then on it had this status.
+    Status(&'a Stretch),
+    /// The host of these events is not heard: what follows is what another one kept of them.
+    LastWords(&'a LastWords),
+}
 
 pub(crate) fn run(args: &TailArgs) -> Result<(), CliError> {
     let config = local::config(None)?;
@@ -33,15 +51,15 @@ pub(crate) fn run(args: &TailArgs) -> Result<(), CliError> {
     let session = answerer.find(&args.id, raw)?;
     let mut query = ask::query(&session, args.limit, raw);
     let mut page = answerer.events(&query)?;
-    if let Some(last_words) = &page.last_words {
-        output::remark(&ask::told_by(&session, last_words, clock::now()));
-    }
+    let outline = outline(&answerer, &query);
     if page.events.is_empty() {
-        let whole = OutlineQuery { key: session.key(), node: query.node, after: None, limit: 1 };
-        let dropped = answerer.outline(&whole).ok().and_then(|outline| ask::dropped(&outline));
-        dropped.iter().for_each(|dropped| output::remark(dropped));
+        ask::dropped(&outline).iter().for_each(|dropped| output::remark(dropped));
     }
-    print(&page.events, args.json)?;
+    let first = page.events.first().and_then(|first| first.at);
+    let statuses = Statuses::of(outline.stretches).since(first);
+    let (copied_to, json) = (outline.copied_to, args.json);
+    let mut told = Told { session: &session, copied_to, json, statuses, last_words: None };
+    told.print(&page)?;
     if !args.follow {
         return Ok(());
     }
@@ -50,8 +68,15 @@ pub(crate) fn run(args: &TailArgs) -> Result<(), CliError> {
         // An empty session has no last event yet: its newest ones are its first.
         query.after = page.events.last().map(|event| event.seq).or(query.after);
         page = more(&mut answerer, &config, &mut query)?;
-        print(&page.events, args.json)?;
+        told.statuses.take(self::outline(&answerer, &query).stretches);
+        told.print(&page)?;
     }
+}
+
+/// What is known of all events together. Whoever cannot say leaves it open: the events are told all the same.
+fn outline(answerer: &Answerer, query: &EventQuery) -> Outline {
+    let (key, node) = (query.key.clone(), query.node);
+    answerer.outline(&OutlineQuery { key, node, after: None, limit: 1 }).unwrap_or_default()
 }
 
 /// The events after `query.after`; waits for some, though it may return with none.
@@ -62,7 +87,7 @@ fn more(
 ) -> Result<EventPage, CliError> {
     match answerer {
         Answerer::Daemon(connection) => {
-            query.wait_ms = WAIT_MS;
+            query.wait_ms = if query.node.is_some() { LONG_WAIT_MS } else { WAIT_MS };
             match connection.events(query) {
                 Ok(Ok(page)) => Ok(page),
                 Ok(Err(refusal)) => {
@@ -112,11 +137,46 @@ fn dial_until_answered(config: &Config) -> Connection {
     }
 }
 
-fn print(events: &[Event], json: bool) -> Result<(), CliError> {
-    if json {
-        return events.iter().try_for_each(output::json_line);
+/// What is printed, and how.
+struct Told<'a> {
+    session: &'a Session,
+    copied_to: Option<Timestamp>,
+    json: bool,
+    statuses: Statuses,
+    /// Whose words these were at last, where they were not their host's own.
+    last_words: Option<LastWords>,
+}
+
+impl Told<'_> {
+    fn print(&mut self, page: &EventPage) -> Result<(), CliError> {
+        let (now, columns) = (clock::now(), output::columns());
+        if let Some(last_words) = &page.last_words
+            && self.last_words.is_none()
+        {
+            output::remark(&ask::told_by(self.session, last_words, now));
+            if self.json {
+                output::json_line(&Beside::LastWords(last_words))?;
+            }
+        }
+        self.last_words.clone_from(&page.last_words);
+        let mut lines = Vec::new();
+        for event in &page.events {
+            let before = self.statuses.before(event.at);
+            if self.json {
+                before
+                    .iter()
+                    .try_for_each(|stretch| output::json_line(&Beside::Status(stretch)))?;
+                output::json_line(event)?;
+            } else {
+                lines.extend(before.iter().map(|stretch| timeline::status(stretch, now, columns)));
+                lines.push(timeline::line(event, self.copied_to, now, columns));
+            }
+        }
+        let rest = self.statuses.rest();
+        if self.json {
+            return rest.iter().try_for_each(|rest| output::json_line(&Beside::Status(rest)));
+        }
+        lines.extend(rest.iter().map(|stretch| timeline::status(stretch, now, columns)));
+        output::print_lines(&lines)
     }
-    let (now, columns) = (clock::now(), output::columns());
-    let lines: Vec<_> = events.iter().map(|event| timeline::line(event, now, columns)).collect();
-    output::print_lines(&lines)
 }

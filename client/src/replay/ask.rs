@@ -50,13 +50,20 @@ impl Ask {
     }
 }
 
-/// A text to look for in the events of a lane, bodies too.
+/// A text to look for in all events, bodies too.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Search {
-    pub(crate) of: Of,
     /// Which search of this replay it is.
     pub(crate) number: u64,
     pub(crate) text: String,
+    /// Lanes in the order in which they are looked through.
+    pub(crate) legs: Vec<Leg>,
+}
+
+/// What is looked through of a lane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Leg {
+    pub(crate) of: Of,
     /// The first and the last seq, and the one to begin at: what is ahead comes first.
     pub(crate) first: u64,
     pub(crate) last: u64,
@@ -96,11 +103,14 @@ pub(crate) enum Told {
     Row(Box<Session>),
     /// The events of the main lane cannot be followed now, and why; none when they are again.
     Trouble(Option<String>),
-    /// Where a search found something, and how many events it has looked at.
+    /// Where a search found something, how many events it has looked at, and of how many of these without
+    /// it not all is there any more.
     Found {
         number: u64,
+        lane: usize,
         seqs: Vec<u64>,
         looked_at: u64,
+        in_part: u64,
         done: bool,
     },
 }

@@ -21,6 +21,17 @@ pub(crate) enum Target {
     Prompt,
 }
 
+/// Where one comes to in a lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Arrive {
+    /// A time, in milliseconds.
+    Time(i64),
+    /// An event, by its seq.
+    Seq(u64),
+    /// The first error.
+    Error,
+}
+
 /// How many there are of each.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Totals {
@@ -32,8 +43,8 @@ pub(crate) struct Lane {
     pub(crate) session: Session,
     /// How far beneath the main lane it is; 0 is that itself.
     pub(crate) depth: usize,
-    /// When to be at, once its marks are here.
-    pub(crate) arrive: Option<i64>,
+    /// Where to be, once its marks are here.
+    pub(crate) arrive: Option<Arrive>,
     pub(crate) marks: Vec<Mark>,
     stretches: Vec<Stretch>,
     copied_to: Option<Timestamp>,
@@ -41,7 +52,7 @@ pub(crate) struct Lane {
     pub(crate) dropped: u64,
     /// Which.
     pub(crate) limits: String,
-    /// Its host is away: who told this instead.
+    /// Its host is away or cannot be reached: who told this instead.
     pub(crate) last_words: Option<LastWords>,
     /// All marks there were have come.
     pub(crate) complete: bool,
@@ -204,13 +215,27 @@ impl Lane {
         since.filter(|_| waits)
     }
 
-    /// Goes to the time at which one came to it, as soon as that can be.
+    /// Goes to where one came to in it, as soon as that can be.
     pub(crate) fn arrived(&mut self) {
         if self.complete
-            && let Some(time) = self.arrive.take()
+            && let Some(at) = self.arrive.take()
         {
-            self.cursor = self.axis.at_time(time);
+            let end = self.marks.len().saturating_sub(1);
+            self.cursor = match at {
+                Arrive::Time(time) => self.axis.at_time(time),
+                Arrive::Seq(seq) => self.marks.partition_point(|mark| mark.seq < seq).min(end),
+                Arrive::Error => {
+                    let fails = |mark: &Mark| timeline::is_error(mark) && !mark.withdrawn;
+                    self.marks.iter().position(fails).unwrap_or(0)
+                }
+            };
         }
+    }
+
+    /// How many errors are in it; before its marks are here, as its row counts them.
+    pub(crate) fn errors(&self) -> usize {
+        let counted = || self.session.counts.map_or(0, |counts| counts.errors);
+        if self.complete { self.totals.errors } else { usize::try_from(counted()).unwrap_or(0) }
     }
 
     /// Gives every mark its place, if some have none: once for many that come.

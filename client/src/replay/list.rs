@@ -39,8 +39,7 @@ pub(crate) fn draw(painter: &mut Painter<'_>, model: &mut Model, area: Rect) {
     }
     let model_now = model.now;
     let lane = model.lane();
-    let found = model.found.as_ref().filter(|found| found.lane == model.focus);
-    let found = found.map(|found| found.text.to_lowercase());
+    let found = model.found.as_ref().map(|found| found.text.to_lowercase());
     let sheet = Sheet { lane, area, now: model_now, found: found.as_deref() };
     for row in &placed {
         sheet.row(painter, row, row.at == selected);

@@ -11,7 +11,7 @@ use rrd_proto::{Event, EventKind, HostState, Mark, Session, Status, Timestamp, T
 
 use super::{
     ask::{Ask, Id, Of, Search, Told},
-    lane::Lane,
+    lane::{Arrive, Lane},
     moment::Moment,
     rows::Placed,
 };
@@ -42,9 +42,11 @@ pub(crate) enum Wanted {
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     pub(crate) text: String,
-    pub(crate) lane: usize,
-    pub(crate) seqs: BTreeSet<u64>,
+    /// Lanes and seqs.
+    pub(crate) hits: BTreeSet<(usize, u64)>,
     pub(crate) looked_at: u64,
+    /// Events in which it was not found, and of which not all is there any more.
+    pub(crate) in_part: u64,
     pub(crate) done: bool,
     pub(crate) number: u64,
     /// The first one found is gone to.
@@ -229,10 +231,10 @@ impl Model {
             Told::Happened(events) => self.happened(events),
             Told::Row(session) => self.lanes[0].take_session(*session, self.now),
             Told::Trouble(why) => self.trouble = why,
-            Told::Found { number, seqs, looked_at, done } => {
+            Told::Found { number, lane, seqs, looked_at, in_part, done } => {
                 if let Some(found) = self.found.as_mut().filter(|found| found.number == number) {
-                    found.seqs.extend(seqs);
-                    (found.looked_at, found.done) = (looked_at, done);
+                    found.hits.extend(seqs.into_iter().map(|seq| (lane, seq)));
+                    (found.looked_at, found.in_part, found.done) = (looked_at, in_part, done);
                     let jump = std::mem::take(&mut found.jump);
                     if jump && !self.go_to_found(true) && !done {
                         self.found.iter_mut().for_each(|found| found.jump = true);
@@ -283,10 +285,15 @@ impl Model {
     /// Goes to another lane, at the time where one is.
     pub(crate) fn go_to_lane(&mut self, lane: usize) {
         let time = self.lane().axis.time(self.lane().cursor);
+        self.arrive(lane, time.map(Arrive::Time));
+    }
+
+    /// Goes to another lane, somewhere in it.
+    pub(crate) fn arrive(&mut self, lane: usize, at: Option<Arrive>) {
         self.focus = lane;
         (self.follow, self.playing) = (false, None);
         let lane = self.lane_mut();
-        lane.arrive = time;
+        lane.arrive = at;
         lane.arrived();
     }
 

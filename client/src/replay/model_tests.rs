@@ -3,7 +3,7 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use proptest::prelude::*;
 use ratatui::buffer::Buffer;
-use rrd_proto::{EventKind, Mark, Outline, Stretch};
+use rrd_proto::{Counts, EventKind, Mark, Outline, Stretch};
 
 use super::*;
 use crate::{
@@ -263,11 +263,14 @@ fn a_search_goes_to_what_it_finds_and_around() {
     let mut model = model(marks);
     press(&mut model, "⇤→→/say⏎");
     let search = model.search.take().unwrap();
-    assert_eq!((search.text.as_str(), search.begin, search.first, search.last), ("say", 2, 0, 99));
+    let leg = &search.legs[0];
+    assert_eq!((search.text.as_str(), leg.begin, leg.first, leg.last), ("say", 2, 0, 99));
     let found = |seqs: &[u64], done| Told::Found {
         number: search.number,
+        lane: 0,
         seqs: seqs.to_vec(),
         looked_at: 10,
+        in_part: 0,
         done,
     };
     model.take(found(&[], false));
@@ -282,8 +285,15 @@ fn a_search_goes_to_what_it_finds_and_around() {
     assert_eq!(cursor(&model), 1);
     press(&mut model, "N");
     assert_eq!(cursor(&model), 50);
-    model.take(Told::Found { number: 99, seqs: vec![7], looked_at: 1, done: true });
-    assert_eq!(model.found.as_ref().unwrap().seqs.len(), 3, "another search's");
+    model.take(Told::Found {
+        number: 99,
+        lane: 0,
+        seqs: vec![7],
+        looked_at: 1,
+        in_part: 0,
+        done: true,
+    });
+    assert_eq!(model.found.as_ref().unwrap().hits.len(), 3, "another search's");
     press(&mut model, "⎋n");
     assert!(model.found.is_none() && model.note.is_some());
 }
@@ -451,5 +461,94 @@ proptest! {
             let lane = model.lane();
             prop_assert!(lane.marks.is_empty() || lane.cursor < lane.marks.len());
         }
+    }
+}
+
+/// A main lane of sixty messages and a thousand subagents, of which two failed.
+fn with_failed_lanes() -> Model {
+    let mut model = model(messages(60).0);
+    let lanes = (0..1_000).map(|at| {
+        let mut child = session(&format!("a{at}"));
+        child.title = Some(format!("part {at}"));
+        child.started_at = Some(Timestamp::from_millis(T0 + at * 40));
+        let errors = if [400, 700].contains(&at) { 3 } else { 0 };
+        child.counts = Some(Counts { errors, ..child.counts.unwrap_or_default() });
+        (1, child)
+    });
+    model.take(Told::Lanes(lanes.collect()));
+    draw(&mut model);
+    model
+}
+
+fn outline_of(marks: Vec<Mark>) -> Outline {
+    Outline { marks, ..Outline::default() }
+}
+
+#[test]
+fn what_failed_in_a_folded_lane_is_seen_and_can_be_gone_to() {
+    let mut model = with_failed_lanes();
+    let picture = draw(&mut model);
+    let line = |y: u16| (0..100).map(|x| picture[(x, y)].symbol()).collect::<String>();
+    let folded = (0..8).map(line).find(|line| line.contains("+998 ✕6")).unwrap();
+    assert_eq!(folded.matches('✕').count(), 3, "and where these began: {folded}");
+    press(&mut model, "⇤e");
+    assert_eq!((model.focus, model.follow), (401, false));
+    let note = model.note.clone().unwrap_or_default();
+    assert_eq!(note, "no error after that: the next is in part 400");
+    let mut own: Vec<_> = (0..9).map(|seq| mark(seq, seq as i64, EventKind::Message)).collect();
+    own[5].is_error = true;
+    model.take(Told::Outline { lane: 401, outline: outline_of(own) });
+    assert_eq!(cursor(&model), 5);
+    press(&mut model, "e");
+    assert_eq!(model.focus, 701);
+    model.take(Told::Outline { lane: 701, outline: outline_of(Vec::new()) });
+    press(&mut model, "e");
+    assert_eq!((model.focus, model.note.as_deref()), (701, Some("no error after this")));
+}
+
+#[test]
+fn a_search_goes_through_all_lanes() {
+    let mut model = with_failed_lanes();
+    press(&mut model, "⇤→→/say⏎");
+    let search = model.search.take().unwrap();
+    let lanes: Vec<_> = search.legs.iter().map(|leg| leg.of.lane).collect();
+    assert_eq!(lanes, (0..1_001).collect::<Vec<_>>());
+    let own = &search.legs[0];
+    assert_eq!((own.first, own.begin, own.last), (0, 2, 59));
+    assert_eq!(search.legs[7].last, u64::MAX - 1, "as much as there is");
+    let found = |lane, seqs: &[u64], done| Told::Found {
+        number: search.number,
+        lane,
+        seqs: seqs.to_vec(),
+        looked_at: 10,
+        in_part: 0,
+        done,
+    };
+    model.take(found(0, &[], false));
+    model.take(found(7, &[3], false));
+    assert_eq!((model.focus, model.note.as_deref()), (7, Some("found in part 6")));
+    let own = (0..9).map(|seq| mark(seq, seq as i64, EventKind::Message)).collect();
+    model.take(Told::Outline { lane: 7, outline: outline_of(own) });
+    assert_eq!(cursor(&model), 3);
+    model.take(found(9, &[0], true));
+    press(&mut model, "n");
+    assert_eq!((model.focus, model.note.as_deref()), (9, Some("found in part 8")));
+    press(&mut model, "n");
+    assert_eq!((model.focus, cursor(&model)), (7, 3), "around the end");
+    press(&mut model, "N");
+    assert_eq!(model.focus, 9);
+    // From a lane it begins there.
+    press(&mut model, "/x⏎");
+    assert_eq!(model.search.take().unwrap().legs[0].of.lane, 9);
+}
+
+#[test]
+fn an_event_that_there_is_not_is_said_to_be_none() {
+    for (event, at, note) in
+        [(998, 59, Some("its last event is e60")), (59, 59, None), (0, 0, None)]
+    {
+        let mut model = model(messages(60).0);
+        model.go_to(&Moment::Event(event));
+        assert_eq!((cursor(&model), model.note.as_deref()), (at, note), "{event}");
     }
 }

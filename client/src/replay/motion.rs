@@ -3,16 +3,18 @@
 //! The list moves only when the selected row would leave it, except when one goes far. Not here: which key
 //! does what ([`super::keys`]).
 
+use std::ops::Bound;
+
 use rrd_proto::{Mark, Timestamp};
 
 use super::{
-    ask::Search,
-    lane::Target,
+    ask::{Leg, Search},
+    lane::{Arrive, Target},
     model::{Found, Model},
     moment::Moment,
     rows,
 };
-use crate::clock;
+use crate::{clock, table};
 
 /// Dead time, when playing, lasts at most so many milliseconds, before the speed.
 const DEAD: i64 = 1_000;
@@ -91,6 +93,7 @@ impl Model {
                 self.go(at);
                 self.center();
             }
+            None if target == Target::Error && forward && self.go_to_failed_lane() => {}
             None => {
                 let what = match target {
                     Target::Error => "error",
@@ -104,6 +107,21 @@ impl Model {
         }
     }
 
+    /// Goes to the first error of the next lane that has one; false where there is none. Of many lanes most
+    /// have no line of their own.
+    fn go_to_failed_lane(&mut self) -> bool {
+        let next = (self.focus + 1..self.lanes.len()).find(|at| self.lanes[*at].errors() > 0);
+        let Some(lane) = next else { return false };
+        self.arrive(lane, Some(Arrive::Error));
+        self.center();
+        self.note = Some(format!("no error after that: the next is in {}", self.name_of(lane)));
+        true
+    }
+
+    fn name_of(&self, lane: usize) -> String {
+        if lane == 0 { "main".to_owned() } else { table::title(&self.lanes[lane].session) }
+    }
+
     pub(crate) fn center(&mut self) {
         self.anchor = i32::from(self.areas.list.height) / 3;
     }
@@ -113,8 +131,15 @@ impl Model {
         let lane = self.lane();
         let end = lane.marks.len().saturating_sub(1);
         if let Moment::Event(seq) = moment {
+            let (first, last) = (lane.marks.first(), lane.marks.last());
+            let is_past = last.filter(|last| *seq > last.seq);
+            let is_before = first.filter(|first| *seq < first.seq);
+            let note = (is_past.map(|mark| ("last", mark)))
+                .or(is_before.map(|mark| ("first", mark)))
+                .map(|(which, mark)| format!("its {which} event is e{}", mark.seq + 1));
             self.go(lane.marks.partition_point(|mark| mark.seq < *seq).min(end));
             self.center();
+            self.note = note;
             return;
         }
         let (Some(first), Some(last)) = (lane.axis.time(0), lane.axis.time(end)) else {
@@ -143,34 +168,51 @@ impl Model {
         }
     }
 
-    /// Looks for a text in the lane looked at.
+    /// Looks for a text in all lanes, in the one looked at first.
     pub(crate) fn look_for(&mut self, text: String) {
-        let lane = self.lane();
-        let (Some(first), Some(last)) = (lane.marks.first(), lane.marks.last()) else { return };
-        let (first, last, begin) = (first.seq, last.seq, lane.marks[lane.cursor].seq);
+        let mut lanes: Vec<usize> = (0..self.lanes.len()).collect();
+        lanes.sort_by_key(|lane| *lane != self.focus);
+        let legs: Vec<Leg> = lanes.into_iter().filter_map(|lane| self.leg(lane)).collect();
+        if legs.is_empty() {
+            return;
+        }
         self.searches += 1;
-        let (of, number) = (self.of(self.focus), self.searches);
-        let found = Found { text: text.clone(), lane: self.focus, number, ..Found::default() };
+        let number = self.searches;
+        let found = Found { text: text.clone(), number, ..Found::default() };
         self.found = Some(Found { jump: true, ..found });
-        self.search = Some(Search { of, number, text, first, last, begin });
+        self.search = Some(Search { number, text, legs });
     }
 
-    /// Goes to what was found next, or before; around the end. False where there is none.
+    /// What there is to look through of a lane; before its marks are here, whatever there is.
+    fn leg(&self, at: usize) -> Option<Leg> {
+        let (lane, of) = (&self.lanes[at], self.of(at));
+        if !lane.complete {
+            return Some(Leg { of, first: 0, last: u64::MAX - 1, begin: 0 });
+        }
+        let (first, last) = (lane.marks.first()?.seq, lane.marks.last()?.seq);
+        let here = lane.marks.get(lane.cursor).filter(|_| at == self.focus);
+        Some(Leg { of, first, last, begin: here.map_or(first, |mark| mark.seq) })
+    }
+
+    /// Goes to what was found next, or before, whichever lane that is in; around the end. False where there
+    /// is none.
     pub(crate) fn go_to_found(&mut self, forward: bool) -> bool {
-        let focus = self.focus;
-        let Some(found) = self.found.as_ref().filter(|found| found.lane == focus) else {
-            return false;
-        };
+        let Some(hits) = self.found.as_ref().map(|found| &found.hits) else { return false };
         let lane = self.lane();
-        let Some(here) = lane.marks.get(lane.cursor).map(|mark| mark.seq) else { return false };
-        let seqs = &found.seqs;
+        let here = (self.focus, lane.marks.get(lane.cursor).map_or(0, |mark| mark.seq));
         let next = if forward {
-            seqs.range(here + 1..).next().or_else(|| seqs.first())
+            hits.range((Bound::Excluded(here), Bound::Unbounded)).next().or_else(|| hits.first())
         } else {
-            seqs.range(..here).next_back().or_else(|| seqs.last())
+            hits.range(..here).next_back().or_else(|| hits.last())
         };
-        let Some(at) = next.and_then(|seq| lane.place_of(*seq)) else { return false };
-        self.go(at);
+        let Some((lane, seq)) = next.copied() else { return false };
+        if lane == self.focus {
+            let Some(at) = self.lane().place_of(seq) else { return false };
+            self.go(at);
+        } else {
+            self.arrive(lane, Some(Arrive::Seq(seq)));
+            self.note = Some(format!("found in {}", self.name_of(lane)));
+        }
         self.center();
         true
     }

@@ -1,7 +1,8 @@
-//! Looks for a text in all events of a session, their bodies too, beside the screen.
+//! Looks for a text in all events of a session and its subagents, their bodies too, beside the screen.
 //!
-//! It begins where one is, goes to the end and then from the beginning to there, and tells what it found
-//! as it goes; a newer search ends it. Letters match whatever their case. Not here: what is made of it
+//! It begins where one is, goes to the end and then from the beginning to there, then through the other
+//! lanes, and tells what it found as it goes; a newer search ends it. An event of which a page has head and tail only is asked for by itself,
+//! as when it is opened; of what is not whole even then it says how much there is. Letters match whatever their case. Not here: what is made of it
 //! ([`super::model`]).
 
 use std::sync::mpsc::Receiver;
@@ -9,7 +10,7 @@ use std::sync::mpsc::Receiver;
 use rrd_proto::{Event, EventQuery};
 
 use super::{
-    ask::{Search, Told},
+    ask::{Leg, Search, Told},
     source::{self, Tell},
 };
 use crate::{ask::Answerer, error::CliError};
@@ -47,19 +48,46 @@ fn look(
     tell: Tell<'_>,
 ) {
     let wanted = search.text.to_lowercase();
-    let mut looked_at = 0;
-    let told =
-        |seqs, looked_at, done| tell(Told::Found { number: search.number, seqs, looked_at, done });
-    let legs = [(search.begin, search.last), (search.first, search.begin.saturating_sub(1))];
-    for (first, last) in legs {
+    let mut looked = (0, 0);
+    let mut last_lane = 0;
+    for leg in &search.legs {
+        last_lane = leg.of.lane;
+        let told = |seqs, (looked_at, in_part), done| {
+            let (number, lane) = (search.number, leg.of.lane);
+            tell(Told::Found { number, lane, seqs, looked_at, in_part, done })
+        };
+        if !look_in(leg, &wanted, raw, &ask, &mut stop, &mut looked, &told) {
+            return;
+        }
+    }
+    let (number, lane, (looked_at, in_part)) = (search.number, last_lane, looked);
+    tell(Told::Found { number, lane, seqs: Vec::new(), looked_at, in_part, done: true });
+}
+
+/// Tells what was found: seqs, how many were looked at and how many of these in part, whether that is all.
+type Hits<'a> = &'a dyn Fn(Vec<u64>, (u64, u64), bool) -> bool;
+
+/// One lane of it; false when it ends there.
+fn look_in(
+    search: &Leg,
+    wanted: &str,
+    raw: bool,
+    ask: &impl Fn(&EventQuery) -> Result<Vec<Event>, CliError>,
+    stop: &mut impl FnMut() -> bool,
+    looked: &mut (u64, u64),
+    told: Hits<'_>,
+) -> bool {
+    let (looked_at, in_part) = (&mut looked.0, &mut looked.1);
+    let parts = [(search.begin, search.last), (search.first, search.begin.saturating_sub(1))];
+    for (first, last) in parts {
         // Nothing is before the first one.
-        if search.begin == search.first && (first, last) != legs[0] {
+        if search.begin == search.first && (first, last) != parts[0] {
             continue;
         }
         let mut next = first;
         while next <= last {
             if stop() {
-                return;
+                return false;
             }
             let query = match next.checked_sub(1) {
                 Some(after) => {
@@ -69,24 +97,49 @@ fn look(
                 None => EventQuery { before: Some(1), ..source::events(&search.of, 1, raw) },
             };
             let Ok(events) = ask(&EventQuery { bodies: true, ..query }) else {
-                told(Vec::new(), looked_at, true);
-                return;
+                told(Vec::new(), (*looked_at, *in_part), true);
+                return false;
             };
-            let reached = events.last().map_or(last, |event| event.seq).max(next);
-            let within = events.iter().filter(|event| event.seq <= last);
-            let hits: Vec<u64> = within
-                .clone()
-                .filter(|event| says(event, &wanted))
-                .map(|event| event.seq)
-                .collect();
-            looked_at += within.count() as u64;
+            // That the very first is not there says nothing of the others.
+            let end = if next == 0 { 0 } else { last };
+            let reached = events.last().map_or(end, |event| event.seq).max(next);
+            let mut hits = Vec::new();
+            for event in events.iter().filter(|event| event.seq <= last) {
+                *looked_at += 1;
+                if says(event, wanted) {
+                    hits.push(event.seq);
+                    continue;
+                }
+                if is_whole(event) {
+                    continue;
+                }
+                // What a limit took is nowhere else either.
+                if event.body.is_none() {
+                    *in_part += 1;
+                    continue;
+                }
+                if stop() {
+                    return false;
+                }
+                let alone = EventQuery {
+                    before: Some(event.seq + 1),
+                    bodies: true,
+                    ..source::events(&search.of, 1, raw)
+                };
+                let whole = ask(&alone).unwrap_or_default();
+                match whole.iter().find(|whole| whole.seq == event.seq) {
+                    Some(whole) if says(whole, wanted) => hits.push(event.seq),
+                    Some(whole) if is_whole(whole) => {}
+                    _ => *in_part += 1,
+                }
+            }
             next = reached + 1;
-            if !told(hits, looked_at, false) {
-                return;
+            if !told(hits, (*looked_at, *in_part), false) {
+                return false;
             }
         }
     }
-    told(Vec::new(), looked_at, true);
+    true
 }
 
 /// Whether an event has `wanted`, in lower case, in it.
@@ -95,6 +148,11 @@ fn says(event: &Event, wanted: &str) -> bool {
     has(&event.text)
         || event.tool.as_deref().is_some_and(has)
         || event.body.as_ref().is_some_and(|body| has(&body.text))
+}
+
+/// Whether all that an event says is here: its body has no gap, or its line is all of it.
+fn is_whole(event: &Event) -> bool {
+    event.body.as_ref().map_or(!event.truncated, |body| body.cut.is_none())
 }
 
 #[cfg(test)]
@@ -109,7 +167,8 @@ mod tests {
     fn search(begin: u64, last: u64) -> Search {
         let key = SessionKey { harness: Harness::ClaudeCode, session_id: "x".to_owned() };
         let of = Of { lane: 0, key, node: None };
-        Search { of, number: 7, text: "NEEDLE".to_owned(), first: 0, last, begin }
+        let legs = vec![Leg { of, first: 0, last, begin }];
+        Search { number: 7, text: "NEEDLE".to_owned(), legs }
     }
 
     fn all() -> Vec<Event> {
@@ -146,7 +205,8 @@ mod tests {
         {
             let told = RefCell::new((Vec::new(), 0, false));
             let tell = |what: Told| {
-                if let Told::Found { number: 7, seqs, looked_at, done } = what {
+                if let Told::Found { number: 7, lane: 0, seqs, looked_at, in_part: 0, done } = what
+                {
                     let mut told = told.borrow_mut();
                     told.0.extend(seqs);
                     (told.1, told.2) = (looked_at, done);
@@ -156,6 +216,70 @@ mod tests {
             look(&search(begin, 999), false, |query| Ok(answer(query)), || false, &tell);
             assert_eq!(told.into_inner(), (order.to_vec(), 1_000, true), "from {begin}");
         }
+    }
+
+    #[test]
+    fn the_other_lanes_are_looked_through_behind_it_to_their_ends() {
+        let mut both = search(0, 999);
+        let Leg { of, .. } = both.legs[0].clone();
+        // Of this one nobody knows yet how much there is.
+        let of = Of { lane: 3, ..of };
+        both.legs.push(Leg { of, first: 0, last: u64::MAX - 1, begin: 0 });
+        let told = RefCell::new(Vec::new());
+        let tell = |what: Told| {
+            if let Told::Found { lane, seqs, done, .. } = what {
+                told.borrow_mut().extend(seqs.into_iter().map(|seq| (lane, seq)));
+                told.borrow_mut().extend(done.then_some((lane, u64::MAX)));
+            }
+            true
+        };
+        look(&both, false, |query| Ok(answer(query)), || false, &tell);
+        let of = |lane| [0, 300, 600, 900].map(|seq| (lane, seq));
+        assert_eq!(told.into_inner(), [&of(0)[..], &of(3), &[(3, u64::MAX)]].concat());
+    }
+
+    #[test]
+    fn what_a_page_has_cut_is_looked_at_whole_where_it_still_can_be() {
+        // One that has it in its middle, one that is whole nowhere, one that a limit took, one without it.
+        let of = |seq, text: &str, cut: Option<u64>| {
+            let mut event = event(&mark(seq, 0, EventKind::Message), "hay", None);
+            event.truncated = true;
+            event.body = Some(Body { text: text.to_owned(), size: 99, cut });
+            event
+        };
+        let page = vec![
+            of(1, "haystack", Some(3)),
+            of(2, "haystack", Some(3)),
+            Event { body: None, ..of(3, "", None) },
+            of(4, "haystack", Some(3)),
+        ];
+        let asked = RefCell::new(Vec::new());
+        let ask = |query: &EventQuery| {
+            asked.borrow_mut().push((query.after, query.before, query.limit == 1));
+            Ok(match (query.after, query.before) {
+                (None, Some(1)) => vec![of(0, "hay", None)],
+                (None, Some(2)) => vec![of(1, "hay needle stack", None)],
+                (None, Some(5)) => vec![of(4, "hay and more stack", None)],
+                (None, _) => vec![page[1].clone()],
+                (Some(_), _) => page.clone(),
+            })
+        };
+        let told = RefCell::new((Vec::new(), 0, 0));
+        let tell = |what: Told| {
+            if let Told::Found { seqs, looked_at, in_part, .. } = what {
+                let mut told = told.borrow_mut();
+                told.0.extend(seqs);
+                (told.1, told.2) = (looked_at, in_part);
+            }
+            true
+        };
+        look(&search(0, 4), false, ask, || false, &tell);
+        assert_eq!(told.into_inner(), (vec![1], 5, 2));
+        let alone = |seq: u64| (None, Some(seq + 1), true);
+        assert_eq!(
+            asked.into_inner(),
+            [alone(0), (Some(0), None, false), alone(1), alone(2), alone(4)]
+        );
     }
 
     #[test]

@@ -71,13 +71,26 @@ pub(crate) fn draw(painter: &mut Painter<'_>, model: &mut Model, area: Rect, lan
         y += 1;
     }
     if rest > 0 {
-        name(painter, y, &format!("+{rest} more"), false);
-        for lane in &model.lanes[1..] {
-            if let Some(at) = lane.session.started_at {
+        let on_lines: Vec<usize> = model.areas.lanes.iter().map(|(lane, _)| *lane).collect();
+        let folded = || (1..model.lanes.len()).filter(|lane| !on_lines.contains(lane));
+        let errors: usize = folded().map(|lane| model.lanes[lane].errors()).sum();
+        // Those in which something failed stand over the others.
+        for failed in [false, true] {
+            let of = folded().map(|lane| &model.lanes[lane]);
+            for lane in of.filter(|lane| (lane.errors() > 0) == failed) {
+                let Some(at) = lane.session.started_at else { continue };
                 let column = model.lanes[0].axis.column_of_time(at.as_millis(), columns.max(1));
                 let x = strip.x + u16::try_from(column).unwrap_or(0);
-                painter.put(x.min(strip.right()), y, "▁", 1, look::DIM);
+                let (sign, style) = if failed { ("✕", look::RED) } else { ("▁", look::DIM) };
+                painter.put(x.min(strip.right()), y, sign, 1, style);
             }
+        }
+        if errors > 0 {
+            let room = usize::from(label.saturating_sub(1));
+            let text = format!("+{rest} ✕{}", thousands(errors));
+            painter.put(area.x + 1, y, &fit_end(&text, room), room, look::RED);
+        } else {
+            name(painter, y, &format!("+{rest} more"), false);
         }
         y += 1;
     }
@@ -175,10 +188,6 @@ fn cursor(painter: &mut Painter<'_>, model: &Model, area: Rect, strip: Rect) {
     let number = format!("event {} of {}", thousands(lane.cursor + 1), thousands(lane.marks.len()));
     let mut words =
         vec![(when.unwrap_or_else(|| "no time".to_owned()), look::BOLD), (number, look::PLAIN)];
-    if lane.dropped > 0 {
-        let count = thousands(usize::try_from(lane.dropped).unwrap_or(0));
-        words.push((format!("{count} not kept whole ({})", lane.limits), look::AMBER));
-    }
     let mut legend = Vec::new();
     for (count, sign, noun, style) in [
         (lane.totals.errors, "✕", "error", look::RED),
@@ -197,6 +206,30 @@ fn cursor(painter: &mut Painter<'_>, model: &Model, area: Rect, strip: Rect) {
     // On the side with more room, and the legend on the other, if it fits.
     let behind = right >= left;
     let (near, far) = if behind { (right, left) } else { (left, right) };
+    // That something is missing is said on any width: its details go first, then its place here, then
+    // where one is.
+    if lane.dropped > 0 {
+        let count = thousands(usize::try_from(lane.dropped).unwrap_or(0));
+        let less = "not kept whole";
+        let all = format!("{count} {less} ({})", lane.limits);
+        let forms = [all, format!("{count} {less}"), less.to_owned()];
+        let fits = |beside: usize, room| {
+            let mut forms = forms.iter().filter(move |form| beside + width(form) + 3 < room);
+            forms.next().cloned().map(|form| (form, look::AMBER))
+        };
+        if let Some(form) = fits(total(&words), near + 1) {
+            words.push(form);
+        } else if let Some(form) = fits(0, far) {
+            legend = vec![form];
+        } else {
+            words.truncate(1);
+            let form = fits(total(&words), near + 1);
+            if form.is_none() {
+                words.clear();
+            }
+            words.push(form.unwrap_or_else(|| (less.to_owned(), look::AMBER)));
+        }
+    }
     let mut beside = words;
     if total(&beside) + total(&legend) <= near {
         beside.append(&mut legend);

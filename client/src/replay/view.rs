@@ -206,23 +206,29 @@ fn said(model: &Model) -> Vec<(String, Style)> {
     if let Some(note) = &model.note {
         said.push((clean(note).into_owned(), look::AMBER));
     }
-    if let Some(found) = model.found.as_ref().filter(|found| found.lane == model.focus) {
+    if let Some(found) = &model.found {
         let lane = model.lane();
-        let here = lane.marks.get(lane.cursor).map(|mark| mark.seq);
-        let number = here.filter(|here| found.seqs.contains(here));
-        let number = number.map_or(0, |here| found.seqs.range(..=here).count());
+        let here = lane.marks.get(lane.cursor).map(|mark| (model.focus, mark.seq));
+        let number = here.filter(|here| found.hits.contains(here));
+        let number = number.map_or(0, |here| found.hits.range(..=here).count());
         let of = if number > 0 { format!("{number} of ") } else { String::new() };
         let more = if found.done {
             String::new()
+        } else if model.lanes.len() > 1 {
+            // How much there is in the others is not known before.
+            format!(" · looked at {}", found.looked_at)
         } else {
             let all = lane.marks.len().max(1) as u64;
             format!(" · looked at {}%", (found.looked_at * 100 / all).min(99))
         };
         let text = clean(&found.text);
         said.push((
-            format!("\"{}\" {of}{}{more}", fit_end(&text, 24), found.seqs.len()),
+            format!("\"{}\" {of}{}{more}", fit_end(&text, 24), found.hits.len()),
             look::PLAIN,
         ));
+        if found.in_part > 0 {
+            said.push((format!("{} searched in part", found.in_part), look::AMBER));
+        }
     }
     let lives = model.lane().session.status != Status::Ended;
     if let Some(words) = &model.lane().last_words {

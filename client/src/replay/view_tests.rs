@@ -198,6 +198,55 @@ fn what_was_taken_back_or_copied_says_so() {
 }
 
 #[test]
+fn no_window_is_too_narrow_to_say_that_something_is_missing() {
+    let marks: Vec<_> =
+        (0..40).map(|seq| mark(seq, seq as i64 * 1_000, EventKind::Message)).collect();
+    let mut model = Model::new(session("b41f"), Timestamp::from_millis(T0 + MINUTE));
+    let gaps = vec![Gap { first: 7, last: 1_240, why: Limit::Session }];
+    let outline = Outline { marks, dropped: 1_234, gaps, ..Outline::default() };
+    model.take(Told::Outline { lane: 0, outline });
+    let line = |model: &mut Model, width: u16| {
+        let picture = picture(model, width, 20);
+        picture.lines().find(|line| line.contains('▲')).unwrap().to_owned()
+    };
+    for at in (0..40).step_by(3) {
+        model.go(at);
+        for width in 36..=120 {
+            let line = line(&mut model, width);
+            assert!(line.contains("not kept whole"), "{width} columns, {at}: {line}");
+        }
+        let said = timeless(&line(&mut model, 60));
+        assert!(said.contains("00:00:00"), "when is worth more than which and how many: {said}");
+    }
+    model.go(39);
+    let said = line(&mut model, 60);
+    assert!(said.contains("event 40 of 40   not kept whole"), "{said}");
+    model.go(0);
+    let said = line(&mut model, 80);
+    assert!(said.contains("event 1 of 40   1,234 not kept whole"), "{said}");
+}
+
+#[test]
+fn a_search_says_what_it_could_not_look_through() {
+    let (mut model, _) = model();
+    press(&mut model, "/cargo⏎");
+    let number = model.search.take().unwrap().number;
+    let found = |in_part| Told::Found {
+        number,
+        lane: 0,
+        seqs: vec![2],
+        looked_at: 10,
+        in_part,
+        done: true,
+    };
+    model.take(found(0));
+    assert!(!picture(&mut model, 60, 20).contains("in part"));
+    model.take(found(3));
+    let picture = picture(&mut model, 60, 20);
+    assert!(picture.contains("\"cargo\" 1 of 1  3 searched in part"), "{picture}");
+}
+
+#[test]
 fn a_closed_edit_tells_how_much_it_changes() {
     let (mut model, events) = model();
     picture(&mut model, 100, 20);

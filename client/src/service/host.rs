@@ -62,7 +62,7 @@ fn to_record() -> impl Iterator<Item = (&'static str, Value)> {
 }
 
 /// Of these, what no harness knows of.
-const OWN: [(&str, Value); 19] = [
+const OWN: [(&str, Value); 20] = [
     ("HOME", Value::Directory),
     ("XDG_CONFIG_HOME", Value::XdgDirectory),
     ("XDG_STATE_HOME", Value::XdgDirectory),
@@ -81,6 +81,7 @@ const OWN: [(&str, Value); 19] = [
     ("RRD_ACTIVITY_SESSION", Value::Text),
     ("RRD_ACTIVITY_TOTAL", Value::Text),
     ("RRD_ACTIVITY_AGE", Value::Text),
+    ("RRD_RESUME_RAW", Value::Text),
     // Part of the default host name: services are started without it.
     ("WSL_DISTRO_NAME", Value::Text),
 ];

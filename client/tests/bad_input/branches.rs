@@ -77,9 +77,8 @@ fn what_hermes_undid_and_what_stands_are_told() {
     ];
     both_branches(&host, "s-1", &told);
     daemon.stop();
-    // Without a daemon it is the database that is read, and what stands in it.
-    let standing: Vec<_> = told.into_iter().filter(|(_, gone)| !gone).collect();
-    both_branches(&host, "s-1", &standing);
+    // Without a daemon it is the database that is read, which still has what was undone.
+    both_branches(&host, "s-1", &told);
     let _daemon = host.daemon();
     both_branches(&host, "s-1", &told);
 }
@@ -268,7 +267,11 @@ fn five_megabytes_and_an_image_are_told_as_what_they_are() {
         let events = told["events"].as_array().unwrap().iter();
         events
             .filter(|event| event["kind"] == "tool_result")
-            .map(|event| event["body"].clone())
+            .map(|event| {
+                let is_cut = !event["body"]["cut"].is_null();
+                assert_eq!(event["truncated"], is_cut, "flagged where it is cut, and only there");
+                event["body"].clone()
+            })
             .collect()
     };
     let check = |way: &str| {
@@ -288,5 +291,40 @@ fn five_megabytes_and_an_image_are_told_as_what_they_are() {
     fs::remove_file(host.transcript(ID)).unwrap();
     host.follows("deleted", ID, |row| row.status == rrd_proto::Status::Ended);
     check("its transcript is gone");
+    daemon.stop();
+}
+
+/// Asked for by itself an event is whole as long as its transcript is there, and then no flag says that it is
+/// not; in a page of many, and without its transcript, it is cut and flagged.
+#[test]
+fn what_is_cut_is_flagged_and_what_is_whole_is_not() {
+    let host = Host::new();
+    let mut talk = Talk::new(ID);
+    let printed = "a line of what was printed\n".repeat(10_000);
+    let block = json!({"type": "tool_result", "tool_use_id": "toolu_1", "content": printed});
+    let records = [
+        talk.prompt("Print it"),
+        talk.calls("toolu_1", "Bash", json!({"command": "cat all"})),
+        talk.record("user", json!({"message": {"role": "user", "content": [block]}})),
+    ];
+    host.write(ID, &records);
+    let last = |limit: &str| -> Value {
+        let show = ["sessions", "show", ID, "--events", "--bodies", "--json", "--limit", limit];
+        let told: Value = serde_json::from_str(&host.run(&show)).unwrap();
+        told["events"].as_array().unwrap().last().unwrap().clone()
+    };
+    let is_cut = |event: &Value| {
+        assert_eq!(event["kind"], "tool_result");
+        assert_eq!(event["body"]["size"], printed.len());
+        assert_eq!(event["body"]["text"] != printed.as_str(), !event["body"]["cut"].is_null());
+        (event["truncated"] == true, !event["body"]["cut"].is_null())
+    };
+    let daemon = host.daemon();
+    host.follows("all of it", ID, |row| row.complete && counts(row).2 == 1);
+    assert_eq!(is_cut(&last("10")), (true, true));
+    assert_eq!(is_cut(&last("1")), (false, false), "read once more from its transcript");
+    fs::remove_file(host.transcript(ID)).unwrap();
+    host.follows("deleted", ID, |row| row.status == rrd_proto::Status::Ended);
+    assert_eq!(is_cut(&last("1")), (true, true));
     daemon.stop();
 }

@@ -35,6 +35,12 @@ pub fn keep(
     Some(Body { text: [head, tail].concat(), size, cut })
 }
 
+/// Gives an event what it says; what is not all of that is flagged.
+pub fn give(event: &mut Event, body: Body) {
+    event.truncated |= body.cut.is_some();
+    event.body = Some(body);
+}
+
 /// The body of an event whose line is all that it says, and of which so none is kept.
 #[must_use]
 pub fn of_line(event: &Event) -> Option<Body> {

@@ -12,7 +12,7 @@ use rrd_proto::{NodeId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use zeroize::Zeroizing;
 
-use crate::store::owner_only;
+use crate::store::{is_damage, owner_only};
 
 /// `RRDk`.
 const APPLICATION_ID: i64 = 0x5252_446b;
@@ -115,13 +115,36 @@ pub(crate) enum KeepError {
 impl KeepError {
     /// What helps.
     pub(crate) fn remedy(&self) -> String {
+        if let Some(path) = self.full() {
+            let place = path.parent().unwrap_or(path);
+            return format!("the disk is full: make room in {}, then try again", place.display());
+        }
+        let is_damaged = match self {
+            Self::Sqlite { source, .. } => is_damage(source),
+            Self::Damaged { .. } => true,
+            Self::Newer { .. } | Self::Io { .. } => false,
+        };
         match self {
-            Self::Sqlite { path, .. } | Self::Damaged { path, .. } => format!(
+            Self::Sqlite { path, .. } | Self::Damaged { path, .. } if is_damaged => format!(
                 "put {} back from a backup, or move it and fleet.key away and join the fleet anew",
                 path.display()
             ),
             Self::Newer { .. } => "start that release".to_owned(),
-            Self::Io { .. } => "rrd doctor looks into it".to_owned(),
+            _ => "rrd doctor looks into it".to_owned(),
+        }
+    }
+
+    /// What could not be written because there was no room for it; then nothing of it was changed.
+    fn full(&self) -> Option<&Path> {
+        match self {
+            Self::Sqlite { path, source } => (source.sqlite_error_code()
+                == Some(rusqlite::ErrorCode::DiskFull))
+            .then_some(path.as_path()),
+            Self::Io { path, source } => {
+                let is_full = source.kind() == std::io::ErrorKind::StorageFull;
+                is_full.then_some(path.as_path())
+            }
+            Self::Damaged { .. } | Self::Newer { .. } => None,
         }
     }
 }
@@ -465,7 +488,22 @@ mod tests {
         let path = dir.path().join("keep.db");
         std::fs::write(&path, "garbage, and more of it than a header has: ".repeat(9)).unwrap();
         let error = Keep::open(dir.path()).unwrap_err();
-        assert!(error.to_string().contains("keep.db") && !error.remedy().is_empty(), "{error}");
+        assert!(error.to_string().contains("keep.db"), "{error}");
+        assert!(error.remedy().contains("from a backup"), "{}", error.remedy());
         assert!(std::fs::read_to_string(&path).unwrap().starts_with("garbage"));
+    }
+
+    #[test]
+    fn nobody_is_told_to_move_one_away_that_is_only_out_of_room() {
+        let (dir, keep) = open();
+        let pages: i64 = keep.db.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+        keep.db.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(())).unwrap();
+        let much = "INSERT INTO facts (name, value) VALUES ('x', hex(zeroblob(100000)))";
+        let source = keep.db.execute(much, []).unwrap_err();
+        let full = KeepError::Sqlite { path: dir.path().join("keep.db"), source };
+        assert!(full.remedy().starts_with("the disk is full: make room in "), "{}", full.remedy());
+        let source = keep.db.execute("INSERT INTO nowhere VALUES (1)", []).unwrap_err();
+        let other = KeepError::Sqlite { path: dir.path().join("keep.db"), source };
+        assert_eq!(other.remedy(), "rrd doctor looks into it");
     }
 }

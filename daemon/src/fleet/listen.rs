@@ -34,7 +34,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
-use crate::desk::{self, Desk};
+use crate::{
+    desk::{self, Desk},
+    resume::relay,
+};
 
 use super::{
     Fleet, Place, Stranger, address, aside, enrol,
@@ -63,7 +66,8 @@ const LOOK_AFTER: Duration = Duration::from_secs(15);
 const AGAIN: Duration = Duration::from_secs(5);
 
 /// What members may ask, beside what the desk answers.
-const METHODS: [&str; 5] = ["hello", "members", "last_words", "kept_words", "seen"];
+const METHODS: [&str; 7] =
+    ["hello", "members", "last_words", "kept_words", "seen", "copy_open", "copy_next"];
 
 /// Listens while there is a fleet, until it is stopped.
 pub(crate) async fn run(fleet: Arc<Fleet>, desk: Arc<Desk>, stop: CancellationToken) {
@@ -381,6 +385,15 @@ impl Peer for Server {
             "kept_words" => {
                 let KeptWordsQuery { node, key } = heard(&body)?;
                 peer::pack(&WordsReply { words: fleet.words().of(node, &key) })
+            }
+            "copy_open" => {
+                let label = fleet.members().label(self.node);
+                let to = label.unwrap_or_else(|| self.node.to_string());
+                let opened = relay::opens(&self.desk, Some((self.node, to)), heard(&body)?).await;
+                peer::pack(&opened?)
+            }
+            "copy_next" => {
+                peer::pack(&relay::next(&self.desk, Some(self.node), heard(&body)?).await?)
             }
             "seen" => peer::pack(&fleet.seen(self.node, heard(&body)?)),
             other => {

@@ -11,6 +11,7 @@ use crate::{
     config::Flags,
     desk::{Desk, Index},
     hub::Hub,
+    resume::give::Copies,
     scan::place,
     search::Search,
     store,
@@ -54,7 +55,9 @@ fn node(name: &str) -> Node {
     let search = Arc::new(search);
     let index = Arc::new(Index::new(config.dirs.state.clone(), Arc::new(writer)));
     let hub = Arc::new(Hub::new(place(&config, Some(fleet.node())), &[]));
-    let desk = Arc::new(Desk { hub, edges, tails: Vec::new(), index, search, event: 1 << 16 });
+    let copies = Copies::new(&config, &edges);
+    let (tails, event) = (Vec::new(), 1 << 16);
+    let desk = Arc::new(Desk { hub, edges, tails, index, search, event, copies });
     tokio::spawn(listen(Arc::clone(&fleet), Arc::clone(&desk), stop.clone()));
     Node { fleet, desk, stop, _home: home }
 }

@@ -18,7 +18,10 @@ use std::{
     fmt::Write,
     io,
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -118,6 +121,8 @@ struct Shared {
     forged: Mutex<BTreeMap<NodeId, u64>>,
     /// How often gossip had to begin anew.
     begun_anew: Mutex<u64>,
+    /// It is being stopped.
+    over: AtomicBool,
     changed: watch::Sender<u64>,
 }
 
@@ -150,6 +155,7 @@ impl Gossip {
             invalid: Mutex::default(),
             forged: Mutex::default(),
             begun_anew: Mutex::default(),
+            over: AtomicBool::new(false),
             changed: watch::channel(0).0,
         });
         shared.forget(&shared.members());
@@ -372,6 +378,8 @@ impl Gossip {
 
 impl Drop for Gossip {
     fn drop(&mut self) {
+        // It may be running this moment, and is not to take this for an end by itself.
+        self.shared.over.store(true, Ordering::SeqCst);
         self.task.abort();
         if let Some(cluster) = lock(&self.shared.cluster).take() {
             cluster.stop();
@@ -518,6 +526,9 @@ async fn gossip(
                 *lock(&shared.cluster) = Some(Arc::clone(&cluster));
                 shared.put().await;
                 let why = rounds(&shared, &cluster).await;
+                if shared.over.load(Ordering::SeqCst) {
+                    return;
+                }
                 tracing::error!(why, "gossip ended by itself; beginning anew");
             }
             Err(error) => tracing::error!(%error, "gossip cannot begin; trying again"),

@@ -10,10 +10,11 @@ use axum::{
     http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, header, request::Parts},
 };
 
-use rrd_proto::Outline;
+use rrd_proto::{EventPage, Outline, Session, Timestamp, timeline};
 
 use super::{
     Http,
+    board::bad,
     gate::Caller,
     guard::{self, Form},
     lookers::{self, NotSpent},
@@ -95,22 +96,26 @@ pub(super) async fn session(
     Query(pairs): Pairs,
     Extension(caller): Extension<Caller>,
 ) -> Response<Body> {
-    let found = match Range::read(&pairs) {
-        Ok(range) => find(&http, named).await.map(|row| (row, range)),
+    let found = match Part::read(pairs) {
+        Ok(part) => find(&http, named).await.map(|row| (row, part)),
         Err(problem) => Err(problem),
     };
-    let (row, range) = match found {
+    let (row, part) = match found {
         Ok(found) => found,
         Err(problem) => return said(problem),
     };
+    let mut outline = Outline::default();
+    if caller.may_read && matches!(part, Part::Time(_)) {
+        outline = outline_of(&http, &row).await;
+    }
+    let (range, sought) = part.among(&outline);
     let asked = match caller.may_read {
-        true => Some(events_of(&http, &row, Range { bodies: true, ..range }).await),
+        true => Some(part_of(&http, &row, range, sought).await),
         false => None,
     };
-    let outline = match &asked {
-        Some(Ok(_)) => outline_of(&http, &row).await,
-        _ => Outline::default(),
-    };
+    if matches!(asked, Some(Ok(_))) && outline.marks.is_empty() {
+        outline = outline_of(&http, &row).await;
+    }
     let why;
     let events = match &asked {
         None => Events::Locked,
@@ -119,6 +124,7 @@ pub(super) async fn session(
             // Events are numbered from 0, without gaps.
             older: found.events.first().is_some_and(|first| first.seq > 0),
             newer: found.more || range.before.is_some(),
+            sought,
         },
         Some(Err(problem)) => {
             // It may begin with a host's name, which stays as it is.
@@ -130,6 +136,63 @@ pub(super) async fn session(
     let view =
         SessionView { host: &host, session: &row, events, outline: &outline, as_of: now, now };
     html(StatusCode::OK, page::session(&view))
+}
+
+/// Which part of a session its page is to show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Range(Range),
+    /// An event, by its seq, and what is around it.
+    Around(u64),
+    /// The same of the last one that had happened by then.
+    Time(Timestamp),
+}
+
+/// Events that follow the one that is sought, where there are so many; as many stand before it.
+const FOLLOW: u64 = 50;
+
+impl Part {
+    fn read(pairs: Vec<(String, String)>) -> Result<Self, Problem> {
+        let [(name, value)] = pairs.as_slice() else { return Range::read(&pairs).map(Self::Range) };
+        match name.as_str() {
+            "around" => {
+                let seq = value.parse().map_err(|_| bad("around is a number from 0"))?;
+                Ok(Self::Around(seq))
+            }
+            "t" => Timestamp::parse(value)
+                .map(Self::Time)
+                .ok_or_else(|| bad("t is a time like 2026-01-31T02:14:05Z")),
+            _ => Range::read(&pairs).map(Self::Range),
+        }
+    }
+
+    /// What that is, of a session with this outline, and which event is sought.
+    fn among(self, outline: &Outline) -> (Range, Option<u64>) {
+        let sought = match self {
+            Self::Range(range) => return (range, None),
+            Self::Around(seq) => Some(seq),
+            Self::Time(time) => timeline::moment(&outline.marks, time).map(|mark| mark.seq),
+        };
+        let before = sought.map(|seq| seq.saturating_add(1 + FOLLOW));
+        (Range { before, ..Range::default() }, sought)
+    }
+}
+
+/// That part, with the event that is sought whatever follows it.
+async fn part_of(
+    http: &Http,
+    row: &Session,
+    range: Range,
+    sought: Option<u64>,
+) -> Result<EventPage, Problem> {
+    let range = Range { bodies: true, ..range };
+    let page = events_of(http, row, range).await?;
+    let Some(sought) = sought else { return Ok(page) };
+    // What follows may say so much that there was no room left for it.
+    if page.events.first().is_none_or(|first| first.seq <= sought) {
+        return Ok(page);
+    }
+    events_of(http, row, Range { before: Some(sought.saturating_add(1)), ..range }).await
 }
 
 /// `/pair?code=…`: spends the code. It is the one address whose looking at changes something, so it counts

@@ -266,10 +266,16 @@ pub(super) struct Range {
     pub(super) bodies: bool,
 }
 
+impl Default for Range {
+    fn default() -> Self {
+        Self { after: None, before: None, limit: EVENTS, bodies: false }
+    }
+}
+
 impl Range {
     pub(super) fn read(pairs: &[(String, String)]) -> Result<Self, Problem> {
         only(pairs, &["after", "before", "limit", "bodies"])?;
-        let mut range = Self { after: None, before: None, limit: EVENTS, bodies: false };
+        let mut range = Self::default();
         for (name, value) in pairs {
             let number = || value.parse().map_err(|_| bad(format!("{name} is a number from 0")));
             match name.as_str() {

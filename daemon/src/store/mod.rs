@@ -13,6 +13,7 @@ mod reader;
 mod retain;
 mod salvage;
 mod schema;
+mod scrub;
 mod writer;
 
 use std::{
@@ -286,6 +287,15 @@ pub fn set_aside(state_dir: &Path) -> Result<PathBuf, StoreError> {
         }
     }
     Ok(aside)
+}
+
+/// Takes away the damaged database that was set aside, if there is one: what is forgotten may be in it.
+pub fn drop_aside(state_dir: &Path) {
+    let aside = aside(state_dir);
+    for suffix in ["", "-wal", "-shm"] {
+        // It is not there, as a rule.
+        let _ = fs::remove_file(format!("{}{suffix}", aside.display()));
+    }
 }
 
 /// Where a damaged database is kept.

@@ -280,7 +280,9 @@ impl Reader {
             let (Some(first), Some(last)) = (some.first(), some.last()) else { break };
             let mut found = bodies::read(&self.db, session, first.seq, last.seq)?;
             let mut add = |event: &mut Event| {
-                event.body = found.remove(&event.seq).or_else(|| body::of_line(event));
+                if let Some(body) = found.remove(&event.seq).or_else(|| body::of_line(event)) {
+                    body::give(event, body);
+                }
                 // What a limit took was more than the line that is left.
                 event.truncated |=
                     event.body.is_none() && gaps.iter().any(|gap| gap.has(event.seq));

@@ -79,17 +79,23 @@ pub(super) fn bytes_of(db: &Connection, session: i64) -> rusqlite::Result<u64> {
 /// # Errors
 /// SQLite's.
 pub(super) fn trim_session(db: &Transaction<'_>, session: i64, most: u64) -> rusqlite::Result<u64> {
-    trim(db, session, most, Limit::Session)
-}
-
-fn trim(db: &Transaction<'_>, session: i64, most: u64, why: Limit) -> rusqlite::Result<u64> {
     let bytes = bytes_of(db, session)?;
     if bytes <= most {
         return Ok(bytes);
     }
-    let mut excess = bytes - (most - most / ROOM);
+    let excess = bytes - (most - most / ROOM);
+    take_middle(db, session, (bytes, most / HEAD), excess, Limit::Session)
+}
+
+/// Takes `excess` of a session's bytes away, beyond a head of so many; gives how many are left.
+fn take_middle(
+    db: &Transaction<'_>,
+    session: i64,
+    (bytes, mut head): (u64, u64),
+    mut excess: u64,
+    why: Limit,
+) -> rusqlite::Result<u64> {
     let mut left = bytes;
-    let mut head = most / HEAD;
     let sql = "SELECT id, first, last, length(data) FROM bodies WHERE session = ?1 ORDER BY last";
     let mut blocks = db.prepare_cached(sql)?;
     let mut rows = blocks.query([session])?;
@@ -153,6 +159,10 @@ fn gap(
     Ok(())
 }
 
+/// One step of a sweep takes about so many bytes: what is taken is overwritten, and meanwhile nothing else
+/// is written.
+const STEP: u64 = 16 << 20;
+
 /// What a sweep took away.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Swept {
@@ -160,8 +170,8 @@ pub(super) struct Swept {
     pub(super) bytes: u64,
 }
 
-/// Takes away what is too old, and what is too much in all; a few sessions at a time, so that nobody waits
-/// for it: true when there is more to do.
+/// Takes away what is too old, and what is too much in all; a step at a time, so that nobody waits for it:
+/// true when there is more to do.
 ///
 /// # Errors
 /// SQLite's.
@@ -184,8 +194,18 @@ pub(super) fn sweep(
         .filter(|session| session.is_over && session.last.is_some_and(|last| last < too_old))
         .map(|session| session.id)
         .collect();
+    let mut step = 0;
     for session in old.iter().take(SOME) {
-        swept.bytes += bytes_of(db, *session)?;
+        let bytes = bytes_of(db, *session)?;
+        if step > 0 && step + bytes > STEP {
+            break;
+        }
+        step += bytes;
+        if let Some(taken) = part(db, *session, bytes, Limit::Age)? {
+            swept.bytes += taken;
+            break;
+        }
+        swept.bytes += bytes;
         swept.sessions += 1;
         empty(db, *session, Limit::Age)?;
     }
@@ -202,12 +222,17 @@ pub(super) fn sweep(
     let over = || sessions.iter().filter(|s| s.is_over && s.last.is_none_or(|last| last < fresh));
     let mut taken = 0;
     for session in over() {
-        if excess == 0 || taken == SOME {
+        if excess == 0 || taken == SOME || step >= STEP {
             return Ok(true);
         }
         let bytes = bytes_of(db, session.id)?;
         if bytes == 0 {
             continue;
+        }
+        step += bytes;
+        if let Some(taken) = part(db, session.id, bytes, Limit::Total)? {
+            swept.bytes += taken;
+            return Ok(true);
         }
         all_bodies(db, session.id, Limit::Total)?;
         excess = excess.saturating_sub(bytes);
@@ -235,9 +260,25 @@ pub(super) fn sweep(
     else {
         return Ok(false);
     };
-    let left = trim(db, session, largest.saturating_sub(excess).max(largest / 2), Limit::Total)?;
+    let excess = excess.min(largest / 2).min(STEP);
+    let head = (largest - excess) / HEAD;
+    let left = take_middle(db, session, (largest, head), excess, Limit::Total)?;
     swept.bytes += largest - left;
     Ok(left < largest)
+}
+
+/// Takes a step out of the middle of a session that is much more than one; how many bytes that were.
+fn part(
+    db: &Transaction<'_>,
+    session: i64,
+    bytes: u64,
+    why: Limit,
+) -> rusqlite::Result<Option<u64>> {
+    if bytes <= 2 * STEP {
+        return Ok(None);
+    }
+    let left = take_middle(db, session, (bytes, (bytes - STEP) / HEAD), STEP, why)?;
+    Ok(Some(bytes - left).filter(|taken| *taken > 0))
 }
 
 struct Activity {
@@ -275,6 +316,12 @@ pub(super) fn used_bytes(db: &Connection) -> rusqlite::Result<u64> {
     let pragma = |name| db.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let pages = pragma("page_count")? - pragma("freelist_count")?;
     Ok((pages * pragma("page_size")?).cast_unsigned())
+}
+
+/// Bytes of the index, with those that are free.
+pub(super) fn file_bytes(db: &Connection) -> rusqlite::Result<u64> {
+    let pragma = |name| db.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    Ok((pragma("page_count")? * pragma("page_size")?).cast_unsigned())
 }
 
 fn all_bodies(db: &Transaction<'_>, session: i64, why: Limit) -> rusqlite::Result<()> {

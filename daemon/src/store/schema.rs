@@ -121,6 +121,7 @@ const MIGRATIONS: &[&str] = &[
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX copies_by_place ON copies (of_session, of_seq);
 ",
+    "CREATE TABLE to_scrub (one INTEGER PRIMARY KEY) STRICT;  -- what was forgotten may still be in the file",
 ];
 
 /// What is read of each table: a name in the schema may be damaged, which no check of SQLite's finds.
@@ -137,6 +138,7 @@ const READ: &[&str] = &[
     "SELECT bodied, life FROM sessions",
     "SELECT hash, session, seq FROM texts",
     "SELECT session, seq, of_session, of_seq FROM copies",
+    "SELECT one FROM to_scrub",
 ];
 
 /// Whether every table is there with its columns.

@@ -14,7 +14,7 @@ use std::{
         mpsc::{self, SyncSender},
     },
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rrd_proto::{Direction, EventKind, SessionKey, Timestamp};
@@ -29,16 +29,26 @@ use super::{
     reader::{FLAG_ERROR, FLAG_SENT, FLAG_TRUNCATED, FLAG_WITHDRAWN, KINDS},
     retain::{self, Limits, Swept},
     schema,
+    scrub::{self, Scrub},
 };
 
 /// How long the queue must have been empty before the database is checked.
 const QUIET: Duration = Duration::from_secs(1);
 
+/// How long somebody else is waited for who has the index for himself.
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// How long a failed transaction waits before it is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Whether too much is kept is looked at after so many milliseconds, and only when something was written.
-const SWEEPS_APART: i64 = 600_000;
+/// While something is written all the time, what is too old is looked for after so long, …
+const AGES_APART: Duration = Duration::from_secs(600);
+
+/// … and what is too much in all after at least so long, …
+const SWEEPS_APART: Duration = Duration::from_secs(1);
+
+/// … and so many times as long as it takes to look.
+const SWEEP_REST: u32 = 20;
 
 /// The handle of the writer thread. Dropping it writes what is queued and ends the thread.
 #[derive(Debug)]
@@ -95,6 +105,7 @@ impl Writer {
             Bodies::new().map_err(|source| StoreError::Io { path: path.clone(), source })?;
         let limits = Arc::new(OnceLock::new());
         let work = Work {
+            scrub: Scrub::stored(&db),
             db,
             bodies,
             queue: Arc::clone(&queue),
@@ -104,8 +115,7 @@ impl Writer {
             given_up: false,
             limits: Arc::clone(&limits),
             forgotten: HashSet::new(),
-            shrink: false,
-            swept: None,
+            sweeps: Sweeps::begin(),
         };
         let thread = std::thread::Builder::new()
             .name("rrd-store".into())
@@ -216,11 +226,13 @@ fn open(path: &Path) -> Result<Connection, StoreError> {
     owner_only(path).map_err(|source| StoreError::Io { path: path.to_owned(), source })?;
     let sqlite = |source| StoreError::Sqlite { path: path.to_owned(), source };
     let mut db = Connection::open(path).map_err(sqlite)?;
-    db.busy_timeout(Duration::from_secs(5)).map_err(sqlite)?;
+    db.busy_timeout(BUSY_TIMEOUT).map_err(sqlite)?;
     db.pragma_update(None, "journal_mode", "WAL").map_err(sqlite)?;
     // A power cut may lose the last transactions, never their order: they are read again.
     db.pragma_update(None, "synchronous", "NORMAL").map_err(sqlite)?;
     db.pragma_update(None, "trusted_schema", false).map_err(sqlite)?;
+    // Also of what a limit took, or what was laid out anew: all of it may be forgotten one day.
+    db.pragma_update(None, "secure_delete", true).map_err(sqlite)?;
     db.pragma_update(None, "cache_size", -2048).map_err(sqlite)?;
     schema::migrate(&mut db, path)?;
     if !schema::is_whole(&db) {
@@ -253,10 +265,30 @@ struct Work {
     limits: Arc<OnceLock<Limits>>,
     /// What is not to be taken again.
     forgotten: HashSet<SessionKey>,
-    /// Something was forgotten, and the disk may still hold it.
-    shrink: bool,
-    /// When it was last seen that nothing is too much.
-    swept: Option<Timestamp>,
+    /// Of what was forgotten the disk may still hold something.
+    scrub: Scrub,
+    sweeps: Sweeps,
+}
+
+/// How it is with what is too much.
+#[derive(Debug)]
+struct Sweeps {
+    /// When it was looked at last, or the writer began, and how long that took.
+    last: (Instant, Duration),
+    /// The last look left something to do.
+    more: bool,
+}
+
+impl Sweeps {
+    fn begin() -> Self {
+        Self { last: (Instant::now(), Duration::ZERO), more: false }
+    }
+
+    /// Whether so much time has passed since the last look.
+    fn is_past(&self, apart: Duration) -> bool {
+        let (at, took) = self.last;
+        at.elapsed() >= apart.max(took * SWEEP_REST)
+    }
 }
 
 impl Work {
@@ -267,16 +299,21 @@ impl Work {
             match self.queue.next(check_after) {
                 Next::Write(batch, barriers) => {
                     self.write(&batch, barriers);
+                    if !self.is_damaged() {
+                        self.scrub.when_busy(&self.db);
+                        self.sweep_when_busy();
+                    }
                     check_after = Some(QUIET);
                 }
                 Next::Quiet => {
                     if !std::mem::replace(&mut checked, true) {
                         self.check();
                     }
-                    if std::mem::take(&mut self.shrink) {
-                        self.vacuum();
+                    if !self.is_damaged() {
+                        self.scrub.when_quiet(&self.db);
                     }
-                    check_after = self.sweep().then_some(QUIET);
+                    let scrub = self.scrub.wait();
+                    check_after = if self.sweep() { Some(QUIET) } else { scrub };
                 }
                 Next::Closed => return,
             }
@@ -286,7 +323,6 @@ impl Work {
     /// Everything that was collected becomes one transaction.
     fn write(&mut self, batch: &Batch, barriers: Vec<SyncSender<()>>) {
         let limits = self.limits();
-        self.swept = None;
         self.forgotten.extend(batch.forgets.iter().cloned());
         // What a forgotten session delegates is forgotten, too, whenever it begins.
         let some = if self.forgotten.is_empty() { &[][..] } else { &batch.commits };
@@ -295,7 +331,6 @@ impl Work {
                 self.forgotten.insert(file.session.clone());
             }
         }
-        let changes = self.db.total_changes();
         while !self.is_damaged() && !self.given_up {
             match transact(&mut self.db, &mut self.bodies, &limits, &self.forgotten, batch) {
                 Ok(()) => {
@@ -318,12 +353,14 @@ impl Work {
         }
         if !batch.forgets.is_empty() {
             self.bodies.clear();
-            self.shrink |= self.db.total_changes() > changes;
+            if !self.is_damaged() {
+                self.scrub.forgotten(&self.db);
+            }
         }
         let changed = |commit: &&Commit| commit.reset || !commit.events.is_empty();
         let changed = batch.commits.iter().filter(changed).map(|commit| &commit.file.session);
         let filled = batch.fills.iter().filter(|fill| fill.done).map(|fill| &fill.session);
-        let sessions = changed.chain(filled).cloned().collect();
+        let sessions = changed.chain(filled).chain(&batch.forgets).cloned().collect();
         self.committed.send_modify(|last| {
             *last = Committed { number: last.number + 1, sessions: Arc::new(sessions) };
         });
@@ -337,26 +374,29 @@ impl Work {
         self.limits.get().copied().unwrap_or_default()
     }
 
-    /// Leaves nothing of what was taken out, not even in pages that are free, nor in the log.
-    fn vacuum(&self) {
-        let sql = "VACUUM; PRAGMA wal_checkpoint(TRUNCATE);";
-        if let Err(error) = self.db.execute_batch(sql) {
-            tracing::warn!(%error, "free pages of the index may still hold what was forgotten");
+    /// Takes away some of what is too much also while more is being written: that may never end.
+    fn sweep_when_busy(&mut self) {
+        let is_too_much =
+            || retain::used_bytes(&self.db).is_ok_and(|used| used > self.limits().total);
+        let is_due = self.sweeps.more
+            || self.sweeps.is_past(AGES_APART)
+            || self.sweeps.is_past(SWEEPS_APART) && is_too_much();
+        if is_due {
+            self.sweep();
         }
     }
 
-    /// Takes away what is too much, some of it at a time; true when there is more to do. Looks again only
-    /// when something has been written.
+    /// Takes away what is too much, some of it at a time; true when there is more to do.
     fn sweep(&mut self) -> bool {
-        let now = crate::hub::now();
-        if self.is_damaged() || self.swept.is_some_and(|at| now.since(at) < SWEEPS_APART) {
+        if self.is_damaged() {
             return false;
         }
+        let began = Instant::now();
         let limits = self.limits();
         let mut swept = Swept::default();
         let more = (|| {
             let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let more = retain::sweep(&transaction, &limits, now, &mut swept)?;
+            let more = retain::sweep(&transaction, &limits, crate::hub::now(), &mut swept)?;
             transaction.commit()?;
             Ok::<_, rusqlite::Error>(more)
         })();
@@ -364,17 +404,12 @@ impl Work {
             self.bodies.clear();
             tracing::info!(sessions = swept.sessions, bytes = swept.bytes, "older activity went");
         }
-        match more {
-            Ok(more) => {
-                self.swept = Some(now).filter(|_| !more);
-                more
-            }
-            Err(error) => {
-                tracing::warn!(%error, "older activity stays for now");
-                self.swept = Some(now);
-                false
-            }
-        }
+        self.sweeps.last = (began, began.elapsed());
+        self.sweeps.more = more.unwrap_or_else(|error| {
+            tracing::warn!(%error, "older activity stays for now");
+            false
+        });
+        self.sweeps.more
     }
 
     fn check(&self) {
@@ -455,8 +490,12 @@ fn transact<'b>(
     databases.iter().try_for_each(|state| put_database(&transaction, state))?;
     let trails = trails.iter().filter(|(key, _)| !forgotten.contains(key));
     trails.into_iter().try_for_each(|(key, state)| put_trail(&transaction, key, state.as_ref()))?;
+    let changes = transaction.total_changes();
     for key in &batch.forgets {
         remove(&transaction, key)?;
+    }
+    if transaction.total_changes() > changes {
+        scrub::note(&transaction)?;
     }
     transaction.commit()
 }

@@ -14,7 +14,7 @@ use std::{
 use rrd_core::{cursor::FileId, roster::Absence};
 
 use super::{Tail, source::file_id};
-use crate::hub::{Input, shown};
+use crate::hub::shown;
 
 /// Whoever moves or replaces a file has done so by then.
 pub(super) const SETTLES: Duration = Duration::from_secs(2);
@@ -65,7 +65,7 @@ impl Tail {
         if self.missing.remove(path).is_some()
             && let Some(work) = self.files.get(path)
         {
-            self.scene.hub.apply(Input::Absent(work.file.session.clone(), None));
+            self.scene.present(work.file.session.clone());
         }
     }
 
@@ -86,7 +86,7 @@ impl Tail {
             if why == Absence::OutOfSight {
                 // Kept as it stands: it is looked for again with every sweep.
                 *since = None;
-                self.scene.hub.apply(Input::Absent(key, Some(why)));
+                self.scene.absent(key, why);
                 continue;
             }
             self.missing.remove(&path);

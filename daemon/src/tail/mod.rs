@@ -49,14 +49,16 @@ use crate::{
     process,
     store::Stored,
 };
-use discover::{folders, is_behind_link, look_at, walk_root, walk_subtree};
+pub(crate) use discover::{Found, is_behind_link, look_at, walk_subtree};
+use discover::{folders, walk_root};
 use handle::Message;
 pub(crate) use handle::{Door, StoreLedger, TailHandle};
 use linger::Linger;
 use live::Live;
-pub(crate) use rows::Databases;
+pub(crate) use rows::{Databases, database_looks, each_row};
 pub(crate) use scene::Scene;
 use scene::root_state;
+pub(crate) use source::{MAX_ZSTD_WINDOW_LOG, Source, mtime};
 use survey::Task;
 pub(crate) use take::Ledger;
 use take::{Work, take};

@@ -236,10 +236,12 @@ impl Scene {
     /// What a session was read from is not where it was. Where another root has a copy of what was
     /// deleted, that is the session from here on.
     pub(super) fn absent(&self, key: SessionKey, why: Absence) {
-        if why == Absence::Gone {
-            self.hub.release(&key, self.index);
-        }
-        self.hub.apply(Input::Absent(key, Some(why)));
+        self.hub.apply(Input::Absent(key, self.index, Some(why)));
+    }
+
+    /// It is there again.
+    pub(super) fn present(&self, key: SessionKey) {
+        self.hub.apply(Input::Absent(key, self.index, None));
     }
 
     /// Looks whether copies beneath this root are still there.

@@ -15,7 +15,7 @@ use rrd_core::cursor::{Cursor, FIRST_LINE_BYTES, FileId, Look, TAIL_BYTES};
 
 /// zstd windows beyond this are refused: a frame could otherwise ask for gigabytes. Codex's own are
 /// 8 MiB at most.
-pub(super) const MAX_ZSTD_WINDOW_LOG: u32 = 25;
+pub(crate) const MAX_ZSTD_WINDOW_LOG: u32 = 25;
 
 /// An open regular file.
 #[derive(Debug)]

@@ -25,13 +25,14 @@ const MOST: usize = 3 << 20;
 /// Read at once.
 const CHUNK: usize = 256 << 10;
 
-/// The event's whole body; `None` where its transcript does not have it any more.
+/// All that the event says, and whether anything is cut even so; `None` where its transcript does not have it
+/// any more.
 pub(crate) fn whole(
     format: &Format,
     written: &Written,
     kept: &Body,
     keep: &dyn Fn(&Event, &Long<'_>) -> Option<Body>,
-) -> Option<Body> {
+) -> Option<(Body, bool)> {
     written.paths.iter().find_map(|path| {
         let line = line(Path::new(path), written.offset)?;
         let parsed = (format.parser)(ParserState::default()).line(&line);
@@ -39,12 +40,14 @@ pub(crate) fn whole(
             return None;
         }
         let (mut nth, mut found) = (0, None);
-        let mut tell = |event: Event, whole: Option<&Long<'_>>| {
+        let mut tell = |mut event: Event, whole: Option<&Long<'_>>| {
             if nth == written.nth
                 && let Some(whole) = whole
                 && keep(&event, whole).as_ref() == Some(kept)
+                && let Some(body) = body::keep(&event, whole, MOST, &mut str::to_owned)
             {
-                found = body::keep(&event, whole, MOST, &mut str::to_owned);
+                body::give(&mut event, body);
+                found = event.body.take().map(|body| (body, event.truncated));
             }
             nth += 1;
         };
@@ -129,7 +132,8 @@ mod tests {
             nth: 1,
             paths: vec![dir.path().join("none").display().to_string(), path.display().to_string()],
         };
-        let found = whole(format, &written, &kept, &keep).unwrap();
+        let (found, is_cut) = whole(format, &written, &kept, &keep).unwrap();
+        assert!(!is_cut, "what is given is all of it");
         assert_eq!((found.text, found.size, found.cut), (long.clone(), long.len() as u64, None));
         // Another event of the record, another record, another text, and none.
         assert_eq!(whole(format, &Written { nth: 0, ..written.clone() }, &kept, &keep), None);

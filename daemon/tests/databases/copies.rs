@@ -124,6 +124,18 @@ fn a_profile_that_was_copied_while_it_is_followed_is_one_session() {
     say(&claw.db, "assistant");
     say(&claw.db, "assistant");
     shows(&daemon, &main, Some(&copy), 2);
+    // Once the index says that all of it was taken, the next start does not even open it: nothing but the
+    // end of the other one tells it that the session is its own again.
+    let index = rusqlite::Connection::open(claw.home.path().join("rrd/state/index.db")).unwrap();
+    let since = Instant::now();
+    let is_taken = || {
+        let sql = "SELECT count(*) FROM databases WHERE path = ?1";
+        index.query_row(sql, [main.to_str()], |row| row.get::<_, i64>(0)).unwrap() == 1
+    };
+    while !is_taken() {
+        assert!(since.elapsed() < NEVER, "it is never taken whole");
+        std::thread::sleep(Duration::from_millis(5));
+    }
     daemon.stop();
     daemon = claw.daemon();
     shows(&daemon, &main, Some(&copy), 2);

@@ -505,6 +505,56 @@ fn what_was_undone_is_marked_among_the_events_and_no_longer_when_it_is_back() {
     assert_eq!(events(&mut scene).last().map(|event| event.seq), Some(9));
 }
 
+#[test]
+fn what_was_undone_before_the_first_look_is_among_the_events_too() {
+    let mut scene = Scene::new("auto");
+    scene.hermes.session(IDS[0]);
+    scene.hermes.turn(IDS[0], false);
+    scene.hermes.turn(IDS[0], true);
+    scene.hermes.undo(IDS[0]);
+    scene.hermes.turn(IDS[0], false);
+    scene.sync().unwrap();
+    let events = |scene: &mut Scene| {
+        scene.daemon().flush();
+        let reader = Reader::open(&scene.home.path().join("rrd/state")).unwrap();
+        let events = reader.events(&key(IDS[0]), None, u32::MAX).unwrap();
+        events.into_iter().map(|event| (event.seq, event.text, event.withdrawn)).collect::<Vec<_>>()
+    };
+    let marked = |scene: &mut Scene| -> Vec<bool> {
+        events(scene).into_iter().map(|(.., withdrawn)| withdrawn).collect()
+    };
+    let turns = |turns: [bool; 3]| turns.map(|withdrawn| [withdrawn; 5]).concat();
+    assert_eq!(marked(&mut scene), turns([false, true, false]));
+    // As if it had been seen before: it goes on, it stands again, and nothing is there twice.
+    scene.hermes.turn(IDS[0], false);
+    scene.sync().unwrap();
+    assert_eq!(marked(&mut scene).len(), 20);
+    scene.stop();
+    scene.hermes.db.execute("UPDATE messages SET active = 1", []).unwrap();
+    scene.sync().unwrap();
+    let all = events(&mut scene);
+    assert_eq!(all.iter().map(|(seq, ..)| *seq).collect::<Vec<_>>(), (0..20).collect::<Vec<_>>());
+    assert!(all.iter().all(|(.., withdrawn)| !withdrawn), "{all:?}");
+}
+
+#[test]
+fn what_was_undone_and_put_back_before_the_first_look_is_there_once() {
+    let mut scene = Scene::new("auto");
+    scene.hermes.session(IDS[0]);
+    scene.hermes.turn(IDS[0], false);
+    scene.hermes.undo(IDS[0]);
+    let again = "INSERT INTO messages (session_id, role, content, tool_call_id, tool_calls, tool_name,
+            timestamp, finish_reason)
+        SELECT session_id, role, content, tool_call_id, tool_calls, tool_name, timestamp, finish_reason
+        FROM messages ORDER BY id";
+    scene.hermes.db.execute(again, []).unwrap();
+    scene.sync().unwrap();
+    scene.daemon().flush();
+    let reader = Reader::open(&scene.home.path().join("rrd/state")).unwrap();
+    let events = reader.events(&key(IDS[0]), None, u32::MAX).unwrap();
+    assert_eq!(events.iter().map(|event| event.withdrawn).collect::<Vec<_>>(), [false; 5]);
+}
+
 /// A file's bytes are others, but not its size and times: whoever does not open it cannot tell.
 fn scramble(path: &Path) {
     use std::io::{Seek, Write};

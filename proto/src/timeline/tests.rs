@@ -223,6 +223,26 @@ proptest! {
 }
 
 #[test]
+fn a_moment_is_the_last_event_by_then() {
+    let mut marks: Vec<_> = [0, 1_000, 1_000, 2_000, 5_000]
+        .into_iter()
+        .zip(0..)
+        .map(|(ms, seq)| mark(seq, ms, M))
+        .collect();
+    let at =
+        |marks: &[Mark], ms| moment(marks, Timestamp::from_millis(T0 + ms)).map(|mark| mark.seq);
+    assert_eq!(
+        [-1, 0, 999, 1_000, 4_999, 5_000, 9_000].map(|ms| at(&marks, ms)),
+        [0, 0, 0, 2, 3, 4, 4].map(Some)
+    );
+    // Set back: what was there to the letter is it, wherever that is.
+    marks[3].at = Some(Timestamp::from_millis(T0 + 500));
+    marks[4].at = None;
+    assert_eq!([at(&marks, 1_000), at(&marks, 700)], [Some(2), Some(3)]);
+    assert_eq!(at(&[], 0), None);
+}
+
+#[test]
 fn a_clock_that_runs_backwards_moves_nothing_on_the_axis() {
     // Set back by an hour in the middle, and once more told late when a subagent began.
     let minute = 60_000;

@@ -10,7 +10,7 @@ use rrd_proto::{Body, Event, NodeId, SessionKey, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::identity::{Identity, Purpose, Signed, SigningPublic};
-use crate::redact::Redacted;
+use crate::{body, redact::Redacted};
 
 /// So many hosts keep the last words of one session.
 pub const KEEPERS: usize = 3;
@@ -83,7 +83,10 @@ fn newest(events: &[Event]) -> Vec<Event> {
     let mut kept = VecDeque::new();
     for event in events.iter().rev().take(EVENTS) {
         let mut event = event.clone();
-        event.body.iter_mut().for_each(shorten);
+        if let Some(mut body) = event.body.take() {
+            shorten(&mut body);
+            body::give(&mut event, body);
+        }
         let len = serde_json::to_string(&event).map_or(BYTES, |text| text.len());
         if len > left {
             break;
@@ -184,7 +187,7 @@ mod tests {
             tool: None,
             tool_call_id: None,
             is_error: false,
-            truncated: true,
+            truncated: false,
             direction: None,
             message_id: None,
             withdrawn: false,
@@ -232,6 +235,7 @@ mod tests {
         let told = read(&signed);
         let body = told.events.last().unwrap().body.as_ref().unwrap();
         assert!(told.events.len() > 4 && body.cut.is_some() && body.size == 200_000);
+        assert!(told.events.iter().all(|event| event.truncated));
     }
 
     #[test]

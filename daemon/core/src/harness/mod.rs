@@ -18,6 +18,7 @@ mod summary;
 pub mod tables;
 
 pub(crate) use head::unescape;
+pub(crate) use names::is_uuid;
 
 use rrd_proto::{Harness, ParentKind, Timestamp};
 use serde::{Deserialize, Serialize};

@@ -1,7 +1,7 @@
 //! Ids in file names. Records know better where they name one.
 
 /// Whether `text` is spelt like a UUID.
-pub(super) fn is_uuid(text: &str) -> bool {
+pub(crate) fn is_uuid(text: &str) -> bool {
     text.len() == 36
         && text.bytes().enumerate().all(|(at, byte)| match at {
             8 | 13 | 18 | 23 => byte == b'-',

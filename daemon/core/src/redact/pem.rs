@@ -2,7 +2,8 @@
 //!
 //! What comes between the markers is base64 in lines; a tool that reads files puts numbers before them
 //! (`  12→`), a diff signs, a mail `> `, a program quotes and `\n"`. A key whose end is cut off goes as
-//! far as its lines do, and one whose beginning is, back as far. A mention of the marker alone stays.
+//! far as its lines do, and one whose beginning is, back as far; where a text was made one line, as far as its
+//! words are base64. A mention of the marker alone stays.
 
 use memchr::memmem;
 
@@ -48,7 +49,65 @@ fn body_end(text: &[u8], start: usize) -> Option<usize> {
         return has_key(&near[..end.min(until)]).then_some(start + end);
     }
     let body = start + lines(&near[..until], true);
-    has_key(&text[start..body]).then_some(body)
+    let body = if has_key(&text[start..body]) { body } else { start };
+    let body = body.max(start + words(&near[..until]));
+    (body > start).then_some(body)
+}
+
+/// What a key may say of itself before its base64 (RFC 1421, RFC 9580).
+const HEADERS: [&[u8]; 6] =
+    [b"Proc-Type:", b"DEK-Info:", b"Version:", b"Comment:", b"Hash:", b"Charset:"];
+
+/// The length of the words that could be a key's whose lines were made one, and whose end was cut off.
+fn words(text: &[u8]) -> usize {
+    let said = text.trim_ascii_start();
+    let mut at = text.len() - said.len();
+    if HEADERS.iter().any(|header| said.starts_with(header)) {
+        // The last thing a header says may be 32 of hex.
+        let near = &text[at..text.len().min(at + 400)];
+        let first = near.windows(20).position(|w| w.iter().all(|b| is_base64(*b)) && kinds(w) == 3);
+        let Some(first) = first else { return 0 };
+        at += first;
+    }
+    let (mut end, mut pending) = (0, at);
+    loop {
+        // Blanks, quotes, `\\n` and the like.
+        let gap = text[pending..].iter().take_while(|b| !is_base64(**b)).count();
+        let run = text[pending + gap..].iter().take_while(|b| is_base64(**b)).count();
+        let word = &text[pending + gap..pending + gap + run];
+        let is_last = text[pending + gap + run..].iter().all(|b| !b.is_ascii_alphanumeric());
+        let is_key = match run {
+            0 => return end,
+            1..16 if end > 0 => is_last,
+            _ if end > 0 => kinds(word) >= 2,
+            // Of the first one there may be little; a word of a language begins with upper case at most.
+            5.. if is_last => kinds(&word[1..]) >= 2,
+            16..40 => word[0] != b'/' && kinds(word) == 3,
+            40.. => word[0] != b'/' && kinds(word) >= 2,
+            _ => false,
+        };
+        pending += gap + run;
+        if is_key && gap <= MOST_BETWEEN {
+            end = pending;
+        } else if !is_margin(word) || gap > MOST_BETWEEN {
+            return end;
+        }
+    }
+}
+
+/// What may be between two words of a key.
+const MOST_BETWEEN: usize = 16;
+
+/// Of lower case, upper case and digits, how many are in it; words of a language have one, as a rule.
+fn kinds(word: &[u8]) -> usize {
+    let of: [fn(&u8) -> bool; 3] =
+        [u8::is_ascii_lowercase, u8::is_ascii_uppercase, u8::is_ascii_digit];
+    of.into_iter().filter(|of| word.iter().any(of)).count()
+}
+
+/// A line's number, or what is left of an escape.
+fn is_margin(word: &[u8]) -> bool {
+    word.len() < 8 && word.iter().all(|b| b.is_ascii_digit() || matches!(b, b'n' | b'r' | b'+'))
 }
 
 /// Where the key whose end marker is at `end` begins.
@@ -201,12 +260,60 @@ mod tests {
     }
 
     #[test]
+    fn of_a_key_in_one_line_whose_end_was_cut_off_nothing_is_left() {
+        let key = key();
+        for begin in ["-----BEGIN RSA PRIVATE KEY-----", "-----BEGIN PGP PRIVATE KEY BLOCK-----"] {
+            for (between, headers) in [
+                (" ", ""),
+                ("  ", ""),
+                ("\\n", ""),
+                ("\\r\\n", ""),
+                ("\\\\n", ""),
+                ("\\n\" \"", ""),
+                (" 12\u{2192}", ""),
+                (
+                    " ",
+                    "Proc-Type: 4,ENCRYPTED DEK-Info: AES-128-CBC,0123456789ABCDEF0123456789ABCDEF ",
+                ),
+                (" ", "Version: GnuPG v2 Comment: of 2026 "),
+            ] {
+                let whole = format!("{begin}{between}{headers}{}", key.join(between));
+                let body = begin.len() + between.len() + headers.len();
+                let least = if headers.is_empty() { 8 } else { 24 };
+                for cut in (body + least..whole.len()).filter(|cut| whole.is_char_boundary(*cut)) {
+                    for end in ["", "…"] {
+                        let text = format!("cat failed: {}{end}", &whole[..cut]);
+                        let got = found(&text).unwrap_or_else(|| panic!("not found: {text}"));
+                        let left = text.rsplit_once(got).unwrap().1.trim_end_matches('…');
+                        assert!(
+                            !left.chars().any(|c| c.is_ascii_alphabetic() && !"nr".contains(c)),
+                            "{text}\n-- {left}"
+                        );
+                    }
+                }
+            }
+        }
+        // What follows and is none of it stays.
+        let text = format!("-----BEGIN PRIVATE KEY----- {} {} and prose", key[0], key[1]);
+        assert!(found(&text).unwrap().ends_with(&key[1]));
+    }
+
+    #[test]
     fn a_mention_of_a_key_is_left() {
         for text in [
             "grep -----BEGIN RSA PRIVATE KEY----- *",
             "-----BEGIN PRIVATE KEY-----\n...\n-----END PRIVATE KEY-----",
             "-----BEGIN PRIVATE KEY-----\n<your key>\n-----END PRIVATE KEY-----",
             "starts with \"-----BEGIN PRIVATE KEY-----\" and ends with -----END PRIVATE KEY-----",
+            "a file that begins with -----BEGIN PGP PRIVATE KEY BLOCK----- is refused",
+            "it begins with -----BEGIN PRIVATE KEY-----, see internationalization of 2026",
+            "-----BEGIN OPENSSH PRIVATE KEY----- src/keys/reader2.rs:14: const BEGIN",
+            "if text.contains(\"-----BEGIN RSA PRIVATE KEY-----\") { return isPrivateKeyFile(path); }",
+            "-----BEGIN RSA PRIVATE KEY----- Proc-Type: 4,ENCRYPTED is what it says",
+            "Begin with -----BEGIN PRIVATE KEY-----…",
+            "it begins with -----BEGIN PRIVATE KEY-----. Others do not",
+            "-----BEGIN PRIVATE KEY----- Otherwise",
+            "-----BEGIN PRIVATE KEY-----\") => looksLikeAPrivateKey(path)",
         ] {
             assert_eq!(found(text), None, "{text}");
         }

@@ -196,7 +196,7 @@ function listen() {
   };
   stream.addEventListener('snapshot', event => take(event, true));
   stream.addEventListener('change', event => take(event, false));
-  stream.addEventListener('beat', () => { heard = Date.now(); beats = true; });
+  stream.addEventListener('beat', () => { heard = Date.now(); beats = true; stillKnown(); });
 }
 function hang() { stream?.close(); stream = null; }
 function lost() {
@@ -221,7 +221,21 @@ function take(event, whole) {
   sift();
   headline();
   tick();
-  if (changed.has($('session')?.dataset.key)) refresh();
+  const open = $('session')?.dataset.key;
+  if (changed.has(open)) refresh(); else if (gone.includes(open)) stillKnown(true); else if (Date.now() - asked > 1e4) stillKnown();
+}
+// What was forgotten stays on no screen: in its place is what one would find who came now. Not every session is in the list: of
+// those of this host it is asked now and then, those of others may be out of reach only.
+let asked = 0;
+async function stillKnown(told) {
+  const article = $('session'), [, , host, ...rest] = location.pathname.split('/');
+  asked = Date.now();
+  const here = () => all($('hosts'), 'li.here b').some(b => b.textContent === clean(decodeURIComponent(host)));
+  if (!article || !told && !here()) return;
+  try {
+    const answer = await fetch(['/sessions', host, ...rest].join('/'));
+    if (answer.status === 404 && article === $('session')) location.reload();
+  } catch { /* the stream says when nobody answers */ }
 }
 
 // A session, in place: its page is asked for, and its article taken.
@@ -309,25 +323,39 @@ function point(a) {
 }
 // Of several ways to go the last one counts.
 let way = 0;
-async function goto(a) {
-  const article = $('session'), link = new URL(a.href), own = way += 1;
+async function goto(query) {
+  const article = $('session'), own = way += 1;
   let made;
-  try { made = (await get(link.pathname + link.search)).getElementById('session'); } catch { return lost(); }
+  try { made = (await get(location.pathname + query)).getElementById('session'); } catch { return lost(); }
   if (!made || article !== $('session') || own !== way) return;
   article.querySelector('.activity').replaceWith(doc.adoptNode(made.querySelector('.activity')));
   if ($('log')) local($('log'));
-  history.replaceState(history.state, '', location.pathname + (a.dataset.at ? `#t=${encodeURIComponent(a.dataset.at)}` : ''));
-  $(link.hash.slice(1))?.closest('li').scrollIntoView({ block: 'start' });
+  if (!land($('log')?.dataset.sought)) toEnd();
   tick();
   watch();
 }
-// `#t=TIME` in the address: the last column that begins by then.
+// An event that is here, at the top, and its column.
+const first = a => Number(a.dataset.first ?? a.hash.slice(2));
+function land(seq) {
+  const li = $(`e${seq}`)?.closest('li'), a = columns().filter(a => first(a) <= Number(seq)).pop();
+  if (li && a) point(a);
+  li?.scrollIntoView({ block: 'start' });
+  return !!li;
+}
+// To the event that gave a column its sign.
+function tap(a) {
+  history.replaceState(history.state, '', location.pathname + (a.dataset.at ? `#t=${encodeURIComponent(a.dataset.at)}` : a.hash));
+  goto(a.search);
+}
+// `#t=TIME` and `#eN` in the address: the last event by then, and that event, unless it is here.
 function moment() {
-  const at = Date.parse(decodeURIComponent(location.hash.match(/^#t=(.+)$/)?.[1] ?? ''));
-  if (isNaN(at)) return false;
-  const a = columns().filter(a => Date.parse(a.dataset.at) <= at).pop() ?? columns()[0];
-  if (a) { point(a); goto(a); }
-  return !!a;
+  const [, name, value] = location.hash.match(/^#(t=|e)(.+)$/) ?? [];
+  let at;
+  try { at = new Date(decodeURIComponent(value)); } catch { /* no time */ }
+  const is = name === 'e' ? /^\d+$/.test(value) : name && at >= 0;
+  if (!is || !$('log')) return false;
+  if (name !== 'e' || !land(value)) goto(name === 'e' ? `?around=${value}` : `?t=${encodeURIComponent(at.toISOString())}`);
+  return true;
 }
 let held;
 // Where nothing happened, what happened before.
@@ -347,7 +375,7 @@ addEventListener('pointerup', event => {
   if (!held) return;
   const a = under(event) ?? doc.querySelector('.scrub .here');
   held = null;
-  if (a) goto(a);
+  if (a) tap(a);
 });
 addEventListener('pointercancel', () => { held = null; });
 addEventListener('dragstart', event => { if (event.target.closest?.('.strip')) event.preventDefault(); });
@@ -404,7 +432,7 @@ addEventListener('click', event => {
   } else if (link.closest('#none')) { input.value = ''; typed(); }
   else if (link.closest('li.row, .lanes')) show(link.getAttribute('href'), true);
   else if (link.className === 'older') older(link);
-  else if (link.closest('.scrub')) { if (!event.detail) { point(link); goto(link); } }
+  else if (link.closest('.scrub')) { if (!event.detail) { point(link); tap(link); } }
   else if (link.className === 'back') {
     if (history.state?.within) history.back(); else { history.pushState(null, '', '/'); leave(); }
   } else return;
@@ -419,7 +447,7 @@ input.addEventListener('input', typed);
 $('filter').addEventListener('submit', event => { event.preventDefault(); input.blur(); });
 doc.addEventListener('visibilitychange', () => {
   if (doc.hidden) { hang(); clearTimeout(cut); cut = 0; store.set('looked', now()); }
-  else { looked = Number(store.get('looked')) || looked; tick(); listen(); }
+  else { looked = Number(store.get('looked')) || looked; tick(); listen(); stillKnown(); }
 });
 addEventListener('pagehide', () => { store.set('looked', now()); hang(); });
 addEventListener('pageshow', listen);

@@ -92,6 +92,10 @@ pub(super) fn tool(page: &mut Html, within: Within<'_>, call: &Event, answer: An
     page.raw("</code><span class=\"result\"");
     if let Some(result) = result {
         page.raw(" id=\"e").number(result.seq).raw("\"");
+        // A file has nobody to ask which event a moment is.
+        if let Some(at) = result.at.filter(|_| within.is_file()) {
+            page.attr("data-at", &at.to_string());
+        }
     }
     page.raw(">").raw(if call.withdrawn { "taken back " } else { "" });
     if result.is_some() {

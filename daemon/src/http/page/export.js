@@ -5,7 +5,7 @@
 const doc = document, $ = id => doc.getElementById(id), all = what => [...doc.querySelectorAll(what)];
 doc.documentElement.classList.add('js');
 const items = all('#log li'), columns = all('.scrub a'), scrub = doc.querySelector('.scrub'), said = doc.querySelector('.strip output');
-const seq = li => Number(li.dataset.seq), first = a => Number(a.hash.slice(2));
+const seq = li => Number(li.dataset.seq), first = a => Number(a.dataset.first ?? a.hash.slice(2));
 const line = id => $(id)?.closest('#log li');
 
 // Times in the reader's zone; the day where it is another than before.
@@ -49,13 +49,14 @@ function go(li, show) {
   // What was not laid out yet has another height afterwards: again, until it stays.
   aim = li;
   if (!steps) requestAnimationFrame(step);
-  steps = 4;
+  steps = 6;
 }
 function step() {
   aim.scrollIntoView({ block: 'start' });
   const stays = gone === aim && goneTo === scrollY;
   [gone, goneTo] = [aim, scrollY];
-  steps = stays ? 0 : steps - 1;
+  // What comes into sight with it gets its height a picture later.
+  steps = Math.min(steps, stays ? 3 : 6) - 1;
   if (steps) requestAnimationFrame(step); else follow();
 }
 function point(a) {
@@ -136,9 +137,12 @@ function address() {
   let at = NaN;
   try { at = Date.parse(decodeURIComponent(value)); } catch { /* no time */ }
   if (name !== 't=' || isNaN(at)) return false;
+  // By their numbers; a result stands in the line of its call.
+  const moments = [...times.map(t => [seq(t.closest('li')), t.dateTime, t]), ...all('#log .result[data-at]').map(r => [Number(r.id.slice(1)), r.dataset.at, r])]
+    .map(([seq, time, node]) => [seq, Date.parse(time), node]).sort((a, b) => a[0] - b[0]);
   // Where the clock was set back, the one that has it to the letter.
-  const upTo = holds => times.filter(t => holds(Date.parse(t.dateTime))).at(-1);
-  go((upTo(t => t === at) ?? upTo(t => t <= at) ?? times[0])?.closest('li'), true);
+  const upTo = holds => moments.findLast(([, time]) => holds(time));
+  go((upTo(time => time === at) ?? upTo(time => time <= at) ?? moments[0])?.[2].closest('li'), true);
 }
 addEventListener('hashchange', address);
 let waits = 0;

@@ -284,7 +284,10 @@ mod tests {
         for seq in 5..505 {
             assert_eq!(log.matches(&format!("<pre>said {seq}\nin full</pre>")).count(), 1);
         }
-        assert!(log.contains("<span class=\"result\" id=\"e4\">✓ 3s</span>"));
+        // Where the result's own moment can be found, too.
+        let at = NOW.plus(-56_000);
+        let result = format!("<span class=\"result\" id=\"e4\" data-at=\"{at}\">✓ 3s</span>");
+        assert!(log.contains(&result), "{log:.2000}");
         assert!(
             log.contains("<li class=\"tool\" id=\"e2\"")
                 && log.contains("<li class=\"note\" id=\"e505\"")

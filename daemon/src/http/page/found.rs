@@ -71,14 +71,11 @@ fn missing(page: &mut Html, reply: &SearchReply, now: Timestamp) {
     }
 }
 
-/// A page of a session ends so many events after the one that was found.
-const AROUND: u64 = 51;
-
 /// One hit, which is a link to its moment.
 fn one(page: &mut Html, hit: &SearchHit, now: Timestamp) {
     page.raw(if hit.withdrawn { "<li class=\"withdrawn\"><a href=\"" } else { "<li><a href=\"" });
     page.address(&hit.host, hit.harness.as_str(), &hit.session_id);
-    page.raw("?before=").number(hit.seq.saturating_add(AROUND)).raw("#e").number(hit.seq);
+    page.raw("?around=").number(hit.seq).raw("#e").number(hit.seq);
     page.raw("\"><span class=\"line\"><b class=\"").raw(hit.kind.as_str()).raw("\">");
     page.raw(hit.kind.as_str()).raw("</b><span class=\"place\"><span>").text(&hit.host);
     page.raw("</span>");

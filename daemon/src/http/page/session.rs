@@ -35,6 +35,8 @@ pub(crate) enum Events<'a> {
         older: bool,
         /// There are some after these.
         newer: bool,
+        /// The seq of the one that was asked for, where one was.
+        sought: Option<u64>,
     },
     /// Whoever asks may see the list and no transcript.
     Locked,
@@ -81,9 +83,15 @@ pub(crate) fn session(view: &SessionView<'_>) -> String {
     let within = Within::Page { session: s, now, most: AMONG_OTHERS };
     facts(&mut page, s, within, now);
     page.raw("</details></header><section class=\"activity\" aria-label=\"Activity\">");
+    if let Some(last_words) = &view.outline.last_words {
+        page.raw("<p class=\"says\">").text(&s.host);
+        page.raw(" does not answer: these are its last words, said ");
+        within.clock(&mut page, last_words.at);
+        page.raw(" and kept by ").text(&last_words.by).raw(".</p>");
+    }
     match &view.events {
-        Events::Page { events, older, newer } => {
-            activity(&mut page, s, events, *older, *newer, now);
+        Events::Page { events, older, newer, sought } => {
+            activity(&mut page, s, events, (*older, *newer, *sought), now);
         }
         Events::Locked => {
             page.raw(concat!(
@@ -195,8 +203,7 @@ fn activity(
     page: &mut Html,
     s: &Session,
     events: &[Event],
-    older: bool,
-    newer: bool,
+    (older, newer, sought): (bool, bool, Option<u64>),
     now: Timestamp,
 ) {
     if let Some(first) = events.first().filter(|_| older) {
@@ -217,6 +224,9 @@ fn activity(
     page.raw("<ol id=\"log\"").raw(" data-last=\"");
     if let Some(last) = events.last() {
         page.number(last.seq);
+    }
+    if let Some(sought) = sought {
+        page.raw("\" data-sought=\"").number(sought);
     }
     page.raw("\">");
     for event in events {

@@ -1,8 +1,8 @@
 //! All of a session as one strip, by the clock, and under it a row for each subagent.
 //!
 //! Columns follow the rule that the terminal goes by ([`rrd_proto::timeline`]): time in which nothing
-//! happened takes no room, waits are as long as they were. A column in which something happened is a link
-//! to it; `app.js`, and the script of an export, let a finger drag along them. Not here: what the events
+//! happened takes no room, waits are as long as they were. A column is a link to the event that gave it its
+//! sign; `app.js`, and the script of an export, let a finger drag along them. Not here: what the events
 //! say.
 
 use rrd_proto::{
@@ -79,6 +79,8 @@ pub(super) struct Strip<'a> {
     outline: &'a Outline,
     axis: Axis,
     columns: Vec<Bucket>,
+    /// The marks at which it began to wait for someone, in order.
+    waited_at: Vec<usize>,
     now: Timestamp,
     session: &'a Session,
     /// It waits for someone now.
@@ -99,12 +101,13 @@ impl<'a> Strip<'a> {
         let waits = waits::waits(marks, &outline.stretches, open);
         let axis = Axis::new(marks, waits, open);
         let columns = axis.columns(marks, columns);
-        Self { outline, axis, columns, now, session, waits: is_waiting }
+        let waited_at = axis.waited_at();
+        Self { outline, axis, columns, waited_at, now, session, waits: is_waiting }
     }
 
     /// The seqs at which it began to wait for someone.
     pub(super) fn waited_at(&self) -> impl Iterator<Item = u64> {
-        self.axis.waited_at().into_iter().filter_map(|at| Some(self.outline.marks.get(at)?.seq))
+        self.waited_at.iter().filter_map(|at| Some(self.outline.marks.get(*at)?.seq))
     }
 
     /// The strip; nothing where there is too little to scrub in.
@@ -134,24 +137,40 @@ impl<'a> Strip<'a> {
 
     fn column(&self, page: &mut Html, within: Within<'_>, column: &Bucket) {
         let marks = self.outline.marks.get(column.from..column.to).unwrap_or_default();
-        let wait = if column.wait { " w" } else { "" };
-        let (Some(first), Some(last)) = (marks.first(), marks.last()) else {
-            page.raw(match (column.wait, column.fold) {
-                (true, _) => "<i class=\"w\"></i>",
-                (_, true) => "<i class=\"f\"></i>",
-                _ => "<i></i>",
-            });
+        let look_of = marks.iter().map(look).max().unwrap_or(Look::Quiet);
+        let Some(target) = self.target(column, marks, look_of) else {
+            page.raw(if column.fold { "<i class=\"f\"></i>" } else { "<i></i>" });
             return;
         };
-        let look = marks.iter().map(look).max().unwrap_or(Look::Quiet);
-        let end = self.outline.marks.last().map_or(0, |mark| mark.seq.saturating_add(1));
-        page.raw("<a class=\"").raw(look.class()).raw(wait).raw("\"");
-        within.href(page, first.seq, last.seq, end);
-        if let Some(at) = marks.iter().find_map(|mark| mark.at) {
+        page.raw("<a class=\"").raw(if marks.is_empty() { "b" } else { look_of.class() });
+        page.raw(if column.wait { " w\"" } else { "\"" });
+        within.href(page, target.seq);
+        // What it begins with, where that is another one.
+        let first = marks.first().or_else(|| self.outline.marks.get(column.from));
+        if let Some(first) = first.filter(|first| first.seq != target.seq) {
+            page.raw(" data-first=\"").number(first.seq).raw("\"");
+        }
+        if let Some(at) = target.at.or_else(|| marks.iter().find_map(|mark| mark.at)) {
             page.attr("data-at", &at.to_string());
         }
-        page.raw(" aria-label=\"event ").number(first.seq.saturating_add(1)).raw(look.word());
+        page.raw(" aria-label=\"event ").number(target.seq.saturating_add(1)).raw(look_of.word());
         page.raw(if column.wait { " wait\"></a>" } else { "\"></a>" });
+    }
+
+    /// Where a column leads: what failed in it, what it waits at, else what else gave it its sign; where
+    /// nothing did, what it begins with.
+    fn target(&self, column: &Bucket, marks: &[Mark], sign: Look) -> Option<&'a Mark> {
+        let all = &self.outline.marks;
+        if sign < Look::Error && column.wait {
+            let before = self.waited_at.partition_point(|at| *at < column.to);
+            let waited_at = self.waited_at[..before].last().copied();
+            if let Some(at) = waited_at.filter(|at| marks.is_empty() || *at >= column.from) {
+                return all.get(at);
+            }
+        }
+        let gave = |mark: &Mark| sign >= Look::Edit && look(mark) == sign;
+        let at = marks.iter().position(gave).unwrap_or(0);
+        all.get(column.from..column.to)?.get(at)
     }
 
     /// A row for each, on the same axis: of many, what goes on and what failed before the rest.
@@ -271,6 +290,53 @@ mod tests {
         assert_eq!(columns.iter().filter(|class| **class == "x").count(), 1, "{columns:?}");
         let waited = columns.iter().filter(|class| class.ends_with(" w")).count();
         assert!((2..=4).contains(&waited), "{columns:?}");
+    }
+
+    #[test]
+    fn a_column_leads_to_what_gave_it_its_sign() {
+        let mut marks: Vec<Mark> =
+            (0..960).map(|n| mark(n, EventKind::Message, None, false)).collect();
+        marks[77] = mark(77, EventKind::ToolResult, None, true);
+        marks[88] = mark(88, EventKind::ToolCall, Some(ToolKind::Edit), false);
+        marks[123] = mark(123, EventKind::Prompt, None, false);
+        let waits = |from, to| Stretch {
+            from: ms(from),
+            to: Some(ms(to)),
+            status: Status::Waiting,
+            waiting_for: Some(WaitingFor::Permission),
+            detail: None,
+        };
+        // The second one lasts for longer than a column is wide, and nothing happens meanwhile.
+        for mark in &mut marks[300..] {
+            mark.at = mark.at.map(|at| at.plus(40_000));
+        }
+        let stretches = vec![waits(205_500, 206_500), waits(299_200, 338_000)];
+        let outline = Outline { marks, stretches, ..Outline::default() };
+        let page = written(&outline, 96, false);
+        let file = written(&outline, 96, true);
+        for (seq, label) in [
+            (77, "event 78 error\""),
+            (88, "event 89 edit\""),
+            (123, "event 124 prompt\""),
+            (205, "event 206 message wait\""),
+        ] {
+            let of_page =
+                format!("href=\"/s/mac/claude-code/7f2c?around={seq}#e{seq}\" data-first=\"");
+            assert!(page.contains(&of_page), "{of_page} in {page}");
+            assert!(file.contains(&format!("href=\"#e{seq}\" data-first=\"")), "{file}");
+            assert!(page.contains(label), "{label} in {page}");
+        }
+        let at = "data-at=\"1970-01-01T00:01:17.000Z\" aria-label=\"event 78 error";
+        assert!(page.contains(at), "{page}");
+        let bands =
+            page.matches("<a class=\"b w\" href=\"/s/mac/claude-code/7f2c?around=299#e299\"");
+        assert!((2..=4).contains(&bands.count()), "{page}");
+        // Without a sign a column leads to what it begins with.
+        assert!(
+            page.contains("<a class=\"m\" href=\"/s/mac/claude-code/7f2c?around=0#e0\" data-at")
+        );
+        let led = page.matches("data-first").count() - page.matches("<a class=\"b w\"").count();
+        assert_eq!(led, 5, "{page}");
     }
 
     #[test]

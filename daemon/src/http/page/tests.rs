@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use rrd_proto::{
-    Activity, Counts, EndReason, Event, EventKind, Harness, Host, HostState, Issue, Outline,
-    ParentKind, Session, Status, StatusSource, Timestamp, Tokens, TurnResult, WaitingFor,
+    Activity, Counts, EndReason, Event, EventKind, Harness, Host, HostState, Issue, LastWords,
+    Outline, ParentKind, Session, Status, StatusSource, Timestamp, Tokens, TurnResult, WaitingFor,
 };
 
 use super::*;
@@ -177,8 +177,28 @@ fn shown(s: &Session, events: Events<'_>) -> String {
     })
 }
 
+#[test]
+fn last_words_say_that_they_are_no_more_than_that() {
+    let one = session_of("7f2c", "x", Status::Idle);
+    let last_words = Some(LastWords { at: NOW, by: "<b>Büro".to_owned() });
+    let view = |outline: &Outline| {
+        session(&SessionView {
+            host: "mac",
+            session: &one,
+            events: page_of(&[]),
+            outline,
+            as_of: NOW,
+            now: NOW,
+        })
+    };
+    let html = view(&Outline { last_words, ..Outline::default() });
+    assert!(html.contains(" does not answer: these are its last words, said "), "{html}");
+    assert!(html.contains(" and kept by &lt;b&gt;Büro.</p>"), "{html}");
+    assert!(!view(&Outline::default()).contains("last words"));
+}
+
 fn page_of(events: &[Event]) -> Events<'_> {
-    Events::Page { events, older: true, newer: false }
+    Events::Page { events, older: true, newer: false, sought: None }
 }
 
 /// What a section holds, up to the next one.

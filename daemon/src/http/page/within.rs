@@ -7,9 +7,6 @@ use rrd_proto::{Session, Subagent, Timestamp};
 
 use super::{html::Html, list};
 
-/// Events of the page that a column leads to; those of the column stand in its middle.
-const AROUND: u64 = 50;
-
 /// Where it is written.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Within<'a> {
@@ -54,18 +51,17 @@ impl Within<'_> {
         }
     }
 
-    /// ` href="…"` to the events from `first` to `last`; `end` is the seq behind the last of all.
-    pub(super) fn href(self, html: &mut Html, first: u64, last: u64, end: u64) {
+    /// ` href="…"` to an event; on a page with those around it.
+    pub(super) fn href(self, html: &mut Html, seq: u64) {
         match self {
             Self::Page { session, .. } => {
-                let before = last.saturating_add(1 + AROUND).min(end);
-                html.href(session, "?before=").number(before).raw("#e");
+                html.href(session, "?around=").number(seq).raw("#e");
             }
             Self::File => {
                 html.raw(" href=\"#e");
             }
         }
-        html.number(first).raw("\"");
+        html.number(seq).raw("\"");
     }
 
     /// ` href="…"` to a subagent: to its own page, or in a file to what its session did meanwhile.

@@ -165,3 +165,33 @@ fn of_too_much_in_all_the_oldest_that_is_over_goes_first() {
     assert!((1..4).contains(&held(&db, 4)), "{}", held(&db, 4));
     assert_eq!(count(&db, "SELECT max(last) FROM bodies WHERE session = 4"), 39);
 }
+
+#[test]
+fn a_step_takes_no_more_than_can_be_waited_for() {
+    let mut db = db();
+    for (id, days) in [(1, 400), (2, 400), (3, 30), (4, 0)] {
+        session(&db, id, 50, 2_000_000, days);
+    }
+    let limits = Limits { total: 10_000_000, ..Limits::default() };
+    let held = |db: &Connection| {
+        count(db, "SELECT coalesce(sum(length(data)), 0) FROM bodies").cast_unsigned()
+    };
+    let mut before = held(&db);
+    for step in 0.. {
+        assert!(step < 1_000, "it never ends");
+        let mut taken = Swept::default();
+        let transaction = db.transaction().unwrap();
+        let more = sweep(&transaction, &limits, NOW, &mut taken).unwrap();
+        transaction.commit().unwrap();
+        let now = held(&db);
+        assert!(before - now <= 2 * STEP, "{} at once", before - now);
+        assert_eq!(taken.bytes, before - now);
+        before = now;
+        if !more {
+            break;
+        }
+    }
+    assert!(held(&db) <= limits.total, "{}", held(&db));
+    let why = |id| count(&db, &format!("SELECT count(*) FROM gaps WHERE session = {id}"));
+    assert_eq!([why(1), why(2), why(3), why(4)], [1; 4]);
+}

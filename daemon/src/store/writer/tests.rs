@@ -9,7 +9,7 @@ use rrd_core::{
 };
 use rrd_proto::{Body, Event, EventKind, Harness, Mark, Timestamp, WaitingFor};
 
-use std::{fs, time::Instant};
+use std::fs;
 
 use super::*;
 use crate::store::{FileState, Reader, StoredEvent, aside, open as open_store, set_aside};
@@ -191,6 +191,34 @@ fn what_a_limit_took_is_said_of_each_event() {
 }
 
 #[test]
+fn what_is_too_much_goes_also_while_more_is_written_all_the_time() {
+    const TOTAL: u64 = 4 << 20;
+    let dir = tempfile::tempdir().unwrap();
+    let (writer, _) = open_store(dir.path()).unwrap();
+    writer.limit(Limits { total: TOTAL, session: u64::MAX, ..Limits::default() });
+    let reader = Reader::open(dir.path()).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let (mut is_more, mut down) = (false, 0);
+    for seq in 0.. {
+        assert!(Instant::now() < deadline, "it only grows");
+        let mut one = commit(seq..seq + 1, seq);
+        let text: String = (0..5_000_u64)
+            .map(|n| format!("{:016x}", rrd_core::hash(&(seq * 10_000 + n).to_le_bytes())))
+            .collect();
+        one.events[0].event.body = Some(Body { size: 80_000, cut: None, text });
+        writer.commit(one);
+        writer.barrier();
+        let was_more = is_more;
+        is_more = reader.held().unwrap().used > TOTAL;
+        // It comes down again and again.
+        down += u32::from(was_more && !is_more);
+        if down == 2 {
+            break;
+        }
+    }
+}
+
+#[test]
 fn a_reset_begins_the_session_anew() {
     let dir = tempfile::tempdir().unwrap();
     let (writer, _) = open_store(dir.path()).unwrap();
@@ -322,6 +350,81 @@ fn a_newer_schema_is_refused_not_overwritten() {
     drop(db);
     assert!(matches!(open_store(dir.path()), Err(StoreError::Newer { found: 999, .. })));
     assert!(Reader::open(dir.path()).is_none());
+}
+
+/// Two sessions that say so, one of them secrets; and how often a file of the index has one of these.
+fn with_secrets(dir: &Path) -> (Writer, SessionKey) {
+    let (writer, _) = open_store(dir).unwrap();
+    for (id, word) in [("s", "SECRET"), ("other", "harmless")] {
+        for seq in 0..300 {
+            let mut one = commit(seq..seq + 1, seq);
+            one.file.session.session_id = id.to_owned();
+            one.file.path = format!("/{id}-{word}.jsonl");
+            let text = format!("{word}{:016x}", rrd_core::hash(&seq.to_le_bytes()));
+            one.events[0].event.body = Some(Body { size: 22, cut: None, text: text.clone() });
+            one.events[0].event.text = text;
+            writer.commit(one);
+        }
+        // Small ones become one, and what they were is free.
+        writer.barrier();
+    }
+    assert!(secrets(dir) > 0);
+    (writer, commit(0..0, 0).file.session)
+}
+
+fn secrets(dir: &Path) -> usize {
+    let files = fs::read_dir(dir).unwrap().map(|entry| fs::read(entry.unwrap().path()).unwrap());
+    files.map(|bytes| bytes.windows(6).filter(|bytes| bytes == b"SECRET").count()).sum()
+}
+
+fn is_to_scrub(dir: &Path) -> bool {
+    let db = Connection::open(database(dir)).unwrap();
+    db.prepare("SELECT 1 FROM to_scrub").unwrap().exists([]).unwrap()
+}
+
+#[test]
+fn nothing_is_on_the_disk_of_what_was_forgotten_when_that_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let (writer, key) = with_secrets(dir.path());
+    writer.forget(vec![key]);
+    writer.barrier();
+    assert_eq!(secrets(dir.path()), 0);
+    assert!(!is_to_scrub(dir.path()));
+    fs::write(aside(dir.path()), "SECRET").unwrap();
+    crate::store::drop_aside(dir.path());
+    assert_eq!(secrets(dir.path()), 0);
+    // What nothing is known of is nothing to be done.
+    writer.forget(vec![commit(0..0, 0).file.session]);
+    writer.barrier();
+    assert!(!is_to_scrub(dir.path()));
+}
+
+#[test]
+fn what_was_forgotten_goes_as_soon_as_it_can_also_after_a_restart() {
+    for restarts in [false, true] {
+        forgotten_beneath_a_reader(restarts);
+    }
+}
+
+fn forgotten_beneath_a_reader(restarts: bool) {
+    let dir = tempfile::tempdir().unwrap();
+    let (writer, key) = with_secrets(dir.path());
+    // Its log cannot be emptied beneath somebody who reads.
+    let reading = Connection::open(database(dir.path())).unwrap();
+    reading.execute_batch("BEGIN; SELECT count(*) FROM events").unwrap();
+    writer.forget(vec![key]);
+    writer.barrier();
+    assert!(is_to_scrub(dir.path()));
+    let mut writer = Some(writer).filter(|_| !restarts);
+    drop(reading);
+    assert!(is_to_scrub(dir.path()));
+    let _writer = writer.get_or_insert_with(|| open_store(dir.path()).unwrap().0);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while is_to_scrub(dir.path()) {
+        assert!(Instant::now() < deadline, "it is never done");
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    assert_eq!(secrets(dir.path()), 0);
 }
 
 fn batch(commit: Commit) -> Batch {
@@ -462,8 +565,8 @@ fn nothing_is_written_past_what_was_left_unwritten() {
         given_up: false,
         limits: Arc::default(),
         forgotten: HashSet::new(),
-        shrink: false,
-        swept: None,
+        scrub: Scrub::default(),
+        sweeps: Sweeps::begin(),
     };
     let pages = |work: &Work, most: i64| {
         let set = format!("PRAGMA max_page_count = {most}");

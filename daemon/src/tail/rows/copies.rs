@@ -115,10 +115,11 @@ impl Databases {
         scene.hub.hand_over(&key, scene.index);
         self.owners.insert(key.session_id.clone(), path.to_owned());
         for other in self.by_path.values_mut() {
-            if other.sessions.remove(&key.session_id).is_some() {
-                other.copies.insert(key.session_id.clone(), None);
+            if other.sessions.contains_key(&key.session_id) {
+                other.is_anothers(&key.session_id);
             }
         }
+        scene.present(key.clone());
         // What the index has of it is the other one's.
         self.stored.remove(&key.session_id);
         let name = |path: &str| format!("{path}#{}", key.session_id);
@@ -133,7 +134,9 @@ impl Databases {
             scene.hub.is_free(&SessionKey { harness, session_id })
         };
         for database in self.by_path.values_mut() {
-            if database.copies.keys().chain(database.sessions.keys()).any(is_free) {
+            // What was deleted from here is nobody's either, but not this root's in its own eyes.
+            let taken = database.sessions.keys().filter(|id| self.owners.contains_key(*id));
+            if database.copies.keys().chain(taken).any(is_free) {
                 (database.touched, database.seen) = (true, None);
             }
         }

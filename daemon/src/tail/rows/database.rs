@@ -190,6 +190,47 @@ impl Snapshot {
         Ok(true)
     }
 
+    /// A session's rows beyond this number, each with its number and as a line of JSON with all that is in it,
+    /// until time is over; false when there are more.
+    pub(super) fn rows(
+        &self,
+        session: &str,
+        after: Option<i64>,
+        take: &mut dyn FnMut(i64, Vec<u8>),
+    ) -> Result<bool, Unreadable> {
+        let RecordRows { table, session: of, number, whole, .. } = self.tables.records;
+        if whole.is_some() {
+            // The row is a record.
+            return self.records(session, after, &mut |record| {
+                take(record.number, record.line);
+                true
+            });
+        }
+        let sql = format!(
+            "SELECT {number}, * FROM {table} WHERE {of} = ?1 AND {number} > ?2 ORDER BY {number}"
+        );
+        let mut statement = self.db.prepare_cached(&sql)?;
+        let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
+        let mut rows = statement.query((session, after.unwrap_or(i64::MIN)))?;
+        while let Some(row) = rows.next()? {
+            let mut line = vec![b'{'];
+            for (at, name) in names.iter().enumerate().skip(1) {
+                let value = json(row.get_ref(at)?, ColumnKind::Json("\0json:"));
+                let name = serde_json::to_string(name).unwrap_or_default();
+                line.extend_from_slice(if line.len() > 1 { b"," } else { b"" });
+                line.extend_from_slice(name.as_bytes());
+                line.push(b':');
+                line.extend_from_slice(value.as_deref().unwrap_or("null").as_bytes());
+            }
+            line.push(b'}');
+            take(row.get(0)?, line);
+            if self.is_over() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// The last `many` records of a session, in order.
     pub(super) fn last(&self, session: &str, many: usize) -> Result<Vec<Record>, Unreadable> {
         let sql = format!("{} DESC LIMIT ?3", self.records.trim_end_matches(" LIMIT ?3"));

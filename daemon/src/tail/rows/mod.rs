@@ -36,7 +36,7 @@ use rrd_proto::{SessionKey, Timestamp};
 
 use super::{absent, scene::Scene, source, take::Ledger};
 use crate::{
-    hub::{Input, shown},
+    hub::shown,
     store::{DatabaseState, FileState, Look, Stored},
 };
 use database::{SessionRow, Snapshot, Unreadable};
@@ -348,7 +348,8 @@ impl Databases {
             (database.seen, database.touched) = (Some(now), false);
             // A change within the same tick of the file system's clock would look like none.
             let fresh = is_fresh(&now).then(|| Instant::now() + FRESH);
-            database.recheck = fresh.or(database.compare_at);
+            let again = fresh.or(database.compare_at);
+            database.recheck = database.recheck.into_iter().chain(again).min();
         }
         let snapshot = Snapshot::open(path, tables, PATIENCE)?;
         // Fetched first, then taken: what is waited for then does not keep the database's log.
@@ -389,7 +390,7 @@ impl Databases {
             let (key, row) = (session.file.session.clone(), batch.row.clone());
             let _stays_ours = scene.hub.handover();
             if !scene.hub.is_claimed_by(&key, scene.index) {
-                database.sessions.remove(&batch.row.id);
+                database.is_anothers(&batch.row.id);
                 continue;
             }
             let mut fold = session.partial.take().or_else(|| scene.hub.fold(&key));
@@ -455,7 +456,7 @@ impl Databases {
                 database.sessions.insert(row.id.clone(), session);
             } else if is_new || database.missing.is_some() {
                 database.copies.remove(&row.id);
-                scene.hub.apply(Input::Absent(key.clone(), None));
+                scene.present(key.clone());
                 let left = self.left_elsewhere(path, id, &key, scene);
                 left.map(|session| database.sessions.insert(row.id.clone(), session));
             }
@@ -499,8 +500,10 @@ impl Databases {
         let here = |_: &String, (file, _): &mut (FileState, _)| file.database() == Some(&*shown);
         let stored: Vec<_> = self.stored.extract_if(here).collect();
         let mut sessions = HashMap::new();
+        let mut anothers = Vec::new();
         for (id, (file, fold)) in stored {
             if !self.owns(path, &file.session, scene) {
+                anothers.push(id);
                 continue;
             }
             scene.publish(&file.session, &fold, &shown, true);
@@ -517,6 +520,7 @@ impl Databases {
         (database.seen, database.touched) = (Some(state.look), false);
         (database.last_place, database.in_wal_mode) = (Some(state.place), state.in_wal_mode);
         database.newer = state.newer;
+        anothers.iter().for_each(|id| database.is_anothers(id));
         true
     }
 
@@ -588,9 +592,50 @@ pub(super) fn read_events(
     }
 }
 
+/// Every row of one session as a line of JSON, and its number. Reads for a short time at once, so that the
+/// harness's own writes are not kept waiting.
+pub(crate) fn each_row(
+    path: &Path,
+    tables: &'static Tables,
+    session: &str,
+    take: &mut dyn FnMut(i64, &[u8]),
+) -> io::Result<()> {
+    let mut after = None;
+    loop {
+        look(path)?;
+        let snapshot = Snapshot::open(path, tables, PATIENCE).map_err(io::Error::other)?;
+        let mut rows = Vec::new();
+        let all = snapshot
+            .rows(session, after, &mut |number, line| rows.push((number, line)))
+            .map_err(io::Error::other)?;
+        drop(snapshot);
+        rows.iter().for_each(|(number, line)| take(*number, line));
+        after = rows.last().map(|(number, _)| *number).or(after);
+        if all || rows.is_empty() {
+            return Ok(());
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// Size and newest modification time of a database with its log; nothing where it is not there.
+pub(crate) fn database_looks(path: &Path) -> Option<(u64, i64)> {
+    let (_, files) = look(path).ok()?;
+    let newest = files.iter().map(|(_, mtime)| *mtime).max()?;
+    Some((files.iter().map(|(size, _)| size).sum(), newest))
+}
+
 impl Database {
     fn has_work(&self) -> bool {
         !self.unread.is_empty() || !self.unsure.is_empty()
+    }
+
+    /// What it has of this session is a copy now, which is to be compared with the other one. Were it not
+    /// kept in mind, the database would be taken for one that never had it.
+    fn is_anothers(&mut self, id: &str) {
+        self.sessions.remove(id);
+        self.copies.insert(id.to_owned(), None);
+        self.recheck = Some(Instant::now());
     }
 
     /// Sessions that were in it, but are not `here` any more.

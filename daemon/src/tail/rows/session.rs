@@ -61,6 +61,9 @@ pub(super) struct Session {
     unmet: Option<HashSet<u64>>,
     /// Keys of records that were summed up: copies of them may follow, and be summed up in turn.
     summed_up: HashSet<u64>,
+    /// Keys of records that were taken back before they were read for the first time, and whether one that
+    /// says the same stands after them.
+    taken_back: HashMap<u64, bool>,
     anchors: VecDeque<Anchor>,
     /// Where another database's state of it is stored, from which it was taken over.
     moved_from: Option<String>,
@@ -116,6 +119,7 @@ impl Session {
             known: None,
             unmet: None,
             summed_up: HashSet::new(),
+            taken_back: HashMap::new(),
             anchors: VecDeque::new(),
             moved_from: None,
         }
@@ -279,6 +283,7 @@ impl Session {
             }
         };
         if matches!(begin, Begin::Anchor(_) | Begin::Anew) {
+            self.taken_back.clear();
             self.settled = false;
             self.file.cursor.epoch += 1;
         }
@@ -287,6 +292,7 @@ impl Session {
         self.fold_in(batch, &mut folded, format, ledger, reset);
         if ended {
             (self.settled, self.known, self.summed_up) = (true, None, HashSet::new());
+            self.taken_back.clear();
         }
         self.filled |= folded.has_taken_any();
         *fold = Some(folded);
@@ -307,11 +313,14 @@ impl Session {
         rows.rewritten = batch.row.rewritten;
         let mut facts = Some((format.sidecar)(&batch.row.json).unwrap_or_default());
         let mut records = batch.records.into_iter().peekable();
+        // What was taken back went on from what stands before it, and leads to nothing after it.
+        let mut aside = None;
         loop {
             let before = Arc::clone(fold);
             let folding = Arc::make_mut(fold);
             let (known, unmet) = (self.known.as_ref(), self.unmet.as_mut());
-            let mut stretch = Stretch { known, unmet, ..Stretch::default() };
+            let taken_back = Some(&mut self.taken_back);
+            let mut stretch = Stretch { known, unmet, taken_back, ..Stretch::default() };
             if let Some(facts) = facts.take() {
                 stretch.take(folding, Parsed { facts, ..Parsed::default() }, row, 0, ledger);
                 for (number, line) in batch.moved_out.iter().enumerate() {
@@ -327,13 +336,25 @@ impl Session {
                 self.anchors.iter_mut().for_each(|anchor| {
                     anchor.since.insert(record.key);
                 });
-                let counts = match (record.stands, record.summed_up) {
-                    (false, true) => self.summed_up.insert(record.key),
-                    (true, _) => !self.summed_up.contains(&record.key),
-                    (false, false) => false,
-                };
-                if counts {
-                    stretch.record(folding, parser.as_mut(), &record, ledger);
+                let is_copy = self.summed_up.contains(&record.key);
+                if record.stands || record.summed_up {
+                    if record.summed_up && !record.stands {
+                        self.summed_up.insert(record.key);
+                    }
+                    if !is_copy {
+                        aside = None;
+                        stretch.record(folding, parser.as_mut(), &record, ledger);
+                    }
+                } else if !is_copy {
+                    let aside = aside.get_or_insert_with(|| folding.clone());
+                    aside.next_seq = folding.next_seq;
+                    stretch.withdrawn(
+                        aside,
+                        &mut folding.next_seq,
+                        parser.as_mut(),
+                        &record,
+                        ledger,
+                    );
                 }
             }
             let ended = batch.ended && records.peek().is_none();
@@ -363,9 +384,11 @@ impl Session {
 
     /// After a reading that shows it: whether what was known before still stands.
     fn standing(&mut self) -> HashMap<u64, bool> {
-        let Some(unmet) = self.unmet.take() else { return HashMap::new() };
+        let again = self.taken_back.iter().filter(|(_, stands)| **stands);
+        let again = again.map(|(key, _)| (*key, true));
+        let Some(unmet) = self.unmet.take() else { return again.collect() };
         let known = self.known.iter().flatten();
-        known.map(|key| (*key, !unmet.contains(key))).collect()
+        known.map(|key| (*key, !unmet.contains(key))).chain(again).collect()
     }
 
     /// Keeps a point to read on from, if the last one is far enough. Not of a history that was summed
@@ -429,6 +452,7 @@ fn rewritten(mut fold: Fold) -> Arc<Fold> {
 struct Stretch<'a> {
     known: Option<&'a HashSet<u64>>,
     unmet: Option<&'a mut HashSet<u64>>,
+    taken_back: Option<&'a mut HashMap<u64, bool>>,
     events: Vec<StoredEvent>,
     marks: Vec<u64>,
     bytes: usize,
@@ -453,6 +477,34 @@ impl Stretch<'_> {
         self.take(fold, parsed, record.key, number, ledger);
     }
 
+    /// Takes one that was taken back before it was read: its events are there, but nothing counts. `aside`
+    /// is what would be known if it still stood.
+    fn withdrawn(
+        &mut self,
+        aside: &mut Fold,
+        next_seq: &mut u64,
+        parser: &mut dyn Parser,
+        record: &Record,
+        ledger: &dyn Ledger,
+    ) {
+        let is_known = self.known.is_some_and(|known| known.contains(&record.key));
+        let taken_back = self.taken_back.as_mut();
+        let is_told = taken_back.is_some_and(|told| told.insert(record.key, false).is_some());
+        if is_known || is_told || record.line.is_empty() {
+            return;
+        }
+        self.bytes += record.line.len();
+        let parsed = Parsed { origin: Origin::Row, ..parser.line(&record.line) };
+        let parsed = Parsed { issues: Vec::new(), ..parsed };
+        let number = record.number.cast_unsigned();
+        aside.apply_to(parsed, number, &mut |mut event, whole| {
+            event.withdrawn = true;
+            event.body = whole.and_then(|whole| ledger.keep(&event, whole));
+            self.events.push(StoredEvent { event, offset: number, key: record.key });
+        });
+        *next_seq = aside.next_seq;
+    }
+
     fn take(
         &mut self,
         fold: &mut Fold,
@@ -464,7 +516,12 @@ impl Stretch<'_> {
         if let Some(unmet) = &mut self.unmet {
             unmet.remove(&key);
         }
-        if self.known.is_some_and(|known| known.contains(&key)) {
+        let taken_back = self.taken_back.as_mut().and_then(|told| told.get_mut(&key));
+        let is_back = taken_back.is_some_and(|stands| {
+            *stands = true;
+            true
+        });
+        if is_back || self.known.is_some_and(|known| known.contains(&key)) {
             return fold.take_again(parsed);
         }
         let before = self.events.len();

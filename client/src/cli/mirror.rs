@@ -1,0 +1,98 @@
+//! `rrd mirror`: its commands and flags.
+
+use clap::{Args, Subcommand};
+
+use super::JsonArgs;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Mirror {
+    /// Mirror every session to this place from now on; what there is already goes first.
+    #[command(after_help = "\
+Whatever leaves has passed the redactor. A session goes out when its turn ends, and about once a
+minute while it works. Credentials come from the daemon's environment (AWS_ACCESS_KEY_ID, …), from
+mirror.env beside config.toml (NAME=value a line, chmod 600), or from the profiles in ~/.aws.
+
+Examples:
+  rrd mirror enable file:///mnt/nas/agents
+  rrd mirror enable s3://my-bucket/agents --region eu-central-1
+  rrd mirror enable s3://my-bucket --endpoint https://minio.tail1234.ts.net --project laptop
+  rrd mirror enable file:///backup --exclude-repo secret-thing")]
+    Enable(MirrorEnable),
+    /// How it is with each place: what is there, what is not, and what is wrong.
+    Status(JsonArgs),
+    /// What is mirrored, the newest first. Asks no bucket.
+    #[command(visible_alias = "ls")]
+    List(JsonArgs),
+    /// What a bucket itself has of a session, any host's: its meta.json, and its last lines.
+    Show(MirrorShow),
+    /// Read back what was uploaded and compare it, part by part.
+    Verify(MirrorSome),
+    /// Make few large parts of many small ones now; quiet sessions of more than 64 are done anyway.
+    Compact(MirrorSome),
+    /// Bring everything that is not there yet into the buckets, and wait for that.
+    Run(JsonArgs),
+    /// Mirror to this place no more, or to none. What is there stays there.
+    Disable {
+        /// Its address, as rrd mirror status shows it; all of them without.
+        #[arg(value_name = "URL")]
+        url: Option<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MirrorEnable {
+    /// file:///DIR, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX.
+    #[arg(value_name = "URL")]
+    pub(crate) url: String,
+    /// The directory in there that all names begin with.
+    #[arg(long, default_value = "rrd", value_name = "NAME")]
+    pub(crate) project: String,
+    /// The store's address where it is not Amazon's own: MinIO, R2, Garage.
+    #[arg(long, value_name = "URL")]
+    pub(crate) endpoint: Option<String>,
+    /// Where the bucket is.
+    #[arg(long)]
+    pub(crate) region: Option<String>,
+    /// A profile of ~/.aws.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
+    /// Only sessions of this harness; may be given again.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) harness: Vec<String>,
+    /// Only sessions in this repository; may be given again.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) repo: Vec<String>,
+    /// No sessions of this harness; may be given again.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) exclude_harness: Vec<String>,
+    /// No sessions in this repository; may be given again.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) exclude_repo: Vec<String>,
+    /// Leave secrets in: only for a bucket that nobody else can read. Asks first.
+    #[arg(long)]
+    pub(crate) no_redact: bool,
+    /// Do not ask.
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MirrorShow {
+    /// The session's id, or the start of it.
+    pub(crate) id: String,
+    /// Print so many of its last lines, too.
+    #[arg(long, default_value_t = 0, value_name = "LINES")]
+    pub(crate) tail: u32,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MirrorSome {
+    /// Only this session: its id, or the start of it.
+    pub(crate) id: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}

@@ -1,0 +1,56 @@
+//! The flags of `rrd resume`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+/// What `rrd resume --help` ends with.
+pub(super) const HELP: &str = "\
+The transcript is copied from the host that has it to where the harness looks for it here; nothing
+that is there is overwritten by anything else. A session of this host is resumed as it is. What the
+session saw of its repository is compared with the clone here. The command is printed; --exec runs it.
+
+A session that is alive somewhere is not resumed, for two would write it; --fork begins another one.
+
+Examples:
+  rrd resume b41f                     prints: cd ~/src/rrd && claude --resume b41f…
+  rrd resume b41f --exec              and runs it
+  rrd resume b41f --cwd ~/src/rrd     in this clone; else one is found by its remote
+  rrd resume b41f --fork              under a new id; the first one stays what it is
+  rrd resume b41f --take-over         although its host is away";
+
+#[derive(Debug, Args)]
+pub(crate) struct ResumeArgs {
+    /// A unique start of its id, its ref, or host/harness/id.
+    pub(crate) id: String,
+    /// Print the command that goes on with it; what happens without this flag, too.
+    #[arg(long, conflicts_with = "exec")]
+    pub(crate) print: bool,
+    /// Run it, in its directory, in place of this process.
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) exec: bool,
+    /// Where its copy comes from: peer, the host that has it, or bucket.
+    #[arg(long, value_enum, value_name = "WHENCE")]
+    pub(crate) from: Option<From>,
+    /// Where it goes on: a directory of a clone of its repository.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cwd: Option<PathBuf>,
+    /// Begin another session with its past, under a new id.
+    #[arg(long)]
+    pub(crate) fork: bool,
+    /// Resume it although its host is away, and may have it open.
+    #[arg(long)]
+    pub(crate) take_over: bool,
+    /// Print JSON: the command, the directory, what was written, what differs.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Where a copy comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum From {
+    /// The host that has the session.
+    Peer,
+    /// The bucket that sessions are mirrored to.
+    Bucket,
+}

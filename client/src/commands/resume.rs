@@ -1,0 +1,282 @@
+//! `rrd resume`: goes on with a session here, wherever it was.
+//!
+//! Shows what it is about to write and what differs, writes it, and prints or runs the harness's own command.
+//! Not here: whether that may be (the core's rules), which copy and which clone ([`crate::resume`]).
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use rrd_proto::{HostState, Session, Status};
+use serde::Serialize;
+
+use crate::{
+    ask::Answerer,
+    cli::ResumeArgs,
+    error::{CliError, Kind},
+    local::{
+        self, Config,
+        resume::{
+            self, Header, Layout, Saw, Wish, git,
+            place::{Became, Coming, Place, Placed},
+        },
+    },
+    output,
+    resume::{clone, copy, which},
+    text::{self, clean, counted},
+};
+
+/// What came of it, for a script.
+#[derive(Debug, Default, Serialize)]
+struct Answer {
+    /// Whose session it was.
+    host: String,
+    harness: String,
+    session_id: String,
+    /// What it is called from here on: another id for a fork that was copied.
+    resumed_as: String,
+    directory: PathBuf,
+    command: Vec<String>,
+    /// Variables that the command needs.
+    environment: BTreeMap<String, String>,
+    /// What was taken out of the copy is no longer in it.
+    redacted: bool,
+    dropped_thinking: u64,
+    files: Vec<Written>,
+    /// What differs here from what the session saw.
+    facts: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Written {
+    path: PathBuf,
+    became: &'static str,
+}
+
+pub(crate) fn run(args: &ResumeArgs) -> Result<(), CliError> {
+    let config = local::config(None)?;
+    let answerer = Answerer::open(&config);
+    let (session, copies) = which::which(&answerer, &args.id)?;
+    let layout = resume::layout(&session.harness)?;
+    if !layout.is_id(&session.session_id) {
+        let why =
+            format!("{:?} is no id that {} gives", clean(&session.session_id), session.harness);
+        return Err(
+            CliError::new(Kind::NotFound, why).hint("rrd sessions export keeps what it did")
+        );
+    }
+    resume::may(&session, &copies, Wish { fork: args.fork, take_over: args.take_over })?;
+    let nobody_tells = |row: &&Session| {
+        row.live.is_none() && row.status == Status::Idle && row.host_state != HostState::Away
+    };
+    if let Some(row) = copies.iter().find(nobody_tells).filter(|_| !args.fork) {
+        remark(&format!(
+            "nothing tells whether it is still open on {}: if so, end it there",
+            row.host
+        ));
+    }
+    let is_here = session.host_state == HostState::Here;
+    // Its harness can do that by itself, and knows better how.
+    let own_fork = args.fork && is_here && layout == Layout::ClaudeCode;
+    let is_copied = !is_here || (args.fork && !own_fork);
+    if args.from.is_some() && !is_copied {
+        let why = "it is a session of this host: nothing has to come from elsewhere";
+        return Err(CliError::new(Kind::Usage, why).hint("leave --from out"));
+    }
+    let mut source = match is_copied {
+        true => Some(copy::open(&answerer, &session, args.from)?),
+        false => None,
+    };
+    let (directory, why) = clone::find(&answerer, &config.host, &session, args.cwd.as_deref())?;
+    let mut answer = Answer {
+        host: session.host.clone(),
+        harness: session.harness.to_string(),
+        session_id: session.session_id.clone(),
+        resumed_as: session.session_id.clone(),
+        ..Answer::default()
+    };
+    remark(&format!("{} goes on in {}, {why}", named(&session), directory.display()));
+    let homes = local::homes(&config, &session.harness);
+    let mut head = None;
+    let home = match &mut source {
+        None => homes.iter().find(|home| lies_in(&session, home)).cloned(),
+        Some(source) => {
+            if args.fork {
+                answer.resumed_as = resume::new_id(layout).map_err(|error| {
+                    CliError::new(Kind::Internal, format!("no random bytes for a new id: {error}"))
+                })?;
+            }
+            let ids = (&*session.session_id, &*answer.resumed_as);
+            let place = Place::find(layout, ids, &homes, &directory)?;
+            let home = place.home.clone();
+            remark(&announced(&session, source.opened(), &place));
+            let mut coming = Coming::begin(place, source.opened())?;
+            while !coming.take(&source.next()?)? {}
+            let header = Header::of(&coming.first_line());
+            if let Some(base) = header.base.filter(|base| !coming.has_rollout(base)) {
+                let why = format!(
+                    "it is a fork, and its beginning lies in session {base}, which is not here"
+                );
+                return Err(
+                    CliError::new(Kind::NotFound, why).hint(format!("rrd resume {base} first"))
+                );
+            }
+            head = header.head;
+            answer.redacted = source.opened().redacted;
+            answer.dropped_thinking = coming.dropped_thinking;
+            says_redacted(&answer);
+            compares(&mut answer, &session, head.take(), &directory);
+            let in_use = |row: &Session| {
+                row.host_state == HostState::Here && row.live == Some(true) && !args.fork
+            };
+            let placed = coming.put(!copies.iter().any(in_use))?;
+            answer.files = placed.iter().map(written).collect();
+            placed.iter().filter(|placed| placed.is_main).for_each(says_placed);
+            Some(home)
+        }
+    };
+    if source.is_none() {
+        compares(&mut answer, &session, head, &directory);
+    }
+    answer.command = resume::command(layout, &answer.resumed_as, own_fork);
+    answer.environment = environment(&config, &session, home.as_deref());
+    answer.directory = directory;
+    match (args.exec, args.json) {
+        (true, _) => exec(&answer),
+        (false, true) => output::json(&answer),
+        (false, false) => output::print_lines(&[line(&answer)]),
+    }
+}
+
+fn remark(text: &str) {
+    output::remark(&clean(text));
+}
+
+fn named(session: &Session) -> String {
+    format!("{} of {}", session.session_id, session.host)
+}
+
+fn lies_in(session: &Session, home: &Path) -> bool {
+    session.transcript_path.as_deref().is_some_and(|path| Path::new(path).starts_with(home))
+}
+
+/// What is about to be written: said before it is.
+fn announced(session: &Session, opened: &rrd_proto::copy::CopyOpened, place: &Place) -> String {
+    let bytes: u64 = opened.files.iter().map(|file| file.bytes).sum();
+    let files = counted(opened.files.len() as u64, "file");
+    format!("copies {files} of {} ({bytes} bytes), to {}", session.host, place.shown().display())
+}
+
+fn says_redacted(answer: &Answer) {
+    if answer.redacted {
+        remark(&format!(
+            "{} gives its sessions redacted only: what is secret is not in the copy",
+            answer.host
+        ));
+    }
+    if answer.dropped_thinking > 0 {
+        let blocks = counted(answer.dropped_thinking, "block");
+        remark(&format!(
+            "{blocks} of signed thinking held something secret and had to be left out"
+        ));
+    }
+}
+
+fn compares(answer: &mut Answer, session: &Session, head: Option<String>, directory: &Path) {
+    let saw = Saw {
+        cwd: session.cwd.clone(),
+        branch: session.branch.clone(),
+        head,
+        remote: session.repo_remote.clone(),
+    };
+    answer.facts = resume::facts(&saw, &git::checkout(directory));
+    answer.facts.iter().for_each(|fact| remark(fact));
+}
+
+fn written(placed: &Placed) -> Written {
+    let became = match placed.became {
+        Became::New => "new",
+        Became::Same => "same",
+        Became::NewerHere => "newer_here",
+        Became::Replaced => "replaced",
+    };
+    Written { path: placed.path.clone(), became }
+}
+
+fn says_placed(placed: &Placed) {
+    let path = placed.path.display();
+    remark(&match placed.became {
+        Became::New => format!("wrote {path}"),
+        Became::Same => format!("{path} is there already, the same"),
+        Became::NewerHere => {
+            format!("{path} is there already and goes on further: that one is used")
+        }
+        Became::Replaced => format!("{path} was an older copy, and was replaced"),
+    });
+}
+
+/// What the command needs so that the harness looks where the transcript is.
+fn environment(
+    config: &Config,
+    session: &Session,
+    home: Option<&Path>,
+) -> BTreeMap<String, String> {
+    let variable = home.and_then(|home| local::home_variable(config, &session.harness, home));
+    variable.into_iter().collect()
+}
+
+/// The command as a line for a shell.
+fn line(answer: &Answer) -> String {
+    let word = |word: &str| text::shell_word(word).unwrap_or_else(|| "?".to_owned());
+    let set: Vec<String> =
+        answer.environment.iter().map(|(name, value)| format!("{name}={}", word(value))).collect();
+    let words = answer.command.iter().map(|part| word(part));
+    let command: Vec<String> = set.into_iter().chain(words).collect();
+    format!("cd {} && {}", word(&answer.directory.to_string_lossy()), command.join(" "))
+}
+
+fn exec(answer: &Answer) -> Result<(), CliError> {
+    let Some((program, words)) = answer.command.split_first() else { return Ok(()) };
+    let mut command = Command::new(program);
+    command.args(words).current_dir(&answer.directory).envs(&answer.environment);
+    let failed = |error: std::io::Error| {
+        CliError::new(Kind::NotFound, format!("{program} cannot be run: {error}"))
+            .hint(format!("install it, then: {}", line(answer)))
+    };
+    #[cfg(unix)]
+    {
+        Err(failed(std::os::unix::process::CommandExt::exec(&mut command)))
+    }
+    #[cfg(not(unix))]
+    {
+        let status = command.status().map_err(failed)?;
+        match status.success() {
+            true => Ok(()),
+            false => Err(CliError::new(Kind::Internal, format!("{program} ended with {status}"))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_can_be_pasted() {
+        let mut answer = Answer {
+            directory: PathBuf::from("/home/dev/my app"),
+            command: resume::command(Layout::ClaudeCode, "7f2c", false),
+            ..Answer::default()
+        };
+        assert_eq!(line(&answer), "cd '/home/dev/my app' && claude --resume 7f2c");
+        let home = "/srv/it's".to_owned();
+        answer.environment.insert("CLAUDE_CONFIG_DIR".to_owned(), home);
+        assert!(
+            line(&answer).contains(r"&& CLAUDE_CONFIG_DIR='/srv/it'\''s' claude"),
+            "{}",
+            line(&answer)
+        );
+    }
+}

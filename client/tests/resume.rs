@@ -1,0 +1,439 @@
+//! A session recorded on one host is resumed on another: real daemons, and the files where a harness reads them.
+//!
+//! Not here: names and rules by themselves (the core's `resume`), hosts that lie (the daemon's `resume::place`).
+#![cfg(unix)]
+#![allow(clippy::unwrap_used)] // the lint's exception for tests does not reach plain functions here
+
+mod host;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use host::{Host, session};
+use rrd_proto::HostState;
+use rusqlite::Connection;
+use serde_json::{Value, json};
+
+const REMOTE: &str = "git@example.com:acme/alpha.git";
+const THREAD: &str = "01a1f87f-d0a7-7e91-aca5-d3b222634540";
+
+/// In no file as it is.
+fn secret() -> String {
+    format!("{}_{}", "ghp", "Ab3dEf6hIj9kLm2nOp5qRs8tUv1wXy4zAb7c")
+}
+
+fn append(path: &Path, text: &str) {
+    use std::io::Write as _;
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let mut file = fs::File::options().append(true).create(true).open(path).unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+}
+
+/// Names of all files beneath a folder.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let mut found: Vec<PathBuf> = entries
+        .flat_map(|entry| {
+            let path = entry.unwrap().path();
+            if path.is_dir() { files(&path) } else { vec![path] }
+        })
+        .collect();
+    // A daemon's socket cannot be read.
+    found.retain(|path| path.is_file());
+    found.sort();
+    found
+}
+
+impl Host {
+    /// A clone of the repository, under this name.
+    fn clones(&self, name: &str) -> PathBuf {
+        let clone = self.path(name);
+        append(&clone.join(".git/HEAD"), "ref: refs/heads/main\n");
+        append(&clone.join(".git/config"), &format!("[remote \"origin\"]\n\turl = {REMOTE}\n"));
+        clone.canonicalize().unwrap()
+    }
+
+    /// A session of Claude Code that has done its turn, in a directory; the turn is the nth.
+    fn has_done(&self, id: &str, cwd: &Path, turn: usize, says: &str) {
+        let at = format!("2026-11-20T10:{turn:02}:00.000Z");
+        let of = |record: Value| {
+            let mut all = json!({
+                "isSidechain": false, "sessionId": id, "cwd": cwd, "version": "2.1.329",
+                "gitBranch": "main", "timestamp": at, "entrypoint": "cli", "userType": "external",
+            });
+            all.as_object_mut().unwrap().extend(record.as_object().unwrap().clone());
+            format!("{all}\n")
+        };
+        let (prompt, answer) = (format!("u{turn}"), format!("a{turn}"));
+        let records = [
+            of(json!({"type": "user", "uuid": prompt, "parentUuid": null, "promptSource": "typed",
+                "message": {"role": "user", "content": says}})),
+            of(json!({"type": "assistant", "uuid": answer, "parentUuid": prompt,
+                "message": {"id": format!("m{turn}"), "role": "assistant", "model": "opus",
+                    "stop_reason": "end_turn", "content": [{"type": "text", "text": "Done."}]}})),
+        ];
+        append(&self.transcript(id), &records.concat());
+    }
+
+    /// A thread of Codex that has done its turn.
+    fn has_thread(&self, cwd: &Path, says: &str) -> String {
+        let at = "2026-11-20T10:28:08.000Z";
+        let of = |kind: &str, payload: Value| {
+            format!("{}\n", json!({"timestamp": at, "type": kind, "payload": payload}))
+        };
+        [
+            of("session_meta", json!({"id": THREAD, "session_id": THREAD, "timestamp": at,
+                "cwd": cwd, "originator": "codex_exec", "cli_version": "0.169.0", "source": "cli",
+                "git": {"commit_hash": "0123456789abcdef", "branch": "feat", "repository_url": REMOTE}})),
+            of("event_msg", json!({"type": "task_started", "turn_id": "t1"})),
+            of("event_msg", json!({"type": "user_message", "message": says})),
+            of("event_msg", json!({"type": "task_complete", "turn_id": "t1", "thread_id": THREAD})),
+        ]
+        .concat()
+    }
+
+    fn rollout(&self) -> PathBuf {
+        self.path(&format!(".codex/sessions/2026/11/20/rollout-2026-11-20T10-28-08-{THREAD}.jsonl"))
+    }
+
+    /// Until it knows the session, wherever that is.
+    fn knows(&self, id: &str) {
+        self.until("the session", || {
+            let out = self.rrd(&["sessions", "show", id, "--json"]).output().unwrap();
+            match out.status.success() {
+                true => Ok(()),
+                false => Err(String::from_utf8(out.stderr).unwrap()),
+            }
+        });
+    }
+
+    /// What it says when it does not resume.
+    fn resumes_not(&self, args: &[&str]) -> String {
+        self.refuses(&[&["resume"], args].concat())
+    }
+}
+
+/// Two hosts of one fleet: the first has a session in a clone, the second another clone.
+fn two(id: &str, raw: bool) -> (Host, Host, PathBuf) {
+    let mut a = Host::new("a");
+    a.set("RRD_RESUME_RAW", raw.to_string());
+    let cwd = a.clones("src/alpha");
+    a.has_done(id, &cwd, 1, "Publish it");
+    append(&a.rollout(), &a.has_thread(&cwd, "Tag it"));
+    a.start();
+    let a = a.founds();
+    let mut b = Host::new("bb");
+    let clone = b.clones("code/alpha");
+    b.has_done(&session(99), &clone, 1, "Elsewhere");
+    b.start();
+    let b = a.takes_in(b);
+    b.knows(id);
+    (a, b, clone)
+}
+
+/// Where Claude Code looks for it in a directory.
+fn looked_for(host: &Host, cwd: &Path, id: &str) -> PathBuf {
+    let letter = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+    let name: String = cwd.to_str().unwrap().chars().map(letter).collect();
+    host.path(&format!(".claude/projects/{name}/{id}.jsonl"))
+}
+
+#[test]
+fn a_session_of_one_host_goes_on_at_another() {
+    let id = session(1);
+    let (a, b, clone) = two(&id, true);
+    // Long enough for several pages, with an end that no newline has.
+    append(
+        &a.transcript(&id),
+        &format!("{}\n{{\"torn", json!({"type": "x", "of": "y".repeat(700_000)})),
+    );
+    let beneath = a.path(&format!(".claude/projects/-w/{id}/subagents"));
+    append(&beneath.join("agent-a9.jsonl"), "{\"type\":\"user\"}\n");
+    append(&beneath.join("agent-a9.meta.json"), "{\"description\":\"Audit\"}");
+    append(&beneath.join("workflows/r1/agent-b1.jsonl"), "");
+    append(&beneath.join("notes.txt"), "no file of a subagent");
+
+    let (line, said) = b.told(&["resume", &id]);
+    assert_eq!(line, format!("cd {} && claude --resume {id}\n", clone.display()));
+    assert!(said.contains("copies 4 files of a ("), "{said}");
+    assert!(said.contains("goes on in") && said.contains("the clone of its repository"), "{said}");
+    let place = looked_for(&b, &clone, &id);
+    assert_eq!(fs::read(&place).unwrap(), fs::read(a.transcript(&id)).unwrap());
+    let there = place.with_extension("").join("subagents");
+    let names = |folder: &Path| -> Vec<PathBuf> {
+        let all = files(folder).into_iter();
+        all.map(|path| path.strip_prefix(folder).unwrap().to_owned()).collect()
+    };
+    let told = ["agent-a9.jsonl", "agent-a9.meta.json", "workflows/r1/agent-b1.jsonl"];
+    assert_eq!(names(&there), told.map(PathBuf::from));
+    for name in told {
+        assert_eq!(fs::read(there.join(name)).unwrap(), fs::read(beneath.join(name)).unwrap());
+    }
+    use std::os::unix::fs::PermissionsExt as _;
+    assert_eq!(fs::metadata(&place).unwrap().permissions().mode() & 0o777, 0o600);
+    // Nothing of the way is left.
+    let of_b = files(&b.path(".claude"));
+    assert!(of_b.iter().all(|path| !path.to_string_lossy().contains(".rrd-")), "{of_b:?}");
+    // Both hosts have written it down.
+    let key = format!("\"harness\":\"claude-code\",\"id\":\"{id}\"");
+    for (host, what) in [(&a, "gives a session's files"), (&b, "takes a session's files")] {
+        let log = host.log();
+        let line = log.lines().find(|line| line.contains(what)).unwrap_or_else(|| panic!("{log}"));
+        assert!(line.contains(&key) && line.contains("\"raw\":true"), "{line}");
+    }
+    assert!(a.log().contains("gave all of"), "{}", a.log());
+
+    // Again: it is there already.
+    let answer: Value = b.json(&["resume", &format!("a/claude-code/{id}")]);
+    assert_eq!(answer["command"], json!(["claude", "--resume", id]));
+    let became = |answer: &Value| -> Vec<String> {
+        let files = answer["files"].as_array().unwrap().iter();
+        files.map(|file| file["became"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(became(&answer), ["same"; 4]);
+    assert!(answer["redacted"] == json!(false) && answer["directory"] == json!(clone));
+
+    let (line, said) = b.told(&["resume", THREAD, "--cwd", clone.to_str().unwrap()]);
+    assert_eq!(line, format!("cd {} && codex resume {THREAD}\n", clone.display()));
+    assert!(said.contains("it began at commit 0123456789"), "{said}");
+    assert_eq!(fs::read(b.rollout()).unwrap(), fs::read(a.rollout()).unwrap());
+}
+
+#[test]
+fn what_is_there_already_is_overwritten_by_nothing_else() {
+    let id = session(1);
+    let (a, b, clone) = two(&id, true);
+    let named = format!("a/claude-code/{id}");
+    b.run(&["resume", &named]);
+    let place = looked_for(&b, &clone, &id);
+    // It went on there: what is here is older.
+    a.has_done(&id, &clone, 2, "And the tag");
+    let (_, said) = b.told(&["resume", &named]);
+    assert!(said.contains("was an older copy, and was replaced"), "{said}");
+    let whole = fs::read(&place).unwrap();
+    assert_eq!(whole, fs::read(a.transcript(&id)).unwrap());
+    // It went on here: that stays.
+    append(&place, "{\"type\":\"user\"}\n");
+    let here = fs::read(&place).unwrap();
+    let (line, said) = b.told(&["resume", &named]);
+    assert!(said.contains("goes on further: that one is used"), "{said}");
+    assert!(line.contains(&id) && fs::read(&place).unwrap() == here);
+    // It went on at both.
+    a.has_done(&id, &clone, 3, "Otherwise");
+    let said = b.resumes_not(&[&named]);
+    assert!(said.contains("says something else") && said.contains("--fork"), "{said}");
+    assert_eq!(fs::read(&place).unwrap(), here);
+    // Another directory does not make it a second session.
+    let other = b.clones("code/other");
+    let (_, said) = b.told(&["resume", &id, "--cwd", other.to_str().unwrap(), "--fork"]);
+    assert!(said.contains("wrote "), "{said}");
+    assert!(!looked_for(&b, &other, &id).exists());
+}
+
+#[test]
+fn what_is_alive_is_not_resumed_but_forked() {
+    let id = session(1);
+    let (a, b, clone) = two(&id, true);
+    // A turn is open.
+    a.says(&id, &format!("Work on {id}"));
+    b.until("it to be at work", || {
+        let row: rrd_proto::Session = b.json(&["sessions", "show", &id]);
+        match row.status {
+            rrd_proto::Status::Executing => Ok(()),
+            other => Err(other.to_string()),
+        }
+    });
+    let said = b.resumes_not(&[&id]);
+    assert!(said.contains("executing on a") && said.contains("--fork"), "{said}");
+    assert!(b.resumes_not(&[&id, "--take-over"]).contains("executing on a"));
+    assert!(!looked_for(&b, &clone, &id).exists());
+
+    let answer: Value = b.json(&["resume", &id, "--fork"]);
+    let new = answer["resumed_as"].as_str().unwrap();
+    assert_ne!(new, id);
+    assert_eq!(answer["command"], json!(["claude", "--resume", new]));
+    let fork = fs::read_to_string(looked_for(&b, &clone, new)).unwrap();
+    let origin = fs::read_to_string(a.transcript(&id)).unwrap();
+    let renamed =
+        origin.replace(&format!("\"sessionId\":\"{id}\""), &format!("\"sessionId\":\"{new}\""));
+    assert_eq!(fork, renamed);
+    assert!(fork.contains(&format!("Work on {id}")), "what was said stays");
+    // The fork is a session of this host from then on.
+    b.knows(new);
+
+    let cwd = clone.to_str().unwrap();
+    let answer: Value = b.json(&["resume", THREAD, "--fork", "--cwd", cwd]);
+    let new = answer["resumed_as"].as_str().unwrap();
+    let fork =
+        b.path(&format!(".codex/sessions/2026/11/20/rollout-2026-11-20T10-28-08-{new}.jsonl"));
+    let fork = fs::read_to_string(fork).unwrap();
+    assert_eq!(fork, fs::read_to_string(a.rollout()).unwrap().replace(THREAD, new));
+    assert!(!b.rollout().exists());
+}
+
+#[test]
+fn a_session_of_this_host_is_resumed_as_it_is() {
+    let id = session(1);
+    let (a, _b, _) = two(&id, true);
+    let cwd = a.path("src/alpha").canonicalize().unwrap();
+    let before = files(a.home.path().join(".claude").as_path());
+    let (line, _) = a.told(&["resume", &id]);
+    assert_eq!(line, format!("cd {} && claude --resume {id}\n", cwd.display()));
+    let (line, _) = a.told(&["resume", &id, "--fork"]);
+    assert!(line.ends_with(&format!("claude --resume {id} --fork-session\n")), "{line}");
+    assert_eq!(files(a.home.path().join(".claude").as_path()), before);
+    // Codex has no flag for that which was ever seen.
+    let answer: Value = a.json(&["resume", THREAD, "--fork"]);
+    assert_ne!(answer["resumed_as"], json!(THREAD));
+    assert_eq!(answer["files"][0]["became"], "new");
+    assert!(a.resumes_not(&["no-such-session"]).contains("no session matches"));
+}
+
+#[test]
+fn it_runs_the_harness_in_its_directory() {
+    let id = session(1);
+    let (mut a, _b, _) = two(&id, true);
+    let script = a.path("bin/claude");
+    append(&script, "#!/bin/sh\necho \"$PWD: $*\"\n");
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o700)).unwrap();
+    assert!(a.resumes_not(&[&id, "--exec"]).contains("claude cannot be run"));
+    a.set("PATH", a.path("bin").display().to_string());
+    let cwd = a.path("src/alpha").canonicalize().unwrap();
+    assert_eq!(a.run(&["resume", &id, "--exec"]), format!("{}: --resume {id}\n", cwd.display()));
+}
+
+#[test]
+fn a_host_that_is_away_is_asked_for_nothing() {
+    let id = session(1);
+    let (mut a, b, clone) = two(&id, true);
+    // What hosts tell is kept some seconds later.
+    b.until("it to be kept", || {
+        let db = Connection::open(b.state("keep.db")).unwrap();
+        let row = |row: &rusqlite::Row<'_>| row.get::<_, String>(0);
+        let kept = db.query_row("SELECT rows FROM past", [], row).unwrap_or_default();
+        if kept.contains(&id) { Ok(()) } else { Err(kept) }
+    });
+    a.kill();
+    b.until("it to be away", || match b.hosts().iter().find(|row| row.host == "a") {
+        Some(row) if row.state == HostState::Away => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    let said = b.resumes_not(&[&id]);
+    assert!(said.contains("a is away") && said.contains("--take-over"), "{said}");
+    let said = b.resumes_not(&[&id, "--take-over"]);
+    assert!(said.contains("a is away") && said.contains("--from bucket"), "{said}");
+    let said = b.resumes_not(&[&id, "--take-over", "--from", "bucket"]);
+    assert!(said.contains("mirrors no sessions"), "{said}");
+    assert!(!looked_for(&b, &clone, &id).exists());
+}
+
+#[test]
+fn where_nobody_can_be_asked_for_a_clone_it_says_what_to_do() {
+    let id = session(1);
+    let (_a, b, clone) = two(&id, true);
+    let second = b.clones("code/second");
+    b.has_done(&session(98), &second, 1, "In a second one");
+    b.knows(&session(98));
+    let said = b.resumes_not(&[&id]);
+    assert!(said.contains("2 clones of git@example.com:acme/alpha.git are here"), "{said}");
+    assert!(said.contains(clone.to_str().unwrap()) && said.contains("--cwd DIR"), "{said}");
+    // Where it is run, if that is one.
+    let line = b.rrd(&["resume", &id]).current_dir(&second).output().unwrap().stdout;
+    let line = String::from_utf8(line).unwrap();
+    assert!(line.starts_with(&format!("cd {} && ", second.display())), "{line}");
+    assert!(looked_for(&b, &second, &id).exists());
+}
+
+#[test]
+fn what_is_secret_stays_where_its_host_says_so() {
+    let id = session(1);
+    let (a, b, clone) = two(&id, false);
+    a.has_done(&id, &clone, 2, &format!("Use {}", secret()));
+    let thinking = |uuid: &str, says: &str| {
+        format!(
+            "{}\n",
+            json!({"type": "assistant", "uuid": uuid, "parentUuid": "a2", "sessionId": id,
+                "timestamp": "2026-11-20T10:03:00.000Z", "cwd": clone,
+                "message": {"id": uuid, "role": "assistant", "stop_reason": "end_turn",
+                    "content": [{"type": "thinking", "thinking": says, "signature": "c2ln"}]}})
+        )
+    };
+    let harmless = thinking("t2", "Nothing in it");
+    append(&a.transcript(&id), &thinking("t1", &format!("The key is {}", secret())));
+    append(&a.transcript(&id), &harmless);
+    let beneath = a.path(&format!(".claude/projects/-w/{id}/subagents"));
+    append(&beneath.join("agent-a9.jsonl"), &format!("{}\n", json!({"text": secret()})));
+    append(&beneath.join("agent-a9.meta.json"), &json!({"description": secret()}).to_string());
+    append(&a.rollout(), &format!("{{\"type\":\"x\",\"torn\":\"{}", secret()));
+
+    let (_, said) = b.told(&["resume", &id]);
+    assert!(said.contains("a gives its sessions redacted only"), "{said}");
+    assert!(said.contains("1 block of signed thinking"), "{said}");
+    let place = looked_for(&b, &clone, &id);
+    let copy = fs::read_to_string(&place).unwrap();
+    let origin = fs::read_to_string(a.transcript(&id)).unwrap();
+    assert_eq!(copy.lines().count(), origin.lines().count() - 1);
+    assert!(copy.contains("Use [REDACTED:github-token]") && copy.ends_with(&harmless), "{copy}");
+    assert_eq!(copy.lines().next(), origin.lines().next());
+    let cwd = clone.to_str().unwrap();
+    b.run(&["resume", THREAD, "--cwd", cwd]);
+    assert!(fs::read_to_string(b.rollout()).unwrap().contains("[REDACTED:"));
+
+    // A compressed one is unpacked on its own host, and redacted there.
+    fs::remove_file(b.rollout()).unwrap();
+    let packed = zstd::encode_all(&fs::read(a.rollout()).unwrap()[..], 3).unwrap();
+    fs::write(a.rollout().with_extension("jsonl.zst"), packed).unwrap();
+    fs::remove_file(a.rollout()).unwrap();
+    let named = format!("a/codex/{THREAD}");
+    a.until("it to be packed", || {
+        let row: rrd_proto::Session = a.json(&["sessions", "show", THREAD]);
+        let path = row.transcript_path.unwrap_or_default();
+        if path.ends_with(".zst") { Ok(()) } else { Err(path) }
+    });
+    b.run(&["resume", &named, "--cwd", cwd]);
+    assert!(fs::read_to_string(b.rollout()).unwrap().contains("[REDACTED:"));
+
+    // Nothing of it is anywhere on that host, or in a log.
+    let begins = &secret()[..20];
+    for path in files(b.home.path()) {
+        let bytes = fs::read(&path).unwrap();
+        assert!(memmem(&bytes, begins.as_bytes()).is_none(), "{}", path.display());
+    }
+    assert!(!a.log().contains(begins) && a.log().contains("\"raw\":false"), "{}", a.log());
+}
+
+fn memmem(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
+    bytes.windows(wanted.len()).position(|part| part == wanted)
+}
+
+#[test]
+fn a_compressed_rollout_comes_as_what_is_in_it() {
+    let (a, b, _) = two(&session(1), true);
+    let plain = fs::read(a.rollout()).unwrap();
+    fs::write(a.rollout().with_extension("jsonl.zst"), zstd::encode_all(&plain[..], 3).unwrap())
+        .unwrap();
+    fs::remove_file(a.rollout()).unwrap();
+    a.until("it to be packed", || {
+        let row: rrd_proto::Session = a.json(&["sessions", "show", THREAD]);
+        let path = row.transcript_path.unwrap_or_default();
+        if path.ends_with(".zst") { Ok(()) } else { Err(path) }
+    });
+    b.run(&["resume", THREAD]);
+    assert_eq!(fs::read(b.rollout()).unwrap(), plain);
+}
+
+#[test]
+fn odd_ids_lead_nowhere() {
+    let (a, b, clone) = two(&session(1), true);
+    // A file of this name lies in its home; no harness would call one so.
+    let odd = "x..%2f..";
+    a.has_done(odd, &clone, 1, "Odd");
+    b.knows(odd);
+    let before = files(b.home.path().join(".claude").as_path());
+    let said = b.resumes_not(&[odd]);
+    assert!(said.contains("is no id that claude-code gives"), "{said}");
+    assert_eq!(files(b.home.path().join(".claude").as_path()), before);
+}

@@ -1,0 +1,73 @@
+//! When something is uploaded, and how long a bucket that failed is left alone.
+
+use std::time::Duration;
+
+/// A part is uploaded as soon as so many bytes are new.
+pub const MUCH: u64 = 8 << 20;
+
+/// What an agent says while its turn goes on is uploaded so long after it began to be new, …
+pub const AT_LAST: Duration = Duration::from_secs(60);
+
+/// … and what it says at the turn's end once nothing more has come for so long, …
+const QUIET: Duration = Duration::from_millis(300);
+
+/// … or after so long: some harnesses write on for a while.
+const SOON: Duration = Duration::from_secs(1);
+
+/// A bucket that fails is asked again after so long at first, …
+const FIRST: Duration = Duration::from_secs(1);
+
+/// … and never later than this.
+const LONGEST: Duration = Duration::from_secs(300);
+
+/// How much longer it is until new records are uploaded: since when there are some, since when no more have
+/// come, how many bytes they are, and whether the turn is still going on.
+#[must_use]
+pub fn wait(since: Duration, quiet: Duration, bytes: u64, turn_is_open: bool) -> Duration {
+    if bytes >= MUCH {
+        Duration::ZERO
+    } else if turn_is_open {
+        AT_LAST.saturating_sub(since)
+    } else {
+        QUIET.saturating_sub(quiet).min(SOON.saturating_sub(since))
+    }
+}
+
+/// How long to leave a bucket alone after so many failures in a row, from 1. `chance` is anything: it keeps
+/// several hosts from coming back at once. What the bucket itself asks for counts, if it is longer.
+#[must_use]
+pub fn back_off(failures: u32, chance: u64, asked: Option<Duration>) -> Duration {
+    let whole = FIRST.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LONGEST);
+    let half = whole / 2;
+    let more = half.mul_f64((chance % 1000) as f64 / 1000.0);
+    (half + more).max(asked.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn a_turns_end_goes_out_at_once_and_what_leads_to_it_later() {
+        assert_eq!(wait(ms(0), ms(0), 100, false), ms(300));
+        assert_eq!(wait(ms(900), ms(0), 100, false), ms(100), "though it goes on and on");
+        assert_eq!(wait(ms(10_000), ms(0), 100, true), ms(50_000));
+        assert_eq!(wait(ms(10), ms(0), MUCH, true), ms(0));
+    }
+
+    #[test]
+    fn who_fails_is_left_alone_for_longer_and_longer() {
+        let mut last = Duration::ZERO;
+        for failures in 1..40 {
+            let least = back_off(failures, 0, None);
+            assert!(least >= last && least <= LONGEST && back_off(failures, 999, None) < 2 * least);
+            last = least;
+        }
+        assert_eq!(back_off(1, 0, Some(ms(7000))), ms(7000));
+        assert_eq!(last, LONGEST / 2);
+    }
+}

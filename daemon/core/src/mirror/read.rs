@@ -1,0 +1,257 @@
+//! Which parts of a stream count, and the transcript that they make.
+//!
+//! A part's name tells its epoch's owner to whoever has its content, so neither an owner that did not
+//! notice that it was one no more, nor an object that was cut, is taken for what it is not. A part that was
+//! made of several stands for them; they are deleted later, the last one first, so whatever is still there
+//! of them is how it begins, and each record counts once, also where `meta.json` is lost.
+
+use std::collections::HashSet;
+
+use super::{
+    name::{Digest, PartName},
+    order::{self, Step},
+    owner::Owner,
+};
+
+/// Why a part's records do not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dropped {
+    /// Its writer was the owner no more.
+    Deposed,
+    /// A part made of several has it.
+    Merged,
+    /// Its content is not what its name says.
+    Damaged,
+}
+
+/// Reads a stream's parts one after the other.
+#[derive(Debug)]
+pub struct Reading {
+    /// By epoch.
+    owners: Vec<Owner>,
+    /// What is left of a part made of several: the parts that it was made of begin like this.
+    merged: Option<(u32, Vec<u8>)>,
+    /// Records per epoch, of which 0 is what was there before anybody owned it.
+    records: Vec<(u32, u64)>,
+}
+
+impl Reading {
+    /// Of a stream with these owners, in any order.
+    #[must_use]
+    pub fn new(mut owners: Vec<Owner>) -> Self {
+        owners.sort_by_key(|owner| owner.epoch);
+        Self { owners, merged: None, records: Vec::new() }
+    }
+
+    /// The order to read parts in. Those that are `replaced` need not be read.
+    #[must_use]
+    pub fn sorted(
+        parts: impl IntoIterator<Item = PartName>,
+        replaced: &HashSet<PartName>,
+        merged: &HashSet<PartName>,
+    ) -> Vec<PartName> {
+        let mut parts: Vec<_> = parts.into_iter().filter(|part| !replaced.contains(part)).collect();
+        // What was made of several comes before the first of these.
+        parts.sort_by_key(|part| (part.seq, !merged.contains(part), part.tag));
+        parts.dedup();
+        parts
+    }
+
+    /// The epoch whose part has this number; `None` where nobody owned it.
+    #[must_use]
+    pub fn epoch_of(&self, seq: u32) -> Option<&Owner> {
+        self.owners.iter().rev().find(|owner| owner.claim.first_seq <= seq)
+    }
+
+    /// Whether this is a part made of several, of whoever owns it.
+    #[must_use]
+    pub fn is_merged(&self, name: PartName, body: &[u8]) -> bool {
+        self.epoch_of(name.seq).is_some_and(|owner| {
+            let content = Digest::of(body);
+            name == PartName::of_merged(owner.epoch, &owner.claim.node, name.seq, &content)
+        })
+    }
+
+    /// Takes the next part; gives its epoch when its records count.
+    ///
+    /// # Errors
+    /// Why they do not.
+    pub fn take(&mut self, name: PartName, body: &[u8]) -> Result<u32, Dropped> {
+        let epoch = match self.epoch_of(name.seq) {
+            None => 0,
+            Some(Owner { epoch, claim }) => {
+                let (epoch, content) = (*epoch, Digest::of(body));
+                if name == PartName::of_merged(epoch, &claim.node, name.seq, &content) {
+                    self.merged = Some((epoch, body.to_vec()));
+                } else if name != PartName::of(epoch, &claim.node, name.seq, &content) {
+                    let of_earlier = |owner: &Owner| {
+                        let (epoch, node) = (owner.epoch, &owner.claim.node);
+                        name == PartName::of(epoch, node, name.seq, &content)
+                    };
+                    let deposed = self.owners.iter().any(of_earlier);
+                    return Err(if deposed { Dropped::Deposed } else { Dropped::Damaged });
+                } else if let Some((of, left)) = &mut self.merged {
+                    if *of == epoch && !body.is_empty() && left.starts_with(body) {
+                        left.drain(..body.len());
+                        return Err(Dropped::Merged);
+                    }
+                    self.merged = None;
+                }
+                epoch
+            }
+        };
+        let count = memchr::memchr_iter(b'\n', body).count() as u64;
+        match self.records.last_mut() {
+            Some((of, records)) if *of == epoch => *records += count,
+            _ => self.records.push((epoch, count)),
+        }
+        Ok(epoch)
+    }
+
+    /// How many records there are.
+    #[must_use]
+    pub fn records(&self) -> u64 {
+        self.records.iter().map(|(_, count)| count).sum()
+    }
+
+    /// The transcript as it was last: which of all records that count it is made of, as stretches of them;
+    /// and whether every owner's word could be followed.
+    #[must_use]
+    pub fn transcript(&self) -> (Vec<(u64, u64)>, bool) {
+        transcript(self.owners.iter().map(|o| (o.epoch, o.claim.order.as_ref())), &self.records)
+    }
+}
+
+/// What a transcript is made of: by the orders of its epochs, in turn, and by how many records each of them
+/// has, of which 0 is what nobody owned.
+#[must_use]
+pub fn transcript<'a>(
+    epochs: impl Iterator<Item = (u32, Option<&'a Vec<Step>>)>,
+    records: &[(u32, u64)],
+) -> (Vec<(u64, u64)>, bool) {
+    let (mut lines, mut there, mut is_sound): (Vec<u64>, u64, bool) = (Vec::new(), 0, true);
+    for (epoch, order) in [(0, None)].into_iter().chain(epochs) {
+        let count: u64 =
+            records.iter().filter(|(of, _)| *of == epoch).map(|(_, count)| count).sum();
+        let after: Vec<u64> = (there..there + count).collect();
+        match order {
+            None => lines.extend(after),
+            Some(steps) => {
+                let before: Vec<u64> = (0..there).collect();
+                let (made, sound) = order::apply(steps, &before, &after);
+                lines = made;
+                is_sound &= sound;
+            }
+        }
+        there += count;
+    }
+    let mut stretches: Vec<(u64, u64)> = Vec::new();
+    for line in lines {
+        match stretches.last_mut() {
+            Some((_, to)) if *to == line => *to += 1,
+            _ => stretches.push((line, line + 1)),
+        }
+    }
+    (stretches, is_sound)
+}
+
+#[cfg(test)]
+mod tests {
+    use rrd_proto::Timestamp;
+
+    use super::{
+        super::owner::{Claim, Why},
+        *,
+    };
+
+    fn owner(epoch: u32, node: &str, first_seq: u32, order: Option<Vec<Step>>) -> Owner {
+        let (node, host) = (node.to_owned(), "mac".to_owned());
+        let at = Timestamp::from_millis(0);
+        Owner { epoch, claim: Claim { node, host, first_seq, why: Why::Begun, at, order } }
+    }
+
+    fn part(epoch: u32, node: &str, seq: u32, body: &str) -> (PartName, Vec<u8>) {
+        (PartName::of(epoch, node, seq, &Digest::of(body.as_bytes())), body.as_bytes().to_vec())
+    }
+
+    /// What counts, as text, and why the rest does not.
+    fn read(owners: &[Owner], parts: &[(PartName, Vec<u8>)]) -> (String, Vec<Dropped>) {
+        let mut reading = Reading::new(owners.to_vec());
+        let merged: HashSet<PartName> = parts
+            .iter()
+            .filter(|(name, body)| reading.is_merged(*name, body))
+            .map(|(name, _)| *name)
+            .collect();
+        let (mut all, mut dropped) = (Vec::new(), Vec::new());
+        for name in Reading::sorted(parts.iter().map(|(name, _)| *name), &HashSet::new(), &merged) {
+            let body = &parts.iter().find(|(other, _)| *other == name).unwrap().1;
+            match reading.take(name, body) {
+                Ok(_) => all.extend_from_slice(body),
+                Err(why) => dropped.push(why),
+            }
+        }
+        let lines: Vec<&[u8]> = all.split_inclusive(|byte| *byte == b'\n').collect();
+        assert_eq!(reading.records(), lines.len() as u64);
+        let (stretches, is_sound) = reading.transcript();
+        assert!(is_sound);
+        let made = stretches.iter().flat_map(|(from, to)| &lines[*from as usize..*to as usize]);
+        (String::from_utf8(made.copied().flatten().copied().collect()).unwrap(), dropped)
+    }
+
+    #[test]
+    fn what_nobody_owns_counts_as_it_is() {
+        let odd = |seq, body: &str| (PartName { seq, tag: [9; 4] }, body.as_bytes().to_vec());
+        let (read, dropped) = read(&[], &[odd(1, "b\n"), odd(0, "a\n")]);
+        assert_eq!((read.as_str(), dropped), ("a\nb\n", vec![]));
+    }
+
+    #[test]
+    fn who_is_the_owner_no_more_writes_in_vain() {
+        let owners = [owner(1, "a", 0, None), owner(2, "b", 2, None)];
+        let parts = [
+            part(1, "a", 0, "1\n"),
+            part(1, "a", 1, "2\n"),
+            part(1, "a", 2, "late\n"),
+            part(2, "b", 2, "3\n"),
+            part(1, "a", 3, "later\n"),
+        ];
+        let (made, dropped) = read(&owners, &parts);
+        assert_eq!((made.as_str(), dropped), ("1\n2\n3\n", vec![Dropped::Deposed; 2]));
+    }
+
+    #[test]
+    fn a_part_that_was_cut_does_not_count() {
+        let (name, _) = part(1, "a", 0, "1\n2\n");
+        let (made, dropped) = read(&[owner(1, "a", 0, None)], &[(name, b"1\n".to_vec())]);
+        assert_eq!((made.as_str(), dropped), ("", vec![Dropped::Damaged]));
+    }
+
+    #[test]
+    fn of_a_rewritten_transcript_both_are_there_and_the_last_one_is_made() {
+        let order = Some(vec![Step::Keep(0, 1), Step::New(1), Step::Keep(1, 2)]);
+        let owners =
+            [owner(1, "a", 0, None), owner(2, "a", 1, order), owner(3, "a", 2, Some(vec![]))];
+        let parts = [part(1, "a", 0, "1\n2\n3\n"), part(2, "a", 1, "new\n4\n")];
+        assert_eq!(read(&owners[..2], &parts).0, "1\nnew\n2\n4\n");
+        assert_eq!(read(&owners, &parts).0, "", "emptied");
+    }
+
+    #[test]
+    fn what_was_merged_counts_once_before_and_after_the_rest_is_deleted() {
+        let owners = [owner(1, "a", 0, None)];
+        let ordinary = [
+            part(1, "a", 0, "1\n"),
+            part(1, "a", 1, "2\n"),
+            part(1, "a", 2, "2\n"),
+            part(1, "a", 3, "4\n"),
+        ];
+        let body = b"1\n2\n2\n".to_vec();
+        let merged = (PartName::of_merged(1, "a", 0, &Digest::of(&body)), body);
+        for deleted in [&[][..], &[2], &[1, 2], &[0, 1, 2]] {
+            let mut parts = vec![merged.clone()];
+            let kept = ordinary.iter().enumerate().filter(|(i, _)| !deleted.contains(i));
+            parts.extend(kept.map(|(_, part)| part.clone()));
+            assert_eq!(read(&owners, &parts).0, "1\n2\n2\n4\n", "without {deleted:?}");
+        }
+    }
+}

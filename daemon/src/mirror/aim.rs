@@ -1,0 +1,719 @@
+//! One bucket: which transcripts it is to have, when something is brought there, and how that goes.
+//!
+//! A session that gained records is due when its turn ends, or later while it goes on
+//! ([`rrd_core::mirror::due`]). A few are carried at a time; when the bucket fails, all of them wait.
+//! When nothing changes nothing is done.
+
+use std::{
+    collections::{HashMap, HashSet},
+    path::Path,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use rrd_core::{
+    fold::Turn,
+    mirror::{StreamName, due},
+    roster::Entry,
+};
+use rrd_proto::{
+    MirrorFailing, MirrorStatus, MirrorTarget, MirrorTrouble, Mirrored, SessionKey, Timestamp,
+};
+use tokio::{
+    sync::{Notify, Semaphore, watch},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Mirror,
+    gather::At,
+    outbox::{Outbox, OutboxError, State, Stream, StreamId, TargetId},
+    stream::{About, Carrier, Failure},
+    target::{Access, Kind, Target, TargetError},
+};
+use crate::{
+    dirs::Dirs,
+    hub::{Hub, now},
+    store::Committed,
+};
+
+/// So many transcripts are carried at a time.
+const AT_ONCE: usize = 4;
+
+/// So many parts are in memory at a time.
+const IN_MEMORY: usize = 2;
+
+/// After a start this is how often it is looked whether every session has a row.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// What cannot be mirrored is tried again after so long.
+const LATER: Duration = Duration::from_secs(60);
+
+/// When it is asked to stop, this is how long what is left may take.
+const GRACE: Duration = Duration::from_millis(4_500);
+
+/// It is looked so often for streams of many parts.
+const COMPACT: Duration = Duration::from_secs(600);
+
+/// More parts than this make reading slow, once nothing is written any more.
+const MANY_PARTS: u64 = 64;
+
+/// How many transcripts that cannot be mirrored are told of.
+const TOLD: usize = 10;
+
+/// One bucket, followed.
+pub(crate) struct Aim {
+    pub(super) id: TargetId,
+    pub(super) settings: MirrorTarget,
+    pub(super) stop: CancellationToken,
+    since: Timestamp,
+    hub: Arc<Hub>,
+    outbox: Arc<Mutex<Outbox>>,
+    /// Nothing where it cannot even be opened, and why.
+    carrier: Result<Carrier, String>,
+    known: Mutex<Known>,
+    /// Somebody waits for everything to be there.
+    hurry: AtomicBool,
+    /// Every session has been looked at since the start.
+    has_looked: AtomicBool,
+    wake: Notify,
+    idle: watch::Sender<bool>,
+}
+
+#[derive(Default)]
+struct Known {
+    streams: HashMap<SessionKey, Stream>,
+    /// Those that the bucket was asked about since the start.
+    looked_at: HashSet<StreamId>,
+    /// Sessions with something new.
+    dirty: HashMap<SessionKey, Dirty>,
+    /// Sessions whose parts are to become fewer.
+    to_compact: HashSet<SessionKey>,
+    troubles: HashMap<SessionKey, (String, Instant)>,
+    failing: Option<Failing>,
+}
+
+struct Dirty {
+    since: Instant,
+    last: Instant,
+    bytes: u64,
+}
+
+struct Failing {
+    since: Timestamp,
+    failures: u32,
+    error: String,
+    again: Instant,
+}
+
+/// A transcript on its way.
+struct Done {
+    key: SessionKey,
+    stream: Stream,
+    result: Result<(), Failure>,
+}
+
+/// The address with the project's directory.
+pub(super) fn address(settings: &MirrorTarget) -> String {
+    format!("{}/{}", settings.url.trim_end_matches('/'), settings.project)
+}
+
+/// The place, with the project's directory; nothing is asked of it yet.
+pub(super) fn open(settings: &MirrorTarget, dirs: &Dirs) -> Result<Target, TargetError> {
+    let access = Access {
+        endpoint: settings.endpoint.clone(),
+        region: settings.region.clone(),
+        profile: settings.profile.clone(),
+    };
+    Target::open(&address(settings), &access, &|name| std::env::var_os(name), dirs)
+}
+
+impl Aim {
+    pub(super) fn new(
+        mirror: &Mirror,
+        outbox: &Arc<Mutex<Outbox>>,
+        id: TargetId,
+        settings: MirrorTarget,
+        since: Timestamp,
+    ) -> Self {
+        let target = open(&settings, &mirror.dirs);
+        let carrier = target.map_err(|error| error.to_string()).map(|target| Carrier {
+            target: Arc::new(target),
+            outbox: Arc::clone(outbox),
+            edges: Arc::clone(&mirror.edges),
+            node: Arc::clone(&mirror.node),
+            host: Arc::clone(&mirror.host),
+            ability: Arc::default(),
+            room: Arc::new(Semaphore::new(IN_MEMORY)),
+            redacts: !settings.raw,
+        });
+        Self {
+            id,
+            settings,
+            stop: mirror.stop.child_token(),
+            since,
+            hub: Arc::clone(&mirror.hub),
+            outbox: Arc::clone(outbox),
+            carrier,
+            known: Mutex::default(),
+            hurry: AtomicBool::new(false),
+            has_looked: AtomicBool::new(false),
+            wake: Notify::new(),
+            idle: watch::Sender::new(false),
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What carries, or why nothing does.
+    pub(super) fn carrier(&self) -> Result<Carrier, String> {
+        self.carrier.clone()
+    }
+
+    /// Every transcript that it has, or is to have.
+    pub(super) fn streams(&self) -> Vec<Stream> {
+        self.known().streams.values().cloned().collect()
+    }
+
+    /// What is forgotten is nobody's business any more; what the bucket has of it stays there.
+    pub(super) fn forget(&self) -> Result<(), OutboxError> {
+        let gone: Vec<Stream> = self
+            .streams()
+            .into_iter()
+            .filter(|stream| self.hub.is_forgotten(&stream.key))
+            .collect();
+        if gone.is_empty() {
+            return Ok(());
+        }
+        {
+            let mut known = self.known();
+            for stream in &gone {
+                known.streams.remove(&stream.key);
+                known.dirty.remove(&stream.key);
+                known.troubles.remove(&stream.key);
+            }
+        }
+        self.outbox().drop_streams(&gone.iter().map(|stream| stream.id).collect::<Vec<_>>())
+    }
+
+    fn outbox(&self) -> MutexGuard<'_, Outbox> {
+        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Follows until it is stopped.
+    pub(super) async fn follow(
+        self: Arc<Self>,
+        committed: watch::Receiver<Committed>,
+        stop: CancellationToken,
+    ) {
+        self.keep_up(committed, stop).await;
+        // Whoever waits for it waits in vain.
+        self.idle.send_replace(true);
+    }
+
+    async fn keep_up(
+        self: &Arc<Self>,
+        mut committed: watch::Receiver<Committed>,
+        stop: CancellationToken,
+    ) {
+        let carrier = match &self.carrier {
+            Ok(carrier) => carrier.clone(),
+            Err(error) => {
+                tracing::error!(url = self.settings.url, error, "this place cannot be mirrored to");
+                return;
+            }
+        };
+        match self.outbox().streams(self.id) {
+            Ok(streams) => {
+                let streams = streams.into_iter().map(|stream| (stream.key.clone(), stream));
+                self.known().streams = streams.collect();
+            }
+            Err(error) => {
+                tracing::error!(%error, "the mirror cannot read what it has done");
+                return;
+            }
+        }
+        let ours = self.stop.clone();
+        while !self.hub.is_surveyed() {
+            tokio::select! {
+                () = ours.cancelled() => return,
+                () = tokio::time::sleep(LOOK) => {}
+            }
+        }
+        let mut number = committed.borrow_and_update().number;
+        self.look_at_all();
+        self.has_looked.store(true, Ordering::Relaxed);
+        let mut carried = JoinSet::new();
+        let mut in_hand = HashSet::new();
+        let mut compact_at = Instant::now() + COMPACT;
+        loop {
+            let next = self.start(&carrier, &mut carried, &mut in_hand);
+            let is_idle = carried.is_empty() && self.is_done();
+            self.idle.send_if_modified(|was| std::mem::replace(was, is_idle) != is_idle);
+            let next = next.map(tokio::time::Instant::from_std);
+            let timer = async {
+                match next {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = ours.cancelled() => break,
+                changed = committed.changed() => {
+                    if changed.is_err() {
+                        break;
+                    }
+                    let last = committed.borrow_and_update().clone();
+                    if last.number == number + 1 {
+                        last.sessions.iter().for_each(|key| self.mark(key));
+                    } else {
+                        self.look_at_all();
+                    }
+                    number = last.number;
+                }
+                Some(done) = carried.join_next() => {
+                    if let Ok(done) = done {
+                        in_hand.remove(&done.key);
+                        self.take(done);
+                    }
+                }
+                () = self.wake.notified() => self.look_at_all(),
+                () = timer => {}
+                () = tokio::time::sleep_until(compact_at.into()) => {
+                    compact_at = Instant::now() + COMPACT;
+                    self.find_many_parts();
+                }
+            }
+        }
+        if stop.is_cancelled() {
+            // What is new still goes out, if that is quick.
+            self.hurry.store(true, Ordering::Relaxed);
+            self.look_at_all();
+            let rest = async {
+                loop {
+                    self.start(&carrier, &mut carried, &mut in_hand);
+                    let Some(done) = carried.join_next().await else { break };
+                    if let Ok(done) = done {
+                        in_hand.remove(&done.key);
+                        self.take(done);
+                    }
+                }
+            };
+            let _ = tokio::time::timeout(GRACE, rest).await;
+        }
+    }
+
+    /// Starts what is due; gives when there will be more to start.
+    fn start(
+        self: &Arc<Self>,
+        carrier: &Carrier,
+        carried: &mut JoinSet<Done>,
+        in_hand: &mut HashSet<SessionKey>,
+    ) -> Option<Instant> {
+        let now = Instant::now();
+        let hurry = self.hurry.load(Ordering::Relaxed);
+        let again = self.known().failing.as_ref().map(|failing| failing.again);
+        if let Some(again) = again.filter(|again| *again > now) {
+            return (!self.known().dirty.is_empty()).then_some(again);
+        }
+        // Of a bucket that failed last time one transcript finds out how it is.
+        let most = if again.is_some() { 1 } else { AT_ONCE };
+        let mut waiting: Vec<(Instant, SessionKey)> = {
+            let known = self.known();
+            let free = known.dirty.iter().filter(|(key, _)| !in_hand.contains(*key));
+            free.map(|(key, dirty)| {
+                let later = known.troubles.get(key).map(|(_, since)| *since + LATER);
+                let wait = match hurry {
+                    true => Duration::ZERO,
+                    false => due::wait(
+                        now - dirty.since,
+                        now - dirty.last,
+                        dirty.bytes,
+                        self.turn_is_open(key),
+                    ),
+                };
+                ((now + wait).max(later.unwrap_or(now)), key.clone())
+            })
+            .collect()
+        };
+        waiting.sort();
+        let mut next = None;
+        if waiting.is_empty() || waiting[0].0 > now {
+            self.start_compacting(carrier, carried, in_hand, most);
+        }
+        for (at, key) in waiting {
+            if at > now {
+                next = Some(at);
+                break;
+            }
+            if carried.len() >= most {
+                break;
+            }
+            self.known().dirty.remove(&key);
+            if let Some((stream, source, about, is_known)) = self.stream_of(&key) {
+                in_hand.insert(key.clone());
+                let carrier = carrier.clone();
+                carried.spawn(async move {
+                    let mut stream = stream;
+                    let result = carrier.bring(&mut stream, &source, &about, is_known).await;
+                    Done { key, stream, result }
+                });
+            }
+        }
+        next
+    }
+
+    /// Nothing is left but what is tried again later.
+    fn is_done(&self) -> bool {
+        let known = self.known();
+        known.dirty.keys().all(|key| known.troubles.contains_key(key))
+            && known.to_compact.is_empty()
+    }
+
+    fn start_compacting(
+        &self,
+        carrier: &Carrier,
+        carried: &mut JoinSet<Done>,
+        in_hand: &mut HashSet<SessionKey>,
+        most: usize,
+    ) {
+        while carried.len() < most {
+            let next = self.known().to_compact.iter().find(|key| !in_hand.contains(*key)).cloned();
+            let Some(key) = next else { return };
+            self.known().to_compact.remove(&key);
+            let Some((mut stream, source, about, _)) = self.stream_of(&key) else { continue };
+            in_hand.insert(key.clone());
+            let carrier = carrier.clone();
+            carried.spawn(async move {
+                let result = carrier.compact(&mut stream, &source, &about, now()).await;
+                Done { key, stream, result }
+            });
+        }
+    }
+
+    /// Streams to which nothing was written for a while, and that are made of many parts.
+    fn find_many_parts(&self) {
+        let many = self.outbox().to_compact(self.id, MANY_PARTS).unwrap_or_default();
+        let mut known = self.known();
+        let quiet: Vec<SessionKey> = known
+            .streams
+            .values()
+            .filter(|stream| many.contains(&stream.id) && !known.dirty.contains_key(&stream.key))
+            .filter(|stream| stream.state.theirs.is_none())
+            .map(|stream| stream.key.clone())
+            .collect();
+        known.to_compact.extend(quiet);
+    }
+
+    /// Makes few parts of many now, of this session or of all.
+    pub(super) async fn compact(&self, id: Option<&str>) {
+        let keys: Vec<SessionKey> = self
+            .streams()
+            .into_iter()
+            .filter(|stream| stream.state.theirs.is_none())
+            .filter(|stream| id.is_none_or(|id| stream.key.session_id.starts_with(id)))
+            .map(|stream| stream.key)
+            .collect();
+        self.known().to_compact.extend(keys);
+        self.catch_up().await;
+    }
+
+    /// Every session whose source is not as it was when there was nothing more in it.
+    fn look_at_all(&self) {
+        for key in self.hub.keys(None, None) {
+            let Some(entry) = self.hub.entry(&key).filter(|entry| self.wants(&key, entry)) else {
+                continue;
+            };
+            let looks = at(&key, &entry).looks();
+            let known = self.known();
+            let stream = known.streams.get(&key).map(|stream| &stream.state);
+            let is_settled = stream.is_some_and(|state| {
+                !state.meta_is_due
+                    && state.theirs.is_none()
+                    && *entry.path == *state.path
+                    && (looks.is_none() || state.settled == looks)
+            });
+            drop(known);
+            if !is_settled && looks.is_some() {
+                self.mark(&key);
+            }
+        }
+        let backlog = self.outbox().backlog(self.id).unwrap_or_default();
+        let pending: HashSet<StreamId> = backlog.into_iter().map(|(stream, ..)| stream).collect();
+        let mut known = self.known();
+        let keys: Vec<SessionKey> = known
+            .streams
+            .values()
+            .filter(|stream| pending.contains(&stream.id))
+            .map(|stream| stream.key.clone())
+            .collect();
+        let now = Instant::now();
+        for key in keys {
+            known.dirty.entry(key).or_insert(Dirty { since: now, last: now, bytes: 0 });
+        }
+    }
+
+    /// It has gained records.
+    fn mark(&self, key: &SessionKey) {
+        let Some(entry) = self.hub.entry(key).filter(|entry| self.wants(key, entry)) else {
+            return;
+        };
+        let now = Instant::now();
+        let size = at(key, &entry).looks().map_or(0, |(size, _)| size);
+        let mut known = self.known();
+        let stream = known.streams.get(key).and_then(|stream| stream.state.cursor);
+        let bytes = size.saturating_sub(stream.map_or(0, |at| at.offset));
+        let dirty =
+            known.dirty.entry(key.clone()).or_insert(Dirty { since: now, last: now, bytes });
+        (dirty.last, dirty.bytes) = (now, bytes);
+    }
+
+    /// Whether the user wants it here.
+    fn wants(&self, key: &SessionKey, entry: &Entry) -> bool {
+        let MirrorTarget { harness, repo, exclude_harness, exclude_repo, .. } = &self.settings;
+        let is = |name: &String| name == key.harness.as_str();
+        let in_repo = |name: &String| entry.repo.name.as_ref() == Some(name);
+        !entry.path.is_empty()
+            && (harness.is_empty() || harness.iter().any(is))
+            && (repo.is_empty() || repo.iter().any(in_repo))
+            && !exclude_harness.iter().any(is)
+            && !exclude_repo.iter().any(in_repo)
+    }
+
+    fn turn_is_open(&self, key: &SessionKey) -> bool {
+        self.hub.entry(key).is_some_and(|entry| matches!(entry.fold.turn(), Turn::Open { .. }))
+    }
+
+    /// What carries this session; a new one the first time.
+    fn stream_of(&self, key: &SessionKey) -> Option<(Stream, At, About, bool)> {
+        let entry = self.hub.entry(key)?;
+        let source = at(key, &entry);
+        let about = About {
+            cwd: entry.fold.cwd.clone(),
+            title: entry.fold.title().map(str::to_owned),
+            repo: entry.repo.remote.clone().or_else(|| entry.repo.name.clone()),
+            ended_at: entry.fold.ended,
+        };
+        let known = self.known().streams.get(key).cloned();
+        let stream = match known {
+            Some(mut stream) => {
+                stream.state.path = entry.path.to_string();
+                stream
+            }
+            None => {
+                let state = State { path: entry.path.to_string(), ..State::default() };
+                let added = self.outbox().add_stream(self.id, &self.name(key), key, state);
+                match added {
+                    Ok(stream) => stream,
+                    Err(error) => {
+                        tracing::error!(%error, "the mirror cannot note down a session");
+                        self.trouble(key, error.to_string());
+                        return None;
+                    }
+                }
+            }
+        };
+        let mut known = self.known();
+        let is_known = !known.looked_at.insert(stream.id);
+        known.streams.insert(key.clone(), stream.clone());
+        Some((stream, source, about, is_known))
+    }
+
+    /// Where in the bucket it is: a delegate is beneath the session that all began with.
+    fn name(&self, key: &SessionKey) -> StreamName {
+        let (mut root, mut seen) = (key.clone(), HashSet::from([key.clone()]));
+        while let Some(parent) =
+            self.hub.entry(&root).and_then(|entry| entry.fold.delegated_by(&root))
+            && seen.insert(parent.clone())
+        {
+            root = parent;
+        }
+        let agent = (root != *key).then(|| key.session_id.clone());
+        StreamName { harness: key.harness.clone(), session_id: root.session_id, agent }
+    }
+
+    fn trouble(&self, key: &SessionKey, error: String) {
+        let mut known = self.known();
+        known.troubles.insert(key.clone(), (error, Instant::now()));
+    }
+
+    /// What came of it.
+    fn take(&self, done: Done) {
+        let Done { key, stream, result } = done;
+        let mut known = self.known();
+        if self.hub.is_forgotten(&key) {
+            // Meanwhile: nothing is noted down of it any more.
+            return;
+        }
+        known.streams.insert(key.clone(), stream.clone());
+        match result {
+            Ok(()) => {
+                known.troubles.remove(&key);
+                if let Some(failing) = known.failing.take() {
+                    let url = &self.settings.url;
+                    tracing::info!(
+                        url,
+                        failures = failing.failures,
+                        "the bucket takes parts again"
+                    );
+                }
+            }
+            Err(Failure::Bucket(fault)) => {
+                let failures = known.failing.as_ref().map_or(0, |failing| failing.failures) + 1;
+                let asked = match fault.kind {
+                    Kind::Passing { after } => after,
+                    _ => None,
+                };
+                let wait =
+                    due::back_off(failures, rrd_core::hash(key.session_id.as_bytes()), asked);
+                let since = known.failing.as_ref().map_or_else(now, |failing| failing.since);
+                let (url, error) = (&self.settings.url, fault.to_string());
+                tracing::warn!(url, error, failures, wait_s = wait.as_secs(), "the bucket fails");
+                known.looked_at.remove(&stream.id);
+                let again = Instant::now() + wait;
+                known.failing = Some(Failing { since, failures, error, again });
+                let now = Instant::now();
+                known.dirty.entry(key).or_insert(Dirty { since: now, last: now, bytes: 0 });
+            }
+            // Its source went, or moved: a later look finds it where it is.
+            Err(Failure::Source { source, .. })
+                if source.kind() == std::io::ErrorKind::NotFound => {}
+            Err(failure) => {
+                let error = failure.to_string();
+                tracing::warn!(session = %key, error, "a transcript cannot be mirrored");
+                known.looked_at.remove(&stream.id);
+                let now = Instant::now();
+                known.troubles.insert(key.clone(), (error, now));
+                known.dirty.entry(key).or_insert(Dirty { since: now, last: now, bytes: 0 });
+            }
+        }
+    }
+
+    /// Returns when everything is there, or the bucket fails.
+    pub(super) async fn catch_up(&self) {
+        self.hurry.store(true, Ordering::Relaxed);
+        if let Some(failing) = &mut self.known().failing {
+            failing.again = Instant::now();
+        }
+        self.idle.send_replace(false);
+        self.wake.notify_one();
+        let mut idle = self.idle.subscribe();
+        let failures = || self.known().failing.as_ref().map_or(0, |failing| failing.failures);
+        let before = failures();
+        loop {
+            let waited = tokio::time::timeout(LOOK, idle.wait_for(|idle| *idle)).await;
+            if waited.is_ok() || failures() > before {
+                break;
+            }
+        }
+        self.hurry.store(false, Ordering::Relaxed);
+    }
+
+    /// How it is with this place.
+    pub(super) fn status(&self) -> Result<MirrorStatus, OutboxError> {
+        let backlog = self.outbox().backlog(self.id)?;
+        let list = self.list()?;
+        let known = self.known();
+        let failing = known.failing.as_ref().map(|failing| MirrorFailing {
+            since: failing.since,
+            failures: failing.failures,
+            error: failing.error.clone(),
+            again_at: Timestamp::from_millis(
+                now().as_millis()
+                    + i64::try_from((failing.again - Instant::now()).as_millis()).unwrap_or(0),
+            ),
+        });
+        let closed = self.carrier.as_ref().err().map(|error| MirrorFailing {
+            since: self.since,
+            failures: 1,
+            error: error.clone(),
+            again_at: now(),
+        });
+        let mut troubles: Vec<MirrorTrouble> = known
+            .troubles
+            .iter()
+            .map(|(key, (error, _))| MirrorTrouble {
+                stream: known.streams.get(key).map_or_else(
+                    || format!("{}/{}", key.harness, key.session_id),
+                    |stream| stream.name.directory(),
+                ),
+                error: error.clone(),
+            })
+            .collect();
+        troubles.sort_by(|a, b| a.stream.cmp(&b.stream));
+        troubles.truncate(TOLD);
+        Ok(MirrorStatus {
+            url: self.settings.url.clone(),
+            project: self.settings.project.clone(),
+            since: self.since,
+            redacted: !self.settings.raw,
+            checking: !self.has_looked.load(Ordering::Relaxed) && self.carrier.is_ok(),
+            transcripts: list.iter().filter(|one| one.parts > 0).count() as u64,
+            behind: known.dirty.len() as u64,
+            bytes_behind: list.iter().map(|one| one.bytes_behind).sum(),
+            pending_parts: backlog.iter().map(|(_, parts, _)| parts).sum(),
+            pending_bytes: backlog.iter().map(|(_, _, bytes)| bytes).sum(),
+            elsewhere: list.iter().filter(|one| one.by.is_some()).count() as u64,
+            last_uploaded_at: list.iter().filter_map(|one| one.last_uploaded_at).max(),
+            failing: closed.or(failing),
+            troubles,
+        })
+    }
+
+    /// A title, as it may be told.
+    fn told(&self, title: &str) -> String {
+        match &self.carrier {
+            Ok(carrier) => carrier.edges.mirrored(title).into_inner(),
+            Err(_) => String::new(),
+        }
+    }
+
+    /// What is there, as this host knows it.
+    pub(super) fn list(&self) -> Result<Vec<Mirrored>, OutboxError> {
+        let streams: Vec<Stream> = self.known().streams.values().cloned().collect();
+        let totals = self.outbox().totals(self.id)?;
+        let mut list: Vec<Mirrored> = streams
+            .into_iter()
+            .map(|stream| {
+                let total = totals.get(&stream.id).cloned().unwrap_or_default();
+                let entry = self.hub.entry(&stream.key);
+                let size = entry
+                    .as_ref()
+                    .and_then(|entry| at(&stream.key, entry).looks())
+                    .map_or(0, |(size, _)| size);
+                let read = stream.state.cursor.map_or(size, |at| at.offset);
+                let is_new = stream.state.cursor.is_none() && total.parts == 0;
+                Mirrored {
+                    url: address(&self.settings),
+                    directory: stream.name.directory(),
+                    harness: stream.key.harness.clone(),
+                    session_id: stream.key.session_id.clone(),
+                    title: entry.and_then(|entry| entry.fold.title().map(|title| self.told(title))),
+                    agent: stream.name.agent.clone(),
+                    parts: total.parts,
+                    uploaded_bytes: total.bytes,
+                    records: total.records,
+                    bytes_behind: if is_new { size } else { size.saturating_sub(read) },
+                    last_uploaded_at: total.last,
+                    redactions: total.redactions,
+                    by: stream.state.theirs,
+                }
+            })
+            .collect();
+        list.sort_by(|a, b| {
+            b.last_uploaded_at.cmp(&a.last_uploaded_at).then(a.directory.cmp(&b.directory))
+        });
+        Ok(list)
+    }
+}
+
+/// Where a session's records are.
+fn at(key: &SessionKey, entry: &Entry) -> At {
+    At::new(key, Path::new(&*entry.path))
+}

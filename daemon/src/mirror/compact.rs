@@ -1,0 +1,165 @@
+//! Makes few large parts of many small ones, once nothing is written to a stream for a while.
+//!
+//! The large one is written and read back before `meta.json` says that it stands for the others, and these are
+//! deleted an hour later, the last one first: whoever is reading them now can end. rrd's own readers see each
+//! record once throughout (`rrd_core::mirror::read`); who only lists objects sees both for that hour.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use rrd_core::mirror::{Digest, PartName, meta};
+use rrd_proto::Timestamp;
+
+use super::{
+    gather::At,
+    outbox::{Epoch, Merge, Part, Stream},
+    stream::{About, Carrier, Failure, LONGEST_PART},
+    target::Created,
+};
+
+/// A part made of several is no larger than this: whoever reads it has it in memory.
+const LARGE: u64 = 32 << 20;
+
+/// What was replaced is deleted so long after that was said, in milliseconds.
+const KEPT: i64 = 3_600_000;
+
+impl Carrier {
+    /// Makes as few parts as there can be of those that the bucket has.
+    pub(crate) async fn compact(
+        &self,
+        stream: &mut Stream,
+        source: &At,
+        about: &About,
+        now: Timestamp,
+    ) -> Result<(), Failure> {
+        self.delete_replaced(stream, source, about, now).await?;
+        let (parts, epochs, merges) = {
+            let outbox = self.outbox();
+            (outbox.parts(stream.id)?, outbox.epochs(stream.id)?, outbox.merges(stream.id)?)
+        };
+        // What stands for others is not put into another one while they are there.
+        if merges.iter().any(|merge| merge.at.is_some()) {
+            return Ok(());
+        }
+        let sent: Vec<Part> =
+            parts.into_iter().filter(|(_, is_sent)| *is_sent).map(|(part, _)| part).collect();
+        let nodes: HashMap<u32, String> =
+            epochs.into_iter().map(|Epoch { epoch, claim, .. }| (epoch, claim.node)).collect();
+        let mut is_any = false;
+        for group in groups(sent) {
+            // What nobody owned has no name that tells what is in it.
+            let epoch = group[0].about.epoch.unwrap_or(0);
+            let Some(node) = nodes.get(&epoch) else { continue };
+            self.merge(stream, epoch, node, &group, now).await?;
+            is_any = true;
+        }
+        if is_any {
+            self.tell(stream, source, about).await?;
+        }
+        Ok(())
+    }
+
+    async fn merge(
+        &self,
+        stream: &mut Stream,
+        epoch: u32,
+        node: &str,
+        group: &[Part],
+        now: Timestamp,
+    ) -> Result<(), Failure> {
+        let mut body = Vec::new();
+        for part in group {
+            let object = Self::name(stream, &part.name.to_string());
+            let (bytes, _) = self
+                .target
+                .get(&object, LONGEST_PART)
+                .await?
+                .ok_or_else(|| Failure::Odd(format!("{object} is not there any more")))?;
+            let whole = part.about.sha256.as_deref() == Some(&*Digest::of(&bytes).to_string());
+            if !whole {
+                return Err(Failure::Odd(format!("{object} is not what was uploaded")));
+            }
+            body.extend_from_slice(&bytes);
+        }
+        let (seq, content) = (group[0].name.seq, Digest::of(&body));
+        let name = PartName::of_merged(epoch, node, seq, &content);
+        let object = Self::name(stream, &name.to_string());
+        let mut redactions = std::collections::BTreeMap::new();
+        for (rule, count) in group.iter().flat_map(|part| &part.about.redactions) {
+            *redactions.entry(rule.clone()).or_default() += count;
+        }
+        let ends = |at: Option<&Part>| at.and_then(|part| part.about.cursor_range);
+        let about = meta::Part {
+            seq,
+            uuid: name.tag(),
+            cursor_range: ends(group.first())
+                .zip(ends(group.last()))
+                .map(|([from, _], [_, to])| [from, to]),
+            source_bytes: group.iter().map(|part| part.about.source_bytes).sum(),
+            uploaded_bytes: body.len() as u64,
+            redactions,
+            uploaded_at: group.iter().filter_map(|part| part.about.uploaded_at).max(),
+            epoch: Some(epoch),
+            records: Some(group.iter().map(|part| part.hashes.len() as u64).sum()),
+            sha256: Some(content.to_string()),
+            ..meta::Part::default()
+        };
+        let hashes = group.iter().flat_map(|part| part.hashes.iter().copied()).collect();
+        let merged = Part { name, about, hashes };
+        let of: Vec<PartName> = group.iter().map(|part| part.name).collect();
+        // Known before it is there: what is found in the bucket is then no stranger's.
+        self.outbox().plan_merge(stream.id, &merged, &of)?;
+        let body = Bytes::from(body);
+        if self.target.create(&object, &body).await? == Created::Other {
+            return Err(Failure::Odd(format!("{object} has other content than its name says")));
+        }
+        let back = self.target.get(&object, LONGEST_PART).await?;
+        if back.is_none_or(|(bytes, _)| bytes != body) {
+            return Err(Failure::Odd(format!("{object} does not come back as it was written")));
+        }
+        stream.state.meta_is_due = true;
+        Ok(self.outbox().merged(stream.id, &merged, &of, &stream.state, now)?)
+    }
+
+    /// Deletes what was replaced long enough ago.
+    async fn delete_replaced(
+        &self,
+        stream: &mut Stream,
+        source: &At,
+        about: &About,
+        now: Timestamp,
+    ) -> Result<(), Failure> {
+        let merges = self.outbox().merges(stream.id)?;
+        let is_over = |at: Timestamp| now.as_millis() - at.as_millis() >= KEPT;
+        let over: Vec<&Merge> =
+            merges.iter().filter(|merge| merge.at.is_some_and(is_over)).collect();
+        // First everybody is to know.
+        if over.is_empty() || stream.state.meta_is_due {
+            return Ok(());
+        }
+        for merge in over {
+            for name in merge.of.iter().rev() {
+                self.target.delete(&Self::name(stream, &name.to_string())).await?;
+            }
+            self.outbox().merge_done(stream.id, merge.name)?;
+        }
+        self.tell(stream, source, about).await
+    }
+}
+
+/// Neighbours of one epoch that together are no larger than a part may be, where there are several.
+fn groups(parts: Vec<Part>) -> Vec<Vec<Part>> {
+    let mut groups: Vec<Vec<Part>> = Vec::new();
+    for part in parts {
+        let fits = |group: &Vec<Part>| {
+            let size: u64 = group.iter().map(|part| part.about.uploaded_bytes).sum();
+            group[0].about.epoch == part.about.epoch && size + part.about.uploaded_bytes <= LARGE
+        };
+        match groups.last_mut() {
+            Some(group) if fits(group) => group.push(part),
+            _ => groups.push(vec![part]),
+        }
+    }
+    groups.retain(|group| group.len() > 1);
+    groups
+}

@@ -1,0 +1,176 @@
+//! Reads a stream back out of a bucket: the parts that count, and the transcript that they make.
+//!
+//! Each part is checked against its name. Not here: where the transcript goes then.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fs::File,
+    io::{self, Read, Seek, SeekFrom, Write},
+};
+
+use futures::{StreamExt, TryStreamExt, stream};
+use rrd_core::mirror::{
+    Meta, Owner, PartName, StreamName,
+    read::{Dropped, Reading},
+};
+
+use super::{
+    stream::{Failure, LONGEST_PART, SMALL},
+    target::Target,
+};
+
+/// Parts that are asked for at once.
+const AT_ONCE: usize = 16;
+
+/// What a stream's directory has.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    pub(crate) owners: Vec<Owner>,
+    pub(crate) parts: Vec<PartName>,
+    pub(crate) meta: Option<Meta>,
+}
+
+/// A stream that was read.
+#[derive(Debug)]
+pub(crate) struct Fetched {
+    pub(crate) meta: Option<Meta>,
+    /// Parts that do not count, and why.
+    pub(crate) dropped: Vec<(PartName, Dropped)>,
+    /// Every owner's word about the order of records could be followed.
+    pub(crate) is_sound: bool,
+    /// All records that count.
+    spool: File,
+    /// Where each of them ends in there.
+    ends: Vec<u64>,
+    /// Which of them the transcript is made of.
+    stretches: Vec<(u64, u64)>,
+}
+
+/// Takes a part that counts, its epoch, and its content.
+pub(crate) type Take<'a> = &'a mut (dyn FnMut(PartName, u32, &[u8]) -> io::Result<()> + Send);
+
+/// A delegate is no session of its own to whoever lists sessions by `meta.json`.
+pub(crate) fn meta_name(stream: &StreamName) -> String {
+    let name = if stream.agent.is_some() { "stream.json" } else { "meta.json" };
+    stream.directory() + name
+}
+
+/// What a stream's directory has, without its parts' content.
+pub(crate) async fn directory(target: &Target, stream: &StreamName) -> Result<Directory, Failure> {
+    let directory = stream.directory();
+    let found = target.list(directory.trim_end_matches('/')).await?;
+    let names: Vec<&str> =
+        found.iter().filter_map(|object| object.name.strip_prefix(&directory)).collect();
+    let mut owners = Vec::new();
+    for epoch in names.iter().filter_map(|name| Owner::epoch_of(name)) {
+        let name = directory.clone() + &Owner::name(epoch);
+        let Some((body, _)) = target.get(&name, SMALL).await? else { continue };
+        let claim = serde_json::from_slice(&body)
+            .map_err(|error| Failure::Odd(format!("{name} cannot be read: {error}")))?;
+        owners.push(Owner { epoch, claim });
+    }
+    let meta = target.get(&meta_name(stream), SMALL).await?;
+    // It is derived: one that cannot be read says nothing.
+    let meta = meta.and_then(|(body, _)| serde_json::from_slice(&body).ok());
+    let parts = names.iter().filter_map(|name| PartName::parse(name)).collect();
+    Ok(Directory { owners, parts, meta })
+}
+
+/// Hands over every part that counts, in order, with its epoch; and gives what does not count.
+pub(crate) async fn parts(
+    target: &Target,
+    stream: &StreamName,
+    directory: &Directory,
+    take: Take<'_>,
+) -> Result<(Reading, Vec<(PartName, Dropped)>), Failure> {
+    let mut reading = Reading::new(directory.owners.clone());
+    let (replaced, mut merged): (HashSet<PartName>, HashSet<PartName>) = match &directory.meta {
+        Some(meta) => {
+            let (of, by) = meta.replaced();
+            let is_there = by.iter().all(|part| directory.parts.contains(part));
+            (of.into_iter().filter(|_| is_there).collect(), by.into_iter().collect())
+        }
+        None => Default::default(),
+    };
+    // Where two have one number and nobody said why, one may have been made of several just now.
+    let mut of_seq: HashMap<u32, usize> = HashMap::new();
+    directory.parts.iter().for_each(|part| *of_seq.entry(part.seq).or_default() += 1);
+    for name in directory.parts.iter().filter(|part| of_seq[&part.seq] > 1) {
+        let object = stream.directory() + &name.to_string();
+        if !replaced.contains(name)
+            && let Some((body, _)) = target.get(&object, LONGEST_PART).await?
+            && reading.is_merged(*name, &body)
+        {
+            merged.insert(*name);
+        }
+    }
+    let names = Reading::sorted(directory.parts.iter().copied(), &replaced, &merged);
+    let get = |name: PartName| async move {
+        let object = stream.directory() + &name.to_string();
+        // Deleted since the list was made: what stands for it is in the next list.
+        let (body, _) = target.get(&object, LONGEST_PART).await?.ok_or_else(|| {
+            Failure::Odd(format!("{object} went while the session was being read; try again"))
+        })?;
+        Ok::<_, Failure>((name, body))
+    };
+    let mut bodies = stream::iter(names).map(get).buffered(AT_ONCE);
+    let mut dropped = Vec::new();
+    while let Some((name, body)) = bodies.try_next().await? {
+        match reading.take(name, &body) {
+            Ok(epoch) => take(name, epoch, &body)?,
+            Err(why) => dropped.push((name, why)),
+        }
+    }
+    Ok((reading, dropped))
+}
+
+/// Reads a whole stream; `spool` is an empty file for its records.
+pub(crate) async fn fetch(
+    target: &Target,
+    stream: &StreamName,
+    mut spool: File,
+) -> Result<Option<Fetched>, Failure> {
+    let directory = directory(target, stream).await?;
+    if directory.parts.is_empty() && directory.owners.is_empty() {
+        return Ok(None);
+    }
+    let (mut ends, mut at) = (Vec::new(), 0_u64);
+    let (reading, dropped) = {
+        let mut take = |_: PartName, _: u32, body: &[u8]| {
+            ends.extend(memchr::memchr_iter(b'\n', body).map(|end| at + end as u64 + 1));
+            at += body.len() as u64;
+            spool.write_all(body)
+        };
+        parts(target, stream, &directory, &mut take).await?
+    };
+    let (stretches, is_sound) = reading.transcript();
+    Ok(Some(Fetched { meta: directory.meta, dropped, is_sound, spool, ends, stretches }))
+}
+
+impl Fetched {
+    /// How many records the transcript has, and how many there are in all.
+    pub(crate) fn records(&self) -> (u64, u64) {
+        let made = self.stretches.iter().map(|(from, to)| to - from).sum();
+        (made, self.ends.len() as u64)
+    }
+
+    /// The transcript as it was last, or its last lines.
+    pub(crate) fn write(&mut self, last: Option<u64>, out: &mut dyn Write) -> io::Result<()> {
+        let (made, _) = self.records();
+        let mut skip = last.map_or(0, |last| made.saturating_sub(last));
+        for (from, to) in self.stretches.clone() {
+            let skipped = skip.min(to - from);
+            skip -= skipped;
+            let (start, end) = (self.end_of(from + skipped), self.end_of(to));
+            self.spool.seek(SeekFrom::Start(start))?;
+            io::copy(&mut (&self.spool).take(end - start), out)?;
+        }
+        Ok(())
+    }
+
+    /// Where the record before this one ends.
+    fn end_of(&self, record: u64) -> u64 {
+        let before = usize::try_from(record).ok().and_then(|record| record.checked_sub(1));
+        before.and_then(|before| self.ends.get(before)).copied().unwrap_or(0)
+    }
+}

@@ -1,0 +1,354 @@
+//! Reads on in a transcript and makes parts of what is new.
+//!
+//! Whole lines only: a secret may be cut by the border between two reads, so nothing goes out before its
+//! line is whole. A transcript that is not what it was is compared, record by record, with what the bucket
+//! has, and only what is not there goes out. Not here: when, and what becomes of the parts.
+
+use std::{
+    fs,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use rrd_core::{
+    cursor::{self, Cursor, Next},
+    frame::{Frame, Framer},
+    harness::{format_of, tables::Tables},
+    mirror::{Claim, Digest, PartName, Why, meta, order::Compare},
+    redact::{Redactor, Report},
+};
+use rrd_proto::{SessionKey, Timestamp};
+
+use super::outbox::{Epoch, Part, State};
+use crate::tail::{Source, database_looks, each_row, mtime};
+
+/// A part is closed once it has so many bytes; its last record may make it longer.
+pub(crate) const PART: usize = 8 << 20;
+
+/// What is read at once.
+const CHUNK: usize = 256 << 10;
+
+/// Who writes, and how records become what is sent.
+pub(crate) struct Writer<'a> {
+    /// As other hosts know it.
+    pub(crate) node: &'a str,
+    /// What its user calls it.
+    pub(crate) host: &'a str,
+    /// `None`: the bytes as they are, as the user asked of this target.
+    pub(crate) redactor: Option<&'a Redactor>,
+    pub(crate) now: Timestamp,
+}
+
+/// What a stream has.
+#[derive(Debug, Default)]
+pub(crate) struct There {
+    /// Every record's hash, in order.
+    pub(crate) hashes: Vec<u64>,
+    /// Which of them the transcript was made of last.
+    pub(crate) transcript: Vec<(u64, u64)>,
+}
+
+/// What came of a look at a source.
+#[derive(Debug, Default)]
+pub(crate) struct Gathered {
+    /// Begins with these parts.
+    pub(crate) epoch: Option<Epoch>,
+    pub(crate) parts: Vec<(Part, Vec<u8>)>,
+    /// Where the stream stands after them.
+    pub(crate) state: State,
+    /// What was replaced in them.
+    pub(crate) replaced: Report,
+    /// There is more to be read at once.
+    pub(crate) more: bool,
+}
+
+/// Where a transcript is.
+#[derive(Debug, Clone)]
+pub(crate) enum At {
+    /// A file of lines; compressed, where its name says so.
+    File(PathBuf),
+    /// A session in a database.
+    Rows { path: PathBuf, tables: &'static Tables, session: String },
+}
+
+impl At {
+    /// Of a session whose records are at this path.
+    pub(crate) fn new(key: &SessionKey, path: &Path) -> Self {
+        let is_file = path.extension().is_some_and(|of| of == "jsonl" || of == "zst");
+        match format_of(&key.harness).and_then(|format| format.tables) {
+            Some(tables) if !is_file => {
+                Self::Rows { path: path.to_owned(), tables, session: key.session_id.clone() }
+            }
+            _ => Self::File(path.to_owned()),
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        let (Self::File(path) | Self::Rows { path, .. }) = self;
+        path
+    }
+
+    /// Size and modification time; nothing where it is not there.
+    pub(crate) fn looks(&self) -> Option<(u64, i64)> {
+        match self {
+            Self::File(path) => {
+                let metadata = fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file)?;
+                Some((metadata.len(), mtime(&metadata)))
+            }
+            Self::Rows { path, .. } => database_looks(path),
+        }
+    }
+
+    /// Whether only the whole of it can be compared with what is there.
+    fn is_whole(&self) -> bool {
+        match self {
+            Self::File(path) => path.extension().is_some_and(|of| of == "zst"),
+            Self::Rows { .. } => true,
+        }
+    }
+
+    /// Every whole line.
+    fn lines(&self, take: &mut dyn FnMut(&Frame<'_>)) -> io::Result<u64> {
+        match self {
+            Self::File(path) => lines(&Source::open(path)?, self.is_whole(), take),
+            Self::Rows { path, tables, session } => {
+                let mut last = 0;
+                each_row(path, tables, session, &mut |number, bytes| {
+                    last = u64::try_from(number).unwrap_or(0);
+                    take(&Frame::Line { offset: last, bytes });
+                })?;
+                Ok(last)
+            }
+        }
+    }
+}
+
+/// Reads on from where `state` stands, at most about one part; all of a transcript that was rewritten.
+/// `there` gives what the stream has.
+pub(crate) fn gather<E: From<io::Error>>(
+    writer: &Writer<'_>,
+    at: &At,
+    state: &State,
+    there: impl FnOnce() -> Result<There, E>,
+) -> Result<Gathered, E> {
+    let mut gathered = Gathered { state: state.clone(), ..Gathered::default() };
+    // Before it is read: what comes meanwhile is seen by the next look.
+    let looks = at.looks();
+    if state.settled.is_some() && state.settled == looks {
+        return Ok(gathered);
+    }
+    let At::File(path) = at else {
+        anew(writer, at, &there()?, &mut gathered)?;
+        gathered.state.settled = looks;
+        return Ok(gathered);
+    };
+    if at.is_whole() {
+        anew(writer, at, &there()?, &mut gathered)?;
+        gathered.state.settled = looks;
+        return Ok(gathered);
+    }
+    let source = Source::open(path)?;
+    let is_anew = match &state.cursor {
+        // Of what was emptied all is compared.
+        Some(cursor) if cursor.offset > 0 => match cursor::next(cursor, &source.look(cursor)?) {
+            Next::Nothing => {
+                gathered.state.settled = looks;
+                return Ok(gathered);
+            }
+            Next::Continue => None,
+            Next::Restart => Some(there()?),
+        },
+        _ => Some(there()?).filter(|there| !there.hashes.is_empty()),
+    };
+    if let Some(there) = is_anew {
+        let end = anew(writer, at, &there, &mut gathered)?;
+        gathered.state.cursor = Some(place(&source, end)?);
+        gathered.state.settled = looks;
+        return Ok(gathered);
+    }
+    let from = state.cursor.as_ref().map_or(0, |cursor| cursor.offset);
+    let mut cut = Cut::new(from);
+    let left = usize::try_from(source.size.saturating_sub(from)).unwrap_or(PART);
+    cut.body.reserve_exact(left.min(PART + CHUNK));
+    let (mut framer, mut at, mut buf) = (Framer::new(from), from, vec![0; CHUNK]);
+    while cut.body.len() < PART {
+        let got = source.read_at(&mut buf, at)?;
+        if got == 0 {
+            break;
+        }
+        at += got as u64;
+        framer.feed(&buf[..got], &mut |frame| cut.take(writer, &frame));
+    }
+    let to = framer.consumed();
+    gathered.more = cut.body.len() >= PART && to < source.size;
+    gathered.state.settled = looks.filter(|_| !gathered.more);
+    if to > from {
+        gathered.state.cursor = Some(place(&source, to)?);
+        cut.close(writer, to, &mut gathered);
+    }
+    Ok(gathered)
+}
+
+/// Compares the whole of a transcript with what is there; gives where it ends.
+fn anew(writer: &Writer<'_>, at: &At, there: &There, gathered: &mut Gathered) -> io::Result<u64> {
+    let (mut compare, mut cuts) = (Compare::with(&there.hashes), Vec::<Cut>::new());
+    let end = at.lines(&mut |frame| {
+        if compare.is_new(hash(frame)) {
+            if cuts.last().is_none_or(|cut| cut.body.len() >= PART) {
+                cuts.push(Cut::new(start(frame)));
+            }
+            if let Some(cut) = cuts.last_mut() {
+                cut.take(writer, frame);
+            }
+        }
+    })?;
+    if let Some(steps) = compare.steps(&there.transcript) {
+        let state = &mut gathered.state;
+        state.epoch += 1;
+        let claim = Claim {
+            node: writer.node.to_owned(),
+            host: writer.host.to_owned(),
+            first_seq: state.next_seq,
+            why: Why::Rewritten,
+            at: writer.now,
+            order: Some(steps),
+        };
+        gathered.epoch = Some(Epoch { epoch: state.epoch, claim, is_sent: false });
+    }
+    let starts: Vec<u64> = cuts.iter().skip(1).map(|cut| cut.from).chain([end]).collect();
+    for (cut, to) in cuts.into_iter().zip(starts) {
+        cut.close(writer, to, gathered);
+    }
+    Ok(end)
+}
+
+/// The hash of each record as the source has it, and as it would go out.
+pub(crate) fn each(
+    at: &At,
+    redactor: Option<&Redactor>,
+    take: &mut dyn FnMut(u64, u64),
+) -> io::Result<()> {
+    at.lines(&mut |frame| {
+        let as_it_is = hash(frame);
+        let redacted = match (frame, redactor) {
+            (Frame::Line { bytes, .. }, Some(redactor)) => {
+                rrd_core::hash(redactor.line(bytes, &mut Report::default()).as_ref())
+            }
+            _ => as_it_is,
+        };
+        take(as_it_is, redacted);
+    })
+    .map(drop)
+}
+
+/// A cursor after the newline before `offset`.
+fn place(source: &Source, offset: u64) -> io::Result<Cursor> {
+    let (first_line, tail) = (source.first_line()?, source.tail_hash(offset)?);
+    Ok(Cursor { id: source.id, first_line, offset, tail, epoch: 0, rows: None })
+}
+
+/// Every whole line of a file; gives where the last one ends.
+fn lines(source: &Source, is_zstd: bool, take: &mut dyn FnMut(&Frame<'_>)) -> io::Result<u64> {
+    let (mut framer, mut at, mut buf) = (Framer::new(0), 0_u64, vec![0; CHUNK]);
+    let mut unzstd = if is_zstd { Some(source.unzstd()?) } else { None };
+    loop {
+        let got = match &mut unzstd {
+            Some(unzstd) => unzstd.read(&mut buf)?,
+            None => source.read_at(&mut buf, at)?,
+        };
+        if got == 0 {
+            return Ok(framer.consumed());
+        }
+        at += got as u64;
+        framer.feed(&buf[..got], &mut |frame| take(&frame));
+    }
+}
+
+fn start(frame: &Frame<'_>) -> u64 {
+    match frame {
+        Frame::Line { offset, .. } | Frame::Oversized { offset, .. } => *offset,
+    }
+}
+
+/// What tells a record from others, as the source has it.
+fn hash(frame: &Frame<'_>) -> u64 {
+    match frame {
+        Frame::Line { bytes, .. } => rrd_core::hash(bytes),
+        // Nobody has seen it whole.
+        Frame::Oversized { len, .. } => rrd_core::hash(format!("oversized {len}").as_bytes()),
+    }
+}
+
+/// A part in the making.
+struct Cut {
+    from: u64,
+    body: Vec<u8>,
+    hashes: Vec<u64>,
+    source_bytes: u64,
+    report: Report,
+}
+
+impl Cut {
+    fn new(from: u64) -> Self {
+        Self {
+            from,
+            body: Vec::new(),
+            hashes: Vec::new(),
+            source_bytes: 0,
+            report: Report::default(),
+        }
+    }
+
+    fn take(&mut self, writer: &Writer<'_>, frame: &Frame<'_>) {
+        self.hashes.push(hash(frame));
+        match (frame, writer.redactor) {
+            (Frame::Line { bytes, .. }, Some(redactor)) => {
+                self.body.extend_from_slice(redactor.line(bytes, &mut self.report).as_ref());
+                self.source_bytes += bytes.len() as u64 + 1;
+            }
+            (Frame::Line { bytes, .. }, None) => {
+                self.body.extend_from_slice(bytes);
+                self.source_bytes += bytes.len() as u64 + 1;
+            }
+            (Frame::Oversized { len, .. }, redactor) => {
+                // Too long to be looked at: what stands in for it says so.
+                let stand_in = redactor.map(|redactor| redactor.oversized(*len, &mut self.report));
+                let stand_in =
+                    stand_in.unwrap_or_else(|| Redactor::new().oversized(*len, &mut self.report));
+                self.body.extend_from_slice(stand_in.as_ref());
+                self.source_bytes += len + 1;
+            }
+        }
+        self.body.push(b'\n');
+    }
+
+    fn close(self, writer: &Writer<'_>, to: u64, gathered: &mut Gathered) {
+        if self.hashes.is_empty() {
+            return;
+        }
+        let state = &mut gathered.state;
+        let (seq, content) = (state.next_seq, Digest::of(&self.body));
+        let name = PartName::of(state.epoch, writer.node, seq, &content);
+        let counts = writer.redactor.map(|redactor| redactor.counts(&self.report));
+        let about = meta::Part {
+            seq,
+            uuid: name.tag(),
+            cursor_range: Some([self.from, to]),
+            source_bytes: self.source_bytes,
+            uploaded_bytes: self.body.len() as u64,
+            redactions: counts
+                .into_iter()
+                .flatten()
+                .map(|(rule, n)| (rule.to_owned(), n))
+                .collect(),
+            epoch: Some(state.epoch),
+            records: Some(self.hashes.len() as u64),
+            sha256: Some(content.to_string()),
+            ..meta::Part::default()
+        };
+        gathered.replaced.add(&self.report);
+        state.next_seq += 1;
+        state.meta_is_due = true;
+        gathered.parts.push((Part { name, about, hashes: self.hashes }, self.body));
+    }
+}

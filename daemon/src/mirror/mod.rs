@@ -1,0 +1,218 @@
+//! The mirror: copies of transcripts in a place that the user owns, redacted.
+//!
+//! Follows what the index takes, reads the same records once more from their source, and brings them into each
+//! bucket: [`gather`] makes parts, [`outbox`] keeps them until they have arrived, [`stream`] carries one
+//! transcript's, [`aim`] decides which ones and when, [`target`] is the bucket or folder. Not here: what a
+//! bucket holds and which of it counts (`rrd_core::mirror`).
+
+mod aim;
+mod calls;
+mod compact;
+mod fetch;
+mod gather;
+mod inspect;
+mod outbox;
+mod stream;
+pub(crate) mod target;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rrd_proto::{Health, MirrorStatus, MirrorTarget, PartStatus, Refusal, Timestamp};
+use tokio::sync::watch;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    dirs::Dirs,
+    edge::Edges,
+    hub::{Hub, now},
+    store::Committed,
+};
+use aim::Aim;
+pub(crate) use calls::answer;
+use outbox::{Outbox, OutboxError};
+
+/// Everything that is mirrored.
+pub(crate) struct Mirror {
+    dirs: Dirs,
+    hub: Arc<Hub>,
+    edges: Arc<Edges>,
+    node: Arc<str>,
+    host: Arc<str>,
+    committed: watch::Receiver<Committed>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    open: Mutex<Option<Open>>,
+}
+
+/// While anything is mirrored.
+struct Open {
+    outbox: Arc<Mutex<Outbox>>,
+    aims: Vec<Arc<Aim>>,
+}
+
+impl Mirror {
+    pub(crate) fn new(
+        dirs: &Dirs,
+        hub: &Arc<Hub>,
+        edges: &Arc<Edges>,
+        node: &str,
+        committed: watch::Receiver<Committed>,
+        stop: CancellationToken,
+    ) -> Self {
+        Self {
+            dirs: dirs.clone(),
+            hub: Arc::clone(hub),
+            edges: Arc::clone(edges),
+            node: node.into(),
+            host: hub.host().into(),
+            committed,
+            stop,
+            tasks: TaskTracker::new(),
+            open: Mutex::default(),
+        }
+    }
+
+    /// Goes on with what was mirrored before. Needs a runtime.
+    pub(crate) fn start(&self) -> Result<(), OutboxError> {
+        if !Outbox::path(&self.dirs.state).exists() {
+            return Ok(());
+        }
+        let outbox = Outbox::open(&self.dirs.state)?;
+        let targets = outbox.targets()?;
+        let mut open = self.open();
+        let outbox = Arc::new(Mutex::new(outbox));
+        let aims = targets
+            .into_iter()
+            .map(|(id, _, settings, since)| self.aim(&outbox, id, settings, since))
+            .collect();
+        *open = Some(Open { outbox, aims });
+        Ok(())
+    }
+
+    /// Returns when what could be brought into buckets has been, or when it has taken too long.
+    pub(crate) async fn end(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// Lets go of sessions that were forgotten.
+    pub(crate) fn forget(&self) {
+        for aim in self.aims() {
+            if let Err(error) = aim.forget() {
+                tracing::error!(%error, "what was forgotten is still in the outbox");
+            }
+        }
+    }
+
+    /// How it is; nothing while nothing is mirrored.
+    pub(crate) fn part(&self) -> Option<PartStatus> {
+        let aims = self.aims();
+        let all: Vec<MirrorStatus> = aims.iter().filter_map(|aim| aim.status().ok()).collect();
+        let worst = all
+            .iter()
+            .find(|one| is_alarming(one, now()))
+            .or_else(|| all.iter().find(|one| one.failing.is_some() || !one.troubles.is_empty()));
+        let worst = worst.or(all.first())?;
+        let (state, hint) = match is_alarming(worst, now()) {
+            true => (Health::Degraded, Some("rrd mirror status shows all of it".to_owned())),
+            false => (Health::Ok, None),
+        };
+        let place = format!("{}/{}", worst.url, worst.project);
+        let detail = match &worst.failing {
+            Some(failing) => format!(
+                "{place} fails for {}, {} parts ({} transcripts) behind: {}",
+                rrd_proto::age(now(), failing.since),
+                worst.pending_parts,
+                worst.behind,
+                failing.error
+            ),
+            None => {
+                let raw = if worst.redacted { "" } else { ", NOT redacted" };
+                let more = match all.len() {
+                    1 => String::new(),
+                    several => format!(", and {} more", several - 1),
+                };
+                let (there, behind) = (worst.transcripts, worst.behind);
+                format!("{place}: {there} transcripts there, {behind} behind{raw}{more}")
+            }
+        };
+        Some(PartStatus { part: "mirror".to_owned(), state, detail, hint })
+    }
+
+    fn open(&self) -> MutexGuard<'_, Option<Open>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn aims(&self) -> Vec<Arc<Aim>> {
+        self.open().as_ref().map(|open| open.aims.clone()).unwrap_or_default()
+    }
+
+    /// Begins to follow one target.
+    fn aim(
+        &self,
+        outbox: &Arc<Mutex<Outbox>>,
+        id: outbox::TargetId,
+        settings: MirrorTarget,
+        since: Timestamp,
+    ) -> Arc<Aim> {
+        let aim = Arc::new(Aim::new(self, outbox, id, settings, since));
+        self.tasks.spawn(Arc::clone(&aim).follow(self.committed.clone(), self.stop.clone()));
+        aim
+    }
+
+    /// Mirrors to this place, too, or in another way.
+    fn enable(&self, settings: MirrorTarget) -> Result<(), Refusal> {
+        let mut open = self.open();
+        let outbox = match &*open {
+            Some(open) => Arc::clone(&open.outbox),
+            None => Arc::new(Mutex::new(Outbox::open(&self.dirs.state).map_err(calls::broken)?)),
+        };
+        let since = now();
+        let id = {
+            let outbox = outbox.lock().unwrap_or_else(PoisonError::into_inner);
+            outbox.set_target(&aim::address(&settings), &settings, since).map_err(calls::broken)?
+        };
+        let mut aims = open.take().map(|open| open.aims).unwrap_or_default();
+        aims.retain(|aim| {
+            let stays = aim.id != id;
+            if !stays {
+                aim.stop.cancel();
+            }
+            stays
+        });
+        aims.push(self.aim(&outbox, id, settings, since));
+        *open = Some(Open { outbox, aims });
+        Ok(())
+    }
+
+    /// Not any more; how many places that were.
+    fn disable(&self, url: Option<&str>) -> Result<u32, Refusal> {
+        let mut open = self.open();
+        let Some(Open { outbox, aims }) = &mut *open else { return Ok(0) };
+        let mut gone = 0;
+        let outbox = outbox.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_meant = |aim: &Aim| {
+            let address = aim::address(&aim.settings);
+            url.is_none_or(|url| url == aim.settings.url || url == address)
+        };
+        for aim in aims.extract_if(.., |aim| is_meant(aim)) {
+            aim.stop.cancel();
+            let address = aim::address(&aim.settings);
+            gone += u32::from(outbox.drop_target(&address).map_err(calls::broken)?);
+        }
+        Ok(gone)
+    }
+}
+
+/// A bucket that fails for so long is said everywhere, …
+const ALARM: i64 = 15 * 60_000;
+
+/// … and one that is so many parts behind.
+const MANY: u64 = 1_000;
+
+fn is_alarming(one: &MirrorStatus, now: Timestamp) -> bool {
+    let for_long = |since: Timestamp| now.as_millis().saturating_sub(since.as_millis()) >= ALARM;
+    one.failing.as_ref().is_some_and(|failing| for_long(failing.since)) || one.pending_parts >= MANY
+}

@@ -1,0 +1,417 @@
+//! Brings one transcript into one bucket: claim, parts, `meta.json`.
+//!
+//! Everything that is sent was committed to the outbox before ([`super::outbox`]), so whatever breaks off here is
+//! gone on with by the next call. What the bucket has is looked at once after each start, and whether another
+//! host has claimed the stream before each batch. Not here: which streams, and when.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    io,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use bytes::Bytes;
+use rrd_core::mirror::{Claim, Digest, Meta, Owner, PartName, Why, meta, read};
+use rrd_proto::Timestamp;
+use tokio::sync::{OnceCell, Semaphore};
+
+use super::{
+    fetch::{self, Directory},
+    gather::{self, At, Gathered, There, Writer},
+    outbox::{Epoch, Merge, Outbox, OutboxError, Part, State, Stream},
+    target::{Ability, Created, Fault, Target},
+};
+use crate::{edge::Edges, hub::now};
+
+/// An owner's file, or a `meta.json`, is no longer than this.
+pub(super) const SMALL: u64 = 64 << 20;
+
+/// A part that others wrote is no longer than this.
+pub(super) const LONGEST_PART: u64 = 1 << 30;
+
+/// Why a stream is not where it should be.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// The bucket says no.
+    #[error(transparent)]
+    Bucket(#[from] Fault),
+    /// The outbox cannot be used.
+    #[error(transparent)]
+    Outbox(#[from] OutboxError),
+    /// The transcript cannot be read.
+    #[error("{path}: {source}", path = path.display())]
+    Source { path: PathBuf, source: io::Error },
+    /// The source says no where its path is known to whoever reads this.
+    #[error(transparent)]
+    Read(#[from] io::Error),
+    /// What is in the bucket is not what rrd put there.
+    #[error("{0}")]
+    Odd(String),
+}
+
+/// What a call needs besides the stream.
+#[derive(Clone)]
+pub(crate) struct Carrier {
+    pub(crate) target: Arc<Target>,
+    pub(crate) outbox: Arc<Mutex<Outbox>>,
+    pub(crate) edges: Arc<Edges>,
+    pub(crate) node: Arc<str>,
+    pub(crate) host: Arc<str>,
+    /// What the bucket honours, found out once.
+    pub(crate) ability: Arc<OnceCell<Ability>>,
+    /// So many parts are in memory at a time.
+    pub(crate) room: Arc<Semaphore>,
+    /// False where the user asked for the bytes as they are.
+    pub(crate) redacts: bool,
+}
+
+/// What there is to say of the session in `meta.json`.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct About {
+    pub(crate) cwd: Option<String>,
+    pub(crate) title: Option<String>,
+    pub(crate) repo: Option<String>,
+    pub(crate) ended_at: Option<Timestamp>,
+}
+
+impl Carrier {
+    pub(super) fn outbox(&self) -> MutexGuard<'_, Outbox> {
+        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Brings everything that `source` has into the bucket, or nothing of it where another host writes the
+    /// stream. `is_known`: the bucket has been looked at since the start.
+    pub(crate) async fn bring(
+        &self,
+        stream: &mut Stream,
+        source: &At,
+        about: &About,
+        is_known: bool,
+    ) -> Result<(), Failure> {
+        if let Some(rule) = self.edges.refused().filter(|_| self.redacts) {
+            // What leaves now cannot be taken back.
+            let rule = &rule.rule;
+            return Err(Failure::Odd(format!(
+                "redact.toml: {rule} does not hold, and nothing is mirrored until it does"
+            )));
+        }
+        self.ability.get_or_try_init(|| self.target.probe()).await?;
+        if !is_known {
+            self.look(stream, source).await?;
+        } else if stream.state.epoch > 0 {
+            let next = Self::name(stream, &Owner::name(stream.state.epoch + 1));
+            let is_pending = |epoch: &Epoch| epoch.epoch == stream.state.epoch && !epoch.is_sent;
+            let claims = self.outbox().epochs(stream.id)?.iter().any(is_pending);
+            if !claims && self.target.head(&next).await?.is_some() {
+                self.look(stream, source).await?;
+            }
+        }
+        if stream.state.theirs.is_some() {
+            return Ok(());
+        }
+        // A claim of a stream that begins goes with its first part.
+        if stream.state.next_seq > 0 {
+            self.send(stream).await?;
+        }
+        loop {
+            // What is read is in memory until it has arrived.
+            let _room = self.room.acquire().await;
+            let Gathered { epoch, parts, state, replaced, more } =
+                self.gather(stream, source).await?;
+            self.edges.count_mirrored(&replaced);
+            if state != stream.state || !parts.is_empty() {
+                self.outbox().commit(stream.id, epoch.as_ref(), &parts, &state)?;
+                stream.state = state;
+            }
+            if epoch.is_some() || !parts.is_empty() {
+                self.claim(stream).await?;
+            }
+            for (part, body) in parts {
+                self.put(stream, &part.name.to_string(), Bytes::from(body)).await?;
+            }
+            if !more {
+                break;
+            }
+        }
+        if stream.state.meta_is_due {
+            self.tell(stream, source, about).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn name(stream: &Stream, name: &str) -> String {
+        stream.name.directory() + name
+    }
+
+    /// Sends what is in the outbox, in its order.
+    async fn send(&self, stream: &Stream) -> Result<(), Failure> {
+        self.claim(stream).await?;
+        loop {
+            let _room = self.room.acquire().await;
+            let pending = self.outbox().pending(stream.id)?;
+            let Some((name, body)) = pending else { return Ok(()) };
+            self.put(stream, &name, Bytes::from(body)).await?;
+        }
+    }
+
+    /// Writes what is claimed and not there yet.
+    async fn claim(&self, stream: &Stream) -> Result<(), Failure> {
+        let epochs = self.outbox().epochs(stream.id)?;
+        for Epoch { epoch, claim, .. } in epochs.into_iter().filter(|epoch| !epoch.is_sent) {
+            let name = Self::name(stream, &Owner::name(epoch));
+            let body = serde_json::to_vec_pretty(&claim).unwrap_or_default();
+            match self.target.create(&name, &body.into()).await? {
+                Created::Now(_) | Created::WasThere(_) => {
+                    self.outbox().claim_sent(stream.id, epoch)?;
+                }
+                Created::Other => {
+                    return Err(Failure::Odd(format!("{name} is another host's")));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends one part, which is in the outbox.
+    async fn put(&self, stream: &Stream, name: &str, body: Bytes) -> Result<(), Failure> {
+        let object = Self::name(stream, name);
+        match self.target.create(&object, &body).await? {
+            Created::Now(_) | Created::WasThere(_) => {
+                Ok(self.outbox().acknowledged(stream.id, name, now())?)
+            }
+            Created::Other => {
+                Err(Failure::Odd(format!("{object} has other content than its name says")))
+            }
+        }
+    }
+
+    /// Reads on, on a thread that may wait for a disk.
+    async fn gather(&self, stream: &Stream, source: &At) -> Result<Gathered, Failure> {
+        let (carrier, stream, at) = (self.clone(), stream.clone(), source.clone());
+        let read = move || {
+            let redactor = carrier.redacts.then(|| carrier.edges.redactor());
+            let writer = Writer {
+                node: &carrier.node,
+                host: &carrier.host,
+                redactor: redactor.as_deref(),
+                now: now(),
+            };
+            let there = || -> Result<There, Failure> {
+                let outbox = carrier.outbox();
+                let (parts, epochs) = (outbox.parts(stream.id)?, outbox.epochs(stream.id)?);
+                let records: Vec<(u32, u64)> = parts
+                    .iter()
+                    .map(|(part, _)| (part.about.epoch.unwrap_or(0), part.hashes.len() as u64))
+                    .collect();
+                let orders = epochs.iter().map(|e| (e.epoch, e.claim.order.as_ref()));
+                let (transcript, _) = read::transcript(orders, &records);
+                let hashes = parts.into_iter().flat_map(|(part, _)| part.hashes).collect();
+                Ok(There { hashes, transcript })
+            };
+            gather::gather(&writer, &at, &stream.state, there).map_err(|failure| match failure {
+                Failure::Read(source) => Failure::Source { path: at.path().to_owned(), source },
+                other => other,
+            })
+        };
+        tokio::task::spawn_blocking(read)
+            .await
+            .unwrap_or_else(|error| Err(Failure::Odd(error.to_string())))
+    }
+
+    /// Writes `meta.json` anew from what is known to be in the bucket.
+    pub(super) async fn tell(
+        &self,
+        stream: &mut Stream,
+        source: &At,
+        about: &About,
+    ) -> Result<(), Failure> {
+        let (parts, merges) = {
+            let outbox = self.outbox();
+            (outbox.parts(stream.id)?, outbox.merges(stream.id)?)
+        };
+        let replaced = |merge: &Merge| {
+            let of = merge.of.iter().map(ToString::to_string).collect();
+            Some(meta::Replaced { part: merge.name.to_string(), of, at: merge.at? })
+        };
+        let mut meta = self.meta(stream, source, about, &parts);
+        meta.replaces = merges.iter().filter_map(replaced).collect();
+        let body = serde_json::to_vec_pretty(&meta).unwrap_or_default();
+        let name = fetch::meta_name(&stream.name);
+        self.target.replace(&name, &body.into(), None).await?;
+        stream.state.meta_is_due = false;
+        self.outbox().set_state(stream.id, &stream.state)?;
+        Ok(())
+    }
+
+    fn meta(&self, stream: &Stream, source: &At, about: &About, parts: &[(Part, bool)]) -> Meta {
+        let mut redaction_counts = std::collections::BTreeMap::new();
+        let sent: Vec<meta::Part> = parts
+            .iter()
+            .filter(|(_, is_sent)| *is_sent)
+            .map(|(part, _)| part.about.clone())
+            .collect();
+        for (rule, count) in sent.iter().flat_map(|part| &part.redactions) {
+            *redaction_counts.entry(rule.clone()).or_default() += count;
+        }
+        let at = |part: Option<&meta::Part>| part.and_then(|part| part.uploaded_at);
+        let told = |text: &String| match self.redacts {
+            true => self.edges.mirrored(text).into_inner(),
+            false => text.clone(),
+        };
+        Meta {
+            schema_version: meta::SCHEMA_VERSION,
+            harness: stream.key.harness.to_string(),
+            session_id: stream.key.session_id.clone(),
+            source_path: Some(told(&source.path().display().to_string())),
+            cwd: about.cwd.as_ref().map(told),
+            agent_id: Some(self.host.to_string()),
+            started_at: at(sent.first()),
+            last_uploaded_at: at(sent.last()),
+            ended_at: about.ended_at,
+            total_source_bytes: sent.iter().map(|part| part.source_bytes).sum(),
+            total_uploaded_bytes: sent.iter().map(|part| part.uploaded_bytes).sum(),
+            redaction_counts,
+            parts: sent,
+            host: Some(self.host.to_string()),
+            node: Some(self.node.to_string()),
+            epoch: Some(stream.state.epoch),
+            redactor: Some(redactor_name(self.redacts)),
+            title: about.title.as_ref().map(told),
+            repo: about.repo.as_ref().map(told),
+            ..Meta::default()
+        }
+    }
+
+    /// Looks at what the bucket has of a stream; begins it, or takes it over, where that is right.
+    async fn look(&self, stream: &mut Stream, source: &At) -> Result<(), Failure> {
+        let directory = fetch::directory(&self.target, &stream.name).await?;
+        let parts: HashSet<PartName> = directory.parts.iter().copied().collect();
+        let last_epoch = directory.owners.iter().map(|owner| owner.epoch).max().unwrap_or(0);
+        let state = stream.state.clone();
+        let (known, epochs, merges) = {
+            let outbox = self.outbox();
+            (outbox.parts(stream.id)?, outbox.epochs(stream.id)?, outbox.merges(stream.id)?)
+        };
+        if state.epoch == 0 && last_epoch == 0 && parts.is_empty() {
+            return self.begin(stream, 0, Why::Begun);
+        }
+        let merged = merges.iter().flat_map(|merge| merge.of.iter().chain([&merge.name]).copied());
+        let ours: HashSet<PartName> =
+            known.iter().map(|(part, _)| part.name).chain(merged).collect();
+        let sent_epoch = epochs.iter().filter(|e| e.is_sent).map(|e| e.epoch).max().unwrap_or(0);
+        let is_ours = state.epoch > 0
+            && state.theirs.is_none()
+            && (sent_epoch..=state.epoch).contains(&last_epoch)
+            && parts.is_subset(&ours);
+        if is_ours {
+            return Ok(());
+        }
+        self.adopt(stream, source, &directory).await
+    }
+
+    /// An epoch of this host's.
+    fn begin(&self, stream: &mut Stream, epoch: u32, why: Why) -> Result<(), Failure> {
+        let state = &mut stream.state;
+        let epoch = epoch + 1;
+        (state.epoch, state.theirs) = (epoch, None);
+        let claim = Claim {
+            node: self.node.to_string(),
+            host: self.host.to_string(),
+            first_seq: state.next_seq,
+            why,
+            at: now(),
+            order: None,
+        };
+        let begun = Epoch { epoch, claim, is_sent: false };
+        Ok(self.outbox().commit(stream.id, Some(&begun), &[], state)?)
+    }
+
+    /// Finds out what is in the bucket, and whether this host is to go on with it.
+    async fn adopt(
+        &self,
+        stream: &mut Stream,
+        source: &At,
+        directory: &Directory,
+    ) -> Result<(), Failure> {
+        let mut there: Vec<Part> = Vec::new();
+        fetch::parts(&self.target, &stream.name, directory, &mut |name, epoch, body| {
+            there.push(as_found(name, epoch, body));
+            Ok(())
+        })
+        .await?;
+        let owners = &directory.owners;
+        let next_seq = directory.parts.iter().map(|part| part.seq + 1).max().unwrap_or(0);
+        let last = owners.iter().max_by_key(|owner| owner.epoch);
+        let (own, all_there) = {
+            let (carrier, at) = (self.clone(), source.clone());
+            let hashes: Vec<u64> = there.iter().flat_map(|part| part.hashes.clone()).collect();
+            tokio::task::spawn_blocking(move || carrier.recognise(&at, hashes))
+                .await
+                .unwrap_or_else(|error| Err(Failure::Odd(error.to_string())))?
+        };
+        let mut own = own.into_iter();
+        for hash in there.iter_mut().flat_map(|part| &mut part.hashes) {
+            *hash = own.next().unwrap_or(*hash);
+        }
+        let is_ours = last.is_none_or(|owner| *owner.claim.node == *self.node);
+        let last_epoch = last.map_or(0, |owner| owner.epoch);
+        let theirs = last.filter(|_| !is_ours && !all_there).map(|owner| owner.claim.host.clone());
+        let epochs: Vec<Epoch> = owners
+            .iter()
+            .map(|Owner { epoch, claim }| Epoch {
+                epoch: *epoch,
+                claim: claim.clone(),
+                is_sent: true,
+            })
+            .collect();
+        let state = State { epoch: last_epoch, next_seq, theirs, ..State::default() };
+        let state = State { path: stream.state.path.clone(), ..state };
+        self.outbox().adopt(stream.id, &epochs, &there, &state)?;
+        stream.state = state;
+        if stream.state.theirs.is_none() {
+            self.begin(stream, last_epoch, Why::TakenOver)?;
+        }
+        Ok(())
+    }
+
+    /// The hashes of these records, known by their redacted lines, as the source has them; and whether it
+    /// has all of them.
+    fn recognise(&self, at: &At, redacted: Vec<u64>) -> Result<(Vec<u64>, bool), Failure> {
+        let redactor = self.redacts.then(|| self.edges.redactor());
+        let mut here: HashMap<u64, VecDeque<u64>> = HashMap::new();
+        gather::each(at, redactor.as_deref(), &mut |as_it_is, redacted| {
+            here.entry(redacted).or_default().push_back(as_it_is);
+        })
+        .map_err(|source| Failure::Source { path: at.path().to_owned(), source })?;
+        let mut has_all = true;
+        let known = redacted.into_iter().map(|hash| {
+            let as_it_is = here.get_mut(&hash).and_then(VecDeque::pop_front);
+            has_all &= as_it_is.is_some();
+            as_it_is.unwrap_or(hash)
+        });
+        Ok((known.collect(), has_all))
+    }
+}
+
+/// Which redactor it is, for whoever wonders later.
+fn redactor_name(redacts: bool) -> String {
+    if redacts { concat!("rrd ", env!("CARGO_PKG_VERSION")).to_owned() } else { "none".to_owned() }
+}
+
+/// A part that was found in the bucket.
+fn as_found(name: PartName, epoch: u32, body: &[u8]) -> Part {
+    let lines = body.split_inclusive(|byte| *byte == b'\n');
+    let hashes: Vec<u64> =
+        lines.map(|line| rrd_core::hash(line.strip_suffix(b"\n").unwrap_or(line))).collect();
+    let about = meta::Part {
+        seq: name.seq,
+        uuid: name.tag(),
+        uploaded_bytes: body.len() as u64,
+        epoch: (epoch > 0).then_some(epoch),
+        records: Some(hashes.len() as u64),
+        sha256: Some(Digest::of(body).to_string()),
+        ..meta::Part::default()
+    };
+    Part { name, about, hashes }
+}

@@ -1,0 +1,370 @@
+//! One transcript and a folder that stands for a bucket, and whatever may happen to either.
+
+use std::{
+    collections::HashMap,
+    fs,
+    future::poll_fn,
+    io::Write,
+    path::{Path, PathBuf},
+    pin::pin,
+    sync::{Arc, Mutex},
+    task::Poll,
+};
+
+use proptest::prelude::*;
+use rrd_core::{
+    mirror::{StreamName, read::Dropped},
+    redact::Report,
+};
+use rrd_proto::{Harness, SessionKey};
+use tempfile::TempDir;
+
+use super::{
+    fetch,
+    gather::At,
+    outbox::{Outbox, State, Stream},
+    stream::{About, Carrier, Failure},
+    target::{Access, Target},
+};
+use crate::{dirs::Dirs, edge::Edges};
+
+const TOKEN: &str = "ghp_16C7e42F292c6912E7710c838347Ae178B4a";
+
+#[derive(Debug, Clone)]
+enum Action {
+    /// So many lines more, out of a few different ones: some are equal, some have secrets.
+    Append(Vec<u8>),
+    /// The beginning of a line.
+    Tear,
+    /// Only so many of its lines are left.
+    Truncate(usize),
+    /// Lines change places, and one is new.
+    Rewrite(u8),
+    /// The same bytes in another file of the name.
+    Replace,
+    Bring,
+    /// Broken off after so many steps.
+    BreakOff(u8),
+    Restart,
+    /// What was known of the bucket is gone.
+    LoseOutbox,
+    /// What was known of it is as it was when this was last said.
+    BackUp,
+    PutBack,
+    /// Few parts are made of many, so many hours later; broken off after so many steps.
+    Compact(i64, u8),
+}
+
+fn action() -> impl Strategy<Value = Action> {
+    prop_oneof![
+        6 => prop::collection::vec(0_u8..9, 1..6).prop_map(Action::Append),
+        2 => Just(Action::Tear),
+        2 => (0_usize..8).prop_map(Action::Truncate),
+        1 => (0_u8..9).prop_map(Action::Rewrite),
+        1 => Just(Action::Replace),
+        8 => Just(Action::Bring),
+        4 => (0_u8..40).prop_map(Action::BreakOff),
+        2 => Just(Action::Restart),
+        1 => Just(Action::LoseOutbox),
+        1 => Just(Action::BackUp),
+        1 => Just(Action::PutBack),
+        4 => (0_i64..3, 0_u8..80).prop_map(|(hours, steps)| Action::Compact(hours, steps)),
+    ]
+}
+
+struct Scene {
+    home: TempDir,
+    carrier: Carrier,
+    stream: Stream,
+    is_known: bool,
+    hours: i64,
+    lines: Vec<String>,
+    torn: bool,
+    /// How often each line has been written, and how often it was there at most when all was brought.
+    ever: HashMap<String, usize>,
+    brought: HashMap<String, usize>,
+}
+
+fn key() -> SessionKey {
+    SessionKey { harness: Harness::from("claude-code"), session_id: "s-1".into() }
+}
+
+fn name() -> StreamName {
+    StreamName { harness: Harness::from("claude-code"), session_id: "s-1".into(), agent: None }
+}
+
+fn dirs(home: &Path) -> Dirs {
+    let home = home.join("rrd");
+    fs::create_dir_all(home.join("state")).unwrap();
+    Dirs::resolve(&|name| (name == "RRD_HOME").then(|| home.clone().into())).unwrap()
+}
+
+fn line(number: u8) -> String {
+    match number {
+        0 => format!(r#"{{"n":0,"text":"export GITHUB_TOKEN={TOKEN}"}}"#),
+        _ => format!(r#"{{"n":{number},"text":"as it is"}}"#),
+    }
+}
+
+fn carrier(home: &Path, node: &str) -> Carrier {
+    let dirs = dirs(home);
+    let bucket = home.join("bucket");
+    let url = format!("file://{}", bucket.display());
+    let target = Target::open(&url, &Access::default(), &|_| None, &dirs).unwrap();
+    Carrier {
+        target: Arc::new(target),
+        outbox: Arc::new(Mutex::new(Outbox::open(&dirs.state).unwrap())),
+        edges: Arc::new(Edges::open(&dirs)),
+        node: node.into(),
+        host: format!("host of {node}").into(),
+        ability: Arc::default(),
+        room: Arc::new(tokio::sync::Semaphore::new(1)),
+        redacts: true,
+    }
+}
+
+/// The stream as the outbox has it; a new one where it has none.
+fn stream(carrier: &Carrier) -> Stream {
+    let outbox = carrier.outbox.lock().unwrap();
+    let now = rrd_proto::Timestamp::from_millis(0);
+    let target = outbox.set_target("file:///bucket", &(), now).unwrap();
+    let known = outbox.streams(target).unwrap().pop();
+    known.unwrap_or_else(|| outbox.add_stream(target, &name(), &key(), State::default()).unwrap())
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let carrier = carrier(home.path(), "node-a");
+        carrier.target.make().await.unwrap();
+        let stream = stream(&carrier);
+        let mut scene = Self {
+            home,
+            carrier,
+            stream,
+            is_known: false,
+            hours: 1,
+            lines: Vec::new(),
+            torn: false,
+            ever: HashMap::new(),
+            brought: HashMap::new(),
+        };
+        scene.write();
+        scene
+    }
+
+    fn path(&self) -> PathBuf {
+        self.home.path().join("s-1.jsonl")
+    }
+
+    fn state_dir(&self) -> PathBuf {
+        self.home.path().join("rrd/state")
+    }
+
+    /// The whole file anew, in place.
+    fn write(&mut self) {
+        fs::write(self.path(), self.lines.concat()).unwrap();
+        self.torn = false;
+    }
+
+    fn append(&mut self, lines: &[u8]) {
+        let mut file = fs::File::options().append(true).open(self.path()).unwrap();
+        for number in lines {
+            let mut line = line(*number) + "\n";
+            file.write_all(line.as_bytes()).unwrap();
+            if std::mem::take(&mut self.torn) {
+                line.insert_str(0, r#"{"torn":"#);
+            }
+            *self.ever.entry(line.clone()).or_default() += 1;
+            self.lines.push(line);
+        }
+    }
+
+    async fn bring(&mut self) -> Result<(), Failure> {
+        let at = At::new(&key(), &self.path());
+        let is_known = std::mem::replace(&mut self.is_known, true);
+        let brought = self.carrier.bring(&mut self.stream, &at, &About::default(), is_known).await;
+        if brought.is_ok() {
+            for line in &self.lines {
+                let count = self.lines.iter().filter(|other| *other == line).count();
+                let brought = self.brought.entry(line.clone()).or_default();
+                *brought = count.max(*brought);
+            }
+        }
+        brought
+    }
+
+    /// As if the process had ended there.
+    async fn break_off(&mut self, steps: u8) {
+        in_steps(steps, self.bring()).await;
+        self.restart();
+    }
+
+    async fn compact(&mut self, hours: i64, steps: u8) {
+        self.hours += hours;
+        // As the daemon does it: only what has been looked at, and is its own.
+        if self.is_known && self.stream.state.epoch > 0 && self.stream.state.theirs.is_none() {
+            let at = At::new(&key(), &self.path());
+            let now = rrd_proto::Timestamp::from_millis(self.hours * 3_600_000);
+            let about = About::default();
+            let compact = self.carrier.compact(&mut self.stream, &at, &about, now);
+            if !in_steps(steps, compact).await {
+                self.restart();
+            }
+        }
+    }
+
+    fn restart(&mut self) {
+        self.carrier = carrier(self.home.path(), "node-a");
+        self.stream = stream(&self.carrier);
+        self.is_known = false;
+    }
+
+    /// Puts the outbox somewhere, or takes it from there.
+    fn move_outbox(&mut self, put_back: bool) {
+        let (here, there) = (self.state_dir().join("mirror.db"), self.home.path().join("backup"));
+        self.carrier.outbox = Arc::new(Mutex::new(Outbox::open(&other(self.home.path())).unwrap()));
+        if !put_back {
+            fs::copy(&here, &there).unwrap();
+        } else if there.exists() {
+            fs::copy(&there, &here).unwrap();
+        }
+        self.restart();
+    }
+
+    async fn act(&mut self, action: &Action) {
+        match action {
+            Action::Append(lines) => self.append(lines),
+            Action::Tear if !self.torn => {
+                let mut file = fs::File::options().append(true).open(self.path()).unwrap();
+                file.write_all(br#"{"torn":"#).unwrap();
+                self.torn = true;
+            }
+            Action::Tear => {}
+            Action::Truncate(lines) => {
+                self.lines.truncate(*lines);
+                self.write();
+            }
+            Action::Rewrite(number) => {
+                self.lines.reverse();
+                let line = line(*number) + "\n";
+                *self.ever.entry(line.clone()).or_default() += 1;
+                self.lines.push(line);
+                self.write();
+            }
+            Action::Replace => {
+                let bytes = fs::read(self.path()).unwrap();
+                let other = self.home.path().join("other");
+                fs::write(&other, bytes).unwrap();
+                fs::rename(other, self.path()).unwrap();
+            }
+            Action::Bring => self.bring().await.unwrap(),
+            Action::BreakOff(steps) => self.break_off(*steps).await,
+            Action::Restart => self.restart(),
+            Action::LoseOutbox => {
+                self.carrier.outbox =
+                    Arc::new(Mutex::new(Outbox::open(&other(self.home.path())).unwrap()));
+                fs::remove_file(self.state_dir().join("mirror.db")).unwrap();
+                self.restart();
+            }
+            Action::Compact(hours, steps) => self.compact(*hours, *steps).await,
+            Action::BackUp => self.move_outbox(false),
+            Action::PutBack => self.move_outbox(true),
+        }
+    }
+
+    /// What is in the bucket now.
+    async fn there(&self) -> (String, Vec<String>) {
+        let spool = tempfile::tempfile().unwrap();
+        let fetched = fetch::fetch(&self.carrier.target, &name(), spool).await.unwrap();
+        // Of a transcript that never had a record there is nothing.
+        let Some(mut fetched) = fetched else { return (String::new(), Vec::new()) };
+        let is_merged = |(_, why): &(_, Dropped)| *why == Dropped::Merged;
+        let sound = fetched.is_sound && fetched.dropped.iter().all(is_merged);
+        assert!(sound, "{:?}", fetched.dropped);
+        let (mut transcript, mut all) = (Vec::new(), String::new());
+        fetched.write(None, &mut transcript).unwrap();
+        let target = &self.carrier.target;
+        let directory = fetch::directory(target, &name()).await.unwrap();
+        fetch::parts(target, &name(), &directory, &mut |_, _, body| {
+            all.push_str(std::str::from_utf8(body).unwrap());
+            Ok(())
+        })
+        .await
+        .unwrap();
+        let all = all.split_inclusive('\n').map(str::to_owned).collect();
+        (String::from_utf8(transcript).unwrap(), all)
+    }
+
+    fn redacted(&self, line: &str) -> String {
+        let redactor = self.carrier.edges.redactor();
+        let line = line.trim_end_matches('\n').as_bytes();
+        let line = redactor.line(line, &mut Report::default()).into_inner().into_owned();
+        String::from_utf8(line).unwrap() + "\n"
+    }
+
+    async fn check(&self) {
+        let (transcript, all) = self.there().await;
+        let expected: String = self.lines.iter().map(|line| self.redacted(line)).collect();
+        assert_eq!(transcript, expected);
+        assert!(!transcript.contains(TOKEN));
+        let mut counts: HashMap<String, usize> = HashMap::new();
+        all.into_iter().for_each(|line| *counts.entry(line).or_default() += 1);
+        for (line, brought) in &self.brought {
+            let line = self.redacted(line);
+            assert!(counts.get(&line) >= Some(brought), "lost: {line}");
+        }
+        for (line, count) in counts {
+            let ever = self.ever.iter().filter(|(other, _)| self.redacted(other) == line);
+            let ever: usize = ever.map(|(_, count)| count).sum();
+            assert!(count <= ever, "{count} times, and never more than {ever}: {line}");
+        }
+    }
+}
+
+/// False where it was broken off.
+async fn in_steps(steps: u8, work: impl Future<Output = Result<(), Failure>>) -> bool {
+    let (mut left, mut work) = (steps, pin!(work));
+    poll_fn(|context| {
+        if left == 0 {
+            return Poll::Ready(false);
+        }
+        left -= 1;
+        work.as_mut().poll(context).map(|done| {
+            done.unwrap();
+            true
+        })
+    })
+    .await
+}
+
+fn other(home: &Path) -> PathBuf {
+    let other = home.join("nothing");
+    fs::create_dir_all(&other).unwrap();
+    other
+}
+
+fn run(test: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_happens_each_record_is_there_once(actions in prop::collection::vec(action(), 1..24)) {
+        run(async {
+            let mut scene = Scene::new().await;
+            for action in &actions {
+                scene.act(action).await;
+            }
+            scene.bring().await.unwrap();
+            scene.check().await;
+            // And nothing new is nothing new.
+            scene.restart();
+            let before = scene.there().await;
+            scene.bring().await.unwrap();
+            assert_eq!(scene.there().await, before);
+        });
+    }
+}

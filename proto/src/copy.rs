@@ -1,0 +1,111 @@
+//! A copy of one session's files, page by page, for whoever resumes it elsewhere.
+//!
+//! The host that has them fixes what is copied when it is asked, and tells each page once more when it was not
+//! heard; each file ends with the hash of what was sent of it. Between hosts bodies are maps, so fields are
+//! only added. Not here: which files there are, what of them may leave their host, where they are put.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::{NodeId, SessionKey};
+
+/// Bytes of a page, at most.
+pub const MAX_PAGE: usize = 256 << 10;
+
+/// Files of one copy, at most.
+pub const MAX_FILES: usize = 4096;
+
+/// Asks for a copy of one of the answering host's sessions: the body of `copy_open`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopyOpen {
+    /// The session.
+    pub key: SessionKey,
+}
+
+/// One file of a copy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopyFile {
+    /// `<id>.jsonl`, `<id>/subagents/agent-….jsonl`, `rollout-….jsonl`: to be checked before it is used.
+    pub name: String,
+    /// Its bytes on its host when the copy was begun.
+    pub bytes: u64,
+    /// What is sent is zstd frames.
+    #[serde(default)]
+    pub zstd: bool,
+}
+
+/// A copy that was begun: the answer to `copy_open`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopyOpened {
+    /// What to ask for its pages with.
+    pub handle: u64,
+    /// What is secret is taken out, because its host gives nothing else.
+    pub redacted: bool,
+    /// Its files, in the order in which they come.
+    pub files: Vec<CopyFile>,
+}
+
+/// Asks for a page: the body of `copy_next`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopyNext {
+    /// Of which copy.
+    pub handle: u64,
+    /// Its number from 0: the one after the last that was heard, or that one again.
+    pub page: u64,
+}
+
+/// Some bytes of one file: the answer to `copy_next`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopyPage {
+    /// Which of the files.
+    pub file: u32,
+    /// What comes next of it.
+    pub bytes: Bytes,
+    /// With its last page: the SHA-256 of all that was sent of it.
+    #[serde(default)]
+    pub sha256: Option<Bytes>,
+    /// Nothing follows, of any file.
+    #[serde(default)]
+    pub is_last: bool,
+    /// Bytes sent of all files up to here.
+    #[serde(default)]
+    pub sent: u64,
+}
+
+/// What a client asks its daemon for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CopyCall {
+    /// A copy of a session of this host, or of another one.
+    Open(Option<NodeId>, CopyOpen),
+    /// A page of it.
+    Next(Option<NodeId>, CopyNext),
+}
+
+/// The answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CopyReply {
+    /// To [`CopyCall::Open`].
+    Opened(CopyOpened),
+    /// To [`CopyCall::Next`].
+    Page(CopyPage),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::peer::{MAX_BODY, pack, unpack};
+
+    #[test]
+    fn a_page_is_about_as_long_as_its_bytes() {
+        let page = CopyPage {
+            file: 7,
+            bytes: vec![0xff; MAX_PAGE].into(),
+            sha256: Some(vec![1; 32].into()),
+            is_last: true,
+            sent: 1 << 40,
+        };
+        let packed = pack(&page).unwrap();
+        assert!(packed.len() < MAX_PAGE + 128 && packed.len() < MAX_BODY);
+        assert_eq!(unpack::<CopyPage>(&packed).unwrap(), page);
+    }
+}

@@ -1,0 +1,207 @@
+//! What `rrd mirror` asks of the daemon on this host, and what it is told.
+//!
+//! The answers in JSON are a contract like a session's. Not here: what lies in a bucket, and how.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Harness, Timestamp};
+
+/// One question or order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MirrorCall {
+    /// Mirrors to this place from now on, everything there is first.
+    Enable(MirrorTarget),
+    /// Not to this place any more; to none, where it is not said.
+    Disable {
+        /// Its address.
+        url: Option<String>,
+    },
+    /// How it is with each place.
+    Status,
+    /// What is mirrored.
+    List,
+    /// What a bucket itself says of a session, by its id or the start of it: any host's.
+    Show {
+        /// The id.
+        id: String,
+        /// So many of its last lines, too.
+        tail: u32,
+    },
+    /// Reads what a bucket has of this session, or of all of this host's, and compares it with what was
+    /// uploaded.
+    Verify {
+        /// Its id, or the start of it.
+        id: Option<String>,
+    },
+    /// Makes few parts of many, of this session or of all of this host's.
+    Compact {
+        /// Its id, or the start of it.
+        id: Option<String>,
+    },
+    /// Brings everything into the buckets that is not there, and says when that is done.
+    Run,
+}
+
+/// Where to mirror to, and what.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MirrorTarget {
+    /// `file://`, `s3://`, `gs://` or `az://`, with the bucket and what all names begin with.
+    pub url: String,
+    /// The directory in there.
+    pub project: String,
+    /// `https://…` of a store that is not its inventor's.
+    pub endpoint: Option<String>,
+    /// Where the bucket is.
+    pub region: Option<String>,
+    /// A profile of `~/.aws`.
+    pub profile: Option<String>,
+    /// Only sessions of these harnesses; of all, where there are none.
+    pub harness: Vec<String>,
+    /// Only sessions in these repositories.
+    pub repo: Vec<String>,
+    /// No sessions of these harnesses.
+    pub exclude_harness: Vec<String>,
+    /// No sessions in these repositories.
+    pub exclude_repo: Vec<String>,
+    /// The bytes as they are, secrets among them.
+    pub raw: bool,
+}
+
+/// The answer to a call that was done.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum MirrorReply {
+    /// Mirrored to from now on.
+    Enabled,
+    /// From so many places mirrored to no more; what is there stays.
+    Disabled(u32),
+    /// Each place.
+    Status(Vec<MirrorStatus>),
+    /// Each session.
+    List(Vec<Mirrored>),
+    /// What a bucket has of a session.
+    Shown(MirrorShown),
+    /// What was compared.
+    Verified(Vec<MirrorVerified>),
+}
+
+/// What a bucket has of one transcript.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MirrorShown {
+    /// The place's address.
+    pub url: String,
+    /// Its directory there.
+    pub directory: String,
+    /// Its `meta.json` as it lies there, if it does.
+    pub meta: Option<String>,
+    /// Records of the transcript as it was last.
+    pub records: u64,
+    /// Records that it had before it was rewritten, besides.
+    pub earlier_records: u64,
+    /// Parts that do not count, and why.
+    pub dropped: Vec<MirrorTrouble>,
+    /// The last lines, redacted like all that lies there.
+    pub tail: Vec<String>,
+}
+
+/// One transcript that was compared.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MirrorVerified {
+    /// The place's address.
+    pub url: String,
+    /// Its directory there.
+    pub directory: String,
+    /// Parts that are whole.
+    pub parts: u64,
+    /// Records in them.
+    pub records: u64,
+    /// What is not as it should be.
+    pub wrong: Vec<String>,
+}
+
+/// How it is with one place.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct MirrorStatus {
+    /// Its address.
+    pub url: String,
+    /// The directory in there.
+    pub project: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// Secrets are taken out before anything leaves this host.
+    pub redacted: bool,
+    /// It is still being found out what there is to be mirrored: figures may be too small.
+    pub checking: bool,
+    /// Transcripts that it has, delegates' among them.
+    pub transcripts: u64,
+    /// Transcripts with something that it has not.
+    pub behind: u64,
+    /// Bytes of transcripts that it has not, as far as that is known.
+    pub bytes_behind: u64,
+    /// Parts that are made and still to be sent.
+    pub pending_parts: u64,
+    /// Their bytes.
+    pub pending_bytes: u64,
+    /// Transcripts that another host mirrors.
+    pub elsewhere: u64,
+    /// When it took something last.
+    pub last_uploaded_at: Option<Timestamp>,
+    /// What is wrong with it.
+    pub failing: Option<MirrorFailing>,
+    /// Transcripts that cannot be mirrored, and why: at most ten.
+    pub troubles: Vec<MirrorTrouble>,
+}
+
+/// A place that fails.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MirrorFailing {
+    /// Since when.
+    pub since: Timestamp,
+    /// How often in a row.
+    pub failures: u32,
+    /// What it says, and what helps.
+    pub error: String,
+    /// When it is tried again.
+    pub again_at: Timestamp,
+}
+
+/// A transcript that cannot be mirrored.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MirrorTrouble {
+    /// Its directory in the bucket.
+    pub stream: String,
+    /// Why.
+    pub error: String,
+}
+
+/// One mirrored transcript, as this host knows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Mirrored {
+    /// The place's address.
+    pub url: String,
+    /// Its directory there.
+    pub directory: String,
+    /// Whose log it is.
+    pub harness: Harness,
+    /// The session.
+    pub session_id: String,
+    /// What it is called.
+    pub title: Option<String>,
+    /// The delegate, where it is one's.
+    pub agent: Option<String>,
+    /// Parts in the bucket.
+    pub parts: u64,
+    /// Their bytes.
+    pub uploaded_bytes: u64,
+    /// Records in them.
+    pub records: u64,
+    /// Bytes of the transcript that are not there.
+    pub bytes_behind: u64,
+    /// When it took something last.
+    pub last_uploaded_at: Option<Timestamp>,
+    /// Secrets that were taken out, by rule.
+    pub redactions: BTreeMap<String, u64>,
+    /// The host that mirrors it, where that is another one.
+    pub by: Option<String>,
+}
