@@ -1,13 +1,14 @@
 //! Makes few large parts of many small ones, once nothing is written to a stream for a while.
 //!
-//! The large one is written and read back before `meta.json` says that it stands for the others, and these are
-//! deleted an hour later, the last one first: whoever is reading them now can end. rrd's own readers see each
-//! record once throughout (`rrd_core::mirror::read`); who only lists objects sees both for that hour.
+//! What the large one is made of is said before it is written, so whoever finds both leaves the small ones out;
+//! these are deleted an hour later, and then what was said: whoever is reading them now can end. rrd's own
+//! readers see each record once throughout (`rrd_core::mirror::merge`); who only lists objects sees both for
+//! that hour. A merge that broke off is ended before any other is begun, so no record is ever in two.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
-use rrd_core::mirror::{Digest, PartName, meta};
+use rrd_core::mirror::{self, Digest, PartName, meta};
 use rrd_proto::Timestamp;
 
 use super::{
@@ -45,8 +46,10 @@ impl Carrier {
             parts.into_iter().filter(|(_, is_sent)| *is_sent).map(|(part, _)| part).collect();
         let nodes: HashMap<u32, String> =
             epochs.into_iter().map(|Epoch { epoch, claim, .. }| (epoch, claim.node)).collect();
+        let begun: Vec<Vec<Part>> =
+            merges.iter().filter_map(|merge| all_of(merge, &sent)).collect();
         let mut is_any = false;
-        for group in groups(sent) {
+        for group in if begun.is_empty() { groups(sent) } else { begun } {
             // What nobody owned has no name that tells what is in it.
             let epoch = group[0].about.epoch.unwrap_or(0);
             let Some(node) = nodes.get(&epoch) else { continue };
@@ -82,9 +85,9 @@ impl Carrier {
             body.extend_from_slice(&bytes);
         }
         let (seq, content) = (group[0].name.seq, Digest::of(&body));
-        let name = PartName::of_merged(epoch, node, seq, &content);
+        let name = PartName::of(epoch, node, seq, &content);
         let object = Self::name(stream, &name.to_string());
-        let mut redactions = std::collections::BTreeMap::new();
+        let mut redactions = BTreeMap::new();
         for (rule, count) in group.iter().flat_map(|part| &part.about.redactions) {
             *redactions.entry(rule.clone()).or_default() += count;
         }
@@ -109,6 +112,9 @@ impl Carrier {
         let of: Vec<PartName> = group.iter().map(|part| part.name).collect();
         // Known before it is there: what is found in the bucket is then no stranger's.
         self.outbox().plan_merge(stream.id, &merged, &of)?;
+        let said = mirror::Merge { of: of.iter().map(ToString::to_string).collect(), at: now };
+        let said = serde_json::to_vec_pretty(&said).unwrap_or_default();
+        self.target.replace(&Self::merge_name(stream, name), &said.into(), None).await?;
         let body = Bytes::from(body);
         if self.target.create(&object, &body).await? == Created::Other {
             return Err(Failure::Odd(format!("{object} has other content than its name says")));
@@ -138,13 +144,24 @@ impl Carrier {
             return Ok(());
         }
         for merge in over {
-            for name in merge.of.iter().rev() {
+            for name in &merge.of {
                 self.target.delete(&Self::name(stream, &name.to_string())).await?;
             }
+            self.target.delete(&Self::merge_name(stream, merge.name)).await?;
             self.outbox().merge_done(stream.id, merge.name)?;
         }
         self.tell(stream, source, about).await
     }
+
+    fn merge_name(stream: &Stream, part: PartName) -> String {
+        Self::name(stream, &mirror::Merge::name(part))
+    }
+}
+
+/// What a merge is made of, where all of it is known.
+fn all_of(merge: &Merge, parts: &[Part]) -> Option<Vec<Part>> {
+    let part = |name: &PartName| parts.iter().find(|part| part.name == *name).cloned();
+    merge.of.iter().map(part).collect::<Option<Vec<_>>>().filter(|of| !of.is_empty())
 }
 
 /// Neighbours of one epoch that together are no larger than a part may be, where there are several.

@@ -3,14 +3,14 @@
 //! Each part is checked against its name. Not here: where the transcript goes then.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     fs::File,
     io::{self, Read, Seek, SeekFrom, Write},
 };
 
 use futures::{StreamExt, TryStreamExt, stream};
 use rrd_core::mirror::{
-    Meta, Owner, PartName, StreamName,
+    Merge, Merged, Meta, Owner, PartName, StreamName, merge,
     read::{Dropped, Reading},
 };
 
@@ -27,6 +27,8 @@ const AT_ONCE: usize = 16;
 pub(crate) struct Directory {
     pub(crate) owners: Vec<Owner>,
     pub(crate) parts: Vec<PartName>,
+    /// Parts that others are still there of.
+    pub(crate) merges: Vec<Merged>,
     pub(crate) meta: Option<Meta>,
 }
 
@@ -72,8 +74,36 @@ pub(crate) async fn directory(target: &Target, stream: &StreamName) -> Result<Di
     let meta = target.get(&meta_name(stream), SMALL).await?;
     // It is derived: one that cannot be read says nothing.
     let meta = meta.and_then(|(body, _)| serde_json::from_slice(&body).ok());
-    let parts = names.iter().filter_map(|name| PartName::parse(name)).collect();
-    Ok(Directory { owners, parts, meta })
+    let parts: Vec<PartName> = names.iter().filter_map(|name| PartName::parse(name)).collect();
+    let merges = merges(target, &directory, &names, &parts).await?;
+    Ok(Directory { owners, parts, merges, meta })
+}
+
+/// What a directory says of parts that were made of several.
+async fn merges(
+    target: &Target,
+    directory: &str,
+    names: &[&str],
+    parts: &[PartName],
+) -> Result<Vec<Merged>, Failure> {
+    // A list need not be of one moment. Where a part that was made of several has been seen, what it was made
+    // of has not all gone before that: so two have one number, and what came before the part is there.
+    let mut of_seq: HashMap<u32, usize> = HashMap::new();
+    parts.iter().for_each(|part| *of_seq.entry(part.seq).or_default() += 1);
+    let twins = parts.iter().filter(|part| of_seq[&part.seq] > 1).copied();
+    let mut of: Vec<PartName> = names.iter().filter_map(|name| Merge::part_of(name)).collect();
+    of.extend(twins);
+    of.sort();
+    of.dedup();
+    let mut merges = Vec::new();
+    for part in of {
+        let name = directory.to_owned() + &Merge::name(part);
+        let Some((body, _)) = target.get(&name, SMALL).await? else { continue };
+        let merge = serde_json::from_slice(&body)
+            .map_err(|error| Failure::Odd(format!("{name} cannot be read: {error}")))?;
+        merges.push(Merged { part, merge });
+    }
+    Ok(merges)
 }
 
 /// Hands over every part that counts, in order, with its epoch; and gives what does not count.
@@ -84,27 +114,8 @@ pub(crate) async fn parts(
     take: Take<'_>,
 ) -> Result<(Reading, Vec<(PartName, Dropped)>), Failure> {
     let mut reading = Reading::new(directory.owners.clone());
-    let (replaced, mut merged): (HashSet<PartName>, HashSet<PartName>) = match &directory.meta {
-        Some(meta) => {
-            let (of, by) = meta.replaced();
-            let is_there = by.iter().all(|part| directory.parts.contains(part));
-            (of.into_iter().filter(|_| is_there).collect(), by.into_iter().collect())
-        }
-        None => Default::default(),
-    };
-    // Where two have one number and nobody said why, one may have been made of several just now.
-    let mut of_seq: HashMap<u32, usize> = HashMap::new();
-    directory.parts.iter().for_each(|part| *of_seq.entry(part.seq).or_default() += 1);
-    for name in directory.parts.iter().filter(|part| of_seq[&part.seq] > 1) {
-        let object = stream.directory() + &name.to_string();
-        if !replaced.contains(name)
-            && let Some((body, _)) = target.get(&object, LONGEST_PART).await?
-            && reading.is_merged(*name, &body)
-        {
-            merged.insert(*name);
-        }
-    }
-    let names = Reading::sorted(directory.parts.iter().copied(), &replaced, &merged);
+    let replaced = merge::replaced(&directory.parts, &directory.merges);
+    let names = Reading::sorted(directory.parts.iter().copied(), &replaced);
     let get = |name: PartName| async move {
         let object = stream.directory() + &name.to_string();
         // Deleted since the list was made: what stands for it is in the next list.

@@ -44,8 +44,9 @@ pub(crate) struct Writer<'a> {
 pub(crate) struct There {
     /// Every record's hash, in order.
     pub(crate) hashes: Vec<u64>,
-    /// Which of them the transcript was made of last.
-    pub(crate) transcript: Vec<(u64, u64)>,
+    /// Which of them the transcript was made of last; nothing where that cannot be followed, since whoever
+    /// said it broke off.
+    pub(crate) transcript: Option<Vec<(u64, u64)>>,
 }
 
 /// What came of a look at a source.
@@ -158,7 +159,7 @@ pub(crate) fn gather<E: From<io::Error>>(
             Next::Continue => None,
             Next::Restart => Some(there()?),
         },
-        _ => Some(there()?).filter(|there| !there.hashes.is_empty()),
+        _ => Some(there()?).filter(|there| !there.hashes.is_empty() || there.transcript.is_none()),
     };
     if let Some(there) = is_anew {
         let end = anew(writer, at, &there, &mut gathered)?;
@@ -202,7 +203,7 @@ fn anew(writer: &Writer<'_>, at: &At, there: &There, gathered: &mut Gathered) ->
             }
         }
     })?;
-    if let Some(steps) = compare.steps(&there.transcript) {
+    if let Some(steps) = compare.steps(there.transcript.as_deref()) {
         let state = &mut gathered.state;
         state.epoch += 1;
         let claim = Claim {

@@ -86,7 +86,6 @@ pub(super) async fn show(aim: &Aim, id: &str, tail: u32) -> Result<Option<Mirror
 fn dropped(name: &PartName, why: Dropped) -> MirrorTrouble {
     let error = match why {
         Dropped::Deposed => "written by a host that was the owner no more",
-        Dropped::Merged => "another part stands for it",
         Dropped::Damaged => "its content is not what its name says",
     };
     MirrorTrouble { stream: name.to_string(), error: error.to_owned() }
@@ -126,7 +125,7 @@ async fn compare(aim: &Aim, carrier: &Carrier, stream: &Stream) -> Result<Mirror
         Ok(())
     };
     let (_, dropped) = fetch::parts(&carrier.target, &stream.name, &directory, &mut take).await?;
-    for (name, why) in dropped.into_iter().filter(|(_, why)| *why != Dropped::Merged) {
+    for (name, why) in dropped {
         missing.remove(&name);
         wrong.push(format!("{name}: {}", self::dropped(&name, why).error));
     }

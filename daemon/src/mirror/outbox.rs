@@ -390,6 +390,7 @@ impl Outbox {
         stream: StreamId,
         epochs: &[Epoch],
         parts: &[Part],
+        merges: &[Merge],
         state: &State,
     ) -> Result<()> {
         self.durable(true)?;
@@ -407,6 +408,11 @@ impl Outbox {
             }
             for part in parts {
                 insert(&transaction, stream, part, true)?;
+            }
+            for Merge { name, of, at } in merges {
+                let sql = "INSERT INTO merges (stream, name, of, at) VALUES (?1, ?2, ?3, ?4)";
+                let at = at.map(|at| at.as_millis());
+                transaction.execute(sql, params![stream, name.to_string(), in_json(of), at])?;
             }
             let state = serde_json::to_string(state).unwrap_or_default();
             transaction
@@ -507,10 +513,8 @@ impl Outbox {
     /// A part is about to be made of these.
     pub(crate) fn plan_merge(&self, stream: StreamId, part: &Part, of: &[PartName]) -> Result<()> {
         self.durable(true)?;
-        let of: Vec<String> = of.iter().map(ToString::to_string).collect();
-        let of = serde_json::to_string(&of).unwrap_or_default();
         let sql = "INSERT OR IGNORE INTO merges (stream, name, of) VALUES (?1, ?2, ?3)";
-        let done = self.db.execute(sql, params![stream, part.name.to_string(), of]);
+        let done = self.db.execute(sql, params![stream, part.name.to_string(), in_json(of)]);
         done.map(drop).map_err(|error| self.sqlite(error))
     }
 
@@ -596,6 +600,11 @@ impl Outbox {
             Ok((row.get(0)?, count(1)?, count(2)?))
         })
     }
+}
+
+fn in_json(of: &[PartName]) -> String {
+    let of: Vec<String> = of.iter().map(ToString::to_string).collect();
+    serde_json::to_string(&of).unwrap_or_default()
 }
 
 fn insert(db: &Connection, stream: StreamId, part: &Part, is_sent: bool) -> rusqlite::Result<()> {

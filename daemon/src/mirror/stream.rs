@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use rrd_core::mirror::{Claim, Digest, Meta, Owner, PartName, Why, meta, read};
+use rrd_core::mirror::{Claim, Digest, Merged, Meta, Owner, PartName, Why, meta, read};
 use rrd_proto::Timestamp;
 use tokio::sync::{OnceCell, Semaphore};
 
@@ -205,7 +205,8 @@ impl Carrier {
                     .map(|(part, _)| (part.about.epoch.unwrap_or(0), part.hashes.len() as u64))
                     .collect();
                 let orders = epochs.iter().map(|e| (e.epoch, e.claim.order.as_ref()));
-                let (transcript, _) = read::transcript(orders, &records);
+                let (transcript, is_sound) = read::transcript(orders, &records);
+                let transcript = is_sound.then_some(transcript);
                 let hashes = parts.into_iter().flat_map(|(part, _)| part.hashes).collect();
                 Ok(There { hashes, transcript })
             };
@@ -296,7 +297,11 @@ impl Carrier {
         if state.epoch == 0 && last_epoch == 0 && parts.is_empty() {
             return self.begin(stream, 0, Why::Begun);
         }
-        let merged = merges.iter().flat_map(|merge| merge.of.iter().chain([&merge.name]).copied());
+        // What was only planned when this was written may have been done since then.
+        let is_sure =
+            |merge: &&Merge| merge.at.is_some() || merge.of.iter().all(|of| parts.contains(of));
+        let merged = merges.iter().filter(is_sure);
+        let merged = merged.flat_map(|merge| merge.of.iter().chain([&merge.name]).copied());
         let ours: HashSet<PartName> =
             known.iter().map(|(part, _)| part.name).chain(merged).collect();
         let sent_epoch = epochs.iter().filter(|e| e.is_sent).map(|e| e.epoch).max().unwrap_or(0);
@@ -367,7 +372,16 @@ impl Carrier {
             .collect();
         let state = State { epoch: last_epoch, next_seq, theirs, ..State::default() };
         let state = State { path: stream.state.path.clone(), ..state };
-        self.outbox().adopt(stream.id, &epochs, &there, &state)?;
+        let merges: Vec<Merge> = directory
+            .merges
+            .iter()
+            .map(|Merged { part, merge }| Merge {
+                name: *part,
+                of: merge.parts().collect(),
+                at: directory.parts.contains(part).then_some(merge.at),
+            })
+            .collect();
+        self.outbox().adopt(stream.id, &epochs, &there, &merges, &state)?;
         stream.state = state;
         if stream.state.theirs.is_none() {
             self.begin(stream, last_epoch, Why::TakenOver)?;

@@ -8,8 +8,6 @@ use rrd_proto::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::name::PartName;
-
 /// The version that is written.
 pub const SCHEMA_VERSION: u32 = 1;
 
@@ -64,7 +62,8 @@ pub struct Meta {
     /// The repository that it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repo: Option<String>,
-    /// Parts that one part stands for now; they are deleted later.
+    /// Parts that one part stands for now; they are deleted later. For whoever reads nothing
+    /// else: what counts is [`super::Merge`].
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub replaces: Vec<Replaced>,
     /// What others wrote.
@@ -114,16 +113,6 @@ pub struct Replaced {
     pub of: Vec<String>,
     /// When that was said.
     pub at: Timestamp,
-}
-
-impl Meta {
-    /// The parts that need not be read, and those that stand for them.
-    #[must_use]
-    pub fn replaced(&self) -> (Vec<PartName>, Vec<PartName>) {
-        let of = self.replaces.iter().flat_map(|r| &r.of).filter_map(|name| PartName::parse(name));
-        let by = self.replaces.iter().filter_map(|r| PartName::parse(&r.part));
-        (of.collect(), by.collect())
-    }
 }
 
 #[cfg(test)]

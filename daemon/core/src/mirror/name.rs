@@ -127,18 +127,8 @@ impl PartName {
     /// whoever finds the name taken knows by what.
     #[must_use]
     pub fn of(epoch: u32, node: &str, seq: u32, content: &Digest) -> Self {
-        Self::made(b"rrd part 1\n", epoch, node, seq, content)
-    }
-
-    /// Of one that was made of several, the first of which had this number.
-    #[must_use]
-    pub fn of_merged(epoch: u32, node: &str, seq: u32, content: &Digest) -> Self {
-        Self::made(b"rrd merged 1\n", epoch, node, seq, content)
-    }
-
-    fn made(kind: &[u8], epoch: u32, node: &str, seq: u32, content: &Digest) -> Self {
         let mut hash = Sha256::new();
-        hash.update(kind);
+        hash.update(b"rrd part 1\n");
         hash.update(epoch.to_be_bytes());
         hash.update(seq.to_be_bytes());
         hash.update(content.0);
@@ -207,7 +197,6 @@ mod tests {
             for other in [
                 PartName::of(4, "node", seq, &content),
                 PartName::of(3, "edon", seq, &content),
-                PartName::of_merged(3, "node", seq, &content),
                 PartName::of(3, "node", seq, &Digest::of(&[&body[..], b"x"].concat())),
             ] {
                 prop_assert_ne!(other, name);

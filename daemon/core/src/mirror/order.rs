@@ -52,16 +52,18 @@ impl Compare {
         place.is_none()
     }
 
-    /// How the transcript is made; `None` where it is what it was (these stretches of what is there), and
-    /// what follows that: then nothing was rewritten.
+    /// How the transcript is made; `None` where it is what it was (these stretches of what is there, if that
+    /// is known), and what follows that: then nothing was rewritten.
     #[must_use]
-    pub fn steps(self, was: &[(u64, u64)]) -> Option<Vec<Step>> {
+    pub fn steps(self, was: Option<&[(u64, u64)]>) -> Option<Vec<Step>> {
         let kept = match self.steps.split_last() {
             Some((Step::New(_), kept)) => kept,
             _ => &self.steps,
         };
-        let was = was.iter().map(|(from, to)| Step::Keep(*from, *to));
-        (!was.eq(kept.iter().copied())).then_some(self.steps)
+        let is_same = was.is_some_and(|was| {
+            was.iter().map(|(from, to)| Step::Keep(*from, *to)).eq(kept.iter().copied())
+        });
+        (!is_same).then_some(self.steps)
     }
 }
 
@@ -98,7 +100,7 @@ mod tests {
         let mut compare = Compare::with(there);
         let new = (0..now.len()).filter(|at| compare.is_new(now[*at])).collect();
         let all = (0, there.len() as u64);
-        (compare.steps(if there.is_empty() { &[] } else { std::slice::from_ref(&all) }), new)
+        (compare.steps(Some(if there.is_empty() { &[] } else { std::slice::from_ref(&all) })), new)
     }
 
     #[test]

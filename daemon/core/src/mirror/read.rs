@@ -1,9 +1,8 @@
 //! Which parts of a stream count, and the transcript that they make.
 //!
 //! A part's name tells its epoch's owner to whoever has its content, so neither an owner that did not
-//! notice that it was one no more, nor an object that was cut, is taken for what it is not. A part that was
-//! made of several stands for them; they are deleted later, the last one first, so whatever is still there
-//! of them is how it begins, and each record counts once, also where `meta.json` is lost.
+//! notice that it was one no more, nor an object that was cut, is taken for what it is not. Parts that others
+//! stand for are left out before ([`super::merge`]).
 
 use std::collections::HashSet;
 
@@ -18,8 +17,6 @@ use super::{
 pub enum Dropped {
     /// Its writer was the owner no more.
     Deposed,
-    /// A part made of several has it.
-    Merged,
     /// Its content is not what its name says.
     Damaged,
 }
@@ -29,8 +26,6 @@ pub enum Dropped {
 pub struct Reading {
     /// By epoch.
     owners: Vec<Owner>,
-    /// What is left of a part made of several: the parts that it was made of begin like this.
-    merged: Option<(u32, Vec<u8>)>,
     /// Records per epoch, of which 0 is what was there before anybody owned it.
     records: Vec<(u32, u64)>,
 }
@@ -40,7 +35,7 @@ impl Reading {
     #[must_use]
     pub fn new(mut owners: Vec<Owner>) -> Self {
         owners.sort_by_key(|owner| owner.epoch);
-        Self { owners, merged: None, records: Vec::new() }
+        Self { owners, records: Vec::new() }
     }
 
     /// The order to read parts in. Those that are `replaced` need not be read.
@@ -48,11 +43,9 @@ impl Reading {
     pub fn sorted(
         parts: impl IntoIterator<Item = PartName>,
         replaced: &HashSet<PartName>,
-        merged: &HashSet<PartName>,
     ) -> Vec<PartName> {
         let mut parts: Vec<_> = parts.into_iter().filter(|part| !replaced.contains(part)).collect();
-        // What was made of several comes before the first of these.
-        parts.sort_by_key(|part| (part.seq, !merged.contains(part), part.tag));
+        parts.sort();
         parts.dedup();
         parts
     }
@@ -61,15 +54,6 @@ impl Reading {
     #[must_use]
     pub fn epoch_of(&self, seq: u32) -> Option<&Owner> {
         self.owners.iter().rev().find(|owner| owner.claim.first_seq <= seq)
-    }
-
-    /// Whether this is a part made of several, of whoever owns it.
-    #[must_use]
-    pub fn is_merged(&self, name: PartName, body: &[u8]) -> bool {
-        self.epoch_of(name.seq).is_some_and(|owner| {
-            let content = Digest::of(body);
-            name == PartName::of_merged(owner.epoch, &owner.claim.node, name.seq, &content)
-        })
     }
 
     /// Takes the next part; gives its epoch when its records count.
@@ -81,21 +65,13 @@ impl Reading {
             None => 0,
             Some(Owner { epoch, claim }) => {
                 let (epoch, content) = (*epoch, Digest::of(body));
-                if name == PartName::of_merged(epoch, &claim.node, name.seq, &content) {
-                    self.merged = Some((epoch, body.to_vec()));
-                } else if name != PartName::of(epoch, &claim.node, name.seq, &content) {
+                if name != PartName::of(epoch, &claim.node, name.seq, &content) {
                     let of_earlier = |owner: &Owner| {
                         let (epoch, node) = (owner.epoch, &owner.claim.node);
                         name == PartName::of(epoch, node, name.seq, &content)
                     };
                     let deposed = self.owners.iter().any(of_earlier);
                     return Err(if deposed { Dropped::Deposed } else { Dropped::Damaged });
-                } else if let Some((of, left)) = &mut self.merged {
-                    if *of == epoch && !body.is_empty() && left.starts_with(body) {
-                        left.drain(..body.len());
-                        return Err(Dropped::Merged);
-                    }
-                    self.merged = None;
                 }
                 epoch
             }
@@ -115,7 +91,7 @@ impl Reading {
     }
 
     /// The transcript as it was last: which of all records that count it is made of, as stretches of them;
-    /// and whether every owner's word could be followed.
+    /// and whether every owner's word that it goes by could be followed.
     #[must_use]
     pub fn transcript(&self) -> (Vec<(u64, u64)>, bool) {
         transcript(self.owners.iter().map(|o| (o.epoch, o.claim.order.as_ref())), &self.records)
@@ -139,8 +115,8 @@ pub fn transcript<'a>(
             Some(steps) => {
                 let before: Vec<u64> = (0..there).collect();
                 let (made, sound) = order::apply(steps, &before, &after);
-                lines = made;
-                is_sound &= sound;
+                // Made of the records themselves, whatever an earlier epoch made of them.
+                (lines, is_sound) = (made, sound);
             }
         }
         there += count;
@@ -177,13 +153,8 @@ mod tests {
     /// What counts, as text, and why the rest does not.
     fn read(owners: &[Owner], parts: &[(PartName, Vec<u8>)]) -> (String, Vec<Dropped>) {
         let mut reading = Reading::new(owners.to_vec());
-        let merged: HashSet<PartName> = parts
-            .iter()
-            .filter(|(name, body)| reading.is_merged(*name, body))
-            .map(|(name, _)| *name)
-            .collect();
         let (mut all, mut dropped) = (Vec::new(), Vec::new());
-        for name in Reading::sorted(parts.iter().map(|(name, _)| *name), &HashSet::new(), &merged) {
+        for name in Reading::sorted(parts.iter().map(|(name, _)| *name), &HashSet::new()) {
             let body = &parts.iter().find(|(other, _)| *other == name).unwrap().1;
             match reading.take(name, body) {
                 Ok(_) => all.extend_from_slice(body),
@@ -237,21 +208,16 @@ mod tests {
     }
 
     #[test]
-    fn what_was_merged_counts_once_before_and_after_the_rest_is_deleted() {
-        let owners = [owner(1, "a", 0, None)];
-        let ordinary = [
-            part(1, "a", 0, "1\n"),
-            part(1, "a", 1, "2\n"),
-            part(1, "a", 2, "2\n"),
-            part(1, "a", 3, "4\n"),
-        ];
-        let body = b"1\n2\n2\n".to_vec();
-        let merged = (PartName::of_merged(1, "a", 0, &Digest::of(&body)), body);
-        for deleted in [&[][..], &[2], &[1, 2], &[0, 1, 2]] {
-            let mut parts = vec![merged.clone()];
-            let kept = ordinary.iter().enumerate().filter(|(i, _)| !deleted.contains(i));
-            parts.extend(kept.map(|(_, part)| part.clone()));
-            assert_eq!(read(&owners, &parts).0, "1\n2\n2\n4\n", "without {deleted:?}");
-        }
+    fn only_the_word_that_made_the_transcript_must_be_followed() {
+        // An owner that broke off before its parts were there, and one that knew it.
+        let none = Some(vec![Step::Keep(0, 1), Step::New(1)]);
+        let records = [(1, 3)];
+        let orders = |last: Option<Vec<Step>>| {
+            let owners =
+                [owner(1, "a", 0, None), owner(2, "a", 1, none.clone()), owner(3, "a", 1, last)];
+            transcript(owners.iter().map(|o| (o.epoch, o.claim.order.as_ref())), &records)
+        };
+        assert!(!orders(None).1);
+        assert_eq!(orders(Some(vec![Step::Keep(1, 3)])), (vec![(1, 3)], true));
     }
 }
