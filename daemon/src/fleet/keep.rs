@@ -12,7 +12,8 @@ use rrd_proto::{NodeId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use zeroize::Zeroizing;
 
-use crate::store::{is_damage, owner_only};
+pub(crate) use crate::store::durable::DurableError as KeepError;
+use crate::store::{durable, is_damage};
 
 /// `RRDk`.
 const APPLICATION_ID: i64 = 0x5252_446b;
@@ -95,23 +96,6 @@ const MIGRATIONS: &[&str] = &[
 /// How long an invite that is over can still be told from one that never was, in milliseconds.
 const REMEMBERED: i64 = 30 * 24 * 3_600_000;
 
-/// Why it cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum KeepError {
-    /// SQLite says no.
-    #[error("{path}: {source}", path = path.display())]
-    Sqlite { path: PathBuf, source: rusqlite::Error },
-    /// It is not what was put there.
-    #[error("{path} is damaged: {what}", path = path.display())]
-    Damaged { path: PathBuf, what: String },
-    /// A newer release wrote it.
-    #[error("{path} was written by a newer rrd (schema {found}, this one knows {known})", path = path.display())]
-    Newer { path: PathBuf, found: i64, known: i64 },
-    /// The file system says no.
-    #[error("{path}: {source}", path = path.display())]
-    Io { path: PathBuf, source: std::io::Error },
-}
-
 impl KeepError {
     /// What helps.
     pub(crate) fn remedy(&self) -> String {
@@ -176,31 +160,7 @@ impl Keep {
     /// Opens it; makes it when it is not there.
     pub(crate) fn open(state_dir: &Path) -> Result<Self, KeepError> {
         let path = state_dir.join("keep.db");
-        let sqlite = |source| KeepError::Sqlite { path: path.clone(), source };
-        owner_only(&path).map_err(|source| KeepError::Io { path: path.clone(), source })?;
-        let mut db = Connection::open(&path).map_err(sqlite)?;
-        let checked: String =
-            db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(sqlite)?;
-        if checked != "ok" {
-            return Err(KeepError::Damaged { path, what: checked });
-        }
-        db.pragma_update(None, "journal_mode", "WAL").map_err(sqlite)?;
-        db.pragma_update(None, "synchronous", "FULL").map_err(sqlite)?;
-        let known = MIGRATIONS.len() as i64;
-        let found: i64 =
-            db.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(sqlite)?;
-        if found > known {
-            return Err(KeepError::Newer { path, found, known });
-        }
-        for (number, change) in
-            MIGRATIONS.iter().enumerate().skip(usize::try_from(found).unwrap_or(0))
-        {
-            let transaction = db.transaction().map_err(sqlite)?;
-            transaction.execute_batch(change).map_err(sqlite)?;
-            transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(sqlite)?;
-            transaction.pragma_update(None, "user_version", number as i64 + 1).map_err(sqlite)?;
-            transaction.commit().map_err(sqlite)?;
-        }
+        let db = durable::open(&path, APPLICATION_ID, MIGRATIONS)?;
         Ok(Self { db, path })
     }
 

@@ -14,16 +14,19 @@ use rrd_core::{
     cursor::{self, Cursor, Next},
     frame::{Frame, Framer},
     harness::{format_of, tables::Tables},
-    mirror::{Claim, Digest, PartName, Why, meta, order::Compare},
+    mirror::{Claim, PartName, Why, meta, order::Compare},
     redact::{Redactor, Report},
 };
 use rrd_proto::{SessionKey, Timestamp};
 
-use super::outbox::{Epoch, Part, State};
+use super::{
+    body::{Bodies, Body, Draft},
+    outbox::{Epoch, Part, State},
+};
 use crate::tail::{Source, database_looks, each_row, mtime};
 
 /// A part is closed once it has so many bytes; its last record may make it longer.
-pub(crate) const PART: usize = 8 << 20;
+pub(crate) const PART: u64 = 8 << 20;
 
 /// What is read at once.
 const CHUNK: usize = 256 << 10;
@@ -36,6 +39,8 @@ pub(crate) struct Writer<'a> {
     pub(crate) host: &'a str,
     /// `None`: the bytes as they are, as the user asked of this target.
     pub(crate) redactor: Option<&'a Redactor>,
+    /// Where that is written.
+    pub(crate) bodies: Bodies,
     pub(crate) now: Timestamp,
 }
 
@@ -54,7 +59,7 @@ pub(crate) struct There {
 pub(crate) struct Gathered {
     /// Begins with these parts.
     pub(crate) epoch: Option<Epoch>,
-    pub(crate) parts: Vec<(Part, Vec<u8>)>,
+    pub(crate) parts: Vec<(Part, Body)>,
     /// Where the stream stands after them.
     pub(crate) state: State,
     /// What was replaced in them.
@@ -169,10 +174,8 @@ pub(crate) fn gather<E: From<io::Error>>(
     }
     let from = state.cursor.as_ref().map_or(0, |cursor| cursor.offset);
     let mut cut = Cut::new(from);
-    let left = usize::try_from(source.size.saturating_sub(from)).unwrap_or(PART);
-    cut.body.reserve_exact(left.min(PART + CHUNK));
     let (mut framer, mut at, mut buf) = (Framer::new(from), from, vec![0; CHUNK]);
-    while cut.body.len() < PART {
+    while cut.size() < PART && cut.failed.is_none() {
         let got = source.read_at(&mut buf, at)?;
         if got == 0 {
             break;
@@ -181,11 +184,11 @@ pub(crate) fn gather<E: From<io::Error>>(
         framer.feed(&buf[..got], &mut |frame| cut.take(writer, &frame));
     }
     let to = framer.consumed();
-    gathered.more = cut.body.len() >= PART && to < source.size;
+    gathered.more = cut.size() >= PART && to < source.size;
     gathered.state.settled = looks.filter(|_| !gathered.more);
     if to > from {
         gathered.state.cursor = Some(place(&source, to)?);
-        cut.close(writer, to, &mut gathered);
+        cut.close(writer, to, &mut gathered)?;
     }
     Ok(gathered)
 }
@@ -195,7 +198,7 @@ fn anew(writer: &Writer<'_>, at: &At, there: &There, gathered: &mut Gathered) ->
     let (mut compare, mut cuts) = (Compare::with(&there.hashes), Vec::<Cut>::new());
     let end = at.lines(&mut |frame| {
         if compare.is_new(hash(frame)) {
-            if cuts.last().is_none_or(|cut| cut.body.len() >= PART) {
+            if cuts.last().is_none_or(|cut| cut.size() >= PART) {
                 cuts.push(Cut::new(start(frame)));
             }
             if let Some(cut) = cuts.last_mut() {
@@ -218,7 +221,7 @@ fn anew(writer: &Writer<'_>, at: &At, there: &There, gathered: &mut Gathered) ->
     }
     let starts: Vec<u64> = cuts.iter().skip(1).map(|cut| cut.from).chain([end]).collect();
     for (cut, to) in cuts.into_iter().zip(starts) {
-        cut.close(writer, to, gathered);
+        cut.close(writer, to, gathered)?;
     }
     Ok(end)
 }
@@ -283,7 +286,10 @@ fn hash(frame: &Frame<'_>) -> u64 {
 /// A part in the making.
 struct Cut {
     from: u64,
-    body: Vec<u8>,
+    /// Nothing before its first record.
+    body: Option<Draft>,
+    /// Why it cannot be written.
+    failed: Option<io::Error>,
     hashes: Vec<u64>,
     source_bytes: u64,
     report: Report,
@@ -293,22 +299,37 @@ impl Cut {
     fn new(from: u64) -> Self {
         Self {
             from,
-            body: Vec::new(),
+            body: None,
+            failed: None,
             hashes: Vec::new(),
             source_bytes: 0,
             report: Report::default(),
         }
     }
 
+    fn size(&self) -> u64 {
+        self.body.as_ref().map_or(0, Draft::size)
+    }
+
     fn take(&mut self, writer: &Writer<'_>, frame: &Frame<'_>) {
+        if self.failed.is_none() {
+            self.failed = self.write(writer, frame).err();
+        }
+    }
+
+    fn write(&mut self, writer: &Writer<'_>, frame: &Frame<'_>) -> io::Result<()> {
+        let body = match &mut self.body {
+            Some(body) => body,
+            none => none.insert(writer.bodies.draft()?),
+        };
         self.hashes.push(hash(frame));
         match (frame, writer.redactor) {
             (Frame::Line { bytes, .. }, Some(redactor)) => {
-                self.body.extend_from_slice(redactor.line(bytes, &mut self.report).as_ref());
+                body.write(redactor.line(bytes, &mut self.report).as_ref())?;
                 self.source_bytes += bytes.len() as u64 + 1;
             }
             (Frame::Line { bytes, .. }, None) => {
-                self.body.extend_from_slice(bytes);
+                body.write(bytes)?;
                 self.source_bytes += bytes.len() as u64 + 1;
             }
             (Frame::Oversized { len, .. }, redactor) => {
@@ -316,19 +337,21 @@ impl Cut {
                 let stand_in = redactor.map(|redactor| redactor.oversized(*len, &mut self.report));
                 let stand_in =
                     stand_in.unwrap_or_else(|| Redactor::new().oversized(*len, &mut self.report));
-                self.body.extend_from_slice(stand_in.as_ref());
+                body.write(stand_in.as_ref())?;
                 self.source_bytes += len + 1;
             }
         }
-        self.body.push(b'\n');
+        body.write(b"\n")
     }
 
-    fn close(self, writer: &Writer<'_>, to: u64, gathered: &mut Gathered) {
-        if self.hashes.is_empty() {
-            return;
+    fn close(self, writer: &Writer<'_>, to: u64, gathered: &mut Gathered) -> io::Result<()> {
+        if let Some(error) = self.failed {
+            return Err(error);
         }
+        let Some(body) = self.body else { return Ok(()) };
+        let body = body.finish()?;
         let state = &mut gathered.state;
-        let (seq, content) = (state.next_seq, Digest::of(&self.body));
+        let (seq, content) = (state.next_seq, body.content());
         let name = PartName::of(state.epoch, writer.node, seq, &content);
         let counts = writer.redactor.map(|redactor| redactor.counts(&self.report));
         let about = meta::Part {
@@ -336,7 +359,7 @@ impl Cut {
             uuid: name.tag(),
             cursor_range: Some([self.from, to]),
             source_bytes: self.source_bytes,
-            uploaded_bytes: self.body.len() as u64,
+            uploaded_bytes: body.size(),
             redactions: counts
                 .into_iter()
                 .flatten()
@@ -350,6 +373,7 @@ impl Cut {
         gathered.replaced.add(&self.report);
         state.next_seq += 1;
         state.meta_is_due = true;
-        gathered.parts.push((Part { name, about, hashes: self.hashes }, self.body));
+        gathered.parts.push((Part { name, about, hashes: self.hashes }, body));
+        Ok(())
     }
 }

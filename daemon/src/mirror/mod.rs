@@ -6,6 +6,7 @@
 //! bucket holds and which of it counts (`rrd_core::mirror`).
 
 mod aim;
+mod body;
 mod calls;
 mod compact;
 mod fetch;

@@ -1,8 +1,8 @@
 //! `mirror.db`: what goes into buckets, what is there already, and where to read on.
 //!
-//! A part's number, name and final bytes are on the disk, in one transaction with the place in the source
-//! after them, before anything of it is sent; its bytes go when the bucket has acknowledged it. So a lost
-//! reply, a crash or another redactor never makes a second part of the same records. What cannot be found
+//! A part's final bytes are on the disk ([`super::body`]), and then its number and name in one transaction with
+//! the place in the source after them, before anything of it is sent; they go when the bucket has acknowledged it.
+//! So a lost reply, a crash or another redactor never makes a second part of the same records. What cannot be found
 //! out again is on the disk when its write returns; that something has arrived is found out by sending it
 //! once more, so that may be lost with the machine's power. Not here: buckets, sources.
 
@@ -19,7 +19,9 @@ use rrd_proto::{Harness, SessionKey, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 
-use crate::store::owner_only;
+use super::body::{Bodies, Body, has};
+use crate::store::durable;
+pub(crate) use crate::store::durable::DurableError as OutboxError;
 
 /// `RRDm`.
 const APPLICATION_ID: i64 = 0x5252_446d;
@@ -63,7 +65,7 @@ const MIGRATIONS: &[&str] = &["
     CREATE TABLE bodies (             -- of parts that the bucket has not acknowledged
         part INTEGER PRIMARY KEY REFERENCES parts (id) ON DELETE CASCADE,
         size INTEGER NOT NULL,
-        data BLOB NOT NULL
+        file TEXT NOT NULL
     ) STRICT;
     CREATE TABLE merges (
         stream INTEGER NOT NULL REFERENCES streams (id) ON DELETE CASCADE,
@@ -73,9 +75,6 @@ const MIGRATIONS: &[&str] = &["
         PRIMARY KEY (stream, name)
     ) STRICT, WITHOUT ROWID;
 "];
-
-/// Blobs of megabytes are its content.
-const PAGE: i64 = 32 << 10;
 
 /// The row of a target.
 pub(crate) type TargetId = i64;
@@ -150,25 +149,12 @@ pub(crate) struct Epoch {
     pub(crate) is_sent: bool,
 }
 
-/// Why it cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum OutboxError {
-    /// SQLite says no.
-    #[error("{path}: {source}", path = path.display())]
-    Sqlite { path: PathBuf, source: rusqlite::Error },
-    /// It is not what was put there.
-    #[error("{path} is damaged: {what}", path = path.display())]
-    Damaged { path: PathBuf, what: String },
-    /// A newer release wrote it.
-    #[error("{path} was written by a newer rrd (schema {found}, this one knows {known})", path = path.display())]
-    Newer { path: PathBuf, found: i64, known: i64 },
-}
-
 /// The database. Its calls block on the disk.
 #[derive(Debug)]
 pub(crate) struct Outbox {
     db: Connection,
     path: PathBuf,
+    bodies: Bodies,
 }
 
 type Result<T, E = OutboxError> = std::result::Result<T, E>;
@@ -182,38 +168,19 @@ impl Outbox {
     /// Opens it; makes it when it is not there.
     pub(crate) fn open(state_dir: &Path) -> Result<Self> {
         let path = Self::path(state_dir);
-        let damaged = |what: String| OutboxError::Damaged { path: path.clone(), what };
-        owner_only(&path).map_err(|error| damaged(error.to_string()))?;
-        let open = || -> rusqlite::Result<(Connection, i64)> {
-            let mut db = Connection::open(&path)?;
-            db.pragma_update(None, "page_size", PAGE)?;
-            db.pragma_update(None, "journal_mode", "WAL")?;
-            db.pragma_update(None, "synchronous", "FULL")?;
-            db.pragma_update(None, "foreign_keys", true)?;
-            let found: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
-            let done = usize::try_from(found).unwrap_or(usize::MAX);
-            for (number, change) in MIGRATIONS.iter().enumerate().skip(done) {
-                let transaction = db.transaction()?;
-                transaction.execute_batch(change)?;
-                transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-                transaction.pragma_update(None, "user_version", number as i64 + 1)?;
-                transaction.commit()?;
-            }
-            Ok((db, found))
-        };
-        let (db, found) =
-            open().map_err(|source| OutboxError::Sqlite { path: path.clone(), source })?;
-        let known = MIGRATIONS.len() as i64;
-        if found > known {
-            return Err(OutboxError::Newer { path, found, known });
-        }
-        let checked: String = db
-            .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
-            .map_err(|source| OutboxError::Sqlite { path: path.clone(), source })?;
-        if checked != "ok" {
-            return Err(damaged(checked));
-        }
-        Ok(Self { db, path })
+        let db = durable::open(&path, APPLICATION_ID, MIGRATIONS)?;
+        let bodies = Bodies::open(state_dir)
+            .map_err(|source| OutboxError::Io { path: path.clone(), source })?;
+        let outbox = Self { db, path, bodies };
+        let files = outbox.rows("SELECT file FROM bodies", [], |row| row.get(0))?;
+        // Written by a process that ended before it could say so.
+        outbox.bodies.retain(&files.into_iter().collect()).map_err(|error| outbox.io(error))?;
+        Ok(outbox)
+    }
+
+    /// Where the bytes of its parts are.
+    pub(crate) fn bodies(&self) -> Bodies {
+        self.bodies.clone()
     }
 
     /// A file beside it.
@@ -224,6 +191,10 @@ impl Outbox {
     /// Nothing more is known of these streams; what the bucket has of them stays there.
     pub(crate) fn drop_streams(&mut self, streams: &[StreamId]) -> Result<()> {
         self.durable(true)?;
+        let mut files = Vec::new();
+        for stream in streams {
+            files.extend(self.files("streams.id", *stream)?);
+        }
         let mut all = || -> rusqlite::Result<()> {
             // Whatever is deleted is to be gone from the file.
             self.db.pragma_update(None, "secure_delete", true)?;
@@ -235,13 +206,27 @@ impl Outbox {
             self.db.pragma_update(None, "secure_delete", false)?;
             self.db.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")
         };
-        all().map_err(|source| OutboxError::Sqlite { path: self.path.clone(), source })
+        all().map_err(|source| OutboxError::Sqlite { path: self.path.clone(), source })?;
+        self.bodies.remove(&files).map_err(|error| self.io(error))
     }
 
     /// Whether what is written next is to be on the disk when that returns.
     fn durable(&self, is: bool) -> Result<()> {
         let done = self.db.pragma_update(None, "synchronous", if is { "FULL" } else { "NORMAL" });
         done.map_err(|error| self.sqlite(error))
+    }
+
+    fn io(&self, source: std::io::Error) -> OutboxError {
+        OutboxError::Io { path: self.path.with_file_name("mirror-parts"), source }
+    }
+
+    /// The files of parts that are to be sent, of streams for which this holds.
+    fn files(&self, of: &str, id: i64) -> Result<Vec<String>> {
+        let sql = format!(
+            "SELECT file FROM bodies JOIN parts ON part = parts.id \
+             JOIN streams ON stream = streams.id WHERE {of} = ?1"
+        );
+        self.rows(&sql, [id], |row| row.get(0))
     }
 
     fn sqlite(&self, source: rusqlite::Error) -> OutboxError {
@@ -299,8 +284,14 @@ impl Outbox {
     /// Not any more; what is in the bucket stays there. False where it was not.
     pub(crate) fn drop_target(&self, url: &str) -> Result<bool> {
         self.durable(true)?;
+        let mut files = Vec::new();
+        for id in self.rows("SELECT id FROM targets WHERE url = ?1", [url], |row| row.get(0))? {
+            files.extend(self.files("target", id)?);
+        }
         let gone = self.db.execute("DELETE FROM targets WHERE url = ?1", [url]);
-        gone.map(|count| count > 0).map_err(|error| self.sqlite(error))
+        let gone = gone.map_err(|error| self.sqlite(error))?;
+        self.bodies.remove(&files).map_err(|error| self.io(error))?;
+        Ok(gone > 0)
     }
 
     /// Every stream of a target.
@@ -350,14 +341,30 @@ impl Outbox {
         done.map(drop).map_err(|error| self.sqlite(error))
     }
 
-    /// A part and its bytes, what begins with it, and where the stream stands after it: all or nothing.
+    /// Where a stream stands.
+    pub(crate) fn state(&self, stream: StreamId) -> Result<State> {
+        let sql = "SELECT state FROM streams WHERE id = ?1";
+        let state = self.db.query_row(sql, [stream], |row| row.get::<_, String>(0));
+        self.in_json("a stream", &state.map_err(|error| self.sqlite(error))?)
+    }
+
+    /// A part, whose bytes are on the disk, what begins with it, and where the stream stands after it: all or
+    /// nothing. False, and nothing, where it does not stand where it did `before`.
     pub(crate) fn commit(
         &mut self,
         stream: StreamId,
+        before: &State,
         epoch: Option<&Epoch>,
-        parts: &[(Part, Vec<u8>)],
+        parts: &mut [(Part, Body)],
         state: &State,
-    ) -> Result<()> {
+    ) -> Result<bool> {
+        // Only this process writes, and only while it has the outbox locked.
+        let there = self.state(stream)?;
+        if (there.epoch, there.next_seq, &there.cursor)
+            != (before.epoch, before.next_seq, &before.cursor)
+        {
+            return Ok(false);
+        }
         // A claim alone is found in the bucket, if it got there.
         self.durable(!parts.is_empty())?;
         let mut all = || -> rusqlite::Result<()> {
@@ -369,18 +376,21 @@ impl Outbox {
                     params![stream, epoch, claim, is_sent],
                 )?;
             }
-            for (part, body) in parts {
+            for (part, body) in &*parts {
                 insert(&transaction, stream, part, false)?;
+                let part = transaction.last_insert_rowid();
                 transaction
-                    .prepare_cached("INSERT INTO bodies (part, size, data) VALUES (?1, ?2, ?3)")?
-                    .execute(params![transaction.last_insert_rowid(), body.len() as i64, body])?;
+                    .prepare_cached("INSERT INTO bodies (part, size, file) VALUES (?1, ?2, ?3)")?
+                    .execute(params![part, body.size().cast_signed(), body.name()])?;
             }
             let state = serde_json::to_string(state).unwrap_or_default();
             transaction
                 .execute("UPDATE streams SET state = ?2 WHERE id = ?1", params![stream, state])?;
             transaction.commit()
         };
-        all().map_err(|source| OutboxError::Sqlite { path: self.path.clone(), source })
+        all().map_err(|source| OutboxError::Sqlite { path: self.path.clone(), source })?;
+        parts.iter_mut().for_each(|(_, body)| body.keep());
+        Ok(true)
     }
 
     /// What was found in the bucket of a stream takes the place of what was known of it, pending parts
@@ -394,6 +404,7 @@ impl Outbox {
         state: &State,
     ) -> Result<()> {
         self.durable(true)?;
+        let files = self.files("streams.id", stream)?;
         let mut all = || -> rusqlite::Result<()> {
             let transaction = self.db.transaction()?;
             transaction.execute("DELETE FROM parts WHERE stream = ?1", [stream])?;
@@ -419,7 +430,8 @@ impl Outbox {
                 .execute("UPDATE streams SET state = ?2 WHERE id = ?1", params![stream, state])?;
             transaction.commit()
         };
-        all().map_err(|source| OutboxError::Sqlite { path: self.path.clone(), source })
+        all().map_err(|source| OutboxError::Sqlite { path: self.path.clone(), source })?;
+        self.bodies.remove(&files).map_err(|error| self.io(error))
     }
 
     /// The claims of a stream.
@@ -456,15 +468,19 @@ impl Outbox {
         rows.into_iter().map(part).collect()
     }
 
-    /// The first part of a stream that the bucket has not acknowledged.
-    pub(crate) fn pending(&self, stream: StreamId) -> Result<Option<(String, Vec<u8>)>> {
-        let sql = "SELECT name, data FROM parts JOIN bodies ON part = parts.id \
+    /// The first part of a stream that the bucket has not acknowledged; with the file that has its bytes, where
+    /// these are what they were.
+    pub(crate) fn pending(&self, stream: StreamId) -> Result<Option<(String, Option<PathBuf>)>> {
+        let sql = "SELECT name, file, about ->> 'sha256' FROM parts JOIN bodies ON part = parts.id \
                    WHERE stream = ?1 AND sent = 0 ORDER BY seq, parts.id LIMIT 1";
-        let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
-        self.db
-            .prepare_cached(sql)
-            .and_then(|mut statement| statement.query_row([stream], read).optional())
-            .map_err(|error| self.sqlite(error))
+        let read = |row: &Row<'_>| {
+            let text = |at| row.get::<_, String>(at);
+            Ok((text(0)?, self.bodies.path(&text(1)?), text(2)?))
+        };
+        let found =
+            self.db.prepare_cached(sql).and_then(|mut s| s.query_row([stream], read).optional());
+        let found = found.map_err(|error| self.sqlite(error))?;
+        Ok(found.map(|(name, file, content)| (name, has(&file, &content).then_some(file))))
     }
 
     /// The bucket has it: its bytes are no longer needed here.
@@ -472,6 +488,7 @@ impl Outbox {
         &mut self,
         stream: StreamId,
         name: &str,
+        file: &Path,
         now: Timestamp,
     ) -> Result<()> {
         self.durable(false)?;
@@ -491,7 +508,10 @@ impl Outbox {
                 .execute(params![stream, name, now.to_string()])?;
             transaction.commit()
         };
-        all().map_err(|source| OutboxError::Sqlite { path: self.path.clone(), source })
+        all().map_err(|source| OutboxError::Sqlite { path: self.path.clone(), source })?;
+        // Where that fails it is done by the next start.
+        let _ = std::fs::remove_file(file);
+        Ok(())
     }
 
     /// Parts made of several that are still there, or are being made.

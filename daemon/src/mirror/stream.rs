@@ -11,7 +11,6 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use bytes::Bytes;
 use rrd_core::mirror::{Claim, Digest, Merged, Meta, Owner, PartName, Why, meta, read};
 use rrd_proto::Timestamp;
 use tokio::sync::{OnceCell, Semaphore};
@@ -110,49 +109,73 @@ impl Carrier {
         if stream.state.theirs.is_some() {
             return Ok(());
         }
+        while !self.carry(stream, source).await? {
+            // Somebody went on with it meanwhile: whoever carried it when the target was set anew.
+            let id = stream.id;
+            stream.state = self.on_disk(move |carrier| Ok(carrier.outbox().state(id)?)).await?;
+        }
+        if stream.state.meta_is_due && stream.state.theirs.is_none() {
+            self.tell(stream, source, about).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends what is to be sent, and what is new; false where the stream is not what it was said to be.
+    async fn carry(&self, stream: &mut Stream, source: &At) -> Result<bool, Failure> {
         // A claim of a stream that begins goes with its first part.
-        if stream.state.next_seq > 0 {
-            self.send(stream).await?;
+        if stream.state.next_seq > 0 && !self.send(stream).await? {
+            // What was to be sent is lost: what of it the bucket has not is read again.
+            let directory = fetch::directory(&self.target, &stream.name).await?;
+            self.adopt(stream, source, &directory).await?;
+            if stream.state.theirs.is_some() {
+                return Ok(true);
+            }
         }
         loop {
-            // What is read is in memory until it has arrived.
-            let _room = self.room.acquire().await;
-            let Gathered { epoch, parts, state, replaced, more } =
-                self.gather(stream, source).await?;
+            let gathered = self.gather(stream, source).await?;
+            let Some(Gathered { epoch, parts, state, replaced, more }) = gathered else {
+                return Ok(false);
+            };
             self.edges.count_mirrored(&replaced);
-            if state != stream.state || !parts.is_empty() {
-                self.outbox().commit(stream.id, epoch.as_ref(), &parts, &state)?;
-                stream.state = state;
-            }
+            stream.state = state;
             if epoch.is_some() || !parts.is_empty() {
                 self.claim(stream).await?;
             }
             for (part, body) in parts {
-                self.put(stream, &part.name.to_string(), Bytes::from(body)).await?;
+                self.put(stream, &part.name.to_string(), body.path().to_owned()).await?;
             }
             if !more {
-                break;
+                return Ok(true);
             }
         }
-        if stream.state.meta_is_due {
-            self.tell(stream, source, about).await?;
-        }
-        Ok(())
     }
 
     pub(super) fn name(stream: &Stream, name: &str) -> String {
         stream.name.directory() + name
     }
 
-    /// Sends what is in the outbox, in its order.
-    async fn send(&self, stream: &Stream) -> Result<(), Failure> {
+    /// Sends what is in the outbox, in its order; false where the bytes of something are lost.
+    async fn send(&self, stream: &Stream) -> Result<bool, Failure> {
         self.claim(stream).await?;
         loop {
-            let _room = self.room.acquire().await;
-            let pending = self.outbox().pending(stream.id)?;
-            let Some((name, body)) = pending else { return Ok(()) };
-            self.put(stream, &name, Bytes::from(body)).await?;
+            let id = stream.id;
+            match self.on_disk(move |carrier| Ok(carrier.outbox().pending(id)?)).await? {
+                None => return Ok(true),
+                Some((_, None)) => return Ok(false),
+                Some((name, Some(body))) => self.put(stream, &name, body).await?,
+            }
         }
+    }
+
+    /// Does something on a thread that may wait for a disk.
+    async fn on_disk<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let carrier = self.clone();
+        tokio::task::spawn_blocking(move || work(&carrier))
+            .await
+            .unwrap_or_else(|error| Err(Failure::Odd(error.to_string())))
     }
 
     /// Writes what is claimed and not there yet.
@@ -174,11 +197,25 @@ impl Carrier {
     }
 
     /// Sends one part, which is in the outbox.
-    async fn put(&self, stream: &Stream, name: &str, body: Bytes) -> Result<(), Failure> {
+    async fn put(&self, stream: &Stream, name: &str, body: PathBuf) -> Result<(), Failure> {
         let object = Self::name(stream, name);
-        match self.target.create(&object, &body).await? {
+        let created = match self.target.link(&object, &body).await? {
+            Some(created) => created,
+            None => {
+                // In memory until it has arrived.
+                let _room = self.room.acquire().await;
+                let path = body.clone();
+                let bytes = self.on_disk(move |_| Ok(std::fs::read(path)?)).await?;
+                self.target.create(&object, &bytes.into()).await?
+            }
+        };
+        match created {
             Created::Now(_) | Created::WasThere(_) => {
-                Ok(self.outbox().acknowledged(stream.id, name, now())?)
+                let (id, name) = (stream.id, name.to_owned());
+                let done = move |carrier: &Self| {
+                    Ok(carrier.outbox().acknowledged(id, &name, &body, now())?)
+                };
+                self.on_disk(done).await
             }
             Created::Other => {
                 Err(Failure::Odd(format!("{object} has other content than its name says")))
@@ -186,15 +223,17 @@ impl Carrier {
         }
     }
 
-    /// Reads on, on a thread that may wait for a disk.
-    async fn gather(&self, stream: &Stream, source: &At) -> Result<Gathered, Failure> {
-        let (carrier, stream, at) = (self.clone(), stream.clone(), source.clone());
-        let read = move || {
+    /// Reads on; what is new is in the outbox then. Nothing where the stream is not what it was said to be.
+    async fn gather(&self, stream: &Stream, source: &At) -> Result<Option<Gathered>, Failure> {
+        let (stream, at) = (stream.clone(), source.clone());
+        let read = move |carrier: &Self| {
+            let bodies = carrier.outbox().bodies();
             let redactor = carrier.redacts.then(|| carrier.edges.redactor());
             let writer = Writer {
                 node: &carrier.node,
                 host: &carrier.host,
                 redactor: redactor.as_deref(),
+                bodies: bodies.clone(),
                 now: now(),
             };
             let there = || -> Result<There, Failure> {
@@ -210,14 +249,28 @@ impl Carrier {
                 let hashes = parts.into_iter().flat_map(|(part, _)| part.hashes).collect();
                 Ok(There { hashes, transcript })
             };
-            gather::gather(&writer, &at, &stream.state, there).map_err(|failure| match failure {
-                Failure::Read(source) => Failure::Source { path: at.path().to_owned(), source },
-                other => other,
-            })
+            let mut gathered = gather::gather(&writer, &at, &stream.state, there).map_err(
+                |failure| match failure {
+                    Failure::Read(source) => Failure::Source { path: at.path().to_owned(), source },
+                    other => other,
+                },
+            )?;
+            let Gathered { epoch, parts, state, .. } = &mut gathered;
+            if !parts.is_empty() {
+                bodies.sync()?;
+            }
+            let is_new = *state != stream.state || !parts.is_empty();
+            let is_current = !is_new
+                || carrier.outbox().commit(
+                    stream.id,
+                    &stream.state,
+                    epoch.as_ref(),
+                    parts,
+                    state,
+                )?;
+            Ok(is_current.then_some(gathered))
         };
-        tokio::task::spawn_blocking(read)
-            .await
-            .unwrap_or_else(|error| Err(Failure::Odd(error.to_string())))
+        self.on_disk(read).await
     }
 
     /// Writes `meta.json` anew from what is known to be in the bucket.
@@ -317,7 +370,7 @@ impl Carrier {
 
     /// An epoch of this host's.
     fn begin(&self, stream: &mut Stream, epoch: u32, why: Why) -> Result<(), Failure> {
-        let state = &mut stream.state;
+        let (before, state) = (stream.state.clone(), &mut stream.state);
         let epoch = epoch + 1;
         (state.epoch, state.theirs) = (epoch, None);
         let claim = Claim {
@@ -329,7 +382,10 @@ impl Carrier {
             order: None,
         };
         let begun = Epoch { epoch, claim, is_sent: false };
-        Ok(self.outbox().commit(stream.id, Some(&begun), &[], state)?)
+        if self.outbox().commit(stream.id, &before, Some(&begun), &mut [], state)? {
+            return Ok(());
+        }
+        Err(Failure::Odd("another one began it at the same moment".to_owned()))
     }
 
     /// Finds out what is in the bucket, and whether this host is to go on with it.
@@ -349,11 +405,9 @@ impl Carrier {
         let next_seq = directory.parts.iter().map(|part| part.seq + 1).max().unwrap_or(0);
         let last = owners.iter().max_by_key(|owner| owner.epoch);
         let (own, all_there) = {
-            let (carrier, at) = (self.clone(), source.clone());
+            let at = source.clone();
             let hashes: Vec<u64> = there.iter().flat_map(|part| part.hashes.clone()).collect();
-            tokio::task::spawn_blocking(move || carrier.recognise(&at, hashes))
-                .await
-                .unwrap_or_else(|error| Err(Failure::Odd(error.to_string())))?
+            self.on_disk(move |carrier| carrier.recognise(&at, hashes)).await?
         };
         let mut own = own.into_iter();
         for hash in there.iter_mut().flat_map(|part| &mut part.hashes) {

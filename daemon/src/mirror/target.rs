@@ -223,6 +223,20 @@ impl Target {
         }
     }
 
+    /// Gives a file on the same disk as a folder the name of an object that is not there yet; the file is never
+    /// written again. Nothing where that cannot be, or the name is taken: then [`Self::create`] says what is.
+    pub(crate) async fn link(
+        &self,
+        name: &str,
+        file: &std::path::Path,
+    ) -> Result<Option<Created>, Fault> {
+        let Store::Folder(folder) = &self.store else { return Ok(None) };
+        self.key(name)?;
+        let (name, file) = (name.to_owned(), file.to_owned());
+        let linked = self.blocking(folder, move |folder| folder.link(&name, &file)).await?;
+        Ok(linked.map(Created::Now))
+    }
+
     /// Writes an object over what is there: over anything, or over one version only. Where the store does not
     /// honour that, it looks first, and what happens in between is lost.
     pub(crate) async fn replace(

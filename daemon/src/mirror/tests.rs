@@ -430,3 +430,30 @@ fn a_claim_whose_parts_never_came_is_set_right() {
         scene.check().await;
     });
 }
+
+#[test]
+fn what_was_to_be_sent_and_is_lost_is_read_again() {
+    let lost = std::cell::Cell::new(0);
+    for steps in 0..40 {
+        run(async {
+            let mut scene = Scene::new().await;
+            scene.append(&[1]);
+            scene.bring().await.unwrap();
+            scene.append(&[2, 3]);
+            scene.break_off(steps).await;
+            for body in fs::read_dir(scene.state_dir().join("mirror-parts")).unwrap() {
+                let body = body.unwrap().path();
+                // The bucket may have it by now, which is a folder on the same disk.
+                fs::remove_file(&body).unwrap();
+                if steps % 2 == 0 {
+                    fs::write(&body, "cut").unwrap();
+                }
+                lost.set(lost.get() + 1);
+            }
+            scene.bring().await.unwrap();
+            scene.check().await;
+            assert_eq!(fs::read_dir(scene.state_dir().join("mirror-parts")).unwrap().count(), 0);
+        });
+    }
+    assert!(lost.get() > 0, "it never broke off in between");
+}

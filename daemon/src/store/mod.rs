@@ -8,6 +8,7 @@
 
 mod bodies;
 mod copies;
+pub(crate) mod durable;
 mod queue;
 mod reader;
 mod retain;

@@ -154,21 +154,10 @@ pub(super) fn seal(columns: &[&str]) -> i64 {
 /// Brings a database to this release's schema.
 pub(super) fn migrate(db: &mut Connection, path: &std::path::Path) -> Result<(), StoreError> {
     let sqlite = |source| StoreError::Sqlite { path: path.to_owned(), source };
-    let known = MIGRATIONS.len() as i64;
-    let found: i64 =
-        db.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(sqlite)?;
-    if found > known {
-        return Err(StoreError::Newer { path: path.to_owned(), found, known });
+    match super::durable::migrate(db, APPLICATION_ID, MIGRATIONS).map_err(sqlite)? {
+        Ok(()) => Ok(()),
+        Err((found, known)) => Err(StoreError::Newer { path: path.to_owned(), found, known }),
     }
-    for (number, change) in MIGRATIONS.iter().enumerate().skip(usize::try_from(found).unwrap_or(0))
-    {
-        let transaction = db.transaction().map_err(sqlite)?;
-        transaction.execute_batch(change).map_err(sqlite)?;
-        transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(sqlite)?;
-        transaction.pragma_update(None, "user_version", number as i64 + 1).map_err(sqlite)?;
-        transaction.commit().map_err(sqlite)?;
-    }
-    Ok(())
 }
 
 /// Whether a reader of this release understands the database.

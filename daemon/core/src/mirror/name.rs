@@ -107,6 +107,23 @@ impl Digest {
     }
 }
 
+/// Makes a [`Digest`] of bytes that come one after the other.
+#[derive(Debug, Default)]
+pub struct Summing(Sha256);
+
+impl Summing {
+    /// The next ones.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// Of all of them.
+    #[must_use]
+    pub fn finish(self) -> Digest {
+        Digest(self.0.finalize().into())
+    }
+}
+
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))

@@ -81,6 +81,18 @@ impl Folder {
         }
     }
 
+    /// A second name for a file that is whole and synced; nothing where it cannot have one.
+    pub(super) fn link(&self, name: &str, file: &Path) -> io::Result<Option<Version>> {
+        self.must_be_there()?;
+        let path = self.root.join(name);
+        self.make_above(&path)?;
+        if fs::hard_link(file, &path).is_err() {
+            return Ok(None);
+        }
+        sync(path.parent().unwrap_or(&self.root))?;
+        version(&fs::metadata(file)?).map(Some)
+    }
+
     fn give_name(&self, staged: &Staged, path: &Path, mode: &Mode) -> io::Result<Put> {
         if matches!(mode, Mode::Create) {
             // A second name for the file: where it works it is refused if the name is taken, even over NFS.
