@@ -72,6 +72,10 @@ impl CliError {
         ExitCode::from(self.kind.code())
     }
 
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+
     pub(crate) fn message(&self) -> &str {
         &self.message
     }

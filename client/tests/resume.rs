@@ -306,9 +306,20 @@ fn it_runs_the_harness_in_its_directory() {
 }
 
 #[test]
-fn a_host_that_is_away_is_asked_for_nothing() {
+fn of_a_host_that_is_away_a_bucket_has_a_copy() {
     let id = session(1);
     let (mut a, b, clone) = two(&id, true);
+    append(&a.transcript(&id), &format!("{}\n", json!({"type": "x", "text": secret()})));
+    let beneath =
+        a.path(&format!(".claude/projects/-w/{id}/subagents/workflows/w1/agent-a9.jsonl"));
+    let delegated = json!({"type": "user", "uuid": "s1", "isSidechain": true, "sessionId": id,
+        "agentId": "a9", "timestamp": "2026-11-20T10:04:00.000Z", "cwd": clone,
+        "message": {"role": "user", "content": "Look"}});
+    append(&beneath, &format!("{delegated}\n"));
+    a.knows("a9");
+    let bucket = format!("file://{}", a.path("bucket").display());
+    a.run(&["mirror", "enable", &bucket, "--project", "mine", "--yes"]);
+    a.run(&["mirror", "run"]);
     // What hosts tell is kept some seconds later.
     b.until("it to be kept", || {
         let db = Connection::open(b.state("keep.db")).unwrap();
@@ -324,10 +335,73 @@ fn a_host_that_is_away_is_asked_for_nothing() {
     let said = b.resumes_not(&[&id]);
     assert!(said.contains("a is away") && said.contains("--take-over"), "{said}");
     let said = b.resumes_not(&[&id, "--take-over"]);
-    assert!(said.contains("a is away") && said.contains("--from bucket"), "{said}");
+    assert!(said.contains("a is away") && said.contains("rrd mirror enable"), "{said}");
     let said = b.resumes_not(&[&id, "--take-over", "--from", "bucket"]);
-    assert!(said.contains("mirrors no sessions"), "{said}");
+    assert!(said.contains("knows no bucket"), "{said}");
+    let said = b.resumes_not(&[&id, "--take-over", "--from", "peer"]);
+    assert!(said.contains("a is away"), "{said}");
     assert!(!looked_for(&b, &clone, &id).exists());
+
+    b.run(&["mirror", "enable", &bucket, "--project", "mine", "--yes"]);
+    let (line, said) = b.told(&["resume", &id, "--take-over"]);
+    assert!(said.contains("redacted only") && said.contains(&bucket), "{said}");
+    assert!(line.ends_with(&format!("claude --resume {id}\n")), "{line}");
+    // What the harness would read: all that was written there, and no secret.
+    let expected = |path: &Path| {
+        fs::read_to_string(path).unwrap().replace(&secret(), "[REDACTED:github-token]")
+    };
+    let place = looked_for(&b, &clone, &id);
+    assert_eq!(fs::read_to_string(&place).unwrap(), expected(&a.transcript(&id)));
+    let agents = place.with_extension("").join("subagents/workflows/w1/agent-a9.jsonl");
+    assert_eq!(fs::read_to_string(agents).unwrap(), expected(&beneath));
+    assert!(fs::read_dir(b.state("copies")).unwrap().next().is_none());
+}
+
+#[test]
+fn what_only_a_bucket_has_comes_back() {
+    let id = session(1);
+    let (mut a, clone) = (Host::new("a"), session(2));
+    let clone = a.clones(&format!("src/{clone}"));
+    a.has_done(&id, &clone, 1, "Mend it");
+    append(&a.rollout(), &a.has_thread(&clone, "Mend that, too"));
+    a.start();
+    a.knows(&id);
+    a.knows(THREAD);
+    let bucket = format!("file://{}", a.path("bucket").display());
+    a.run(&["mirror", "enable", &bucket, "--yes"]);
+    a.run(&["mirror", "run"]);
+    let transcript = fs::read(a.transcript(&id)).unwrap();
+
+    // Its harness has deleted it.
+    fs::remove_file(a.transcript(&id)).unwrap();
+    a.until("it to be missed", || {
+        let row: rrd_proto::Session = a.json(&["sessions", "show", &id]);
+        match row.transcript_path.is_some_and(|path| Path::new(&path).exists()) {
+            true => Err("there".to_owned()),
+            false => Ok(()),
+        }
+    });
+    let (line, said) = a.told(&["resume", &id]);
+    assert!(said.contains("not on this host any more"), "{said}");
+    assert!(line.starts_with(&format!("cd {} && ", clone.display())), "{line}");
+    assert_eq!(fs::read(looked_for(&a, &clone, &id)).unwrap(), transcript);
+
+    // Nobody knows the host any more.
+    let rollout = fs::read(a.rollout()).unwrap();
+    a.kill();
+    let mut c = Host::new("c");
+    c.start();
+    c.run(&["mirror", "enable", &bucket, "--yes"]);
+    let said = c.resumes_not(&[&id]);
+    assert!(said.contains("--from bucket"), "{said}");
+    let cwd = c.clones("code/alpha");
+    let args = [THREAD, "--from", "bucket", "--cwd", cwd.to_str().unwrap()];
+    let said = c.resumes_not(&args);
+    assert!(said.contains("--take-over"), "{said}");
+    c.run(&[&["resume"], &args[..], &["--take-over"]].concat());
+    assert_eq!(fs::read(c.rollout()).unwrap(), rollout);
+    let said = c.resumes_not(&["nothing-like-it", "--from", "bucket"]);
+    assert!(said.contains("nothing of it is in"), "{said}");
 }
 
 #[test]
@@ -370,7 +444,7 @@ fn what_is_secret_stays_where_its_host_says_so() {
     append(&a.rollout(), &format!("{{\"type\":\"x\",\"torn\":\"{}", secret()));
 
     let (_, said) = b.told(&["resume", &id]);
-    assert!(said.contains("a gives its sessions redacted only"), "{said}");
+    assert!(said.contains("a gives it redacted only"), "{said}");
     assert!(said.contains("1 block of signed thinking"), "{said}");
     let place = looked_for(&b, &clone, &id);
     let copy = fs::read_to_string(&place).unwrap();

@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::{NodeId, SessionKey};
+use crate::{NodeId, SessionKey, Timestamp};
 
 /// Bytes of a page, at most.
 pub const MAX_PAGE: usize = 256 << 10;
@@ -79,6 +79,35 @@ pub enum CopyCall {
     Open(Option<NodeId>, CopyOpen),
     /// A page of it.
     Next(Option<NodeId>, CopyNext),
+    /// A copy of what a bucket has of the session with this id, or the only one whose id begins so; its pages are
+    /// this host's.
+    Bucket {
+        /// The id.
+        id: String,
+    },
+}
+
+/// What a bucket has of a session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BucketCopy {
+    /// The session.
+    pub key: SessionKey,
+    /// The place's address.
+    pub url: String,
+    /// Who put it there, as its user calls it.
+    pub host: Option<String>,
+    /// Where it was started.
+    pub cwd: Option<String>,
+    /// The remote of its repository, or what that is called.
+    pub repo: Option<String>,
+    /// Its title.
+    pub title: Option<String>,
+    /// When the bucket took the last of it.
+    pub last_uploaded_at: Option<Timestamp>,
+    /// Parts that do not count, and why.
+    pub dropped: Vec<String>,
+    /// Its files.
+    pub opened: CopyOpened,
 }
 
 /// The answer.
@@ -88,6 +117,8 @@ pub enum CopyReply {
     Opened(CopyOpened),
     /// To [`CopyCall::Next`].
     Page(CopyPage),
+    /// To [`CopyCall::Bucket`].
+    Bucket(BucketCopy),
 }
 
 #[cfg(test)]

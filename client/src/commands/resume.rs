@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::{
     ask::Answerer,
-    cli::ResumeArgs,
+    cli::{ResumeArgs, ResumeFrom},
     error::{CliError, Kind},
     local::{
         self, Config,
@@ -24,7 +24,11 @@ use crate::{
         },
     },
     output,
-    resume::{clone, copy, which},
+    resume::{
+        clone,
+        copy::{self, Source},
+        which,
+    },
     text::{self, clean, counted},
 };
 
@@ -58,7 +62,20 @@ struct Written {
 pub(crate) fn run(args: &ResumeArgs) -> Result<(), CliError> {
     let config = local::config(None)?;
     let answerer = Answerer::open(&config);
-    let (session, copies) = which::which(&answerer, &args.id)?;
+    let ((session, copies), mut found) = match which::which(&answerer, &args.id) {
+        // No host that is known had it; a bucket outlives hosts.
+        Err(error) if error.kind() == Kind::NotFound && args.from == Some(ResumeFrom::Bucket) => {
+            let found = copy::bucket(&answerer, &args.id)?;
+            let row = copy::row(&found);
+            ((row.clone(), vec![row]), Some(found))
+        }
+        Err(error) if error.kind() == Kind::NotFound => {
+            return Err(
+                error.fact("--from bucket looks into the buckets that this host mirrors to")
+            );
+        }
+        found => (found?, None),
+    };
     let layout = resume::layout(&session.harness)?;
     if !layout.is_id(&session.session_id) {
         let why =
@@ -78,16 +95,24 @@ pub(crate) fn run(args: &ResumeArgs) -> Result<(), CliError> {
         ));
     }
     let is_here = session.host_state == HostState::Here;
+    // Harnesses delete old transcripts.
+    let is_gone =
+        is_here && session.transcript_path.as_deref().is_none_or(|path| !Path::new(path).exists());
     // Its harness can do that by itself, and knows better how.
-    let own_fork = args.fork && is_here && layout == Layout::ClaudeCode;
-    let is_copied = !is_here || (args.fork && !own_fork);
+    let own_fork = args.fork && is_here && !is_gone && layout == Layout::ClaudeCode;
+    let is_copied = !is_here || is_gone || (args.fork && !own_fork);
     if args.from.is_some() && !is_copied {
         let why = "it is a session of this host: nothing has to come from elsewhere";
         return Err(CliError::new(Kind::Usage, why).hint("leave --from out"));
     }
-    let mut source = match is_copied {
-        true => Some(copy::open(&answerer, &session, args.from)?),
-        false => None,
+    if is_gone {
+        remark("its transcript is not on this host any more: a bucket is asked for it");
+    }
+    let from = if is_gone { Some(ResumeFrom::Bucket) } else { args.from };
+    let mut source = match (is_copied, found.take()) {
+        (true, Some(found)) => Some(copy::of_bucket(&answerer, found)?),
+        (true, None) => Some(copy::open(&answerer, &session, from)?),
+        (false, _) => None,
     };
     let (directory, why) = clone::find(&answerer, &config.host, &session, args.cwd.as_deref())?;
     let mut answer = Answer {
@@ -111,7 +136,7 @@ pub(crate) fn run(args: &ResumeArgs) -> Result<(), CliError> {
             let ids = (&*session.session_id, &*answer.resumed_as);
             let place = Place::find(layout, ids, &homes, &directory)?;
             let home = place.home.clone();
-            remark(&announced(&session, source.opened(), &place));
+            remark(&announced(source.whose(&session.host), source.opened(), &place));
             let mut coming = Coming::begin(place, source.opened())?;
             while !coming.take(&source.next()?)? {}
             let header = Header::of(&coming.first_line());
@@ -126,7 +151,7 @@ pub(crate) fn run(args: &ResumeArgs) -> Result<(), CliError> {
             head = header.head;
             answer.redacted = source.opened().redacted;
             answer.dropped_thinking = coming.dropped_thinking;
-            says_redacted(&answer);
+            says_redacted(&answer, source);
             compares(&mut answer, &session, head.take(), &directory);
             let in_use = |row: &Session| {
                 row.host_state == HostState::Here && row.live == Some(true) && !args.fork
@@ -163,18 +188,22 @@ fn lies_in(session: &Session, home: &Path) -> bool {
 }
 
 /// What is about to be written: said before it is.
-fn announced(session: &Session, opened: &rrd_proto::copy::CopyOpened, place: &Place) -> String {
+fn announced(whose: &str, opened: &rrd_proto::copy::CopyOpened, place: &Place) -> String {
     let bytes: u64 = opened.files.iter().map(|file| file.bytes).sum();
     let files = counted(opened.files.len() as u64, "file");
-    format!("copies {files} of {} ({bytes} bytes), to {}", session.host, place.shown().display())
+    format!("copies {files} of {whose} ({bytes} bytes), to {}", place.shown().display())
 }
 
-fn says_redacted(answer: &Answer) {
+fn says_redacted(answer: &Answer, source: &Source<'_>) {
+    let Source::Host { bucket, .. } = source;
+    if let Some(bucket) = bucket {
+        let at = bucket.last_uploaded_at.map_or_else(String::new, |at| format!(" of {at}"));
+        remark(&format!("the copy{at} is what {} has of it", bucket.url));
+        bucket.dropped.iter().for_each(|why| remark(&format!("a part does not count: {why}")));
+    }
     if answer.redacted {
-        remark(&format!(
-            "{} gives its sessions redacted only: what is secret is not in the copy",
-            answer.host
-        ));
+        let whose = source.whose(&answer.host);
+        remark(&format!("{whose} gives it redacted only: what is secret is not in the copy"));
     }
     if answer.dropped_thinking > 0 {
         let blocks = counted(answer.dropped_thinking, "block");

@@ -4,8 +4,8 @@
 //! file with its hash at the end. Not here: writing them.
 
 use rrd_proto::{
-    HostState, NodeId, Session,
-    copy::{CopyCall, CopyNext, CopyOpen, CopyOpened, CopyPage, CopyReply},
+    HostState, NodeId, Session, Status, StatusSource,
+    copy::{BucketCopy, CopyCall, CopyNext, CopyOpen, CopyOpened, CopyPage, CopyReply},
 };
 
 use crate::{
@@ -19,7 +19,14 @@ use crate::{
 /// A stream of a session's files.
 pub(crate) enum Source<'a> {
     /// The host that has them, or this one, through the daemon here.
-    Host { daemon: &'a Connection, node: Option<NodeId>, opened: CopyOpened, page: u64 },
+    Host {
+        daemon: &'a Connection,
+        node: Option<NodeId>,
+        opened: CopyOpened,
+        page: u64,
+        /// Where it was before the daemon here put it together.
+        bucket: Option<BucketCopy>,
+    },
 }
 
 /// The source that was asked for, else the host that has the session.
@@ -30,35 +37,114 @@ pub(crate) fn open<'a>(
 ) -> Result<Source<'a>, CliError> {
     let is_away = session.host_state == HostState::Away;
     match (from, is_away) {
-        (Some(ResumeFrom::Bucket), _) => Err(CliError::new(
-            Kind::NotFound,
-            "this release mirrors no sessions to a bucket, so there is none to resume from",
-        )
-        .hint("--from peer, while its host is there")),
-        (_, true) => {
+        (Some(ResumeFrom::Bucket), _) => {
+            let found = bucket(answerer, &session.session_id)?;
+            match found.key == session.key() {
+                true => of_bucket(answerer, found),
+                false => {
+                    let why = format!("the bucket has nothing of {}", session.session_id);
+                    Err(CliError::new(Kind::NotFound, why).hint("rrd mirror list"))
+                }
+            }
+        }
+        (Some(ResumeFrom::Peer), true) => {
             let host = text::clean(&session.host);
-            let why = format!("{host} is away, and nobody else has the files of its sessions");
-            Err(CliError::new(Kind::NotFound, why)
-                .fact("--from bucket would have them, but this release mirrors no sessions")
-                .hint(format!("start {host} and run it again")))
+            let why = format!("{host} is away");
+            let hint = format!("start {host} and run it again, or leave --from out");
+            Err(CliError::new(Kind::NotFound, why).hint(hint))
+        }
+        (None, true) => {
+            let found = bucket(answerer, &session.session_id);
+            let found = found.ok().filter(|found| found.key == session.key());
+            let host = text::clean(&session.host);
+            let found = found.ok_or_else(|| {
+                let why = format!("{host} is away, and no bucket that this host knows has it");
+                let hint = format!(
+                    "start {host} and run it again, or name its bucket: rrd mirror enable URL"
+                );
+                CliError::new(Kind::NotFound, why).hint(hint)
+            })?;
+            of_bucket(answerer, found)
         }
         (_, false) => host(answerer, session),
     }
 }
 
+/// What a bucket that this host knows has of the session whose id begins so.
+pub(crate) fn bucket(answerer: &Answerer, id: &str) -> Result<BucketCopy, CliError> {
+    match daemon(answerer)?.copy(&CopyCall::Bucket { id: id.to_owned() })?? {
+        CopyReply::Bucket(copy) => Ok(copy),
+        _ => Err(CliError::new(Kind::Internal, "the daemon answered something else")),
+    }
+}
+
+/// Files that the daemon here has put together.
+pub(crate) fn of_bucket(answerer: &Answerer, found: BucketCopy) -> Result<Source<'_>, CliError> {
+    let (daemon, opened) = (daemon(answerer)?, found.opened.clone());
+    Ok(Source::Host { daemon, node: None, opened, page: 0, bucket: Some(found) })
+}
+
+/// The row of a session that only a bucket has: nobody knows what became of it on its host.
+pub(crate) fn row(found: &BucketCopy) -> Session {
+    Session {
+        reference: String::new(),
+        host: found.host.clone().unwrap_or_else(|| "its host".to_owned()),
+        node_id: None,
+        harness: found.key.harness.clone(),
+        session_id: found.key.session_id.clone(),
+        repo: None,
+        repo_root: None,
+        repo_remote: found.repo.clone(),
+        branch: None,
+        cwd: found.cwd.clone(),
+        started_at: None,
+        last_activity_at: found.last_uploaded_at,
+        transcript_path: None,
+        title: found.title.clone(),
+        model: None,
+        status: Status::Idle,
+        status_since: None,
+        status_source: StatusSource::Age,
+        waiting_for: None,
+        waiting_detail: None,
+        waiting_on: None,
+        activity: None,
+        turn_result: None,
+        end_reason: None,
+        active: false,
+        live: None,
+        interactive: None,
+        pid: None,
+        parent_session_id: None,
+        parent_kind: None,
+        counts: None,
+        tokens: None,
+        complete: false,
+        host_state: HostState::Away,
+        host_seen_at: None,
+        attach: None,
+        issues: Vec::new(),
+    }
+}
+
+fn daemon(answerer: &Answerer) -> Result<&Connection, CliError> {
+    match answerer {
+        Answerer::Daemon(daemon) => Ok(daemon),
+        _ => Err(CliError::new(Kind::NoDaemon, "only a daemon can copy a session")
+            .hint("rrd service install keeps one running")),
+    }
+}
+
 fn host<'a>(answerer: &'a Answerer, session: &Session) -> Result<Source<'a>, CliError> {
-    let Answerer::Daemon(daemon) = answerer else {
-        return Err(CliError::new(Kind::NoDaemon, "only a daemon can copy a session")
-            .hint("rrd service install keeps one running"));
-    };
+    let daemon = daemon(answerer)?;
     let elsewhere = session.host_state != HostState::Here;
     let node = session.node_id.as_ref().filter(|_| elsewhere).and_then(|node| node.parse().ok());
     let query = CopyOpen { key: session.key() };
     match daemon.copy(&CopyCall::Open(node, query))?? {
-        CopyReply::Opened(opened) => Ok(Source::Host { daemon, node, opened, page: 0 }),
-        CopyReply::Page(_) => {
-            Err(CliError::new(Kind::Internal, "the daemon answered something else"))
+        CopyReply::Opened(opened) => {
+            Ok(Source::Host { daemon, node, opened, page: 0, bucket: None })
         }
+        _ => Err(CliError::new(Kind::Internal, "the daemon answered something else")),
     }
 }
 
@@ -70,17 +156,21 @@ impl Source<'_> {
         }
     }
 
+    /// Who gives it.
+    pub(crate) fn whose<'b>(&'b self, host: &'b str) -> &'b str {
+        let Self::Host { bucket, .. } = self;
+        bucket.as_ref().map_or(host, |bucket| &bucket.url)
+    }
+
     /// The next page.
     pub(crate) fn next(&mut self) -> Result<CopyPage, CliError> {
         match self {
-            Self::Host { daemon, node, opened, page } => {
+            Self::Host { daemon, node, opened, page, .. } => {
                 let query = CopyNext { handle: opened.handle, page: *page };
                 *page += 1;
                 match daemon.copy(&CopyCall::Next(*node, query))?? {
                     CopyReply::Page(page) => Ok(page),
-                    CopyReply::Opened(_) => {
-                        Err(CliError::new(Kind::Internal, "the daemon answered something else"))
-                    }
+                    _ => Err(CliError::new(Kind::Internal, "the daemon answered something else")),
                 }
             }
         }

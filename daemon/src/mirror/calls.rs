@@ -97,7 +97,7 @@ pub(super) fn refusal(message: String, hint: &str) -> Refusal {
     Refusal { message, facts: Vec::new(), hint: Some(hint.to_owned()) }
 }
 
-fn failed(failure: Failure) -> Refusal {
+pub(super) fn failed(failure: Failure) -> Refusal {
     refusal(failure.to_string(), "rrd mirror status says how it is with each place")
 }
 

@@ -18,7 +18,11 @@ use super::{
 const TAIL: usize = 8 << 20;
 
 /// The streams of sessions whose id begins like this, as this host knows them; else as the bucket does.
-async fn streams(aim: &Aim, carrier: &Carrier, id: &str) -> Result<Vec<StreamName>, Failure> {
+pub(super) async fn streams(
+    aim: &Aim,
+    carrier: &Carrier,
+    id: &str,
+) -> Result<Vec<StreamName>, Failure> {
     let known = aim.streams();
     let begins = |name: &StreamName| match &name.agent {
         None => name.session_id.starts_with(id),
@@ -83,7 +87,7 @@ pub(super) async fn show(aim: &Aim, id: &str, tail: u32) -> Result<Option<Mirror
     }))
 }
 
-fn dropped(name: &PartName, why: Dropped) -> MirrorTrouble {
+pub(super) fn dropped(name: &PartName, why: Dropped) -> MirrorTrouble {
     let error = match why {
         Dropped::Deposed => "written by a host that was the owner no more",
         Dropped::Damaged => "its content is not what its name says",
@@ -144,7 +148,7 @@ async fn compare(aim: &Aim, carrier: &Carrier, stream: &Stream) -> Result<Mirror
 }
 
 /// A file for a transcript's records, gone when it is closed.
-fn spool(carrier: &Carrier) -> io::Result<fs::File> {
+pub(super) fn spool(carrier: &Carrier) -> io::Result<fs::File> {
     let path = carrier.outbox().beside("mirror.spool");
     // One at a time would do; a name of its own lets several look.
     let path = path.with_extension(format!("spool-{:016x}", rand()));

@@ -11,6 +11,7 @@ mod calls;
 mod compact;
 mod fetch;
 mod gather;
+mod give;
 mod inspect;
 mod outbox;
 mod stream;

@@ -38,7 +38,7 @@ use crate::{
 const MOST: usize = 8;
 
 /// A copy that nobody asked on for so long is over.
-const SILENT: Duration = Duration::from_secs(120);
+pub(crate) const SILENT: Duration = Duration::from_secs(120);
 
 /// Read at once.
 const CHUNK: usize = 64 << 10;
@@ -93,6 +93,8 @@ pub(crate) struct Copies {
     edges: Arc<Edges>,
     next: AtomicU64,
     open: Mutex<Vec<Arc<Open>>>,
+    /// Of files that are copies themselves.
+    folder: PathBuf,
 }
 
 struct Open {
@@ -105,7 +107,11 @@ struct Open {
 
 impl Copies {
     pub(crate) fn new(config: &Config, edges: &Arc<Edges>) -> Self {
+        let folder = config.dirs.state.join("copies");
+        // What a process left that ended in the middle of one.
+        let _ = std::fs::remove_dir_all(&folder);
         Self {
+            folder,
             roots: config.roots.clone(),
             raw: RawCopies::for_members(config),
             edges: Arc::clone(edges),
@@ -125,7 +131,45 @@ impl Copies {
             Some(_) => self.raw,
             None => Some(RawCopies::for_their_owner()),
         };
-        let files = files(&self.roots, hub, &query.key)?;
+        Ok(self.begin(of, files(&self.roots, hub, &query.key)?, raw, raw.is_none()))
+    }
+
+    /// A new file of its owner's alone, for what is given from it and then gone.
+    pub(crate) fn temporary(&self) -> io::Result<(Temporary, std::fs::File)> {
+        let mut builder = std::fs::DirBuilder::new();
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        match builder.create(&self.folder) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        let name = format!("{:016x}", self.next.fetch_add(1, Ordering::Relaxed));
+        let path = self.folder.join(name);
+        let file = crate::store::owner_only(&path)?;
+        Ok((Temporary(path), file))
+    }
+
+    /// Begins a copy, for this host's user, of files that came out of a bucket, by what they are called.
+    pub(crate) fn open_copied(
+        &self,
+        files: Vec<(String, Temporary)>,
+        redacted: bool,
+    ) -> io::Result<CopyOpened> {
+        let given = |(name, temporary): (String, Temporary)| {
+            let (path, length) = (temporary.0.clone(), std::fs::metadata(&temporary.0)?.len());
+            Ok(Given { path, name, length, zstd: false, temporary: Some(temporary) })
+        };
+        let files = files.into_iter().map(given).collect::<io::Result<_>>()?;
+        Ok(self.begin(None, files, Some(RawCopies::for_their_owner()), redacted))
+    }
+
+    fn begin(
+        &self,
+        of: Option<NodeId>,
+        files: Vec<Given>,
+        raw: Option<RawCopies>,
+        redacted: bool,
+    ) -> CopyOpened {
         let told = |file: &Given| CopyFile {
             name: file.name.clone(),
             bytes: file.length,
@@ -133,7 +177,7 @@ impl Copies {
         };
         let opened = CopyOpened {
             handle: self.next.fetch_add(1, Ordering::Relaxed),
-            redacted: raw.is_none(),
+            redacted,
             files: files.iter().map(told).collect(),
         };
         let copy = Giving { files, at: 0, reading: None, raw, pages: 0, last: None, sent: 0 };
@@ -143,15 +187,22 @@ impl Copies {
             used: Mutex::new(Instant::now()),
             copy: Mutex::new(copy),
         });
+        self.forget_silent();
         let mut all = lock(&self.open);
-        all.retain(|open| lock(&open.used).elapsed() < SILENT);
         if all.len() >= MOST
             && let Some(oldest) = (0..all.len()).min_by_key(|at| *lock(&all[*at].used))
         {
             all.remove(oldest);
         }
         all.push(open);
-        Ok(opened)
+        opened
+    }
+
+    /// Gives up copies that nobody asks on for; true while there are others.
+    pub(crate) fn forget_silent(&self) -> bool {
+        let mut all = lock(&self.open);
+        all.retain(|open| lock(&open.used).elapsed() < SILENT);
+        !all.is_empty()
     }
 
     /// The page that is asked for. Reads files: not on the async runtime.
@@ -179,6 +230,18 @@ struct Given {
     name: String,
     length: u64,
     zstd: bool,
+    /// Goes with it.
+    temporary: Option<Temporary>,
+}
+
+/// A file that is gone when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Temporary(PathBuf);
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
 }
 
 /// The session's own transcript and what its subagents left; the transcript last, so that whoever puts them
@@ -198,7 +261,7 @@ fn files(roots: &[HarnessRoot], hub: &Hub, key: &SessionKey) -> Result<Vec<Given
     let given = |found: Found| {
         let zstd = matches!(found.role, FileRole::Transcript { zstd: true, .. });
         let name = name(&found.path)?;
-        Some(Given { path: found.path, name, length: found.size, zstd })
+        Some(Given { path: found.path, name, length: found.size, zstd, temporary: None })
     };
     if is_behind_link(&root.path, &path) {
         return Err(unfit());
@@ -266,6 +329,7 @@ impl Giving {
         };
         if is_end {
             self.reading = None;
+            self.files[self.at].temporary = None;
             self.at += 1;
         }
         self.pages += 1;
@@ -425,7 +489,8 @@ mod tests {
             let path = self.dir.path().join(name);
             fs::write(&path, bytes).unwrap();
             let zstd = name.ends_with(".zst");
-            Given { path, name: name.to_owned(), length: bytes.len() as u64, zstd }
+            let length = bytes.len() as u64;
+            Given { path, name: name.to_owned(), length, zstd, temporary: None }
         }
 
         fn giving(&self, files: Vec<Given>, raw: bool) -> Giving {

@@ -11,7 +11,7 @@ use rrd_proto::{
     peer::Refused,
 };
 
-use super::give::NotGiven;
+use super::give::{NotGiven, SILENT};
 use crate::{
     answers::Answers,
     desk::Desk,
@@ -103,6 +103,20 @@ pub(crate) async fn answer(answers: &Answers, call: CopyCall) -> Result<CopyRepl
                 "takes a session's files to resume it"
             );
             Ok(CopyReply::Opened(opened))
+        }
+        CopyCall::Bucket { id } => {
+            let copy = answers.mirror.give(&answers.desk.copies, &id).await?;
+            let (from, bytes) = (&copy.url, copy.opened.files.iter().map(|f| f.bytes).sum::<u64>());
+            let SessionKey { harness, session_id: id } = &copy.key;
+            tracing::info!(from, %harness, id, bytes, "takes a session's files to resume it");
+            // Its files go also where nobody takes them.
+            let desk = Arc::clone(&answers.desk);
+            tokio::spawn(async move {
+                while desk.copies.forget_silent() {
+                    tokio::time::sleep(SILENT).await;
+                }
+            });
+            Ok(CopyReply::Bucket(copy))
         }
         CopyCall::Next(node, query) => {
             let Some((node, fleet, host)) = elsewhere(answers, node, own)? else {

@@ -5,6 +5,7 @@
 //! certain says so where it stands. Names that come from another host are taken apart and put together anew,
 //! never joined to a path as they are. Not here: reading and writing files, hosts, git.
 
+mod bucket;
 mod facts;
 mod fork;
 mod names;
@@ -13,6 +14,7 @@ mod verdict;
 
 use rrd_proto::Harness;
 
+pub use bucket::called;
 pub use facts::{Checkout, Header, Saw, facts, same_remote};
 pub use fork::with_id;
 pub use names::{Layout, Rollout, directory};

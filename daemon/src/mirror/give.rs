@@ -1,0 +1,148 @@
+//! A session's transcripts out of a bucket, for whoever resumes it here.
+//!
+//! Each is put together in a file of its own, which goes when the copy is over. Not here: how the copy is told
+//! ([`crate::resume`]), and where it is put.
+
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader, Seek},
+};
+
+use rrd_core::{
+    mirror::{Meta, StreamName},
+    resume::{self, called},
+};
+use rrd_proto::{
+    Refusal, SessionKey,
+    copy::{BucketCopy, MAX_FILES},
+};
+
+use super::{
+    Mirror,
+    aim::{Aim, address},
+    calls::{failed, refusal},
+    fetch::{self, Fetched},
+    inspect::{dropped, spool, streams},
+    stream::{Carrier, Failure},
+};
+use crate::resume::give::{Copies, Temporary};
+
+/// A first line is looked at so far.
+const FIRST_LINE: u64 = 1 << 20;
+
+impl Mirror {
+    /// Begins a copy of the session whose id begins so, from the first bucket that has one.
+    pub(crate) async fn give(&self, copies: &Copies, id: &str) -> Result<BucketCopy, Refusal> {
+        let aims = self.aims();
+        if aims.is_empty() {
+            let hint = "rrd mirror enable URL names the bucket that has it";
+            return Err(refusal("this host knows no bucket".to_owned(), hint));
+        }
+        for aim in &aims {
+            if let Some(copy) = give(aim, copies, id).await? {
+                return Ok(copy);
+            }
+        }
+        let places: Vec<String> = aims.iter().map(|aim| address(&aim.settings)).collect();
+        let why = format!("nothing of it is in {}", places.join(", "));
+        Err(refusal(why, "rrd mirror list shows what this host mirrors"))
+    }
+}
+
+async fn give(aim: &Aim, copies: &Copies, id: &str) -> Result<Option<BucketCopy>, Refusal> {
+    let carrier = aim.carrier().map_err(Failure::Odd).map_err(failed)?;
+    let mut found = streams(aim, &carrier, id).await.map_err(failed)?;
+    found.retain(|stream| stream.agent.is_none());
+    let stream = match &found[..] {
+        [] => return Ok(None),
+        [stream] => stream,
+        several => {
+            let names: Vec<String> = several
+                .iter()
+                .take(5)
+                .map(|stream| format!("{}/{}", stream.harness, stream.session_id))
+                .collect();
+            let (count, names) = (several.len(), names.join(", "));
+            let why = format!("{count} sessions in the bucket begin with that: {names}");
+            return Err(refusal(why, "write more of the id"));
+        }
+    };
+    let layout = resume::layout(&stream.harness).map_err(|no| Refusal {
+        message: no.why,
+        facts: Vec::new(),
+        hint: Some(no.next),
+    })?;
+    let mut all = agents(&carrier, stream).await.map_err(failed)?;
+    if all.len() >= MAX_FILES {
+        let why = format!("it has {} subagents, too many to copy", all.len());
+        return Err(refusal(why, "rrd mirror show ID --tail N shows one of them"));
+    }
+    // The session itself last, so that everything else is there before it.
+    all.push(stream.clone());
+    let (mut files, mut told, mut wrong) = (Vec::new(), Meta::default(), Vec::new());
+    for stream in &all {
+        let fetched = fetch::fetch(&carrier.target, stream, spool(&carrier).map_err(unwritten)?);
+        let Some(mut fetched) = fetched.await.map_err(failed)? else { continue };
+        wrong.extend(fetched.dropped.iter().map(|(name, why)| dropped(name, *why).error));
+        if !fetched.is_sound {
+            let why = "an owner's word about the order of its records cannot be followed";
+            return Err(refusal(why.to_owned(), "rrd mirror verify ID tells more"));
+        }
+        let meta = fetched.meta.take().unwrap_or_default();
+        let (temporary, first_line) = put(copies, fetched).await.map_err(unwritten)?;
+        let name = called(layout, stream, meta.source_path.as_deref(), &first_line);
+        match name {
+            Some(name) => files.push((name, temporary)),
+            None if stream.agent.is_some() => {}
+            None => {
+                let why = "its transcript is not such as its harness would write".to_owned();
+                return Err(refusal(why, "rrd mirror show ID --tail 20 shows its end"));
+            }
+        }
+        told = meta;
+    }
+    if files.is_empty() {
+        return Ok(None);
+    }
+    let opened = copies.open_copied(files, told.redactor.as_deref() != Some("none"));
+    Ok(Some(BucketCopy {
+        key: SessionKey { harness: stream.harness.clone(), session_id: stream.session_id.clone() },
+        url: address(&aim.settings),
+        host: told.host.or(told.agent_id),
+        cwd: told.cwd,
+        repo: told.repo,
+        title: told.title,
+        last_uploaded_at: told.last_uploaded_at,
+        dropped: wrong,
+        opened: opened.map_err(unwritten)?,
+    }))
+}
+
+/// The delegates of a session.
+async fn agents(carrier: &Carrier, stream: &StreamName) -> Result<Vec<StreamName>, Failure> {
+    let above = stream.directory() + "subagents";
+    let folders = carrier.target.folders(&above).await?;
+    Ok(folders.iter().filter_map(|f| StreamName::of_directory(&format!("{above}/{f}"))).collect())
+}
+
+/// Puts a transcript together, off the runtime's threads; gives its first line, too.
+async fn put(copies: &Copies, mut fetched: Fetched) -> io::Result<(Temporary, Vec<u8>)> {
+    let (temporary, mut file) = copies.temporary()?;
+    let write = move || {
+        fetched.write(None, &mut file)?;
+        first_line(&mut file)
+    };
+    let first_line = tokio::task::spawn_blocking(write).await.map_err(io::Error::other)??;
+    Ok((temporary, first_line))
+}
+
+fn first_line(file: &mut File) -> io::Result<Vec<u8>> {
+    file.rewind()?;
+    let mut line = Vec::new();
+    io::Read::take(BufReader::new(file), FIRST_LINE).read_until(b'\n', &mut line)?;
+    Ok(line)
+}
+
+fn unwritten(error: io::Error) -> Refusal {
+    refusal(format!("the copy cannot be written: {error}"), "rrd doctor looks into it")
+}
