@@ -38,6 +38,11 @@ pub(crate) fn moto() -> Option<Arc<Moto>> {
     Some(moto)
 }
 
+/// tracecraft, which is installed beside it.
+pub(crate) fn tracecraft() -> Option<PathBuf> {
+    program().map(|server| server.with_file_name("tracecraft")).filter(|program| program.is_file())
+}
+
 fn program() -> Option<PathBuf> {
     if let Some(program) = env::var_os("RRD_MOTO") {
         return Some(program.into());
