@@ -27,7 +27,7 @@ use std::{
 use host::{Host, NEVER};
 use proxy::{Mishap, Proxy};
 use rrd_proto::{MirrorShown, MirrorStatus, MirrorVerified, Mirrored};
-use serde_json::json;
+use serde_json::{Value, json};
 
 const TOKEN: &str = "ghp_16C7e42F292c6912E7710c838347Ae178B4a";
 
@@ -274,4 +274,67 @@ fn killed_at_any_moment_over_a_bad_line_each_record_is_there_once() {
         let there = parts_of(&moto, "mirrored", &prefix);
         assert_same(&there, &redacted(&host, path));
     }
+}
+
+/// As many of Hermes' tables and columns as matter.
+const TABLES: &str = "PRAGMA journal_mode = wal;
+    CREATE TABLE schema_version (version INTEGER);
+    INSERT INTO schema_version VALUES (22);
+    CREATE TABLE sessions (id TEXT PRIMARY KEY, source TEXT, started_at REAL, parent_session_id TEXT);
+    CREATE TABLE messages (id INTEGER PRIMARY KEY, session_id TEXT, role TEXT, content TEXT,
+        tool_call_id TEXT, tool_calls TEXT, tool_name TEXT, timestamp REAL, finish_reason TEXT,
+        active INTEGER DEFAULT 1, compacted INTEGER DEFAULT 0);
+    INSERT INTO sessions (id, source, started_at) VALUES ('s-1', 'cli', 1790000000);
+    INSERT INTO sessions (id, source, started_at) VALUES ('s-2', 'cli', 1790000000);";
+
+/// What there is of each message: number, role and content.
+fn rows_of(db: &rusqlite::Connection, session: &str) -> Vec<(i64, String, String)> {
+    let sql = "SELECT id, role, content FROM messages WHERE session_id = ?1 ORDER BY id";
+    let mut statement = db.prepare(sql).unwrap();
+    let rows = statement.query_map([session], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+    rows.unwrap().map(Result::unwrap).collect()
+}
+
+#[test]
+fn of_a_session_in_a_database_each_row_is_there_once() {
+    let mut host = Host::new("mac");
+    fs::create_dir_all(host.path(".hermes")).unwrap();
+    let db = rusqlite::Connection::open(host.path(".hermes/state.db")).unwrap();
+    db.execute_batch(TABLES).unwrap();
+    let say = |number: i64| {
+        for (session, role) in [("s-1", "user"), ("s-2", "user"), ("s-1", "assistant")] {
+            let finish = (role == "assistant").then_some("stop");
+            let content = format!("{role} of {session} says {number}\nthe key is {TOKEN}");
+            let sql = "INSERT INTO messages (session_id, role, content, timestamp, finish_reason) \
+                       VALUES (?1, ?2, ?3, ?4, ?5)";
+            let at = 1_790_000_000.0 + number as f64;
+            db.execute(sql, rusqlite::params![session, role, content, at, finish]).unwrap();
+        }
+    };
+    (0..5).for_each(say);
+    host.start();
+    let bucket = host.path("bucket");
+    let url = format!("file://{}", bucket.display());
+    host.run(&["mirror", "enable", &url, "--project", "mine"]);
+    let compare = |session: &str| {
+        host.run(&["mirror", "run"]);
+        let directory = bucket.join(format!("mine/sessions/hermes/{session}"));
+        let there = parts_in(&directory);
+        let messages = there.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let messages: Vec<(i64, String, String)> = messages
+            .filter(|row| row["content"].is_string())
+            .map(|row| {
+                let text = |name: &str| row[name].as_str().unwrap().to_owned();
+                (row["id"].as_i64().unwrap(), text("role"), text("content"))
+            })
+            .collect();
+        let mut rows = rows_of(&db, session);
+        rows.iter_mut().for_each(|row| row.2 = row.2.replace(TOKEN, "[REDACTED:github-token]"));
+        assert_eq!(messages, rows);
+        let shown: MirrorShown = host.json(&["mirror", "show", session]);
+        assert_eq!(shown.records as usize, there.lines().count());
+    };
+    ["s-1", "s-2"].into_iter().for_each(compare);
+    (5..8).for_each(say);
+    ["s-1", "s-2"].into_iter().for_each(compare);
 }
