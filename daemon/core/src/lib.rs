@@ -22,6 +22,7 @@ pub mod resume;
 pub mod roster;
 pub mod search;
 pub mod status;
+pub mod tree;
 
 /// The hash behind every stored identity (record keys, first lines, cursor tails): XXH3, 64 bits.
 /// On disk, so it must never change.

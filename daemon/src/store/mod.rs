@@ -41,7 +41,7 @@ pub use writer::{Awaited, Committed, Writer, WriterState};
 /// Raised when folds or parsers change what they remember: sessions stored by another number are read
 /// again from their transcripts. What cannot be had again is kept all the same: what hooks said, and
 /// sessions whose transcripts are gone.
-pub const READER_VERSION: i64 = 5;
+pub const READER_VERSION: i64 = 6;
 
 /// Why the index cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -126,7 +126,8 @@ pub struct Commit {
     pub reset: bool,
     /// The transcript's former path, when it was moved.
     pub moved_from: Option<String>,
-    /// A history was read anew: of the records with these keys, whether they still stand.
+    /// A history was read anew, or left the branch it was on: of the records with these keys, whether they
+    /// stand.
     pub standing: HashMap<u64, bool>,
 }
 

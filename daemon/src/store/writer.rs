@@ -357,7 +357,9 @@ impl Work {
                 self.scrub.forgotten(&self.db);
             }
         }
-        let changed = |commit: &&Commit| commit.reset || !commit.events.is_empty();
+        let changed = |commit: &&Commit| {
+            commit.reset || !commit.events.is_empty() || !commit.standing.is_empty()
+        };
         let changed = batch.commits.iter().filter(changed).map(|commit| &commit.file.session);
         let filled = batch.fills.iter().filter(|fill| fill.done).map(|fill| &fill.session);
         let sessions = changed.chain(filled).chain(&batch.forgets).cloned().collect();

@@ -8,6 +8,7 @@
 
 mod absent;
 mod backlog;
+mod branches;
 mod discover;
 mod follow;
 mod handle;
@@ -436,6 +437,7 @@ pub(crate) fn read_events(
     let FileRole::Transcript { zstd, .. } = found.role else { return Ok(()) };
     let mut work = Work::new(format, found.path, zstd, session.clone(), found.id);
     debug_assert_eq!(work.file.path, shown(path));
+    work.look_ahead(sink)?;
     take(&mut work, &mut Arc::default(), sink).map(|_| ())
 }
 

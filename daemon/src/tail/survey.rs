@@ -201,6 +201,7 @@ impl Work {
             moved_from: None,
             may_repeat: false,
             reset: false,
+            left: None,
         }
     }
 

@@ -22,7 +22,7 @@ use rrd_core::{
 };
 use rrd_proto::{Body, Event, SessionKey};
 
-use super::source::Source;
+use super::{branches, source::Source};
 use crate::store::{Commit, DatabaseState, FileState, StoredEvent};
 
 /// Read at once.
@@ -70,6 +70,8 @@ pub(crate) struct Work {
     pub(crate) may_repeat: bool,
     /// Whatever an older reader stored of the session goes with the next commit.
     pub(crate) reset: bool,
+    /// Keys of records that do not stand, where that was found out before they are read.
+    pub(crate) left: Option<HashSet<u64>>,
 }
 
 /// How it went.
@@ -119,9 +121,15 @@ pub(crate) fn take(
     work.file.cursor.id = source.id;
     match next {
         Next::Nothing => {
-            if (source.size, source.mtime) != (work.file.size, work.file.mtime) {
+            // Stopped in the middle, with what came then cut off meanwhile.
+            let left = work.file.parser.has_left;
+            if left || (source.size, source.mtime) != (work.file.size, work.file.mtime) {
+                let mut state = work.file.parser.clone();
+                let standing =
+                    work.standing(&mut state, &source, work.file.cursor.offset, ledger)?;
+                work.file.parser = state;
                 work.settle(&source);
-                ledger.commit(work.stretch(fold, Stretch::default()));
+                ledger.commit(work.stretch(fold, Stretch { standing, ..Stretch::default() }));
             }
             return Ok(Taken::UpToDate);
         }
@@ -129,7 +137,11 @@ pub(crate) fn take(
         Next::Restart => {
             let epoch = work.file.cursor.epoch + 1;
             work.file.cursor = Cursor { epoch, ..Cursor::start(source.id) };
-            work.file.parser = ParserState::default();
+            // What stood before may be left now, and what was left stand.
+            work.file.parser = ParserState {
+                has_left: work.format.entries.is_some(),
+                ..ParserState::default()
+            };
             work.torn = None;
             // What has been taken since they were read may come again, too.
             work.seen = None;
@@ -195,6 +207,7 @@ impl Trail {
 struct Stretch {
     events: Vec<StoredEvent>,
     marks: Vec<u64>,
+    standing: HashMap<u64, bool>,
 }
 
 impl Work {
@@ -272,7 +285,12 @@ impl Work {
             }
             let ended = got == 0 || (!self.zstd && at >= source.size);
             if ended || framer.consumed() - self.file.cursor.offset >= STRETCH {
-                self.advance(&framer, &trail, parser.as_ref());
+                let mut state = parser.state();
+                if ended {
+                    let to = framer.consumed();
+                    stretch.standing = self.standing(&mut state, source, to, ledger)?;
+                }
+                self.advance(&framer, &trail, state);
                 if ended {
                     self.torn = Some((at, rrd_core::hash(&trail.last)));
                     self.settle(source);
@@ -319,7 +337,9 @@ impl Work {
             return None;
         }
         let before = stretch.events.len();
+        let is_left = self.left.as_ref().is_some_and(|left| left.contains(&key));
         let mut tell = |mut event: Event, whole: Option<&Long<'_>>| {
+            event.withdrawn = is_left;
             event.body = whole.and_then(|whole| ledger.keep(&event, whole));
             stretch.events.push(StoredEvent { event, offset, key });
         };
@@ -334,7 +354,25 @@ impl Work {
         None
     }
 
-    fn advance(&mut self, framer: &Framer, trail: &Trail, parser: &dyn Parser) {
+    /// Where a branch was left since that was last found out: of each record up to the offset `to`, whether
+    /// it stands.
+    fn standing(
+        &self,
+        state: &mut ParserState,
+        source: &Source,
+        to: u64,
+        ledger: &dyn Ledger,
+    ) -> io::Result<HashMap<u64, bool>> {
+        let has_left = std::mem::take(&mut state.has_left) && self.left.is_none();
+        let Some(entries) = self.format.entries.filter(|_| has_left) else {
+            return Ok(HashMap::new());
+        };
+        let tree = branches::tree(source, self.zstd, to, entries, ledger)?;
+        state.tip = tree.tip();
+        Ok(tree.standing())
+    }
+
+    fn advance(&mut self, framer: &Framer, trail: &Trail, state: ParserState) {
         let cursor = &mut self.file.cursor;
         cursor.offset = framer.consumed();
         if !self.zstd {
@@ -343,11 +381,21 @@ impl Work {
                 cursor.first_line = super::source::hash_of_first_line(&trail.head);
             }
         }
-        self.file.parser = parser.state();
+        self.file.parser = state;
     }
 
     fn settle(&mut self, source: &Source) {
         (self.file.size, self.file.mtime) = (source.size, source.mtime);
+    }
+
+    /// Finds out which records stand before they are read, for whoever cannot be told afterwards.
+    pub(crate) fn look_ahead(&mut self, ledger: &dyn Ledger) -> io::Result<()> {
+        let Some(entries) = self.format.entries else { return Ok(()) };
+        let tree =
+            branches::tree(&Source::open(&self.path)?, self.zstd, u64::MAX, entries, ledger)?;
+        let standing = tree.standing().into_iter();
+        self.left = Some(standing.filter(|(_, stands)| !stands).map(|(key, _)| key).collect());
+        Ok(())
     }
 
     /// A commit of what is known, without anything new read.
@@ -363,7 +411,7 @@ impl Work {
             marks: stretch.marks,
             reset: std::mem::take(&mut self.reset),
             moved_from: self.moved_from.take(),
-            standing: HashMap::new(),
+            standing: stretch.standing,
         }
     }
 

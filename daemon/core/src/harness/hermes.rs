@@ -40,6 +40,7 @@ pub(super) const FORMAT: Format = Format {
     folders: &["profiles/*"],
     classify,
     parser: |_| Box::new(Hermes),
+    entries: None,
     sidecar: session,
     live_entry: |_| None,
     titles: |_| None,

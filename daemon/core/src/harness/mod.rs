@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     fact::{Fact, Parsed},
     live::{LivenessBy, RegistryEntry},
+    tree::{Entry, Tip},
 };
 
 /// Reads one transcript, line by line, in order.
@@ -63,6 +64,10 @@ pub struct ParserState {
     pub never_asks: bool,
     /// The open turn's latest entries (hashes of their ids), where a transcript is a tree.
     pub turn: Vec<u64>,
+    /// Where the conversation stands, where a transcript is a tree.
+    pub tip: Option<Tip>,
+    /// It has left a branch since it was last found out which records stand.
+    pub has_left: bool,
 }
 
 /// What a file beneath a root is, told by its path alone.
@@ -101,6 +106,9 @@ pub enum FileRole {
     Ignored,
 }
 
+/// Tells the entries in a line, and gives the key of its record.
+pub type Entries = fn(&[u8], &mut dyn FnMut(Entry)) -> u64;
+
 /// Session ids and their titles; of several for one session the last one counts.
 pub type Titles = Vec<(String, String)>;
 
@@ -133,6 +141,9 @@ pub struct Format {
     pub classify: fn(&str) -> FileRole,
     /// Reads a transcript, going on from a state (the default one at its start).
     pub parser: fn(ParserState) -> Box<dyn Parser>,
+    /// Tells the entries in a line, where transcripts are trees, and gives the key of its record, as the
+    /// parser does.
+    pub entries: Option<Entries>,
     /// Reads a [`FileRole::Sidecar`], or a session's row of a database; `None` while it is torn.
     pub sidecar: fn(&[u8]) -> Option<Vec<Fact<'static>>>,
     /// Reads a [`FileRole::LiveEntry`], or a [`FileRole::WriterLock`] that names its holder; `None`

@@ -42,6 +42,7 @@ pub(super) const FORMAT: Format = Format {
     folders: &["projects", "sessions"],
     classify: files::classify,
     parser: |state| Box::new(ClaudeCode { state }),
+    entries: None,
     sidecar: files::sidecar,
     live_entry: files::live_entry,
     titles: |_| None,

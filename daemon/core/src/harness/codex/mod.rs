@@ -47,6 +47,7 @@ pub(super) const FORMAT: Format = Format {
     folders: &["sessions", "archived_sessions", "thread-writer-locks"],
     classify: files::classify,
     parser: |state| Box::new(Codex { state }),
+    entries: None,
     sidecar: |_| None,
     live_entry: |_| None,
     titles: files::titles,

@@ -13,7 +13,7 @@ use rrd_proto::Timestamp;
 
 use super::{
     Format,
-    pi::{Dialect, Message, Pi, Speaker},
+    pi::{Dialect, Message, Pi, Speaker, entries},
 };
 use crate::{
     fact::{Fact, Subagent, Text},
@@ -37,6 +37,7 @@ pub(super) const FORMAT: Format = Format {
     folders: &["agents", "state"],
     classify: files::classify,
     parser: |state| Box::new(Pi::new(state, DIALECT)),
+    entries: Some(|line, tell| entries(line, &DIALECT, tell)),
     sidecar: tables::window,
     live_entry: files::lock,
     titles: files::titles,
@@ -44,7 +45,25 @@ pub(super) const FORMAT: Format = Format {
     asks: Some(&asks::ASKS),
 };
 
-const DIALECT: Dialect = Dialect { speaker, asks: |_| false, began, done };
+const DIALECT: Dialect = Dialect { speaker, asks: |_| false, began, done, is_beside };
+
+/// Of the types in a transcript, all but these are hung on the conversation without taking it further
+/// (`isCanonicalSessionEntryType`; the first releases knew no `reset`).
+fn is_beside(kind: &str) -> bool {
+    !matches!(
+        kind,
+        "message"
+            | "thinking_level_change"
+            | "model_change"
+            | "compaction"
+            | "reset"
+            | "branch_summary"
+            | "custom"
+            | "custom_message"
+            | "label"
+            | "session_info"
+    )
+}
 
 /// The result of `sessions_spawn` says which conversation began, by its key: the session that it is in is
 /// named nowhere. One that was only queued, or refused, did not begin.

@@ -5,13 +5,14 @@
 //! of the whole file; whose move it is follows from the last branch. Not here: which fields are read
 //! ([`record`]).
 
+mod place;
 mod record;
 
 use std::borrow::Cow;
 
 use rrd_proto::{ParentKind, Timestamp, Tokens, TurnResult};
 
-pub(super) use self::record::Message;
+pub(super) use self::{place::entries, record::Message};
 use self::record::{Block, Content, Record, Usage, is_bookkeeping, is_known};
 use super::{
     FileRole, Format, Parser, ParserState,
@@ -23,6 +24,7 @@ use super::{
 use crate::{
     fact::{Fact, Origin, Parsed, Text, TitleRank, issue},
     long::Long,
+    tree::Tip,
 };
 
 /// What [`super::formats`] lists.
@@ -39,6 +41,7 @@ pub(super) const FORMAT: Format = Format {
     folders: &["sessions"],
     classify,
     parser: |state| Box::new(Pi::new(state, DIALECT)),
+    entries: Some(|line, tell| entries(line, &DIALECT, tell)),
     sidecar: |_| None,
     live_entry: |_| None,
     titles: |_| None,
@@ -53,6 +56,8 @@ const DIALECT: Dialect = Dialect {
     // It has no delegates but what extensions make of other processes.
     began: |_, _| None,
     done: |_| None,
+    // Whatever is written goes on from where it stands.
+    is_beside: |_| false,
 };
 
 /// Entries of the open turn that are remembered: what is appended to it hangs on one of the last.
@@ -87,6 +92,8 @@ pub(super) struct Dialect {
     pub(super) began: for<'a> fn(&mut Message<'a>, Option<Timestamp>) -> Option<Fact<'a>>,
     /// That a delegate is done, of a message in the user's place.
     pub(super) done: for<'a> fn(&mut Message<'a>) -> Option<Fact<'a>>,
+    /// Whether entries of a type are hung beside the conversation.
+    pub(super) is_beside: fn(&str) -> bool,
 }
 
 /// Who speaks in a message.
@@ -157,10 +164,9 @@ impl Pi {
         if record.misshapen() || at.is_none() || record.kind.text().is_empty() {
             into.issues.push(issue::SHAPE);
         }
-        if let Some(id) = record.id.get() {
-            // Short ids are unique in one file only, and a session may have several.
-            let key = [id.as_bytes(), b" ", record.timestamp.text().as_bytes()].concat();
-            into.key = Some(crate::hash(&key));
+        into.key = record.id.get().map(|id| place::key(id, record.timestamp.text()));
+        if let Some(entry) = place::of(&record, &self.dialect) {
+            self.state.has_left |= Tip::follow(&mut self.state.tip, &entry);
         }
         if at.is_some_and(|at| self.state.copied_before.is_some_and(|fork| at < fork)) {
             into.origin = Origin::Copied;
@@ -226,7 +232,7 @@ impl Pi {
         }
         // A leaf only points at where the conversation stands.
         let on = if kind == "leaf" { record.target } else { record.parent };
-        let stays = on.json().is_empty() || self.state.turn.contains(&place(on.head().text()));
+        let stays = on.json().is_empty() || self.state.turn.contains(&place::id(on.head().text()));
         // A summary of a branch is written for nothing else than leaving it.
         if stays && kind != "branch_summary" {
             self.go_on(record);
@@ -242,7 +248,7 @@ impl Pi {
         if self.state.turn.len() == TURN {
             self.state.turn.remove(0);
         }
-        self.state.turn.push(place(record.id.text()));
+        self.state.turn.push(place::id(record.id.text()));
     }
 
     /// The user's move.
@@ -398,11 +404,6 @@ fn session_of(path: Text<'_>) -> Option<Text<'_>> {
     let name = path.rsplit(['/', '\\']).next()?;
     let id = after_time(name.strip_suffix(".jsonl").unwrap_or(name));
     (!id.is_empty()).then(|| Cow::Owned(id.to_owned()))
-}
-
-/// An entry's place in the tree.
-fn place(id: &str) -> u64 {
-    crate::hash(id.as_bytes())
 }
 
 #[cfg(test)]

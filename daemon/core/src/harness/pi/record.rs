@@ -24,6 +24,9 @@ object! {
         model: Str<'a> = "modelId",
         name: Str<'a> = "name",
         target: Raw<'a> = "targetId",
+        // OpenClaw's: where the next entry is hung, and that this one is hung beside the conversation.
+        append_to: Raw<'a> = "appendParentId",
+        append_mode: Raw<'a> = "appendMode",
         // Large, and moved about.
         message: Field<Box<Message<'a>>> = "message",
     }
