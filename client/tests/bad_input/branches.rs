@@ -114,7 +114,7 @@ fn what_openclaw_rewound_and_what_stands_are_told() {
     .unwrap();
     let event = |number: u32, role: &str, text: &str| {
         let stop = if role == "assistant" { "stop" } else { "" };
-        json!({"type": "message", "id": format!("e-{text}"), "parentId": null,
+        json!({"type": "message", "id": format!("e-{text}"),
             "timestamp": format!("2026-11-20T10:00:{number:02}.000Z"),
             "message": {"role": role, "content": text, "stopReason": stop}})
         .to_string()

@@ -291,6 +291,15 @@ fn openclaw() {
             ("lock b45b15d6", "21967"),
         ],
     );
+    // Made by hand, in the order of 2026.6.11's writer: rewound once. Counts are of all that was done.
+    check(
+        Harness::OpenClaw,
+        "rewound-2026.6",
+        &[(
+            "b2e8a964",
+            "4 3 1 0, 10:50:00.500Z, completed, id c0a7e5d2-6b1f-4c7e-9d3a-51f0b2e8a964",
+        )],
+    );
 }
 
 #[test]
@@ -301,6 +310,14 @@ fn pi() {
         &[(
             "dde21e8e",
             "2 2 2 1, 10:42:27.947Z, completed, id 01a1f88c-edea-7795-8202-1cd3dde21e8e",
+        )],
+    );
+    check(
+        Harness::Pi,
+        "rewound-0.73",
+        &[(
+            "a206992e",
+            "4 4 1 0, 13:07:05.411Z, completed, id 01a2035e-0e42-76e7-8d07-00bba206992e",
         )],
     );
 }

@@ -138,10 +138,8 @@ pub(crate) fn take(
             let epoch = work.file.cursor.epoch + 1;
             work.file.cursor = Cursor { epoch, ..Cursor::start(source.id) };
             // What stood before may be left now, and what was left stand.
-            work.file.parser = ParserState {
-                has_left: work.format.entries.is_some(),
-                ..ParserState::default()
-            };
+            work.file.parser =
+                ParserState { has_left: work.format.entries.is_some(), ..ParserState::default() };
             work.torn = None;
             // What has been taken since they were read may come again, too.
             work.seen = None;

@@ -100,7 +100,7 @@ fn header(id: &str) -> String {
 pub(super) fn said(role: &str, text: &str) -> String {
     let stop = if role == "assistant" { r#","stopReason":"stop""# } else { "" };
     format!(
-        r#"{{"type":"message","id":"e-{text}","parentId":null,"timestamp":"2026-11-20T10:00:01.000Z","message":{{"role":"{role}","content":[{{"type":"text","text":"{text}"}}]{stop}}}}}"#
+        r#"{{"type":"message","id":"e-{text}","timestamp":"2026-11-20T10:00:01.000Z","message":{{"role":"{role}","content":[{{"type":"text","text":"{text}"}}]{stop}}}}}"#
     )
 }
 

@@ -60,7 +60,11 @@ fn what_the_way_from_the_last_entry_passes_by_is_left() {
         ("a sign", then(&[leaf(5, On::Entry(2), On::Entry(2))]), vec![3, 4]),
         ("a sign to where it is", then(&[leaf(5, On::Entry(4), On::Entry(4))]), vec![]),
         ("a sign to the beginning", then(&[leaf(5, ROOT, ROOT)]), vec![1, 2, 3, 4]),
-        ("on the sign", then(&[leaf(5, On::Entry(2), On::Entry(2)), goes_on(6, on(5))]), vec![3, 4]),
+        (
+            "on the sign",
+            then(&[leaf(5, On::Entry(2), On::Entry(2)), goes_on(6, on(5))]),
+            vec![3, 4],
+        ),
         (
             "a sign elsewhere does nothing, and what hangs on it on nothing known",
             then(&[leaf(5, On::Entry(9), On::Entry(9)), goes_on(6, on(5)), goes_on(7, on(2))]),

@@ -355,8 +355,8 @@ impl Databases {
         // Fetched first, then taken: what is waited for then does not keep the database's log.
         let mut fetched = Vec::new();
         while let Some(row) = database.unread.pop_front() {
-            if let Some(session) = database.sessions.get(&row.id) {
-                fetched.push(session.fetch(row, now.0, &snapshot)?);
+            if let Some(session) = database.sessions.get_mut(&row.id) {
+                fetched.push(session.fetch(row, now.0, scene.format, &snapshot)?);
             }
             if snapshot.is_over() {
                 break;
@@ -583,9 +583,10 @@ pub(super) fn read_events(
         return Err(io::ErrorKind::NotFound.into());
     };
     let mut session = Session::new(String::new(), key.clone(), id);
+    session.look_ahead(format, &snapshot).map_err(io::Error::other)?;
     let mut fold = None;
     loop {
-        let batch = session.fetch(row.clone(), id, &snapshot).map_err(io::Error::other)?;
+        let batch = session.fetch(row.clone(), id, format, &snapshot).map_err(io::Error::other)?;
         if session.take(batch, &mut fold, format, sink)? {
             return Ok(());
         }

@@ -16,15 +16,16 @@ use rrd_core::{
     cursor::{Cursor, FileId, Rows},
     fact::{Origin, Parsed, issue},
     fold::Fold,
-    harness::{Format, Parser, ParserState},
+    harness::{Entries, Format, Parser, ParserState},
     long::Long,
+    tree::Tree,
 };
 use rrd_proto::{Event, SessionKey};
 
 use super::database::{Record, SessionRow, Snapshot, Unreadable};
 use crate::{
     store::{Commit, FileState, StoredEvent},
-    tail::take::Ledger,
+    tail::{branches, take::Ledger},
 };
 
 /// A commit is made after so many bytes of records.
@@ -64,6 +65,10 @@ pub(super) struct Session {
     /// Keys of records that were taken back before they were read for the first time, and whether one that
     /// says the same stands after them.
     taken_back: HashMap<u64, bool>,
+    /// What is found out of which records stand, after a branch was left.
+    outline: Option<Outline>,
+    /// Keys of records that do not stand, where that was found out before they are read.
+    left: Option<HashSet<u64>>,
     anchors: VecDeque<Anchor>,
     /// Where another database's state of it is stored, from which it was taken over.
     moved_from: Option<String>,
@@ -80,6 +85,13 @@ struct Anchor {
     since: HashSet<u64>,
 }
 
+/// The entries of a history that is a tree, as far as they have been fetched.
+#[derive(Debug, Default)]
+struct Outline {
+    tree: Tree,
+    last: Option<i64>,
+}
+
 /// What was fetched of one session.
 pub(super) struct Batch {
     pub(super) row: SessionRow,
@@ -87,6 +99,8 @@ pub(super) struct Batch {
     begin: Begin,
     records: Vec<Record>,
     moved_out: Vec<Vec<u8>>,
+    /// Every entry there is, where a branch was left before what is fetched here.
+    tree: Option<Tree>,
     /// There are no more.
     ended: bool,
 }
@@ -120,6 +134,8 @@ impl Session {
             unmet: None,
             summed_up: HashSet::new(),
             taken_back: HashMap::new(),
+            outline: None,
+            left: None,
             anchors: VecDeque::new(),
             moved_from: None,
         }
@@ -167,9 +183,10 @@ impl Session {
 
     /// Copies out what is to be taken next, as far as time allows.
     pub(super) fn fetch(
-        &self,
+        &mut self,
         row: SessionRow,
         id: FileId,
+        format: &Format,
         snapshot: &Snapshot,
     ) -> Result<Batch, Unreadable> {
         let begin = self.begin(&row, snapshot)?;
@@ -187,7 +204,68 @@ impl Session {
         })?;
         let none = ended && records.is_empty() && rows.count == 0;
         let moved_out = if none { snapshot.moved_out(&row.id)? } else { Vec::new() };
-        Ok(Batch { row, id, begin, records, moved_out, ended })
+        let mut tree = None;
+        match format.entries.filter(|_| ended) {
+            // All of it is at hand.
+            Some(entries) if none || begin == Begin::Anew => {
+                let whole = tree.insert(Tree::default());
+                let lines = moved_out.iter().map(|line| (line, rrd_core::hash(line)));
+                records
+                    .iter()
+                    .map(|record| (&record.line, record.key))
+                    .chain(lines)
+                    .for_each(|(line, key)| branches::add(whole, entries, line, Some(key)));
+            }
+            Some(entries) if begin == Begin::On && self.owes_outline() => {
+                tree = self.outline(&row.id, entries, snapshot)?;
+            }
+            _ => self.outline = None,
+        }
+        Ok(Batch { row, id, begin, records, moved_out, tree, ended })
+    }
+
+    /// A branch was left, and it is not known yet which records stand.
+    fn owes_outline(&self) -> bool {
+        self.file.parser.has_left && self.left.is_none()
+    }
+
+    /// Goes on reading what every record hangs on; all of it, when time is not over before.
+    fn outline(
+        &mut self,
+        session: &str,
+        entries: Entries,
+        snapshot: &Snapshot,
+    ) -> Result<Option<Tree>, Unreadable> {
+        let Outline { mut tree, mut last } = self.outline.take().unwrap_or_default();
+        let ended = snapshot.records(session, last, &mut |record| {
+            last = Some(record.number);
+            branches::add(&mut tree, entries, &record.line, Some(record.key));
+            true
+        })?;
+        if !ended {
+            self.outline = Some(Outline { tree, last });
+            return Ok(None);
+        }
+        if last.is_none() {
+            for line in snapshot.moved_out(session)? {
+                branches::add(&mut tree, entries, &line, Some(rrd_core::hash(&line)));
+            }
+        }
+        Ok(Some(tree))
+    }
+
+    /// Finds out which records stand before they are read, for whoever cannot be told afterwards.
+    pub(super) fn look_ahead(
+        &mut self,
+        format: &Format,
+        snapshot: &Snapshot,
+    ) -> Result<(), Unreadable> {
+        let Some(entries) = format.entries else { return Ok(()) };
+        let session = self.file.session.session_id.clone();
+        let tree = self.outline(&session, entries, snapshot)?.unwrap_or_default();
+        let standing = tree.standing().into_iter();
+        self.left = Some(standing.filter(|(_, stands)| !stands).map(|(key, _)| key).collect());
+        Ok(())
     }
 
     fn begin(&self, row: &SessionRow, snapshot: &Snapshot) -> Result<Begin, Unreadable> {
@@ -283,6 +361,8 @@ impl Session {
             }
         };
         if matches!(begin, Begin::Anchor(_) | Begin::Anew) {
+            // What stood before may be left now, and what was left stand.
+            self.file.parser.has_left = format.entries.is_some();
             self.taken_back.clear();
             self.settled = false;
             self.file.cursor.epoch += 1;
@@ -296,7 +376,7 @@ impl Session {
         }
         self.filled |= folded.has_taken_any();
         *fold = Some(folded);
-        Ok(ended)
+        Ok(ended && !self.owes_outline())
     }
 
     fn fold_in(
@@ -312,6 +392,7 @@ impl Session {
         let mut rows = self.file.cursor.rows.unwrap_or_default();
         rows.rewritten = batch.row.rewritten;
         let mut facts = Some((format.sidecar)(&batch.row.json).unwrap_or_default());
+        let mut tree = batch.tree;
         let mut records = batch.records.into_iter().peekable();
         // What was taken back went on from what stands before it, and leads to nothing after it.
         let mut aside = None;
@@ -320,7 +401,8 @@ impl Session {
             let folding = Arc::make_mut(fold);
             let (known, unmet) = (self.known.as_ref(), self.unmet.as_mut());
             let taken_back = Some(&mut self.taken_back);
-            let mut stretch = Stretch { known, unmet, taken_back, ..Stretch::default() };
+            let left = self.left.as_ref();
+            let mut stretch = Stretch { known, unmet, taken_back, left, ..Stretch::default() };
             if let Some(facts) = facts.take() {
                 stretch.take(folding, Parsed { facts, ..Parsed::default() }, row, 0, ledger);
                 for (number, line) in batch.moved_out.iter().enumerate() {
@@ -365,11 +447,16 @@ impl Session {
             }
             let (events, marks) = (stretch.events, stretch.marks);
             self.file.parser = parser.state();
-            let tail = if ended { row } else { 0 };
+            let tree = if ended { tree.take() } else { None };
+            if let Some(tree) = &tree {
+                (self.file.parser.tip, self.file.parser.has_left) = (tree.tip(), false);
+            }
+            let tail = if ended && !self.owes_outline() { row } else { 0 };
             let cursor = Cursor { rows: Some(rows), tail, ..self.file.cursor };
             let news = cursor != self.file.cursor || *before != **fold;
             self.file.cursor = cursor;
-            let standing = if ended { self.standing() } else { HashMap::new() };
+            let mut standing = if ended { self.standing() } else { HashMap::new() };
+            standing.extend(tree.iter().flat_map(Tree::standing));
             if news || reset || !standing.is_empty() {
                 let (file, fold) = (self.file.clone(), Arc::clone(fold));
                 let moved_from = self.moved_from.take();
@@ -453,6 +540,7 @@ struct Stretch<'a> {
     known: Option<&'a HashSet<u64>>,
     unmet: Option<&'a mut HashSet<u64>>,
     taken_back: Option<&'a mut HashMap<u64, bool>>,
+    left: Option<&'a HashSet<u64>>,
     events: Vec<StoredEvent>,
     marks: Vec<u64>,
     bytes: usize,
@@ -525,7 +613,9 @@ impl Stretch<'_> {
             return fold.take_again(parsed);
         }
         let before = self.events.len();
+        let is_left = self.left.is_some_and(|left| left.contains(&key));
         let mut tell = |mut event: Event, whole: Option<&Long<'_>>| {
+            event.withdrawn = is_left;
             event.body = whole.and_then(|whole| ledger.keep(&event, whole));
             self.events.push(StoredEvent { event, offset: number, key });
         };

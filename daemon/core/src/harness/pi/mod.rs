@@ -12,8 +12,8 @@ use std::borrow::Cow;
 
 use rrd_proto::{ParentKind, Timestamp, Tokens, TurnResult};
 
-pub(super) use self::{place::entries, record::Message};
 use self::record::{Block, Content, Record, Usage, is_bookkeeping, is_known};
+pub(super) use self::{place::entries, record::Message};
 use super::{
     FileRole, Format, Parser, ParserState,
     json::Field,

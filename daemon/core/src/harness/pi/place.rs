@@ -107,7 +107,8 @@ impl Records for Entries<'_> {
             return true;
         };
         into.key = id.get().map(|id| key(id, timestamp.text()));
-        let placed = Record { kind, id, parent, target, append_to, append_mode, ..Record::default() };
+        let placed =
+            Record { kind, id, parent, target, append_to, append_mode, ..Record::default() };
         of(&placed, self.dialect).into_iter().for_each(&mut *self.tell);
         true
     }
