@@ -162,6 +162,83 @@ fn what_openclaw_rewound_and_what_stands_are_told() {
     both_branches(&host, "s-1", &told);
 }
 
+/// As pi 0.73.1 and OpenClaw 2026.6.11 go back: what follows hangs on an earlier entry.
+#[test]
+fn what_a_tree_was_rewound_from_and_what_stands_are_told() {
+    let pi = ".pi/agent/sessions/--home-dev--/2026-11-20T10-42-27-947Z_5cc10d23-fbbf-415a-9fb6-99d1571a1fb3.jsonl";
+    let claw = ".openclaw/agents/main/sessions/5cc10d23-fbbf-415a-9fb6-99d1571a1fb3.jsonl";
+    for path in [pi, claw] {
+        let id = "5cc10d23-fbbf-415a-9fb6-99d1571a1fb3";
+        let host = Host::new();
+        let path = host.path(path);
+        let mut said: Vec<(String, Option<usize>)> = Vec::new();
+        let mut says = |text: &str, on: Option<usize>| {
+            let number = said.len();
+            let (role, stop) = if number % 2 == 0 { ("user", "") } else { ("assistant", "stop") };
+            let entry = json!({"type": "message", "id": format!("e{number}"),
+                "parentId": on.map(|on| format!("e{on}")), "timestamp": ago(900 - number as i64),
+                "message": {"role": role, "content": [{"type": "text", "text": text}], "stopReason": stop}});
+            append(&path, format!("{entry}\n"));
+            said.push((text.to_owned(), on));
+            // The walk from the last entry, as the harness does it.
+            let mut told: Vec<_> = said.iter().map(|(text, _)| (text.clone(), true)).collect();
+            let mut at = Some(number);
+            while let Some(here) = at {
+                told[here].1 = false;
+                at = said[here].1;
+            }
+            told
+        };
+        let check = |told: &[(String, bool)]| {
+            let told: Vec<_> = told.iter().map(|(text, gone)| (text.as_str(), *gone)).collect();
+            both_branches(&host, id, &told);
+        };
+        append(
+            &path,
+            format!(
+                "{}\n",
+                json!({"type": "session", "version": 3, "id": id, "timestamp": ago(1_000), "cwd": "/home/dev"})
+            ),
+        );
+        says("begin", None);
+        says("begun", Some(0));
+        says("the wrong way", Some(1));
+        let all = says("went wrong", Some(2));
+        let daemon = host.daemon();
+        check(&all);
+        check(&says("the other way", Some(1)));
+        check(&says("went well", Some(4)));
+        daemon.stop();
+        check(&says("was it so wrong", Some(3)));
+        let told = says("it was not", Some(6));
+        check(&told);
+        let exports = |way: &str| {
+            let export = |format: &str| host.run(&["sessions", "export", id, "--format", format]);
+            assert_eq!(export("md").matches(" (taken back)\n").count(), 3, "{way}");
+            assert!(export("html").contains(" withdrawn\""), "{way}");
+            let lines = export("jsonl");
+            let gone = lines.lines().filter(|line| line.contains("\"withdrawn\":true"));
+            assert_eq!(
+                gone.count(),
+                3,
+                "{way}: what was asked, what was said, and that it was: {lines}"
+            );
+        };
+        exports("looked");
+        let mut daemon = host.daemon();
+        check(&told);
+        exports("followed");
+        // Whenever it is killed: it knows afterwards what it would have known.
+        for round in 0..12_usize {
+            let told = says(&format!("there {round}"), Some(if round % 2 == 0 { 5 } else { 7 }));
+            std::thread::sleep(Duration::from_millis(round as u64 * 3));
+            drop(daemon);
+            daemon = host.daemon();
+            check(&told);
+        }
+    }
+}
+
 #[test]
 fn what_a_fork_copied_is_told() {
     const FORK: &str = "0f0fc2e0-0000-4000-8000-000000000002";
