@@ -96,8 +96,8 @@ pub struct Event {
     pub direction: Option<Direction>,
     /// For messages between sessions, where the harness names them: the same at both ends.
     pub message_id: Option<String>,
-    /// It happened, but was taken back since: undone, or rewritten. The counts of its session do not hold
-    /// it.
+    /// It happened, but was taken back since: undone, rewritten, or left behind on another branch. The counts
+    /// of its session do not hold it, but for a branch: they are of all that was done.
     #[serde(default)]
     pub withdrawn: bool,
     /// All of it, where that was asked for and is known.

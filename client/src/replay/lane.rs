@@ -4,7 +4,9 @@
 //! over are *rows*: a result belongs to the row of its call. Not here: keys ([`super::model`]), and how
 //! rows are drawn.
 
-use rrd_proto::{Event, EventKind, LastWords, Mark, Outline, Session, Status, Stretch, Timestamp};
+use rrd_proto::{
+    Event, EventKind, Harness, LastWords, Mark, Outline, Session, Status, Stretch, Timestamp,
+};
 
 use super::{
     events::{Events, PAGE},
@@ -183,9 +185,15 @@ impl Lane {
 
     /// Takes events that just happened.
     pub(crate) fn take_events(&mut self, events: Vec<Event>) {
+        // Theirs are trees: who goes back to an earlier entry says something there, and what was said after
+        // that entry stands no more.
+        let is_tree = matches!(self.session.harness, Harness::Pi | Harness::OpenClaw);
         for event in events {
             if self.last_seq().is_some_and(|last| event.seq <= last) {
                 continue;
+            }
+            if is_tree && event.kind == EventKind::Prompt && self.complete {
+                self.begin_anew();
             }
             self.marks.push(Mark::of(&event));
             self.events.push(self.marks.len() - 1, event);
@@ -521,6 +529,29 @@ pub(crate) mod tests {
         assert_eq!((lane.marks_wanted(), lane.marks.len()), (Some(Some(1)), 6));
         lane.take_outline(Outline { marks: rest, ..Outline::default() }, NOW);
         assert!(lane.marks_wanted().is_none() && lane.marks[3].withdrawn && lane.cursor == 4);
+    }
+
+    #[test]
+    fn what_may_have_been_left_is_asked_for_again() {
+        for (harness, again) in
+            [(Harness::Pi, true), (Harness::OpenClaw, true), (Harness::ClaudeCode, false)]
+        {
+            let mut marks: Vec<_> = (0..4).map(|seq| mark(seq, 0, EventKind::Message)).collect();
+            let mut lane = lane(marks.clone());
+            lane.session.harness = harness;
+            lane.take_events(vec![event(&mark(4, 0, EventKind::Message), "x", None)]);
+            assert_eq!(lane.marks_wanted(), None, "an answer goes on from what stands");
+            let prompt = mark(5, 0, EventKind::Prompt);
+            lane.take_events(vec![event(&prompt, "x", None)]);
+            assert_eq!(lane.marks_wanted(), again.then_some(None));
+            if again {
+                marks[3].withdrawn = true;
+                marks.extend([mark(4, 0, EventKind::Message), prompt]);
+                lane.take_outline(Outline { marks, ..Outline::default() }, NOW);
+                assert!(lane.marks_wanted().is_none() && lane.marks[3].withdrawn);
+                assert_eq!(lane.marks.len(), 6);
+            }
+        }
     }
 
     #[test]

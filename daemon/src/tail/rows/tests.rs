@@ -1,7 +1,10 @@
 //! What waits to be read is not forgotten, and what could not be taken is tried again.
 #![allow(clippy::unwrap_used)] // the lint's exception for tests does not reach plain functions here
 
-use std::cell::Cell;
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+};
 
 use rrd_proto::Harness;
 use rusqlite::Connection;
@@ -134,4 +137,93 @@ fn what_could_not_be_taken_is_taken_later() {
     work(&mut databases, &path, &scene, &ledger);
     assert_eq!(ledger.commits.get(), before + 2, "both are read");
     assert_eq!(databases.troubles(scene.format), []);
+}
+
+/// What an index would hold.
+#[derive(Default)]
+struct Index {
+    events: RefCell<BTreeMap<u64, (u64, bool)>>,
+    state: RefCell<Option<(FileState, Arc<Fold>)>>,
+}
+
+impl Ledger for Index {
+    fn commit(&self, commit: Commit) {
+        let mut events = self.events.borrow_mut();
+        for stored in commit.events {
+            let known = events.insert(stored.event.seq, (stored.key, stored.event.withdrawn));
+            assert_eq!(known, None, "each once");
+        }
+        for (key, withdrawn) in events.values_mut() {
+            *withdrawn = commit.standing.get(key).map_or(*withdrawn, |stands| !stands);
+        }
+        self.state.replace(Some((commit.file, commit.fold)));
+    }
+
+    fn keys(&self, _: &SessionKey) -> io::Result<HashSet<u64>> {
+        Ok(self.events.borrow().values().map(|(key, _)| *key).collect())
+    }
+}
+
+#[test]
+fn a_tree_is_looked_over_a_little_at_a_time_wherever_it_is_stopped() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("openclaw-agent.sqlite");
+    let db = Connection::open(&path).unwrap();
+    db.execute_batch(
+        "CREATE TABLE schema_meta (schema_version INTEGER);
+         INSERT INTO schema_meta VALUES (23);
+         CREATE TABLE session_nodes (session_key TEXT, current_session_id TEXT, spawned_by TEXT,
+             parent_session_key TEXT);
+         CREATE TABLE session_windows (session_id TEXT, session_key TEXT, created_at INTEGER,
+             updated_at INTEGER, spawned_by TEXT, parent_session_key TEXT);
+         INSERT INTO session_windows (session_id, created_at) VALUES ('s', 1);
+         CREATE TABLE transcript_rewrite_watermarks (session_id TEXT, generation TEXT);
+         CREATE TABLE transcript_events (session_id TEXT, seq INTEGER, event_json TEXT,
+             event_zstd BLOB, PRIMARY KEY (session_id, seq));",
+    )
+    .unwrap();
+    for id in 1..=90 {
+        let parent = if id == 40 { 20 } else { id - 1 };
+        let parent = if parent == 0 { "null".to_owned() } else { format!("\"e{parent}\"") };
+        let event = format!(
+            r#"{{"type":"message","id":"e{id}","parentId":{parent},"timestamp":"2026-11-20T10:00:00.000Z","message":{{"role":"user","content":"x"}}}}"#
+        );
+        let sql =
+            "INSERT INTO transcript_events (session_id, seq, event_json) VALUES ('s', ?1, ?2)";
+        db.execute(sql, rusqlite::params![id, event]).unwrap();
+    }
+    let want: Vec<bool> = (1..=90).map(|id| (21..40).contains(&id)).collect();
+    let format = rrd_core::harness::format_of(&Harness::OpenClaw).unwrap();
+    let key = SessionKey { harness: Harness::OpenClaw, session_id: "s".into() };
+    let (id, _) = look(&path).unwrap();
+    let mut most = 0;
+    for stop in 0_usize.. {
+        let index = Index::default();
+        let (mut session, mut fold) = (Session::new("p#s".into(), key.clone(), id), None);
+        let mut looks = 0;
+        loop {
+            if looks == stop
+                && let Some((file, known)) = index.state.borrow().clone()
+            {
+                // After a restart it has what is stored, and nothing else.
+                (session, fold) = (Session::stored(file, Arc::clone(&known)), Some(known));
+            }
+            looks += 1;
+            // Time is over as soon as something was read.
+            let snapshot = Snapshot::open(&path, format.tables.unwrap(), Duration::ZERO).unwrap();
+            let row = snapshot.sessions().unwrap().remove(0);
+            let batch = session.fetch(row, id, format, &snapshot).unwrap();
+            if session.take(batch, &mut fold, format, &index).unwrap() {
+                break;
+            }
+            assert!(looks < 100, "it comes to an end");
+        }
+        let marks: Vec<bool> = index.events.borrow().values().map(|(_, left)| *left).collect();
+        assert_eq!(marks, want, "stopped after {stop} of {looks} looks");
+        most = most.max(looks);
+        if stop > looks {
+            break;
+        }
+    }
+    assert!(most > 10, "{most}");
 }
