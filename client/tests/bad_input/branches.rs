@@ -174,7 +174,8 @@ fn what_a_tree_was_rewound_from_and_what_stands_are_told() {
         let mut said: Vec<(String, Option<usize>)> = Vec::new();
         let mut says = |text: &str, on: Option<usize>| {
             let number = said.len();
-            let (role, stop) = if number % 2 == 0 { ("user", "") } else { ("assistant", "stop") };
+            let (role, stop) =
+                if number.is_multiple_of(2) { ("user", "") } else { ("assistant", "stop") };
             let entry = json!({"type": "message", "id": format!("e{number}"),
                 "parentId": on.map(|on| format!("e{on}")), "timestamp": ago(900 - number as i64),
                 "message": {"role": role, "content": [{"type": "text", "text": text}], "stopReason": stop}});
@@ -230,7 +231,8 @@ fn what_a_tree_was_rewound_from_and_what_stands_are_told() {
         exports("followed");
         // Whenever it is killed: it knows afterwards what it would have known.
         for round in 0..12_usize {
-            let told = says(&format!("there {round}"), Some(if round % 2 == 0 { 5 } else { 7 }));
+            let told =
+                says(&format!("there {round}"), Some(if round.is_multiple_of(2) { 5 } else { 7 }));
             std::thread::sleep(Duration::from_millis(round as u64 * 3));
             drop(daemon);
             daemon = host.daemon();

@@ -88,7 +88,7 @@ impl Scene {
 
     fn write_with(&mut self, on: Option<usize>, more: &str) {
         let id = self.entries.len();
-        let entry = Entry { id, on, is_prompt: id % 2 == 0 };
+        let entry = Entry { id, on, is_prompt: id.is_multiple_of(2) };
         self.writer.write(&line(entry, more));
         self.entries.push(entry);
     }
