@@ -198,11 +198,14 @@ Examples:
     #[command(after_help = "\
 It counts until it is taken back, from everywhere the page can be reached, and allows what a paired
 browser may: to read. Keep it in a file that only you can read, past the shell's history.
+One of --session-store is for programs made with the Claude Agent SDK: they keep their sessions here
+and read them back as they are, and see nothing else (client/adapters has what they need).
 
 Examples:
   (umask 077; rrd token --label backup > ~/.rrd-token)
   printf 'Authorization: Bearer %s' \"$(cat ~/.rrd-token)\" |
     curl -H @- http://127.0.0.1:7730/sessions
+  (umask 077; rrd token --session-store --label ci > ~/.rrd-store-token)
   rrd token --list
   rrd token --revoke 1a2b3c4d      its id, or the start of it; all for every one of them")]
     Token(TokenArgs),

@@ -19,6 +19,7 @@ use crate::{
     dirs::Dirs,
     fleet::{Listen, MAX_SEEDS, Seed},
     http::settings::{HttpListen, HttpSettings},
+    sdk,
     store::Limits,
 };
 
@@ -72,6 +73,8 @@ pub struct HarnessRoot {
     pub harness: Harness,
     /// Its home (`~/.claude`, `~/.codex`).
     pub path: PathBuf,
+    /// It is rrd's own, laid out like one of that harness.
+    pub is_store: bool,
 }
 
 /// How changes are noticed. Sweeps find them in every mode, later.
@@ -283,7 +286,7 @@ impl Config {
                 paths.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(", ");
             settings.push(Setting { key: format!("harness.{name}.roots"), value: shown, source });
             for path in paths {
-                let root = HarnessRoot { harness: Harness::from(name), path };
+                let root = HarnessRoot { harness: Harness::from(name), path, is_store: false };
                 if !roots.contains(&root) {
                     roots.push(root);
                 }
@@ -310,6 +313,17 @@ impl Config {
             roots,
             settings,
         })
+    }
+
+    /// Every directory that is followed: the harnesses' own, and then the session store.
+    #[must_use]
+    pub fn followed(&self) -> Vec<HarnessRoot> {
+        let store = HarnessRoot {
+            harness: Harness::ClaudeCode,
+            path: sdk::folder(&self.dirs.state),
+            is_store: true,
+        };
+        self.roots.iter().cloned().chain([store]).collect()
     }
 
     /// Every setting in force and whence, for `rrd config`.

@@ -92,11 +92,15 @@ struct Known {
     places: HashMap<SessionKey, Vec<(PathBuf, FileId)>>,
     /// Sessions that nobody wants to see again.
     forgotten: HashSet<SessionKey>,
+    /// Sessions with a copy in the store and another in a harness's home, of which either may be read.
+    shared: HashSet<SessionKey>,
 }
 
 #[derive(Debug)]
 struct KnownRoot {
     root: Root,
+    /// No harness's own, so that nobody who looks for theirs is told of it.
+    is_store: bool,
     progress: IndexProgress,
     parts: Vec<PartStatus>,
 }
@@ -109,6 +113,7 @@ impl Hub {
                 path: root.path.display().to_string(),
                 state: RootState::Missing,
             },
+            is_store: root.is_store,
             progress: IndexProgress::default(),
             parts: Vec::new(),
         };
@@ -119,6 +124,7 @@ impl Hub {
             claims: HashMap::new(),
             places: HashMap::new(),
             forgotten: HashSet::new(),
+            shared: HashSet::new(),
         };
         Self {
             known: Mutex::new(known),
@@ -229,6 +235,27 @@ impl Hub {
     /// True of a session that nobody wants to know of.
     pub(crate) fn is_forgotten(&self, key: &SessionKey) -> bool {
         self.lock().forgotten.contains(key)
+    }
+
+    /// True while the session is another root's than this.
+    pub(crate) fn is_anothers(&self, key: &SessionKey, root: usize) -> bool {
+        self.lock().claims.get(key).is_some_and(|of| *of != root)
+    }
+
+    /// Whether this root is rrd's own store, and no harness's.
+    pub(crate) fn is_store(&self, root: usize) -> bool {
+        self.lock().roots.get(root).is_some_and(|root| root.is_store)
+    }
+
+    /// The session has a copy in the store beside its harness's; true when that is news. Whoever reads such
+    /// a one holds [`Self::handover`].
+    pub(crate) fn share(&self, key: &SessionKey) -> bool {
+        self.lock().shared.insert(key.clone())
+    }
+
+    /// Whether it has.
+    pub(crate) fn is_shared(&self, key: &SessionKey) -> bool {
+        self.lock().shared.contains(key)
     }
 
     /// Gives the session to this root, whosever it was.
@@ -378,7 +405,8 @@ impl Hub {
     /// Answers `list` for this host alone; whoever asks by the clock is no audience.
     pub(crate) fn list_here(&self, query: &ListQuery) -> ListReply {
         let known = self.lock();
-        let roots = known.roots.iter().map(|r| r.root.clone()).collect();
+        let homes = known.roots.iter().filter(|root| !root.is_store);
+        let roots = homes.map(|home| home.root.clone()).collect();
         known.roster.list(query, now(), known.progress(), roots)
     }
 

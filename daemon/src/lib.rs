@@ -29,6 +29,7 @@ pub mod resume;
 mod rpc;
 mod run;
 mod scan;
+mod sdk;
 mod search;
 mod statuses;
 pub mod store;

@@ -39,6 +39,7 @@ use crate::{
     resume::give::Copies,
     rpc::{self, Server},
     scan::{place, split},
+    sdk,
     search::Search,
     statuses,
     store::{self, StoreError, TrailState, Writer, owner_only},
@@ -179,6 +180,9 @@ impl Daemon {
         let state_dir = config.dirs.state.clone();
         private_dir(&state_dir).with_context(|| format!("cannot use {}", state_dir.display()))?;
         let lock = lock(&state_dir)?;
+        // There, so that it is watched.
+        let projects = sdk::folder(&state_dir).join("projects");
+        private_dir(&projects).with_context(|| format!("cannot use {}", projects.display()))?;
         let (writer, mut stored) = match store::open(&state_dir) {
             Err(newer @ StoreError::Newer { .. }) => return Err(RunError::NewerIndex(newer)),
             opened => opened.context("cannot open the index")?,
@@ -191,7 +195,8 @@ impl Daemon {
         }
         let node = fleet.as_ref().map(|fleet| fleet.node()).ok();
         let node = node.or_else(|| keyfile::known_node(&state_dir));
-        let hub = Arc::new(Hub::new(place(&config, node), &config.roots));
+        let roots = config.followed();
+        let hub = Arc::new(Hub::new(place(&config, node), &roots));
         let ledger = Arc::new(StoreLedger {
             writer: Arc::clone(&writer),
             state_dir: state_dir.clone(),
@@ -211,9 +216,9 @@ impl Daemon {
             writer.trail(key.clone(), Some(state.clone()));
             trails.push((key, state));
         }
-        let stored = split(stored, &config.roots);
+        let stored = split(stored, &roots);
         stored.iter().enumerate().for_each(|(i, stored)| hub.claim_all(stored, i));
-        for ((i, root), stored) in config.roots.iter().enumerate().zip(stored) {
+        for ((i, root), stored) in roots.iter().enumerate().zip(stored) {
             let Some(scene) = Scene::new(i, root, &hub, processes) else { continue };
             let (ledger, surveyed) = (Arc::clone(&ledger), surveyed.clone());
             let survey_of = Arc::clone(&hub);
@@ -229,8 +234,7 @@ impl Daemon {
         let _ = surveys.recv_timeout(FIRST_ANSWER);
 
         let filled = Arc::default();
-        let fill =
-            fill::start(&hub, &ledger, &config.roots, &filled).context("cannot start a thread")?;
+        let fill = fill::start(&hub, &ledger, &roots, &filled).context("cannot start a thread")?;
 
         let search = Search::start(&state_dir, &edges, writer.committed())
             .context("cannot start a thread")?;

@@ -61,12 +61,13 @@ impl Scan {
     #[must_use]
     pub fn new(config: &Config, progress: &mut dyn FnMut(IndexProgress)) -> Self {
         let node = keyfile::known_node(&config.dirs.state);
-        let hub = Arc::new(Hub::new(place(config, node), &config.roots));
+        let roots = config.followed();
+        let hub = Arc::new(Hub::new(place(config, node), &roots));
         hub.forget(&forget::known(&config.dirs.state));
         let index = Reader::open(&config.dirs.state);
         let mut stored = index.as_ref().and_then(|r| r.load().ok()).unwrap_or_default();
         let trails = std::mem::take(&mut stored.trails);
-        let stored = split(stored, &config.roots);
+        let stored = split(stored, &roots);
         let index = index.map(Mutex::new);
         let ledger = Readonly(&index);
         let finished = AtomicBool::new(false);
@@ -74,7 +75,7 @@ impl Scan {
         std::thread::scope(|scope| {
             // One harness's roots one after the other: which of two copies is shown is no matter of chance.
             let mut of_harness: BTreeMap<&Harness, Vec<_>> = BTreeMap::new();
-            for ((i, root), stored) in config.roots.iter().enumerate().zip(stored) {
+            for ((i, root), stored) in roots.iter().enumerate().zip(stored) {
                 hub.claim_all(&stored, i);
                 if let Some(scene) = Scene::new(i, root, &hub, &processes) {
                     of_harness.entry(&root.harness).or_default().push((scene, stored));
@@ -118,7 +119,7 @@ impl Scan {
         hooks::Unwritten::default().show(&hub, &config.roots);
         Self {
             hub,
-            roots: config.roots.clone(),
+            roots,
             edges: Edges::open(&config.dirs),
             index,
             state_dir: config.dirs.state.clone(),

@@ -19,6 +19,8 @@ pub enum LookerCall {
     Token {
         /// What its maker calls it.
         label: Option<String>,
+        /// For the session store, and for nothing else.
+        session_store: bool,
     },
     /// Who was let in.
     List(LookerKind),
@@ -99,8 +101,8 @@ pub struct Looker {
     pub kind: LookerKind,
     /// What it said it is, or what its maker called it.
     pub label: String,
-    /// Where its cookie counts: `tailnet:ID`, `loopback` or `elsewhere`; `null` of a token, which counts
-    /// everywhere.
+    /// Where its cookie counts: `tailnet:ID`, `loopback` or `elsewhere`; of a token, which counts
+    /// everywhere, `null`, or `session-store` where it is good for that alone.
     pub bound_to: Option<String>,
     /// When it was let in.
     pub made_at: Timestamp,

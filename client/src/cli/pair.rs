@@ -25,6 +25,9 @@ pub(crate) struct TokenArgs {
     /// What to call it in the list.
     #[arg(long, conflicts_with_all = ["list", "revoke"])]
     pub(crate) label: Option<String>,
+    /// For a program made with the Claude Agent SDK: to keep its sessions here, and nothing else.
+    #[arg(long, conflicts_with_all = ["list", "revoke"])]
+    pub(crate) session_store: bool,
 }
 
 /// What is done about those who are let in already.

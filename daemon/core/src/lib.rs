@@ -20,6 +20,7 @@ pub mod redact;
 pub mod repo;
 pub mod resume;
 pub mod roster;
+pub mod sdk;
 pub mod search;
 pub mod status;
 pub mod tree;

@@ -66,8 +66,10 @@ pub(crate) async fn answer(
         LookerCall::Pair => return pair(lookers, addresses).await,
         LookerCall::Open => return open(lookers, &addresses.borrow().clone()),
         LookerCall::List(kind) => return lookers.list(kind, now()).map(LookerReply::Lookers),
-        LookerCall::Token { label } => {
-            let token = aside(lookers, move |lookers| lookers.token(label.as_deref(), now())).await;
+        LookerCall::Token { label, session_store } => {
+            let make =
+                move |lookers: &Lookers| lookers.token(label.as_deref(), session_store, now());
+            let token = aside(lookers, make).await;
             token.map(|token| token.map(LookerReply::Token))
         }
         LookerCall::Revoke { kind, id } => {

@@ -79,6 +79,21 @@ impl Http {
             loopback: self.settings.loopback_open,
             pairing_required: self.settings.pairing_required,
         };
+        if class == Class::Store {
+            let tokens = asker.credentials.iter().filter_map(|by| match by {
+                Credential::Token(token) => Some(token),
+                Credential::Cookie(_) => None,
+            });
+            let is_let_in = tokens.into_iter().any(|token| self.lookers.has_store(token, now()));
+            return match is_let_in {
+                true => Ok(Caller { may_read: false, device, ends }),
+                false => Err(Problem::new(
+                    StatusCode::UNAUTHORIZED,
+                    "the session store needs a token that was made for it",
+                )
+                .hint("rrd token --session-store makes one")),
+            };
+        }
         let reads = !guard::needs_pairing(origin, Class::Transcript, open);
         if reads || is_pair {
             return Ok(Caller { may_read: reads, device, ends });

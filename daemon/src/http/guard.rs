@@ -1,8 +1,8 @@
 //! Who may look: one table of where a request comes from and what it asks for.
 //!
 //! A local web server is asked by every page that a browser on this host shows. So before anything else a
-//! request must name this host as this host is named, and must not be another site's; nothing here
-//! writes, and nothing tells other sites that they may read. Not here: which device is at the other end
+//! request must name this host as this host is named, and must not be another site's; nothing writes but
+//! the session store, for whoever has a token for that, and nothing tells other sites that they may read. Not here: which device is at the other end
 //! ([`super::whois`]), and who was let in before ([`super::lookers`]).
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -35,6 +35,9 @@ pub(crate) enum Class {
     List,
     /// What was said in one.
     Transcript,
+    /// What programs keep in the session store, as they keep it: for tokens that were made for that, wherever
+    /// they come from, and for nobody else.
+    Store,
 }
 
 /// How an answer is read.
@@ -52,14 +55,19 @@ pub(crate) struct Route {
     pub(crate) path: &'static str,
     pub(crate) class: Class,
     pub(crate) form: Form,
+    /// How it may be asked: the methods as `Allow` names them.
+    pub(crate) allow: &'static str,
 }
 
 const fn route(path: &'static str, class: Class, form: Form) -> Route {
-    Route { path, class, form }
+    Route { path, class, form, allow: READ_ONLY }
 }
 
+/// The methods of what is only read.
+pub(crate) const READ_ONLY: &str = "GET, HEAD";
+
 /// Every way to ask.
-pub(crate) const ROUTES: [Route; 19] = [
+pub(crate) const ROUTES: [Route; 22] = [
     route("/", Class::List, Form::Page),
     route("/s/{host}/{harness}/{id}", Class::List, Form::Page),
     route("/pair", Class::Open, Form::Page),
@@ -79,6 +87,12 @@ pub(crate) const ROUTES: [Route; 19] = [
     route("/events", Class::List, Form::Data),
     route("/metrics", Class::List, Form::Data),
     route("/openapi.json", Class::List, Form::Data),
+    Route {
+        allow: "GET, HEAD, POST, DELETE",
+        ..route("/session-store/entries", Class::Store, Form::Data)
+    },
+    route("/session-store/sessions", Class::Store, Form::Data),
+    route("/session-store/subkeys", Class::Store, Form::Data),
 ];
 
 /// The way that a path is, if it is one.
@@ -110,6 +124,7 @@ pub(crate) struct Openness {
 pub(crate) fn needs_pairing(origin: Origin, class: Class, open: Openness) -> bool {
     match (origin, class) {
         (_, Class::Open) => false,
+        (_, Class::Store) => true,
         _ if open.pairing_required => true,
         (Origin::Loopback, Class::List) => !open.loopback,
         (Origin::Loopback, Class::Transcript) => true,
@@ -182,10 +197,16 @@ pub(crate) fn admit(
         let problem = Problem::new(StatusCode::MISDIRECTED_REQUEST, detail);
         return Err(problem.hint("hosts under [http] in config.toml names further ones"));
     }
-    if ![Method::GET, Method::HEAD].contains(method) {
-        return Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this server is only read from"));
+    let route = route_of(uri.path());
+    let allow = route.map_or(READ_ONLY, |route| route.allow);
+    if !allow.split(", ").any(|allowed| allowed == method.as_str()) {
+        let detail = match allow {
+            READ_ONLY => "this is only read from",
+            _ => "nothing is done here by that method",
+        };
+        return Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail).allow(allow));
     }
-    let form = route_of(uri.path()).map_or(Form::Data, |route| route.form);
+    let form = route.map_or(Form::Data, |route| route.form);
     match is_anothers(&host, headers, form) {
         true => Err(Problem::new(StatusCode::FORBIDDEN, "another site asks for this")),
         false => Ok(host),

@@ -48,6 +48,10 @@ const MAX_LABEL: usize = 60;
 const MAX_WRONG: u32 = 20;
 const WRONG_FOR: i64 = 60 * SECOND;
 
+/// What the token of a program is bound to that may use the session store, and look at nothing else. No device is
+/// called that.
+const STORE: &str = "session-store";
+
 /// What codes, cookies and tokens begin with: what the redactor knows them by.
 const CODE: &str = "rrd_code_";
 const COOKIE: &str = "rrd_cookie_";
@@ -285,10 +289,11 @@ impl Lookers {
         Ok(cookie)
     }
 
-    /// A new token, for whoever has it. Blocks.
+    /// A new token, for whoever has it: to look, or to use the session store. Blocks.
     pub(crate) fn token(
         &self,
         label: Option<&str>,
+        session_store: bool,
         now: Timestamp,
     ) -> Result<LookerToken, Refusal> {
         let made = || {
@@ -297,7 +302,7 @@ impl Lookers {
             let row = LookerRow {
                 id: id()?,
                 proof: proof(token.reveal()),
-                bound_to: None,
+                bound_to: session_store.then(|| STORE.to_owned()),
                 label: tidy(label.unwrap_or_default(), "a script"),
                 made_at: now,
                 until: None,
@@ -329,6 +334,11 @@ impl Lookers {
     /// Whether this token counts. Does not block.
     pub(crate) fn has_token(self: &Arc<Self>, token: &str, now: Timestamp) -> bool {
         self.has(token, now, |row| row.bound_to.is_none())
+    }
+
+    /// Whether this token lets a program use the session store. Does not block.
+    pub(crate) fn has_store(self: &Arc<Self>, token: &str, now: Timestamp) -> bool {
+        self.has(token, now, |row| row.bound_to.as_deref() == Some(STORE))
     }
 
     fn has(
@@ -481,9 +491,9 @@ fn is_good(row: &LookerRow, now: Timestamp) -> bool {
 }
 
 fn kind_of(row: &LookerRow) -> LookerKind {
-    match row.bound_to {
+    match row.bound_to.as_deref() {
+        None | Some(STORE) => LookerKind::Script,
         Some(_) => LookerKind::Browser,
-        None => LookerKind::Script,
     }
 }
 

@@ -1,4 +1,5 @@
-//! `GET /sessions`, and the page for a phone: the same answers over HTTP, only to be read.
+//! `GET /sessions`, and the page for a phone: the same answers over HTTP, only to be read; and the session
+//! store, which programs write to.
 //!
 //! Every request passes one gate before anything answers it: is this host meant, does another site ask, and
 //! may who asks look at that. What is served has passed the redactor as any answer has. Not here: what the
@@ -19,6 +20,7 @@ mod places;
 mod problem;
 mod routes;
 mod search;
+mod session_store;
 pub(crate) mod settings;
 pub(crate) mod whois;
 
@@ -36,7 +38,7 @@ use rrd_proto::{Health, PartStatus, Timestamp};
 use tokio::sync::watch;
 use tower_service::Service;
 
-use crate::{answers::Answers, config::Config, hub::now};
+use crate::{answers::Answers, config::Config, hub::now, sdk::SessionStore};
 use board::Board;
 use calls::Addresses;
 use guard::{Ends, Names};
@@ -59,6 +61,8 @@ pub(crate) struct Http {
     settings: HttpSettings,
     names: RwLock<Names>,
     tailnet: Tailnet,
+    store: Arc<SessionStore>,
+    room: session_store::Room,
     /// Why there is no page.
     trouble: Mutex<Option<String>>,
 }
@@ -80,6 +84,8 @@ impl Http {
                 None => Tailnet::system(),
             },
             trouble: Mutex::default(),
+            store: SessionStore::open(&config.dirs.state, &answers.mirror),
+            room: session_store::Room::default(),
             answers,
         })
     }

@@ -16,6 +16,7 @@ use super::{
     live::{Change, Snapshot},
     lookers::cookie_name,
     problem::ProblemDocument,
+    session_store,
 };
 
 /// The document of a server at this port.
@@ -32,13 +33,15 @@ fn document() -> Value {
         .with(|settings| settings.definitions_path = "/components/schemas".into())
         .for_serialize()
         .into_generator();
-    let paths: serde_json::Map<String, Value> = ROUTES
+    let mut paths: serde_json::Map<String, Value> = ROUTES
         .iter()
-        .filter(|route| route.form == Form::Data)
+        .filter(|route| route.form == Form::Data && route.class != Class::Store)
         .filter_map(|route| {
             Some((route.path.to_owned(), json!({"get": operation(route, &mut schemas)?})))
         })
         .collect();
+    let of_store = session_store::paths(&mut schemas);
+    paths.extend(of_store.map(|(path, told)| (path.to_owned(), told)));
     // Of these only the stream tells.
     schemas.subschema_for::<Snapshot<'_>>();
     schemas.subschema_for::<Change<'_>>();
@@ -47,13 +50,13 @@ fn document() -> Value {
         "info": {
             "title": "rrd",
             "version": VERSION,
-            "description": "Every coding-agent session on all of a person's machines, from any of them. Read-only.",
+            "description": "Every coding-agent session on all of a person's machines, from any of them. Only the session store is written to.",
         },
         "paths": paths,
         "components": {
             "schemas": schemas.take_definitions(true),
             "securitySchemes": {
-                "token": {"type": "http", "scheme": "bearer", "description": "Made by `rrd token`."},
+                "token": {"type": "http", "scheme": "bearer", "description": "Made by `rrd token`; for the session store by `rrd token --session-store`."},
                 "cookie": {"type": "apiKey", "in": "cookie",
                     "description": "Given to a browser by `rrd pair` or `rrd open`."},
             },

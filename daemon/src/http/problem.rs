@@ -7,12 +7,16 @@ use axum::{
 use rrd_proto::{Refusal, json};
 use serde::Serialize;
 
+use super::guard::READ_ONLY;
+
 /// Why a request is not answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Problem {
     status: StatusCode,
     detail: String,
     hint: Option<String>,
+    /// How it may be asked instead.
+    allow: &'static str,
 }
 
 /// The document.
@@ -32,11 +36,15 @@ pub(crate) struct ProblemDocument<'a> {
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into(), hint: None }
+        Self { status, detail: detail.into(), hint: None, allow: READ_ONLY }
     }
 
     pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
+    }
+
+    pub(crate) fn allow(self, allow: &'static str) -> Self {
+        Self { allow, ..self }
     }
 
     pub(crate) fn detail(&self) -> &str {
@@ -52,7 +60,7 @@ impl Problem {
     }
 
     pub(crate) fn into_response(self) -> Response<Body> {
-        let Self { status, detail, hint } = &self;
+        let Self { status, detail, hint, allow } = &self;
         let document = ProblemDocument {
             r#type: "about:blank",
             title: status.canonical_reason().unwrap_or("Error"),
@@ -72,7 +80,7 @@ impl Problem {
                 headers.insert(header::WWW_AUTHENTICATE, scheme);
             }
             StatusCode::METHOD_NOT_ALLOWED => {
-                headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+                headers.insert(header::ALLOW, HeaderValue::from_static(allow));
             }
             _ => {}
         }
@@ -84,6 +92,6 @@ impl From<Refusal> for Problem {
     /// Another host cannot be asked.
     fn from(refusal: Refusal) -> Self {
         let Refusal { message, facts: _, hint } = refusal;
-        Self { status: StatusCode::SERVICE_UNAVAILABLE, detail: message, hint }
+        Self { hint, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, message) }
     }
 }

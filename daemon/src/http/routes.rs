@@ -27,7 +27,7 @@ use super::{
     live::steady,
     metrics, openapi, pages,
     problem::Problem,
-    search,
+    search, session_store,
 };
 
 /// Events of an answer, unless told otherwise, and at most.
@@ -78,6 +78,17 @@ fn handler(path: &str) -> MethodRouter<Arc<Http>> {
         "/openapi.json" => {
             get(async |caller, query, headers| respond(about(caller, query, headers).await))
         }
+        "/session-store/entries" => {
+            get(async |http, query| respond(session_store::load(http, query).await))
+                .post(async |http, request| respond(session_store::append(http, request).await))
+                .delete(async |http, query| respond(session_store::delete(http, query).await))
+        }
+        "/session-store/sessions" => get(async |http, query, headers| {
+            respond(session_store::sessions(http, query, headers).await)
+        }),
+        "/session-store/subkeys" => get(async |http, query, headers| {
+            respond(session_store::subkeys(http, query, headers).await)
+        }),
         "/" => get(pages::list),
         "/s/{host}/{harness}/{id}" => get(pages::session),
         "/find" => get(search::find),

@@ -18,6 +18,7 @@ mod stream;
 pub(crate) mod target;
 #[cfg(test)]
 mod tests;
+mod theirs;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -33,6 +34,7 @@ use crate::{
 };
 use aim::Aim;
 pub(crate) use calls::answer;
+pub(crate) use fetch::Fetched;
 use outbox::{Outbox, OutboxError};
 
 /// Everything that is mirrored.

@@ -112,7 +112,7 @@ impl Copies {
         let _ = std::fs::remove_dir_all(&folder);
         Self {
             folder,
-            roots: config.roots.clone(),
+            roots: config.followed(),
             raw: RawCopies::for_members(config),
             edges: Arc::clone(edges),
             next: AtomicU64::new(1),

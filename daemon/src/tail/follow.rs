@@ -30,9 +30,17 @@ impl Tail {
             self.files.remove(&found.path);
             return;
         }
+        let hub = Arc::clone(&self.scene.hub);
+        let key =
+            SessionKey { harness: self.scene.harness.clone(), session_id: session_id.clone() };
+        let _alone = hub.is_shared(&key).then(|| hub.handover());
         if let Some(work) = self.files.get(&found.path) {
             let state = &work.file;
-            if (state.cursor.id, state.size, state.mtime) == (found.id, found.size, found.mtime) {
+            if hub.is_anothers(&state.session, self.scene.index) {
+                self.files.remove(&found.path);
+            } else if (state.cursor.id, state.size, state.mtime)
+                == (found.id, found.size, found.mtime)
+            {
                 return;
             }
         }
@@ -40,19 +48,14 @@ impl Tail {
             Some(work) => work,
             None => {
                 self.scene.place(&found);
-                let key = SessionKey {
-                    harness: self.scene.harness.clone(),
-                    session_id: session_id.clone(),
-                };
+                let is_ours = hub.claim(&key, self.scene.index) || self.takes_over(&key, &found);
                 // By what is there now: a moved file's name may be another one's already.
                 let is_other_name = |work: &Work| {
                     work.file.cursor.id == found.id
                         && look_at(&self.scene.root, &work.path, self.scene.format)
                             .is_ok_and(|now| now.is_some_and(|now| now.id == found.id))
                 };
-                if !self.scene.hub.claim(&key, self.scene.index)
-                    || self.files.values().any(is_other_name)
-                {
+                if !is_ours || self.files.values().any(is_other_name) {
                     return;
                 }
                 let mut work =

@@ -21,6 +21,7 @@ mod scene;
 mod source;
 mod survey;
 mod take;
+mod twice;
 mod watch;
 mod whole;
 
@@ -114,6 +115,8 @@ pub(crate) struct Tail {
     /// Sessions with more than one transcript (a rollout and its compressed twin, a copied folder), and
     /// which of them gave the last records.
     shared: HashMap<SessionKey, PathBuf>,
+    /// Copies that had nothing that the one that is read has not, by what they looked like then.
+    lesser: HashMap<PathBuf, (u64, i64)>,
     progress: IndexProgress,
 }
 
@@ -179,6 +182,7 @@ impl Tail {
                 places: Vec::new(),
                 unreadable: Vec::new(),
                 shared: HashMap::new(),
+                lesser: HashMap::new(),
                 progress: IndexProgress::default(),
             };
             // Armed first: whatever changes during the survey leaves a hint.
@@ -382,6 +386,7 @@ impl Tail {
         // Files that are gone stay known until the new ones have been looked at: they may be the same.
         let gone: Vec<PathBuf> =
             self.files.keys().filter(|path| !here.contains(path)).cloned().collect();
+        self.lesser.retain(|path, _| here.contains(path));
         self.unreadable = walk.unreadable;
         self.scene.look_at_copies();
         for found in walk.files {

@@ -44,6 +44,7 @@ const AT_ONCE: Duration = Duration::from_millis(150);
 pub(crate) struct Scene {
     pub(super) index: usize,
     pub(super) root: PathBuf,
+    pub(super) is_store: bool,
     pub(super) harness: Harness,
     pub(super) format: &'static Format,
     pub(super) hub: Arc<Hub>,
@@ -68,6 +69,7 @@ impl Scene {
         Some(Self {
             index,
             root: root.path.clone(),
+            is_store: root.is_store,
             harness: root.harness.clone(),
             format: format_of(&root.harness)?,
             hub: Arc::clone(hub),
@@ -214,8 +216,12 @@ impl Scene {
     }
 
     /// Notes where a transcript lies, whichever root's it is: several of one session are copies, but
-    /// for a rollout and its compressed twin, and for what the harness itself has set aside.
+    /// for a rollout and its compressed twin, for what the harness itself has set aside, and for what a program
+    /// stores here on purpose.
     pub(super) fn place(&self, found: &Found) {
+        if self.is_store {
+            return;
+        }
         let Some(key) = self.named_after(&found.role) else { return };
         for other in self.hub.places(&key) {
             // Moved: which of the two is told first is a matter of chance.

@@ -29,7 +29,8 @@ fn append(transcript: &mut File, number: usize) {
 fn who_asks_gets_what_was_collected() {
     let dir = tempfile::tempdir().unwrap();
     let top = fs::canonicalize(dir.path()).unwrap();
-    let root = HarnessRoot { harness: Harness::ClaudeCode, path: top.join(".claude") };
+    let root =
+        HarnessRoot { harness: Harness::ClaudeCode, path: top.join(".claude"), is_store: false };
     let folder = root.path.join("projects/-srv-site");
     let state_dir = top.join("state");
     fs::create_dir_all(&folder).unwrap();

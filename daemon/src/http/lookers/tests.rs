@@ -97,7 +97,7 @@ fn a_cookie_is_found_among_others() {
 fn who_is_revoked_is_let_in_no_more_not_even_after_a_restart() {
     let (dir, lookers) = open();
     let cookies = [phone(), Binding::Elsewhere].map(|on| (pair(&lookers, &on), on));
-    let token = lookers.token(Some("cron\u{1b}[2J \n"), NOW).unwrap();
+    let token = lookers.token(Some("cron\u{1b}[2J \n"), false, NOW).unwrap();
     assert_eq!(token.label, "cron[2J");
     let ids = |lookers: &Lookers, kind| -> Vec<String> {
         lookers.list(kind, NOW).unwrap().into_iter().map(|looker| looker.id).collect()
@@ -151,8 +151,8 @@ fn whoever_guesses_waits() {
 fn there_are_never_too_many() {
     let (_dir, lookers) = open();
     let (code, _) = lookers.code(CodeFor::Pair, NOW).unwrap();
-    (0..MAX_LOOKERS).for_each(|_| drop(lookers.token(None, NOW).unwrap()));
-    assert!(lookers.token(None, NOW).is_err() && lookers.code(CodeFor::Pair, NOW).is_err());
+    (0..MAX_LOOKERS).for_each(|_| drop(lookers.token(None, false, NOW).unwrap()));
+    assert!(lookers.token(None, false, NOW).is_err() && lookers.code(CodeFor::Pair, NOW).is_err());
     assert!(matches!(lookers.spend(code.reveal(), &phone(), "", NOW), Err(NotSpent::Full)));
 }
 
@@ -161,7 +161,7 @@ fn the_tailnet_is_wanted_while_somebody_may_come_from_there() {
     let (_dir, lookers) = open();
     assert!(!lookers.wants_tailnet(NOW));
     lookers.code(CodeFor::Open, NOW).unwrap();
-    lookers.token(None, NOW).unwrap();
+    lookers.token(None, false, NOW).unwrap();
     pair(&lookers, &Binding::Loopback);
     assert!(!lookers.wants_tailnet(NOW));
     lookers.code(CodeFor::Pair, NOW).unwrap();
@@ -174,7 +174,7 @@ fn the_tailnet_is_wanted_while_somebody_may_come_from_there() {
 #[tokio::test]
 async fn when_somebody_was_seen_is_kept_by_the_hour() {
     let (dir, lookers) = open();
-    let token = lookers.token(None, NOW).unwrap();
+    let token = lookers.token(None, false, NOW).unwrap();
     let seen = |lookers: &Lookers| lookers.list(LookerKind::Script, NOW).unwrap()[0].seen_at;
     assert_eq!(seen(&lookers), None);
     for (ms, at) in [(5, 5), (HOUR, 5), (HOUR + 5, HOUR + 5), (0, 0)] {
@@ -194,7 +194,7 @@ async fn when_somebody_was_seen_is_kept_by_the_hour() {
 fn where_it_cannot_be_kept_nobody_is_let_in() {
     let (dir, lookers) = open();
     let cookie = pair(&lookers, &phone());
-    let token = lookers.token(None, NOW).unwrap();
+    let token = lookers.token(None, false, NOW).unwrap();
     drop(lookers);
     for file in ["keep.db-wal", "keep.db-shm"] {
         let _ = std::fs::remove_file(dir.path().join(file));
@@ -208,7 +208,7 @@ fn where_it_cannot_be_kept_nobody_is_let_in() {
     assert!(matches!(spent, Err(NotSpent::Broken(_))));
     let refusals = [
         lookers.code(CodeFor::Pair, NOW).unwrap_err(),
-        lookers.token(None, NOW).unwrap_err(),
+        lookers.token(None, false, NOW).unwrap_err(),
         lookers.list(LookerKind::Browser, NOW).unwrap_err(),
         lookers.revoke(LookerKind::Browser, None, NOW).unwrap_err(),
     ];
@@ -223,7 +223,7 @@ fn no_secret_is_printed_or_kept() {
     let (code, _) = lookers.code(CodeFor::Pair, NOW).unwrap();
     let (spare, _) = lookers.code(CodeFor::Pair, NOW).unwrap();
     let cookie = lookers.spend(code.reveal(), &phone(), "Phone", NOW).unwrap();
-    let token = lookers.token(None, NOW).unwrap();
+    let token = lookers.token(None, false, NOW).unwrap();
     let secrets = [code.reveal(), spare.reveal(), cookie.reveal(), &token.token];
     let debug = format!("{lookers:?} {code:?} {cookie:?} {token:?}");
     let files = std::fs::read_dir(dir.path()).unwrap();

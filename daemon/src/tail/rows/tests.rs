@@ -63,7 +63,7 @@ fn say(db: &Connection, session: &str) {
 }
 
 fn scene(home: &Path) -> Scene {
-    let root = HarnessRoot { harness: Harness::Hermes, path: home.to_owned() };
+    let root = HarnessRoot { harness: Harness::Hermes, path: home.to_owned(), is_store: false };
     let place = rrd_core::roster::Place {
         host: "h".into(),
         node_id: None,
