@@ -21,7 +21,7 @@ use std::{
 };
 
 use host::Host;
-use rrd_proto::{MirrorStatus, SearchReply, Session, Timestamp};
+use rrd_proto::{MirrorStatus, SearchHit, Session, Timestamp};
 use serde_json::{Value, json};
 
 const ID: &str = "0dd95a2a-43a5-4d86-b88b-6ee3a9a2ba8f";
@@ -185,8 +185,8 @@ fn what_is_stored_is_seen_wherever_sessions_are_and_outlives_a_kill() {
     let child = store.row(|row| row.session_id == "a1");
     assert_eq!(child.parent_session_id.as_deref(), Some(ID));
     store.host.until("it is not found", || {
-        let found: SearchReply = store.host.json(&["sessions", "search", "estuary"]);
-        let is_it = found.hits.iter().any(|hit| hit.session_id == ID);
+        let found: Vec<SearchHit> = store.host.json(&["sessions", "search", "estuary"]);
+        let is_it = found.iter().any(|hit| hit.session_id == ID);
         if is_it { Ok(()) } else { Err(format!("{found:?}")) }
     });
     assert!(store.host.run(&["sessions", "tail", ID]).contains("Chart the estuary"));
@@ -529,9 +529,15 @@ fn many_at_once_keep_their_order_and_lose_nothing() {
     }
 }
 
-/// Where `.ci/sdk` puts the SDKs.
-fn tools() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("target/tools/sdk")
+/// Where `.ci/sdk` put an SDK; says so where it did not, past what catches a test's words.
+fn tool(name: &str, mark: &str, missing: &str) -> Option<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let place = root.join("target/tools/sdk").join(name);
+    if !place.join(mark).exists() {
+        std::io::stderr().write_all(format!("skipped: {missing}\n").as_bytes()).unwrap();
+        return None;
+    }
+    Some(place)
 }
 
 /// What a program says in its last line, which gets the token on stdin.
@@ -551,14 +557,12 @@ fn said(command: &mut Command, token: &str) -> Value {
 
 #[test]
 fn the_python_adapter_passes_the_sdks_own_suite() {
-    let python = tools().join("python/bin/python");
-    if !python.exists() {
-        eprintln!("SKIPPED: .ci/sdk has installed no Python SDK in target/tools/sdk");
+    let Some(python) = tool("python", "installed.txt", "no Python SDK, see .ci/sdk") else {
         return;
-    }
+    };
     let store = Store::new("mac");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sdk/conformance.py");
-    let mut command = Command::new(python);
+    let mut command = Command::new(python.join("bin/python"));
     command.arg("-B").arg(script).arg(format!("http://{}", store.host.page()));
     let told = said(&mut command, &store.token);
     for id in [&told["session"], &told["fork"]] {
@@ -569,11 +573,11 @@ fn the_python_adapter_passes_the_sdks_own_suite() {
 
 #[test]
 fn a_typescript_program_runs_resumes_and_forks_out_of_the_store() {
-    let modules = tools().join("query/node_modules");
-    if !modules.exists() {
-        eprintln!("SKIPPED: .ci/sdk query has installed no TypeScript SDK in target/tools/sdk");
+    let Some(query) = tool("query", "installed.json", "no TypeScript SDK, see .ci/sdk query")
+    else {
         return;
-    }
+    };
+    let modules = query.join("node_modules");
     let store = Store::new("mac");
     let home = tempfile::tempdir().unwrap();
     let client = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -606,8 +610,8 @@ fn a_typescript_program_runs_resumes_and_forks_out_of_the_store() {
     let fork = store.row(|row| told["fork"] == *row.session_id && row.title.is_some());
     assert_eq!(fork.parent_session_id.as_deref(), told["session"].as_str());
     store.host.until("it is not found", || {
-        let found: SearchReply = store.host.json(&["sessions", "search", "heliotrope"]);
-        let is_it = found.hits.iter().any(|hit| told["session"] == *hit.session_id);
+        let found: Vec<SearchHit> = store.host.json(&["sessions", "search", "heliotrope"]);
+        let is_it = found.iter().any(|hit| told["session"] == *hit.session_id);
         if is_it { Ok(()) } else { Err(format!("{found:?}")) }
     });
     assert!(store.host.run(&["sessions", "tail", &parent.session_id]).contains("heliotrope"));

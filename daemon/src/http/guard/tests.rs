@@ -27,7 +27,7 @@ fn asks(path: &str, headers: &[(&str, &str)], ends: Ends) -> Result<String, u16>
 
 #[test]
 fn the_table_of_who_may_look() {
-    use Class::{List, Open, Transcript};
+    use Class::{List, Open, Store, Transcript};
     use Origin::{Loopback, Other, OwnDevice};
     let usual = Openness { loopback: true, pairing_required: false };
     let closed = Openness { loopback: false, ..usual };
@@ -44,6 +44,9 @@ fn the_table_of_who_may_look() {
         (Other, Open, [false, false, false]),
         (Other, List, [true, true, true]),
         (Other, Transcript, [true, true, true]),
+        (Loopback, Store, [true, true, true]),
+        (OwnDevice, Store, [true, true, true]),
+        (Other, Store, [true, true, true]),
     ];
     for (origin, class, needs) in table {
         let found = [usual, closed, strict].map(|open| needs_pairing(origin, class, open));
@@ -70,6 +73,12 @@ fn the_table_of_who_may_look() {
         "/find",
     ];
     assert_eq!(transcripts, expected);
+    // What can be written is the store's, and all of the store's is for its own tokens.
+    for route in &ROUTES {
+        let of_store = route.path.starts_with("/session-store/");
+        assert_eq!(route.class == Store, of_store, "{}", route.path);
+        assert!(route.allow == READ_ONLY || of_store, "{}", route.path);
+    }
 }
 
 #[test]
@@ -179,6 +188,17 @@ fn another_site_gets_nothing() {
     for method in [Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS, Method::CONNECT] {
         let refused = admit(&method, &"/sessions".parse().unwrap(), &headers, here(), &names());
         assert_eq!(refused.unwrap_err().status(), StatusCode::METHOD_NOT_ALLOWED, "{method}");
+    }
+    // Where something is written, no other site does.
+    let entries: Uri = "/session-store/entries".parse().unwrap();
+    for method in [Method::POST, Method::DELETE] {
+        assert!(admit(&method, &entries, &headers, here(), &names()).is_ok());
+        for (name, value) in [("origin", "http://evil.example"), ("sec-fetch-site", "same-site")] {
+            let mut headers = headers.clone();
+            headers.insert(name, HeaderValue::from_static(value));
+            let refused = admit(&method, &entries, &headers, here(), &names());
+            assert_eq!(refused.unwrap_err().status(), StatusCode::FORBIDDEN, "{method} {name}");
+        }
     }
 }
 

@@ -242,3 +242,26 @@ fn no_secret_is_printed_or_kept() {
         assert!(!line.contains(&secret[secret.len() - 9..]), "{line}");
     }
 }
+
+#[test]
+fn a_token_for_the_store_is_good_for_that_alone_and_one_to_look_is_not() {
+    let (dir, lookers) = open();
+    let to_look = lookers.token(None, false, NOW).unwrap();
+    let to_keep = lookers.token(None, true, NOW).unwrap();
+    drop(lookers);
+    let lookers = Lookers::open(dir.path(), NOW);
+    let may = |token: &LookerToken| {
+        (lookers.has_token(&token.token, NOW), lookers.has_store(&token.token, NOW))
+    };
+    assert_eq!((may(&to_look), may(&to_keep)), ((true, false), (false, true)));
+    for device in [phone(), Binding::Loopback, Binding::Elsewhere] {
+        assert!(!lookers.has_cookie(&to_keep.token, &device, NOW));
+        let cookie = pair(&lookers, &device);
+        assert!(!lookers.has_store(cookie.reveal(), NOW));
+    }
+    let listed = lookers.list(LookerKind::Script, NOW).unwrap();
+    let bound: Vec<_> = listed.iter().map(|looker| looker.bound_to.as_deref()).collect();
+    assert!(bound.contains(&Some("session-store")) && bound.contains(&None), "{bound:?}");
+    assert_eq!(lookers.revoke(LookerKind::Script, Some(&to_keep.id), NOW).unwrap(), 1);
+    assert_eq!((may(&to_look), may(&to_keep)), ((true, false), (false, false)));
+}
