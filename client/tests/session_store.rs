@@ -501,6 +501,21 @@ fn a_session_that_its_harness_writes_too_is_one_row_of_whichever_copy_knows_more
     }
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_told_and_nothing_of_the_call_is_kept() {
+    let store = Store::new("mac");
+    let path = store.folder().join(format!("projects/-w/{ID}.jsonl"));
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    symlink("/dev/full", &path).unwrap();
+    let body = format!("{}\n", turn(1, "Too much")[0]);
+    let refused = store.post(ENTRIES, body.as_bytes());
+    assert!(refused.status == 507 && refused.body.contains("no room"), "{refused:?}");
+    assert_eq!(store.get(ENTRIES).status, 204);
+    fs::remove_file(&path).unwrap();
+    assert_eq!(store.post(ENTRIES, body.as_bytes()).json()["taken"], 1);
+}
+
 #[test]
 fn many_at_once_keep_their_order_and_lose_nothing() {
     let store = Store::new("mac");
@@ -609,6 +624,13 @@ fn a_typescript_program_runs_resumes_and_forks_out_of_the_store() {
     assert!(parent.cwd.as_deref().is_some_and(|cwd| cwd.ends_with("/work")), "{parent:?}");
     let fork = store.row(|row| told["fork"] == *row.session_id && row.title.is_some());
     assert_eq!(fork.parent_session_id.as_deref(), told["session"].as_str());
+    let child = store.row(|row| {
+        row.parent_session_id.as_deref() == Some(&parent.session_id)
+            && row.session_id != fork.session_id
+    });
+    for row in [&parent, &fork, &child] {
+        assert!(row.issues.is_empty(), "{row:?}");
+    }
     store.host.until("it is not found", || {
         let found: Vec<SearchHit> = store.host.json(&["sessions", "search", "heliotrope"]);
         let is_it = found.iter().any(|hit| told["session"] == *hit.session_id);

@@ -6,7 +6,7 @@
 //! anything: each part of it becomes one plain path segment, on every system the same, and no two keys become
 //! one. Not here: files.
 
-use std::{borrow::Cow, fmt, str::from_utf8};
+use std::{borrow::Cow, error::Error, fmt, str::from_utf8};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -231,6 +231,8 @@ impl fmt::Display for NoEntry {
         write!(f, "line {} is no JSON object: {}", self.number, self.why)
     }
 }
+
+impl Error for NoEntry {}
 
 /// The entries of a body, one a line; empty lines are none.
 ///

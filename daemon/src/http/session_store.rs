@@ -92,7 +92,6 @@ pub(super) async fn append(State(http): State<Arc<Http>>, request: Request) -> A
         Problem::new(StatusCode::REQUEST_TIMEOUT, detail)
     })?;
     let (body, _room) = came.ok_or_else(|| bad("the call ended before its last entry"))?;
-    sdk::entries(&body).map_err(|error| bad(error.to_string()))?;
     let taken = http.store.append(key, body).await.map_err(failed)?;
     document(&HeaderMap::new(), &Made::of(&Appended { taken }))
 }
@@ -169,11 +168,13 @@ fn key(pairs: &[(String, String)]) -> Result<Key, Problem> {
 }
 
 fn failed(failed: Failed) -> Problem {
+    if let Failed::NoEntries(why) = failed {
+        return bad(why.to_string()).hint("nothing of this call was kept");
+    }
     let (status, hint) = match &failed {
         Failed::Full => (StatusCode::INSUFFICIENT_STORAGE, "nothing of this call was kept"),
-        Failed::Disk(_) => (StatusCode::INTERNAL_SERVER_ERROR, "rrd doctor looks into it"),
         Failed::Bucket(_) => (StatusCode::SERVICE_UNAVAILABLE, "rrd mirror status tells more"),
-        Failed::Inside => (StatusCode::INTERNAL_SERVER_ERROR, "rrd doctor looks into it"),
+        _ => (StatusCode::INTERNAL_SERVER_ERROR, "rrd doctor looks into it"),
     };
     tracing::warn!(error = %failed, "the session store could not do what it was asked");
     Problem::new(status, failed.to_string()).hint(hint)
@@ -221,6 +222,9 @@ pub(super) fn paths(schemas: &mut SchemaGenerator) -> [(&'static str, Value); 3]
         &["503"],
     );
     load["responses"]["204"] = none;
+    load["responses"]["200"]["headers"] = json!({NOTE.as_str(): {
+        "description": "What there is to say besides: that entries came out of a bucket, redacted; that none could be asked",
+        "schema": {"type": "string"}}});
     let mut append = operation(
         "Adds entries to a transcript: on the disk before the answer; one with a uuid that is there already is not added again",
         &key,

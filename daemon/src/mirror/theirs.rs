@@ -34,8 +34,9 @@ impl Mirror {
     pub(crate) async fn theirs(&self, key: &Key, is_here: bool) -> Result<Option<Fetched>, String> {
         let Some(name) = key.stream() else { return Ok(None) };
         let mut failed = None;
-        for carrier in self.carriers() {
+        for aim in self.aims() {
             let found = async {
+                let carrier = aim.carrier().map_err(Failure::Odd)?;
                 let directory = fetch::directory(&carrier.target, &name).await?;
                 let last = directory.owners.iter().max_by_key(|owner| owner.epoch);
                 let is_theirs = last.is_some_and(|owner| *owner.claim.node != *self.node);
@@ -62,14 +63,11 @@ impl Mirror {
     pub(crate) async fn their_subpaths(&self, key: &Key) -> Result<Vec<String>, String> {
         let Some(name) = key.main().stream() else { return Ok(Vec::new()) };
         let mut found = Vec::new();
-        for carrier in self.carriers() {
+        for aim in self.aims() {
+            let carrier = aim.carrier()?;
             found.extend(within(subpaths(&carrier, key, &name)).await?);
         }
         Ok(found)
-    }
-
-    fn carriers(&self) -> impl Iterator<Item = Carrier> {
-        self.aims().into_iter().filter_map(|aim| aim.carrier().ok())
     }
 }
 

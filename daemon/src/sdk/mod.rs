@@ -20,7 +20,7 @@ use std::{
 use bytes::Bytes;
 use rrd_core::{
     resume::Unsigned,
-    sdk::{self, Key},
+    sdk::{self, Key, NoEntry},
 };
 use tokio::sync::Semaphore;
 
@@ -54,6 +54,9 @@ pub(crate) enum Failed {
     /// The disk says no otherwise.
     #[error("this host's disk: {0}")]
     Disk(io::Error),
+    /// What was sent is no entries.
+    #[error(transparent)]
+    NoEntries(#[from] NoEntry),
     /// A bucket may have it, and cannot be asked.
     #[error("this host has no copy, and the mirror's bucket cannot be asked: {0}")]
     Bucket(String),
@@ -151,17 +154,17 @@ impl SessionStore {
         })
     }
 
-    /// Adds the entries of `body`, which has been looked at: all of them, or none. They are on the disk then.
+    /// Adds the entries of `body`, one a line: all of them, or none. They are on the disk then.
     /// Says how many were not there yet.
     pub(crate) async fn append(self: &Arc<Self>, key: Key, body: Bytes) -> Result<usize, Failed> {
         self.aside(move |store| {
-            let entries =
-                sdk::entries(&body).map_err(|error| io::Error::other(error.to_string()))?;
+            let entries = sdk::entries(&body)?;
             if entries.is_empty() {
                 return Ok(0);
             }
             let path = store.at(&key);
-            store.change(&key, |known| transcript::append(&store.root, &path, known, &entries))
+            let add = |known: &mut _| transcript::append(&store.root, &path, known, &entries);
+            Ok(store.change(&key, add)?)
         })
         .await
     }
@@ -190,7 +193,7 @@ impl SessionStore {
             // Not while a call is half done.
             let session = store.session(&key);
             let _session = lock(&session);
-            transcript::open(&store.at(&key))
+            Ok(transcript::open(&store.at(&key))?)
         });
         let loaded = |(file, left)| Loaded { file: Some(file), left, came, unasked };
         Ok(opened.await?.map(loaded))
@@ -201,7 +204,7 @@ impl SessionStore {
         self.aside(move |store| {
             let path = store.at(&key);
             let mut unsigned = Unsigned::default();
-            store.change(&key, |known| {
+            Ok(store.change(&key, |known| {
                 transcript::merge(&store.root, &path, known, |take| {
                     let mut take = |line: &[u8]| match unsigned.line(line) {
                         Some(line) => take(&line),
@@ -210,7 +213,7 @@ impl SessionStore {
                     let mut lines = Lines { take: &mut take, torn: Vec::new() };
                     theirs.write(None, &mut lines)
                 })
-            })
+            })?)
         })
         .await
     }
@@ -286,8 +289,8 @@ impl SessionStore {
             if let Some(folder) = mark.parent().filter(|_| is_new) {
                 transcript::private_dirs(folder)?;
                 owner_only(&mark)?.sync_all()?;
-                let folders = folder.ancestors().take_while(|at| at.starts_with(&store.root));
-                folders.map(transcript::sync_dir).collect::<io::Result<()>>()?;
+                let mut folders = folder.ancestors().take_while(|at| at.starts_with(&store.root));
+                folders.try_for_each(transcript::sync_dir)?;
             }
             session.remove(&key.transcript());
             let path = store.at(&key);
@@ -296,10 +299,10 @@ impl SessionStore {
                 session.clear();
                 is_gone |= gone(fs::remove_dir_all(store.root.join(key.session_folder())))?;
             }
-            match path.parent().filter(|folder| is_gone && folder.exists()) {
-                Some(folder) => transcript::sync_dir(folder),
-                None => Ok(()),
+            if let Some(folder) = path.parent().filter(|folder| is_gone && folder.exists()) {
+                transcript::sync_dir(folder)?;
             }
+            Ok(())
         })
         .await
     }
@@ -367,12 +370,12 @@ impl SessionStore {
     /// On a thread that may wait for the disk.
     async fn aside<T: Send + 'static>(
         self: &Arc<Self>,
-        work: impl FnOnce(&Self) -> io::Result<T> + Send + 'static,
+        work: impl FnOnce(&Self) -> Result<T, Failed> + Send + 'static,
     ) -> Result<T, Failed> {
         let store = Arc::clone(self);
         let _room = self.disk.acquire().await.map_err(|_| Failed::Inside)?;
         let done = tokio::task::spawn_blocking(move || work(&store)).await;
-        Ok(done.map_err(|_| Failed::Inside)??)
+        done.map_err(|_| Failed::Inside)?
     }
 }
 

@@ -128,8 +128,8 @@ impl Writing {
     fn end(self, root: &Path) -> io::Result<Known> {
         self.file.sync_data().or_else(|error| self.undo(error))?;
         if self.is_new {
-            let folders = self.path.ancestors().skip(1).take_while(|at| at.starts_with(root));
-            folders.map(sync_dir).collect::<io::Result<()>>()?;
+            let mut folders = self.path.ancestors().skip(1).take_while(|at| at.starts_with(root));
+            folders.try_for_each(sync_dir)?;
         }
         Ok(self.known)
     }
