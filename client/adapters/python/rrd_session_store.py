@@ -89,7 +89,14 @@ class RrdSessionStore:
         body = await self._ask("GET", "entries", self._query(key))
         if body is None:
             return None
-        return [json.loads(line) for line in body.split(b"\n") if line]
+        entries = []
+        for line in body.split(b"\n"):
+            try:
+                entries += [json.loads(line)] if line else []
+            except ValueError:
+                # What the power's going left of a call that was not answered.
+                _LOG.warning("%s: a line that is no JSON is left out", key["session_id"])
+        return entries
 
     async def list_sessions(self, project_key: str) -> list[SessionStoreListEntry]:
         """The project's sessions on the daemon's host, in no order."""

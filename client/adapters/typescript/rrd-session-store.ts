@@ -72,8 +72,16 @@ export class RrdSessionStore implements SessionStore {
     if (answer === null) return null
     const note = answer.headers.get('x-rrd-note')
     if (note !== null) this.#options.onNote?.(note, key)
-    const lines = (await answer.text()).split('\n')
-    return lines.filter(line => line !== '').map(line => JSON.parse(line) as SessionStoreEntry)
+    const entries: SessionStoreEntry[] = []
+    for (const line of (await answer.text()).split('\n')) {
+      try {
+        if (line !== '') entries.push(JSON.parse(line) as SessionStoreEntry)
+      } catch {
+        // What the power's going left of a call that was not answered.
+        this.#options.onNote?.('a line that is no JSON is left out', key)
+      }
+    }
+    return entries
   }
 
   /** The project's sessions on the daemon's host, in no order. */

@@ -54,6 +54,9 @@ async def beyond() -> None:
     for task in range(3):
         own = [entry["uuid"] for entry in loaded if entry["uuid"].startswith(f"{task}-")]
         assert own == [f"{task}-{n}" for n in range(9)], own
+    # What a crash left of a call that was not answered is no reason to lose the rest; the caller put it there.
+    left = await store.load({"project_key": "-w", "session_id": "torn"})
+    assert left == [{"type": "x", "n": 1}, {"type": "x", "n": 2}], left
     # What the SDK makes of it.
     messages = await get_session_messages_from_store(store, SESSION, directory="/w")
     assert [m.type for m in messages] == ["user", "assistant"], messages
