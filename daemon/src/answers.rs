@@ -18,8 +18,8 @@ use crate::{
     gossip::Gossip,
     health::Health,
     hooks::Hooks,
-    hub::Hub,
-    mirror::Mirror,
+    hub::{Hub, now},
+    mirror::{self, Mirror},
     others::{self, Asked},
 };
 
@@ -146,6 +146,7 @@ impl Answers {
         });
         parts.extend(self.hub.others().map(|others| others.part()));
         parts.extend(self.mirror.part());
+        parts.extend(self.hub.others().iter().flat_map(|others| mirror::alarms(&others.hosts())));
         parts.push(self.edges.part());
         self.edges.parts(parts)
     }
@@ -170,12 +171,16 @@ impl Answers {
             active: Some(here.active),
             bytes_per_second: None,
             dropped: dropped.map(|(why, count)| (why.as_str().to_owned(), count)).collect(),
+            mirror: self.mirror.alarm(now()),
         };
         let others = others.map(|others| others.hosts()).unwrap_or_default();
         let mut hosts: Vec<Host> = std::iter::once(own).chain(others).collect();
         let twins = fleet.map(|fleet| fleet.twins()).unwrap_or_default();
         let twins: Vec<String> = twins.iter().map(ToString::to_string).collect();
-        hosts.iter_mut().for_each(|host| host.duplicated = twins.contains(&host.node_id));
+        for host in &mut hosts {
+            host.duplicated = twins.contains(&host.node_id);
+            host.mirror = host.mirror.take().map(|alarm| self.edges.alarm(alarm));
+        }
         hosts
     }
 }

@@ -14,7 +14,8 @@ use std::{
 
 use rrd_core::redact::{Redacted, Redactor, Refused, Report, Settings};
 use rrd_proto::{
-    EventPage, Health, HookCall, ListReply, Lookup, Outline, PartStatus, SearchReply, Session,
+    EventPage, Health, HookCall, ListReply, Lookup, MirrorAlarm, Outline, PartStatus, SearchReply,
+    Session,
 };
 
 use bytes::Bytes;
@@ -125,6 +126,11 @@ impl Edges {
         self.local(reply, false, Redactor::found)
     }
 
+    /// The same for a place that fails.
+    pub(crate) fn alarm(&self, alarm: MirrorAlarm) -> MirrorAlarm {
+        self.local(alarm, false, Redactor::alarm)
+    }
+
     /// The same for what parts say of themselves.
     pub(crate) fn parts(&self, parts: Vec<PartStatus>) -> Vec<PartStatus> {
         self.local(parts, false, Redactor::parts)
@@ -173,6 +179,11 @@ impl Edges {
     /// A session as other hosts hear of it.
     pub(crate) fn gossiped(&self, session: Session) -> Redacted<Session> {
         self.through(Edge::Gossip, |redactor, report| redactor.row(session, report))
+    }
+
+    /// That a place fails, as other hosts hear of it.
+    pub(crate) fn gossiped_alarm(&self, alarm: MirrorAlarm) -> MirrorAlarm {
+        self.through(Edge::Gossip, |redactor, report| redactor.alarm(alarm, report)).into_inner()
     }
 
     /// The same for a member that asks.

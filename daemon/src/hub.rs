@@ -22,8 +22,8 @@ use rrd_core::{
     roster::{Absence, Entry, Place, RootLive, Roster},
 };
 use rrd_proto::{
-    Harness, IndexProgress, ListQuery, ListReply, Lookup, NodeId, PartStatus, Root, RootState,
-    Session, SessionKey, Subagent, Timestamp,
+    Coverage, Deletion, Harness, IndexProgress, ListQuery, ListReply, Lookup, NodeId, PartStatus,
+    Root, RootState, Session, SessionKey, Subagent, Timestamp,
 };
 use tokio::sync::watch;
 
@@ -63,6 +63,12 @@ pub(crate) enum Input {
     Node(NodeId),
     /// What is known of the other hosts has changed.
     Others,
+    /// The places that sessions are mirrored to.
+    Mirrors(Vec<String>),
+    /// How these sessions are in one of them.
+    Coverage(Vec<(SessionKey, Coverage)>),
+    /// When their harness deletes its copies of these sessions, if it does.
+    Deletions(Vec<(SessionKey, Option<Deletion>)>),
 }
 
 /// What is known of this host's sessions, and who waits for changes of it.
@@ -182,6 +188,15 @@ impl Hub {
                 Input::Trails(trails) => known.roster.restore_trails(trails),
                 Input::Others => known.roster.others_changed(),
                 Input::Node(node) => known.roster.set_node(Some(node.to_string())),
+                Input::Mirrors(places) => known.roster.set_mirrors(places),
+                Input::Coverage(mut news) => {
+                    news.retain(|(key, _)| !known.forgotten.contains(key));
+                    known.roster.set_coverage(news);
+                }
+                Input::Deletions(mut news) => {
+                    news.retain(|(key, _)| !known.forgotten.contains(key));
+                    known.roster.set_deletions(news);
+                }
                 Input::OldTrails => known.roster.forget_old_trails(now()),
             }
             (before, known.roster.version())

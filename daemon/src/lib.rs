@@ -8,6 +8,7 @@
 mod answers;
 mod audience;
 pub mod config;
+mod deletion;
 mod desk;
 mod dirs;
 pub mod edge;

@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     answers::Answers,
     config::Config,
+    deletion,
     desk::{Desk, Index},
     edge::Edges,
     fill,
@@ -274,6 +275,17 @@ impl Daemon {
         let hub_of = Arc::clone(&hub);
         let stop = CancellationToken::new();
         runtime.spawn(statuses::follow(Arc::clone(&hub), Arc::clone(&writer), stop.clone()));
+        let roots = config.roots.clone();
+        let deletions = deletion::follow(hub_of.clone(), roots, writer.committed(), stop.clone());
+        runtime.spawn(deletions);
+        let mirror = Arc::new(Mirror::new(
+            &config.dirs,
+            &hub,
+            &edges,
+            &node.map(|node| node.to_string()).unwrap_or_default(),
+            writer.committed(),
+            stop.clone(),
+        ));
         let mut gossiping = None;
         if let Ok(fleet) = &fleet {
             let listens = fleet::listen(Arc::clone(fleet), Arc::clone(&desk), stop.clone());
@@ -281,7 +293,8 @@ impl Daemon {
             runtime.spawn(fleet::sync(Arc::clone(fleet), stop.clone()));
             runtime.spawn(fleet::look_for_members(Arc::clone(fleet), stop.clone()));
             let (fleet, hub, edges) = (Arc::clone(fleet), Arc::clone(&hub), Arc::clone(&edges));
-            gossiping = Some(runtime.spawn(gossip::run(fleet, hub, edges, stop.clone())));
+            let told = Arc::clone(&mirror);
+            gossiping = Some(runtime.spawn(gossip::run(fleet, hub, edges, told, stop.clone())));
         }
         if fleet.as_ref().is_ok_and(|fleet| fleet.key().is_some()) {
             // The first answer has the other hosts' rows.
@@ -290,15 +303,6 @@ impl Daemon {
             let _ = runtime.block_on(async { tokio::time::timeout(FIRST_ANSWER, known).await });
         }
         let fleet = Arc::new(fleet);
-        let mirror = Mirror::new(
-            &config.dirs,
-            &hub,
-            &edges,
-            &node.map(|node| node.to_string()).unwrap_or_default(),
-            writer.committed(),
-            stop.clone(),
-        );
-        let mirror = Arc::new(mirror);
         let its_mirror = Arc::clone(&mirror);
         let answers =
             Answers { hub: hub_of, health, hooks: taker, edges, desk, fleet, mirror: its_mirror };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{HostState, Timestamp};
+use crate::{HostState, MirrorAlarm, Timestamp};
 
 /// One row of `rrd hosts`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -35,4 +35,7 @@ pub struct Host {
     pub bytes_per_second: Option<f64>,
     /// What of it did not count, by why: records of another host, datagrams dropped by this one.
     pub dropped: BTreeMap<String, u64>,
+    /// A place that it mirrors to has failed for long, or is far behind.
+    #[serde(default)]
+    pub mirror: Option<MirrorAlarm>,
 }

@@ -55,8 +55,8 @@ pub use host::Host;
 pub use id::{SessionKey, session_ref};
 pub use looker::{Looker, LookerCall, LookerCode, LookerKind, LookerReply, LookerToken};
 pub use mirror::{
-    MirrorCall, MirrorFailing, MirrorReply, MirrorShown, MirrorStatus, MirrorTarget, MirrorTrouble,
-    MirrorVerified, Mirrored,
+    MirrorAlarm, MirrorCall, MirrorFailing, MirrorPruned, MirrorReply, MirrorShown, MirrorStatus,
+    MirrorTarget, MirrorTrouble, MirrorVerified, Mirrored,
 };
 pub use node::{NoNodeId, NodeId};
 pub use part::{Health, PartStatus};
@@ -70,8 +70,8 @@ pub use replay::{
 };
 pub use search::{MAX_HITS, MAX_TEXT, SearchHit, SearchKind, SearchQuery, SearchReply};
 pub use session::{
-    Activity, Counts, EndReason, HostState, Issue, ParentKind, Session, Status, StatusSource,
-    Tokens, TurnResult, WaitingFor,
+    Activity, Counts, Coverage, CoverageState, Deletion, EndReason, HostState, Issue, ParentKind,
+    Session, Status, StatusSource, Tokens, TurnResult, WaitingFor,
 };
 pub use since::{Since, parse_duration};
 pub use time::Timestamp;

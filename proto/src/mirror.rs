@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Harness, Timestamp};
+use crate::{CoverageState, Harness, Timestamp};
 
 /// One question or order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +40,25 @@ pub enum MirrorCall {
         /// Its id, or the start of it.
         id: Option<String>,
     },
+    /// Mirrors a session and its delegates no more, by its id or the start of it.
+    Stop {
+        /// The id.
+        id: String,
+        /// Only to this place; to none, not even to one that comes later, where it is not said.
+        url: Option<String>,
+    },
+    /// Mirrors it again.
+    Start {
+        /// The id, or the start of it.
+        id: String,
+        /// Only to this place.
+        url: Option<String>,
+    },
+    /// Deletes from each bucket what has been over for longer than it keeps sessions.
+    Prune {
+        /// Only says what that would be.
+        dry_run: bool,
+    },
     /// Brings everything into the buckets that is not there, and says when that is done.
     Run,
 }
@@ -67,6 +86,8 @@ pub struct MirrorTarget {
     pub exclude_repo: Vec<String>,
     /// The bytes as they are, secrets among them.
     pub raw: bool,
+    /// Sessions that have been over for more days than this are deleted there; never, where it is not said.
+    pub keep_days: Option<u32>,
 }
 
 /// The answer to a call that was done.
@@ -84,6 +105,10 @@ pub enum MirrorReply {
     Shown(MirrorShown),
     /// What was compared.
     Verified(Vec<MirrorVerified>),
+    /// This session, by its id, is mirrored no more, or again, to these places.
+    Stopped(String, Vec<String>),
+    /// What was deleted, or would be.
+    Pruned(Vec<MirrorPruned>),
 }
 
 /// What a bucket has of one transcript.
@@ -120,6 +145,21 @@ pub struct MirrorVerified {
     pub wrong: Vec<String>,
 }
 
+/// One transcript that a bucket keeps no longer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MirrorPruned {
+    /// The place's address.
+    pub url: String,
+    /// Its directory there.
+    pub directory: String,
+    /// Its last record, or that of the session that it is a delegate of.
+    pub last_activity_at: Timestamp,
+    /// Parts that were there.
+    pub parts: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
 /// How it is with one place.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct MirrorStatus {
@@ -145,6 +185,12 @@ pub struct MirrorStatus {
     pub pending_bytes: u64,
     /// Transcripts that another host mirrors.
     pub elsewhere: u64,
+    /// Transcripts that the user has stopped.
+    #[serde(default)]
+    pub stopped: u64,
+    /// So many days after its end a session is deleted there; null: never.
+    #[serde(default)]
+    pub keep_days: Option<u32>,
     /// When it took something last.
     pub last_uploaded_at: Option<Timestamp>,
     /// What is wrong with it.
@@ -164,6 +210,20 @@ pub struct MirrorFailing {
     pub error: String,
     /// When it is tried again.
     pub again_at: Timestamp,
+}
+
+/// A place that has failed for a quarter of an hour, or that a thousand parts have not reached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct MirrorAlarm {
+    /// Its address, without credentials; one that is too long is cut.
+    pub url: String,
+    /// Since when it fails; null where it only is far behind.
+    pub since: Option<Timestamp>,
+    /// Parts that are made and still to be sent.
+    pub pending_parts: u64,
+    /// What it says, in a line.
+    pub error: Option<String>,
 }
 
 /// A transcript that cannot be mirrored.
@@ -204,4 +264,6 @@ pub struct Mirrored {
     pub redactions: BTreeMap<String, u64>,
     /// The host that mirrors it, where that is another one.
     pub by: Option<String>,
+    /// How it is.
+    pub state: CoverageState,
 }

@@ -131,6 +131,50 @@ words! {
         Away = "away",
     }
 }
+words! {
+    /// How a session's transcript is in one of the places that its host mirrors to.
+    CoverageState {
+        /// The place has acknowledged all that there was of it.
+        Mirrored = "mirrored",
+        /// There is more of it than the place has.
+        Behind = "behind",
+        /// The same, and it cannot be brought there now: `rrd mirror status` of its host says why.
+        Failing = "failing",
+        /// Another host mirrors it.
+        Elsewhere = "elsewhere",
+        /// The user's choice of harnesses and repositories leaves it out.
+        Excluded = "excluded",
+        /// The user has stopped it: what is there stays there.
+        Stopped = "stopped",
+        /// It has been over for longer than the place keeps sessions.
+        Expired = "expired",
+        /// Nobody has looked yet, or a later release has another word.
+        #[serde(other)]
+        Unknown = "unknown",
+    }
+}
+
+/// What one of the places that a session's host mirrors to has of its transcript.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Coverage {
+    /// The place's address, without credentials; one that is too long is cut.
+    pub url: String,
+    /// How it is.
+    pub state: CoverageState,
+    /// Bytes of the transcript that are not there; null where that is not known.
+    pub bytes_behind: Option<u64>,
+    /// Since when it has been like that; of what is mirrored, when the last of it was acknowledged.
+    pub since: Option<Timestamp>,
+}
+
+/// That a harness deletes its own copies of sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Deletion {
+    /// From when on, to the hour; null where its settings do not tell.
+    pub at: Option<Timestamp>,
+}
 
 /// What the agent is doing right now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -284,6 +328,12 @@ pub struct Session {
     pub attach: Option<String>,
     /// What could not be taken at face value.
     pub issues: Vec<Issue>,
+    /// What each place has of it that its host mirrors to; empty where it mirrors to none.
+    #[serde(default)]
+    pub coverage: Vec<Coverage>,
+    /// When its harness deletes its own copy; null where it does not.
+    #[serde(default)]
+    pub deletion: Option<Deletion>,
 }
 
 impl Session {

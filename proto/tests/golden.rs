@@ -4,8 +4,8 @@
 #![allow(clippy::unwrap_used)] // the lint's exception for tests does not reach plain functions here
 
 use rrd_proto::{
-    Activity, Counts, Direction, Event, EventKind, Harness, HostState, Issue, ParentKind, Session,
-    Status, StatusSource, Timestamp, Tokens,
+    Activity, Counts, Coverage, CoverageState, Deletion, Direction, Event, EventKind, Harness,
+    HostState, Issue, ParentKind, Session, Status, StatusSource, Timestamp, Tokens,
 };
 
 fn session() -> Session {
@@ -58,10 +58,17 @@ fn session() -> Session {
             offset: Some(9),
             detail: None,
         }],
+        coverage: vec![Coverage {
+            url: "file:///backup/rrd".into(),
+            state: CoverageState::Behind,
+            bytes_behind: Some(12),
+            since: at(1_000),
+        }],
+        deletion: Some(Deletion { at: at(2_592_000_000) }),
     }
 }
 
-const SESSION: &str = r#"{"ref":"abcde","host":"mac","node_id":null,"harness":"claude-code","session_id":"b41f","repo":"rrd","repo_root":"/src/rrd","repo_remote":null,"branch":"main","cwd":"/src/rrd","started_at":"2026-11-20T10:20:00.000Z","last_activity_at":"2026-11-20T10:20:01.500Z","transcript_path":"/t.jsonl","title":"Publish the crate","model":null,"status":"executing","status_since":"2026-11-20T10:20:01.000Z","status_source":"open_record","waiting_for":null,"waiting_detail":null,"waiting_on":null,"activity":{"tool":"Bash","summary":"ls","since":null,"may_wait":false},"turn_result":null,"end_reason":null,"active":true,"live":true,"interactive":true,"pid":7,"parent_session_id":"p","parent_kind":"fork","counts":{"prompts":1,"messages":2,"tool_calls":3,"errors":4},"tokens":{"input":1,"output":2,"cache_read":3,"cache_write":4},"complete":true,"host_state":"here","host_seen_at":null,"attach":"tmux attach -t t7","issues":[{"kind":"damaged_line","count":1,"offset":9,"detail":null}]}"#;
+const SESSION: &str = r#"{"ref":"abcde","host":"mac","node_id":null,"harness":"claude-code","session_id":"b41f","repo":"rrd","repo_root":"/src/rrd","repo_remote":null,"branch":"main","cwd":"/src/rrd","started_at":"2026-11-20T10:20:00.000Z","last_activity_at":"2026-11-20T10:20:01.500Z","transcript_path":"/t.jsonl","title":"Publish the crate","model":null,"status":"executing","status_since":"2026-11-20T10:20:01.000Z","status_source":"open_record","waiting_for":null,"waiting_detail":null,"waiting_on":null,"activity":{"tool":"Bash","summary":"ls","since":null,"may_wait":false},"turn_result":null,"end_reason":null,"active":true,"live":true,"interactive":true,"pid":7,"parent_session_id":"p","parent_kind":"fork","counts":{"prompts":1,"messages":2,"tool_calls":3,"errors":4},"tokens":{"input":1,"output":2,"cache_read":3,"cache_write":4},"complete":true,"host_state":"here","host_seen_at":null,"attach":"tmux attach -t t7","issues":[{"kind":"damaged_line","count":1,"offset":9,"detail":null}],"coverage":[{"url":"file:///backup/rrd","state":"behind","bytes_behind":12,"since":"2026-11-20T10:20:01.000Z"}],"deletion":{"at":"2026-12-20T10:20:00.000Z"}}"#;
 
 #[test]
 fn a_session_in_json_is_as_promised() {
@@ -76,6 +83,16 @@ fn a_session_of_a_newer_release_is_read_all_the_same() {
         .replace(r#""harness":"claude-code""#, r#""harness":"gemini","some_new_key":{"a":1}"#);
     let read: Session = serde_json::from_str(&newer).unwrap();
     assert_eq!(read.harness, Harness::Other("gemini".into()));
+    let newer = SESSION.replace(r#""state":"behind""#, r#""state":"frozen""#);
+    let read: Session = serde_json::from_str(&newer).unwrap();
+    assert_eq!(read.coverage[0].state, CoverageState::Unknown);
+}
+
+#[test]
+fn a_session_of_an_older_release_says_nothing_of_mirrors() {
+    let (older, _) = SESSION.split_once(r#","coverage""#).unwrap();
+    let read: Session = serde_json::from_str(&(older.to_owned() + "}")).unwrap();
+    assert_eq!((read.coverage, read.deletion), (Vec::new(), None));
 }
 
 #[test]

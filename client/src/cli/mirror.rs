@@ -16,7 +16,7 @@ Examples:
   rrd mirror enable file:///mnt/nas/agents
   rrd mirror enable s3://my-bucket/agents --region eu-central-1
   rrd mirror enable s3://my-bucket --endpoint https://minio.tail1234.ts.net --project laptop
-  rrd mirror enable file:///backup --exclude-repo secret-thing")]
+  rrd mirror enable file:///backup --exclude-repo secret-thing --keep-days 365")]
     Enable(MirrorEnable),
     /// How it is with each place: what is there, what is not, and what is wrong.
     Status(JsonArgs),
@@ -29,6 +29,25 @@ Examples:
     Verify(MirrorSome),
     /// Make few large parts of many small ones now; quiet sessions of more than 64 are done anyway.
     Compact(MirrorSome),
+    /// Mirror a session and its delegates no more. What is there stays there.
+    ///
+    /// It stays so over restarts and for places that come later, until rrd mirror start. Where a place is
+    /// named, only there.
+    Stop(MirrorOne),
+    /// Mirror a session again that was stopped.
+    Start(MirrorOne),
+    /// Delete from the buckets what they keep no longer (see enable --keep-days). Done by itself, too.
+    ///
+    /// Only sessions that this host mirrors, that have ended, with their delegates, and whose last record is
+    /// old enough. A session that goes on is mirrored again, whole.
+    Prune {
+        /// Only show what would be deleted.
+        #[arg(long)]
+        dry_run: bool,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Bring everything that is not there yet into the buckets, and wait for that.
     Run(JsonArgs),
     /// Mirror to this place no more, or to none. What is there stays there.
@@ -68,6 +87,9 @@ pub(crate) struct MirrorEnable {
     /// No sessions in this repository; may be given again.
     #[arg(long, value_name = "NAME")]
     pub(crate) exclude_repo: Vec<String>,
+    /// Delete sessions there that have been over for so many days; without it they stay for ever.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) keep_days: Option<u32>,
     /// Leave secrets in: only for a bucket that nobody else can read. Asks first.
     #[arg(long)]
     pub(crate) no_redact: bool,
@@ -83,6 +105,18 @@ pub(crate) struct MirrorShow {
     /// Print so many of its last lines, too.
     #[arg(long, default_value_t = 0, value_name = "LINES")]
     pub(crate) tail: u32,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MirrorOne {
+    /// The session's id, or the start of it, or its five letters. It has to be one of this host's.
+    pub(crate) id: String,
+    /// Only this place, as rrd mirror status shows it.
+    #[arg(long, value_name = "URL")]
+    pub(crate) on: Option<String>,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,

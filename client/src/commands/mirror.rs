@@ -5,9 +5,11 @@
 use std::time::Duration;
 
 use rrd_proto::{
-    MirrorCall, MirrorReply, MirrorShown, MirrorStatus, MirrorTarget, MirrorVerified, Mirrored,
-    Timestamp, shown::size,
+    CoverageState, MirrorCall, MirrorPruned, MirrorReply, MirrorShown, MirrorStatus, MirrorTarget,
+    MirrorVerified, Mirrored, Timestamp, shown::size,
 };
+
+use serde::Serialize;
 
 use crate::{
     cli::{Mirror, MirrorEnable},
@@ -74,6 +76,19 @@ pub(crate) fn run(mirror: &Mirror) -> Result<(), CliError> {
             let all = status(&MirrorCall::Compact { id: args.id.clone() }, RUN)?;
             if args.json { output::json(&all) } else { show(&all) }
         }
+        Mirror::Stop(args) => {
+            let call = MirrorCall::Stop { id: args.id.clone(), url: args.on.clone() };
+            stopped(&call, args.json, "what is there stays there; rrd mirror start takes it back")
+        }
+        Mirror::Start(args) => {
+            let call = MirrorCall::Start { id: args.id.clone(), url: args.on.clone() };
+            stopped(&call, args.json, "rrd mirror status shows how far it is")
+        }
+        Mirror::Prune { dry_run, json } => {
+            let call = MirrorCall::Prune { dry_run: *dry_run };
+            let MirrorReply::Pruned(all) = ask(&call, RUN)? else { return Err(unexpected()) };
+            if *json { output::json(&all) } else { pruned(&all, *dry_run) }
+        }
         Mirror::Disable { url } => {
             let call = MirrorCall::Disable { url: url.clone() };
             let MirrorReply::Disabled(count) = ask(&call, Duration::ZERO)? else {
@@ -130,9 +145,48 @@ fn enable(args: &MirrorEnable) -> Result<(), CliError> {
         exclude_harness: args.exclude_harness.clone(),
         exclude_repo: args.exclude_repo.clone(),
         raw: args.no_redact,
+        keep_days: args.keep_days,
     };
     ask(&MirrorCall::Enable(target), Duration::ZERO)?;
     output::remark("mirrored from now on; rrd mirror status shows how far it is");
+    Ok(())
+}
+
+/// What a stop or its opposite did, and what follows from it.
+fn stopped(call: &MirrorCall, json: bool, then: &str) -> Result<(), CliError> {
+    let MirrorReply::Stopped(session, places) = ask(call, RUN)? else { return Err(unexpected()) };
+    let is_stop = matches!(call, MirrorCall::Stop { .. });
+    if json {
+        return output::json(&Stopped { session_id: &session, stopped: is_stop, places: &places });
+    }
+    let places: Vec<_> = places.iter().map(|place| clean(place)).collect();
+    let again = if is_stop { "no more" } else { "again" };
+    let session = clean(&session);
+    output::remark(&format!("{session} is mirrored to {} {again}; {then}", places.join(", ")));
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct Stopped<'a> {
+    session_id: &'a str,
+    stopped: bool,
+    places: &'a [String],
+}
+
+fn pruned(all: &[MirrorPruned], dry_run: bool) -> Result<(), CliError> {
+    let now = clock::now();
+    let line = |one: &MirrorPruned| {
+        let age = rrd_proto::age(now, one.last_activity_at);
+        let place = format!("{}/{}", clean(&one.url), clean(&one.directory));
+        format!("{place}  {}, over for {age}", size(one.bytes))
+    };
+    output::print_lines(&all.iter().map(line).collect::<Vec<_>>())?;
+    let count = counted(all.len() as u64, "transcript");
+    output::remark(&match (all.is_empty(), dry_run) {
+        (true, _) => "nothing is older than its place keeps it".to_owned(),
+        (false, true) => format!("{count} would be deleted; nothing was"),
+        (false, false) => format!("{count} deleted"),
+    });
     Ok(())
 }
 
@@ -174,6 +228,15 @@ fn words(one: &MirrorStatus, now: Timestamp) -> Vec<String> {
             counted(one.pending_parts, "part"),
             size(one.pending_bytes)
         ));
+    }
+    if one.stopped > 0 {
+        lines.push(format!(
+            "  {} stopped by you (rrd mirror list)",
+            counted(one.stopped, "transcript")
+        ));
+    }
+    if let Some(days) = one.keep_days {
+        lines.push(format!("  deleted there {} after the end", counted(days.into(), "day")));
     }
     if one.elsewhere > 0 {
         lines.push(format!("  {} left to other hosts", counted(one.elsewhere, "transcript")));
@@ -248,6 +311,12 @@ fn table(list: &[Mirrored]) -> Result<(), CliError> {
             None => fit_end(&id, 12).into_owned(),
         };
         let by = one.by.as_ref().map(|host| format!("by {}", clean(host)));
+        let by = by.or_else(|| match one.state {
+            CoverageState::Stopped => Some("stopped by you".to_owned()),
+            CoverageState::Excluded => Some("left out by your choice of sessions".to_owned()),
+            CoverageState::Expired => Some("over for too long".to_owned()),
+            _ => None,
+        });
         [
             id,
             clean(one.harness.as_str()).into_owned(),

@@ -1,8 +1,8 @@
 //! `rrd sessions show ID`: one session, why it has its status, its last events, what to do next.
 
 use rrd_proto::{
-    Event, EventPage, EventQuery, Gap, HostState, Issue, LastWords, Outline, OutlineQuery,
-    ParentKind, Session, Status, Stretch, Timestamp,
+    Coverage, CoverageState, Deletion, Event, EventPage, EventQuery, Gap, HostState, Issue,
+    LastWords, Outline, OutlineQuery, ParentKind, Session, Status, Stretch, Timestamp, shown::size,
 };
 use serde::Serialize;
 
@@ -200,8 +200,49 @@ fn facts(session: &Session, now: Timestamp) -> Vec<(&'static str, String)> {
     } else if s.parent_kind == Some(ParentKind::Fork) {
         facts.push(("origin", "fork of a session that it does not name".to_owned()));
     }
+    facts.extend(s.coverage.iter().map(|place| ("mirrored", covered(place, now))));
+    facts.extend(s.deletion.map(|deletion| ("kept", kept(s, deletion, now))));
     facts.extend(s.issues.iter().map(|issue| ("issue", why::issue(issue))));
     facts
+}
+
+/// What one place has of it.
+fn covered(place: &Coverage, now: Timestamp) -> String {
+    let ago = place.since.map(|since| rrd_proto::age(now, since).to_string());
+    let behind = match place.bytes_behind {
+        Some(bytes) => format!("{} not there", size(bytes)),
+        None => "not all there".to_owned(),
+    };
+    let since = ago.as_ref().map(|ago| format!(" for {ago}")).unwrap_or_default();
+    let how = match place.state {
+        CoverageState::Mirrored => match ago {
+            Some(ago) => format!("all of it, {ago} ago"),
+            None => "all of it".to_owned(),
+        },
+        CoverageState::Behind => format!("{behind}{since}"),
+        CoverageState::Failing => format!("fails, {behind}{since}"),
+        CoverageState::Elsewhere => "by another host".to_owned(),
+        CoverageState::Excluded => "no, left out by your choice of sessions".to_owned(),
+        CoverageState::Stopped => {
+            format!("no, stopped{}", ago.map_or(String::new(), |ago| format!(" {ago} ago")))
+        }
+        CoverageState::Expired => "no more, it has been over for too long".to_owned(),
+        CoverageState::Unknown => "not known".to_owned(),
+    };
+    format!("{how} · {}", place.url)
+}
+
+/// How long its harness keeps its own copy.
+fn kept(session: &Session, deletion: Deletion, now: Timestamp) -> String {
+    let by = session.harness.as_str();
+    match deletion.at.map(|at| (at, at.since(now))) {
+        None => format!("{by} deletes it some day: its settings do not tell when"),
+        Some((_, left)) if left <= 0 => format!("{by} may delete it at any time"),
+        Some((at, left)) => {
+            let days = counted((left / 86_400_000).unsigned_abs(), "day");
+            format!("{by} deletes it in {days}, after {}", clock::date_time(at))
+        }
+    }
 }
 
 /// Commands to paste. What cannot be shown as it is cannot be pasted either, so it is left out.

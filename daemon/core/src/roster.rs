@@ -20,7 +20,7 @@ use crate::{
     hook::Trail,
     live::{Ask, Evidence, Liveness, LivenessBy, RegistryState},
     repo::Repo,
-    roster::lineage::Origins,
+    roster::{covered::Covered, lineage::Origins},
     status::{Verdict, decide, describe, is_active},
 };
 
@@ -113,6 +113,7 @@ pub struct Roster {
     hooks: HashMap<SessionKey, Trail>,
     /// Whose trail has changed since it was last handed out to be stored.
     unsaved: BTreeSet<SessionKey>,
+    covered: Covered,
     version: u64,
 }
 
@@ -129,6 +130,7 @@ impl Roster {
             unseen: BTreeSet::new(),
             hooks: HashMap::new(),
             unsaved: BTreeSet::new(),
+            covered: Covered::default(),
             version: 1,
         }
     }
@@ -232,6 +234,7 @@ impl Roster {
         let was_known = self.entries.remove(key).is_some();
         self.absent.remove(key);
         self.copies.remove(key);
+        self.covered.forget(key);
         self.version += u64::from(was_known);
     }
 
@@ -703,6 +706,8 @@ impl Roster {
             host_seen_at: None,
             attach: judged.evidence.attach.clone().filter(|_| alive),
             issues: self.issues(key, entry),
+            coverage: self.covered.of(key, entry),
+            deletion: self.covered.deletion(key),
         }
     }
 }
@@ -755,6 +760,7 @@ fn matches(
         && query.since.is_none_or(|since| entry.fold.last_activity.is_some_and(|at| at >= since))
 }
 
+mod covered;
 mod hooked;
 mod lineage;
 #[cfg(test)]

@@ -27,6 +27,7 @@ use crate::{
     edge::Edges,
     fleet::{Fleet, Heard, Run},
     hub::{Hub, Input, now},
+    mirror::Mirror,
     others, words,
 };
 
@@ -47,6 +48,7 @@ pub(crate) async fn run(
     fleet: Arc<Fleet>,
     hub: Arc<Hub>,
     edges: Arc<Edges>,
+    mirror: Arc<Mirror>,
     stop: CancellationToken,
 ) {
     let mut changed = fleet.changed();
@@ -59,7 +61,8 @@ pub(crate) async fn run(
         }
         // Where this host's address is not up, the others are shown all the same, as they were.
         let socket = fleet.take_datagrams();
-        if let Err(error) = serves(&fleet, &hub, &edges, socket, changed.clone(), &stop).await {
+        let told = (&*edges, &*mirror);
+        if let Err(error) = serves(&fleet, &hub, told, socket, changed.clone(), &stop).await {
             tracing::error!(%error, "no gossip; trying again");
             tokio::select! { () = stop.cancelled() => {}, () = sleep(AGAIN) => {} }
         }
@@ -70,7 +73,7 @@ pub(crate) async fn run(
 async fn serves(
     fleet: &Arc<Fleet>,
     hub: &Arc<Hub>,
-    edges: &Arc<Edges>,
+    told: (&Edges, &Mirror),
     bound: Option<UdpSocket>,
     changed: watch::Receiver<u64>,
     stop: &CancellationToken,
@@ -83,7 +86,7 @@ async fn serves(
         None => None,
     };
     loop {
-        let served = serve(fleet, hub, edges, socket.as_ref(), changed.clone(), stop).await;
+        let served = serve(fleet, hub, told, socket.as_ref(), changed.clone(), stop).await;
         fleet.set_run(None);
         let adopted = match served {
             Ok(Served::Out) => return Ok(()),
@@ -119,7 +122,7 @@ enum Served {
 async fn serve(
     fleet: &Arc<Fleet>,
     hub: &Arc<Hub>,
-    edges: &Arc<Edges>,
+    (edges, mirror): (&Edges, &Mirror),
     socket: Option<&Arc<tokio::net::UdpSocket>>,
     mut changed: watch::Receiver<u64>,
     stop: &CancellationToken,
@@ -186,7 +189,7 @@ async fn serve(
             () = &mut tell_soon, if due => {
                 here.mark_unchanged();
                 due = false;
-                teller.tell(hub, edges);
+                teller.tell(hub, edges, mirror);
                 tell_soon.as_mut().reset(Instant::now() + COALESCE);
             }
             _ = others.changed() => {
@@ -222,7 +225,7 @@ async fn serve(
     follows.abort();
     let overtaken = fleet.overtaken_by(generation).filter(|_| !stop.is_cancelled());
     if overtaken.is_none() {
-        teller.say_good_bye(hub);
+        teller.say_good_bye(hub, edges, mirror);
     }
     block_in_place(|| keeper.keep(fleet, &gossip, true));
     Ok(overtaken.map_or(Served::Out, Served::OvertakenBy))
@@ -249,7 +252,7 @@ struct Teller {
 }
 
 impl Teller {
-    fn tell(&mut self, hub: &Hub, edges: &Edges) {
+    fn tell(&mut self, hub: &Hub, edges: &Edges, mirror: &Mirror) {
         let reply = hub.list_here(&ListQuery { open: true, ..ListQuery::default() });
         let mut rows = reply.sessions;
         let listed: HashSet<SessionKey> = rows.iter().map(Session::key).collect();
@@ -271,22 +274,26 @@ impl Teller {
             self.told.insert(row.key(), row.clone());
             redacted.push(edges.gossiped(row));
         }
-        self.gossip.tell(redacted, &gone, word(hub, reply.totals, false));
+        let mirror = mirror.alarm(now()).map(|alarm| edges.gossiped_alarm(alarm));
+        let word = HostWord { mirror, ..word(hub, reply.totals, false) };
+        self.gossip.tell(redacted, &gone, word);
         // Whoever found no room is told of when there is some.
         let told: HashSet<SessionKey> = self.gossip.told().into_iter().collect();
         self.told.retain(|key, _| told.contains(key));
     }
 
-    fn say_good_bye(&self, hub: &Hub) {
+    fn say_good_bye(&self, hub: &Hub, edges: &Edges, mirror: &Mirror) {
         let totals = hub.list_here(&ListQuery::default()).totals;
-        self.gossip.tell(Vec::new(), &[], word(hub, totals, true));
+        // What it failed at is still in no bucket.
+        let mirror = mirror.alarm(now()).map(|alarm| edges.gossiped_alarm(alarm));
+        self.gossip.tell(Vec::new(), &[], HostWord { mirror, ..word(hub, totals, true) });
     }
 }
 
 fn word(hub: &Hub, Totals { sessions, active, .. }: Totals, leaving: bool) -> HostWord {
     // Until then a session without a row may be one that was not found yet.
     let complete = hub.is_surveyed();
-    HostWord { version: VERSION.to_owned(), active, sessions, complete, leaving }
+    HostWord { version: VERSION.to_owned(), active, sessions, complete, leaving, mirror: None }
 }
 
 /// Keeps what was heard, when that is news.

@@ -187,6 +187,7 @@ mod tests {
             sessions: 0,
             complete: true,
             leaving: false,
+            mirror: None,
         };
         published.say(&own, word);
         let all = (0..SLOTS).map(|n| row(&format!("s-{n}"), n >= 10)).collect();

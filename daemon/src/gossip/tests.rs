@@ -234,7 +234,7 @@ fn session_by(redactor: &Redactor, id: &str, title: &str) -> Redacted<Session> {
 }
 
 fn word(complete: bool) -> HostWord {
-    HostWord { version: "1".into(), active: 1, sessions: 1, complete, leaving: false }
+    HostWord { version: "1".into(), active: 1, sessions: 1, complete, ..HostWord::default() }
 }
 
 fn tell(node: &Gossip, id: &str, title: &str) {

@@ -1,12 +1,13 @@
 //! Figures for Prometheus, in its text format
 //! (<https://prometheus.io/docs/instrumenting/exposition_formats/>).
 //!
-//! Not here: anything that anybody said. A host's label is the only text of one.
+//! Not here: anything that anybody said. Hosts' labels and the addresses of places that are mirrored to are the
+//! only texts of theirs.
 
 use std::fmt::Write;
 
 use rrd_core::fleet::seal::Dropped;
-use rrd_proto::{Health, HostState, ListQuery, Status};
+use rrd_proto::{Health, HostState, ListQuery, MirrorStatus, Status};
 
 use super::Http;
 
@@ -46,6 +47,44 @@ pub(super) fn text(http: &Http) -> String {
         Some((format!("{{host=\"{}\"}}", label(&host.host)), host.active? as f64))
     });
     metric(&mut out, "rrd_sessions_active", "gauge", "Active sessions, by host.", active);
+
+    let alarms = hosts.iter().filter_map(|host| {
+        let alarm = host.mirror.as_ref()?;
+        let (name, url) = (label(&host.host), label(&alarm.url));
+        Some((format!("{{host=\"{name}\",url=\"{url}\"}}"), 1.0))
+    });
+    let help =
+        "1 for each host whose mirror has failed for a quarter of an hour, or is far behind.";
+    metric(&mut out, "rrd_mirror_alarm", "gauge", help, alarms);
+    let mirrors = answers.mirror.figures();
+    let of = |figure: fn(&MirrorStatus) -> f64| {
+        let place = |one: &MirrorStatus| {
+            let url = label(&format!("{}/{}", one.url, one.project));
+            (format!("{{url=\"{url}\"}}"), figure(one))
+        };
+        mirrors.iter().map(place).collect::<Vec<_>>()
+    };
+    if !mirrors.is_empty() {
+        let help = "Bytes of this host's transcripts that a place does not have.";
+        metric(
+            &mut out,
+            "rrd_mirror_bytes_behind",
+            "gauge",
+            help,
+            of(|one| one.bytes_behind as f64),
+        );
+        let help = "Parts of this host's transcripts that are still to be sent.";
+        metric(
+            &mut out,
+            "rrd_mirror_pending_parts",
+            "gauge",
+            help,
+            of(|one| one.pending_parts as f64),
+        );
+        let help = "1 where a place does not take what is sent.";
+        let failing = of(|one| f64::from(u8::from(one.failing.is_some())));
+        metric(&mut out, "rrd_mirror_failing", "gauge", help, failing);
+    }
 
     let waiting = answers.health.writer.waiting();
     let lag = waiting.oldest.map_or(0.0, |age| age.as_secs_f64());

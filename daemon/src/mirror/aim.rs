@@ -4,6 +4,9 @@
 //! ([`rrd_core::mirror::due`]). A few are carried at a time; when the bucket fails, all of them wait.
 //! When nothing changes nothing is done.
 
+mod covered;
+mod over;
+
 use std::{
     collections::{HashMap, HashSet},
     path::Path,
@@ -20,7 +23,8 @@ use rrd_core::{
     roster::Entry,
 };
 use rrd_proto::{
-    MirrorFailing, MirrorStatus, MirrorTarget, MirrorTrouble, Mirrored, SessionKey, Timestamp,
+    Coverage, CoverageState, MirrorFailing, MirrorStatus, MirrorTarget, MirrorTrouble, Mirrored,
+    SessionKey, Timestamp,
 };
 use tokio::{
     sync::{Notify, Semaphore, watch},
@@ -31,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Mirror,
     gather::At,
+    is_alarming,
     outbox::{Outbox, OutboxError, State, Stream, StreamId, TargetId},
     stream::{About, Carrier, Failure},
     target::{Access, Kind, Target, TargetError},
@@ -95,6 +100,20 @@ struct Known {
     to_compact: HashSet<SessionKey>,
     troubles: HashMap<SessionKey, (String, Instant)>,
     failing: Option<Failing>,
+    /// Parts that are still to be sent, while the bucket fails.
+    pending: u64,
+    /// Sessions that are being carried.
+    carried: HashSet<SessionKey>,
+    /// Sessions that the user has stopped, and when.
+    stopped: HashMap<SessionKey, Timestamp>,
+    /// Sessions that were over for longer than the bucket keeps them, and their last record then.
+    over: HashMap<SessionKey, Timestamp>,
+    /// Those of them that are to be deleted there.
+    to_prune: HashSet<SessionKey>,
+    /// What was told of each session.
+    told: HashMap<SessionKey, Coverage>,
+    /// When the bucket took something of it last.
+    taken_at: HashMap<StreamId, Timestamp>,
 }
 
 struct Dirty {
@@ -108,6 +127,8 @@ struct Failing {
     failures: u32,
     error: String,
     again: Instant,
+    /// That it has for long was logged.
+    is_told: bool,
 }
 
 /// A transcript on its way.
@@ -195,6 +216,7 @@ impl Aim {
             let mut known = self.known();
             for stream in &gone {
                 known.streams.remove(&stream.key);
+                known.told.remove(&stream.key);
                 known.dirty.remove(&stream.key);
                 known.troubles.remove(&stream.key);
             }
@@ -239,6 +261,10 @@ impl Aim {
                 return;
             }
         }
+        if let Err(error) = self.take_stops().and_then(|()| self.find_taken()) {
+            tracing::error!(%error, "the mirror cannot read what it has done");
+            return;
+        }
         let ours = self.stop.clone();
         while !self.hub.is_surveyed() {
             tokio::select! {
@@ -272,6 +298,7 @@ impl Aim {
                     let last = committed.borrow_and_update().clone();
                     if last.number == number + 1 {
                         last.sessions.iter().for_each(|key| self.mark(key));
+                        self.tell(last.sessions.iter().cloned());
                     } else {
                         self.look_at_all();
                     }
@@ -288,6 +315,7 @@ impl Aim {
                 () = tokio::time::sleep_until(compact_at.into()) => {
                     compact_at = Instant::now() + COMPACT;
                     self.find_many_parts();
+                    self.find_over();
                 }
             }
         }
@@ -345,6 +373,7 @@ impl Aim {
         waiting.sort();
         let mut next = None;
         if waiting.is_empty() || waiting[0].0 > now {
+            self.start_pruning(carrier, carried, in_hand, most);
             self.start_compacting(carrier, carried, in_hand, most);
         }
         for (at, key) in waiting {
@@ -356,12 +385,23 @@ impl Aim {
                 break;
             }
             self.known().dirty.remove(&key);
+            // Meanwhile it may have been stopped.
+            if !self.hub.entry(&key).is_some_and(|entry| self.wants(&key, &entry)) {
+                self.tell([key]);
+                continue;
+            }
             if let Some((stream, source, about, is_known)) = self.stream_of(&key) {
                 in_hand.insert(key.clone());
+                self.known().carried.insert(key.clone());
                 let carrier = carrier.clone();
                 carried.spawn(async move {
                     let mut stream = stream;
-                    let result = carrier.bring(&mut stream, &source, &about, is_known).await;
+                    // What was deleted and goes on is brought as if it were new.
+                    let is_known = is_known && stream.state.pruned.is_none();
+                    let result = match carrier.revive(&mut stream).await {
+                        Ok(()) => carrier.bring(&mut stream, &source, &about, is_known).await,
+                        Err(failure) => Err(failure),
+                    };
                     Done { key, stream, result }
                 });
             }
@@ -374,6 +414,7 @@ impl Aim {
         let known = self.known();
         known.dirty.keys().all(|key| known.troubles.contains_key(key))
             && known.to_compact.is_empty()
+            && known.to_prune.is_empty()
     }
 
     fn start_compacting(
@@ -426,7 +467,9 @@ impl Aim {
 
     /// Every session whose source is not as it was when there was nothing more in it.
     fn look_at_all(&self) {
-        for key in self.hub.keys(None, None) {
+        self.find_over();
+        let all = self.hub.keys(None, None);
+        for key in all.clone() {
             let Some(entry) = self.hub.entry(&key).filter(|entry| self.wants(&key, entry)) else {
                 continue;
             };
@@ -445,18 +488,25 @@ impl Aim {
             }
         }
         let backlog = self.outbox().backlog(self.id).unwrap_or_default();
+        let parts = backlog.iter().map(|(_, parts, _)| parts).sum();
         let pending: HashSet<StreamId> = backlog.into_iter().map(|(stream, ..)| stream).collect();
         let mut known = self.known();
+        known.pending = parts;
         let keys: Vec<SessionKey> = known
             .streams
             .values()
             .filter(|stream| pending.contains(&stream.id))
             .map(|stream| stream.key.clone())
             .collect();
+        drop(known);
         let now = Instant::now();
         for key in keys {
-            known.dirty.entry(key).or_insert(Dirty { since: now, last: now, bytes: 0 });
+            if self.hub.entry(&key).is_some_and(|entry| self.wants(&key, &entry)) {
+                let dirty = Dirty { since: now, last: now, bytes: 0 };
+                self.known().dirty.entry(key).or_insert(dirty);
+            }
         }
+        self.tell(all);
     }
 
     /// It has gained records.
@@ -474,8 +524,15 @@ impl Aim {
         (dirty.last, dirty.bytes) = (now, bytes);
     }
 
-    /// Whether the user wants it here.
+    /// Whether the user wants it here, and has not stopped it, and it is not over for too long.
     fn wants(&self, key: &SessionKey, entry: &Entry) -> bool {
+        self.chooses(key, entry)
+            && self.stopped_at(key).is_none()
+            && self.kept_until(key, entry).is_none()
+    }
+
+    /// Whether it is one of those that the user chose for this place.
+    fn chooses(&self, key: &SessionKey, entry: &Entry) -> bool {
         let MirrorTarget { harness, repo, exclude_harness, exclude_repo, .. } = &self.settings;
         let is = |name: &String| name == key.harness.as_str();
         let in_repo = |name: &String| entry.repo.name.as_ref() == Some(name);
@@ -527,15 +584,22 @@ impl Aim {
 
     /// Where in the bucket it is: a delegate is beneath the session that all began with.
     fn name(&self, key: &SessionKey) -> StreamName {
-        let (mut root, mut seen) = (key.clone(), HashSet::from([key.clone()]));
-        while let Some(parent) =
-            self.hub.entry(&root).and_then(|entry| entry.fold.delegated_by(&root))
-            && seen.insert(parent.clone())
-        {
-            root = parent;
-        }
+        let root = self.lineage(key).pop().unwrap_or_else(|| key.clone());
         let agent = (root != *key).then(|| key.session_id.clone());
         StreamName { harness: key.harness.clone(), session_id: root.session_id, agent }
+    }
+
+    /// It, who sent it, and so on up to the session that all began with.
+    fn lineage(&self, key: &SessionKey) -> Vec<SessionKey> {
+        let mut lineage = vec![key.clone()];
+        while let Some(last) = lineage.last()
+            && let Some(parent) =
+                self.hub.entry(last).and_then(|entry| entry.fold.delegated_by(last))
+            && !lineage.contains(&parent)
+        {
+            lineage.push(parent);
+        }
+        lineage
     }
 
     fn trouble(&self, key: &SessionKey, error: String) {
@@ -545,13 +609,31 @@ impl Aim {
 
     /// What came of it.
     fn take(&self, done: Done) {
-        let Done { key, stream, result } = done;
+        let Done { key, mut stream, result } = done;
         let mut known = self.known();
+        known.carried.remove(&key);
         if self.hub.is_forgotten(&key) {
             // Meanwhile: nothing is noted down of it any more.
             return;
         }
+        let was_failing = known.failing.is_some();
+        let before = known.streams.get(&key).map_or(0, |before| before.state.next_seq);
+        let was_behind =
+            known.told.get(&key).is_some_and(|told| told.state == CoverageState::Failing);
+        if result.is_ok() && (stream.state.next_seq != before || was_behind) {
+            known.taken_at.insert(stream.id, now());
+        }
+        if let Err(Failure::Source { source, .. }) = &result
+            && source.kind() == std::io::ErrorKind::NotFound
+        {
+            // Whatever was new in it is not there.
+            stream.state.settled = None;
+            if let Err(error) = self.outbox().set_state(stream.id, &stream.state) {
+                tracing::error!(%error, "the mirror cannot note down a session");
+            }
+        }
         known.streams.insert(key.clone(), stream.clone());
+        let mut changed = vec![key.clone()];
         match result {
             Ok(()) => {
                 known.troubles.remove(&key);
@@ -563,6 +645,9 @@ impl Aim {
                         "the bucket takes parts again"
                     );
                 }
+                if known.pending > 0 {
+                    known.pending = self.pending();
+                }
             }
             Err(Failure::Bucket(fault)) => {
                 let failures = known.failing.as_ref().map_or(0, |failing| failing.failures) + 1;
@@ -573,11 +658,13 @@ impl Aim {
                 let wait =
                     due::back_off(failures, rrd_core::hash(key.session_id.as_bytes()), asked);
                 let since = known.failing.as_ref().map_or_else(now, |failing| failing.since);
+                let is_told = known.failing.as_ref().is_some_and(|failing| failing.is_told);
+                known.pending = self.pending();
                 let (url, error) = (&self.settings.url, fault.to_string());
                 tracing::warn!(url, error, failures, wait_s = wait.as_secs(), "the bucket fails");
                 known.looked_at.remove(&stream.id);
                 let again = Instant::now() + wait;
-                known.failing = Some(Failing { since, failures, error, again });
+                known.failing = Some(Failing { since, failures, error, again, is_told });
                 let now = Instant::now();
                 known.dirty.entry(key).or_insert(Dirty { since: now, last: now, bytes: 0 });
             }
@@ -593,6 +680,12 @@ impl Aim {
                 known.dirty.entry(key).or_insert(Dirty { since: now, last: now, bytes: 0 });
             }
         }
+        if was_failing != known.failing.is_some() {
+            changed.extend(known.dirty.keys().cloned());
+        }
+        drop(known);
+        self.tell(changed);
+        self.tell_of_alarm();
     }
 
     /// Returns when everything is there, or the bucket fails.
@@ -617,8 +710,16 @@ impl Aim {
 
     /// How it is with this place.
     pub(super) fn status(&self) -> Result<MirrorStatus, OutboxError> {
-        let backlog = self.outbox().backlog(self.id)?;
+        let mut backlog = self.outbox().backlog(self.id)?;
         let list = self.list()?;
+        let stopped = list.iter().filter(|one| one.state == CoverageState::Stopped).count() as u64;
+        let held: HashSet<StreamId> = self
+            .streams()
+            .iter()
+            .filter(|stream| self.stopped_at(&stream.key).is_some())
+            .map(|stream| stream.id)
+            .collect();
+        backlog.retain(|(stream, ..)| !held.contains(stream));
         let known = self.known();
         let failing = known.failing.as_ref().map(|failing| MirrorFailing {
             since: failing.since,
@@ -656,10 +757,16 @@ impl Aim {
             checking: !self.has_looked.load(Ordering::Relaxed) && self.carrier.is_ok(),
             transcripts: list.iter().filter(|one| one.parts > 0).count() as u64,
             behind: known.dirty.len() as u64,
-            bytes_behind: list.iter().map(|one| one.bytes_behind).sum(),
+            bytes_behind: list
+                .iter()
+                .filter(|one| is_to_be_there(one.state))
+                .map(|one| one.bytes_behind)
+                .sum(),
             pending_parts: backlog.iter().map(|(_, parts, _)| parts).sum(),
             pending_bytes: backlog.iter().map(|(_, _, bytes)| bytes).sum(),
             elsewhere: list.iter().filter(|one| one.by.is_some()).count() as u64,
+            stopped,
+            keep_days: self.settings.keep_days,
             last_uploaded_at: list.iter().filter_map(|one| one.last_uploaded_at).max(),
             failing: closed.or(failing),
             troubles,
@@ -688,6 +795,10 @@ impl Aim {
                     .and_then(|entry| at(&stream.key, entry).looks())
                     .map_or(0, |(size, _)| size);
                 let read = stream.state.cursor.map_or(size, |at| at.offset);
+                let state = match &entry {
+                    Some(entry) => self.coverage(&stream.key, entry).state,
+                    None => CoverageState::Unknown,
+                };
                 let is_new = stream.state.cursor.is_none() && total.parts == 0;
                 Mirrored {
                     url: address(&self.settings),
@@ -703,6 +814,7 @@ impl Aim {
                     last_uploaded_at: total.last,
                     redactions: total.redactions,
                     by: stream.state.theirs,
+                    state,
                 }
             })
             .collect();
@@ -711,6 +823,12 @@ impl Aim {
         });
         Ok(list)
     }
+}
+
+/// Whether what is missing of it there is still to come.
+fn is_to_be_there(state: CoverageState) -> bool {
+    use CoverageState::{Excluded, Expired, Stopped};
+    !matches!(state, Stopped | Excluded | Expired)
 }
 
 /// Where a session's records are.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rrd_proto::{MirrorCall, MirrorReply, Refusal};
 
-use super::{Mirror, aim, inspect, outbox::OutboxError, stream::Failure, target::Fault};
+use super::{Mirror, aim, inspect, outbox::OutboxError, stop, stream::Failure, target::Fault};
 
 /// Lines of a transcript's end that are told at most.
 const MOST_LINES: u32 = 10_000;
@@ -21,6 +21,10 @@ pub(crate) async fn answer(mirror: &Arc<Mirror>, call: MirrorCall) -> Result<Mir
             let wrong = |fault: Fault| refusal(fault.to_string(), "nothing is mirrored there yet");
             place.make().await.map_err(wrong)?;
             place.probe().await.map_err(wrong)?;
+            if target.keep_days == Some(0) {
+                let error = "a session is kept for a day at least".to_owned();
+                return Err(refusal(error, "rrd mirror stop ID mirrors a session no more"));
+            }
             aside(mirror, |mirror| mirror.enable(target)).await.map(|()| MirrorReply::Enabled)
         }
         MirrorCall::Disable { url } => {
@@ -40,6 +44,20 @@ pub(crate) async fn answer(mirror: &Arc<Mirror>, call: MirrorCall) -> Result<Mir
             status(mirror).await
         }
         MirrorCall::Status => status(mirror).await,
+        MirrorCall::Stop { id, url } => stop::stop(mirror, &aims, &id, url.as_deref()).await,
+        MirrorCall::Start { id, url } => stop::start(mirror, &aims, &id, url.as_deref()).await,
+        MirrorCall::Prune { dry_run } => {
+            let mut pruned = Vec::new();
+            for aim in &aims {
+                let all = aim.to_prune().map_err(broken)?;
+                if !dry_run {
+                    aim.catch_up().await;
+                }
+                pruned
+                    .extend(all.into_iter().filter(|one| dry_run || aim.is_pruned(&one.directory)));
+            }
+            Ok(MirrorReply::Pruned(pruned))
+        }
         MirrorCall::Show { id, tail } => {
             for aim in &aims {
                 let shown = inspect::show(aim, &id, tail.min(MOST_LINES)).await.map_err(failed)?;
@@ -79,7 +97,7 @@ async fn status(mirror: &Arc<Mirror>) -> Result<MirrorReply, Refusal> {
 }
 
 /// On a thread that may wait for the disk.
-async fn aside<T: Send + 'static>(
+pub(super) async fn aside<T: Send + 'static>(
     mirror: &Arc<Mirror>,
     work: impl FnOnce(&Mirror) -> Result<T, Refusal> + Send + 'static,
 ) -> Result<T, Refusal> {

@@ -106,7 +106,7 @@ impl At {
     }
 
     /// Whether only the whole of it can be compared with what is there.
-    fn is_whole(&self) -> bool {
+    pub(super) fn is_whole(&self) -> bool {
         match self {
             Self::File(path) => path.extension().is_some_and(|of| of == "zst"),
             Self::Rows { .. } => true,

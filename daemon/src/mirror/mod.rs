@@ -14,6 +14,8 @@ mod gather;
 mod give;
 mod inspect;
 mod outbox;
+mod prune;
+mod stop;
 mod stream;
 pub(crate) mod target;
 #[cfg(test)]
@@ -22,14 +24,16 @@ mod theirs;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rrd_proto::{Health, MirrorStatus, MirrorTarget, PartStatus, Refusal, Timestamp};
+use rrd_proto::{
+    Health, Host, MirrorAlarm, MirrorStatus, MirrorTarget, PartStatus, Refusal, Timestamp,
+};
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     dirs::Dirs,
     edge::Edges,
-    hub::{Hub, now},
+    hub::{Hub, Input, now},
     store::Committed,
 };
 use aim::Aim;
@@ -92,7 +96,14 @@ impl Mirror {
             .map(|(id, _, settings, since)| self.aim(&outbox, id, settings, since))
             .collect();
         *open = Some(Open { outbox, aims });
+        self.tell_places(&open);
         Ok(())
+    }
+
+    /// The rows of all sessions tell of these places from now on.
+    fn tell_places(&self, open: &Option<Open>) {
+        let aims = open.iter().flat_map(|open| &open.aims);
+        self.hub.apply(Input::Mirrors(aims.map(|aim| aim::address(&aim.settings)).collect()));
     }
 
     /// Returns when what could be brought into buckets has been, or when it has taken too long.
@@ -113,13 +124,16 @@ impl Mirror {
     /// How it is; nothing while nothing is mirrored.
     pub(crate) fn part(&self) -> Option<PartStatus> {
         let aims = self.aims();
+        let is_alarming = |one: &MirrorStatus| {
+            is_alarming(one.failing.as_ref().map(|failing| failing.since), one.pending_parts, now())
+        };
         let all: Vec<MirrorStatus> = aims.iter().filter_map(|aim| aim.status().ok()).collect();
         let worst = all
             .iter()
-            .find(|one| is_alarming(one, now()))
+            .find(|one| is_alarming(one))
             .or_else(|| all.iter().find(|one| one.failing.is_some() || !one.troubles.is_empty()));
         let worst = worst.or(all.first())?;
-        let (state, hint) = match is_alarming(worst, now()) {
+        let (state, hint) = match is_alarming(worst) {
             true => (Health::Degraded, Some("rrd mirror status shows all of it".to_owned())),
             false => (Health::Ok, None),
         };
@@ -145,6 +159,17 @@ impl Mirror {
         Some(PartStatus { part: "mirror".to_owned(), state, detail, hint })
     }
 
+    /// What every host is to know: the place that has failed for longest, or is far behind.
+    pub(crate) fn alarm(&self, now: Timestamp) -> Option<MirrorAlarm> {
+        let alarms = self.aims().into_iter().filter_map(|aim| aim.alarm(now));
+        alarms.min_by_key(|alarm| (alarm.since.is_none(), alarm.since))
+    }
+
+    /// Bytes of transcripts that each place has not, and parts that are on their way there.
+    pub(crate) fn figures(&self) -> Vec<MirrorStatus> {
+        self.aims().iter().filter_map(|aim| aim.status().ok()).collect()
+    }
+
     fn open(&self) -> MutexGuard<'_, Option<Open>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -164,6 +189,17 @@ impl Mirror {
         let aim = Arc::new(Aim::new(self, outbox, id, settings, since));
         self.tasks.spawn(Arc::clone(&aim).follow(self.committed.clone(), self.stop.clone()));
         aim
+    }
+
+    /// With what is known of all places.
+    fn with_outbox(
+        &self,
+        work: impl FnOnce(&mut Outbox) -> Result<(), OutboxError>,
+    ) -> Result<(), Refusal> {
+        let outbox = self.open().as_ref().map(|open| Arc::clone(&open.outbox));
+        let Some(outbox) = outbox else { return Ok(()) };
+        let mut outbox = outbox.lock().unwrap_or_else(PoisonError::into_inner);
+        work(&mut outbox).map_err(calls::broken)
     }
 
     /// Mirrors to this place, too, or in another way.
@@ -188,6 +224,7 @@ impl Mirror {
         });
         aims.push(self.aim(&outbox, id, settings, since));
         *open = Some(Open { outbox, aims });
+        self.tell_places(&open);
         Ok(())
     }
 
@@ -206,8 +243,33 @@ impl Mirror {
             let address = aim::address(&aim.settings);
             gone += u32::from(outbox.drop_target(&address).map_err(calls::broken)?);
         }
+        drop(outbox);
+        self.tell_places(&open);
         Ok(gone)
     }
+}
+
+/// What other hosts say that their mirrors fail at.
+pub(crate) fn alarms(hosts: &[Host]) -> Vec<PartStatus> {
+    let of = |host: &Host| {
+        let alarm = host.mirror.as_ref()?;
+        let fails = alarm.since.map(|since| format!(" fails for {}", rrd_proto::age(now(), since)));
+        let error = alarm.error.as_ref().map(|error| format!(": {error}"));
+        Some(PartStatus {
+            part: "mirror".to_owned(),
+            state: Health::Degraded,
+            detail: format!(
+                "on {}: {}{}, {} parts behind{}",
+                host.host,
+                alarm.url,
+                fails.unwrap_or_default(),
+                alarm.pending_parts,
+                error.unwrap_or_default()
+            ),
+            hint: Some(format!("rrd mirror status on {} shows all of it", host.host)),
+        })
+    };
+    hosts.iter().filter_map(of).collect()
 }
 
 /// A bucket that fails for so long is said everywhere, …
@@ -216,7 +278,7 @@ const ALARM: i64 = 15 * 60_000;
 /// … and one that is so many parts behind.
 const MANY: u64 = 1_000;
 
-fn is_alarming(one: &MirrorStatus, now: Timestamp) -> bool {
+fn is_alarming(failing_since: Option<Timestamp>, pending_parts: u64, now: Timestamp) -> bool {
     let for_long = |since: Timestamp| now.as_millis().saturating_sub(since.as_millis()) >= ALARM;
-    one.failing.as_ref().is_some_and(|failing| for_long(failing.since)) || one.pending_parts >= MANY
+    failing_since.is_some_and(for_long) || pending_parts >= MANY
 }

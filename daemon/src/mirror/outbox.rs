@@ -6,6 +6,8 @@
 //! out again is on the disk when its write returns; that something has arrived is found out by sending it
 //! once more, so that may be lost with the machine's power. Not here: buckets, sources.
 
+mod stops;
+
 use std::{
     collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
@@ -19,6 +21,7 @@ use rrd_proto::{Harness, SessionKey, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::stops::{EVERYWHERE, Stop};
 use super::body::{Bodies, Body, has};
 use crate::store::durable;
 pub(crate) use crate::store::durable::DurableError as OutboxError;
@@ -27,7 +30,8 @@ pub(crate) use crate::store::durable::DurableError as OutboxError;
 const APPLICATION_ID: i64 = 0x5252_446d;
 
 /// Each entry takes the schema from its index to the next number. The list only ever grows.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE targets (
         id       INTEGER PRIMARY KEY,
         url      TEXT NOT NULL UNIQUE,
@@ -74,7 +78,9 @@ const MIGRATIONS: &[&str] = &["
         at     INTEGER,               -- when it took their place, in milliseconds since the epoch
         PRIMARY KEY (stream, name)
     ) STRICT, WITHOUT ROWID;
-"];
+",
+    stops::TABLE,
+];
 
 /// The row of a target.
 pub(crate) type TargetId = i64;
@@ -99,6 +105,9 @@ pub(crate) struct State {
     pub(crate) meta_is_due: bool,
     /// The source as it looked when there was nothing more in it: size and modification time.
     pub(crate) settled: Option<(u64, i64)>,
+    /// The bucket keeps it no longer: the last record of the session that was deleted there, or, while there
+    /// is an epoch, that is being deleted. It is brought there again if it goes on.
+    pub(crate) pruned: Option<Timestamp>,
 }
 
 /// A stream.

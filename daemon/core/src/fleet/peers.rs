@@ -294,6 +294,7 @@ impl Peers {
                 let peer = self.known.get(&node);
                 let word = peer.and_then(|peer| peer.word.as_ref()).map(|(_, word, _)| word);
                 let live = peer.is_some_and(|peer| peer.live);
+                let offset = peer.and_then(|peer| peer.offset.ms());
                 Host {
                     host: members.label(node).unwrap_or_default(),
                     node_id: node.to_string(),
@@ -305,11 +306,15 @@ impl Peers {
                         .get(node)
                         .and_then(|member| member.addresses.first())
                         .map(ToString::to_string),
-                    clock_offset_ms: peer.and_then(|peer| peer.offset.ms()),
+                    clock_offset_ms: offset,
                     sessions: word.map(|word| word.sessions),
                     active: word.map(|word| word.active),
                     bytes_per_second: None,
                     dropped: BTreeMap::new(),
+                    mirror: word.and_then(|word| word.mirror.clone()).map(|mut alarm| {
+                        alarm.since = alarm.since.map(|at| at.plus(offset.unwrap_or(0)));
+                        alarm
+                    }),
                 }
             })
             .collect();
@@ -499,6 +504,7 @@ mod tests {
                 sessions: 0,
                 complete,
                 leaving: false,
+                mirror: None,
             })
         };
         let mut peers = Peers::default();
@@ -533,6 +539,7 @@ mod tests {
             sessions: 0,
             complete: true,
             leaving: false,
+            mirror: None,
         };
         peers.take(said(7, 1, Word::Session(session("a", "x"))), "");
         peers.take(said(7, 2, Word::Host(word)), "");
@@ -585,7 +592,7 @@ mod tests {
                 let id = if seq % 2 == 0 { "a" } else { "b" };
                 match i {
                     4 | 10 => said(generation, seq, Word::Host(HostWord {
-                        version: i.to_string(), active: 0, sessions: 0, complete: i == 10, leaving: false,
+                        version: i.to_string(), active: 0, sessions: 0, complete: i == 10, ..HostWord::default()
                     })),
                     3 => said(generation, seq, Word::Gone(session(id, "").key())),
                     _ => said(generation, seq, Word::Session(session(id, &i.to_string()))),

@@ -5,7 +5,9 @@
 //! session besides is passed by. Not here: how records travel, and which of several counts
 //! ([`super::peers`]).
 
-use rrd_proto::{NodeId, Session, SessionKey, Timestamp};
+use rrd_proto::{
+    Coverage, CoverageState, Deletion, MirrorAlarm, NodeId, Session, SessionKey, Timestamp,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, value::RawValue};
 
@@ -15,6 +17,12 @@ use crate::redact::Redacted;
 /// Bytes of a record, at most. A single value beyond 64 KB would keep all later ones of its node from
 /// its peers (chitchat measures lengths with 16 bits and drops what does not fit).
 pub const MAX_RECORD: usize = 1_024;
+
+/// Bytes of a place's address in a record, at most.
+const MAX_URL: usize = 100;
+
+/// Bytes of what a place says is wrong, at most.
+const MAX_ERROR: usize = 200;
 
 /// Which of a node's words came later: by generation, then by number.
 #[derive(
@@ -28,7 +36,7 @@ pub struct Place {
 }
 
 /// What a host says of itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostWord {
     /// The release it runs.
     pub version: String,
@@ -44,6 +52,9 @@ pub struct HostWord {
     /// It is about to stop.
     #[serde(default)]
     pub leaving: bool,
+    /// A place that it mirrors to has failed for long: redacted, like all that it tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<MirrorAlarm>,
 }
 
 /// What a record says.
@@ -138,10 +149,23 @@ pub fn of_gone(own: &Identity, place: Place, key: &SessionKey) -> Option<String>
     Some(sign(own, place, &Body::Gone(key.clone()))).filter(|text| text.len() <= MAX_RECORD)
 }
 
-/// A record of the host.
+/// A record of the host. What fails is cut, if it must be; that something does is always told.
 #[must_use]
 pub fn of_host(own: &Identity, place: Place, word: &HostWord) -> String {
-    sign(own, place, &Body::Host(word.clone()))
+    let mut word = word.clone();
+    if let Some(alarm) = &mut word.mirror {
+        shorten(&mut alarm.url, MAX_URL);
+        alarm.error.iter_mut().for_each(|error| shorten(error, MAX_ERROR));
+    }
+    let text = sign(own, place, &Body::Host(word.clone()));
+    match &mut word.mirror {
+        // Every letter of it stands for several.
+        Some(alarm) if text.len() > MAX_RECORD => {
+            (alarm.url, alarm.error) = (String::new(), None);
+            sign(own, place, &Body::Host(word))
+        }
+        _ => text,
+    }
 }
 
 /// Reads a record; `member` gives the key of a node that is a member.
@@ -195,9 +219,46 @@ fn sign(own: &Identity, place: Place, body: &Body) -> String {
 /// What every node adds for itself.
 const NOT_SAID: [&str; 5] = ["ref", "host", "node_id", "host_state", "host_seen_at"];
 
+/// What each place has of a session, and the hour in which its harness deletes it, shorter than in JSON for
+/// people: a release that does not know them passes them by.
+const MIRRORS: &str = "mirrors";
+const DELETED: &str = "deleted";
+
+/// Milliseconds.
+const HOUR: i64 = 3_600_000;
+
+/// What a place has of a session: where, how, what is missing, and since when.
+fn told(place: &Coverage) -> Value {
+    let Coverage { url, state, bytes_behind, since } = place;
+    let mut url = url.clone();
+    shorten(&mut url, MAX_URL);
+    let since = since.map(Timestamp::as_millis);
+    serde_json::json!([url, state.as_str(), bytes_behind, since])
+}
+
+/// The same again; what is no place of one is nothing.
+fn heard(place: &Value) -> Option<Coverage> {
+    let [url, state, bytes_behind, since] = place.as_array()?.get(..4)? else { return None };
+    Some(Coverage {
+        url: url.as_str()?.to_owned(),
+        state: state.as_str()?.parse().unwrap_or(CoverageState::Unknown),
+        bytes_behind: bytes_behind.as_u64(),
+        since: since.as_i64().map(Timestamp::from_millis),
+    })
+}
+
 /// A row's fields, without those that say nothing.
 fn row(session: &Session) -> Map<String, Value> {
     let Ok(Value::Object(mut row)) = serde_json::to_value(session) else { return Map::new() };
+    let Session { coverage, deletion, .. } = session;
+    (row.remove("coverage"), row.remove("deletion"));
+    if !coverage.is_empty() {
+        row.insert(MIRRORS.into(), coverage.iter().map(told).collect());
+    }
+    if let Some(Deletion { at }) = deletion {
+        // Where that cannot be told: 0.
+        row.insert(DELETED.into(), at.map_or(0, |at| at.as_millis() / HOUR).into());
+    }
     row.retain(|name, value| {
         let says_nothing = value.is_null()
             || *value == Value::Bool(false)
@@ -208,7 +269,7 @@ fn row(session: &Session) -> Map<String, Value> {
 }
 
 /// How a row is made shorter, the least loss first.
-const SHORTER: [fn(&mut Map<String, Value>); 8] = [
+const SHORTER: [fn(&mut Map<String, Value>); 10] = [
     |row| cut(row, "title", 120),
     |row| {
         row.remove("transcript_path");
@@ -225,6 +286,13 @@ const SHORTER: [fn(&mut Map<String, Value>); 8] = [
     },
     |row| {
         row.remove("repo_root");
+    },
+    // All places or none: of some of them nobody could tell that there are more.
+    |row| {
+        row.remove(MIRRORS);
+        row.remove(DELETED);
+    },
+    |row| {
         row.remove("repo_remote");
     },
     |row| ["title", "waiting_detail", "cwd", "branch"].iter().for_each(|name| cut(row, name, 60)),
@@ -252,9 +320,13 @@ const SHORTER: [fn(&mut Map<String, Value>); 8] = [
 ];
 
 fn cut(row: &mut Map<String, Value>, name: &str, most: usize) {
-    if let Some(Value::String(text)) = row.get_mut(name)
-        && text.len() > most
-    {
+    if let Some(Value::String(text)) = row.get_mut(name) {
+        shorten(text, most);
+    }
+}
+
+fn shorten(text: &mut String, most: usize) {
+    if text.len() > most {
         let most = most.saturating_sub('…'.len_utf8());
         let end = (0..=most).rev().find(|end| text.is_char_boundary(*end));
         text.truncate(end.unwrap_or(0));
@@ -272,16 +344,28 @@ fn session(mut row: Map<String, Value>) -> Option<Session> {
     }
     row.entry("issues").or_insert_with(|| Value::Array(Vec::new()));
     row.insert("host_state".into(), Value::String("away".into()));
+    let (mirrors, deleted) = (row.remove(MIRRORS), row.remove(DELETED));
+    (row.remove("coverage"), row.remove("deletion"));
     let mut session: Session = serde_json::from_value(Value::Object(row)).ok()?;
     (session.node_id, session.host_seen_at) = (None, None);
+    let mirrors = mirrors.as_ref().and_then(Value::as_array);
+    session.coverage = mirrors.into_iter().flatten().filter_map(heard).collect();
+    session.deletion = deleted.and_then(|deleted| deleted.as_i64()).map(|hour| Deletion {
+        at: (hour > 0).then(|| Timestamp::from_millis(hour.saturating_mul(HOUR))),
+    });
     Some(session)
 }
 
 /// Moves every time in a row by `ms`: from its owner's clock to the reader's.
 pub fn shift(session: &mut Session, ms: i64) {
-    let Session { started_at, last_activity_at, status_since, activity, .. } = session;
+    let Session {
+        started_at, last_activity_at, status_since, activity, coverage, deletion, ..
+    } = session;
     let since = activity.as_mut().map(|activity| &mut activity.since);
-    for time in [started_at, last_activity_at, status_since].into_iter().chain(since) {
+    let covered = coverage.iter_mut().map(|place| &mut place.since);
+    let deleted = deletion.as_mut().map(|deletion| &mut deletion.at);
+    let more = since.into_iter().chain(covered).chain(deleted);
+    for time in [started_at, last_activity_at, status_since].into_iter().chain(more) {
         *time = time.map(|at: Timestamp| at.plus(ms));
     }
 }
@@ -312,6 +396,9 @@ mod tests {
             "counts": {"prompts": 1, "messages": 2, "tool_calls": 3, "errors": 0},
             "complete": true, "host_state": "here",
             "issues": [{"kind": "damaged_line", "count": 1, "offset": 7, "detail": null}],
+            "coverage": [{"url": "s3://b/rrd", "state": "behind", "bytes_behind": 9,
+                "since": "2026-11-20T10:30:13.794Z"}],
+            "deletion": {"at": "2026-12-20T10:00:00.000Z"},
         });
         serde_json::from_value(row).unwrap()
     }
@@ -342,6 +429,36 @@ mod tests {
             row.issues.clear();
         }
         assert_eq!(*got, asked);
+    }
+
+    #[test]
+    fn what_a_release_before_this_one_says_is_no_mirror_and_what_a_later_one_says_is_unknown() {
+        let mut row = row(&some_session("a", "b"));
+        row.insert(
+            MIRRORS.into(),
+            serde_json::json!([["u", "thawing", null, 1, "more"], 7, ["u"]]),
+        );
+        let state = |row| session(row).unwrap().coverage.first().map(|place| place.state);
+        assert_eq!(state(row.clone()), Some(CoverageState::Unknown));
+        row.remove(MIRRORS);
+        assert_eq!(state(row), None);
+        let older = r#"{"host":{"version":"0"}}"#;
+        let Ok(Body::Host(word)) = serde_json::from_str(older) else { panic!("{older}") };
+        assert_eq!(word.mirror, None);
+        // Who tells of nothing says what it always said: nobody hears a change.
+        let text = of_host(&own(1), Place::default(), &HostWord::default());
+        assert!(!text.contains("mirror"), "{text}");
+    }
+
+    #[test]
+    fn times_of_a_mirror_are_told_by_the_readers_clock() {
+        let mut session = some_session("a", "b");
+        let before = session.clone();
+        shift(&mut session, 1_000);
+        let later = |at: Option<Timestamp>| at.map(|at| at.plus(1_000));
+        assert_eq!(session.coverage[0].since, later(before.coverage[0].since));
+        let deleted = |session: &Session| session.deletion.and_then(|deletion| deletion.at);
+        assert_eq!(deleted(&session), later(deleted(&before)));
     }
 
     #[test]
@@ -396,6 +513,22 @@ mod tests {
             let text = of_session(&own(1), Place::default(), &redacted(session));
             prop_assert!(text.is_some() || !fits);
             prop_assert!(text.is_none_or(|text| text.len() <= MAX_RECORD && read_of(&text, 1).is_ok()));
+        }
+
+        #[test]
+        fn no_place_makes_a_record_too_long(url in ".{0,3000}", error in "[\\PC\u{0}\"]{0,3000}", places in 0_usize..40) {
+            let mut session = some_session("Ship it", "Bash: npm publish");
+            session.coverage[0].url = url.clone();
+            session.coverage = vec![session.coverage[0].clone(); places];
+            let text = of_session(&own(1), Place::default(), &redacted(session)).unwrap();
+            prop_assert!(text.len() <= MAX_RECORD);
+            let Ok(Read { word: Word::Session(row), .. }) = read_of(&text, 1) else { panic!("{text}") };
+            prop_assert!(row.coverage.len() == places || row.coverage.is_empty());
+            let mirror = MirrorAlarm { url, since: None, pending_parts: 7, error: Some(error) };
+            let word = HostWord { mirror: Some(mirror), ..HostWord::default() };
+            let text = of_host(&own(1), Place::default(), &word);
+            let Ok(Read { word: Word::Host(word), .. }) = read_of(&text, 1) else { panic!("{text}") };
+            prop_assert_eq!(word.mirror.map(|alarm| alarm.pending_parts), Some(7));
         }
     }
 }

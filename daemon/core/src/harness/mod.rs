@@ -5,6 +5,7 @@
 //! Not here: where files are opened, how status is decided.
 
 mod claude_code;
+pub mod cleanup;
 mod codex;
 mod head;
 mod hermes;

@@ -15,6 +15,8 @@ pub enum Why {
     Rewritten,
     /// Another host, or one that had lost what it knew of the stream, wrote it before.
     TakenOver,
+    /// The owner keeps it no longer: nothing of it counts, and all of it is about to be deleted.
+    Pruned,
     /// A word of a newer release.
     #[serde(other)]
     Other,

@@ -6,8 +6,9 @@
 //! have been cut is judged by how it begins. Not here: records of a harness.
 
 use rrd_proto::{
-    Activity, Body, Event, EventKind, EventPage, HookCall, Issue, ListReply, Lookup, Outline,
-    PartStatus, Root, RootState, SearchHit, SearchReply, Session, Stretch, Subagent, Unheard,
+    Activity, Body, Coverage, Event, EventKind, EventPage, HookCall, Issue, ListReply, Lookup,
+    MirrorAlarm, Outline, PartStatus, Root, RootState, SearchHit, SearchReply, Session, Stretch,
+    Subagent, Unheard,
 };
 
 use super::{
@@ -214,6 +215,14 @@ impl Redactor {
         Redacted(parts)
     }
 
+    /// That a place fails which this host mirrors to.
+    #[must_use]
+    pub fn alarm(&self, mut alarm: MirrorAlarm, report: &mut Report) -> Redacted<MirrorAlarm> {
+        let MirrorAlarm { url, error, since: _, pending_parts: _ } = &mut alarm;
+        [url].into_iter().chain(error).for_each(|text| self.clean(text, report));
+        Redacted(alarm)
+    }
+
     /// Counts what somebody else replaced in a text.
     pub fn count_replaced(&self, text: &str, report: &mut Report) {
         for mark in text.split("[REDACTED:").skip(1) {
@@ -248,6 +257,8 @@ impl Redactor {
             activity,
             attach,
             issues,
+            coverage,
+            deletion: _,
             reference: _,
             host: _,
             node_id: _,
@@ -290,7 +301,12 @@ impl Redactor {
             let Issue { detail, kind: _, count: _, offset: _ } = issue;
             detail
         });
-        let plain = plain.into_iter().chain(details).filter_map(Option::as_mut).chain(tool);
+        let places = coverage.iter_mut().map(|place| {
+            let Coverage { url, state: _, bytes_behind: _, since: _ } = place;
+            url
+        });
+        let plain = plain.into_iter().chain(details).filter_map(Option::as_mut);
+        let plain = plain.chain(tool).chain(places);
         let mut texts: Vec<_> = lines.chain(plain.map(|text| (text, false))).collect();
         // One look at all of them: almost always there is nothing.
         let together = texts.iter().fold(String::new(), |all, (text, _)| all + text + "\n");

@@ -55,6 +55,39 @@ fn list(roster: &Roster, query: ListQuery) -> ListReply {
 }
 
 #[test]
+fn a_place_of_which_nothing_was_said_is_unknown_and_one_given_up_is_none() {
+    use rrd_proto::{Coverage, CoverageState, Deletion};
+    let mut roster = roster();
+    roster.set(key("a"), entry(5, vec![prompt()]));
+    roster.set(key("unwritten"), Entry { path: "".into(), ..entry(5, vec![prompt()]) });
+    let states = |roster: &Roster, id: &str| {
+        let row = roster.row_of(&key(id), NOW).unwrap();
+        row.coverage.into_iter().map(|place| (place.url, place.state)).collect::<Vec<_>>()
+    };
+    let of =
+        |url: &str, state| Coverage { url: url.into(), state, bytes_behind: None, since: None };
+    // Told by a place that nobody named (it was given up just now): not shown.
+    roster.set_coverage(vec![(key("a"), of("file:///a", CoverageState::Mirrored))]);
+    assert_eq!(states(&roster, "a"), []);
+    roster.set_mirrors(vec!["file:///a".into(), "file:///b".into()]);
+    roster.set_coverage(vec![(key("a"), of("file:///b", CoverageState::Stopped))]);
+    let (a, b) = ("file:///a".to_owned(), "file:///b".to_owned());
+    let stopped = (b, CoverageState::Stopped);
+    assert_eq!(states(&roster, "a"), [(a, CoverageState::Unknown), stopped.clone()]);
+    assert_eq!(states(&roster, "unwritten"), []);
+    // What is no news is no change.
+    let version = roster.version();
+    roster.set_coverage(vec![(key("a"), of("file:///b", CoverageState::Stopped))]);
+    roster.set_deletions(vec![(key("a"), None)]);
+    assert_eq!(roster.version(), version);
+    roster.set_deletions(vec![(key("a"), Some(Deletion { at: None }))]);
+    assert!(roster.version() > version);
+    assert_eq!(roster.row_of(&key("a"), NOW).unwrap().deletion, Some(Deletion { at: None }));
+    roster.set_mirrors(vec!["file:///b".into()]);
+    assert_eq!(states(&roster, "a"), [stopped]);
+}
+
+#[test]
 fn what_needs_someone_comes_first_and_children_follow_their_parent() {
     let mut roster = roster();
     let over = || vec![prompt(), Fact::TurnEnd(rrd_proto::TurnResult::Completed)];

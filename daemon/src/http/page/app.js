@@ -155,7 +155,9 @@ function hosts(list) {
     h('li', { class: host.state }, h('span', { class: 'dot', 'aria-hidden': 'true' }, host.state === 'away' ? '◌' : '●'),
       h('b', {}, clean(host.host)),
       host.state === 'away' ? h('i', {}, 'away', ...(host.since ? [' since ', time(host.since, 'clock', clock(host.since))] : [])) : null,
-      host.duplicated ? h('i', {}, 'runs twice') : null))));
+      host.duplicated ? h('i', {}, 'runs twice') : null,
+      host.mirror ? h('i', { class: 'alarm' }, 'mirror fails', ...(host.mirror.since ? [' since ', time(host.mirror.since, 'clock', clock(host.mirror.since))] : []), ': ' +
+        clean([host.mirror.url, `${host.mirror.pending_parts} parts behind`, host.mirror.error].filter(Boolean).join(', '))) : null))));
 }
 
 // The filter: words that a row must hold; `is:waiting` is a status.

@@ -85,6 +85,14 @@ fn hosts(page: &mut Html, view: &ListView<'_>) {
         if host.duplicated {
             page.raw("<i>runs twice</i>");
         }
+        if let Some(alarm) = &host.mirror {
+            page.raw("<i class=\"alarm\">mirror fails");
+            if let Some(since) = alarm.since {
+                page.raw(" since ");
+                clock(page, since, view.now);
+            }
+            page.raw(": ").text(&words::alarm(alarm)).raw("</i>");
+        }
         page.raw("</li>");
     }
 }

@@ -66,6 +66,8 @@ pub(super) fn session_of(id: &str, title: &str, status: Status) -> Session {
         host_seen_at: None,
         attach: None,
         issues: Vec::new(),
+        coverage: Vec::new(),
+        deletion: None,
     }
 }
 
@@ -122,6 +124,7 @@ fn host(name: &str, state: HostState) -> Host {
         active: None,
         bytes_per_second: None,
         dropped: BTreeMap::new(),
+        mirror: None,
     }
 }
 

@@ -3,7 +3,9 @@
 //! The same words as in the terminal. `app.js` has the same functions for rows that change. Not here:
 //! markup, which is where the words are put.
 
-use rrd_proto::{AGES, EndReason, HostState, Session, Status, Timestamp, TurnResult, WaitingFor};
+use rrd_proto::{
+    AGES, EndReason, HostState, MirrorAlarm, Session, Status, Timestamp, TurnResult, WaitingFor,
+};
 
 use super::html::clean;
 
@@ -24,6 +26,18 @@ pub(super) enum Group {
     Ended,
     /// On a host that is away: its last word.
     Away,
+}
+
+/// Where a host's mirror fails, how much is missing there, and why.
+pub(super) fn alarm(alarm: &MirrorAlarm) -> String {
+    let behind = format!("{} parts behind", alarm.pending_parts);
+    let said = [Some(&alarm.url), Some(&behind), alarm.error.as_ref()];
+    said.into_iter()
+        .flatten()
+        .filter(|said| !said.is_empty())
+        .cloned()
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 impl Group {

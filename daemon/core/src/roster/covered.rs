@@ -1,0 +1,84 @@
+//! What else there is of sessions than their transcripts: what is mirrored where, and until when harnesses
+//! keep their own copies.
+//!
+//! A place of which nothing has been said yet is told as unknown. Not here: looking into either.
+
+use std::collections::{BTreeMap, HashMap};
+
+use rrd_proto::{Coverage, CoverageState, Deletion, SessionKey};
+
+use super::{Entry, Roster};
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct Covered {
+    /// The places that this host mirrors to.
+    places: Vec<String>,
+    /// By place.
+    of: HashMap<SessionKey, BTreeMap<String, Coverage>>,
+    deletions: HashMap<SessionKey, Deletion>,
+}
+
+impl Covered {
+    pub(super) fn of(&self, key: &SessionKey, entry: &Entry) -> Vec<Coverage> {
+        // Of what was never written there is nothing to be mirrored.
+        if entry.path.is_empty() {
+            return Vec::new();
+        }
+        let known = self.of.get(key);
+        let place = |url: &String| {
+            known.and_then(|known| known.get(url)).cloned().unwrap_or_else(|| Coverage {
+                url: url.clone(),
+                state: CoverageState::Unknown,
+                bytes_behind: None,
+                since: None,
+            })
+        };
+        self.places.iter().map(place).collect()
+    }
+
+    pub(super) fn deletion(&self, key: &SessionKey) -> Option<Deletion> {
+        self.deletions.get(key).copied()
+    }
+
+    pub(super) fn forget(&mut self, key: &SessionKey) {
+        self.of.remove(key);
+        self.deletions.remove(key);
+    }
+}
+
+impl Roster {
+    /// Takes the addresses of all places that this host mirrors to.
+    pub fn set_mirrors(&mut self, places: Vec<String>) {
+        if self.covered.places != places {
+            for known in self.covered.of.values_mut() {
+                known.retain(|url, _| places.contains(url));
+            }
+            self.covered.places = places;
+            self.version += 1;
+        }
+    }
+
+    /// Takes how each of these sessions is in one of the places.
+    pub fn set_coverage(&mut self, news: Vec<(SessionKey, Coverage)>) {
+        for (key, coverage) in news {
+            // Given up since it looked.
+            if !self.covered.places.contains(&coverage.url) {
+                continue;
+            }
+            let known = self.covered.of.entry(key).or_default();
+            let before = known.insert(coverage.url.clone(), coverage.clone());
+            self.version += u64::from(before.is_none_or(|before| before != coverage));
+        }
+    }
+
+    /// Takes when the harness deletes its copy of each of these sessions; `None` where it does not.
+    pub fn set_deletions(&mut self, news: Vec<(SessionKey, Option<Deletion>)>) {
+        for (key, deletion) in news {
+            let before = match deletion {
+                Some(deletion) => self.covered.deletions.insert(key, deletion),
+                None => self.covered.deletions.remove(&key),
+            };
+            self.version += u64::from(before != deletion);
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! What there is to say of each session: whether the bucket has it, and if not, why.
+//!
+//! Told to the hub, and from there to whoever looks at the session, on any host. What is said is true of the
+//! moment in which it is: mirrored is what the bucket has acknowledged, and nothing new is known of.
+
+use std::time::Duration;
+
+use rrd_core::roster::Entry;
+use rrd_proto::{Coverage, CoverageState, MirrorAlarm, SessionKey, Timestamp};
+
+use super::{Aim, LOOK, OutboxError, address, at, is_alarming};
+use crate::{
+    hub::{Input, now},
+    mirror::outbox::{EVERYWHERE, Stop},
+};
+
+/// How long a session that is stopped while it is carried may take to come to an end.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+impl Aim {
+    /// Tells what has changed of these sessions.
+    pub(super) fn tell(&self, keys: impl IntoIterator<Item = SessionKey>) {
+        let mut news = Vec::new();
+        for key in keys {
+            let entry = self.hub.entry(&key).filter(|entry| !entry.path.is_empty());
+            let Some(coverage) = entry.map(|entry| self.coverage(&key, &entry)) else { continue };
+            let before = self.known().told.insert(key.clone(), coverage.clone());
+            if before.as_ref() != Some(&coverage) {
+                news.push((key, coverage));
+            }
+        }
+        // Whoever was disabled meanwhile has nothing to say any more.
+        if !news.is_empty() && !self.stop.is_cancelled() {
+            self.hub.apply(Input::Coverage(news));
+        }
+    }
+
+    /// How it is with one session.
+    pub(super) fn coverage(&self, key: &SessionKey, entry: &Entry) -> Coverage {
+        let url = address(&self.settings);
+        let only = |state, since| Coverage { url: url.clone(), state, bytes_behind: None, since };
+        if let Some(since) = self.stopped_at(key) {
+            return only(CoverageState::Stopped, Some(since));
+        }
+        if !self.chooses(key, entry) {
+            return only(CoverageState::Excluded, None);
+        }
+        if let Some(since) = self.kept_until(key, entry) {
+            return only(CoverageState::Expired, Some(since));
+        }
+        let source = at(key, entry);
+        let looks = source.looks();
+        let known = self.known();
+        let is_new = known.dirty.contains_key(key) || known.carried.contains(key);
+        let stream = known.streams.get(key);
+        if stream.is_some_and(|stream| stream.state.theirs.is_some()) {
+            return only(CoverageState::Elsewhere, None);
+        }
+        let state = stream.map(|stream| &stream.state);
+        let settled = state.and_then(|state| state.settled);
+        let bytes_behind = match (looks, state.and_then(|state| state.cursor)) {
+            (None, _) => (settled.is_some() && !is_new).then_some(0),
+            (Some((size, _)), _) if state.is_none_or(|state| state.next_seq == 0) => Some(size),
+            (Some(looks), _) if source.is_whole() => (settled == Some(looks)).then_some(0),
+            (Some((size, _)), cursor) => {
+                Some(size.saturating_sub(cursor.map_or(0, |cursor| cursor.offset)))
+            }
+        };
+        let is_there = bytes_behind == Some(0) && !is_new;
+        if looks.is_none() && state.is_none() {
+            // It went before anything of it was seen.
+            return only(CoverageState::Unknown, None);
+        }
+        let before = known.told.get(key);
+        if is_there {
+            let since = stream.and_then(|stream| known.taken_at.get(&stream.id).copied());
+            return Coverage { state: CoverageState::Mirrored, bytes_behind, url, since };
+        }
+        let is_failing = known.failing.is_some() || known.troubles.contains_key(key);
+        let is_failing = is_failing || self.carrier.is_err();
+        let state = if is_failing { CoverageState::Failing } else { CoverageState::Behind };
+        let since = before.filter(|before| {
+            matches!(before.state, CoverageState::Behind | CoverageState::Failing)
+        });
+        let since = since.map_or_else(|| Some(now()), |before| before.since);
+        Coverage { url, state, bytes_behind, since }
+    }
+
+    /// Since when it is stopped, by itself or with whoever sent it.
+    pub(super) fn stopped_at(&self, key: &SessionKey) -> Option<Timestamp> {
+        if self.known().stopped.is_empty() {
+            return None;
+        }
+        let lineage = self.lineage(key);
+        let known = self.known();
+        lineage.iter().filter_map(|key| known.stopped.get(key)).min().copied()
+    }
+
+    /// Reads what the user has stopped.
+    pub(in crate::mirror) fn take_stops(&self) -> Result<(), OutboxError> {
+        let address = address(&self.settings);
+        let stops = self.outbox().stops()?;
+        let here = stops.into_iter().filter(|stop| stop.url == EVERYWHERE || stop.url == address);
+        let mut known = self.known();
+        known.stopped.clear();
+        for Stop { key, at, url: _ } in here {
+            let since = known.stopped.entry(key).or_insert(at);
+            *since = at.min(*since);
+        }
+        Ok(())
+    }
+
+    /// Looks again at what is to be here, and returns when nothing of what is not is on its way any more.
+    pub(in crate::mirror) async fn look_again(&self) {
+        self.wake.notify_one();
+        let over = tokio::time::Instant::now() + PATIENCE;
+        let is_on_its_way = || {
+            let carried: Vec<SessionKey> = self.known().carried.iter().cloned().collect();
+            carried.iter().any(|key| self.stopped_at(key).is_some())
+        };
+        while is_on_its_way() && tokio::time::Instant::now() < over {
+            tokio::time::sleep(LOOK).await;
+        }
+        // Whoever asks now is told how it is.
+        self.tell(self.hub.keys(None, None));
+    }
+
+    /// When the bucket took something last, of each stream.
+    pub(super) fn find_taken(&self) -> Result<(), OutboxError> {
+        let totals = self.outbox().totals(self.id)?;
+        let last = totals.into_iter().filter_map(|(stream, total)| Some((stream, total.last?)));
+        self.known().taken_at = last.collect();
+        Ok(())
+    }
+
+    /// Parts that are still to be sent.
+    pub(super) fn pending(&self) -> u64 {
+        let backlog = self.outbox().backlog(self.id).unwrap_or_default();
+        backlog.iter().map(|(_, parts, _)| parts).sum()
+    }
+
+    /// What all hosts are to know, if it fails for long or is far behind.
+    pub(in crate::mirror) fn alarm(&self, now: Timestamp) -> Option<MirrorAlarm> {
+        let known = self.known();
+        let (since, error) = match (&self.carrier, &known.failing) {
+            (Err(error), _) => (Some(self.since), Some(error.clone())),
+            (Ok(_), Some(failing)) => (Some(failing.since), Some(failing.error.clone())),
+            (Ok(_), None) => (None, None),
+        };
+        let alarm = MirrorAlarm {
+            url: address(&self.settings),
+            since,
+            pending_parts: known.pending,
+            error,
+        };
+        is_alarming(alarm.since, alarm.pending_parts, now).then_some(alarm)
+    }
+
+    /// Logs it, once.
+    pub(super) fn tell_of_alarm(&self) {
+        let Some(alarm) = self.alarm(now()) else { return };
+        if let Some(failing) = &mut self.known().failing
+            && !std::mem::replace(&mut failing.is_told, true)
+        {
+            let MirrorAlarm { url, pending_parts, error, since } = alarm;
+            let since = since.map(|since| since.to_string());
+            let failures = failing.failures;
+            tracing::error!(
+                url,
+                pending_parts,
+                failures,
+                error,
+                since,
+                "the mirror has failed for long: what is written is in no bucket"
+            );
+        }
+    }
+}
