@@ -18,19 +18,25 @@ use super::{
 use crate::hub::now;
 
 impl Carrier {
-    /// Deletes all of a stream that this host owns, whose session's last record is that old.
-    pub(crate) async fn prune(&self, stream: &mut Stream, last: Timestamp) -> Result<(), Failure> {
+    /// Deletes all of a stream that this host owns, whose session's last record is that old; false where
+    /// another host does, or this one has lost what it knew of the stream: then nothing was deleted.
+    pub(crate) async fn prune(
+        &self,
+        stream: &mut Stream,
+        last: Timestamp,
+    ) -> Result<bool, Failure> {
         self.ability.get_or_try_init(|| self.target.probe()).await?;
         let mut directory = fetch::directory(&self.target, &stream.name).await?;
         if directory.owners.is_empty() && directory.parts.is_empty() {
             // Whoever deleted it, it is gone.
-            return self.forget_parts(stream, last);
+            self.forget_parts(stream, last)?;
+            return Ok(true);
         }
         let is_begun = |owner: &Owner| owner.claim.why == Why::Pruned;
         let owner = directory.owners.iter().max_by_key(|owner| owner.epoch).cloned();
         let ours = owner.filter(|owner| *owner.claim.node == *self.node);
         let Some(owner) = ours.filter(|o| o.epoch == stream.state.epoch || is_begun(o)) else {
-            return Err(Failure::Odd("another host owns it now: it is not deleted".to_owned()));
+            return Ok(false);
         };
         if !is_begun(&owner) {
             let next = directory.parts.iter().map(|part| part.seq + 1).max().unwrap_or(0);
@@ -46,7 +52,7 @@ impl Carrier {
             let name = Self::name(stream, &Owner::name(epoch));
             let body = serde_json::to_vec_pretty(&claim).unwrap_or_default();
             if self.target.create(&name, &body.into()).await? == Created::Other {
-                return Err(Failure::Odd(format!("{name} is another host's: it is not deleted")));
+                return Ok(false);
             }
             directory.owners.push(Owner { epoch, claim });
         }
@@ -59,7 +65,8 @@ impl Carrier {
             stream.state = state;
         }
         self.delete(stream, directory).await?;
-        self.forget_parts(stream, last)
+        self.forget_parts(stream, last)?;
+        Ok(true)
     }
 
     async fn delete(&self, stream: &Stream, mut directory: Directory) -> Result<(), Failure> {
@@ -88,6 +95,7 @@ impl Carrier {
     pub(crate) async fn revive(&self, stream: &mut Stream) -> Result<(), Failure> {
         let Some(last) = stream.state.pruned else { return Ok(()) };
         if stream.state.epoch > 0 {
+            // Where it has become another's, that is found out next.
             self.prune(stream, last).await?;
         }
         let state = State { path: stream.state.path.clone(), ..State::default() };

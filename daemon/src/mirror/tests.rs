@@ -53,6 +53,8 @@ enum Action {
     PutBack,
     /// Few parts are made of many, so many hours later; broken off after so many steps.
     Compact(i64, u8),
+    /// It was over for too long, and is deleted there; broken off after so many steps.
+    Prune(u8),
 }
 
 fn action() -> impl Strategy<Value = Action> {
@@ -68,6 +70,7 @@ fn action() -> impl Strategy<Value = Action> {
         1 => Just(Action::LoseOutbox),
         1 => Just(Action::BackUp),
         1 => Just(Action::PutBack),
+        2 => (0_u8..40).prop_map(Action::Prune),
         4 => (0_i64..3, 0_u8..80).prop_map(|(hours, steps)| Action::Compact(hours, steps)),
     ]
 }
@@ -183,6 +186,8 @@ impl Scene {
     async fn bring(&mut self) -> Result<(), Failure> {
         let at = At::new(&key(), &self.path());
         let is_known = std::mem::replace(&mut self.is_known, true);
+        let is_known = is_known && self.stream.state.pruned.is_none();
+        self.carrier.revive(&mut self.stream).await?;
         let brought = self.carrier.bring(&mut self.stream, &at, &About::default(), is_known).await;
         if brought.is_ok() {
             for line in &self.lines {
@@ -211,6 +216,16 @@ impl Scene {
             if !in_steps(steps, compact).await {
                 self.restart();
             }
+        }
+    }
+
+    async fn prune(&mut self, steps: u8) {
+        let last = rrd_proto::Timestamp::from_millis(1);
+        // From then on nobody may rely on what was there.
+        self.brought.clear();
+        let prune = async { self.carrier.prune(&mut self.stream, last).await.map(drop) };
+        if !in_steps(steps, prune).await {
+            self.restart();
         }
     }
 
@@ -268,6 +283,7 @@ impl Scene {
                 self.restart();
             }
             Action::Compact(hours, steps) => self.compact(*hours, *steps).await,
+            Action::Prune(steps) => self.prune(*steps).await,
             Action::BackUp => self.move_outbox(false),
             Action::PutBack => self.move_outbox(true),
         }
@@ -344,6 +360,92 @@ fn other(home: &Path) -> PathBuf {
 
 fn run(test: impl Future<Output = ()>) {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test);
+}
+
+/// Whatever a reader finds of what is being deleted: all of it, or nothing.
+#[test]
+fn what_is_deleted_is_there_whole_or_not_at_all() {
+    run(async {
+        for steps in 0..=u8::MAX {
+            let mut scene = Scene::new().await;
+            for number in 1..4 {
+                scene.append(&[number]);
+                scene.bring().await.unwrap();
+            }
+            let whole: String = scene.lines.concat();
+            scene.prune(steps).await;
+            let (there, _) = scene.there().await;
+            assert!(there.is_empty() || there == whole, "after {steps} steps: {there}");
+            let last = rrd_proto::Timestamp::from_millis(1);
+            let is_over = scene.stream.state.pruned == Some(last) && scene.stream.state.epoch == 0;
+            assert!(scene.carrier.prune(&mut scene.stream, last).await.unwrap());
+            let directory = scene.home.path().join("bucket/sessions/claude-code/s-1");
+            let left = fs::read_dir(&directory).map_or(0, |files| files.count());
+            assert_eq!(left, 0, "after {steps} steps");
+            // And if it goes on, all of it is there again.
+            scene.append(&[4]);
+            scene.bring().await.unwrap();
+            scene.check().await;
+            if is_over {
+                return;
+            }
+        }
+        panic!("it never comes to an end");
+    });
+}
+
+#[test]
+fn what_another_host_has_taken_over_is_not_deleted() {
+    run(async {
+        let mut scene = Scene::new().await;
+        scene.append(&[1, 2]);
+        scene.bring().await.unwrap();
+        // Another host that has all of it, and goes on.
+        let home = other(scene.home.path());
+        let mut theirs = carrier(&home, "node-b");
+        theirs.target = Arc::clone(&scene.carrier.target);
+        let mut stream = stream(&theirs);
+        scene.append(&[3]);
+        let at = At::new(&key(), &scene.path());
+        theirs.bring(&mut stream, &at, &About::default(), false).await.unwrap();
+        assert_eq!(stream.state.theirs, None);
+        let before = scene.there().await;
+        let last = rrd_proto::Timestamp::from_millis(1);
+        assert!(!scene.carrier.prune(&mut scene.stream, last).await.unwrap());
+        assert_eq!(scene.there().await, before);
+        assert!(theirs.prune(&mut stream, last).await.unwrap());
+        assert_eq!(scene.there().await, (String::new(), Vec::new()));
+    });
+}
+
+#[test]
+fn a_stop_stands_by_its_place_until_it_is_taken_back() {
+    use super::outbox::{EVERYWHERE, Stop};
+    let home = tempfile::tempdir().unwrap();
+    let at = rrd_proto::Timestamp::from_millis(7);
+    let stops = |outbox: &Outbox| {
+        let mut stops: Vec<String> = outbox.stops().unwrap().into_iter().map(|s| s.url).collect();
+        stops.sort();
+        stops
+    };
+    let outbox = Outbox::open(home.path()).unwrap();
+    outbox.set_target("file:///a", &(), at).unwrap();
+    for place in [EVERYWHERE, "file:///a", "file:///b"] {
+        outbox.stop(place, &key(), at).unwrap();
+    }
+    outbox.stop(EVERYWHERE, &key(), at.plus(1)).unwrap();
+    assert!(outbox.drop_target("file:///a").unwrap());
+    drop(outbox);
+    let outbox = Outbox::open(home.path()).unwrap();
+    assert_eq!(stops(&outbox), ["", "file:///a", "file:///b"]);
+    let first = Stop { url: EVERYWHERE.into(), key: key(), at };
+    assert!(outbox.stops().unwrap().contains(&first), "since it was stopped first");
+    outbox.start(Some("file:///a"), &key()).unwrap();
+    assert_eq!(stops(&outbox), ["", "file:///b"]);
+    outbox.start(None, &SessionKey { session_id: "s-2".into(), ..key() }).unwrap();
+    assert_eq!(stops(&outbox).len(), 2);
+    outbox.start(None, &key()).unwrap();
+    assert_eq!(outbox.stops().unwrap(), []);
 }
 
 proptest! {

@@ -103,8 +103,15 @@ impl Aim {
             in_hand.insert(key.clone());
             let carrier = carrier.clone();
             carried.spawn(async move {
-                let result = carrier.prune(&mut stream, until).await;
-                Done { key, stream, result }
+                let pruned = carrier.prune(&mut stream, until).await;
+                if let Ok(done) = &pruned {
+                    let directory = stream.name.directory();
+                    match done {
+                        true => tracing::info!(directory, "over for too long, deleted"),
+                        false => tracing::warn!(directory, "not deleted: another host has it"),
+                    }
+                }
+                Done { key, stream, result: pruned.map(drop) }
             });
         }
     }
