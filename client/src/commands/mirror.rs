@@ -149,6 +149,11 @@ fn enable(args: &MirrorEnable) -> Result<(), CliError> {
     };
     ask(&MirrorCall::Enable(target), Duration::ZERO)?;
     output::remark("mirrored from now on; rrd mirror status shows how far it is");
+    if args.keep_days.is_some() {
+        output::remark(
+            "what is over for longer is deleted there in ten minutes; rrd mirror prune --dry-run shows what that is",
+        );
+    }
     Ok(())
 }
 

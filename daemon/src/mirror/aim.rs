@@ -315,7 +315,7 @@ impl Aim {
                 () = tokio::time::sleep_until(compact_at.into()) => {
                     compact_at = Instant::now() + COMPACT;
                     self.find_many_parts();
-                    self.find_over();
+                    self.prune();
                 }
             }
         }
@@ -467,6 +467,7 @@ impl Aim {
 
     /// Every session whose source is not as it was when there was nothing more in it.
     fn look_at_all(&self) {
+        // Not deleted yet: whoever has just said how long sessions are kept may look first.
         self.find_over();
         let all = self.hub.keys(None, None);
         for key in all.clone() {

@@ -51,6 +51,7 @@ pub(crate) async fn answer(mirror: &Arc<Mirror>, call: MirrorCall) -> Result<Mir
             for aim in &aims {
                 let all = aim.to_prune().map_err(broken)?;
                 if !dry_run {
+                    aim.prune();
                     aim.catch_up().await;
                 }
                 pruned

@@ -31,8 +31,8 @@ impl Aim {
         is_over.then_some(until)
     }
 
-    /// Finds what is over for too long, and what of it is in the bucket.
-    pub(super) fn find_over(&self) {
+    /// Finds what is over for too long; gives what of it is in the bucket.
+    pub(super) fn find_over(&self) -> HashSet<SessionKey> {
         let over = self.over_for_too_long();
         let mut known = self.known();
         let is_there = |stream: &&Stream| {
@@ -48,8 +48,14 @@ impl Aim {
             .filter(|stream| stream.state.theirs.is_none())
             .map(|stream| stream.key.clone())
             .collect();
-        known.to_prune = to_prune;
         known.over = over;
+        to_prune
+    }
+
+    /// Has that deleted.
+    pub(in crate::mirror) fn prune(&self) {
+        let to_prune = self.find_over();
+        self.known().to_prune = to_prune;
     }
 
     /// Every session that was over for too long, and the last record of it and its delegates.
@@ -118,10 +124,10 @@ impl Aim {
 
     /// What the bucket keeps no longer, and still has.
     pub(in crate::mirror) fn to_prune(&self) -> Result<Vec<MirrorPruned>, OutboxError> {
-        self.find_over();
+        let to_prune = self.find_over();
         let totals = self.outbox().totals(self.id)?;
         let known = self.known();
-        let streams = known.streams.values().filter(|stream| known.to_prune.contains(&stream.key));
+        let streams = known.streams.values().filter(|stream| to_prune.contains(&stream.key));
         let mut pruned: Vec<MirrorPruned> = streams
             .filter_map(|stream| {
                 let total = totals.get(&stream.id).cloned().unwrap_or_default();
