@@ -6,7 +6,7 @@
 //! ours. A 409 to a create, which S3 gives while another write is under way, reads as "already exists" in
 //! `object_store`, and may be neither; a 500 or a lost answer may hide a success.
 //!
-//! Names are those of objects from the prefix on, made of `[A-Za-z0-9._%-]` with `/` between their parts, and
+//! Names are those of objects from the prefix on, made of `[A-Za-z0-9._%=-]` with `/` between their parts, and
 //! arrive letter by letter. Not here: what the names mean, when to try again, what may leave the host.
 
 mod access;

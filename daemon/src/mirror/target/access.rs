@@ -103,7 +103,7 @@ impl Place {
 
 /// Whether this may be the name of an object: what no store and no file system reads in its own way.
 pub(super) fn is_name(name: &str) -> bool {
-    let of_name = |byte: u8| byte.is_ascii_alphanumeric() || b"._%-".contains(&byte);
+    let of_name = |byte: u8| byte.is_ascii_alphanumeric() || b"._%=-".contains(&byte);
     let part = |part: &str| {
         !matches!(part, "" | "." | "..") && part.len() <= 255 && part.bytes().all(of_name)
     };

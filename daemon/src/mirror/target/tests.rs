@@ -229,7 +229,8 @@ async fn lists_are_whole_whatever_a_page_holds() {
 
 #[tokio::test]
 async fn names_arrive_letter_by_letter() {
-    const NAMES: [&str; 3] = ["%2Fhome%2Fdev/s_1/part-00001-0a.jsonl", "-.x/%", "a%25b/..c"];
+    const NAMES: [&str; 4] =
+        ["%2Fhome%2Fdev/s_1/part-00001-0a.jsonl", "-.x/%", "a%25b/..c", "agent=3Amain=20x/=/c"];
     let home = Home::with_keys();
     let (places, moto) = places(&home, "letter-by-letter").await;
     for place in &places {
@@ -240,7 +241,10 @@ async fn names_arrive_letter_by_letter() {
         let mut wanted = NAMES.map(str::to_owned);
         wanted.sort();
         assert_eq!(names(place, "").await, wanted);
-        assert_eq!(place.folders("").await.unwrap(), ["%2Fhome%2Fdev", "-.x", "a%25b"]);
+        assert_eq!(
+            place.folders("").await.unwrap(),
+            ["%2Fhome%2Fdev", "-.x", "a%25b", "agent=3Amain=20x"]
+        );
         assert_eq!(place.folders("%2Fhome%2Fdev").await.unwrap(), ["s_1"]);
         let long = "x".repeat(300);
         for wrong in ["", "/a", "a/", "a//b", "a/../b", ".", "a b", "ä", "a\\b", "a\nb", &long] {
