@@ -6,7 +6,7 @@
 //! parts, then the claims, the last one at last: until then it is known what happens here. Not here: which
 //! streams ([`super::aim`]).
 
-use rrd_core::mirror::{Claim, Owner, Why};
+use rrd_core::mirror::{Claim, Merge, Owner, Why};
 use rrd_proto::Timestamp;
 
 use super::{
@@ -61,7 +61,11 @@ impl Carrier {
         if let Some(Owner { epoch, claim }) = last_owner {
             let state = State { epoch, pruned: Some(last), settled: None, ..stream.state.clone() };
             let epoch = Epoch { epoch, claim, is_sent: true };
-            self.outbox().commit(stream.id, Some(&epoch), &[], &state)?;
+            let before = &stream.state;
+            if !self.outbox().commit(stream.id, before, Some(&epoch), &mut [], &state)? {
+                // Somebody went on with it just now: that the claim is there is found out by the next look.
+                return Ok(false);
+            }
             stream.state = state;
         }
         self.delete(stream, directory).await?;
@@ -75,6 +79,10 @@ impl Carrier {
         for part in directory.parts.iter().rev() {
             self.target.delete(&Self::name(stream, &part.to_string())).await?;
         }
+        for merged in &directory.merges {
+            let name = Self::name(stream, &Merge::name(merged.part));
+            self.target.delete(&name).await?;
+        }
         directory.owners.sort_by_key(|owner| owner.epoch);
         for owner in &directory.owners {
             self.target.delete(&Self::name(stream, &Owner::name(owner.epoch))).await?;
@@ -86,7 +94,7 @@ impl Carrier {
     fn forget_parts(&self, stream: &mut Stream, last: Timestamp) -> Result<(), Failure> {
         let path = stream.state.path.clone();
         let state = State { path, pruned: Some(last), ..State::default() };
-        self.outbox().adopt(stream.id, &[], &[], &state)?;
+        self.outbox().adopt(stream.id, &[], &[], &[], &state)?;
         stream.state = state;
         Ok(())
     }
