@@ -48,6 +48,8 @@ pub(crate) fn session(id: &str) -> Session {
         host_seen_at: None,
         attach: None,
         issues: Vec::new(),
+        coverage: Vec::new(),
+        deletion: None,
     }
 }
 

@@ -101,9 +101,10 @@ fn cells(host: &Host, now: Timestamp) -> [String; 8] {
         (HostState::Away, None) => "never heard".to_owned(),
     };
     let twice = if host.duplicated { ", runs twice" } else { "" };
+    let mirror = if host.mirror.is_some() { ", mirror fails" } else { "" };
     [
         format!("{sign} {}", clean(&host.host)),
-        since + twice,
+        since + twice + mirror,
         count(host.active),
         count(host.sessions),
         host.clock_offset_ms.map_or_else(unknown, offset),
@@ -143,6 +144,7 @@ mod tests {
             sessions: Some(12),
             active: None,
             bytes_per_second: (state == HostState::Live).then_some(812.4),
+            mirror: None,
             dropped: match state {
                 HostState::Live => {
                     [("not_its_owners".to_owned(), 3), ("newer".to_owned(), 1)].into()

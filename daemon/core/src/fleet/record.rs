@@ -251,7 +251,7 @@ fn heard(place: &Value) -> Option<Coverage> {
 fn row(session: &Session) -> Map<String, Value> {
     let Ok(Value::Object(mut row)) = serde_json::to_value(session) else { return Map::new() };
     let Session { coverage, deletion, .. } = session;
-    (row.remove("coverage"), row.remove("deletion"));
+    ["coverage", "deletion"].iter().for_each(|name| drop(row.remove(*name)));
     if !coverage.is_empty() {
         row.insert(MIRRORS.into(), coverage.iter().map(told).collect());
     }
@@ -345,7 +345,7 @@ fn session(mut row: Map<String, Value>) -> Option<Session> {
     row.entry("issues").or_insert_with(|| Value::Array(Vec::new()));
     row.insert("host_state".into(), Value::String("away".into()));
     let (mirrors, deleted) = (row.remove(MIRRORS), row.remove(DELETED));
-    (row.remove("coverage"), row.remove("deletion"));
+    ["coverage", "deletion"].iter().for_each(|name| drop(row.remove(*name)));
     let mut session: Session = serde_json::from_value(Value::Object(row)).ok()?;
     (session.node_id, session.host_seen_at) = (None, None);
     let mirrors = mirrors.as_ref().and_then(Value::as_array);

@@ -1,0 +1,132 @@
+//! How it is with a place, and with each transcript there, for `rrd mirror status` and `list`.
+
+use std::{collections::HashSet, sync::atomic::Ordering, time::Instant};
+
+use rrd_proto::{CoverageState, MirrorFailing, MirrorStatus, MirrorTrouble, Mirrored, Timestamp};
+
+use super::{Aim, OutboxError, Stream, StreamId, TOLD, address, at};
+use crate::hub::now;
+
+impl Aim {
+    /// How it is with this place.
+    pub(in crate::mirror) fn status(&self) -> Result<MirrorStatus, OutboxError> {
+        let mut backlog = self.outbox().backlog(self.id)?;
+        let list = self.list()?;
+        let stopped = list.iter().filter(|one| one.state == CoverageState::Stopped).count() as u64;
+        let held: HashSet<StreamId> = self
+            .streams()
+            .iter()
+            .filter(|stream| self.stopped_at(&stream.key).is_some())
+            .map(|stream| stream.id)
+            .collect();
+        backlog.retain(|(stream, ..)| !held.contains(stream));
+        let known = self.known();
+        let failing = known.failing.as_ref().map(|failing| MirrorFailing {
+            since: failing.since,
+            failures: failing.failures,
+            error: failing.error.clone(),
+            again_at: Timestamp::from_millis(
+                now().as_millis()
+                    + i64::try_from((failing.again - Instant::now()).as_millis()).unwrap_or(0),
+            ),
+        });
+        let closed = self.carrier.as_ref().err().map(|error| MirrorFailing {
+            since: self.since,
+            failures: 1,
+            error: error.clone(),
+            again_at: now(),
+        });
+        let mut troubles: Vec<MirrorTrouble> = known
+            .troubles
+            .iter()
+            .map(|(key, (error, _))| MirrorTrouble {
+                stream: known.streams.get(key).map_or_else(
+                    || format!("{}/{}", key.harness, key.session_id),
+                    |stream| stream.name.directory(),
+                ),
+                error: error.clone(),
+            })
+            .collect();
+        troubles.sort_by(|a, b| a.stream.cmp(&b.stream));
+        troubles.truncate(TOLD);
+        Ok(MirrorStatus {
+            url: self.settings.url.clone(),
+            project: self.settings.project.clone(),
+            since: self.since,
+            redacted: !self.settings.raw,
+            checking: !self.has_looked.load(Ordering::Relaxed) && self.carrier.is_ok(),
+            transcripts: list.iter().filter(|one| one.parts > 0).count() as u64,
+            behind: known.dirty.len() as u64,
+            bytes_behind: list
+                .iter()
+                .filter(|one| is_to_be_there(one.state))
+                .map(|one| one.bytes_behind)
+                .sum(),
+            pending_parts: backlog.iter().map(|(_, parts, _)| parts).sum(),
+            pending_bytes: backlog.iter().map(|(_, _, bytes)| bytes).sum(),
+            elsewhere: list.iter().filter(|one| one.by.is_some()).count() as u64,
+            stopped,
+            keep_days: self.settings.keep_days,
+            last_uploaded_at: list.iter().filter_map(|one| one.last_uploaded_at).max(),
+            failing: closed.or(failing),
+            troubles,
+        })
+    }
+
+    /// A title, as it may be told.
+    fn told(&self, title: &str) -> String {
+        match &self.carrier {
+            Ok(carrier) => carrier.edges.mirrored(title).into_inner(),
+            Err(_) => String::new(),
+        }
+    }
+
+    /// What is there, as this host knows it.
+    pub(in crate::mirror) fn list(&self) -> Result<Vec<Mirrored>, OutboxError> {
+        let streams: Vec<Stream> = self.known().streams.values().cloned().collect();
+        let totals = self.outbox().totals(self.id)?;
+        let mut list: Vec<Mirrored> = streams
+            .into_iter()
+            .map(|stream| {
+                let total = totals.get(&stream.id).cloned().unwrap_or_default();
+                let entry = self.hub.entry(&stream.key);
+                let size = entry
+                    .as_ref()
+                    .and_then(|entry| at(&stream.key, entry).looks())
+                    .map_or(0, |(size, _)| size);
+                let read = stream.state.cursor.map_or(size, |at| at.offset);
+                let state = match &entry {
+                    Some(entry) => self.coverage(&stream.key, entry).state,
+                    None => CoverageState::Unknown,
+                };
+                let is_new = stream.state.cursor.is_none() && total.parts == 0;
+                Mirrored {
+                    url: address(&self.settings),
+                    directory: stream.name.directory(),
+                    harness: stream.key.harness.clone(),
+                    session_id: stream.key.session_id.clone(),
+                    title: entry.and_then(|entry| entry.fold.title().map(|title| self.told(title))),
+                    agent: stream.name.agent.clone(),
+                    parts: total.parts,
+                    uploaded_bytes: total.bytes,
+                    records: total.records,
+                    bytes_behind: if is_new { size } else { size.saturating_sub(read) },
+                    last_uploaded_at: total.last,
+                    redactions: total.redactions,
+                    by: stream.state.theirs,
+                    state,
+                }
+            })
+            .collect();
+        list.sort_by(|a, b| {
+            b.last_uploaded_at.cmp(&a.last_uploaded_at).then(a.directory.cmp(&b.directory))
+        });
+        Ok(list)
+    }
+}
+
+/// Whether what is missing of it there is still to come.
+fn is_to_be_there(state: CoverageState) -> bool {
+    use CoverageState::{Excluded, Expired, Stopped};
+    !matches!(state, Stopped | Excluded | Expired)
+}
