@@ -124,6 +124,8 @@ pub(crate) fn row(found: &BucketCopy) -> Session {
         host_seen_at: None,
         attach: None,
         issues: Vec::new(),
+        coverage: Vec::new(),
+        deletion: None,
     }
 }
 

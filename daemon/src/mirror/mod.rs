@@ -91,19 +91,19 @@ impl Mirror {
         let targets = outbox.targets()?;
         let mut open = self.open();
         let outbox = Arc::new(Mutex::new(outbox));
+        self.tell_places(targets.iter().map(|(_, _, settings, _)| settings));
         let aims = targets
             .into_iter()
             .map(|(id, _, settings, since)| self.aim(&outbox, id, settings, since))
             .collect();
         *open = Some(Open { outbox, aims });
-        self.tell_places(&open);
         Ok(())
     }
 
-    /// The rows of all sessions tell of these places from now on.
-    fn tell_places(&self, open: &Option<Open>) {
-        let aims = open.iter().flat_map(|open| &open.aims);
-        self.hub.apply(Input::Mirrors(aims.map(|aim| aim::address(&aim.settings)).collect()));
+    /// The rows of all sessions tell of these places from now on: said before any of them has something to
+    /// say, for of another one nothing is taken.
+    fn tell_places<'s>(&self, places: impl Iterator<Item = &'s MirrorTarget>) {
+        self.hub.apply(Input::Mirrors(places.map(aim::address).collect()));
     }
 
     /// Returns when what could be brought into buckets has been, or when it has taken too long.
@@ -222,9 +222,9 @@ impl Mirror {
             }
             stays
         });
+        self.tell_places(aims.iter().map(|aim| &aim.settings).chain([&settings]));
         aims.push(self.aim(&outbox, id, settings, since));
         *open = Some(Open { outbox, aims });
-        self.tell_places(&open);
         Ok(())
     }
 
@@ -244,7 +244,7 @@ impl Mirror {
             gone += u32::from(outbox.drop_target(&address).map_err(calls::broken)?);
         }
         drop(outbox);
-        self.tell_places(&open);
+        self.tell_places(aims.iter().map(|aim| &aim.settings));
         Ok(gone)
     }
 }
