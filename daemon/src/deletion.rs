@@ -1,7 +1,7 @@
-//! Follows when harnesses delete their own copies of sessions. Only Claude Code does.
+//! Finds out how long harnesses keep their own copies of sessions. Only Claude Code deletes them.
 //!
-//! Settings are read at the start and every hour, a transcript's modification time also when its session
-//! has changed. Not here: what settings mean ([`rrd_core::harness::cleanup`]).
+//! Settings are read at the start, once all sessions are known, and every hour. Not here: what settings mean
+//! ([`rrd_core::harness::cleanup`]), and when a transcript was changed ([`crate::tail`]).
 
 use std::{
     collections::{HashMap, HashSet},
@@ -11,20 +11,14 @@ use std::{
     time::Duration,
 };
 
-use rrd_core::harness::cleanup::{Said, deleted_at, period, said};
-use rrd_proto::{Deletion, Harness, SessionKey, Timestamp};
-use tokio::{
-    sync::watch,
-    task::block_in_place,
-    time::{Instant, interval_at, sleep},
-};
+use rrd_core::harness::cleanup::{Said, period, said};
+use rrd_proto::Harness;
+use tokio::{task::block_in_place, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::HarnessRoot,
     hub::{Hub, Input},
-    store::Committed,
-    tail::mtime,
 };
 
 /// Settings are read so often.
@@ -46,60 +40,31 @@ const MANAGED: &str = if cfg!(target_os = "macos") {
 };
 
 /// Follows until it is stopped.
-pub(crate) async fn follow(
-    hub: Arc<Hub>,
-    roots: Vec<HarnessRoot>,
-    mut committed: watch::Receiver<Committed>,
-    stop: CancellationToken,
-) {
+pub(crate) async fn follow(hub: Arc<Hub>, roots: Vec<HarnessRoot>, stop: CancellationToken) {
     while !hub.is_surveyed() {
         tokio::select! {
             () = stop.cancelled() => return,
             () = sleep(SOON) => {}
         }
     }
-    let mut periods = HashMap::new();
-    let mut number = None;
-    let mut anew = interval_at(Instant::now() + LOOK, LOOK);
     loop {
-        let keys = match number {
-            None => {
-                number = Some(committed.borrow_and_update().number);
-                let keys = hub.keys(Some(&Harness::ClaudeCode), None);
-                periods = block_in_place(|| periods_of(&hub, &roots, &keys));
-                keys
-            }
-            Some(before) => {
-                let last = committed.borrow_and_update().clone();
-                number = Some(last.number).filter(|number| *number <= before + 1);
-                let ours = last.sessions.iter().filter(|key| key.harness == Harness::ClaudeCode);
-                ours.cloned().collect()
-            }
-        };
-        let news: Vec<_> =
-            block_in_place(|| keys.iter().filter_map(|key| look(&hub, &periods, key)).collect());
-        if !news.is_empty() {
-            hub.apply(Input::Deletions(news));
-        }
-        // Who missed some looks at all of them.
-        if number.is_none() {
-            continue;
-        }
+        block_in_place(|| look(&hub, &roots));
         tokio::select! {
             () = stop.cancelled() => return,
-            changed = committed.changed() => if changed.is_err() { return },
-            _ = anew.tick() => number = None,
+            () = sleep(LOOK) => {}
         }
     }
 }
 
+/// Reads the settings of all roots, and of the projects of sessions that are known.
+pub(crate) fn look(hub: &Hub, roots: &[HarnessRoot]) {
+    hub.apply(Input::Periods(periods_of(hub, roots)));
+}
+
 /// How long each root keeps transcripts, as far as that can be told.
-fn periods_of(
-    hub: &Hub,
-    roots: &[HarnessRoot],
-    keys: &HashSet<SessionKey>,
-) -> HashMap<usize, Option<i64>> {
+fn periods_of(hub: &Hub, roots: &[HarnessRoot]) -> HashMap<usize, Option<i64>> {
     let mut projects: HashMap<usize, HashSet<PathBuf>> = HashMap::new();
+    let keys = hub.keys(Some(&Harness::ClaudeCode), None);
     for entry in keys.iter().filter_map(|key| hub.entry(key)) {
         let places = entry.fold.cwd.iter().chain(&entry.repo.root).map(PathBuf::from);
         projects.entry(entry.root).or_default().extend(places);
@@ -132,20 +97,4 @@ fn read(path: &Path) -> Said {
         }
         Ok(_) | Err(_) => Said::Unclear,
     }
-}
-
-/// When that session's transcript is deleted; nothing where nothing is known of the session.
-fn look(
-    hub: &Hub,
-    periods: &HashMap<usize, Option<i64>>,
-    key: &SessionKey,
-) -> Option<(SessionKey, Option<Deletion>)> {
-    let entry = hub.entry(key).filter(|entry| !entry.path.is_empty())?;
-    let period = *periods.get(&entry.root)?;
-    // What is gone already is deleted no more.
-    let deletion = fs::symlink_metadata(&*entry.path).ok().map(|metadata| {
-        let changed = Timestamp::from_millis(mtime(&metadata) / 1_000_000);
-        Deletion { at: period.map(|period| deleted_at(changed, period)) }
-    });
-    Some((key.clone(), deletion))
 }

@@ -22,8 +22,8 @@ use rrd_core::{
     roster::{Absence, Entry, Place, RootLive, Roster},
 };
 use rrd_proto::{
-    Coverage, Deletion, Harness, IndexProgress, ListQuery, ListReply, Lookup, NodeId, PartStatus,
-    Root, RootState, Session, SessionKey, Subagent, Timestamp,
+    Coverage, Harness, IndexProgress, ListQuery, ListReply, Lookup, NodeId, PartStatus, Root,
+    RootState, Session, SessionKey, Subagent, Timestamp,
 };
 use tokio::sync::watch;
 
@@ -67,8 +67,8 @@ pub(crate) enum Input {
     Mirrors(Vec<String>),
     /// How these sessions are in one of them.
     Coverage(Vec<(SessionKey, Coverage)>),
-    /// When their harness deletes its copies of these sessions, if it does.
-    Deletions(Vec<(SessionKey, Option<Deletion>)>),
+    /// How long harnesses keep transcripts in each root, in milliseconds, as far as that can be told.
+    Periods(HashMap<usize, Option<i64>>),
 }
 
 /// What is known of this host's sessions, and who waits for changes of it.
@@ -193,10 +193,7 @@ impl Hub {
                     news.retain(|(key, _)| !known.forgotten.contains(key));
                     known.roster.set_coverage(news);
                 }
-                Input::Deletions(mut news) => {
-                    news.retain(|(key, _)| !known.forgotten.contains(key));
-                    known.roster.set_deletions(news);
-                }
+                Input::Periods(periods) => known.roster.set_periods(periods),
                 Input::OldTrails => known.roster.forget_old_trails(now()),
             }
             (before, known.roster.version())

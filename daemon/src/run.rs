@@ -198,6 +198,8 @@ impl Daemon {
         let node = node.or_else(|| keyfile::known_node(&state_dir));
         let roots = config.followed();
         let hub = Arc::new(Hub::new(place(&config, node), &roots));
+        // By what holds everywhere; what projects say is found once their sessions are.
+        deletion::look(&hub, &config.roots);
         let ledger = Arc::new(StoreLedger {
             writer: Arc::clone(&writer),
             state_dir: state_dir.clone(),
@@ -276,8 +278,7 @@ impl Daemon {
         let stop = CancellationToken::new();
         runtime.spawn(statuses::follow(Arc::clone(&hub), Arc::clone(&writer), stop.clone()));
         let roots = config.roots.clone();
-        let deletions = deletion::follow(hub_of.clone(), roots, writer.committed(), stop.clone());
-        runtime.spawn(deletions);
+        runtime.spawn(deletion::follow(hub_of.clone(), roots, stop.clone()));
         let mirror = Arc::new(Mirror::new(
             &config.dirs,
             &hub,

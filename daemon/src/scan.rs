@@ -23,6 +23,7 @@ use rrd_proto::{
 
 use crate::{
     config::{Config, HarnessRoot},
+    deletion,
     edge::Edges,
     fleet::keyfile,
     forget, hooks,
@@ -111,6 +112,7 @@ impl Scan {
                 }
             }
         });
+        deletion::look(&hub, &config.roots);
         hooks::restore(&hub, &processes, trails);
         // A daemon would have taken these; here they stay for it.
         for event in hooks::waiting(&config.dirs.state) {

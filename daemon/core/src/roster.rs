@@ -68,6 +68,8 @@ pub struct Entry {
     pub complete: bool,
     /// The harness has put the transcript away: reset, deleted, archived.
     pub archived: bool,
+    /// When the transcript was changed last; where no harness deletes by that, nothing.
+    pub changed: Option<Timestamp>,
 }
 
 /// What a look at the processes behind one root's sessions found.
@@ -707,7 +709,10 @@ impl Roster {
             attach: judged.evidence.attach.clone().filter(|_| alive),
             issues: self.issues(key, entry),
             coverage: self.covered.of(key, entry),
-            deletion: self.covered.deletion(key),
+            deletion: self
+                .covered
+                .deletion(entry)
+                .filter(|_| self.absence(key, entry) != Some(Absence::Gone)),
         }
     }
 }

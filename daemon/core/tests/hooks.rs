@@ -226,6 +226,7 @@ impl Replay {
                         index_title: None,
                         complete: true,
                         archived: false,
+                        changed: None,
                     };
                     self.roster.set(key.clone(), entry);
                 }

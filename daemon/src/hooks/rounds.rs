@@ -235,6 +235,14 @@ fn entry(
     fold.apply(Parsed { facts, ..Parsed::default() }, 0, &mut Vec::new());
     let repo = repos.of(&fold);
     // Not complete: whatever it writes begins a fold of its own.
-    let (path, index_title, complete, archived) = ("".into(), None, false, false);
-    Some(Entry { fold: Arc::new(fold), path, root, repo, index_title, complete, archived })
+    Some(Entry {
+        fold: Arc::new(fold),
+        path: "".into(),
+        root,
+        repo,
+        index_title: None,
+        complete: false,
+        archived: false,
+        changed: None,
+    })
 }

@@ -317,12 +317,14 @@ impl Scene {
         }
         let entry = Entry {
             fold,
-            path: path.into(),
             root: self.index,
             repo,
             index_title: self.titles.values().find_map(|list| list.get(&key.session_id)).cloned(),
             complete,
             archived,
+            // What is gone is deleted no more.
+            changed: (self.harness == Harness::ClaudeCode).then(|| last_written(&path)).flatten(),
+            path: path.into(),
         };
         self.hub.apply(Input::Session(key.clone(), entry));
     }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use rrd_proto::{Coverage, CoverageState, Deletion, SessionKey};
 
 use super::{Entry, Roster};
+use crate::harness::cleanup::deleted_at;
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Covered {
@@ -15,7 +16,9 @@ pub(super) struct Covered {
     places: Vec<String>,
     /// By place.
     of: HashMap<SessionKey, BTreeMap<String, Coverage>>,
-    deletions: HashMap<SessionKey, Deletion>,
+    /// How long harnesses keep transcripts, in milliseconds, by root: nothing where that cannot be told. Where
+    /// none is named nothing is deleted.
+    periods: HashMap<usize, Option<i64>>,
 }
 
 impl Covered {
@@ -36,13 +39,14 @@ impl Covered {
         self.places.iter().map(place).collect()
     }
 
-    pub(super) fn deletion(&self, key: &SessionKey) -> Option<Deletion> {
-        self.deletions.get(key).copied()
+    /// When the harness deletes its own copy, if it does.
+    pub(super) fn deletion(&self, entry: &Entry) -> Option<Deletion> {
+        let (period, changed) = (self.periods.get(&entry.root)?, entry.changed?);
+        Some(Deletion { at: period.map(|period| deleted_at(changed, period)) })
     }
 
     pub(super) fn forget(&mut self, key: &SessionKey) {
         self.of.remove(key);
-        self.deletions.remove(key);
     }
 }
 
@@ -71,14 +75,9 @@ impl Roster {
         }
     }
 
-    /// Takes when the harness deletes its copy of each of these sessions; `None` where it does not.
-    pub fn set_deletions(&mut self, news: Vec<(SessionKey, Option<Deletion>)>) {
-        for (key, deletion) in news {
-            let before = match deletion {
-                Some(deletion) => self.covered.deletions.insert(key, deletion),
-                None => self.covered.deletions.remove(&key),
-            };
-            self.version += u64::from(before != deletion);
-        }
+    /// Takes how long harnesses keep transcripts in each root, in milliseconds.
+    pub fn set_periods(&mut self, periods: HashMap<usize, Option<i64>>) {
+        self.version += u64::from(self.covered.periods != periods);
+        self.covered.periods = periods;
     }
 }

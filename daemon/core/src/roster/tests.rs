@@ -5,7 +5,10 @@ use std::borrow::Cow;
 use rrd_proto::{EndReason, Harness};
 
 use super::*;
-use crate::fact::{Fact, Origin, Parsed, TitleRank};
+use crate::{
+    fact::{Fact, Origin, Parsed, TitleRank},
+    harness::cleanup::deleted_at,
+};
 
 const NOW: Timestamp = Timestamp::from_millis(1_795_170_000_000);
 
@@ -30,6 +33,7 @@ fn entry(age: i64, facts: Vec<Fact<'static>>) -> Entry {
         index_title: None,
         complete: true,
         archived: false,
+        changed: None,
     }
 }
 
@@ -78,11 +82,21 @@ fn a_place_of_which_nothing_was_said_is_unknown_and_one_given_up_is_none() {
     // What is no news is no change.
     let version = roster.version();
     roster.set_coverage(vec![(key("a"), of("file:///b", CoverageState::Stopped))]);
-    roster.set_deletions(vec![(key("a"), None)]);
+    roster.set_periods(HashMap::new());
     assert_eq!(roster.version(), version);
-    roster.set_deletions(vec![(key("a"), Some(Deletion { at: None }))]);
+    // Deleted is what was changed too long ago, where the harness does that and it can be told when.
+    let deletion = |roster: &Roster| roster.row_of(&key("a"), NOW).unwrap().deletion;
+    roster.set_periods(HashMap::from([(0, Some(3_600_000)), (1, None)]));
     assert!(roster.version() > version);
-    assert_eq!(roster.row_of(&key("a"), NOW).unwrap().deletion, Some(Deletion { at: None }));
+    assert_eq!(deletion(&roster), None);
+    let changed = |root| Entry { root, changed: Some(NOW), ..entry(5, vec![prompt()]) };
+    roster.set(key("a"), changed(0));
+    let at = deleted_at(NOW, 3_600_000);
+    assert_eq!(deletion(&roster), Some(Deletion { at: Some(at) }));
+    roster.set(key("a"), changed(1));
+    assert_eq!(deletion(&roster), Some(Deletion { at: None }));
+    roster.set(key("a"), changed(2));
+    assert_eq!(deletion(&roster), None);
     roster.set_mirrors(vec!["file:///b".into()]);
     assert_eq!(states(&roster, "a"), [stopped]);
 }

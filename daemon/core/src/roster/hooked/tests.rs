@@ -36,6 +36,7 @@ fn entry(age: i64, facts: Vec<Fact<'static>>) -> Entry {
         index_title: None,
         complete: true,
         archived: false,
+        changed: None,
     }
 }
 
