@@ -6,6 +6,7 @@ mod fleet;
 mod mirror;
 mod pair;
 mod resume;
+mod task;
 
 use std::path::PathBuf;
 
@@ -25,6 +26,7 @@ pub(crate) use fleet::{Fleet, Hosts, HostsArgs};
 pub(crate) use mirror::{Mirror, MirrorEnable};
 pub(crate) use pair::{LookersArgs, OpenArgs, PairArgs, TokenArgs};
 pub(crate) use resume::{From as ResumeFrom, ResumeArgs};
+pub(crate) use task::Task;
 
 /// See every coding-agent session on this machine: what each one does, and which one needs you.
 ///
@@ -75,6 +77,9 @@ pub(crate) enum Command {
     /// Go on with a session here, wherever it was: its transcript comes, and its harness takes it up.
     #[command(after_help = resume::HELP)]
     Resume(ResumeArgs),
+    /// Which session works on what, whichever host it is on: link a task, see the links.
+    #[command(subcommand, after_help = task::HELP)]
+    Task(Task),
     /// How each part of the daemon is.
     #[command(after_help = "Exits 69 when no daemon is running.")]
     Status(JsonArgs),

@@ -16,7 +16,7 @@ use interprocess::local_socket::{Name, tokio::Stream, tokio::prelude::*};
 use rrd_proto::{
     EventPage, EventQuery, FleetCall, FleetReply, Forgotten, HookCall, Host, ListQuery, ListReply,
     LookerCall, LookerReply, Lookup, LookupQuery, MirrorCall, MirrorReply, Outline, OutlineQuery,
-    PartStatus, Refusal, SearchQuery, SearchReply,
+    PartStatus, Refusal, SearchQuery, SearchReply, Task, TaskCall,
     codec::{Bincode, MAX_FRAME},
     copy::{CopyCall, CopyReply},
     preamble::{self, Mismatch, Preamble},
@@ -232,6 +232,11 @@ impl Connection {
         call: &LookerCall,
     ) -> Result<Result<LookerReply, Refusal>, CliError> {
         self.call(GRACE, |at| self.client.lookers(at, call.clone()))
+    }
+
+    /// Links tasks, or tells of them.
+    pub(crate) fn task(&self, call: &TaskCall) -> Result<Result<Vec<Task>, Refusal>, CliError> {
+        self.call(Duration::ZERO, |at| self.client.task(at, call.clone()))
     }
 
     /// Has the daemon do something about the mirror, which may take `wait`.

@@ -19,7 +19,7 @@ use rrd_proto::{
     Event, EventKind, EventPage, EventQuery, FleetCall, FleetReply, Forgotten, Health, HookCall,
     ListQuery, ListReply, Looker, LookerCall, LookerCode, LookerReply, Lookup, LookupQuery,
     MirrorCall, MirrorReply, Outline, OutlineQuery, PartStatus, Refusal, SearchQuery, SearchReply,
-    Session, Timestamp, Totals,
+    Session, Task, TaskCall, Timestamp, Totals,
     codec::{Bincode, MAX_FRAME},
     copy::{CopyCall, CopyReply},
     preamble::{self, Preamble},
@@ -152,6 +152,10 @@ impl Local for Known {
             facts: vec!["because".to_owned()],
             hint: Some("rrd fleet init".to_owned()),
         })
+    }
+
+    async fn task(self, _: Context, _: TaskCall) -> Result<Vec<Task>, Refusal> {
+        Ok(Vec::new())
     }
 
     async fn mirror(self, _: Context, _: MirrorCall) -> Result<MirrorReply, Refusal> {

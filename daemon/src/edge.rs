@@ -15,7 +15,7 @@ use std::{
 use rrd_core::redact::{Redacted, Redactor, Refused, Report, Settings};
 use rrd_proto::{
     EventPage, Health, HookCall, ListReply, Lookup, MirrorAlarm, Outline, PartStatus, SearchReply,
-    Session,
+    Session, Task,
 };
 
 use bytes::Bytes;
@@ -129,6 +129,11 @@ impl Edges {
     /// The same for a place that fails.
     pub(crate) fn alarm(&self, alarm: MirrorAlarm) -> MirrorAlarm {
         self.local(alarm, false, Redactor::alarm)
+    }
+
+    /// The same for tasks.
+    pub(crate) fn tasks(&self, tasks: Vec<Task>) -> Vec<Task> {
+        self.local(tasks, false, Redactor::tasks)
     }
 
     /// The same for what parts say of themselves.

@@ -35,6 +35,7 @@ mod search;
 mod statuses;
 pub mod store;
 mod tail;
+mod tasks;
 mod words;
 
 pub(crate) use config::Config;

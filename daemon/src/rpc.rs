@@ -14,7 +14,7 @@ use interprocess::local_socket::{
 use rrd_proto::{
     EventPage, EventQuery, FleetCall, FleetReply, Forgotten, HookCall, Host, ListQuery, ListReply,
     LookerCall, LookerReply, Lookup, LookupQuery, MirrorCall, MirrorReply, Outline, OutlineQuery,
-    PartStatus, Refusal, SearchQuery, SearchReply,
+    PartStatus, Refusal, SearchQuery, SearchReply, Task, TaskCall,
     codec::{Bincode, MAX_FRAME},
     copy::{CopyCall, CopyReply},
     preamble::{self, Preamble},
@@ -38,6 +38,7 @@ use crate::{
     hub::Input,
     mirror,
     resume::relay,
+    tasks,
 };
 
 /// A client says who it is within this, or goes.
@@ -191,6 +192,10 @@ impl Local for Server {
 
     async fn lookers(self, _: Context, call: LookerCall) -> Result<LookerReply, Refusal> {
         http::calls::answer(&self.http.lookers, self.http.addresses(), call).await
+    }
+
+    async fn task(self, _: Context, call: TaskCall) -> Result<Vec<Task>, Refusal> {
+        tasks::answer(&self.answers.fleet, &self.answers.edges, call).await
     }
 
     async fn mirror(self, _: Context, call: MirrorCall) -> Result<MirrorReply, Refusal> {

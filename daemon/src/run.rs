@@ -45,6 +45,7 @@ use crate::{
     statuses,
     store::{self, StoreError, TrailState, Writer, owner_only},
     tail::{Scene, StoreLedger, Tail, TailHandle},
+    tasks,
 };
 
 /// Whatever has not stopped by then is left behind; its transcripts are read again.
@@ -244,7 +245,14 @@ impl Daemon {
         let search = Arc::new(search);
 
         hooks::restore(&hub, processes, trails);
-        let hooks = Arc::new(Hooks::new(&hub, &config, processes, &edges, &writer));
+        let hooks = Arc::new(Hooks::new(
+            &hub,
+            &config,
+            processes,
+            &edges,
+            &writer,
+            fleet.as_ref().ok().cloned(),
+        ));
         let follower = Follower::start(&hooks).context("cannot start a thread")?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -283,7 +291,7 @@ impl Daemon {
             &config.dirs,
             &hub,
             &edges,
-            &node.map(|node| node.to_string()).unwrap_or_default(),
+            (&node.map(|node| node.to_string()).unwrap_or_default(), fleet.as_ref().ok()),
             writer.committed(),
             stop.clone(),
         ));
@@ -292,6 +300,7 @@ impl Daemon {
             let listens = fleet::listen(Arc::clone(fleet), Arc::clone(&desk), stop.clone());
             runtime.spawn(listens);
             runtime.spawn(fleet::sync(Arc::clone(fleet), stop.clone()));
+            runtime.spawn(tasks::follow_hooks(Arc::clone(fleet), stop.clone()));
             runtime.spawn(fleet::look_for_members(Arc::clone(fleet), stop.clone()));
             let (fleet, hub, edges) = (Arc::clone(fleet), Arc::clone(&hub), Arc::clone(&edges));
             let told = Arc::clone(&mirror);

@@ -110,6 +110,9 @@ pub struct HookCall {
     /// The tmux pane that the harness runs in.
     #[serde(default)]
     pub tmux: Option<HookTmux>,
+    /// What it says to work on, in its environment.
+    #[serde(default)]
+    pub task: Option<String>,
 }
 
 /// A harness's process, as its hook sees it.
@@ -151,6 +154,7 @@ mod tests {
             unattended: false,
             process: None,
             tmux: None,
+            task: None,
         }
     }
 

@@ -25,6 +25,7 @@ mod replay;
 mod search;
 mod session;
 mod since;
+mod task;
 mod time;
 mod why;
 
@@ -74,6 +75,7 @@ pub use session::{
     Session, Status, StatusSource, Tokens, TurnResult, WaitingFor,
 };
 pub use since::{Since, parse_duration};
+pub use task::{MAX_TASK, TASK_VARIABLE, Task, TaskCall, TaskLink, is_task};
 pub use time::Timestamp;
 pub use why::why;
 

@@ -4,6 +4,8 @@
 //! the others count. What a query lacks has a default, and what it has besides is passed by. Not here:
 //! who may ask, and what of it is redacted.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{ListQuery, NodeId, SessionKey, Timestamp};
@@ -85,6 +87,26 @@ pub struct LastWordsQuery {
 pub struct WordsReply {
     /// The texts.
     pub words: Vec<String>,
+}
+
+/// Asks for links of tasks of which the answering host knows something else: the body of `tasks`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TasksQuery {
+    /// A digest of what is known of each task already.
+    pub known: BTreeMap<String, u64>,
+    /// Only of tasks after this one.
+    pub after: Option<String>,
+}
+
+/// The answer to `tasks`: links as their hosts signed them, in the order of their tasks.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TasksReply {
+    /// The links.
+    pub links: Vec<String>,
+    /// There are more after this task.
+    pub more_after: Option<String>,
 }
 
 /// Asks for what the answering host keeps of a session of a third one: the body of `kept_words`.

@@ -7,7 +7,7 @@
 use crate::{
     EventPage, EventQuery, FleetCall, FleetReply, Forgotten, HookCall, Host, ListQuery, ListReply,
     LookerCall, LookerReply, Lookup, LookupQuery, MirrorCall, MirrorReply, Outline, OutlineQuery,
-    PartStatus, Refusal, SearchQuery, SearchReply,
+    PartStatus, Refusal, SearchQuery, SearchReply, Task, TaskCall,
     copy::{CopyCall, CopyReply},
 };
 
@@ -40,6 +40,8 @@ pub trait Local {
     async fn fleet(call: FleetCall) -> Result<FleetReply, Refusal>;
     /// Lets somebody look at the page, tells who may, and takes it back.
     async fn lookers(call: LookerCall) -> Result<LookerReply, Refusal>;
+    /// Links tasks to sessions, and tells of them.
+    async fn task(call: TaskCall) -> Result<Vec<Task>, Refusal>;
     /// Mirrors transcripts into buckets, and tells how that goes.
     async fn mirror(call: MirrorCall) -> Result<MirrorReply, Refusal>;
 }

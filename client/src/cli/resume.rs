@@ -17,12 +17,17 @@ Examples:
   rrd resume b41f --exec              and runs it
   rrd resume b41f --cwd ~/src/rrd     in this clone; else one is found by its remote
   rrd resume b41f --fork              under a new id; the first one stays what it is
-  rrd resume b41f --take-over         although its host is away";
+  rrd resume b41f --take-over         although its host is away
+  rrd resume --task ACME-7            what works on that task (rrd task)";
 
 #[derive(Debug, Args)]
 pub(crate) struct ResumeArgs {
     /// A unique start of its id, its ref, or host/harness/id.
-    pub(crate) id: String,
+    #[arg(required_unless_present = "task")]
+    pub(crate) id: Option<String>,
+    /// The session that works on this task; where it goes on under a new id, the task goes with it.
+    #[arg(long, conflicts_with = "id")]
+    pub(crate) task: Option<String>,
     /// Print the command that goes on with it; what happens without this flag, too.
     #[arg(long, conflicts_with = "exec")]
     pub(crate) print: bool,

@@ -24,6 +24,7 @@ mod sessions;
 mod show;
 mod status;
 mod tail;
+mod task;
 mod token;
 mod watch;
 
@@ -45,6 +46,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
         Command::Sessions(Sessions::Forget(args)) => forget::run(&args),
         Command::Sessions(Sessions::Search(args)) => search::run(&args),
         Command::Resume(args) => resume::run(&args),
+        Command::Task(task) => task::run(&task),
         Command::Status(args) => status::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Config(args) => config::run(&args),

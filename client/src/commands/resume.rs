@@ -9,12 +9,14 @@ use std::{
     process::Command,
 };
 
-use rrd_proto::{HostState, Session, Status};
+use rrd_proto::{HostState, Session, SessionKey, Status, TASK_VARIABLE};
 use serde::Serialize;
 
 use crate::{
     ask::Answerer,
     cli::{ResumeArgs, ResumeFrom},
+    commands::task,
+    connect::Connection,
     error::{CliError, Kind},
     local::{
         self, Config,
@@ -43,6 +45,8 @@ struct Answer {
     resumed_as: String,
     directory: PathBuf,
     command: Vec<String>,
+    /// The task by which it was named.
+    task: Option<String>,
     /// Variables that the command needs.
     environment: BTreeMap<String, String>,
     /// What was taken out of the copy is no longer in it.
@@ -62,10 +66,14 @@ struct Written {
 pub(crate) fn run(args: &ResumeArgs) -> Result<(), CliError> {
     let config = local::config(None)?;
     let answerer = Answerer::open(&config);
-    let ((session, copies), mut found) = match which::which(&answerer, &args.id) {
+    let wanted = match &args.task {
+        Some(task) => task::session(daemon(&answerer)?, task)?.session_id,
+        None => args.id.clone().unwrap_or_default(),
+    };
+    let ((session, copies), mut found) = match which::which(&answerer, &wanted) {
         // No host that is known had it; a bucket outlives hosts.
         Err(error) if error.kind() == Kind::NotFound && args.from == Some(ResumeFrom::Bucket) => {
-            let found = copy::bucket(&answerer, &args.id)?;
+            let found = copy::bucket(&answerer, &wanted)?;
             let row = copy::row(&found);
             ((row.clone(), vec![row]), Some(found))
         }
@@ -167,11 +175,32 @@ pub(crate) fn run(args: &ResumeArgs) -> Result<(), CliError> {
     }
     answer.command = resume::command(layout, &answer.resumed_as, own_fork);
     answer.environment = environment(&config, &session, home.as_deref());
+    if let Some(task) = &args.task {
+        if answer.resumed_as != answer.session_id {
+            let session_id = answer.resumed_as.clone();
+            let key = SessionKey { harness: session.harness.clone(), session_id };
+            task::link(daemon(&answerer)?, task, key)?;
+        }
+        // So that a hook links what goes on under an id that only the harness knows.
+        if text::shell_word(task).is_some() {
+            answer.environment.insert(TASK_VARIABLE.to_owned(), task.clone());
+        }
+        answer.task = Some(task.clone());
+    }
     answer.directory = directory;
     match (args.exec, args.json) {
         (true, _) => exec(&answer),
         (false, true) => output::json(&answer),
         (false, false) => output::print_lines(&[line(&answer)]),
+    }
+}
+
+/// Only a daemon knows tasks.
+fn daemon(answerer: &Answerer) -> Result<&Connection, CliError> {
+    match answerer {
+        Answerer::Daemon(daemon) => Ok(daemon),
+        Answerer::Scan(_) => Err(CliError::new(Kind::NoDaemon, "only a daemon knows tasks")
+            .hint("rrd service install keeps one running")),
     }
 }
 

@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use rrd_proto::{Harness, HookCall, HookProcess, HookTmux, Timestamp};
+use rrd_proto::{Harness, HookCall, HookProcess, HookTmux, TASK_VARIABLE, Timestamp, is_task};
 
 use crate::{clock, connect, local};
 
@@ -145,5 +145,6 @@ fn call(harness: Harness, at: Timestamp, payload: String) -> HookCall {
     let nanos = nanos.map_or(0, |since| since.as_nanos() as u64);
     // Two calls at once are two processes.
     let id = (nanos ^ (u64::from(std::process::id()) << 40)).max(1);
-    HookCall { id, harness, at, payload, unattended, process, tmux }
+    let task = text(TASK_VARIABLE).filter(|task| is_task(task));
+    HookCall { id, harness, at, payload, unattended, process, tmux, task }
 }

@@ -23,6 +23,7 @@ pub mod roster;
 pub mod sdk;
 pub mod search;
 pub mod status;
+pub mod task;
 pub mod tree;
 
 /// The hash behind every stored identity (record keys, first lines, cursor tails): XXH3, 64 bits.

@@ -29,6 +29,7 @@ fn call(harness: Harness, at: i64, payload: &str) -> HookCall {
         unattended: false,
         process: None,
         tmux: None,
+        task: None,
     }
 }
 

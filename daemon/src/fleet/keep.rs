@@ -91,6 +91,15 @@ const MIGRATIONS: &[&str] = &[
         PRIMARY KEY (node, harness, session_id)
     ) STRICT, WITHOUT ROWID;
 ",
+    "
+    CREATE TABLE task_links (
+        task    TEXT NOT NULL,
+        counter INTEGER NOT NULL,
+        node    TEXT NOT NULL,        -- who linked
+        link    TEXT NOT NULL,        -- as it was signed
+        PRIMARY KEY (task, counter, node)
+    ) STRICT, WITHOUT ROWID;
+",
 ];
 
 /// How long an invite that is over can still be told from one that never was, in milliseconds.
@@ -355,6 +364,7 @@ impl Keep {
         let sql = "BEGIN; DELETE FROM facts WHERE name = 'members'; DELETE FROM floors;
             UPDATE invites SET state = 'cancelled' WHERE state = 'open';
             DELETE FROM peer_rows; DELETE FROM past; DELETE FROM heard; DELETE FROM words;
+            DELETE FROM task_links;
             COMMIT;";
         self.db.execute_batch(sql).map_err(|error| self.sqlite(error))
     }

@@ -18,6 +18,7 @@ mod noise;
 mod rekey;
 mod seeds;
 mod sync;
+mod task_rows;
 mod twin;
 mod word_rows;
 
@@ -54,7 +55,7 @@ pub(crate) use seeds::{MAX_SEEDS, Seed, run as look_for_members};
 pub(crate) use sync::run as sync;
 pub(crate) use twin::Run;
 
-use crate::{config::Config, edge::Edges, words::Words};
+use crate::{config::Config, edge::Edges, tasks::Tasks, words::Words};
 
 /// Letters of a label, at most.
 const MAX_LABEL: usize = 64;
@@ -111,6 +112,7 @@ pub(crate) struct Fleet {
     contacts: Mutex<HashMap<NodeId, Contact>>,
     turned_away: Mutex<BTreeMap<&'static str, u64>>,
     words: Words,
+    tasks: Tasks,
 }
 
 struct Own {
@@ -158,6 +160,7 @@ impl Fleet {
         };
         edges.hide(keyfile::own_secrets(&state_dir));
         let words = Words::restored(keep.words()?);
+        let tasks = Tasks::restored(keep.task_links()?);
         Ok(Arc::new(Self {
             state_dir,
             label: config.host.chars().take(MAX_LABEL).collect(),
@@ -175,12 +178,28 @@ impl Fleet {
             contacts: Mutex::default(),
             turned_away: Mutex::default(),
             words,
+            tasks,
         }))
     }
 
     /// What is kept of other hosts' sessions.
     pub(crate) fn words(&self) -> &Words {
         &self.words
+    }
+
+    /// Which sessions work on which tasks.
+    pub(crate) fn tasks(&self) -> &Tasks {
+        &self.tasks
+    }
+
+    /// What this host is called.
+    pub(crate) fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// What is secret in texts on this host.
+    pub(crate) fn edges(&self) -> &Edges {
+        &self.edges
     }
 
     /// This node's keys.

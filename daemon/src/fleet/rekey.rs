@@ -242,6 +242,7 @@ pub(super) async fn leave(fleet: &Arc<Fleet>) -> Result<(), Broken> {
             own.members = Arc::default();
             own.identity = Arc::new(identity);
         }
+        fleet.tasks().forget();
         super::lock(&fleet.links).clear();
         super::lock(&fleet.contacts).clear();
         fleet.forget_twins();

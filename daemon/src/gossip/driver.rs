@@ -28,7 +28,7 @@ use crate::{
     fleet::{Fleet, Heard, Run},
     hub::{Hub, Input, now},
     mirror::Mirror,
-    others, words,
+    others, tasks, words,
 };
 
 /// When what could not begin is tried again.
@@ -154,11 +154,13 @@ async fn serve(
     hub.set_others(Some(Arc::clone(&gossip)));
     let keeps_up = tokio::spawn(others::keep_up(Arc::clone(fleet), Arc::clone(&gossip)));
     let follows = tokio::spawn(words::follow(Arc::clone(fleet), Arc::clone(&gossip)));
+    let links = tokio::spawn(tasks::follow(Arc::clone(fleet), Arc::clone(&gossip)));
     gossip.wire().set_extra(fleet.extra());
     let heard = Arc::clone(&gossip);
     let known = Arc::new(move |node| heard.known(node));
     fleet.set_run(Some(Run { generation, boot, begun: Instant::now(), known }));
     let mut teller = Teller {
+        fleet: Arc::clone(fleet),
         gossip: Arc::clone(&gossip),
         told: HashMap::new(),
         forgotten: hub.forgotten_besides(&HashSet::new()).into_iter().collect(),
@@ -223,6 +225,7 @@ async fn serve(
     }
     keeps_up.abort();
     follows.abort();
+    links.abort();
     let overtaken = fleet.overtaken_by(generation).filter(|_| !stop.is_cancelled());
     if overtaken.is_none() {
         teller.say_good_bye(hub, edges, mirror);
@@ -244,6 +247,7 @@ async fn received(
 
 /// Tells of this host's sessions.
 struct Teller {
+    fleet: Arc<Fleet>,
     gossip: Arc<Gossip>,
     /// As they were when they were told of last: only what has changed is redacted again.
     told: HashMap<SessionKey, Session>,
@@ -275,7 +279,7 @@ impl Teller {
             redacted.push(edges.gossiped(row));
         }
         let mirror = mirror.alarm(now()).map(|alarm| edges.gossiped_alarm(alarm));
-        let word = HostWord { mirror, ..word(hub, reply.totals, false) };
+        let word = HostWord { mirror, ..word(hub, &self.fleet, reply.totals, false) };
         self.gossip.tell(redacted, &gone, word);
         // Whoever found no room is told of when there is some.
         let told: HashSet<SessionKey> = self.gossip.told().into_iter().collect();
@@ -286,14 +290,32 @@ impl Teller {
         let totals = hub.list_here(&ListQuery::default()).totals;
         // What it failed at is still in no bucket.
         let mirror = mirror.alarm(now()).map(|alarm| edges.gossiped_alarm(alarm));
-        self.gossip.tell(Vec::new(), &[], HostWord { mirror, ..word(hub, totals, true) });
+        self.gossip.tell(
+            Vec::new(),
+            &[],
+            HostWord { mirror, ..word(hub, &self.fleet, totals, true) },
+        );
     }
 }
 
-fn word(hub: &Hub, Totals { sessions, active, .. }: Totals, leaving: bool) -> HostWord {
+fn word(
+    hub: &Hub,
+    fleet: &Fleet,
+    Totals { sessions, active, .. }: Totals,
+    leaving: bool,
+) -> HostWord {
     // Until then a session without a row may be one that was not found yet.
     let complete = hub.is_surveyed();
-    HostWord { version: VERSION.to_owned(), active, sessions, complete, leaving, mirror: None }
+    let tasks = fleet.tasks().digest(fleet);
+    HostWord {
+        version: VERSION.to_owned(),
+        active,
+        sessions,
+        complete,
+        leaving,
+        mirror: None,
+        tasks,
+    }
 }
 
 /// Keeps what was heard, when that is news.

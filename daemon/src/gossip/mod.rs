@@ -233,6 +233,11 @@ impl Gossip {
         lock(&self.shared.peers).live(&self.shared.members())
     }
 
+    /// The hosts that are there, each with the digest of the links of tasks that it knows.
+    pub(crate) fn tasks(&self) -> Vec<(NodeId, u64)> {
+        lock(&self.shared.peers).tasks(&self.shared.members())
+    }
+
     /// Whether there are other hosts and none is there.
     pub(crate) fn is_alone(&self) -> bool {
         let others = self.shared.members().now().any(|member| member.node() != self.shared.node);

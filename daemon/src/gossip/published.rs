@@ -188,6 +188,7 @@ mod tests {
             complete: true,
             leaving: false,
             mirror: None,
+            tasks: 0,
         };
         published.say(&own, word);
         let all = (0..SLOTS).map(|n| row(&format!("s-{n}"), n >= 10)).collect();

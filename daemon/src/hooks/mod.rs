@@ -18,6 +18,7 @@ use rrd_proto::{Health, HookCall, PartStatus, SessionKey, Timestamp};
 use crate::{
     config::{Config, HarnessRoot},
     edge::Edges,
+    fleet::Fleet,
     hub::{Hub, Input, now},
     process::ProcessTable,
     store::{TrailState, Writer},
@@ -36,6 +37,8 @@ pub(crate) struct Hooks {
     processes: ProcessTable,
     edges: Arc<Edges>,
     writer: Arc<Writer>,
+    /// Where tasks are linked; nowhere while that cannot be kept.
+    fleet: Option<Arc<Fleet>>,
     /// Held while what changed is handed to the store, so that it is handed over in order.
     saving: Mutex<()>,
     counts: Mutex<Counts>,
@@ -59,6 +62,7 @@ impl Hooks {
         processes: &ProcessTable,
         edges: &Arc<Edges>,
         writer: &Arc<Writer>,
+        fleet: Option<Arc<Fleet>>,
     ) -> Self {
         Self {
             hub: Arc::clone(hub),
@@ -67,6 +71,7 @@ impl Hooks {
             processes: processes.clone(),
             edges: Arc::clone(edges),
             writer: Arc::clone(writer),
+            fleet,
             saving: Mutex::default(),
             counts: Mutex::default(),
         }
@@ -88,6 +93,9 @@ impl Hooks {
             }
         }
         if let Ok((event, _)) = understood {
+            if let (Some(task), Some(fleet)) = (&call.task, &self.fleet) {
+                fleet.tasks().said(task, &event.session);
+            }
             self.hub.apply(Input::Hook(event));
             self.save();
         }

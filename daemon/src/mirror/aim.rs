@@ -40,6 +40,7 @@ use super::{
 };
 use crate::{
     dirs::Dirs,
+    fleet::Fleet,
     hub::{Hub, now},
     store::Committed,
 };
@@ -75,6 +76,7 @@ pub(crate) struct Aim {
     pub(super) stop: CancellationToken,
     since: Timestamp,
     hub: Arc<Hub>,
+    fleet: Option<Arc<Fleet>>,
     outbox: Arc<Mutex<Outbox>>,
     /// Nothing where it cannot even be opened, and why.
     carrier: Result<Carrier, String>,
@@ -176,6 +178,7 @@ impl Aim {
             stop: mirror.stop.child_token(),
             since,
             hub: Arc::clone(&mirror.hub),
+            fleet: mirror.fleet.clone(),
             outbox: Arc::clone(outbox),
             carrier,
             known: Mutex::default(),
@@ -550,11 +553,14 @@ impl Aim {
     fn stream_of(&self, key: &SessionKey) -> Option<(Stream, At, About, bool)> {
         let entry = self.hub.entry(key)?;
         let source = at(key, &entry);
+        let tasks = self.fleet.as_ref().map(|fleet| fleet.tasks().of(fleet, key));
+        let task = tasks.unwrap_or_default().into_iter().next();
         let about = About {
             cwd: entry.fold.cwd.clone(),
             title: entry.fold.title().map(str::to_owned),
             repo: entry.repo.remote.clone().or_else(|| entry.repo.name.clone()),
             ended_at: entry.fold.ended,
+            task,
         };
         let known = self.known().streams.get(key).cloned();
         let stream = match known {

@@ -33,6 +33,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     dirs::Dirs,
     edge::Edges,
+    fleet::Fleet,
     hub::{Hub, Input, now},
     store::Committed,
 };
@@ -47,6 +48,7 @@ pub(crate) struct Mirror {
     hub: Arc<Hub>,
     edges: Arc<Edges>,
     node: Arc<str>,
+    fleet: Option<Arc<Fleet>>,
     host: Arc<str>,
     committed: watch::Receiver<Committed>,
     stop: CancellationToken,
@@ -65,7 +67,7 @@ impl Mirror {
         dirs: &Dirs,
         hub: &Arc<Hub>,
         edges: &Arc<Edges>,
-        node: &str,
+        (node, fleet): (&str, Option<&Arc<Fleet>>),
         committed: watch::Receiver<Committed>,
         stop: CancellationToken,
     ) -> Self {
@@ -74,6 +76,7 @@ impl Mirror {
             hub: Arc::clone(hub),
             edges: Arc::clone(edges),
             node: node.into(),
+            fleet: fleet.cloned(),
             host: hub.host().into(),
             committed,
             stop,

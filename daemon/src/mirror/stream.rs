@@ -72,6 +72,7 @@ pub(crate) struct About {
     pub(crate) title: Option<String>,
     pub(crate) repo: Option<String>,
     pub(crate) ended_at: Option<Timestamp>,
+    pub(crate) task: Option<String>,
 }
 
 impl Carrier {
@@ -333,6 +334,7 @@ impl Carrier {
             redactor: Some(redactor_name(self.redacts)),
             title: about.title.as_ref().map(told),
             repo: about.repo.as_ref().map(told),
+            task_id: about.task.as_ref().map(told),
             ..Meta::default()
         }
     }

@@ -188,6 +188,7 @@ impl Player {
                     unattended: false,
                     process: None,
                     tmux: None,
+                    task: None,
                 });
             }
             What::Hook { .. } => {}

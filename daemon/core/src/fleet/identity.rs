@@ -27,6 +27,8 @@ pub enum Purpose {
     Record,
     /// What a session did last.
     LastWords,
+    /// Which session works on a task.
+    Task,
 }
 
 impl Purpose {
@@ -38,6 +40,7 @@ impl Purpose {
             Self::Forget => b"rrd/forget/1\0",
             Self::Record => b"rrd/record/1\0",
             Self::LastWords => b"rrd/last-words/1\0",
+            Self::Task => b"rrd/task/1\0",
         }
     }
 }

@@ -387,6 +387,14 @@ impl Members {
         self.out.get(&node).copied()
     }
 
+    /// Whether it is one no more by its own word alone: what it said before stands.
+    #[must_use]
+    pub fn left(&self, node: NodeId) -> bool {
+        let of = self.drops.range((node, NodeId::LEAST)..).take_while(|((n, _), _)| *n == node);
+        let mut by = of.map(|((_, by), _)| *by).peekable();
+        by.peek().is_some() && by.all(|by| by == node)
+    }
+
     /// Until which generation what it said is forgotten.
     #[must_use]
     pub fn forgotten(&self, node: NodeId) -> Option<u64> {

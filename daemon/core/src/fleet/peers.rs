@@ -258,6 +258,13 @@ impl Peers {
         live.filter_map(|(node, peer)| Some((*node, peer.word.as_ref()?.0.generation))).collect()
     }
 
+    /// The members that are there, each with the digest of the links of tasks that it knows.
+    #[must_use]
+    pub fn tasks(&self, members: &Members) -> Vec<(NodeId, u64)> {
+        let live = self.known.iter().filter(|(node, peer)| peer.live && members.has(**node));
+        live.filter_map(|(node, peer)| Some((*node, peer.word.as_ref()?.1.tasks))).collect()
+    }
+
     /// Whether any of the members is there.
     #[must_use]
     pub fn any_live(&self, members: &Members) -> bool {
@@ -505,6 +512,7 @@ mod tests {
                 complete,
                 leaving: false,
                 mirror: None,
+                tasks: 0,
             })
         };
         let mut peers = Peers::default();
@@ -540,6 +548,7 @@ mod tests {
             complete: true,
             leaving: false,
             mirror: None,
+            tasks: 0,
         };
         peers.take(said(7, 1, Word::Session(session("a", "x"))), "");
         peers.take(said(7, 2, Word::Host(word)), "");

@@ -55,6 +55,9 @@ pub struct HostWord {
     /// A place that it mirrors to has failed for long: redacted, like all that it tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mirror: Option<MirrorAlarm>,
+    /// A digest of the links of tasks that it knows; 0: none.
+    #[serde(default)]
+    pub tasks: u64,
 }
 
 /// What a record says.

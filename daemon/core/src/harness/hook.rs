@@ -236,6 +236,7 @@ mod tests {
             unattended: false,
             process: None,
             tmux: None,
+            task: None,
         }
     }
 

@@ -8,7 +8,7 @@
 use rrd_proto::{
     Activity, Body, Coverage, Event, EventKind, EventPage, HookCall, Issue, ListReply, Lookup,
     MirrorAlarm, Outline, PartStatus, Root, RootState, SearchHit, SearchReply, Session, Stretch,
-    Subagent, Unheard,
+    Subagent, Task, Unheard,
 };
 
 use super::{
@@ -233,13 +233,32 @@ impl Redactor {
         }
     }
 
+    /// Tasks.
+    #[must_use]
+    pub fn tasks(&self, mut tasks: Vec<Task>, report: &mut Report) -> Redacted<Vec<Task>> {
+        for Task { task, link: _, history: _ } in &mut tasks {
+            self.clean(task, report);
+        }
+        Redacted(tasks)
+    }
+
     /// A call of a hook.
     #[must_use]
     pub fn hook(&self, mut call: HookCall, report: &mut Report) -> Redacted<HookCall> {
-        let HookCall { payload, id: _, harness: _, at: _, unattended: _, process: _, tmux: _ } =
-            &mut call;
+        let HookCall {
+            payload,
+            task,
+            id: _,
+            harness: _,
+            at: _,
+            unattended: _,
+            process: _,
+            tmux: _,
+        } = &mut call;
         let line = self.line(payload.as_bytes(), report).into_inner();
         *payload = String::from_utf8_lossy(&line).into_owned();
+        // What is left of a name that holds a secret names something else.
+        task.take_if(|task| *self.text(task, report).as_ref() != *task);
         Redacted(call)
     }
 

@@ -1,0 +1,176 @@
+//! `rrd task`: which session works on what.
+//!
+//! Not here: which of several links counts (the daemon's), and going on with the session (`rrd resume`).
+
+use rrd_proto::{Harness, SessionKey, Task, TaskCall, TaskLink, Timestamp};
+
+use crate::{
+    ask::Answerer,
+    cli, clock,
+    connect::{self, Connection, Unreachable},
+    error::{CliError, Kind},
+    local, look, output,
+    text::{clean, fit_end, pad, width},
+};
+
+/// Where harnesses tell what they run which session it is.
+const VARIABLES: [(&str, Harness); 3] = [
+    ("CLAUDE_CODE_SESSION_ID", Harness::ClaudeCode),
+    ("CODEX_THREAD_ID", Harness::Codex),
+    ("HERMES_SESSION_ID", Harness::Hermes),
+];
+
+/// Columns that a task's name may have in the list.
+const NAME: usize = 40;
+
+pub(crate) fn run(task: &cli::Task) -> Result<(), CliError> {
+    let config = local::config(None)?;
+    let daemon = connect::dial(&config.dirs.socket).map_err(Unreachable::into_error)?;
+    match task {
+        cli::Task::Link(args) => {
+            let answerer = Answerer::Daemon(daemon);
+            let key = match &args.id {
+                None => this_session(|name| std::env::var(name).ok())?,
+                Some(id) => answerer.find(id, false)?.key(),
+            };
+            let Answerer::Daemon(daemon) = &answerer else { return Ok(()) };
+            link(daemon, &args.task, key)
+        }
+        cli::Task::Unlink { task } => {
+            one(&daemon, TaskCall::Unlink { task: task.clone() })?;
+            output::remark(&format!("no session works on {} any more", clean(task)));
+            Ok(())
+        }
+        cli::Task::List(args) => {
+            let all = daemon.task(&TaskCall::List)??;
+            if args.json { output::json(&all) } else { table(&all) }
+        }
+        cli::Task::Show { task, json } => {
+            let task = one(&daemon, TaskCall::Show { task: task.clone() })?;
+            if *json { output::json(&task) } else { show(&task) }
+        }
+    }
+}
+
+/// Links a task, and says so.
+pub(crate) fn link(daemon: &Connection, task: &str, key: SessionKey) -> Result<(), CliError> {
+    let said = format!("{} works on {} from now on", clean(&key.to_string()), clean(task));
+    one(daemon, TaskCall::Link { task: task.to_owned(), key })?;
+    output::remark(&said);
+    Ok(())
+}
+
+/// The session that works on a task.
+pub(crate) fn session(daemon: &Connection, task: &str) -> Result<SessionKey, CliError> {
+    let found = one(daemon, TaskCall::Show { task: task.to_owned() })?;
+    found.link.key().ok_or_else(|| {
+        CliError::new(Kind::NotFound, format!("no session works on {} any more", clean(task)))
+            .hint("rrd task show tells which ones did; rrd resume ID goes on with one of them")
+    })
+}
+
+fn one(daemon: &Connection, call: TaskCall) -> Result<Task, CliError> {
+    let found = daemon.task(&call)??.into_iter().next();
+    found.ok_or_else(|| CliError::new(Kind::Internal, "the daemon answered something else"))
+}
+
+/// The session whose shell runs this, by what its harness has put into the environment.
+fn this_session(variable: impl Fn(&str) -> Option<String>) -> Result<SessionKey, CliError> {
+    let found = VARIABLES.into_iter().filter_map(|(name, harness)| {
+        let session_id = variable(name).filter(|id| !id.is_empty())?;
+        Some(SessionKey { harness, session_id })
+    });
+    let found: Vec<SessionKey> = found.collect();
+    let why = match &*found {
+        [one] => return Ok(one.clone()),
+        [] => "nothing tells which session this shell runs in".to_owned(),
+        // One harness was started by another: the environment does not say which is the inner one.
+        several => {
+            let names: Vec<String> = several.iter().map(ToString::to_string).collect();
+            format!("this shell runs in more than one session: {}", clean(&names.join(", ")))
+        }
+    };
+    Err(CliError::new(Kind::Usage, why).hint("name the session: rrd task link TASK ID"))
+}
+
+fn table(all: &[Task]) -> Result<(), CliError> {
+    if all.is_empty() {
+        output::remark("no task is linked; rrd task --help has examples");
+        return Ok(());
+    }
+    let (now, columns) = (clock::now(), output::columns());
+    let mut rows =
+        vec![["TASK", "HARNESS", "SESSION", "LINKED", "BY", "BEFORE"].map(str::to_owned)];
+    rows.extend(all.iter().map(|task| {
+        let [harness, session, linked, by] = cells(&task.link, now);
+        let name = fit_end(&clean(&task.task), NAME).into_owned();
+        [name, harness, session, linked, by, task.history.len().to_string()]
+    }));
+    output::print_lines(&lines(&rows, columns))
+}
+
+fn show(task: &Task) -> Result<(), CliError> {
+    let (now, columns) = (clock::now(), output::columns());
+    let mut rows = vec![["", "HARNESS", "SESSION", "LINKED", "BY"].map(str::to_owned)];
+    for (at, link) in std::iter::once(&task.link).chain(&task.history).enumerate() {
+        let [harness, session, linked, by] = cells(link, now);
+        rows.push([
+            if at == 0 { "now" } else { "before" }.to_owned(),
+            harness,
+            session,
+            linked,
+            by,
+        ]);
+    }
+    let title = [clean(&task.task).into_owned()];
+    let lines: Vec<String> = title.into_iter().chain(lines(&rows, columns)).collect();
+    output::print_lines(&lines)
+}
+
+fn cells(link: &TaskLink, now: Timestamp) -> [String; 4] {
+    let text = |text: Option<&str>| text.map_or("-".to_owned(), |text| clean(text).into_owned());
+    let by = link.host.clone().unwrap_or_else(|| link.node_id.to_string());
+    [
+        text(link.harness.as_ref().map(Harness::as_str)),
+        text(link.session_id.as_deref()),
+        format!("{} ago", rrd_proto::age(now, link.linked_at)),
+        text(Some(&by)),
+    ]
+}
+
+fn lines<const N: usize>(rows: &[[String; N]], columns: Option<usize>) -> Vec<String> {
+    let widths: Vec<usize> =
+        (0..N).map(|at| rows.iter().map(|row| width(&row[at])).max().unwrap_or(0)).collect();
+    let line = |row: &[String; N]| {
+        let cells: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, width)| pad(cell, *width)).collect();
+        let line = cells.join("  ");
+        fit_end(line.trim_end(), columns.unwrap_or(usize::MAX)).into_owned()
+    };
+    let mut lines: Vec<String> = rows.iter().map(line).collect();
+    if let Some(header) = lines.first_mut() {
+        *header = look::paint(look::DIM, header);
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_session_of_a_shell_is_what_its_harness_says() {
+        let of = |set: &'static [(&str, &str)]| {
+            this_session(|name| {
+                let found = set.iter().find(|(known, _)| *known == name);
+                found.map(|(_, value)| (*value).to_owned())
+            })
+        };
+        let one = of(&[("CODEX_THREAD_ID", "t"), ("CLAUDE_CODE_SESSION_ID", "")]).unwrap();
+        assert_eq!((one.harness, &*one.session_id), (Harness::Codex, "t"));
+        let none = of(&[]).unwrap_err();
+        assert!(none.message().contains("nothing tells") && none.lines().len() == 2);
+        let both = of(&[("CODEX_THREAD_ID", "t"), ("CLAUDE_CODE_SESSION_ID", "c")]).unwrap_err();
+        assert!(both.message().contains("claude-code/c, codex/t"), "{}", both.message());
+    }
+}
