@@ -9,7 +9,7 @@ mod host;
 use std::{fs, io::Write as _, process::Stdio};
 
 use host::{Host, session};
-use rrd_proto::{HostState, Task};
+use rrd_proto::{HookCall, HostState, Task};
 use serde_json::{Value, json};
 
 impl Host {
@@ -51,6 +51,12 @@ impl Host {
         let payload = json!({"hook_event_name": "Stop", "session_id": id, "cwd": "/w"});
         hook.stdin.take().unwrap().write_all(payload.to_string().as_bytes()).unwrap();
         assert!(hook.wait().unwrap().success());
+    }
+
+    fn spooled(&self) -> Vec<HookCall> {
+        let Ok(entries) = fs::read_dir(self.state("hooks")) else { return Vec::new() };
+        let texts = entries.filter_map(|entry| fs::read(entry.unwrap().path()).ok());
+        texts.filter_map(|text| serde_json::from_slice(&text).ok()).collect()
     }
 }
 
@@ -173,6 +179,17 @@ fn all_hosts_agree_whoever_linked_while_they_were_apart() {
     c.comes_to_know("ACME-7", &two);
     let known: Task = c.json(&["task", "show", "ACME-7"]);
     assert!(known.history.iter().any(|link| link.host.as_deref() == Some("a")), "{known:?}");
+    // What a host linked that left by itself stands; it takes nothing along. Of one that was dropped nothing
+    // counts any more, for it may sign on.
+    c.run(&["task", "link", "LAST", &session(3)]);
+    b.comes_to_know("LAST", &session(3));
+    c.run(&["fleet", "leave"]);
+    assert!(c.tasks().is_empty());
+    b.run(&["fleet", "rotate", "--drop", "a"]);
+    b.comes_to_know("LAST", &session(3));
+    let known: Task = b.json(&["task", "show", "ACME-7"]);
+    let by: Vec<_> = known.history.iter().map(|link| link.host.clone().unwrap()).collect();
+    assert_eq!((known.link.host.as_deref(), by), (Some("bb"), vec!["bb".to_owned()]));
 }
 
 #[test]
@@ -192,9 +209,14 @@ fn a_hook_links_its_session_once() {
     });
     // The first one goes on, and does not take it back: also after a restart, and from the spool.
     host.kill();
-    host.hook(&one, "ACME-7");
-    host.hook(&one, "bad\nname");
-    host.hook(&one, "NEXT");
+    for (task, spooled) in [("ACME-7", Some("ACME-7")), ("bad\nname", None), ("NEXT", Some("NEXT"))]
+    {
+        host.until("a call in the spool", || {
+            host.hook(&one, task);
+            let is = |call: &HookCall| call.task.as_deref() == spooled;
+            host.spooled().iter().any(is).then_some(()).ok_or_else(|| "not yet".to_owned())
+        });
+    }
     host.start();
     host.comes_to_know("NEXT", &one);
     let task: Task = host.json(&["task", "show", "ACME-7"]);
@@ -237,11 +259,6 @@ fn what_works_on_a_task_goes_on_at_another_host() {
     assert!(b.refuses(&["resume", "--task", "NONE"]).contains("no such task"));
 
     let cwd = clone.to_str().unwrap();
-    let (line, _) = b.told(&["resume", "--task", "ACME-7", "--cwd", cwd]);
-    assert_eq!(line, format!("cd {cwd} && RRD_TASK_ID=ACME-7 claude --resume {id}\n"));
-    // The same session works on it: nothing is to be said.
-    assert_eq!(b.tasks()[0].link.counter, 1);
-
     let answer: Value = b.json(&["resume", "--task", "ACME-7", "--cwd", cwd, "--fork"]);
     let fork = answer["resumed_as"].as_str().unwrap();
     assert!(fork != id && answer["task"] == json!("ACME-7"), "{answer}");
@@ -249,4 +266,17 @@ fn what_works_on_a_task_goes_on_at_another_host() {
     a.comes_to_know("ACME-7", fork);
     let task: Task = a.json(&["task", "show", "ACME-7"]);
     assert_eq!((task.link.host.as_deref(), task.history.len()), (Some("bb"), 1));
+
+    a.run(&["task", "link", "ACME-7", &id]);
+    b.comes_to_know("ACME-7", &id);
+    let line = b.run(&["resume", "--task", "ACME-7", "--cwd", cwd]);
+    assert_eq!(line, format!("cd {cwd} && RRD_TASK_ID=ACME-7 claude --resume {id}\n"));
+    // The same session works on it: nothing is to be said.
+    assert_eq!(b.tasks()[0].link.counter, 3);
+    // Here now, so its harness forks it, and gives an id that only a hook knows.
+    let line = b.run(&["resume", "--task", "ACME-7", "--cwd", cwd, "--fork"]);
+    assert!(
+        line.contains("RRD_TASK_ID=ACME-7 claude") && line.contains("--fork-session"),
+        "{line}"
+    );
 }

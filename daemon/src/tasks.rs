@@ -219,7 +219,7 @@ impl Tasks {
         if !is_task(task) {
             return;
         }
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut said = self.waiting();
         let what = (task.to_owned(), session.clone());
         if said.known.contains(&what) || said.waiting.len() >= MOST_SAID {
             return;
@@ -235,19 +235,20 @@ impl Tasks {
 
     /// Does what hooks said. Blocks.
     fn do_said(&self, fleet: &Fleet) {
-        let waiting = {
-            let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::take(&mut said.waiting)
-        };
+        let waiting = std::mem::take(&mut self.waiting().waiting);
         for (task, session) in waiting {
             let is_known = |link: &Link| link.session.as_ref() == Some(&session);
             let known = self.held().register.links(&task, |_| true).any(|(link, _)| is_known(link));
             if known {
                 continue;
             }
-            if let Err(error) = self.link(fleet, &task, Some(session)) {
+            if let Err(error) = self.link(fleet, &task, Some(session.clone())) {
                 // Not the name: it may be secret.
                 tracing::warn!(%error, "a task that a hook named is not linked");
+                if matches!(error, NotLinked::Keep(_)) {
+                    // The next call may find room on the disk.
+                    self.waiting().known.remove(&(task, session));
+                }
             }
         }
     }
@@ -292,6 +293,10 @@ impl Tasks {
     fn list(&self, fleet: &Fleet) -> Vec<Task> {
         let names: Vec<String> = self.held().register.names(None).map(str::to_owned).collect();
         names.iter().filter_map(|task| self.show(fleet, task)).collect()
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Said> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {

@@ -66,10 +66,12 @@ struct Written {
 pub(crate) fn run(args: &ResumeArgs) -> Result<(), CliError> {
     let config = local::config(None)?;
     let answerer = Answerer::open(&config);
-    let wanted = match &args.task {
-        Some(task) => task::session(daemon(&answerer)?, task)?.session_id,
-        None => args.id.clone().unwrap_or_default(),
+    let linked = match &args.task {
+        Some(task) => Some(task::session(daemon(&answerer)?, task)?),
+        None => None,
     };
+    let typed = args.id.clone().unwrap_or_default();
+    let wanted = linked.as_ref().map_or(typed, |key| key.session_id.clone());
     let ((session, copies), mut found) = match which::which(&answerer, &wanted) {
         // No host that is known had it; a bucket outlives hosts.
         Err(error) if error.kind() == Kind::NotFound && args.from == Some(ResumeFrom::Bucket) => {
@@ -84,6 +86,12 @@ pub(crate) fn run(args: &ResumeArgs) -> Result<(), CliError> {
         }
         found => (found?, None),
     };
+    // One whose id only begins so is another one.
+    if let Some(key) = linked.filter(|key| *key != session.key()) {
+        let why =
+            format!("{} works on it, and no host that is known has that", clean(&key.to_string()));
+        return Err(CliError::new(Kind::NotFound, why).hint("rrd task show tells who linked it"));
+    }
     let layout = resume::layout(&session.harness)?;
     if !layout.is_id(&session.session_id) {
         let why =

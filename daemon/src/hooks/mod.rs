@@ -93,7 +93,12 @@ impl Hooks {
             }
         }
         if let Ok((event, _)) = understood {
-            if let (Some(task), Some(fleet)) = (&call.task, &self.fleet) {
+            // A delegate has its parent's environment, and works for it.
+            let is_delegate = self
+                .hub
+                .entry(&event.session)
+                .is_some_and(|entry| entry.fold.delegated_by(&event.session).is_some());
+            if let (Some(task), Some(fleet), false) = (&call.task, &self.fleet, is_delegate) {
                 fleet.tasks().said(task, &event.session);
             }
             self.hub.apply(Input::Hook(event));
