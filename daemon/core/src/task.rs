@@ -97,11 +97,13 @@ pub fn kept(text: &str) -> Option<Link> {
     is_sound.then_some(Link { task, counter, node, at, session })
 }
 
+/// The links of a task by counter and node, which is their order; each as it was signed.
+type Links = BTreeMap<(u64, NodeId), (Link, String)>;
+
 /// Every task with its newest links.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Register {
-    /// Of each task by counter and node, which is their order; each as it was signed.
-    tasks: BTreeMap<String, BTreeMap<(u64, NodeId), (Link, String)>>,
+    tasks: BTreeMap<String, Links>,
 }
 
 impl Register {
@@ -281,7 +283,7 @@ mod tests {
             register.merge(said, text);
         }
         assert_eq!(current(&register, "T").as_deref(), Some("b"));
-        let (first, _) = (own(1).node(), ());
+        let first = own(1).node();
         let left: Vec<_> = register.links("T", |node| node == first).collect();
         assert_eq!((left.len(), left[0].0.counter), (1, 1));
         assert_ne!(register.digest_of_all(all), register.digest_of_all(|node| node == first));
