@@ -13,7 +13,7 @@ use std::{
 
 use rrd_core::mirror::{Digest, name::Summing};
 
-use crate::store::owner_only;
+use crate::store::{owner_only, owner_only_folder};
 
 /// What is written and read at once.
 const CHUNK: usize = 64 << 10;
@@ -28,13 +28,8 @@ impl Bodies {
     /// Opens it; makes it when it is not there.
     pub(crate) fn open(state_dir: &Path) -> io::Result<Self> {
         let folder = state_dir.join("mirror-parts");
-        let mut builder = fs::DirBuilder::new();
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        match builder.create(&folder) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-            _ => Ok(Self { folder }),
-        }
+        owner_only_folder(&folder)?;
+        Ok(Self { folder })
     }
 
     /// A new one, to be written.

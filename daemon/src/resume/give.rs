@@ -31,6 +31,7 @@ use crate::{
     config::{Config, HarnessRoot},
     edge::{Edges, Outgoing, RawCopies},
     hub::Hub,
+    store::{owner_only, owner_only_folder},
     tail::{Found, MAX_ZSTD_WINDOW_LOG, Source, is_behind_link, look_at, walk_subtree},
 };
 
@@ -136,16 +137,10 @@ impl Copies {
 
     /// A new file of its owner's alone, for what is given from it and then gone.
     pub(crate) fn temporary(&self) -> io::Result<(Temporary, std::fs::File)> {
-        let mut builder = std::fs::DirBuilder::new();
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        match builder.create(&self.folder) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
-        }
+        owner_only_folder(&self.folder)?;
         let name = format!("{:016x}", self.next.fetch_add(1, Ordering::Relaxed));
         let path = self.folder.join(name);
-        let file = crate::store::owner_only(&path)?;
+        let file = owner_only(&path)?;
         Ok((Temporary(path), file))
     }
 

@@ -26,7 +26,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     mirror::{Fetched, Mirror},
-    store::owner_only,
+    store::{owner_only, owner_only_folder},
 };
 use transcript::{CHUNK, Known};
 
@@ -287,7 +287,7 @@ impl SessionStore {
             let mark = store.mark(&key);
             let is_new = !mark.exists();
             if let Some(folder) = mark.parent().filter(|_| is_new) {
-                transcript::private_dirs(folder)?;
+                owner_only_folder(folder)?;
                 owner_only(&mark)?.sync_all()?;
                 let mut folders = folder.ancestors().take_while(|at| at.starts_with(&store.root));
                 folders.try_for_each(transcript::sync_dir)?;

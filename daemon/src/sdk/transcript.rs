@@ -12,7 +12,7 @@ use std::{
 
 use rrd_core::sdk::{Entry, Id, entry, half};
 
-use crate::store::owner_only;
+use crate::store::{owner_only, owner_only_folder};
 
 /// So much is read at a time, in bytes.
 pub(super) const CHUNK: usize = 256 << 10;
@@ -92,7 +92,7 @@ struct Writing {
 impl Writing {
     fn begin(root: &Path, path: &Path, known: Option<Known>) -> io::Result<Self> {
         let folder = path.parent().unwrap_or(root);
-        private_dirs(folder)?;
+        owner_only_folder(folder)?;
         let is_new = !path.exists();
         let mut file = owner_only(path)?;
         let length = file.metadata()?.len();
@@ -189,14 +189,6 @@ fn each_line(file: &mut File, length: u64, mut take: impl FnMut(&[u8])) -> io::R
         end += read as u64;
         take(whole);
     }
-}
-
-/// Makes a folder, and those that it lies in, for this user alone.
-pub(super) fn private_dirs(folder: &Path) -> io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.recursive(true).create(folder)
 }
 
 /// What a folder lists is on the disk. Where folders cannot be synced, their file system does so by itself.

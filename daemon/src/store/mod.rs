@@ -332,6 +332,14 @@ pub(crate) fn owner_only(path: &Path) -> std::io::Result<fs::File> {
     options.open(path)
 }
 
+/// Makes a folder that nobody else can look into, and those that it lies in; it may be there.
+pub(crate) fn owner_only_folder(path: &Path) -> std::io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(path)
+}
+
 fn database(state_dir: &Path) -> PathBuf {
     state_dir.join("index.db")
 }
