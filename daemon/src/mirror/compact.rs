@@ -111,7 +111,8 @@ impl Carrier {
         let merged = Part { name, about, hashes };
         let of: Vec<PartName> = group.iter().map(|part| part.name).collect();
         // Known before it is there: what is found in the bucket is then no stranger's.
-        self.outbox().plan_merge(stream.id, &merged, &of)?;
+        let (id, planned, parts) = (stream.id, merged.clone(), of.clone());
+        self.on_disk(move |carrier| Ok(carrier.outbox().plan_merge(id, &planned, &parts)?)).await?;
         let said = mirror::Merge { of: of.iter().map(ToString::to_string).collect(), at: now };
         let said = serde_json::to_vec_pretty(&said).unwrap_or_default();
         self.target.replace(&Self::merge_name(stream, name), &said.into(), None).await?;
@@ -124,7 +125,7 @@ impl Carrier {
             return Err(Failure::Odd(format!("{object} does not come back as it was written")));
         }
         stream.state.meta_is_due = true;
-        Ok(self.outbox().merged(stream.id, &merged, &of, &stream.state, now)?)
+        self.on_disk(move |carrier| Ok(carrier.outbox().merged(id, &merged, &of, now)?)).await
     }
 
     /// Deletes what was replaced long enough ago.

@@ -547,13 +547,12 @@ impl Outbox {
         done.map(drop).map_err(|error| self.sqlite(error))
     }
 
-    /// It is there, and takes their place.
+    /// It is there, and takes their place, which `meta.json` does not say yet.
     pub(crate) fn merged(
         &mut self,
         stream: StreamId,
         part: &Part,
         of: &[PartName],
-        state: &State,
         now: Timestamp,
     ) -> Result<()> {
         self.durable(true)?;
@@ -567,9 +566,10 @@ impl Outbox {
             let sql = "UPDATE merges SET at = ?3 WHERE stream = ?1 AND name = ?2";
             let values = params![stream, part.name.to_string(), now.as_millis()];
             transaction.execute(sql, values)?;
-            let state = serde_json::to_string(state).unwrap_or_default();
-            let sql = "UPDATE streams SET state = ?2 WHERE id = ?1";
-            transaction.execute(sql, params![stream, state])?;
+            // The rest of it may have gone on meanwhile.
+            let sql = "UPDATE streams SET state = json_set(state, '$.meta_is_due', json('true')) \
+                       WHERE id = ?1";
+            transaction.execute(sql, [stream])?;
             transaction.commit()
         };
         all().map_err(|source| OutboxError::Sqlite { path: self.path.clone(), source })

@@ -29,7 +29,7 @@ impl Carrier {
         let mut directory = fetch::directory(&self.target, &stream.name).await?;
         if directory.owners.is_empty() && directory.parts.is_empty() {
             // Whoever deleted it, it is gone.
-            self.forget_parts(stream, last)?;
+            self.forget_parts(stream, last).await?;
             return Ok(true);
         }
         let is_begun = |owner: &Owner| owner.claim.why == Why::Pruned;
@@ -69,7 +69,7 @@ impl Carrier {
             stream.state = state;
         }
         self.delete(stream, directory).await?;
-        self.forget_parts(stream, last)?;
+        self.forget_parts(stream, last).await?;
         Ok(true)
     }
 
@@ -91,10 +91,12 @@ impl Carrier {
     }
 
     /// The bucket has nothing of it; that it had is known.
-    fn forget_parts(&self, stream: &mut Stream, last: Timestamp) -> Result<(), Failure> {
+    async fn forget_parts(&self, stream: &mut Stream, last: Timestamp) -> Result<(), Failure> {
         let path = stream.state.path.clone();
         let state = State { path, pruned: Some(last), ..State::default() };
-        self.outbox().adopt(stream.id, &[], &[], &[], &state)?;
+        let (id, pruned) = (stream.id, state.clone());
+        self.on_disk(move |carrier| Ok(carrier.outbox().adopt(id, &[], &[], &[], &pruned)?))
+            .await?;
         stream.state = state;
         Ok(())
     }

@@ -169,7 +169,7 @@ impl Carrier {
     }
 
     /// Does something on a thread that may wait for a disk.
-    async fn on_disk<T: Send + 'static>(
+    pub(super) async fn on_disk<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Self) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
@@ -437,7 +437,11 @@ impl Carrier {
                 at: directory.parts.contains(part).then_some(merge.at),
             })
             .collect();
-        self.outbox().adopt(stream.id, &epochs, &there, &merges, &state)?;
+        let (id, adopted) = (stream.id, state.clone());
+        self.on_disk(move |carrier| {
+            Ok(carrier.outbox().adopt(id, &epochs, &there, &merges, &adopted)?)
+        })
+        .await?;
         stream.state = state;
         if stream.state.theirs.is_none() {
             self.begin(stream, last_epoch, Why::TakenOver)?;

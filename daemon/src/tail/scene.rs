@@ -323,7 +323,7 @@ impl Scene {
             complete,
             archived,
             // What is gone is deleted no more.
-            changed: (self.harness == Harness::ClaudeCode).then(|| last_written(&path)).flatten(),
+            changed: (self.harness == Harness::ClaudeCode).then(|| written(&path)).flatten(),
             path: path.into(),
         };
         self.hub.apply(Input::Session(key.clone(), entry));
@@ -332,12 +332,13 @@ impl Scene {
 
 /// When a transcript, or a database and its log, was last written to.
 fn last_written(path: &str) -> Option<Timestamp> {
-    let of = |path: &str| {
-        let changed = fs::metadata(path).ok()?.modified().ok()?;
-        let since = changed.duration_since(SystemTime::UNIX_EPOCH).ok()?;
-        Some(Timestamp::from_millis(i64::try_from(since.as_millis()).ok()?))
-    };
-    of(path).max(of(&format!("{path}-wal")))
+    written(path).max(written(&format!("{path}-wal")))
+}
+
+fn written(path: &str) -> Option<Timestamp> {
+    let changed = fs::metadata(path).ok()?.modified().ok()?;
+    let since = changed.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    Some(Timestamp::from_millis(i64::try_from(since.as_millis()).ok()?))
 }
 
 /// Files beside transcripts are small; a larger one is not what it claims to be.
