@@ -4,6 +4,8 @@
 //! heard; each file ends with the hash of what was sent of it. Between hosts bodies are maps, so fields are
 //! only added. Not here: which files there are, what of them may leave their host, where they are put.
 
+use std::path::PathBuf;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -79,8 +81,7 @@ pub enum CopyCall {
     Open(Option<NodeId>, CopyOpen),
     /// A page of it.
     Next(Option<NodeId>, CopyNext),
-    /// A copy of what a bucket has of the session with this id, or the only one whose id begins so; its pages are
-    /// this host's.
+    /// A copy of what a bucket has of the session with this id, or the only one whose id begins so.
     Bucket {
         /// The id.
         id: String,
@@ -106,8 +107,12 @@ pub struct BucketCopy {
     pub last_uploaded_at: Option<Timestamp>,
     /// Parts that do not count, and why.
     pub dropped: Vec<String>,
+    /// What is secret was taken out before the bucket had it.
+    pub redacted: bool,
+    /// Where its files lie on this host: each by its number from 0, for an hour at most.
+    pub folder: PathBuf,
     /// Its files.
-    pub opened: CopyOpened,
+    pub files: Vec<CopyFile>,
 }
 
 /// The answer.

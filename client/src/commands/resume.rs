@@ -9,7 +9,7 @@ use std::{
     process::Command,
 };
 
-use rrd_proto::{HostState, Session, SessionKey, Status, TASK_VARIABLE};
+use rrd_proto::{HostState, Session, SessionKey, Status, TASK_VARIABLE, copy::CopyFile};
 use serde::Serialize;
 
 use crate::{
@@ -125,8 +125,8 @@ pub(crate) fn run(args: &ResumeArgs) -> Result<(), CliError> {
         remark("its transcript is not on this host any more: a bucket is asked for it");
     }
     let from = if is_gone { Some(ResumeFrom::Bucket) } else { args.from };
-    let mut source = match (is_copied, found.take()) {
-        (true, Some(found)) => Some(copy::of_bucket(&answerer, found)?),
+    let source = match (is_copied, found.take()) {
+        (true, Some(found)) => Some(Source::Bucket(found)),
         (true, None) => Some(copy::open(&answerer, &session, from)?),
         (false, _) => None,
     };
@@ -141,7 +141,7 @@ pub(crate) fn run(args: &ResumeArgs) -> Result<(), CliError> {
     remark(&format!("{} goes on in {}, {why}", named(&session), directory.display()));
     let homes = local::homes(&config, &session.harness);
     let mut head = None;
-    let home = match &mut source {
+    let home = match &source {
         None => homes.iter().find(|home| lies_in(&session, home)).cloned(),
         Some(source) => {
             if args.fork {
@@ -152,9 +152,9 @@ pub(crate) fn run(args: &ResumeArgs) -> Result<(), CliError> {
             let ids = (&*session.session_id, &*answer.resumed_as);
             let place = Place::find(layout, ids, &homes, &directory)?;
             let home = place.home.clone();
-            remark(&announced(source.whose(&session.host), source.opened(), &place));
-            let mut coming = Coming::begin(place, source.opened())?;
-            while !coming.take(&source.next()?)? {}
+            remark(&announced(source.whose(&session.host), source.files(), &place));
+            let mut coming = Coming::begin(place, source.redacted(), source.files())?;
+            source.give(&mut coming)?;
             let header = Header::of(&coming.first_line());
             if let Some(base) = header.base.filter(|base| !coming.has_rollout(base)) {
                 let why = format!(
@@ -165,7 +165,7 @@ pub(crate) fn run(args: &ResumeArgs) -> Result<(), CliError> {
                 );
             }
             head = header.head;
-            answer.redacted = source.opened().redacted;
+            answer.redacted = source.redacted();
             answer.dropped_thinking = coming.dropped_thinking;
             says_redacted(&answer, source);
             compares(&mut answer, &session, head.take(), &directory);
@@ -225,15 +225,14 @@ fn lies_in(session: &Session, home: &Path) -> bool {
 }
 
 /// What is about to be written: said before it is.
-fn announced(whose: &str, opened: &rrd_proto::copy::CopyOpened, place: &Place) -> String {
-    let bytes: u64 = opened.files.iter().map(|file| file.bytes).sum();
-    let files = counted(opened.files.len() as u64, "file");
+fn announced(whose: &str, files: &[CopyFile], place: &Place) -> String {
+    let bytes: u64 = files.iter().map(|file| file.bytes).sum();
+    let files = counted(files.len() as u64, "file");
     format!("copies {files} of {whose} ({bytes} bytes), to {}", place.shown().display())
 }
 
 fn says_redacted(answer: &Answer, source: &Source<'_>) {
-    let Source::Host { bucket, .. } = source;
-    if let Some(bucket) = bucket {
+    if let Source::Bucket(bucket) = source {
         let at = bucket.last_uploaded_at.map_or_else(String::new, |at| format!(" of {at}"));
         remark(&format!("the copy{at} is what {} has of it", bucket.url));
         bucket.dropped.iter().for_each(|why| remark(&format!("a part does not count: {why}")));

@@ -1,11 +1,11 @@
 //! Where a session's files come from: one file after the other, page by page, whoever has them.
 //!
-//! Another source is one more arm of [`Source`]: it tells its files, and then their pages in that order, each
-//! file with its hash at the end. Not here: writing them.
+//! A host tells its files, and then their pages in that order, each file with its hash at the end; what came out
+//! of a bucket lies on this host. Not here: writing them.
 
 use rrd_proto::{
     HostState, NodeId, Session, Status, StatusSource,
-    copy::{BucketCopy, CopyCall, CopyNext, CopyOpen, CopyOpened, CopyPage, CopyReply},
+    copy::{BucketCopy, CopyCall, CopyFile, CopyNext, CopyOpen, CopyOpened, CopyReply},
 };
 
 use crate::{
@@ -13,20 +13,16 @@ use crate::{
     cli::ResumeFrom,
     connect::Connection,
     error::{CliError, Kind},
+    local::resume::place::Coming,
     text,
 };
 
 /// A stream of a session's files.
 pub(crate) enum Source<'a> {
     /// The host that has them, or this one, through the daemon here.
-    Host {
-        daemon: &'a Connection,
-        node: Option<NodeId>,
-        opened: CopyOpened,
-        page: u64,
-        /// Where it was before the daemon here put it together.
-        bucket: Option<BucketCopy>,
-    },
+    Host { daemon: &'a Connection, node: Option<NodeId>, opened: CopyOpened },
+    /// A bucket, out of which the daemon here has put it together.
+    Bucket(BucketCopy),
 }
 
 /// The source that was asked for, else the host that has the session.
@@ -40,7 +36,7 @@ pub(crate) fn open<'a>(
         (Some(ResumeFrom::Bucket), _) => {
             let found = bucket(answerer, &session.session_id)?;
             match found.key == session.key() {
-                true => of_bucket(answerer, found),
+                true => Ok(Source::Bucket(found)),
                 false => {
                     let why = format!("the bucket has nothing of {}", session.session_id);
                     Err(CliError::new(Kind::NotFound, why).hint("rrd mirror list"))
@@ -64,7 +60,7 @@ pub(crate) fn open<'a>(
                 );
                 CliError::new(Kind::NotFound, why).hint(hint)
             })?;
-            of_bucket(answerer, found)
+            Ok(Source::Bucket(found))
         }
         (_, false) => host(answerer, session),
     }
@@ -74,14 +70,8 @@ pub(crate) fn open<'a>(
 pub(crate) fn bucket(answerer: &Answerer, id: &str) -> Result<BucketCopy, CliError> {
     match daemon(answerer)?.copy(&CopyCall::Bucket { id: id.to_owned() })?? {
         CopyReply::Bucket(copy) => Ok(copy),
-        _ => Err(CliError::new(Kind::Internal, "the daemon answered something else")),
+        _ => Err(odd()),
     }
-}
-
-/// Files that the daemon here has put together.
-pub(crate) fn of_bucket(answerer: &Answerer, found: BucketCopy) -> Result<Source<'_>, CliError> {
-    let (daemon, opened) = (daemon(answerer)?, found.opened.clone());
-    Ok(Source::Host { daemon, node: None, opened, page: 0, bucket: Some(found) })
 }
 
 /// The row of a session that only a bucket has: nobody knows what became of it on its host.
@@ -143,38 +133,59 @@ fn host<'a>(answerer: &'a Answerer, session: &Session) -> Result<Source<'a>, Cli
     let node = session.node_id.as_ref().filter(|_| elsewhere).and_then(|node| node.parse().ok());
     let query = CopyOpen { key: session.key() };
     match daemon.copy(&CopyCall::Open(node, query))?? {
-        CopyReply::Opened(opened) => {
-            Ok(Source::Host { daemon, node, opened, page: 0, bucket: None })
-        }
-        _ => Err(CliError::new(Kind::Internal, "the daemon answered something else")),
+        CopyReply::Opened(opened) => Ok(Source::Host { daemon, node, opened }),
+        _ => Err(odd()),
     }
 }
 
 impl Source<'_> {
-    /// What comes.
-    pub(crate) fn opened(&self) -> &CopyOpened {
+    /// What is secret is not in it.
+    pub(crate) fn redacted(&self) -> bool {
         match self {
-            Self::Host { opened, .. } => opened,
+            Self::Host { opened, .. } => opened.redacted,
+            Self::Bucket(found) => found.redacted,
+        }
+    }
+
+    /// What comes.
+    pub(crate) fn files(&self) -> &[CopyFile] {
+        match self {
+            Self::Host { opened, .. } => &opened.files,
+            Self::Bucket(found) => &found.files,
         }
     }
 
     /// Who gives it.
     pub(crate) fn whose<'b>(&'b self, host: &'b str) -> &'b str {
-        let Self::Host { bucket, .. } = self;
-        bucket.as_ref().map_or(host, |bucket| &bucket.url)
-    }
-
-    /// The next page.
-    pub(crate) fn next(&mut self) -> Result<CopyPage, CliError> {
         match self {
-            Self::Host { daemon, node, opened, page, .. } => {
-                let query = CopyNext { handle: opened.handle, page: *page };
-                *page += 1;
-                match daemon.copy(&CopyCall::Next(*node, query))?? {
-                    CopyReply::Page(page) => Ok(page),
-                    _ => Err(CliError::new(Kind::Internal, "the daemon answered something else")),
-                }
-            }
+            Self::Host { .. } => host,
+            Self::Bucket(found) => &found.url,
         }
     }
+
+    /// Everything, to where it is made ready.
+    pub(crate) fn give(&self, coming: &mut Coming) -> Result<(), CliError> {
+        match self {
+            Self::Host { daemon, node, opened } => {
+                for page in 0.. {
+                    let query = CopyNext { handle: opened.handle, page };
+                    match daemon.copy(&CopyCall::Next(*node, query))?? {
+                        CopyReply::Page(page) if coming.take(&page)? => break,
+                        CopyReply::Page(_) => {}
+                        _ => return Err(odd()),
+                    }
+                }
+            }
+            Self::Bucket(found) => {
+                coming.take_all(&found.folder)?;
+                // Else the daemon does it later.
+                let _ = std::fs::remove_dir_all(&found.folder);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn odd() -> CliError {
+    CliError::new(Kind::Internal, "the daemon answered something else")
 }

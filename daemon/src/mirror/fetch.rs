@@ -6,13 +6,17 @@ use std::{
     collections::HashMap,
     fs::File,
     io::{self, Read, Seek, SeekFrom, Write},
+    pin::pin,
 };
 
-use futures::{StreamExt, TryStreamExt, stream};
+use bytes::Bytes;
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 use rrd_core::mirror::{
     Merge, Merged, Meta, Owner, PartName, StreamName, merge,
     read::{Dropped, Reading},
 };
+
+use tokio::sync::mpsc;
 
 use super::{
     stream::{Failure, LONGEST_PART, SMALL},
@@ -44,6 +48,8 @@ pub(crate) struct Fetched {
     spool: File,
     /// Where each of them ends in there.
     ends: Vec<u64>,
+    /// So long is it.
+    length: u64,
     /// Which of them the transcript is made of.
     stretches: Vec<(u64, u64)>,
 }
@@ -106,6 +112,25 @@ async fn merges(
     Ok(merges)
 }
 
+/// Every part that nothing stands for, in order, with its content. So many are asked for at once.
+fn bodies<'a>(
+    target: &'a Target,
+    stream: &'a StreamName,
+    directory: &Directory,
+) -> impl Stream<Item = Result<(PartName, Bytes), Failure>> + Send + use<'a> {
+    let replaced = merge::replaced(&directory.parts, &directory.merges);
+    let names = Reading::sorted(directory.parts.iter().copied(), &replaced);
+    let get = move |name: PartName| async move {
+        let object = stream.directory() + &name.to_string();
+        // Deleted since the list was made: what stands for it is in the next list.
+        let (body, _) = target.get(&object, LONGEST_PART).await?.ok_or_else(|| {
+            Failure::Odd(format!("{object} went while the session was being read; try again"))
+        })?;
+        Ok::<_, Failure>((name, body))
+    };
+    stream::iter(names).map(get).buffered(AT_ONCE)
+}
+
 /// Hands over every part that counts, in order, with its epoch; and gives what does not count.
 pub(crate) async fn parts(
     target: &Target,
@@ -114,17 +139,7 @@ pub(crate) async fn parts(
     take: Take<'_>,
 ) -> Result<(Reading, Vec<(PartName, Dropped)>), Failure> {
     let mut reading = Reading::new(directory.owners.clone());
-    let replaced = merge::replaced(&directory.parts, &directory.merges);
-    let names = Reading::sorted(directory.parts.iter().copied(), &replaced);
-    let get = |name: PartName| async move {
-        let object = stream.directory() + &name.to_string();
-        // Deleted since the list was made: what stands for it is in the next list.
-        let (body, _) = target.get(&object, LONGEST_PART).await?.ok_or_else(|| {
-            Failure::Odd(format!("{object} went while the session was being read; try again"))
-        })?;
-        Ok::<_, Failure>((name, body))
-    };
-    let mut bodies = stream::iter(names).map(get).buffered(AT_ONCE);
+    let mut bodies = pin!(bodies(target, stream, directory));
     let mut dropped = Vec::new();
     while let Some((name, body)) = bodies.try_next().await? {
         match reading.take(name, &body) {
@@ -139,23 +154,66 @@ pub(crate) async fn parts(
 pub(crate) async fn fetch(
     target: &Target,
     stream: &StreamName,
-    mut spool: File,
+    spool: File,
 ) -> Result<Option<Fetched>, Failure> {
     let directory = directory(target, stream).await?;
     if directory.parts.is_empty() && directory.owners.is_empty() {
         return Ok(None);
     }
-    let (mut ends, mut at) = (Vec::new(), 0_u64);
-    let (reading, dropped) = {
-        let mut take = |_: PartName, _: u32, body: &[u8]| {
-            ends.extend(memchr::memchr_iter(b'\n', body).map(|end| at + end as u64 + 1));
-            at += body.len() as u64;
-            spool.write_all(body)
-        };
-        parts(target, stream, &directory, &mut take).await?
+    let reading = Reading::new(directory.owners.clone());
+    let (took, mut parts) = mpsc::channel::<(PartName, Bytes)>(1);
+    // What comes is checked and written off the runtime's threads while the next is on its way.
+    let spooled = tokio::task::spawn_blocking(move || {
+        let (ends, dropped) = (Vec::new(), Vec::new());
+        let mut spooling = Spooling { reading, spool, ends, length: 0, dropped };
+        while let Some((name, body)) = parts.blocking_recv() {
+            spooling.take(name, &body)?;
+        }
+        Ok::<_, io::Error>(spooling)
+    });
+    let mut bodies = pin!(bodies(target, stream, &directory));
+    let asked = async move {
+        while let Some(part) = bodies.try_next().await? {
+            // Nobody takes what cannot be written: why is told at once.
+            if took.send(part).await.is_err() {
+                break;
+            }
+        }
+        Ok::<_, Failure>(())
     };
-    let (stretches, is_sound) = reading.transcript();
-    Ok(Some(Fetched { meta: directory.meta, dropped, is_sound, spool, ends, stretches }))
+    let asked = asked.await;
+    let spooled = spooled.await.map_err(io::Error::other)??;
+    asked?;
+    let (stretches, is_sound) = spooled.reading.transcript();
+    let Spooling { spool, ends, length, dropped, .. } = spooled;
+    Ok(Some(Fetched { meta: directory.meta, dropped, is_sound, spool, ends, length, stretches }))
+}
+
+/// Records that count, one part after the other.
+struct Spooling {
+    reading: Reading,
+    spool: File,
+    /// As in [`Fetched`].
+    ends: Vec<u64>,
+    length: u64,
+    dropped: Vec<(PartName, Dropped)>,
+}
+
+impl Spooling {
+    fn take(&mut self, name: PartName, body: &[u8]) -> io::Result<()> {
+        match self.reading.take(name, body) {
+            Ok(_) => {
+                let at = self.length;
+                self.ends.extend(memchr::memchr_iter(b'\n', body).map(|end| at + end as u64 + 1));
+                self.length += body.len() as u64;
+                self.spool.write_all(body)
+            }
+            Err(why) => {
+                self.dropped.push((name, why));
+                Ok(())
+            }
+        }
+    }
 }
 
 impl Fetched {
@@ -163,6 +221,12 @@ impl Fetched {
     pub(crate) fn records(&self) -> (u64, u64) {
         let made = self.stretches.iter().map(|(from, to)| to - from).sum();
         (made, self.ends.len() as u64)
+    }
+
+    /// The transcript is what stands in the file, and nothing else does.
+    pub(crate) fn is_in_order(&self) -> bool {
+        let all = self.ends.len() as u64;
+        self.end_of(all) == self.length && (all == 0 || self.stretches == [(0, all)])
     }
 
     /// The transcript as it was last, or its last lines.

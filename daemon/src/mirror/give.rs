@@ -1,11 +1,12 @@
 //! A session's transcripts out of a bucket, for whoever resumes it here.
 //!
-//! Each is put together in a file of its own, which goes when the copy is over. Not here: how the copy is told
-//! ([`crate::resume`]), and where it is put.
+//! Each is put together in a file of its own, in a folder that is kept until a client has taken what it wants.
+//! Not here: where the files are put then ([`crate::resume::place`]).
 
 use std::{
-    fs::File,
-    io::{self, BufRead, BufReader, Seek},
+    fs::{self, File},
+    io::{self, BufRead, BufReader},
+    path::{Path, PathBuf},
 };
 
 use rrd_core::{
@@ -14,7 +15,7 @@ use rrd_core::{
 };
 use rrd_proto::{
     Refusal, SessionKey,
-    copy::{BucketCopy, MAX_FILES},
+    copy::{BucketCopy, CopyFile, MAX_FILES},
 };
 
 use super::{
@@ -22,10 +23,10 @@ use super::{
     aim::{Aim, address},
     calls::{failed, refusal},
     fetch::{self, Fetched},
-    inspect::{dropped, spool, streams},
+    inspect::{dropped, streams},
     stream::{Carrier, Failure},
 };
-use crate::resume::give::{Copies, Temporary};
+use crate::{resume::give::Copies, store::owner_only};
 
 /// A first line is looked at so far.
 const FIRST_LINE: u64 = 1 << 20;
@@ -79,9 +80,11 @@ async fn give(aim: &Aim, copies: &Copies, id: &str) -> Result<Option<BucketCopy>
     }
     // The session itself last, so that everything else is there before it.
     all.push(stream.clone());
+    let folder = copies.folder().map_err(unwritten)?;
     let (mut files, mut told, mut wrong) = (Vec::new(), Meta::default(), Vec::new());
     for stream in &all {
-        let fetched = fetch::fetch(&carrier.target, stream, spool(&carrier).map_err(unwritten)?);
+        let path = folder.path().join(files.len().to_string());
+        let fetched = fetch::fetch(&carrier.target, stream, owner_only(&path).map_err(unwritten)?);
         let Some(mut fetched) = fetched.await.map_err(failed)? else { continue };
         wrong.extend(fetched.dropped.iter().map(|(name, why)| dropped(name, *why).error));
         if !fetched.is_sound {
@@ -89,11 +92,12 @@ async fn give(aim: &Aim, copies: &Copies, id: &str) -> Result<Option<BucketCopy>
             return Err(refusal(why.to_owned(), "rrd mirror verify ID tells more"));
         }
         let meta = fetched.meta.take().unwrap_or_default();
-        let (temporary, first_line) = put(copies, fetched).await.map_err(unwritten)?;
+        let (bytes, first_line) = put(path.clone(), fetched).await.map_err(unwritten)?;
         let name = called(layout, stream, meta.source_path.as_deref(), &first_line);
         match name {
-            Some(name) => files.push((name, temporary)),
-            None if stream.agent.is_some() => {}
+            Some(name) => files.push(CopyFile { name, bytes, zstd: false }),
+            // The next one gets its number.
+            None if stream.agent.is_some() => fs::remove_file(&path).map_err(unwritten)?,
             None => {
                 let why = "its transcript is not such as its harness would write".to_owned();
                 return Err(refusal(why, "rrd mirror show ID --tail 20 shows its end"));
@@ -104,7 +108,8 @@ async fn give(aim: &Aim, copies: &Copies, id: &str) -> Result<Option<BucketCopy>
     if files.is_empty() {
         return Ok(None);
     }
-    let opened = copies.open_copied(files, told.redactor.as_deref() != Some("none"));
+    let place = folder.path().to_owned();
+    copies.keep(folder);
     Ok(Some(BucketCopy {
         key: SessionKey { harness: stream.harness.clone(), session_id: stream.session_id.clone() },
         url: address(&aim.settings),
@@ -114,7 +119,9 @@ async fn give(aim: &Aim, copies: &Copies, id: &str) -> Result<Option<BucketCopy>
         title: told.title,
         last_uploaded_at: told.last_uploaded_at,
         dropped: wrong,
-        opened: opened.map_err(unwritten)?,
+        redacted: told.redactor.as_deref() != Some("none"),
+        folder: place,
+        files,
     }))
 }
 
@@ -125,19 +132,29 @@ async fn agents(carrier: &Carrier, stream: &StreamName) -> Result<Vec<StreamName
     Ok(folders.iter().filter_map(|f| StreamName::of_directory(&format!("{above}/{f}"))).collect())
 }
 
-/// Puts a transcript together, off the runtime's threads; gives its first line, too.
-async fn put(copies: &Copies, mut fetched: Fetched) -> io::Result<(Temporary, Vec<u8>)> {
-    let (temporary, mut file) = copies.temporary()?;
-    let write = move || {
-        fetched.write(None, &mut file)?;
-        first_line(&mut file)
+/// Makes the transcript of what is in the file; gives its length and its first line.
+async fn put(path: PathBuf, fetched: Fetched) -> io::Result<(u64, Vec<u8>)> {
+    let put = move || {
+        if fetched.is_in_order() {
+            drop(fetched);
+        } else {
+            in_order(&path, fetched)?;
+        }
+        let file = File::open(&path)?;
+        Ok((file.metadata()?.len(), first_line(file)?))
     };
-    let first_line = tokio::task::spawn_blocking(write).await.map_err(io::Error::other)??;
-    Ok((temporary, first_line))
+    tokio::task::spawn_blocking(put).await.map_err(io::Error::other)?
 }
 
-fn first_line(file: &mut File) -> io::Result<Vec<u8>> {
-    file.rewind()?;
+/// Records that were left out or moved are so in another file that then has the name.
+fn in_order(path: &Path, mut fetched: Fetched) -> io::Result<()> {
+    let made = path.with_extension("made");
+    fetched.write(None, &mut owner_only(&made)?)?;
+    drop(fetched);
+    fs::rename(&made, path)
+}
+
+fn first_line(file: File) -> io::Result<Vec<u8>> {
     let mut line = Vec::new();
     io::Read::take(BufReader::new(file), FIRST_LINE).read_until(b'\n', &mut line)?;
     Ok(line)

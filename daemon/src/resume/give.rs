@@ -26,12 +26,13 @@ use rrd_proto::{
     copy::{CopyFile, CopyNext, CopyOpen, CopyOpened, CopyPage, MAX_FILES, MAX_PAGE},
 };
 use sha2::{Digest, Sha256};
+use tempfile::TempDir;
 
 use crate::{
     config::{Config, HarnessRoot},
     edge::{Edges, Outgoing, RawCopies},
     hub::Hub,
-    store::{owner_only, owner_only_folder},
+    store::owner_only_folder,
     tail::{Found, MAX_ZSTD_WINDOW_LOG, Source, is_behind_link, look_at, walk_subtree},
 };
 
@@ -40,6 +41,9 @@ const MOST: usize = 8;
 
 /// A copy that nobody asked on for so long is over.
 pub(crate) const SILENT: Duration = Duration::from_secs(120);
+
+/// A folder that a client takes by itself is kept so long: a person may be asked something meanwhile.
+const KEPT: Duration = Duration::from_secs(3600);
 
 /// Read at once.
 const CHUNK: usize = 64 << 10;
@@ -96,6 +100,8 @@ pub(crate) struct Copies {
     open: Mutex<Vec<Arc<Open>>>,
     /// Of files that are copies themselves.
     folder: PathBuf,
+    /// Folders in there, and since when.
+    kept: Mutex<Vec<(Instant, TempDir)>>,
 }
 
 struct Open {
@@ -118,6 +124,7 @@ impl Copies {
             edges: Arc::clone(edges),
             next: AtomicU64::new(1),
             open: Mutex::default(),
+            kept: Mutex::default(),
         }
     }
 
@@ -132,39 +139,29 @@ impl Copies {
             Some(_) => self.raw,
             None => Some(RawCopies::for_their_owner()),
         };
-        Ok(self.begin(of, files(&self.roots, hub, &query.key)?, raw, raw.is_none()))
+        Ok(self.begin(of, files(&self.roots, hub, &query.key)?, raw))
     }
 
-    /// A new file of its owner's alone, for what is given from it and then gone.
-    pub(crate) fn temporary(&self) -> io::Result<(Temporary, std::fs::File)> {
+    /// A new folder of its owner's alone, for the files of a copy that a client of this host takes by itself.
+    ///
+    /// # Errors
+    /// Why it cannot be made.
+    pub(crate) fn folder(&self) -> io::Result<TempDir> {
         owner_only_folder(&self.folder)?;
-        let name = format!("{:016x}", self.next.fetch_add(1, Ordering::Relaxed));
-        let path = self.folder.join(name);
-        let file = owner_only(&path)?;
-        Ok((Temporary(path), file))
+        tempfile::Builder::new().prefix("bucket-").tempdir_in(&self.folder)
     }
 
-    /// Begins a copy, for this host's user, of files that came out of a bucket, by what they are called.
-    pub(crate) fn open_copied(
-        &self,
-        files: Vec<(String, Temporary)>,
-        redacted: bool,
-    ) -> io::Result<CopyOpened> {
-        let given = |(name, temporary): (String, Temporary)| {
-            let (path, length) = (temporary.0.clone(), std::fs::metadata(&temporary.0)?.len());
-            Ok(Given { path, name, length, zstd: false, temporary: Some(temporary) })
-        };
-        let files = files.into_iter().map(given).collect::<io::Result<_>>()?;
-        Ok(self.begin(None, files, Some(RawCopies::for_their_owner()), redacted))
+    /// Keeps such a folder until nobody comes for it any more.
+    pub(crate) fn keep(&self, folder: TempDir) {
+        self.forget_silent();
+        let mut kept = lock(&self.kept);
+        if kept.len() >= MOST {
+            kept.remove(0);
+        }
+        kept.push((Instant::now(), folder));
     }
 
-    fn begin(
-        &self,
-        of: Option<NodeId>,
-        files: Vec<Given>,
-        raw: Option<RawCopies>,
-        redacted: bool,
-    ) -> CopyOpened {
+    fn begin(&self, of: Option<NodeId>, files: Vec<Given>, raw: Option<RawCopies>) -> CopyOpened {
         let told = |file: &Given| CopyFile {
             name: file.name.clone(),
             bytes: file.length,
@@ -172,7 +169,7 @@ impl Copies {
         };
         let opened = CopyOpened {
             handle: self.next.fetch_add(1, Ordering::Relaxed),
-            redacted,
+            redacted: raw.is_none(),
             files: files.iter().map(told).collect(),
         };
         let copy = Giving { files, at: 0, reading: None, raw, pages: 0, last: None, sent: 0 };
@@ -197,7 +194,9 @@ impl Copies {
     pub(crate) fn forget_silent(&self) -> bool {
         let mut all = lock(&self.open);
         all.retain(|open| lock(&open.used).elapsed() < SILENT);
-        !all.is_empty()
+        let mut kept = lock(&self.kept);
+        kept.retain(|(since, _)| since.elapsed() < KEPT);
+        !all.is_empty() || !kept.is_empty()
     }
 
     /// The page that is asked for. Reads files: not on the async runtime.
@@ -225,18 +224,6 @@ struct Given {
     name: String,
     length: u64,
     zstd: bool,
-    /// Goes with it.
-    temporary: Option<Temporary>,
-}
-
-/// A file that is gone when this is dropped.
-#[derive(Debug)]
-pub(crate) struct Temporary(PathBuf);
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
 }
 
 /// The session's own transcript and what its subagents left; the transcript last, so that whoever puts them
@@ -256,7 +243,7 @@ fn files(roots: &[HarnessRoot], hub: &Hub, key: &SessionKey) -> Result<Vec<Given
     let given = |found: Found| {
         let zstd = matches!(found.role, FileRole::Transcript { zstd: true, .. });
         let name = name(&found.path)?;
-        Some(Given { path: found.path, name, length: found.size, zstd, temporary: None })
+        Some(Given { path: found.path, name, length: found.size, zstd })
     };
     if is_behind_link(&root.path, &path) {
         return Err(unfit());
@@ -324,7 +311,6 @@ impl Giving {
         };
         if is_end {
             self.reading = None;
-            self.files[self.at].temporary = None;
             self.at += 1;
         }
         self.pages += 1;
@@ -466,7 +452,7 @@ mod tests {
     use crate::Dirs;
 
     struct Home {
-        dir: tempfile::TempDir,
+        dir: TempDir,
         edges: Edges,
     }
 
@@ -485,7 +471,7 @@ mod tests {
             fs::write(&path, bytes).unwrap();
             let zstd = name.ends_with(".zst");
             let length = bytes.len() as u64;
-            Given { path, name: name.to_owned(), length, zstd, temporary: None }
+            Given { path, name: name.to_owned(), length, zstd }
         }
 
         fn giving(&self, files: Vec<Given>, raw: bool) -> Giving {

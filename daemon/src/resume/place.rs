@@ -6,21 +6,21 @@
 //! whole, if nobody is at work in it. Names come from elsewhere and are made anew by [`Layout::placed`];
 //! beneath the harness's folder no link is followed. Not here: whether it may be done, and who is told.
 
+mod write;
+
 use std::{
     collections::HashSet,
     fs::{self, File},
-    io::{self, BufRead, BufReader, BufWriter, Read, Write},
+    io::{self, BufRead, BufReader, Read},
     path::{Path, PathBuf},
 };
 
-use rrd_core::{
-    frame::{Frame, Framer},
-    resume::{Layout, No, Unsigned, with_id},
-};
-use rrd_proto::copy::{CopyOpened, CopyPage, MAX_FILES};
+use rrd_core::resume::{Layout, No, Unsigned};
+use rrd_proto::copy::{CopyFile, CopyPage, MAX_FILES};
 use sha2::{Digest, Sha256};
 use tempfile::{NamedTempFile, TempDir};
 
+use self::write::{Change, Writing};
 use crate::tail::MAX_ZSTD_WINDOW_LOG;
 
 /// How much larger than it was said to be a file may become by being unpacked or redacted.
@@ -28,6 +28,9 @@ const MOST_GROWTH: (u64, u64) = (64 << 20, 400);
 
 /// What the writing of such a file ends with.
 const TOO_MUCH: &str = "more than it said";
+
+/// Read at once of a file that is here.
+const CHUNK: usize = 256 << 10;
 
 /// Of a transcript's first line no more is looked at.
 const MAX_FIRST_LINE: u64 = 4 << 20;
@@ -175,6 +178,11 @@ fn no(why: impl Into<String>, next: impl Into<String>) -> No {
     No { why: why.into(), next: next.into() }
 }
 
+/// What comes is not what was announced.
+fn wrong(why: &str) -> No {
+    no(format!("its host sends {why}"), "run it again")
+}
+
 fn unwritable(what: &Path, error: &io::Error) -> No {
     let next = match error.kind() {
         io::ErrorKind::StorageFull => "make room, and run it again; nothing was put in place",
@@ -192,6 +200,8 @@ pub struct Coming {
     /// Files that came whole.
     came: Vec<NamedTempFile>,
     current: Option<Writing>,
+    /// Of what came of it.
+    hash: Sha256,
     /// Blocks of signed thinking that were left out.
     pub dropped_thinking: u64,
 }
@@ -216,17 +226,17 @@ impl Coming {
     ///
     /// # Errors
     /// [`No`] for names that no file of the session can have, and where nothing can be written.
-    pub fn begin(place: Place, opened: &CopyOpened) -> Result<Self, No> {
+    pub fn begin(place: Place, redacted: bool, announced: &[CopyFile]) -> Result<Self, No> {
         let mut files = Vec::new();
         let mut targets = HashSet::new();
         let strange = || {
             let why = "its host names files that no such session has";
             no(why, "nothing was written; update rrd on both hosts")
         };
-        if opened.files.len() > MAX_FILES {
+        if announced.len() > MAX_FILES {
             return Err(strange());
         }
-        for file in &opened.files {
+        for file in announced {
             let (id, new) = (&place.id, &place.new);
             let relative = place.layout.placed(id, &file.name, new, &place.directory);
             let relative = relative.ok_or_else(strange)?;
@@ -249,8 +259,8 @@ impl Coming {
         let staging = tempfile::Builder::new().prefix(".rrd-resume-").tempdir_in(&base);
         let staging = staging.map_err(|error| unwritable(&base, &error))?;
         let (came, current) = (Vec::new(), None);
-        let redacted = opened.redacted;
-        Ok(Self { place, redacted, staging, files, came, current, dropped_thinking: 0 })
+        let hash = Sha256::new();
+        Ok(Self { place, redacted, staging, files, came, current, hash, dropped_thinking: 0 })
     }
 
     /// Takes the next page; true after the last.
@@ -258,12 +268,54 @@ impl Coming {
     /// # Errors
     /// [`No`] where it is not what was announced, or cannot be written.
     pub fn take(&mut self, page: &CopyPage) -> Result<bool, No> {
-        let wrong = |why: &str| no(format!("its host sends {why}"), "run it again");
         let at = self.came.len();
         if page.file as usize != at {
             return Err(wrong("files in another order than it said"));
         }
-        let expected = self.files.get(at).ok_or_else(|| wrong("more files than it said"))?;
+        self.write(&page.bytes)?;
+        self.hash.update(&page.bytes);
+        if let Some(hash) = &page.sha256 {
+            if *hash != self.hash.finalize_reset().as_slice() {
+                return Err(wrong("something else than it has"));
+            }
+            self.end()?;
+        }
+        if page.is_last && self.came.len() != self.files.len() {
+            return Err(wrong("less than it said"));
+        }
+        Ok(page.is_last)
+    }
+
+    /// Takes all files from a folder of this host, in which each has its number from 0.
+    ///
+    /// # Errors
+    /// As of [`Self::take`].
+    pub fn take_all(&mut self, folder: &Path) -> Result<(), No> {
+        let mut chunk = vec![0; CHUNK];
+        for at in 0..self.files.len() {
+            let path = folder.join(at.to_string());
+            let unreadable = |error| {
+                let why = format!("the copy in {} cannot be read: {error}", path.display());
+                no(why, "run it again")
+            };
+            let mut file = File::open(&path).map_err(unreadable)?;
+            loop {
+                let got = file.read(&mut chunk).map_err(unreadable)?;
+                // Also of an empty one there is a file.
+                self.write(&chunk[..got])?;
+                if got == 0 {
+                    break;
+                }
+            }
+            self.end()?;
+        }
+        Ok(())
+    }
+
+    /// Writes what comes next of the file that is on its way.
+    fn write(&mut self, bytes: &[u8]) -> Result<(), No> {
+        let expected = self.files.get(self.came.len());
+        let expected = expected.ok_or_else(|| wrong("more files than it said"))?;
         let (least, times) = MOST_GROWTH;
         let writing = match &mut self.current {
             Some(writing) => writing,
@@ -279,32 +331,31 @@ impl Coming {
                     true => expected.bytes.saturating_mul(times).saturating_add(least),
                     false => expected.bytes,
                 };
-                let writing = Writing::begin(self.staging.path(), expected, change, most);
+                let how = (is_sidecar(&expected.target), expected.zstd);
+                let writing = Writing::begin(self.staging.path(), how, change, most);
                 none.insert(writing.map_err(|error| unwritable(self.staging.path(), &error))?)
             }
         };
-        let written = writing.write(&page.bytes);
+        let written = writing.write(bytes);
         let is_longer = !expected.may_grow(self.redacted) && writing.received > expected.bytes;
         if is_longer || written.as_ref().is_err_and(|error| error.to_string() == TOO_MUCH) {
             return Err(wrong(TOO_MUCH));
         }
-        written.map_err(|error| unwritable(&expected.target, &error))?;
-        if let Some(hash) = &page.sha256 {
-            let Some(writing) = self.current.take() else { return Ok(false) };
-            if *hash != writing.hash.clone().finalize().as_slice()
-                || !expected.may_grow(self.redacted) && writing.received != expected.bytes
-            {
-                return Err(wrong("something else than it has"));
-            }
-            let (file, dropped) =
-                writing.end().map_err(|error| unwritable(&expected.target, &error))?;
-            self.dropped_thinking += dropped;
-            self.came.push(file);
+        written.map_err(|error| unwritable(&expected.target, &error))
+    }
+
+    /// The file that is on its way has come whole.
+    fn end(&mut self) -> Result<(), No> {
+        let expected = self.files.get(self.came.len());
+        let Some((expected, writing)) = expected.zip(self.current.take()) else { return Ok(()) };
+        if !expected.may_grow(self.redacted) && writing.received != expected.bytes {
+            return Err(wrong("something else than it has"));
         }
-        if page.is_last && self.came.len() != self.files.len() {
-            return Err(wrong("less than it said"));
-        }
-        Ok(page.is_last)
+        let (file, dropped) =
+            writing.end().map_err(|error| unwritable(&expected.target, &error))?;
+        self.dropped_thinking += dropped;
+        self.came.push(file);
+        Ok(())
     }
 
     /// The first line of the session's own transcript, as it came.
@@ -499,144 +550,9 @@ fn synced(folder: &Path) {
     let _ = folder;
 }
 
-/// What is to be different in the lines that come.
-struct Change {
-    layout: Layout,
-    fork: Option<(String, String)>,
-    unsigned: Option<Unsigned>,
-}
-
-/// One file that is being written.
-struct Writing {
-    to: Unpacked,
-    hash: Sha256,
-    received: u64,
-}
-
-enum Unpacked {
-    Plain(Box<Lines>),
-    Zstd(Box<zstd::stream::write::Decoder<'static, Lines>>),
-}
-
-impl Writing {
-    fn begin(staging: &Path, expected: &Expected, change: Change, most: u64) -> io::Result<Self> {
-        let file = tempfile::Builder::new().tempfile_in(staging)?;
-        let is_changed = change.fork.is_some() || change.unsigned.is_some();
-        let lines = Lines {
-            to: BufWriter::new(file),
-            // A summary beside a subagent is one object over any lines, and names no session.
-            change: Some(change).filter(|_| is_changed && !is_sidecar(&expected.target)),
-            framer: Framer::new(0),
-            written: 0,
-            most,
-        };
-        let to = if expected.zstd {
-            let mut decoder = zstd::stream::write::Decoder::new(lines)?;
-            decoder.window_log_max(MAX_ZSTD_WINDOW_LOG)?;
-            Unpacked::Zstd(Box::new(decoder))
-        } else {
-            Unpacked::Plain(Box::new(lines))
-        };
-        Ok(Self { to, hash: Sha256::new(), received: 0 })
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.hash.update(bytes);
-        self.received += bytes.len() as u64;
-        match &mut self.to {
-            Unpacked::Plain(lines) => lines.write_all(bytes),
-            Unpacked::Zstd(decoder) => decoder.write_all(bytes),
-        }
-    }
-
-    /// The file, and how many blocks of thinking were left out.
-    fn end(self) -> io::Result<(NamedTempFile, u64)> {
-        let mut lines = match self.to {
-            Unpacked::Plain(lines) => *lines,
-            Unpacked::Zstd(mut decoder) => {
-                decoder.flush()?;
-                decoder.into_inner()
-            }
-        };
-        lines.end()?;
-        let dropped = lines.change.as_ref().and_then(|change| change.unsigned.as_ref());
-        let dropped = dropped.map_or(0, |unsigned| unsigned.dropped);
-        let file = lines.to.into_inner().map_err(io::IntoInnerError::into_error)?;
-        file.as_file().sync_all()?;
-        Ok((file, dropped))
-    }
-}
-
-/// Writes what comes, line by line where lines are to be different.
-struct Lines {
-    to: BufWriter<NamedTempFile>,
-    change: Option<Change>,
-    framer: Framer,
-    written: u64,
-    /// What it may hold: a few bytes can be unpacked to any length.
-    most: u64,
-}
-
-impl Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.written += bytes.len() as u64;
-        if self.written > self.most {
-            return Err(io::Error::other(TOO_MUCH));
-        }
-        let Some(change) = &mut self.change else {
-            self.to.write_all(bytes)?;
-            return Ok(bytes.len());
-        };
-        let (to, mut failed) = (&mut self.to, Ok(()));
-        self.framer.feed(bytes, &mut |frame| {
-            if failed.is_ok() {
-                failed = change.write(frame, to);
-            }
-        });
-        failed.map(|()| bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.to.flush()
-    }
-}
-
-impl Lines {
-    /// A last line without its newline is no record: another session does not begin with half of one.
-    fn end(&mut self) -> io::Result<()> {
-        let is_fork = self.change.as_ref().is_some_and(|change| change.fork.is_some());
-        if self.framer.torn_len() > 0 && !is_fork {
-            self.write_all(b"\n")?;
-        }
-        self.to.flush()
-    }
-}
-
-impl Change {
-    fn write(&mut self, frame: Frame<'_>, to: &mut dyn Write) -> io::Result<()> {
-        let line = match frame {
-            Frame::Line { bytes, .. } => bytes,
-            Frame::Oversized { len, .. } => {
-                let why = format!("a record of {len} bytes is too long to be looked at");
-                return Err(io::Error::new(io::ErrorKind::InvalidData, why));
-            }
-        };
-        let line = match &mut self.unsigned {
-            None => Some(line.into()),
-            Some(unsigned) => unsigned.line(line),
-        };
-        let Some(line) = line else { return Ok(()) };
-        match &self.fork {
-            Some((old, new)) => to.write_all(&with_id(self.layout, &line, old, new))?,
-            None => to.write_all(&line)?,
-        }
-        to.write_all(b"\n")
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use rrd_proto::copy::CopyFile;
+    use std::io::Write as _;
 
     use super::*;
 
@@ -657,13 +573,13 @@ mod tests {
         Place::find(layout, (ID, new), &homes, Path::new("/w/x")).unwrap()
     }
 
-    fn opened(files: &[(&str, &[u8])]) -> CopyOpened {
+    fn announced(files: &[(&str, &[u8])]) -> Vec<CopyFile> {
         let file = |(name, bytes): &(&str, &[u8])| CopyFile {
             name: (*name).to_owned(),
             bytes: bytes.len() as u64,
             zstd: false,
         };
-        CopyOpened { handle: 1, redacted: false, files: files.iter().map(file).collect() }
+        files.iter().map(file).collect()
     }
 
     fn page(file: u32, bytes: &[u8], is_last: bool) -> CopyPage {
@@ -672,7 +588,7 @@ mod tests {
     }
 
     fn put(place: Place, files: &[(&str, &[u8])], may_replace: bool) -> Result<Vec<Placed>, No> {
-        let mut coming = Coming::begin(place, &opened(files))?;
+        let mut coming = Coming::begin(place, false, &announced(files))?;
         for (at, (_, bytes)) in files.iter().enumerate() {
             let is_last = at + 1 == files.len();
             assert_eq!(coming.take(&page(at as u32, bytes, is_last))?, is_last);
@@ -725,10 +641,10 @@ mod tests {
     fn what_is_not_as_announced_is_put_nowhere() {
         let dir = home();
         let name = format!("{ID}.jsonl");
-        let announced = opened(&[(&name, b"abc")]);
+        let announced = announced(&[(&name, b"abc")]);
         let of = |page: CopyPage| {
             let mut coming =
-                Coming::begin(place(&dir, Layout::ClaudeCode, ID), &announced).unwrap();
+                Coming::begin(place(&dir, Layout::ClaudeCode, ID), false, &announced).unwrap();
             coming.take(&page).map(|_| ())
         };
         assert_eq!(of(page(0, b"abc", true)), Ok(()));
@@ -744,6 +660,31 @@ mod tests {
             assert!(of(page.clone()).unwrap_err().why.starts_with("its host sends"), "{page:?}");
         }
         assert_eq!(every_file(dir.path()), [""; 0], "nothing is left of the way");
+    }
+
+    #[test]
+    fn files_of_this_host_are_taken_as_pages_are() {
+        let (dir, copied) = (home(), tempfile::tempdir().unwrap());
+        let agent = format!("{ID}/subagents/agent-a1.jsonl");
+        let name = format!("{ID}.jsonl");
+        let long = "{}\n".repeat(CHUNK);
+        let files = [(&*agent, &b""[..]), (&*name, long.as_bytes())];
+        for (at, (_, bytes)) in files.iter().enumerate() {
+            fs::write(copied.path().join(at.to_string()), bytes).unwrap();
+        }
+        let begin = |files: &[(&str, &[u8])]| {
+            Coming::begin(place(&dir, Layout::ClaudeCode, ID), false, &announced(files)).unwrap()
+        };
+        for other in [b"{}\n".as_slice(), &long.as_bytes()[3..], &[long.as_bytes(), b"x"].concat()]
+        {
+            let no = begin(&[files[0], (&*name, other)]).take_all(copied.path()).unwrap_err();
+            assert!(no.why.starts_with("its host sends"), "{no:?}");
+        }
+        let mut coming = begin(&files);
+        coming.take_all(copied.path()).unwrap();
+        for (placed, (_, bytes)) in coming.put(false).unwrap().iter().zip(files) {
+            assert_eq!(fs::read(&placed.path).unwrap(), bytes);
+        }
     }
 
     #[test]
@@ -820,9 +761,9 @@ mod tests {
         let dir = home();
         let name = format!("rollout-2026-11-20T10-42-56-{ID}.jsonl");
         let packed = zstd::encode_all(&b"x\n".repeat(1_000)[..], 3).unwrap();
-        let mut announced = opened(&[(&name, &packed)]);
-        announced.files[0].zstd = true;
-        let mut coming = Coming::begin(place(&dir, Layout::Codex, ID), &announced).unwrap();
+        let mut files = announced(&[(&name, &packed)]);
+        files[0].zstd = true;
+        let mut coming = Coming::begin(place(&dir, Layout::Codex, ID), false, &files).unwrap();
         assert!(coming.take(&page(0, &packed, true)).unwrap());
         let placed = coming.put(false).unwrap();
         assert_eq!(fs::read(&placed[0].path).unwrap(), b"x\n".repeat(1_000));
@@ -834,11 +775,11 @@ mod tests {
             bomb.write_all(&zeros).unwrap();
         }
         let bomb = bomb.finish().unwrap();
-        let mut announced = opened(&[(&name.replace(ID, NEW), &bomb)]);
-        announced.files[0].zstd = true;
+        let mut files = announced(&[(&name.replace(ID, NEW), &bomb)]);
+        files[0].zstd = true;
         let homes = [dir.path().join("home/.codex")];
         let place = Place::find(Layout::Codex, (NEW, NEW), &homes, Path::new("/w")).unwrap();
-        let mut coming = Coming::begin(place, &announced).unwrap();
+        let mut coming = Coming::begin(place, false, &files).unwrap();
         let took = coming.take(&page(0, &bomb, true));
         assert!(took.unwrap_err().why.contains("more than it said"));
     }

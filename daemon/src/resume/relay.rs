@@ -106,7 +106,7 @@ pub(crate) async fn answer(answers: &Answers, call: CopyCall) -> Result<CopyRepl
         }
         CopyCall::Bucket { id } => {
             let copy = answers.mirror.give(&answers.desk.copies, &id).await?;
-            let (from, bytes) = (&copy.url, copy.opened.files.iter().map(|f| f.bytes).sum::<u64>());
+            let (from, bytes) = (&copy.url, copy.files.iter().map(|f| f.bytes).sum::<u64>());
             let SessionKey { harness, session_id: id } = &copy.key;
             tracing::info!(from, %harness, id, bytes, "takes a session's files to resume it");
             // Its files go also where nobody takes them.
