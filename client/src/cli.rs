@@ -3,6 +3,7 @@
 //! Not here: what the commands do ([`crate::commands`]), and settings that are not flags.
 
 mod fleet;
+mod graph;
 mod mirror;
 mod pair;
 mod resume;
@@ -23,6 +24,7 @@ use crate::{
     local, output, settings,
 };
 pub(crate) use fleet::{Fleet, Hosts, HostsArgs};
+pub(crate) use graph::{GraphArgs, GraphFormat};
 pub(crate) use mirror::{Mirror, MirrorEnable};
 pub(crate) use pair::{LookersArgs, OpenArgs, PairArgs, TokenArgs};
 pub(crate) use resume::{From as ResumeFrom, ResumeArgs};
@@ -179,6 +181,18 @@ Examples:
   rrd hosts
   rrd hosts forget old-laptop     its rows vanish on every host")]
     Hosts(HostsArgs),
+    /// Who waits for whom, on all hosts, and what you must do first.
+    #[command(after_help = "\
+A session that cannot go on stands below what it waits for in the end; what blocks most comes first.
+Sessions say that they wait (rrd wait), or it follows from what they do: one that has nothing open but
+a subagent waits for that. Warnings: two sessions at work in one worktree or on one branch, and one
+transcript on two hosts.
+
+Examples:
+  rrd graph
+  rrd graph --format mermaid       for a page that draws it; dot for Graphviz
+  rrd graph --json | jq '.chains[0]'")]
+    Graph(GraphArgs),
     /// Let a phone, or another browser, look: shows a QR code that is good once, for five minutes.
     #[command(after_help = "\
 Scan it, or open the address it shows. The browser is let in for 90 days, on that device alone; it

@@ -14,9 +14,9 @@ use std::{
 
 use interprocess::local_socket::{Name, tokio::Stream, tokio::prelude::*};
 use rrd_proto::{
-    EventPage, EventQuery, FleetCall, FleetReply, Forgotten, HookCall, Host, ListQuery, ListReply,
-    LookerCall, LookerReply, Lookup, LookupQuery, MirrorCall, MirrorReply, Outline, OutlineQuery,
-    PartStatus, Refusal, SearchQuery, SearchReply, Task, TaskCall,
+    EventPage, EventQuery, FleetCall, FleetReply, Forgotten, Graph, HookCall, Host, ListQuery,
+    ListReply, LookerCall, LookerReply, Lookup, LookupQuery, MirrorCall, MirrorReply, Outline,
+    OutlineQuery, PartStatus, Refusal, SearchQuery, SearchReply, Task, TaskCall,
     codec::{Bincode, MAX_FRAME},
     copy::{CopyCall, CopyReply},
     preamble::{self, Mismatch, Preamble},
@@ -210,6 +210,10 @@ impl Connection {
 
     pub(crate) fn hosts(&self) -> Result<Vec<Host>, CliError> {
         self.call(Duration::ZERO, |at| self.client.hosts(at))
+    }
+
+    pub(crate) fn graph(&self) -> Result<Graph, CliError> {
+        self.call(Duration::ZERO, |at| self.client.graph(at))
     }
 
     /// Hands a hook's call over; `within` is all the time there is.

@@ -9,6 +9,7 @@ mod demo;
 mod empty;
 mod error;
 mod footer;
+mod graph;
 mod hook;
 mod local;
 mod look;

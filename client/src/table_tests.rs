@@ -1,7 +1,7 @@
 //! The table on made-up sessions; also where other modules' tests get theirs.
 
 use proptest::prelude::*;
-use rrd_proto::{Activity, Harness, ParentKind, StatusSource};
+use rrd_proto::{Activity, Harness, ParentKind, SessionKey, StatusSource};
 
 use super::*;
 use crate::text::is_unsafe;
@@ -11,45 +11,22 @@ pub(crate) const NOW: Timestamp = Timestamp::from_millis(1_795_000_000_000);
 /// An idle session of two minutes ago on `mac`.
 pub(crate) fn session(id: &str) -> Session {
     Session {
-        reference: String::new(),
         host: "mac".to_owned(),
-        node_id: None,
-        harness: Harness::ClaudeCode,
-        session_id: id.to_owned(),
         repo: Some("rrd".to_owned()),
         repo_root: Some("/home/dev/src/rrd".to_owned()),
-        repo_remote: None,
         branch: Some("main".to_owned()),
         cwd: Some("/home/dev/src/rrd".to_owned()),
         started_at: Some(NOW.plus(-600_000)),
         last_activity_at: Some(NOW.plus(-120_000)),
         transcript_path: Some(format!("/home/dev/.claude/projects/x/{id}.jsonl")),
         title: Some("Publish the crate".to_owned()),
-        model: None,
         status: Status::Idle,
         status_since: Some(NOW.plus(-120_000)),
         status_source: StatusSource::StopReason,
-        waiting_for: None,
-        waiting_detail: None,
-        waiting_on: None,
-        activity: None,
-        turn_result: None,
-        end_reason: None,
         active: true,
-        live: None,
-        interactive: None,
-        pid: None,
-        parent_session_id: None,
-        parent_kind: None,
-        counts: None,
-        tokens: None,
         complete: true,
         host_state: HostState::Here,
-        host_seen_at: None,
-        attach: None,
-        issues: Vec::new(),
-        coverage: Vec::new(),
-        deletion: None,
+        ..Session::unknown(SessionKey { harness: Harness::ClaudeCode, session_id: id.to_owned() })
     }
 }
 

@@ -184,6 +184,10 @@ impl Local for Known {
         }
     }
 
+    async fn graph(self, _: Context) -> rrd_proto::Graph {
+        rrd_proto::Graph::default()
+    }
+
     async fn hosts(self, _: Context) -> Vec<rrd_proto::Host> {
         Vec::new()
     }

@@ -3,11 +3,12 @@
 //! Answers come from the desk, and of other hosts from them; each has passed the redactor when it leaves
 //! here. Not here: who may ask, and how answers are written.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
+use rrd_core::graph;
 use rrd_proto::{
-    EventPage, EventQuery, Forgotten, Host, HostState, ListQuery, ListReply, Lookup, LookupQuery,
-    Outline, OutlineQuery, PartStatus, Refusal, SearchQuery, SearchReply, VERSION,
+    EventPage, EventQuery, Forgotten, Graph, Host, HostState, ListQuery, ListReply, Lookup,
+    LookupQuery, Outline, OutlineQuery, PartStatus, Refusal, SearchQuery, SearchReply, VERSION,
 };
 
 use crate::{
@@ -149,6 +150,23 @@ impl Answers {
         parts.extend(self.hub.others().iter().flat_map(|others| mirror::alarms(&others.hosts())));
         parts.push(self.edges.part());
         self.edges.parts(parts)
+    }
+
+    /// Who waits for whom, on all hosts: of sessions that are active or open, and of those that these name.
+    pub(crate) fn graph(&self) -> Graph {
+        let query = ListQuery { open: true, ..ListQuery::default() };
+        let mut reply = self.hub.list_with(&query, Asked::default());
+        let rows = &reply.sessions;
+        let known: BTreeSet<&str> = rows.iter().map(|row| row.reference.as_str()).collect();
+        let named = rows.iter().flat_map(|row| &row.links).map(|link| link.to.as_str());
+        let missing: BTreeSet<&str> = named.filter(|name| !known.contains(name)).collect();
+        let found = missing.into_iter().filter_map(|name| match self.hub.lookup(name) {
+            Lookup::Found(row) => Some(*row),
+            _ => None,
+        });
+        let found: Vec<_> = found.collect();
+        reply.sessions.extend(found);
+        graph::graph(&self.edges.list(reply, false).sessions)
     }
 
     /// Every host of the fleet, this one first.

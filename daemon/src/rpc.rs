@@ -12,9 +12,9 @@ use interprocess::local_socket::{
     traits::tokio::Listener as _,
 };
 use rrd_proto::{
-    EventPage, EventQuery, FleetCall, FleetReply, Forgotten, HookCall, Host, ListQuery, ListReply,
-    LookerCall, LookerReply, Lookup, LookupQuery, MirrorCall, MirrorReply, Outline, OutlineQuery,
-    PartStatus, Refusal, SearchQuery, SearchReply, Task, TaskCall,
+    EventPage, EventQuery, FleetCall, FleetReply, Forgotten, Graph, HookCall, Host, ListQuery,
+    ListReply, LookerCall, LookerReply, Lookup, LookupQuery, MirrorCall, MirrorReply, Outline,
+    OutlineQuery, PartStatus, Refusal, SearchQuery, SearchReply, Task, TaskCall,
     codec::{Bincode, MAX_FRAME},
     copy::{CopyCall, CopyReply},
     preamble::{self, Preamble},
@@ -175,6 +175,11 @@ impl Local for Server {
 
     async fn hosts(self, _: Context) -> Vec<Host> {
         self.answers.hosts()
+    }
+
+    async fn graph(self, _: Context) -> Graph {
+        let _looking = self.answers.desk.look().await;
+        self.answers.graph()
     }
 
     async fn hook(self, _: Context, call: HookCall) {

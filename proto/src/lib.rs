@@ -10,6 +10,7 @@
 mod age;
 mod event;
 mod fleet;
+mod graph;
 mod harness;
 pub mod hook;
 mod host;
@@ -50,6 +51,7 @@ pub use event::{Body, Direction, Event, EventKind};
 pub use fleet::{
     FleetCall, FleetInvite, FleetMember, FleetReply, FleetRotation, FleetStatus, MemberState,
 };
+pub use graph::{Cause, Chain, Edge, EdgeKind, EdgeState, Graph, GraphNode, Link};
 pub use harness::Harness;
 pub use hook::{HookCall, HookProcess, HookTmux};
 pub use host::Host;

@@ -5,9 +5,9 @@
 #![allow(missing_docs)] // the macro's generated items
 
 use crate::{
-    EventPage, EventQuery, FleetCall, FleetReply, Forgotten, HookCall, Host, ListQuery, ListReply,
-    LookerCall, LookerReply, Lookup, LookupQuery, MirrorCall, MirrorReply, Outline, OutlineQuery,
-    PartStatus, Refusal, SearchQuery, SearchReply, Task, TaskCall,
+    EventPage, EventQuery, FleetCall, FleetReply, Forgotten, Graph, HookCall, Host, ListQuery,
+    ListReply, LookerCall, LookerReply, Lookup, LookupQuery, MirrorCall, MirrorReply, Outline,
+    OutlineQuery, PartStatus, Refusal, SearchQuery, SearchReply, Task, TaskCall,
     copy::{CopyCall, CopyReply},
 };
 
@@ -36,6 +36,8 @@ pub trait Local {
     async fn hook(call: HookCall);
     /// Every host of the fleet, this one first.
     async fn hosts() -> Vec<Host>;
+    /// Who waits for whom, on all hosts.
+    async fn graph() -> Graph;
     /// Does what `rrd fleet` asks for.
     async fn fleet(call: FleetCall) -> Result<FleetReply, Refusal>;
     /// Lets somebody look at the page, tells who may, and takes it back.

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Harness, SessionKey, Timestamp};
+use crate::{Harness, Link, SessionKey, Timestamp};
 
 macro_rules! words {
     ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident = $word:literal,)* }) => {
@@ -39,6 +39,7 @@ macro_rules! words {
         }
     };
 }
+pub(crate) use words;
 
 words! {
     /// What a session is doing, most urgent first.
@@ -334,9 +335,59 @@ pub struct Session {
     /// When its harness deletes its own copy; null where it does not.
     #[serde(default)]
     pub deletion: Option<Deletion>,
+    /// What ties it to other sessions, beyond its parent.
+    #[serde(default)]
+    pub links: Vec<Link>,
 }
 
 impl Session {
+    /// One of which nothing else is known, on a host that is not there.
+    #[must_use]
+    pub fn unknown(key: SessionKey) -> Self {
+        Self {
+            reference: String::new(),
+            host: String::new(),
+            node_id: None,
+            harness: key.harness,
+            session_id: key.session_id,
+            repo: None,
+            repo_root: None,
+            repo_remote: None,
+            branch: None,
+            cwd: None,
+            started_at: None,
+            last_activity_at: None,
+            transcript_path: None,
+            title: None,
+            model: None,
+            status: Status::Idle,
+            status_since: None,
+            status_source: StatusSource::Age,
+            waiting_for: None,
+            waiting_detail: None,
+            waiting_on: None,
+            activity: None,
+            turn_result: None,
+            end_reason: None,
+            active: false,
+            live: None,
+            interactive: None,
+            pid: None,
+            parent_session_id: None,
+            parent_kind: None,
+            counts: None,
+            tokens: None,
+            complete: false,
+            host_state: HostState::Away,
+            host_seen_at: None,
+            attach: None,
+            issues: Vec::new(),
+            coverage: Vec::new(),
+            deletion: None,
+            links: Vec::new(),
+        }
+    }
+
     /// Harness and session id.
     #[must_use]
     pub fn key(&self) -> SessionKey {

@@ -10,6 +10,7 @@ mod doctor;
 mod export;
 mod fleet;
 mod forget;
+mod graph;
 mod hooks;
 mod hosts;
 mod mirror;
@@ -56,6 +57,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
         Command::Fleet(fleet) => fleet::run(&fleet),
         Command::Mirror(mirror) => mirror::run(&mirror),
         Command::Hosts(args) => hosts::run(&args),
+        Command::Graph(args) => graph::run(&args),
         Command::Pair(args) => pair::run(&args),
         Command::Open(args) => open::run(&args),
         Command::Token(args) => token::run(&args),

@@ -4,7 +4,7 @@
 //! of a bucket lies on this host. Not here: writing them.
 
 use rrd_proto::{
-    HostState, NodeId, Session, Status, StatusSource,
+    HostState, NodeId, Session,
     copy::{BucketCopy, CopyCall, CopyFile, CopyNext, CopyOpen, CopyOpened, CopyReply},
 };
 
@@ -77,45 +77,12 @@ pub(crate) fn bucket(answerer: &Answerer, id: &str) -> Result<BucketCopy, CliErr
 /// The row of a session that only a bucket has: nobody knows what became of it on its host.
 pub(crate) fn row(found: &BucketCopy) -> Session {
     Session {
-        reference: String::new(),
         host: found.host.clone().unwrap_or_else(|| "its host".to_owned()),
-        node_id: None,
-        harness: found.key.harness.clone(),
-        session_id: found.key.session_id.clone(),
-        repo: None,
-        repo_root: None,
         repo_remote: found.repo.clone(),
-        branch: None,
         cwd: found.cwd.clone(),
-        started_at: None,
         last_activity_at: found.last_uploaded_at,
-        transcript_path: None,
         title: found.title.clone(),
-        model: None,
-        status: Status::Idle,
-        status_since: None,
-        status_source: StatusSource::Age,
-        waiting_for: None,
-        waiting_detail: None,
-        waiting_on: None,
-        activity: None,
-        turn_result: None,
-        end_reason: None,
-        active: false,
-        live: None,
-        interactive: None,
-        pid: None,
-        parent_session_id: None,
-        parent_kind: None,
-        counts: None,
-        tokens: None,
-        complete: false,
-        host_state: HostState::Away,
-        host_seen_at: None,
-        attach: None,
-        issues: Vec::new(),
-        coverage: Vec::new(),
-        deletion: None,
+        ..Session::unknown(found.key.clone())
     }
 }
 

@@ -10,6 +10,7 @@ pub mod fact;
 pub mod fleet;
 pub mod fold;
 pub mod frame;
+pub mod graph;
 pub mod harness;
 pub mod hook;
 mod line;

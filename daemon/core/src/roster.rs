@@ -20,7 +20,10 @@ use crate::{
     hook::Trail,
     live::{Ask, Evidence, Liveness, LivenessBy, RegistryState},
     repo::Repo,
-    roster::{covered::Covered, lineage::Origins},
+    roster::{
+        covered::Covered,
+        lineage::{Origins, delegates},
+    },
     status::{Verdict, decide, describe, is_active},
 };
 
@@ -589,7 +592,7 @@ impl Roster {
     /// What a delegate wants to do, where its session waits for a permission and nothing of its own is
     /// open but delegating. Of several that may want something nobody can tell.
     fn asking(&self, entry: &Entry, key: &SessionKey) -> Option<String> {
-        let delegates = |tool: &OpenTool| matches!(tool.name.as_str(), "Agent" | "Task");
+        let delegates = |tool: &OpenTool| delegates(&tool.name);
         if !entry.fold.open_tools.iter().all(delegates) {
             return None;
         }
@@ -713,6 +716,7 @@ impl Roster {
                 .covered
                 .deletion(entry)
                 .filter(|_| self.absence(key, entry) != Some(Absence::Gone)),
+            links: self.links(key, entry, &judged.verdict),
         }
     }
 }

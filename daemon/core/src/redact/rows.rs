@@ -6,9 +6,9 @@
 //! have been cut is judged by how it begins. Not here: records of a harness.
 
 use rrd_proto::{
-    Activity, Body, Coverage, Event, EventKind, EventPage, HookCall, Issue, ListReply, Lookup,
-    MirrorAlarm, Outline, PartStatus, Root, RootState, SearchHit, SearchReply, Session, Stretch,
-    Subagent, Task, Unheard,
+    Activity, Body, Coverage, Event, EventKind, EventPage, HookCall, Issue, Link, ListReply,
+    Lookup, MirrorAlarm, Outline, PartStatus, Root, RootState, SearchHit, SearchReply, Session,
+    Stretch, Subagent, Task, Unheard,
 };
 
 use super::{
@@ -277,6 +277,7 @@ impl Redactor {
             attach,
             issues,
             coverage,
+            links,
             deletion: _,
             reference: _,
             host: _,
@@ -324,8 +325,12 @@ impl Redactor {
             let Coverage { url, state: _, bytes_behind: _, since: _ } = place;
             url
         });
+        let evidence = links.iter_mut().map(|link| {
+            let Link { evidence, kind: _, state: _, to: _, incoming: _, any: _, since: _ } = link;
+            evidence
+        });
         let plain = plain.into_iter().chain(details).filter_map(Option::as_mut);
-        let plain = plain.chain(tool).chain(places);
+        let plain = plain.chain(tool).chain(places).chain(evidence);
         let mut texts: Vec<_> = lines.chain(plain.map(|text| (text, false))).collect();
         // One look at all of them: almost always there is nothing.
         let together = texts.iter().fold(String::new(), |all, (text, _)| all + text + "\n");

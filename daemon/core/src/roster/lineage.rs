@@ -7,11 +7,21 @@
 use std::collections::{HashMap, HashSet};
 
 use rrd_proto::{
-    EndReason, Harness, MAX_SUBAGENTS, ParentKind, SessionKey, Status, Subagent, Timestamp,
-    TurnResult,
+    EdgeKind, EdgeState, EndReason, Harness, Link, MAX_SUBAGENTS, ParentKind, SessionKey, Status,
+    Subagent, Timestamp, TurnResult, session_ref,
 };
 
 use super::{Entry, MAX_CHAIN, Roster};
+use crate::{fold::Turn, status::Verdict};
+
+/// Delegates of one session that are told of.
+const MAX_LINKS: usize = 8;
+
+/// Whether a tool only waits for a delegate. Claude Code, Codex (the last two from its public source),
+/// Hermes.
+pub(super) fn delegates(tool: &str) -> bool {
+    matches!(tool, "Agent" | "Task" | "delegate_task" | "spawn_agent" | "wait" | "wait_agent")
+}
 
 /// Forks and their parents, by key.
 pub(super) type Origins<'a> = HashMap<&'a SessionKey, &'a SessionKey>;
@@ -93,6 +103,35 @@ impl Roster {
             }
         };
         (found[more..].iter().map(span).collect(), more as u64)
+    }
+
+    /// The delegates that a session waits for: it is in its turn, and has nothing open but delegating.
+    pub(super) fn links(&self, key: &SessionKey, entry: &Entry, verdict: &Verdict) -> Vec<Link> {
+        let open = &entry.fold.open_tools;
+        if verdict.status != Status::Executing
+            || open.is_empty()
+            || !open.iter().all(|tool| delegates(&tool.name))
+        {
+            return Vec::new();
+        }
+        let is_its = |of: &SessionKey, child: &Entry| {
+            let parent = child.fold.parent.as_ref();
+            let is_its = parent.is_some_and(|(id, kind)| {
+                *kind == ParentKind::Subagent && *id == key.session_id && of.harness == key.harness
+            });
+            is_its && !child.fold.finished && matches!(child.fold.turn(), Turn::Open { .. })
+        };
+        let link = |of: &SessionKey| Link {
+            kind: EdgeKind::Wait,
+            state: EdgeState::Inferred,
+            to: session_ref(self.node(), of),
+            incoming: false,
+            any: false,
+            since: open.first().and_then(|tool| tool.since),
+            evidence: "nothing of it is open but delegating".to_owned(),
+        };
+        let children = self.entries.iter().filter(|(of, child)| is_its(of, child));
+        children.take(MAX_LINKS).map(|(of, _)| link(of)).collect()
     }
 
     /// The parents of all forks that do not name theirs.

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use rrd_proto::{
     Activity, Counts, EndReason, Event, EventKind, Harness, Host, HostState, Issue, LastWords,
-    Outline, ParentKind, Session, Status, StatusSource, Timestamp, Tokens, TurnResult, WaitingFor,
+    Outline, ParentKind, Session, SessionKey, Status, StatusSource, Timestamp, Tokens, TurnResult,
+    WaitingFor,
 };
 
 use super::*;
@@ -32,11 +33,8 @@ pub(super) fn session_of(id: &str, title: &str, status: Status) -> Session {
         reference: format!("{id:x>5}"),
         host: "mac".to_owned(),
         node_id: Some("n0de".to_owned()),
-        harness: Harness::ClaudeCode,
-        session_id: id.to_owned(),
         repo: Some("rrd".to_owned()),
         repo_root: Some("/home/dev/src/rrd".to_owned()),
-        repo_remote: None,
         branch: Some("main".to_owned()),
         cwd: Some("/home/dev/src/rrd".to_owned()),
         started_at: Some(NOW.plus(-9_600_000)),
@@ -47,27 +45,13 @@ pub(super) fn session_of(id: &str, title: &str, status: Status) -> Session {
         status,
         status_since: Some(NOW.plus(-120_000)),
         status_source: StatusSource::StopReason,
-        waiting_for: None,
-        waiting_detail: None,
-        waiting_on: None,
-        activity: None,
-        turn_result: None,
-        end_reason: None,
         active: true,
-        live: None,
-        interactive: None,
         pid: Some(4242),
-        parent_session_id: None,
-        parent_kind: None,
         counts: Some(Counts { prompts: 3, messages: 41, tool_calls: 1, errors: 0 }),
         tokens: Some(Tokens { input: 812, output: 34_100, ..Tokens::default() }),
         complete: true,
         host_state: HostState::Here,
-        host_seen_at: None,
-        attach: None,
-        issues: Vec::new(),
-        coverage: Vec::new(),
-        deletion: None,
+        ..Session::unknown(SessionKey { harness: Harness::ClaudeCode, session_id: id.to_owned() })
     }
 }
 

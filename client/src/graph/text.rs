@@ -1,0 +1,112 @@
+//! The graph in the languages of what draws graphs: Graphviz and Mermaid.
+//!
+//! Titles come from transcripts: in both languages they are quoted, and what could end a quotation is left out.
+
+use rrd_proto::{Edge, EdgeKind, Graph, GraphNode};
+
+use super::name;
+
+/// Letters of a title.
+const TITLE: usize = 60;
+
+/// Lines of `dot`.
+pub(crate) fn dot(graph: &Graph) -> Vec<String> {
+    let mut lines = vec!["digraph rrd {".to_owned(), "  rankdir=LR; node [shape=box];".to_owned()];
+    for node in &graph.nodes {
+        lines.push(format!("  \"{}\" [label=\"{}\"];", id(&node.reference), label(node, "\\n")));
+    }
+    for edge in &graph.edges {
+        let style = match edge.kind {
+            EdgeKind::Wait => "style=bold",
+            EdgeKind::Parent => "style=solid",
+            EdgeKind::Message | EdgeKind::Binding => "style=dashed",
+            EdgeKind::Duplicate | EdgeKind::SameWorktree => "style=dotted, dir=none",
+        };
+        let (from, to, kind) = (id(&edge.from), id(&edge.to), edge.kind);
+        lines.push(format!("  \"{from}\" -> \"{to}\" [label=\"{kind}\", {style}];"));
+    }
+    lines.push("}".to_owned());
+    lines
+}
+
+/// Lines of `mermaid`.
+pub(crate) fn mermaid(graph: &Graph) -> Vec<String> {
+    let mut lines = vec!["flowchart LR".to_owned()];
+    for node in &graph.nodes {
+        lines.push(format!("  {}[\"{}\"]", id(&node.reference), label(node, "<br/>")));
+    }
+    for Edge { from, to, kind, .. } in &graph.edges {
+        let arrow = match kind {
+            EdgeKind::Wait => "==>",
+            EdgeKind::Parent => "-->",
+            EdgeKind::Message | EdgeKind::Binding => "-.->",
+            EdgeKind::Duplicate | EdgeKind::SameWorktree => "-.-",
+        };
+        lines.push(format!("  {} {arrow}|{kind}| {}", id(from), id(to)));
+    }
+    lines
+}
+
+/// Refs are five letters; whatever else another host may say is no name here.
+fn id(reference: &str) -> String {
+    let letters = reference.chars().filter(char::is_ascii_alphanumeric).take(16);
+    // A ref may be a word of the language: `end` ends a block.
+    format!("s_{}", letters.collect::<String>())
+}
+
+fn label(node: &GraphNode, newline: &str) -> String {
+    let status = node.status.map_or("unknown", rrd_proto::Status::as_str);
+    let harmless = |c: char| {
+        !matches!(c, '"' | '\\' | '<' | '>' | '&' | '#' | '`' | '[' | ']' | '{' | '}' | '|' | ';')
+    };
+    let name: String = name(node).chars().filter(|c| harmless(*c)).take(TITLE).collect();
+    format!("{name}{newline}{status}")
+}
+
+#[cfg(test)]
+mod tests {
+    use rrd_proto::EdgeState;
+
+    use super::*;
+
+    #[test]
+    fn no_title_gets_out_of_its_quotes() {
+        let node = |one: &str, title: &str| GraphNode {
+            reference: one.to_owned(),
+            host: Some("mac\"]".to_owned()),
+            host_state: None,
+            harness: None,
+            session_id: Some(one.to_owned()),
+            repo: None,
+            title: Some(title.to_owned()),
+            status: None,
+            status_since: None,
+            waiting_for: None,
+            waiting_detail: None,
+        };
+        let hostile = "\"]; click a \"javascript:alert(1)\" <b>\\\n\u{1b}[31m`x` #quot; end";
+        let edge = Edge {
+            from: "end".to_owned(),
+            to: "b\"; }".to_owned(),
+            kind: EdgeKind::Wait,
+            state: EdgeState::Declared,
+            since: None,
+            evidence: hostile.to_owned(),
+        };
+        let graph = Graph {
+            nodes: vec![node("end", hostile), node("b\"; }", "ok")],
+            edges: vec![edge],
+            ..Graph::default()
+        };
+        let (dot, mermaid) = (dot(&graph), mermaid(&graph));
+        assert_eq!(dot[4], "  \"s_end\" -> \"s_b\" [label=\"wait\", style=bold];");
+        assert_eq!(mermaid[3], "  s_end ==>|wait| s_b");
+        for line in [&dot[2], &mermaid[1]] {
+            assert_eq!(line.matches('"').count() % 2, 0, "{line}");
+            assert!(
+                !line.contains('\u{1b}') && !line.contains('#') && !line.contains('`'),
+                "{line}"
+            );
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! What must be done first, each with those that wait for it below.
+
+use std::collections::{BTreeMap, HashMap};
+
+use rrd_proto::{Chain, EdgeKind, EdgeState, Graph, GraphNode, Timestamp, age};
+
+use super::{name, words};
+use crate::{
+    look,
+    text::{clean, fit_end},
+};
+
+/// Titles in output that has no width of its own.
+const PIPED: usize = 200;
+
+/// Nothing where nobody waits and nothing ties two sessions.
+pub(crate) fn lines(graph: &Graph, now: Timestamp, columns: Option<usize>) -> Vec<String> {
+    let columns = columns.unwrap_or(PIPED);
+    let nodes: HashMap<&str, &GraphNode> =
+        graph.nodes.iter().map(|node| (node.reference.as_str(), node)).collect();
+    let named = |one: &str| nodes.get(one).map_or_else(|| clean(one).into_owned(), |n| name(n));
+    // Whom each session stands below; of a circle nobody is at the end.
+    let mut below: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let mut ends: Vec<(&str, &Chain)> = Vec::new();
+    for chain in &graph.chains {
+        let (Some(first), Some(last)) = (chain.sessions.first(), chain.sessions.last()) else {
+            continue;
+        };
+        let end = graph.cycles.iter().find(|cycle| cycle.contains(last));
+        let end = end.and_then(|cycle| cycle.first()).unwrap_or(last).as_str();
+        if !ends.iter().any(|(known, _)| *known == end) {
+            ends.push((end, chain));
+        }
+        if let Some(next) = chain.sessions.get(1).filter(|_| first != end) {
+            below.entry(next).or_default().push(first);
+        }
+    }
+    let mut lines = Vec::new();
+    for (end, chain) in ends {
+        let since = chain.since.map_or_else(String::new, |at| format!(", {}", age(now, at)));
+        let detail =
+            chain.detail.as_deref().map_or_else(String::new, |d| format!(": {}", clean(d)));
+        let circle = graph.cycles.iter().find(|cycle| cycle.iter().any(|one| one == end));
+        let what = match circle {
+            Some(cycle) => {
+                let round = cycle.iter().chain(cycle.first()).map(|one| clean(one));
+                let round: Vec<_> = round.collect();
+                format!("wait for each other: {}", round.join(" → "))
+            }
+            None => format!("{}{detail}{since}", words(chain.cause)),
+        };
+        let sign = if chain.blocks > 0 || circle.is_some() { "◆" } else { "●" };
+        let line = format!("{sign} {}  {what}  {}", named(end), clean(end));
+        lines.push(look::paint(look::AMBER, &fit_end(&line, columns)));
+        let mut left: Vec<(&str, usize)> =
+            below.get(end).into_iter().flatten().rev().map(|one| (*one, 1)).collect();
+        while let Some((one, depth)) = left.pop() {
+            let line =
+                format!("{}└ {}  waits  {}", "  ".repeat(depth.min(20)), named(one), clean(one));
+            lines.push(fit_end(&line, columns).into_owned());
+            left.extend(
+                below
+                    .get(one)
+                    .into_iter()
+                    .flatten()
+                    .rev()
+                    .filter(|o| **o != end)
+                    .map(|o| (*o, depth + 1)),
+            );
+        }
+    }
+    let others: Vec<String> = graph
+        .edges
+        .iter()
+        .filter(|edge| !matches!(edge.kind, EdgeKind::Parent | EdgeKind::Wait))
+        .filter(|edge| !matches!(edge.state, EdgeState::Read | EdgeState::Inactive))
+        .map(|edge| {
+            let (from, to) = (named(&edge.from), named(&edge.to));
+            let said = match edge.kind {
+                EdgeKind::Message => format!("{from} has a message for {to}, {}", edge.state),
+                EdgeKind::Binding => format!("{from} hands over to {to}, {}", edge.state),
+                _ => format!("{from} and {to}: {}", clean(&edge.evidence)),
+            };
+            fit_end(&format!("! {said}"), columns).into_owned()
+        })
+        .collect();
+    if !lines.is_empty() && !others.is_empty() {
+        lines.push(String::new());
+    }
+    lines.extend(others);
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use rrd_proto::{Cause, Edge, Harness, HostState, Status};
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_795_000_000_000);
+
+    fn node(one: &str, host: &str, title: &str) -> GraphNode {
+        GraphNode {
+            reference: one.to_owned(),
+            host: Some(host.to_owned()),
+            host_state: Some(HostState::Live),
+            harness: Some(Harness::ClaudeCode),
+            session_id: Some(format!("id-{one}")),
+            repo: None,
+            title: Some(title.to_owned()),
+            status: Some(Status::Waiting),
+            status_since: None,
+            waiting_for: None,
+            waiting_detail: None,
+        }
+    }
+
+    fn chain(sessions: &[&str], cause: Cause, detail: Option<&str>, blocks: u64) -> Chain {
+        Chain {
+            sessions: sessions.iter().map(|&one| one.to_owned()).collect(),
+            cause,
+            detail: detail.map(str::to_owned),
+            since: Some(NOW.plus(-14 * 60_000)),
+            blocks,
+        }
+    }
+
+    fn plain(graph: &Graph) -> Vec<String> {
+        let lines = lines(graph, NOW, Some(70));
+        lines.iter().map(|line| anstream::adapter::strip_str(line).to_string()).collect()
+    }
+
+    #[test]
+    fn what_blocks_stands_above_those_it_blocks() {
+        let graph = Graph {
+            nodes: vec![
+                node("aaaaa", "web", "Ship it"),
+                node("bbbbb", "mac", "Build\u{1b}[2J"),
+                node("ccccc", "mac", "Publish"),
+                node("ddddd", "mac", "Other"),
+            ],
+            edges: vec![Edge {
+                from: "aaaaa".to_owned(),
+                to: "ddddd".to_owned(),
+                kind: EdgeKind::SameWorktree,
+                state: EdgeState::Active,
+                since: None,
+                evidence: "both work in one worktree".to_owned(),
+            }],
+            chains: vec![
+                chain(&["ccccc"], Cause::Permission, Some("Bash: npm publish"), 2),
+                chain(&["bbbbb", "ccccc"], Cause::Permission, Some("Bash: npm publish"), 2),
+                chain(&["aaaaa", "bbbbb", "ccccc"], Cause::Permission, Some("x"), 2),
+                chain(&["ddddd", "gone1"], Cause::Unknown, None, 1),
+            ],
+            cycles: Vec::new(),
+        };
+        let told = plain(&graph);
+        assert_eq!(
+            told,
+            [
+                "◆ Publish (mac)  needs permission: Bash: npm publish, 14m  ccccc",
+                "  └ Build[2J (mac)  waits  bbbbb",
+                "    └ Ship it (web)  waits  aaaaa",
+                "◆ gone1  is not known, 14m  gone1",
+                "  └ Other (mac)  waits  ddddd",
+                "",
+                "! Ship it (web) and Other (mac): both work in one worktree",
+            ]
+        );
+        assert!(lines(&Graph::default(), NOW, None).is_empty());
+    }
+
+    #[test]
+    fn a_circle_is_told_once() {
+        let graph = Graph {
+            nodes: vec![
+                node("aaaaa", "web", "A"),
+                node("bbbbb", "mac", "B"),
+                node("ccccc", "mac", "C"),
+            ],
+            chains: vec![
+                chain(&["aaaaa", "bbbbb", "aaaaa"], Cause::Deadlock, None, 2),
+                chain(&["bbbbb", "aaaaa", "bbbbb"], Cause::Deadlock, None, 2),
+                chain(&["ccccc", "bbbbb", "aaaaa", "bbbbb"], Cause::Deadlock, None, 2),
+            ],
+            cycles: vec![vec!["aaaaa".to_owned(), "bbbbb".to_owned()]],
+            ..Graph::default()
+        };
+        let told = plain(&graph);
+        assert_eq!(
+            told,
+            [
+                "◆ A (web)  wait for each other: aaaaa → bbbbb → aaaaa  aaaaa",
+                "  └ B (mac)  waits  bbbbb",
+                "    └ C (mac)  waits  ccccc",
+            ]
+        );
+    }
+}

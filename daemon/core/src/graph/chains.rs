@@ -1,0 +1,145 @@
+//! For every session that cannot go on by itself: the end of its chain, and why that does not go on.
+//!
+//! Not here: who is tied to whom ([`super`]).
+
+use rrd_proto::{
+    Cause, Chain, EndReason, HostState, Session, Status, Timestamp, TurnResult, WaitingFor,
+};
+
+use super::{Waits, knots::Knots};
+
+/// Where a session's chain goes next, and where it ends.
+#[derive(Clone, Copy)]
+struct End {
+    next: Option<usize>,
+    /// The last one.
+    at: usize,
+    cause: Cause,
+}
+
+/// Chains, what a person must do first first.
+pub(super) fn chains(waits: &Waits<'_>, knots: &Knots) -> Vec<Chain> {
+    let ends = ends(waits, knots);
+    let mut blocks = vec![0_u64; waits.len()];
+    for (at, end) in ends.iter().enumerate() {
+        blocks[end.at] += u64::from(end.at != at);
+    }
+    let mut chains: Vec<Chain> = (0..waits.len())
+        .filter(|at| {
+            let row = waits.rows[*at];
+            !waits.of[*at].is_empty() || row.is_some_and(|row| row.status == Status::Waiting)
+        })
+        .map(|at| {
+            let end = ends[at];
+            let mut way = vec![at];
+            let mut on = end.next;
+            while let Some(next) = on {
+                let is_met = way.contains(&next);
+                way.push(next);
+                on = ends[next].next.filter(|_| !is_met);
+            }
+            let last = waits.rows[end.at];
+            Chain {
+                sessions: way.into_iter().map(|at| waits.refs[at].to_owned()).collect(),
+                cause: end.cause,
+                detail: last.and_then(|row| detail(row, end.cause)),
+                since: last.and_then(|row| since(row, end.cause)),
+                blocks: blocks[end.at],
+            }
+        })
+        .collect();
+    // Nothing here moves while nothing happens: what has waited longest is found by when that began.
+    chains.sort_by(|a, b| place(a).cmp(&place(b)));
+    chains
+}
+
+fn place(
+    chain: &Chain,
+) -> (Cause, std::cmp::Reverse<u64>, bool, Option<Timestamp>, &str, &[String]) {
+    let last = chain.sessions.last().map_or("", String::as_str);
+    let blocks = std::cmp::Reverse(chain.blocks);
+    (chain.cause, blocks, chain.since.is_none(), chain.since, last, &chain.sessions)
+}
+
+/// Of every session. Of several that it waits for the chain goes to the one whose cause is the most urgent.
+fn ends(waits: &Waits<'_>, knots: &Knots) -> Vec<End> {
+    let alone = |at: usize| End { next: None, at, cause: cause(waits.rows[at]) };
+    let mut ends: Vec<Option<End>> = vec![None; waits.len()];
+    // Whoever is stuck goes round.
+    for at in (0..waits.len()).filter(|at| knots.stuck[*at]) {
+        let next = knots.next(waits, at);
+        let mut way = vec![at];
+        let mut on = next;
+        while let Some(other) = on.filter(|other| !way.contains(other)) {
+            way.push(other);
+            on = knots.next(waits, other);
+        }
+        // Of one circle always the same.
+        let round = way.iter().position(|other| Some(*other) == on).unwrap_or(0);
+        let least = way[round..].iter().copied().min_by_key(|at| waits.refs[*at]).unwrap_or(at);
+        ends[at] = Some(End { next, at: least, cause: Cause::Deadlock });
+    }
+    let mut begun = vec![false; waits.len()];
+    for from in 0..waits.len() {
+        // Without recursion: chains may be as long as there are sessions. What is not stuck has no circle
+        // but among waits of which one is enough, whose ways are followed once.
+        let mut left = vec![from];
+        while let Some(at) = left.pop() {
+            if ends[at].is_some() {
+                continue;
+            }
+            let waits_for = || waits.of[at].iter().map(|(to, _)| *to);
+            if !std::mem::replace(&mut begun[at], true) {
+                left.push(at);
+                left.extend(waits_for().filter(|to| !begun[*to]));
+                continue;
+            }
+            let best = waits_for().filter_map(|to| Some((to, ends[to]?)));
+            let best =
+                best.min_by_key(|(to, end)| (end.cause, waits.refs[end.at], waits.refs[*to]));
+            ends[at] = Some(best.map_or_else(
+                || alone(at),
+                |(next, end)| End { next: Some(next), at: end.at, cause: end.cause },
+            ));
+        }
+    }
+    (0..waits.len()).map(|at| ends[at].unwrap_or_else(|| alone(at))).collect()
+}
+
+fn cause(row: Option<&Session>) -> Cause {
+    let Some(row) = row else { return Cause::Unknown };
+    let failed = matches!(row.turn_result, Some(TurnResult::Error | TurnResult::RateLimited));
+    match (row.host_state, row.status) {
+        (HostState::Away, _) => Cause::Away,
+        (_, Status::Ended) if row.end_reason == Some(EndReason::Crashed) => Cause::Crashed,
+        (_, Status::Ended) => Cause::Ended,
+        (_, Status::Idle) if failed => Cause::Failed,
+        (_, Status::Idle) => Cause::Idle,
+        (_, Status::Executing) => Cause::Working,
+        (_, Status::Waiting) => match row.waiting_for {
+            Some(WaitingFor::Permission) => Cause::Permission,
+            Some(WaitingFor::Input) | None => Cause::Input,
+            // For one that is not told: it may have been left out of a short row.
+            Some(WaitingFor::Session) => Cause::Unknown,
+        },
+    }
+}
+
+fn detail(row: &Session, cause: Cause) -> Option<String> {
+    match cause {
+        Cause::Permission | Cause::Input => row.waiting_detail.clone(),
+        Cause::Working => row.activity.as_ref().map(|activity| match &activity.tool {
+            Some(tool) if activity.summary.is_empty() => tool.clone(),
+            Some(tool) => format!("{tool}: {}", activity.summary),
+            None => activity.summary.clone(),
+        }),
+        _ => None,
+    }
+}
+
+fn since(row: &Session, cause: Cause) -> Option<Timestamp> {
+    match cause {
+        Cause::Away => row.host_seen_at,
+        _ => row.status_since,
+    }
+}

@@ -1,0 +1,108 @@
+//! Waits that end nowhere: which sessions cannot go on whatever happens, and the circles that it is for.
+//!
+//! Not here: why others do not go on ([`super::chains`]).
+
+use std::collections::VecDeque;
+
+use rrd_proto::{Link, Session};
+
+use super::Waits;
+
+/// What cannot go on.
+pub(super) struct Knots {
+    /// By number.
+    pub(super) stuck: Vec<bool>,
+}
+
+impl Knots {
+    /// Every session that waits for nobody may go on, and so may, one after the other, those whose waits can
+    /// come true. What is left cannot.
+    pub(super) fn of(waits: &Waits<'_>) -> Self {
+        let mut behind: Vec<Vec<usize>> = vec![Vec::new(); waits.len()];
+        // How many of them must come true yet.
+        let mut left: Vec<usize> = Vec::with_capacity(waits.len());
+        for (from, targets) in waits.of.iter().enumerate() {
+            targets.iter().for_each(|(to, _)| behind[*to].push(from));
+            let all = targets.iter().filter(|(_, any)| !any).count();
+            left.push(all + usize::from(all < targets.len()));
+        }
+        let mut free: VecDeque<usize> = (0..waits.len()).filter(|at| left[*at] == 0).collect();
+        let mut stuck = vec![true; waits.len()];
+        let mut one_is_free = vec![false; waits.len()];
+        free.iter().for_each(|at| stuck[*at] = false);
+        while let Some(to) = free.pop_front() {
+            for from in &behind[to] {
+                let from = *from;
+                let any = waits.of[from].iter().any(|(other, any)| *other == to && *any);
+                if any && std::mem::replace(&mut one_is_free[from], true) {
+                    continue;
+                }
+                left[from] = left[from].saturating_sub(1);
+                if left[from] == 0 && stuck[from] {
+                    stuck[from] = false;
+                    free.push_back(from);
+                }
+            }
+        }
+        Self { stuck }
+    }
+
+    /// Whom a stuck session waits for that is stuck, too: always the same one, so that the way ends in a circle.
+    pub(super) fn next(&self, waits: &Waits<'_>, at: usize) -> Option<usize> {
+        let stuck = waits.of[at].iter().map(|(to, _)| *to).filter(|to| self.stuck[*to]);
+        stuck.min_by_key(|to| waits.refs[*to])
+    }
+
+    /// The circles that those ways end in.
+    pub(super) fn cycles(&self, waits: &Waits<'_>) -> Vec<Vec<String>> {
+        let mut seen = vec![0_usize; waits.len()];
+        let mut cycles = Vec::new();
+        for from in (0..waits.len()).filter(|at| self.stuck[*at]) {
+            let (mut at, mark) = (from, from + 1);
+            while seen[at] == 0 {
+                seen[at] = mark;
+                match self.next(waits, at) {
+                    Some(next) => at = next,
+                    None => break,
+                }
+            }
+            if seen[at] != mark {
+                continue;
+            }
+            let mut cycle = vec![at];
+            while let Some(next) = self.next(waits, cycle[cycle.len() - 1]).filter(|n| *n != at) {
+                cycle.push(next);
+            }
+            let least = (0..cycle.len()).min_by_key(|n| waits.refs[cycle[*n]]).unwrap_or(0);
+            cycle.rotate_left(least);
+            cycles.push(cycle.iter().map(|at| waits.refs[*at].to_owned()).collect());
+        }
+        cycles.sort();
+        cycles
+    }
+}
+
+/// The circle that these links of a session would close: refs from it to those that it would wait for, and on to
+/// itself again.
+#[must_use]
+pub fn would_close(rows: &[Session], of: &str, links: Vec<Link>) -> Option<Vec<String>> {
+    let mut rows = rows.to_vec();
+    let row = rows.iter_mut().find(|row| row.reference == of)?;
+    row.links.extend(links);
+    let waits = Waits::new(&rows);
+    let knots = Knots::of(&waits);
+    let own = waits.refs.iter().position(|name| *name == of)?;
+    if !knots.stuck[own] {
+        return None;
+    }
+    let (mut way, mut at) = (vec![own], own);
+    while let Some(next) = knots.next(&waits, at) {
+        let is_met = way.contains(&next);
+        way.push(next);
+        if is_met {
+            break;
+        }
+        at = next;
+    }
+    Some(way.into_iter().map(|at| waits.refs[at].to_owned()).collect())
+}

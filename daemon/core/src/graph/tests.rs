@@ -1,0 +1,222 @@
+//! Graphs of made-up rows, by hand and at random.
+
+use proptest::prelude::*;
+use rrd_proto::{Cause, Harness, SessionKey, Timestamp, WaitingFor};
+
+use super::*;
+
+fn row(name: &str) -> Session {
+    let key = SessionKey { harness: Harness::ClaudeCode, session_id: format!("id-{name}") };
+    Session {
+        reference: name.to_owned(),
+        host: "mac".to_owned(),
+        node_id: Some("m".to_owned()),
+        status: Status::Executing,
+        active: true,
+        host_state: HostState::Live,
+        ..Session::unknown(key)
+    }
+}
+
+fn wait(to: &str, any: bool) -> Link {
+    Link {
+        kind: EdgeKind::Wait,
+        state: EdgeState::Declared,
+        to: to.to_owned(),
+        incoming: false,
+        any,
+        since: None,
+        evidence: String::new(),
+    }
+}
+
+fn waits_for(name: &str, others: &[&str]) -> Session {
+    Session { links: others.iter().map(|to| wait(to, false)).collect(), ..row(name) }
+}
+
+fn asks(name: &str, detail: &str, at: i64) -> Session {
+    Session {
+        status: Status::Waiting,
+        status_since: Some(Timestamp::from_millis(at)),
+        waiting_for: Some(WaitingFor::Permission),
+        waiting_detail: Some(detail.to_owned()),
+        ..row(name)
+    }
+}
+
+fn chain_of<'a>(graph: &'a Graph, name: &str) -> &'a rrd_proto::Chain {
+    graph.chains.iter().find(|chain| chain.sessions[0] == name).unwrap()
+}
+
+#[test]
+fn a_chain_ends_with_what_a_person_must_do() {
+    let rows = [
+        waits_for("a", &["b"]),
+        waits_for("b", &["c"]),
+        asks("c", "Bash: npm publish", 7),
+        asks("d", "Bash: ls", 1),
+        row("e"),
+    ];
+    let graph = graph(&rows);
+    let chain = chain_of(&graph, "a");
+    assert_eq!(chain.sessions, ["a", "b", "c"]);
+    assert_eq!((chain.cause, chain.blocks), (Cause::Permission, 2));
+    assert_eq!(chain.detail.as_deref(), Some("Bash: npm publish"));
+    assert_eq!(chain.since, Some(Timestamp::from_millis(7)));
+    // What blocks others comes before what has waited longer.
+    let last: Vec<&str> =
+        graph.chains.iter().map(|c| c.sessions.last().unwrap().as_str()).collect();
+    assert_eq!(last, ["c", "c", "c", "d"]);
+    assert!(graph.cycles.is_empty());
+}
+
+#[test]
+fn of_several_the_most_urgent_is_the_end() {
+    let ended = Session { status: Status::Ended, ..row("z") };
+    let rows = [waits_for("a", &["e", "z", "c", "nobody"]), row("e"), ended, asks("c", "x", 1)];
+    assert_eq!(chain_of(&graph(&rows), "a").sessions, ["a", "c"]);
+    let rows = [waits_for("a", &["nobody"])];
+    let graph = graph(&rows);
+    assert_eq!(chain_of(&graph, "a").cause, Cause::Unknown);
+    assert!(graph.nodes.iter().any(|node| node.reference == "nobody" && node.host.is_none()));
+}
+
+#[test]
+fn a_circle_is_told_once_and_whoever_waits_for_it_is_stuck_too() {
+    let rows = [
+        waits_for("c", &["a"]),
+        waits_for("a", &["b"]),
+        waits_for("b", &["c"]),
+        waits_for("x", &["b", "free"]),
+        row("free"),
+    ];
+    let graph = graph(&rows);
+    assert_eq!(graph.cycles, [["a", "b", "c"]]);
+    for name in ["a", "b", "c", "x"] {
+        assert_eq!(chain_of(&graph, name).cause, Cause::Deadlock, "{name}");
+    }
+    assert_eq!(chain_of(&graph, "x").sessions, ["x", "b", "c", "a", "b"]);
+}
+
+#[test]
+fn one_of_several_is_a_way_out() {
+    let any = |name: &str, others: &[&str]| Session {
+        links: others.iter().map(|to| wait(to, true)).collect(),
+        ..row(name)
+    };
+    let rows = [any("a", &["b", "free"]), waits_for("b", &["a"]), row("free")];
+    assert!(graph(&rows).cycles.is_empty());
+    assert_eq!(chain_of(&graph(&rows), "b").cause, Cause::Working);
+    let rows = [any("a", &["b", "c"]), waits_for("b", &["a"]), waits_for("c", &["a"])];
+    assert_eq!(graph(&rows).cycles, [["a", "b"]]);
+}
+
+#[test]
+fn a_wait_that_would_close_a_circle_is_spelt_out() {
+    let rows = [waits_for("a", &["b"]), waits_for("b", &["c"]), asks("c", "x", 1)];
+    let way = |of, to| would_close(&rows, of, vec![wait(to, false)]);
+    assert_eq!(way("c", "a").unwrap(), ["c", "a", "b", "c"]);
+    assert_eq!(way("a", "c"), None);
+    assert_eq!(way("c", "elsewhere"), None);
+}
+
+#[test]
+fn ties_that_are_no_waits() {
+    let child = Session {
+        parent_session_id: Some("id-a".to_owned()),
+        parent_kind: Some(ParentKind::Subagent),
+        ..row("c")
+    };
+    let other_host = Session { node_id: Some("n".to_owned()), ..child.clone() };
+    let copy = Session {
+        reference: "k".to_owned(),
+        session_id: "id-a".to_owned(),
+        node_id: Some("n".to_owned()),
+        ..row("k")
+    };
+    let at = |name: &str, node: &str, cwd: &str, branch: &str| Session {
+        cwd: Some(cwd.to_owned()),
+        repo: Some("rrd".to_owned()),
+        repo_remote: Some("github.com/x/rrd".to_owned()),
+        branch: Some(branch.to_owned()),
+        node_id: Some(node.to_owned()),
+        ..row(name)
+    };
+    let rows = [
+        row("a"),
+        child,
+        Session { reference: "o".to_owned(), session_id: "o".to_owned(), ..other_host },
+        copy,
+        at("p", "m", "/w", "main"),
+        at("q", "m", "/w", "main"),
+        at("r", "n", "/w", "main"),
+        at("s", "m", "/v", "other"),
+        Session { status: Status::Idle, ..at("t", "m", "/w", "main") },
+    ];
+    let told: Vec<String> = graph(&rows)
+        .edges
+        .iter()
+        .map(|edge| format!("{} {}>{} {}", edge.kind, edge.from, edge.to, edge.evidence))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "parent a>c subagent",
+            "parent k>o subagent",
+            "duplicate a>k the same transcript on two hosts",
+            "same_worktree p>q both work in one worktree",
+            "same_worktree p>r both work on branch main",
+        ]
+    );
+}
+
+/// Whether somebody waits for itself over others, where every wait counts.
+fn has_circle(rows: &[Session]) -> bool {
+    let of = |name: &str| rows.iter().find(|row| row.reference == name);
+    rows.iter().any(|from| {
+        let (mut seen, mut left) = (BTreeSet::new(), vec![from.reference.as_str()]);
+        while let Some(at) = left.pop() {
+            for link in of(at).into_iter().flat_map(|row| &row.links) {
+                if link.to == from.reference {
+                    return true;
+                }
+                if seen.insert(link.to.as_str()) {
+                    left.push(&link.to);
+                }
+            }
+        }
+        false
+    })
+}
+
+proptest! {
+    /// In whatever order rows come, everybody makes the same graph; circles are found where there are any, and
+    /// are circles; every chain goes along waits.
+    #[test]
+    fn everybody_makes_the_same_graph(
+        waits in prop::collection::vec((0usize..9, 0usize..9, prop::bool::weighted(0.3)), 0..16),
+        order in Just((0usize..9).collect::<Vec<_>>()).prop_shuffle(),
+    ) {
+        let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i"];
+        let mut rows: Vec<Session> = names.iter().map(|name| row(name)).collect();
+        let all = waits.iter().all(|(.., any)| !any);
+        for (from, to, any) in waits.into_iter().filter(|(from, to, _)| from != to) {
+            rows[from].links.push(wait(names[to], any));
+        }
+        let straight = graph(&rows);
+        let mixed: Vec<Session> = order.iter().map(|at| rows[*at].clone()).collect();
+        prop_assert_eq!(&graph(&mixed), &straight);
+        prop_assert!(straight.cycles.is_empty() || has_circle(&rows));
+        prop_assert!(!all || straight.cycles.is_empty() != has_circle(&rows));
+        let waits = |from: &str, to: &str| {
+            rows.iter().any(|row| row.reference == from && row.links.iter().any(|l| l.to == to))
+        };
+        for cycle in &straight.cycles {
+            let next = cycle.iter().cycle().skip(1);
+            prop_assert!(cycle.iter().zip(next).all(|(from, to)| waits(from, to)), "{:?}", cycle);
+        }
+        for chain in &straight.chains {
+            prop_assert!(chain.sessions.windows(2).all(|two| waits(&two[0], &two[1])), "{:?}", chain);
+        }
+    }
+}
