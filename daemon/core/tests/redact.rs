@@ -319,6 +319,42 @@ fn lines_made_to_break_it_do_not() {
     }
 }
 
+/// What was found in it before that was known is not kept.
+#[test]
+fn a_line_that_is_no_json_only_at_its_end_is_read_as_a_text() {
+    let redactor = Redactor::new();
+    let redact = |line: &[u8]| {
+        let mut report = Report::explaining();
+        let out = redactor.line(line, &mut report).into_inner().into_owned();
+        (out, report.take_findings())
+    };
+    let mut random = Random(20_261_122);
+    let mut found = 0;
+    for run in 0..2_000 {
+        let line = mutate::line(&mut random);
+        // The redactor minds what stands between strings only.
+        let plain: String =
+            line.iter().map(|b| if b.is_ascii_control() { ' ' } else { char::from(*b) }).collect();
+        let is_json = serde_json::from_str::<&serde_json::value::RawValue>(&plain).is_ok();
+        if is_json || !line.starts_with(b"{") {
+            continue;
+        }
+        let (out, findings) = redact(&line);
+        // No JSON from its first byte on.
+        let (plain, in_plain) = redact(&[b"~ ", line.as_slice()].concat());
+        let shown = || format!("run {run}: {}", String::from_utf8_lossy(&line));
+        assert_eq!(
+            String::from_utf8_lossy(&plain[2..]),
+            String::from_utf8_lossy(&out),
+            "{}",
+            shown()
+        );
+        assert_eq!(findings, in_plain, "{}", shown());
+        found += findings.len();
+    }
+    assert!(found > 500, "{found}");
+}
+
 #[test]
 fn the_worst_lines_cost_no_more_than_their_length() {
     let redactor = Redactor::new();

@@ -195,7 +195,7 @@ impl Redactor {
     pub fn line<'a>(&self, line: &'a [u8], report: &mut Report) -> Redacted<Cow<'a, [u8]>> {
         let mut line = Cow::Borrowed(line);
         let mut suspects = Suspects::default();
-        let (whole, mut spent) = (line.len(), 0);
+        let (whole, mut spent, mut is_json) = (line.len(), 0, true);
         // What was replaced may leave behind what now looks different: look until nothing is found, so
         // that a second run finds nothing either.
         for _ in 0..ROUNDS {
@@ -203,7 +203,8 @@ impl Redactor {
             if !suspects.any() {
                 return Redacted(line);
             }
-            let hits = self.hits(&line, &suspects, report.findings.is_some(), &mut spent);
+            let explain = report.findings.is_some();
+            let hits = self.hits(&line, &suspects, explain, &mut spent, &mut is_json);
             if spent == TOO_MUCH {
                 // What was not looked at must not pass.
                 let stand_in = self.oversized(whole as u64, report).into_inner();
@@ -257,21 +258,27 @@ impl Redactor {
         Redacted(format!("{{\"redacted\":\"oversized line\",\"bytes\":{len}}}").into_bytes())
     }
 
-    /// Everything to be replaced in a raw line, in order, without overlaps.
+    /// Everything to be replaced in a raw line, in order, without overlaps. `is_json`: no round before took
+    /// the line for something else.
     fn hits(
         &self,
         line: &[u8],
         suspects: &Suspects,
         explain: bool,
         spent: &mut usize,
+        is_json: &mut bool,
     ) -> Vec<Place> {
         let mut found = Found::new(explain, *spent);
         let chosen = if suspects.everywhere { None } else { Some(suspects.at.as_slice()) };
-        // Asked first: what a walk finds before it fails would be looked at twice.
-        if json::is_valid(line) {
-            let _ = self.walk(line, chosen, 0, &mut String::new(), &mut found);
+        // Nearly every record is JSON, so it is walked without being asked; what a walk finds before it fails
+        // is looked at twice, and that happens to a record once at most.
+        if (*is_json || json::is_valid(line))
+            && self.walk(line, chosen, 0, &mut String::new(), &mut found).is_ok()
+        {
             self.beside_kind(line, "", &mut found);
         } else {
+            *is_json = false;
+            found = Found::new(explain, *spent);
             self.flat(line, 0, "", &mut found);
         }
         *spent = found.spent;
