@@ -191,20 +191,17 @@ impl Snapshot {
     }
 
     /// A session's rows beyond this number, each with its number and as a line of JSON with all that is in it,
-    /// until time is over; false when there are more.
+    /// until that says to stop or time is over; false when there may be more.
     pub(super) fn rows(
         &self,
         session: &str,
         after: Option<i64>,
-        take: &mut dyn FnMut(i64, Vec<u8>),
+        take: &mut dyn FnMut(i64, Vec<u8>) -> bool,
     ) -> Result<bool, Unreadable> {
         let RecordRows { table, session: of, number, whole, .. } = self.tables.records;
         if whole.is_some() {
             // The row is a record.
-            return self.records(session, after, &mut |record| {
-                take(record.number, record.line);
-                true
-            });
+            return self.records(session, after, &mut |record| take(record.number, record.line));
         }
         let sql = format!(
             "SELECT {number}, * FROM {table} WHERE {of} = ?1 AND {number} > ?2 ORDER BY {number}"
@@ -223,8 +220,7 @@ impl Snapshot {
                 line.extend_from_slice(value.as_deref().unwrap_or("null").as_bytes());
             }
             line.push(b'}');
-            take(row.get(0)?, line);
-            if self.is_over() {
+            if !take(row.get(0)?, line) || self.is_over() {
                 return Ok(false);
             }
         }

@@ -45,6 +45,9 @@ use session::Session;
 /// A read transaction lasts no longer than about this.
 const PATIENCE: Duration = Duration::from_millis(40);
 
+/// Of rows that are handed over as lines about so many bytes are read at once.
+const AT_ONCE: usize = 2 << 20;
+
 /// A look that took so long is followed by four times as long without one, …
 const REST: u32 = 4;
 
@@ -594,27 +597,37 @@ pub(super) fn read_events(
 }
 
 /// Every row of one session as a line of JSON, and its number. Reads for a short time at once, so that the
-/// harness's own writes are not kept waiting.
+/// harness's own writes are not kept waiting, and not much at once, since that is kept until then.
 pub(crate) fn each_row(
     path: &Path,
     tables: &'static Tables,
     session: &str,
     take: &mut dyn FnMut(i64, &[u8]),
 ) -> io::Result<()> {
-    let mut after = None;
+    // All in one piece: thousands of small ones leave holes that the allocator keeps.
+    let (mut ends, mut lines, mut after) = (Vec::new(), Vec::new(), None);
     loop {
         look(path)?;
         let snapshot = Snapshot::open(path, tables, PATIENCE).map_err(io::Error::other)?;
-        let mut rows = Vec::new();
         let all = snapshot
-            .rows(session, after, &mut |number, line| rows.push((number, line)))
+            .rows(session, after, &mut |number, line| {
+                lines.extend_from_slice(&line);
+                ends.push((number, lines.len()));
+                lines.len() < AT_ONCE
+            })
             .map_err(io::Error::other)?;
         drop(snapshot);
-        rows.iter().for_each(|(number, line)| take(*number, line));
-        after = rows.last().map(|(number, _)| *number).or(after);
-        if all || rows.is_empty() {
+        let mut from = 0;
+        for (number, end) in &ends {
+            take(*number, &lines[from..*end]);
+            from = *end;
+        }
+        after = ends.last().map(|(number, _)| *number).or(after);
+        if all || ends.is_empty() {
             return Ok(());
         }
+        ends.clear();
+        lines.clear();
         std::thread::sleep(PAUSE);
     }
 }

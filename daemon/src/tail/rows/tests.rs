@@ -111,6 +111,31 @@ fn what_waits_to_be_read_is_not_forgotten_when_there_is_more() {
 }
 
 #[test]
+fn rows_that_are_read_in_several_goes_come_once_each() {
+    let home = tempfile::tempdir().unwrap();
+    let (path, db) = hermes(home.path());
+    let content = "x".repeat(AT_ONCE / 8);
+    for _ in 0..20 {
+        let sql = "INSERT INTO messages (session_id, role, content) VALUES ('a', 'user', ?1)";
+        db.execute(sql, [&content]).unwrap();
+    }
+    let sql = "SELECT id FROM messages WHERE session_id = 'a' ORDER BY id";
+    let mut of_session = db.prepare(sql).unwrap();
+    let ids = of_session.query_map([], |row| row.get::<_, i64>(0)).unwrap();
+    let want: Vec<i64> = ids.map(Result::unwrap).collect();
+    assert_eq!(want.len(), 21);
+    let tables = scene(home.path()).format.tables.unwrap();
+    let mut got = Vec::new();
+    each_row(&path, tables, "a", &mut |number, line| {
+        let row: serde_json::Value = serde_json::from_slice(line).unwrap();
+        assert_eq!(row["id"], number);
+        got.push(number);
+    })
+    .unwrap();
+    assert_eq!(got, want);
+}
+
+#[test]
 fn what_could_not_be_taken_is_taken_later() {
     let home = tempfile::tempdir().unwrap();
     let (path, db) = hermes(home.path());
