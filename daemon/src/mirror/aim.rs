@@ -45,8 +45,8 @@ use crate::{
     store::Committed,
 };
 
-/// So many transcripts are carried at a time.
-const AT_ONCE: usize = 4;
+/// So many transcripts are carried at a time: more than are read, since the rest wait for a disk or a bucket.
+const AT_ONCE: usize = 6;
 
 /// So many parts are in memory at a time.
 const IN_MEMORY: usize = 2;
@@ -170,6 +170,7 @@ impl Aim {
             host: Arc::clone(&mirror.host),
             ability: Arc::default(),
             room: Arc::new(Semaphore::new(IN_MEMORY)),
+            hands: Arc::clone(&mirror.hands),
             redacts: !settings.raw,
         });
         Self {

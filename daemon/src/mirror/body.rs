@@ -40,6 +40,7 @@ impl Bodies {
             path: self.folder.join(format!("{:032x}", u128::from_ne_bytes(name))),
             size: 0,
             content: Digest::of(b""),
+            unsynced: None,
             is_kept: false,
         };
         let file = BufWriter::with_capacity(CHUNK, owner_only(&body.path)?);
@@ -51,8 +52,14 @@ impl Bodies {
         self.folder.join(name)
     }
 
-    /// Has the names of those that were finished on the disk.
-    pub(crate) fn sync(&self) -> io::Result<()> {
+    /// Has these on the disk, and their names.
+    pub(crate) fn sync<'b>(&self, bodies: impl Iterator<Item = &'b mut Body>) -> io::Result<()> {
+        for body in bodies {
+            if let Some(file) = &body.unsynced {
+                file.sync_all()?;
+            }
+            body.unsynced = None;
+        }
         // Windows has no way to ask for it, and keeps a journal of names.
         if cfg!(windows) { Ok(()) } else { fs::File::open(&self.folder)?.sync_all() }
     }
@@ -115,10 +122,10 @@ impl Draft {
         self.body.size
     }
 
-    /// It is whole, and on the disk.
+    /// It is whole; [`Bodies::sync`] has it on the disk, which takes a while.
     pub(crate) fn finish(self) -> io::Result<Body> {
         let Self { mut body, file, summing } = self;
-        file.into_inner()?.sync_all()?;
+        body.unsynced = Some(file.into_inner()?);
         body.content = summing.finish();
         Ok(body)
     }
@@ -130,6 +137,8 @@ pub(crate) struct Body {
     path: PathBuf,
     size: u64,
     content: Digest,
+    /// Until it is on the disk.
+    unsynced: Option<fs::File>,
     is_kept: bool,
 }
 
@@ -151,8 +160,9 @@ impl Body {
         self.content
     }
 
-    /// A row speaks of it now.
+    /// A row speaks of it now; before, it is to be on the disk.
     pub(crate) fn keep(&mut self) {
+        debug_assert!(self.unsynced.is_none(), "on the disk before a row speaks of it");
         self.is_kept = true;
     }
 }

@@ -27,7 +27,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rrd_proto::{
     Health, Host, MirrorAlarm, MirrorStatus, MirrorTarget, PartStatus, Refusal, Timestamp,
 };
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -42,6 +42,10 @@ pub(crate) use calls::answer;
 pub(crate) use fetch::Fetched;
 use outbox::{Outbox, OutboxError};
 
+/// So many transcripts are read and redacted at a time, for all places: each takes a core, and a few times the
+/// memory of its longest record.
+const HANDS: usize = 2;
+
 /// Everything that is mirrored.
 pub(crate) struct Mirror {
     dirs: Dirs,
@@ -53,6 +57,7 @@ pub(crate) struct Mirror {
     committed: watch::Receiver<Committed>,
     stop: CancellationToken,
     tasks: TaskTracker,
+    hands: Arc<Semaphore>,
     open: Mutex<Option<Open>>,
 }
 
@@ -81,6 +86,7 @@ impl Mirror {
             committed,
             stop,
             tasks: TaskTracker::new(),
+            hands: Arc::new(Semaphore::new(HANDS)),
             open: Mutex::default(),
         }
     }

@@ -61,6 +61,8 @@ pub(crate) struct Carrier {
     pub(crate) ability: Arc<OnceCell<Ability>>,
     /// So many parts are in memory at a time.
     pub(crate) room: Arc<Semaphore>,
+    /// So many transcripts are read and redacted at a time.
+    pub(crate) hands: Arc<Semaphore>,
     /// False where the user asked for the bytes as they are.
     pub(crate) redacts: bool,
 }
@@ -226,7 +228,8 @@ impl Carrier {
 
     /// Reads on; what is new is in the outbox then. Nothing where the stream is not what it was said to be.
     async fn gather(&self, stream: &Stream, source: &At) -> Result<Option<Gathered>, Failure> {
-        let (stream, at) = (stream.clone(), source.clone());
+        let (id, before) = (stream.id, stream.state.clone());
+        let (state, at) = (before.clone(), source.clone());
         let read = move |carrier: &Self| {
             let bodies = carrier.outbox().bodies();
             let redactor = carrier.redacts.then(|| carrier.edges.redactor());
@@ -239,7 +242,7 @@ impl Carrier {
             };
             let there = || -> Result<There, Failure> {
                 let outbox = carrier.outbox();
-                let (parts, epochs) = (outbox.parts(stream.id)?, outbox.epochs(stream.id)?);
+                let (parts, epochs) = (outbox.parts(id)?, outbox.epochs(id)?);
                 let records: Vec<(u32, u64)> = parts
                     .iter()
                     .map(|(part, _)| (part.about.epoch.unwrap_or(0), part.hashes.len() as u64))
@@ -250,28 +253,29 @@ impl Carrier {
                 let hashes = parts.into_iter().flat_map(|(part, _)| part.hashes).collect();
                 Ok(There { hashes, transcript })
             };
-            let mut gathered = gather::gather(&writer, &at, &stream.state, there).map_err(
-                |failure| match failure {
-                    Failure::Read(source) => Failure::Source { path: at.path().to_owned(), source },
-                    other => other,
-                },
-            )?;
+            gather::gather(&writer, &at, &state, there).map_err(|failure| match failure {
+                Failure::Read(source) => Failure::Source { path: at.path().to_owned(), source },
+                other => other,
+            })
+        };
+        let mut gathered = {
+            let _hand = self.hands.acquire().await;
+            self.on_disk(read).await?
+        };
+        if gathered.parts.is_empty() && gathered.state == before {
+            return Ok(Some(gathered));
+        }
+        // With free hands: another one is read while the disk takes this one.
+        let commit = move |carrier: &Self| {
             let Gathered { epoch, parts, state, .. } = &mut gathered;
             if !parts.is_empty() {
-                bodies.sync()?;
+                let bodies = carrier.outbox().bodies();
+                bodies.sync(parts.iter_mut().map(|(_, body)| body))?;
             }
-            let is_new = *state != stream.state || !parts.is_empty();
-            let is_current = !is_new
-                || carrier.outbox().commit(
-                    stream.id,
-                    &stream.state,
-                    epoch.as_ref(),
-                    parts,
-                    state,
-                )?;
+            let is_current = carrier.outbox().commit(id, &before, epoch.as_ref(), parts, state)?;
             Ok(is_current.then_some(gathered))
         };
-        self.on_disk(read).await
+        self.on_disk(commit).await
     }
 
     /// Writes `meta.json` anew from what is known to be in the bucket.

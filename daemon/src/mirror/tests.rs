@@ -122,6 +122,7 @@ fn carrier(home: &Path, node: &str) -> Carrier {
         host: format!("host of {node}").into(),
         ability: Arc::default(),
         room: Arc::new(tokio::sync::Semaphore::new(1)),
+        hands: Arc::new(tokio::sync::Semaphore::new(1)),
         redacts: true,
     }
 }
