@@ -228,6 +228,16 @@ Examples:
   rrd token --list
   rrd token --revoke 1a2b3c4d      its id, or the start of it; all for every one of them")]
     Token(TokenArgs),
+    /// For agents: an MCP server on stdin and stdout, by which they see what the others do.
+    #[command(after_help = "\
+A harness starts it; you add it to the settings once:
+  claude mcp add --scope user rrd -- rrd mcp
+  codex mcp add rrd -- rrd mcp
+
+Tools: list_sessions, get_session, read_events, search, whoami. They change nothing. What they tell from
+transcripts is redacted and marked as data, at most 32 KiB at a time. Which session asks is known for
+Claude Code and Codex.")]
+    Mcp,
     /// What a hook runs: takes one call on stdin, is gone in a twentieth of a second, exits 0.
     #[command(after_help = "\
 For the settings of a harness; rrd hooks install writes it there. Prints nothing and never fails:

@@ -13,7 +13,7 @@ use rrd_daemon::config::Env;
 use rrd_proto::{Harness, IndexProgress};
 
 pub(crate) use rrd_daemon::{
-    Daemon, Dirs, Scan,
+    Daemon, Dirs, Scan, ancestors,
     config::{Config, Flags},
     formats, pid_domain, redact, resume,
 };

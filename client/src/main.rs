@@ -1,6 +1,7 @@
 //! `rrd`: see every coding-agent session, live. The binary is flags and wiring; the work is elsewhere.
 
 mod ask;
+mod caller;
 mod cli;
 mod clock;
 mod commands;
@@ -13,6 +14,7 @@ mod graph;
 mod hook;
 mod local;
 mod look;
+mod mcp;
 mod output;
 mod picture;
 mod replay;

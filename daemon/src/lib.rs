@@ -41,7 +41,7 @@ mod words;
 pub(crate) use config::Config;
 pub use dirs::Dirs;
 pub use fleet::Listen;
-pub use process::{Process, ProcessTable, pid_domain};
+pub use process::{Process, ProcessTable, ancestors, pid_domain};
 pub use rrd_core::harness::formats;
 pub use run::{Daemon, RunError, run};
 pub use scan::Scan;

@@ -112,6 +112,44 @@ fn process(_pid: u32) -> Process {
     Process::Unknown
 }
 
+/// The process that started `pid`, where the process table tells.
+#[cfg(target_os = "linux")]
+fn parent(pid: u32) -> Option<u32> {
+    parse_parent(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// Field 4 of `/proc/<pid>/stat`, counted as in [`parse_stat`].
+#[cfg(target_os = "linux")]
+fn parse_parent(stat: &str) -> Option<u32> {
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}
+
+#[cfg(all(unix, not(target_os = "linux")))]
+fn parent(pid: u32) -> Option<u32> {
+    let output = std::process::Command::new("/bin/ps")
+        .args(["-o", "ppid=", "-p", &pid.to_string()])
+        .output()
+        .ok()?;
+    String::from_utf8_lossy(&output.stdout).trim().parse().ok()
+}
+
+/// Nothing in the standard library tells it there.
+#[cfg(not(unix))]
+fn parent(_pid: u32) -> Option<u32> {
+    None
+}
+
+/// The processes that this one runs in, the nearest first; empty where the process table does not tell.
+#[must_use]
+pub fn ancestors() -> Vec<u32> {
+    /// Deeper than shells and harnesses start each other; a table that changes meanwhile may have a ring.
+    const MOST: usize = 32;
+    std::iter::successors(parent(std::process::id()), |pid| parent(*pid))
+        .take_while(|pid| *pid > 0)
+        .take(MOST)
+        .collect()
+}
+
 /// Where our pids mean something, spelt as Claude Code does: machine and pid namespace. `None` where
 /// that spelling is not known; then a registry entry's own is not compared.
 #[must_use]
@@ -131,11 +169,18 @@ mod tests {
         assert_eq!(parse_stat(&format!("7 (a) b (c)) {rest}")), Process::Started("72155".into()));
         assert_eq!(parse_stat(&format!("7 (x) {}", rest.replace('S', "Z"))), Process::Gone);
         assert_eq!(parse_stat("garbage"), Process::Unknown);
+        assert_eq!(parse_parent(&format!("7 (a) b (c)) {rest}")), Some(1));
+        assert_eq!(parse_parent("garbage"), None);
     }
 
     #[test]
     fn we_are_there_and_pid_zero_is_not() {
         assert!(matches!(process(std::process::id()), Process::Started(_)));
         assert_eq!(process(0), Process::Gone);
+    }
+
+    #[test]
+    fn we_run_in_who_started_us() {
+        assert_eq!(ancestors().first(), Some(&std::os::unix::process::parent_id()));
     }
 }

@@ -19,7 +19,7 @@ mod pair;
 mod redact;
 mod replay;
 mod resume;
-mod search;
+pub(crate) mod search;
 mod service;
 mod sessions;
 mod show;
@@ -32,7 +32,7 @@ mod watch;
 use crate::{
     cli::{Cli, Command, Sessions},
     error::CliError,
-    hook,
+    hook, mcp,
 };
 
 /// Runs what the command line asks for.
@@ -62,6 +62,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
         Command::Open(args) => open::run(&args),
         Command::Token(args) => token::run(&args),
         Command::Hooks(hooks) => hooks::run(&hooks),
+        Command::Mcp => mcp::run(),
         Command::Hook { harness } => {
             hook::run(&harness);
             Ok(())

@@ -92,7 +92,7 @@ fn nothing(query: &SearchQuery, unknown: Option<String>) -> CliError {
 }
 
 /// What may be missing from the answer.
-fn remarks(reply: &SearchReply, now: Timestamp) -> Vec<String> {
+pub(crate) fn remarks(reply: &SearchReply, now: Timestamp) -> Vec<String> {
     let unheard = |unheard: &Unheard| {
         let Unheard { host, state, seen_at, why, told_at: _ } = unheard;
         let how = match (why, state, seen_at) {

@@ -6,19 +6,12 @@ use rrd_proto::{Harness, SessionKey, Task, TaskCall, TaskLink, Timestamp};
 
 use crate::{
     ask::Answerer,
-    cli, clock,
+    caller, cli, clock,
     connect::{self, Connection, Unreachable},
     error::{CliError, Kind},
     local, look, output,
     text::{clean, fit_end, pad, width},
 };
-
-/// Where harnesses tell what they run which session it is.
-const VARIABLES: [(&str, Harness); 3] = [
-    ("CLAUDE_CODE_SESSION_ID", Harness::ClaudeCode),
-    ("CODEX_THREAD_ID", Harness::Codex),
-    ("HERMES_SESSION_ID", Harness::Hermes),
-];
 
 /// Columns that a task's name may have in the list.
 const NAME: usize = 40;
@@ -29,10 +22,8 @@ pub(crate) fn run(task: &cli::Task) -> Result<(), CliError> {
     match task {
         cli::Task::Link(args) => {
             let answerer = Answerer::Daemon(daemon);
-            let key = match &args.id {
-                None => this_session(|name| std::env::var(name).ok())?,
-                Some(id) => answerer.find(id, false)?.key(),
-            };
+            let hint = "name the session: rrd task link TASK ID";
+            let key = caller::session(&answerer, args.id.as_deref(), hint)?.key;
             let Answerer::Daemon(daemon) = &answerer else { return Ok(()) };
             link(daemon, &args.task, key)
         }
@@ -72,25 +63,6 @@ pub(crate) fn session(daemon: &Connection, task: &str) -> Result<SessionKey, Cli
 fn one(daemon: &Connection, call: TaskCall) -> Result<Task, CliError> {
     let found = daemon.task(&call)??.into_iter().next();
     found.ok_or_else(|| CliError::new(Kind::Internal, "the daemon answered something else"))
-}
-
-/// The session whose shell runs this, by what its harness has put into the environment.
-fn this_session(variable: impl Fn(&str) -> Option<String>) -> Result<SessionKey, CliError> {
-    let found = VARIABLES.into_iter().filter_map(|(name, harness)| {
-        let session_id = variable(name).filter(|id| !id.is_empty())?;
-        Some(SessionKey { harness, session_id })
-    });
-    let found: Vec<SessionKey> = found.collect();
-    let why = match &*found {
-        [one] => return Ok(one.clone()),
-        [] => "nothing tells which session this shell runs in".to_owned(),
-        // One harness was started by another: the environment does not say which is the inner one.
-        several => {
-            let names: Vec<String> = several.iter().map(ToString::to_string).collect();
-            format!("this shell runs in more than one session: {}", clean(&names.join(", ")))
-        }
-    };
-    Err(CliError::new(Kind::Usage, why).hint("name the session: rrd task link TASK ID"))
 }
 
 fn table(all: &[Task]) -> Result<(), CliError> {
@@ -152,25 +124,4 @@ fn lines<const N: usize>(rows: &[[String; N]], columns: Option<usize>) -> Vec<St
         *header = look::paint(look::DIM, header);
     }
     lines
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_session_of_a_shell_is_what_its_harness_says() {
-        let of = |set: &'static [(&str, &str)]| {
-            this_session(|name| {
-                let found = set.iter().find(|(known, _)| *known == name);
-                found.map(|(_, value)| (*value).to_owned())
-            })
-        };
-        let one = of(&[("CODEX_THREAD_ID", "t"), ("CLAUDE_CODE_SESSION_ID", "")]).unwrap();
-        assert_eq!((one.harness, &*one.session_id), (Harness::Codex, "t"));
-        let none = of(&[]).unwrap_err();
-        assert!(none.message().contains("nothing tells") && none.lines().len() == 2);
-        let both = of(&[("CODEX_THREAD_ID", "t"), ("CLAUDE_CODE_SESSION_ID", "c")]).unwrap_err();
-        assert!(both.message().contains("claude-code/c, codex/t"), "{}", both.message());
-    }
 }
