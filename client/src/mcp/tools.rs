@@ -295,6 +295,9 @@ fn search(call: &Call, args: Search) -> Result<Reply, CliError> {
     if found.no_words {
         return Err(wrong("there is no word in text").hint("letters and digits make a word"));
     }
+    if matches!(answerer, Answerer::Scan(_)) {
+        reply = reply.note("what happened since the daemon ran is not found");
+    }
     for note in search::remarks(&found, clock::now()) {
         reply = reply.note(note);
     }
