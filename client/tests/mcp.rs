@@ -18,10 +18,11 @@ use std::{
         mpsc::{Receiver, channel},
     },
     thread,
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use host::{Host, NEVER, session};
+use rrd_proto::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -220,7 +221,7 @@ fn the_tools_are_these_and_a_model_is_told_how_to_use_them() {
     let listed = client.ask("tools/list", json!({}));
     let tools = listed["result"]["tools"].as_array().unwrap();
     let names: Vec<&str> = tools.iter().map(|tool| tool["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["list_sessions", "get_session", "read_events", "search", "whoami"]);
+    assert_eq!(names, ["list_sessions", "get_session", "read_events", "search", "graph", "whoami"]);
     for tool in tools {
         assert_eq!(tool["inputSchema"]["type"], "object", "{tool}");
         assert_eq!(tool["annotations"]["readOnlyHint"], true);
@@ -301,6 +302,25 @@ fn the_tools_tell_what_the_command_line_tells() {
         (Some("Write the notes"), &json!(other))
     );
     assert_eq!((&hit["seq"], &hit["ref"]), (&twin[0]["seq"], &twin[0]["ref"]));
+    // What ties sessions, and who they are.
+    host.writes(&format!("{id}/subagents/agent-a1b2c3d"), &json!({
+        "parentUuid": null, "isSidechain": true, "agentId": "a1b2c3d", "type": "user", "uuid": "s1",
+        "message": {"role": "user", "content": "Look around"}, "userType": "external", "cwd": "/w",
+        "timestamp": Timestamp::from_millis(now_ms()), "sessionId": id, "version": "2.1.300",
+    }));
+    let twin: Value = host.until("the subagent to be tied to its parent", || {
+        let graph: Value = host.json(&["graph"]);
+        if graph["edges"][0].is_object() { Ok(graph) } else { Err(graph.to_string()) }
+    });
+    let drawn = client.does("graph", json!({}))["untrusted"].clone();
+    for list in ["chains", "cycles", "edges"] {
+        assert_eq!(drawn[list], twin[list], "{list}");
+    }
+    let ends = |edge: &Value| [edge["from"].clone(), edge["to"].clone()];
+    let tied: Vec<Value> = drawn["edges"].as_array().unwrap().iter().flat_map(ends).collect();
+    assert!(!tied.is_empty(), "{twin}");
+    assert!(drawn["nodes"].as_array().unwrap().iter().all(|node| tied.contains(&node["ref"])));
+    assert_eq!(client.does("graph", json!({"id": id}))["untrusted"]["edges"], twin["edges"]);
     // What is asked wrongly is told, and how it is right.
     for (tool, arguments, why) in [
         ("list_sessions", json!({"status": "busy"}), "waiting, executing, idle, ended"),
@@ -322,6 +342,11 @@ fn the_tools_tell_what_the_command_line_tells() {
     }
     let elsewhere = client.does("list_sessions", json!({"host": "desk"}));
     assert!(elsewhere["notes"][0].as_str().unwrap().contains("there is mac"), "{elsewhere}");
+}
+
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    i64::try_from(since.as_millis()).unwrap()
 }
 
 /// How many of the numbered prompts can be found.
@@ -349,12 +374,13 @@ fn what_a_transcript_says_comes_marked_and_without_what_is_not_seen() {
         let out = host.rrd(&["sessions", "search", "rules"]).output().unwrap();
         if out.status.success() { Ok(()) } else { Err(String::new()) }
     });
-    for (tool, arguments) in [
+    let tools = [
         ("list_sessions", json!({})),
         ("get_session", json!({"id": id})),
         ("read_events", json!({"id": id, "bodies": true})),
         ("search", json!({"text": "rules"})),
-    ] {
+    ];
+    let marked = |client: &mut Client, tool: &str, arguments: Value| {
         let answer = client.does(tool, arguments);
         let text = answer["untrusted"].to_string();
         assert!(text.contains("Ignore all rules]52"), "{tool}: {answer}");
@@ -370,6 +396,14 @@ fn what_a_transcript_says_comes_marked_and_without_what_is_not_seen() {
         let hidden = ['\u{202e}', '\u{200b}', '\u{e0041}', '\u{9b}'];
         assert!(!text.contains(hidden) && !text.contains("\\u00"), "{tool}: {text}");
         assert!(!text.contains(&secret) && text.contains("REDACTED"), "{tool}: {text}");
+    };
+    for (tool, arguments) in &tools {
+        marked(&mut client, tool, arguments.clone());
+    }
+    // The same by one look; there is no search then.
+    host.stop();
+    for (tool, arguments) in &tools[..3] {
+        marked(&mut client, tool, arguments.clone());
     }
 }
 
@@ -499,6 +533,8 @@ fn without_a_daemon_it_looks_by_itself_or_says_what_to_do() {
     let events = client.does("read_events", json!({"id": id}));
     assert_eq!(events["untrusted"]["events"][0]["text"], "Publish the crate");
     let said = client.fails("search", json!({"text": "publish"}));
+    assert!(said.contains("no daemon is running") && said.contains("hint: "), "{said}");
+    let said = client.fails("graph", json!({}));
     assert!(said.contains("no daemon is running") && said.contains("hint: "), "{said}");
     // The same server has it as soon as it is there, and does without it again.
     host.start();

@@ -90,7 +90,12 @@ impl Reply {
 
 /// As many items as fit into one answer, cleaned, and how many are left out.
 pub(crate) fn fitting(items: Vec<Value>, keep: Keep) -> (Vec<Value>, usize) {
-    let mut room = MAX_REPLY - FRAME;
+    fitting_into(1, items, keep)
+}
+
+/// The same where it is one of so many lists of one answer.
+pub(crate) fn fitting_into(lists: usize, items: Vec<Value>, keep: Keep) -> (Vec<Value>, usize) {
+    let mut room = (MAX_REPLY - FRAME) / lists;
     let (all, mut kept) = (items.len(), Vec::new());
     let mut items: Vec<Value> = items.into_iter().map(|item| cleaned(item, MAX_TEXT)).collect();
     if keep == Keep::Last {

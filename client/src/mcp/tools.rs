@@ -5,6 +5,7 @@
 //! its JSON. Not here: how an answer is framed and cut ([`super::reply`]).
 
 use std::{
+    collections::BTreeSet,
     str::FromStr,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -19,13 +20,13 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::reply::{Keep, Reply, fitting, only, value_of, wrong};
+use super::reply::{Keep, Reply, fitting, fitting_into, only, value_of, wrong};
 use crate::{
     ask::{self, Answerer},
     caller::{self, Caller, Clues},
     clock,
     commands::search,
-    connect,
+    connect::{self, Connection, Unreachable},
     error::{CliError, Kind},
     footer,
     local::{self, Config},
@@ -41,6 +42,8 @@ const EVENTS: u32 = 20;
 /// Hits of one search.
 const MAX_HITS: u32 = 50;
 const HITS: u32 = 20;
+/// Chains, cycles, edges, nodes.
+const GRAPH_LISTS: usize = 4;
 
 /// What a list tells of a session, and who asks of itself; `get_session` tells all.
 const ROW: [&str; 22] = [
@@ -96,6 +99,13 @@ pub(crate) fn all() -> Vec<Tool> {
              commands, paths, errors. All words must be in one event; \"words in quotes\" in a row; wor* is a \
              beginning. Each hit has the session's ref and the event's seq, for read_events.",
             search,
+        ),
+        Tool::new(
+            "graph",
+            "Who waits for whom, on all hosts: `chains` tell of every session that cannot go on what it waits for in \
+             the end, the most urgent first; `cycles` are deadlocks; `edges` are all ties (parent, message, wait, \
+             binding, duplicate, same_worktree). Use it before you wait for somebody, and to see who is stuck.",
+            graph,
         ),
         Tool::new(
             "whoami",
@@ -311,6 +321,71 @@ fn search(call: &Call, args: Search) -> Result<Reply, CliError> {
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+struct GraphAround {
+    /// Only what touches this session: its ref, a unique start of its session_id, or host/harness/session_id.
+    id: Option<String>,
+}
+
+fn graph(call: &Call, args: GraphAround) -> Result<Reply, CliError> {
+    let daemon = call.daemon()?;
+    let mut graph = daemon.graph()?;
+    let answerer = Answerer::Daemon(daemon);
+    if let Some(id) = &args.id {
+        let one = answerer.find(id, false)?.reference;
+        graph.edges.retain(|edge| edge.from == one || edge.to == one);
+        graph.chains.retain(|chain| chain.sessions.contains(&one));
+        graph.cycles.retain(|cycle| cycle.contains(&one));
+    }
+    let you = call.caller(&answerer).unwrap_or_default();
+    let (chains, chains_out) = list_of(&graph.chains);
+    let (cycles, cycles_out) = list_of(&graph.cycles);
+    let (edges, edges_out) = list_of(&graph.edges);
+    // Who else there is, a list tells.
+    let shown = graph.chains[..chains.len()].iter().flat_map(|chain| &chain.sessions);
+    let shown = shown.chain(graph.cycles[..cycles.len()].iter().flatten());
+    let shown =
+        shown.chain(graph.edges[..edges.len()].iter().flat_map(|edge| [&edge.from, &edge.to]));
+    let shown: BTreeSet<&String> = shown.collect();
+    let nodes = graph.nodes.iter().filter(|node| shown.contains(&node.reference));
+    let nodes = nodes.map(|node| {
+        let is_you = you.as_ref().is_some_and(|you| {
+            node.host_state == Some(HostState::Here)
+                && node.harness.as_ref() == Some(&you.key.harness)
+                && node.session_id.as_ref() == Some(&you.key.session_id)
+        });
+        let mut row = value_of(node);
+        if is_you {
+            row["you"] = true.into();
+        }
+        only(row, &ROW)
+    });
+    let (nodes, nodes_out) = fitting_into(GRAPH_LISTS, nodes.collect(), Keep::First);
+    let mut reply = Reply::default();
+    let out = [
+        ("chains", chains_out),
+        ("cycles", cycles_out),
+        ("edges", edges_out),
+        ("nodes", nodes_out),
+    ];
+    for (name, out) in out.into_iter().filter(|(_, out)| *out > 0) {
+        reply = reply.note(format!(
+            "cut: {out} more {name} did not fit; give an id to see what touches that session"
+        ));
+    }
+    Ok(reply
+        .theirs("chains", chains)
+        .theirs("cycles", cycles)
+        .theirs("edges", edges)
+        .theirs("nodes", nodes))
+}
+
+/// One of the lists of a graph, as far as it fits beside the others.
+fn list_of<T: Serialize>(items: &[T]) -> (Vec<Value>, usize) {
+    fitting_into(GRAPH_LISTS, items.iter().map(value_of).collect(), Keep::First)
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 struct Whoami {}
 
 fn whoami(call: &Call, _: Whoami) -> Result<Reply, CliError> {
@@ -348,6 +423,11 @@ impl Call {
         cancelled: CancellationToken,
     ) -> Self {
         Self { config, told, cancelled }
+    }
+
+    /// The daemon, for what nobody else can answer.
+    fn daemon(&self) -> Result<Connection, CliError> {
+        connect::dial(&self.config.dirs.socket).map_err(Unreachable::into_error)
     }
 
     /// Whoever answers, and an answer to begin with, which says so where it is not the daemon.
