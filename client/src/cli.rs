@@ -8,6 +8,7 @@ mod mirror;
 mod pair;
 mod resume;
 mod task;
+mod wait;
 
 use std::path::PathBuf;
 
@@ -29,6 +30,7 @@ pub(crate) use mirror::{Mirror, MirrorEnable};
 pub(crate) use pair::{LookersArgs, OpenArgs, PairArgs, TokenArgs};
 pub(crate) use resume::{From as ResumeFrom, ResumeArgs};
 pub(crate) use task::Task;
+pub(crate) use wait::WaitArgs;
 
 /// See every coding-agent session on this machine: what each one does, and which one needs you.
 ///
@@ -193,6 +195,9 @@ Examples:
   rrd graph --format mermaid       for a page that draws it; dot for Graphviz
   rrd graph --json | jq '.chains[0]'")]
     Graph(GraphArgs),
+    /// Wait until another session, on any host, has done something.
+    #[command(after_help = wait::HELP)]
+    Wait(WaitArgs),
     /// Let a phone, or another browser, look: shows a QR code that is good once, for five minutes.
     #[command(after_help = "\
 Scan it, or open the address it shows. The browser is let in for 90 days, on that device alone; it

@@ -21,6 +21,7 @@ use rrd_proto::{
     copy::{CopyCall, CopyReply},
     preamble::{self, Mismatch, Preamble},
     rpc::LocalClient,
+    wait::{WaitCall, WaitNews},
 };
 use tarpc::{client::RpcError, context};
 use tokio::{
@@ -210,6 +211,15 @@ impl Connection {
 
     pub(crate) fn hosts(&self) -> Result<Vec<Host>, CliError> {
         self.call(Duration::ZERO, |at| self.client.hosts(at))
+    }
+
+    /// Waits for what other sessions do, at most `wait`.
+    pub(crate) fn wait(
+        &self,
+        call: &WaitCall,
+        wait: Duration,
+    ) -> Result<Result<WaitNews, Refusal>, CliError> {
+        self.call(wait, |at| self.client.wait(at, call.clone()))
     }
 
     pub(crate) fn graph(&self) -> Result<Graph, CliError> {

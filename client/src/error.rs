@@ -18,6 +18,12 @@ pub(crate) enum Kind {
     Usage,
     /// No daemon answers.
     NoDaemon,
+    /// What was waited for cannot come true any more.
+    Over,
+    /// It did not come in time.
+    Late,
+    /// The host that would tell is away.
+    Away,
     /// rrd itself, or the machine beneath it.
     Internal,
     /// A setting is wrong.
@@ -31,6 +37,9 @@ impl Kind {
         match self {
             Self::Done => 0,
             Self::NotFound => 1,
+            Self::Over => 2,
+            Self::Late => 3,
+            Self::Away => 4,
             Self::Usage => 64,
             Self::NoDaemon => 69,
             Self::Internal => 70,

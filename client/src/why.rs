@@ -50,10 +50,11 @@ mod tests {
         text::is_unsafe,
     };
 
-    const SOURCES: [StatusSource; 7] = [
+    const SOURCES: [StatusSource; 8] = [
         StatusSource::Registry,
         StatusSource::Hook,
         StatusSource::Lock,
+        StatusSource::Declared,
         StatusSource::OpenRecord,
         StatusSource::StopReason,
         StatusSource::Pid,

@@ -184,6 +184,13 @@ impl Local for Known {
         }
     }
 
+    async fn wait(
+        self,
+        _: Context,
+        _: rrd_proto::wait::WaitCall,
+    ) -> Result<rrd_proto::wait::WaitNews, Refusal> {
+        unreachable!("nobody waits here")
+    }
     async fn graph(self, _: Context) -> rrd_proto::Graph {
         rrd_proto::Graph::default()
     }

@@ -3,12 +3,16 @@
 //! Answers come from the desk, and of other hosts from them; each has passed the redactor when it leaves
 //! here. Not here: who may ask, and how answers are written.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use rrd_core::graph;
 use rrd_proto::{
     EventPage, EventQuery, Forgotten, Graph, Host, HostState, ListQuery, ListReply, Lookup,
-    LookupQuery, Outline, OutlineQuery, PartStatus, Refusal, SearchQuery, SearchReply, VERSION,
+    LookupQuery, NodeId, Outline, OutlineQuery, PartStatus, Refusal, SearchQuery, SearchReply,
+    Session, Timestamp, VERSION,
 };
 
 use crate::{
@@ -22,6 +26,7 @@ use crate::{
     hub::{Hub, now},
     mirror::{self, Mirror},
     others::{self, Asked},
+    waits::Waits,
 };
 
 /// Everything that answers.
@@ -33,6 +38,7 @@ pub(crate) struct Answers {
     pub(crate) desk: Arc<Desk>,
     pub(crate) fleet: Arc<Result<Arc<Fleet>, Broken>>,
     pub(crate) mirror: Arc<Mirror>,
+    pub(crate) waits: Waits,
 }
 
 impl Answers {
@@ -152,8 +158,27 @@ impl Answers {
         self.edges.parts(parts)
     }
 
-    /// Who waits for whom, on all hosts: of sessions that are active or open, and of those that these name.
+    /// This host's name; before it has one, one that nobody has.
+    pub(crate) fn own_node(&self) -> NodeId {
+        let fleet = self.fleet.as_ref().as_ref();
+        fleet.map_or(NodeId::from_hash([0; 8]), |fleet| fleet.node())
+    }
+
+    /// How each host is, and since when.
+    pub(crate) fn hosts_by_node(&self) -> HashMap<NodeId, (HostState, Option<Timestamp>)> {
+        let others = self.hub.others().map(|others| others.hosts()).unwrap_or_default();
+        let of = |host: Host| Some((host.node_id.parse().ok()?, (host.state, host.since)));
+        let own = (self.own_node(), (HostState::Here, None));
+        others.into_iter().filter_map(of).chain([own]).collect()
+    }
+
+    /// Who waits for whom, on all hosts.
     pub(crate) fn graph(&self) -> Graph {
+        graph::graph(&self.graph_rows())
+    }
+
+    /// Sessions that are active or open, and those that these name.
+    pub(crate) fn graph_rows(&self) -> Vec<Session> {
         let query = ListQuery { open: true, ..ListQuery::default() };
         let mut reply = self.hub.list_with(&query, Asked::default());
         let rows = &reply.sessions;
@@ -166,7 +191,7 @@ impl Answers {
         });
         let found: Vec<_> = found.collect();
         reply.sessions.extend(found);
-        graph::graph(&self.edges.list(reply, false).sessions)
+        self.edges.list(reply, false).sessions
     }
 
     /// Every host of the fleet, this one first.

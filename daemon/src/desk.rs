@@ -21,7 +21,10 @@ use rrd_proto::{
     },
 };
 use serde::Serialize;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout, timeout_at},
+};
 
 use crate::{
     audience::Looking,
@@ -30,12 +33,13 @@ use crate::{
     resume::give::Copies,
     scan::{self, MAX_PAGE},
     search::Search,
-    store::{Reader, Writer},
+    store::{Committed, Reader, Writer},
     tail::{self, Door},
+    waits::owner,
 };
 
 /// What members may ask here.
-pub(crate) const METHODS: [&str; 5] = ["rows", "events", "outline", "search", "last_known"];
+pub(crate) const METHODS: [&str; 6] = ["rows", "events", "outline", "search", "last_known", "wait"];
 
 /// The longest wait one call may ask for.
 const MAX_WAIT: Duration = Duration::from_secs(60);
@@ -254,6 +258,10 @@ impl Desk {
                 }
                 Err(refused) => Err(refused),
             },
+            "wait" => match peer::unpack(body) {
+                Ok(query) => peer::pack(&owner::wait(self, query).await),
+                Err(refused) => Err(refused),
+            },
             "last_known" => peer::unpack(body).and_then(|LastKnownQuery { node }| {
                 let others = self.hub.others();
                 peer::pack(&others.map(|others| others.last_known(node)).unwrap_or_default())
@@ -321,6 +329,11 @@ pub(crate) struct Index {
 impl Index {
     pub(crate) fn new(state_dir: PathBuf, writer: Arc<Writer>) -> Self {
         Self { state_dir, reader: Mutex::default(), writer }
+    }
+
+    /// Tells of every transaction.
+    pub(crate) fn committed(&self) -> watch::Receiver<Committed> {
+        self.writer.committed()
     }
 
     /// What is read of it; nothing where it cannot be read.

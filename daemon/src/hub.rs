@@ -22,7 +22,7 @@ use rrd_core::{
     roster::{Absence, Entry, Place, RootLive, Roster},
 };
 use rrd_proto::{
-    Coverage, Harness, IndexProgress, ListQuery, ListReply, Lookup, NodeId, PartStatus, Root,
+    Coverage, Harness, IndexProgress, Link, ListQuery, ListReply, Lookup, NodeId, PartStatus, Root,
     RootState, Session, SessionKey, Subagent, Timestamp,
 };
 use tokio::sync::watch;
@@ -67,6 +67,8 @@ pub(crate) enum Input {
     Mirrors(Vec<String>),
     /// How these sessions are in one of them.
     Coverage(Vec<(SessionKey, Coverage)>),
+    /// For whom sessions said that they wait.
+    Declared(HashMap<SessionKey, Vec<Link>>),
     /// How long harnesses keep transcripts in each root, in milliseconds, as far as that can be told.
     Periods(HashMap<usize, Option<i64>>),
 }
@@ -193,6 +195,7 @@ impl Hub {
                     news.retain(|(key, _)| !known.forgotten.contains(key));
                     known.roster.set_coverage(news);
                 }
+                Input::Declared(links) => known.roster.set_declared(links),
                 Input::Periods(periods) => known.roster.set_periods(periods),
                 Input::OldTrails => known.roster.forget_old_trails(now()),
             }

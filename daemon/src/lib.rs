@@ -36,6 +36,7 @@ mod statuses;
 pub mod store;
 mod tail;
 mod tasks;
+mod waits;
 mod words;
 
 pub(crate) use config::Config;

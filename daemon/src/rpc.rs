@@ -19,6 +19,7 @@ use rrd_proto::{
     copy::{CopyCall, CopyReply},
     preamble::{self, Preamble},
     rpc::Local,
+    wait::{WaitCall, WaitNews},
 };
 use tarpc::{
     context::Context,
@@ -28,7 +29,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     time::timeout,
 };
-use tokio_util::{codec::LengthDelimitedCodec, sync::CancellationToken};
+use tokio_util::{codec::LengthDelimitedCodec, io::InspectReader, sync::CancellationToken};
 
 use crate::{
     answers::Answers,
@@ -38,7 +39,7 @@ use crate::{
     hub::Input,
     mirror,
     resume::relay,
-    tasks,
+    tasks, waits,
 };
 
 /// A client says who it is within this, or goes.
@@ -81,7 +82,8 @@ pub(crate) async fn serve(listener: Listener, server: Server, stop: Cancellation
         let Ok(permit) = Arc::clone(&clients).acquire_owned().await else { return };
         match stream {
             Ok(stream) => {
-                let (server, stop) = (server.clone(), stop.clone());
+                let server = Server { gone: CancellationToken::new(), ..server.clone() };
+                let stop = stop.clone();
                 tokio::spawn(async move {
                     let _permit = permit;
                     tokio::select! {
@@ -110,6 +112,13 @@ async fn client(mut stream: Stream, server: Server) -> io::Result<()> {
     if let Err(mismatch) = Preamble::check(&hello) {
         return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{mismatch:?}")));
     }
+    // tarpc goes on with what it was asked when the other side is gone; whoever waits for it need not.
+    let gone = server.gone.clone();
+    let stream = InspectReader::new(stream, move |read| {
+        if read.is_empty() {
+            gone.cancel();
+        }
+    });
     let framed = LengthDelimitedCodec::builder().max_frame_length(MAX_FRAME).new_framed(stream);
     let transport = tarpc::serde_transport::new(framed, Bincode::default());
     BaseChannel::with_defaults(transport)
@@ -126,6 +135,8 @@ async fn client(mut stream: Stream, server: Server) -> io::Result<()> {
 pub(crate) struct Server {
     pub(crate) answers: Arc<Answers>,
     pub(crate) http: Arc<Http>,
+    /// This client has hung up.
+    pub(crate) gone: CancellationToken,
 }
 
 impl Local for Server {
@@ -180,6 +191,11 @@ impl Local for Server {
     async fn graph(self, _: Context) -> Graph {
         let _looking = self.answers.desk.look().await;
         self.answers.graph()
+    }
+
+    async fn wait(self, _: Context, call: WaitCall) -> Result<WaitNews, Refusal> {
+        let answered = waits::answer(&self.answers, call);
+        self.gone.run_until_cancelled(answered).await.unwrap_or_else(|| Err(waits::over()))
     }
 
     async fn hook(self, _: Context, call: HookCall) {

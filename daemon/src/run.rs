@@ -46,6 +46,7 @@ use crate::{
     store::{self, StoreError, TrailState, Writer, owner_only},
     tail::{Scene, StoreLedger, Tail, TailHandle},
     tasks,
+    waits::Waits,
 };
 
 /// Whatever has not stopped by then is left behind; its transcripts are read again.
@@ -314,11 +315,20 @@ impl Daemon {
         }
         let fleet = Arc::new(fleet);
         let its_mirror = Arc::clone(&mirror);
-        let answers =
-            Answers { hub: hub_of, health, hooks: taker, edges, desk, fleet, mirror: its_mirror };
+        let answers = Answers {
+            hub: hub_of,
+            health,
+            hooks: taker,
+            edges,
+            desk,
+            fleet,
+            mirror: its_mirror,
+            waits: Waits::new(),
+        };
         let answers = Arc::new(answers);
         let http = Http::new(&config, Arc::clone(&answers));
-        let server = Server { answers, http: Arc::clone(&http) };
+        let gone = CancellationToken::new();
+        let server = Server { answers, http: Arc::clone(&http), gone };
         if let Some(dir) = socket.parent().filter(|_| cfg!(unix)) {
             private_dir(dir).with_context(|| format!("cannot use {}", dir.display()))?;
         }

@@ -45,6 +45,7 @@ pub mod rpc;
 #[cfg(feature = "shown")]
 pub mod shown;
 pub mod timeline;
+pub mod wait;
 
 pub use age::{AGES, age, span};
 pub use event::{Body, Direction, Event, EventKind};

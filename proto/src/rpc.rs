@@ -9,6 +9,7 @@ use crate::{
     ListReply, LookerCall, LookerReply, Lookup, LookupQuery, MirrorCall, MirrorReply, Outline,
     OutlineQuery, PartStatus, Refusal, SearchQuery, SearchReply, Task, TaskCall,
     copy::{CopyCall, CopyReply},
+    wait::{WaitCall, WaitNews},
 };
 
 /// Asks a daemon on the same host, of the same release.
@@ -38,6 +39,8 @@ pub trait Local {
     async fn hosts() -> Vec<Host>;
     /// Who waits for whom, on all hosts.
     async fn graph() -> Graph;
+    /// Waits for what other sessions do.
+    async fn wait(call: WaitCall) -> Result<WaitNews, Refusal>;
     /// Does what `rrd fleet` asks for.
     async fn fleet(call: FleetCall) -> Result<FleetReply, Refusal>;
     /// Lets somebody look at the page, tells who may, and takes it back.

@@ -69,6 +69,8 @@ words! {
         StopReason = "stop_reason",
         /// The process itself: it is there, or it is gone.
         Pid = "pid",
+        /// It said itself that it waits for another session.
+        Declared = "declared",
         /// Only the silence: nothing has been written for long.
         Age = "age",
     }

@@ -76,6 +76,13 @@ fn because(
         (StatusSource::Registry, Status::Ended) => {
             format!("the process that {harness}'s live registry names is gone; it left {end}")
         }
+        (StatusSource::Declared, Status::Executing | Status::Idle | Status::Ended) => {
+            format!("it said itself that it is {}{since}", session.status)
+        }
+        (StatusSource::Declared, Status::Waiting) => {
+            let whom = session.waiting_on.as_deref().unwrap_or("another session");
+            format!("it said itself that it waits for {whom}{since}")
+        }
         (StatusSource::Hook, Status::Ended) => {
             format!("a hook of {harness} reported its end{since}")
         }

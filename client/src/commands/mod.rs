@@ -27,6 +27,7 @@ mod status;
 mod tail;
 mod task;
 mod token;
+mod wait;
 mod watch;
 
 use crate::{
@@ -58,6 +59,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
         Command::Mirror(mirror) => mirror::run(&mirror),
         Command::Hosts(args) => hosts::run(&args),
         Command::Graph(args) => graph::run(&args),
+        Command::Wait(args) => wait::run(&args),
         Command::Pair(args) => pair::run(&args),
         Command::Open(args) => open::run(&args),
         Command::Token(args) => token::run(&args),

@@ -26,6 +26,7 @@ pub mod search;
 pub mod status;
 pub mod task;
 pub mod tree;
+pub mod wait;
 
 /// The hash behind every stored identity (record keys, first lines, cursor tails): XXH3, 64 bits.
 /// On disk, so it must never change.

@@ -11,8 +11,9 @@ use std::{
 };
 
 use rrd_proto::{
-    Activity, Harness, HostState, IndexProgress, Issue, ListQuery, ListReply, Lookup, ParentKind,
-    Root, Session, SessionKey, Status, Timestamp, Totals, WaitingFor, session_ref,
+    Activity, Harness, HostState, IndexProgress, Issue, Link, ListQuery, ListReply, Lookup,
+    ParentKind, Root, Session, SessionKey, Status, StatusSource, Timestamp, Totals, WaitingFor,
+    session_ref,
 };
 
 use crate::{
@@ -119,6 +120,8 @@ pub struct Roster {
     /// Whose trail has changed since it was last handed out to be stored.
     unsaved: BTreeSet<SessionKey>,
     covered: Covered,
+    /// Sessions that said for whom they wait.
+    declared: HashMap<SessionKey, Vec<Link>>,
     version: u64,
 }
 
@@ -136,6 +139,7 @@ impl Roster {
             hooks: HashMap::new(),
             unsaved: BTreeSet::new(),
             covered: Covered::default(),
+            declared: HashMap::new(),
             version: 1,
         }
     }
@@ -217,6 +221,12 @@ impl Roster {
         if before.as_ref() != self.absent.get(key) {
             self.version += 1;
         }
+    }
+
+    /// Takes for whom sessions said that they wait: all that do.
+    pub fn set_declared(&mut self, declared: HashMap<SessionKey, Vec<Link>>) {
+        self.version += u64::from(self.declared != declared);
+        self.declared = declared;
     }
 
     /// Takes whether root number `root` can be looked at.
@@ -440,6 +450,17 @@ impl Roster {
             && evidence.ask.is_none()
         {
             verdict.waiting_detail = self.asking(entry, key).or(verdict.waiting_detail);
+        }
+        if let Some(waits) = self.declared.get(key)
+            && let Some(first) = waits.first()
+            // Whoever asks a person waits for that before all.
+            && matches!(verdict.status, Status::Executing | Status::Idle)
+        {
+            verdict = Verdict {
+                waiting_for: Some(WaitingFor::Session),
+                waiting_detail: Some(first.evidence.clone()),
+                ..Verdict::new(Status::Waiting, first.since, StatusSource::Declared)
+            };
         }
         // Whoever put it away has seen how it went.
         let put_away = evidence.archived && verdict.status == Status::Ended;
@@ -688,7 +709,9 @@ impl Roster {
             status_source: verdict.source,
             waiting_for: verdict.waiting_for,
             waiting_detail: verdict.waiting_detail,
-            waiting_on: None,
+            waiting_on: (verdict.waiting_for == Some(WaitingFor::Session))
+                .then(|| Some(self.declared.get(key)?.first()?.to.clone()))
+                .flatten(),
             activity: (verdict.status == Status::Executing)
                 .then(|| activity(fold, judged))
                 .flatten(),

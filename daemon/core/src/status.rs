@@ -360,7 +360,7 @@ impl Verdict {
         }
     }
 
-    fn new(status: Status, since: Option<Timestamp>, source: StatusSource) -> Self {
+    pub(crate) fn new(status: Status, since: Option<Timestamp>, source: StatusSource) -> Self {
         Self {
             status,
             since,

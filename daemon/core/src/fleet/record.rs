@@ -6,7 +6,7 @@
 //! ([`super::peers`]).
 
 use rrd_proto::{
-    Coverage, CoverageState, Deletion, MirrorAlarm, NodeId, Session, SessionKey, Timestamp,
+    Coverage, CoverageState, Deletion, Link, MirrorAlarm, NodeId, Session, SessionKey, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, value::RawValue};
@@ -227,6 +227,13 @@ const NOT_SAID: [&str; 5] = ["ref", "host", "node_id", "host_state", "host_seen_
 const MIRRORS: &str = "mirrors";
 const DELETED: &str = "deleted";
 
+/// What ties it to other sessions, so many at most, shorter than in JSON, too.
+const TIES: &str = "ties";
+const MOST_TIES: usize = 8;
+
+/// Bytes of what one of them is known by, at most.
+const MAX_EVIDENCE: usize = 60;
+
 /// Milliseconds.
 const HOUR: i64 = 3_600_000;
 
@@ -250,13 +257,42 @@ fn heard(place: &Value) -> Option<Coverage> {
     })
 }
 
+/// What a tie says, the other session, whether it begins there, whether one of several is enough, since when,
+/// and by what it is known.
+fn tied(link: &Link) -> Value {
+    let Link { kind, state, to, incoming, any, since, evidence } = link;
+    let mut evidence = evidence.clone();
+    shorten(&mut evidence, MAX_EVIDENCE);
+    let flags = u8::from(*incoming) + 2 * u8::from(*any);
+    let since = since.map(Timestamp::as_millis);
+    serde_json::json!([kind.as_str(), state.as_str(), to, flags, since, evidence])
+}
+
+/// The same again; what this release does not know is passed by.
+fn tie(told: &Value) -> Option<Link> {
+    let [kind, state, to, flags, since, evidence] = told.as_array()?.get(..6)? else { return None };
+    let flags = flags.as_u64()?;
+    Some(Link {
+        kind: kind.as_str()?.parse().ok()?,
+        state: state.as_str()?.parse().ok()?,
+        to: to.as_str().filter(|to| to.len() <= 16)?.to_owned(),
+        incoming: flags & 1 != 0,
+        any: flags & 2 != 0,
+        since: since.as_i64().map(Timestamp::from_millis),
+        evidence: evidence.as_str()?.to_owned(),
+    })
+}
+
 /// A row's fields, without those that say nothing.
 fn row(session: &Session) -> Map<String, Value> {
     let Ok(Value::Object(mut row)) = serde_json::to_value(session) else { return Map::new() };
-    let Session { coverage, deletion, .. } = session;
-    ["coverage", "deletion"].iter().for_each(|name| drop(row.remove(*name)));
+    let Session { coverage, deletion, links, .. } = session;
+    ["coverage", "deletion", "links"].iter().for_each(|name| drop(row.remove(*name)));
     if !coverage.is_empty() {
         row.insert(MIRRORS.into(), coverage.iter().map(told).collect());
+    }
+    if !links.is_empty() {
+        row.insert(TIES.into(), links.iter().take(MOST_TIES).map(tied).collect());
     }
     if let Some(Deletion { at }) = deletion {
         // Where that cannot be told: 0.
@@ -272,7 +308,7 @@ fn row(session: &Session) -> Map<String, Value> {
 }
 
 /// How a row is made shorter, the least loss first.
-const SHORTER: [fn(&mut Map<String, Value>); 10] = [
+const SHORTER: [fn(&mut Map<String, Value>); 11] = [
     |row| cut(row, "title", 120),
     |row| {
         row.remove("transcript_path");
@@ -298,6 +334,12 @@ const SHORTER: [fn(&mut Map<String, Value>); 10] = [
     |row| {
         row.remove("repo_remote");
     },
+    // That somebody waits is more than what tells so.
+    |row| {
+        let ties = row.get_mut(TIES).and_then(Value::as_array_mut);
+        let evidence = ties.into_iter().flatten().filter_map(|tie| tie.get_mut(5));
+        evidence.for_each(|evidence| *evidence = Value::String(String::new()));
+    },
     |row| ["title", "waiting_detail", "cwd", "branch"].iter().for_each(|name| cut(row, name, 60)),
     |row| {
         row.remove("activity");
@@ -306,7 +348,7 @@ const SHORTER: [fn(&mut Map<String, Value>); 10] = [
         row.remove("model");
     },
     |row| {
-        const KEPT: [&str; 9] = [
+        const KEPT: [&str; 12] = [
             "harness",
             "session_id",
             "title",
@@ -316,9 +358,15 @@ const SHORTER: [fn(&mut Map<String, Value>); 10] = [
             "active",
             "complete",
             "last_activity_at",
+            "waiting_for",
+            "waiting_on",
+            TIES,
         ];
         row.retain(|name, _| KEPT.contains(&name.as_str()));
         cut(row, "title", 40);
+        if let Some(Value::Array(ties)) = row.get_mut(TIES) {
+            ties.truncate(4);
+        }
     },
 ];
 
@@ -348,11 +396,14 @@ fn session(mut row: Map<String, Value>) -> Option<Session> {
     row.entry("issues").or_insert_with(|| Value::Array(Vec::new()));
     row.insert("host_state".into(), Value::String("away".into()));
     let (mirrors, deleted) = (row.remove(MIRRORS), row.remove(DELETED));
-    ["coverage", "deletion"].iter().for_each(|name| drop(row.remove(*name)));
+    let ties = row.remove(TIES);
+    ["coverage", "deletion", "links"].iter().for_each(|name| drop(row.remove(*name)));
     let mut session: Session = serde_json::from_value(Value::Object(row)).ok()?;
     (session.node_id, session.host_seen_at) = (None, None);
     let mirrors = mirrors.as_ref().and_then(Value::as_array);
     session.coverage = mirrors.into_iter().flatten().filter_map(heard).collect();
+    let ties = ties.as_ref().and_then(Value::as_array);
+    session.links = ties.into_iter().flatten().filter_map(tie).take(MOST_TIES).collect();
     session.deletion = deleted.and_then(|deleted| deleted.as_i64()).map(|hour| Deletion {
         at: (hour > 0).then(|| Timestamp::from_millis(hour.saturating_mul(HOUR))),
     });
@@ -362,12 +413,20 @@ fn session(mut row: Map<String, Value>) -> Option<Session> {
 /// Moves every time in a row by `ms`: from its owner's clock to the reader's.
 pub fn shift(session: &mut Session, ms: i64) {
     let Session {
-        started_at, last_activity_at, status_since, activity, coverage, deletion, ..
+        started_at,
+        last_activity_at,
+        status_since,
+        activity,
+        coverage,
+        deletion,
+        links,
+        ..
     } = session;
     let since = activity.as_mut().map(|activity| &mut activity.since);
     let covered = coverage.iter_mut().map(|place| &mut place.since);
     let deleted = deletion.as_mut().map(|deletion| &mut deletion.at);
-    let more = since.into_iter().chain(covered).chain(deleted);
+    let tied = links.iter_mut().map(|link| &mut link.since);
+    let more = since.into_iter().chain(covered).chain(deleted).chain(tied);
     for time in [started_at, last_activity_at, status_since].into_iter().chain(more) {
         *time = time.map(|at: Timestamp| at.plus(ms));
     }
@@ -406,12 +465,40 @@ mod tests {
         serde_json::from_value(row).unwrap()
     }
 
+    fn some_link() -> Link {
+        Link {
+            kind: rrd_proto::EdgeKind::Wait,
+            state: rrd_proto::EdgeState::Declared,
+            to: "abcde".to_owned(),
+            incoming: false,
+            any: true,
+            since: Some(Timestamp::from_millis(1_795_000_000_000)),
+            evidence: "rrd wait --until idle".to_owned(),
+        }
+    }
+
     fn redacted(session: Session) -> Redacted<Session> {
         Redactor::default().row(session, &mut Report::default())
     }
 
     fn read_of(text: &str, n: u8) -> Result<Read, Invalid> {
         read(text, |node| (node == own(n).node()).then(|| own(n).public()))
+    }
+
+    #[test]
+    fn ties_arrive_by_the_readers_clock() {
+        let key = some_session("", "").key();
+        let sent = Session { links: vec![some_link()], ..Session::unknown(key) };
+        let text = of_session(&own(1), Place::default(), &redacted(sent.clone())).unwrap();
+        let Word::Session(mut got) = read_of(&text, 1).unwrap().word else { panic!("{text}") };
+        assert_eq!(got.links, sent.links);
+        shift(&mut got, 5_000);
+        assert_eq!(got.links[0].since, Some(Timestamp::from_millis(1_795_000_005_000)));
+        // What a later release says, and what harms.
+        for (from, to) in [("\"wait\"", "\"marry\""), ("abcde", "a/../../../../../b")] {
+            let told = tied(&some_link()).to_string().replace(from, to);
+            assert_eq!(tie(&serde_json::from_str(&told).unwrap()), None, "{told}");
+        }
     }
 
     #[test]
@@ -508,13 +595,19 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_makes_a_record_too_long(title in ".{0,3000}", detail in "\\PC{0,3000}", id in "[a-z0-9-]{1,2000}") {
+        fn no_text_makes_a_record_too_long(title in ".{0,3000}", detail in "\\PC{0,3000}", id in "[a-z0-9-]{1,2000}", links in 0_usize..20) {
             let mut session = some_session(&title, &detail);
+            session.links = vec![some_link(); links];
             session.session_id = id;
             session.cwd = Some(detail.clone());
             let fits = session.session_id.len() < 300;
             let text = of_session(&own(1), Place::default(), &redacted(session));
             prop_assert!(text.is_some() || !fits);
+            let tied = text.as_ref().and_then(|text| match read_of(text, 1) {
+                Ok(Read { word: Word::Session(row), .. }) => Some(row.links.len()),
+                _ => None,
+            });
+            prop_assert!(tied.is_none_or(|tied| tied == links.min(MOST_TIES) || !fits || tied == 4), "{tied:?}");
             prop_assert!(text.is_none_or(|text| text.len() <= MAX_RECORD && read_of(&text, 1).is_ok()));
         }
 

@@ -105,8 +105,12 @@ impl Roster {
         (found[more..].iter().map(span).collect(), more as u64)
     }
 
-    /// The delegates that a session waits for: it is in its turn, and has nothing open but delegating.
+    /// For whom a session said that it waits; else the delegates, where it is in its turn and has nothing open but
+    /// delegating.
     pub(super) fn links(&self, key: &SessionKey, entry: &Entry, verdict: &Verdict) -> Vec<Link> {
+        if let Some(declared) = self.declared.get(key) {
+            return declared.clone();
+        }
         let open = &entry.fold.open_tools;
         if verdict.status != Status::Executing
             || open.is_empty()

@@ -572,3 +572,58 @@ fn of_very_many_subagents_the_newest_are_told() {
     assert_eq!((told.len(), more), (rrd_proto::MAX_SUBAGENTS, 500));
     assert_eq!((told[0].session_id.as_str(), told[999].session_id.as_str()), ("500", "1499"));
 }
+
+#[test]
+fn whoever_said_that_it_waits_is_shown_so_unless_it_asks_a_person() {
+    let link = Link {
+        kind: rrd_proto::EdgeKind::Wait,
+        state: rrd_proto::EdgeState::Declared,
+        to: "abcde".into(),
+        incoming: false,
+        any: false,
+        since: Some(NOW.plus(-60_000)),
+        evidence: "rrd wait --until idle".into(),
+    };
+    let mut roster = roster();
+    roster.set(key("works"), entry(5, vec![prompt()]));
+    roster.set(key("asks"), entry(5, vec![prompt(), question()]));
+    let before = roster.version();
+    let declared: HashMap<_, _> =
+        ["works", "asks", "nobody"].map(|id| (key(id), vec![link.clone()])).into();
+    roster.set_declared(declared.clone());
+    assert!(roster.version() > before);
+    let row = |roster: &Roster, id| roster.row_of(&key(id), NOW).unwrap();
+    let works = row(&roster, "works");
+    assert_eq!((works.status, works.waiting_for), (Status::Waiting, Some(WaitingFor::Session)));
+    assert_eq!(works.waiting_on.as_deref(), Some("abcde"));
+    assert_eq!(works.status_since, link.since);
+    assert_eq!((works.status_source, works.links), (StatusSource::Declared, vec![link]));
+    let asks = row(&roster, "asks");
+    assert_eq!((asks.waiting_for, asks.waiting_on), (Some(WaitingFor::Input), None));
+    assert_eq!(asks.links.len(), 1);
+    let before = roster.version();
+    roster.set_declared(declared);
+    assert_eq!(roster.version(), before);
+    roster.set_declared(HashMap::new());
+    assert_eq!(row(&roster, "works").status, Status::Executing);
+}
+
+#[test]
+fn who_has_nothing_open_but_a_delegate_waits_for_it() {
+    let call = |id, name| Fact::ToolCall {
+        id: Cow::Borrowed(id),
+        name: Cow::Borrowed(name),
+        summary: "look".into(),
+        input: "".into(),
+        asks: false,
+    };
+    let mut roster = roster();
+    roster.set(key("p"), entry(5, vec![prompt(), call("1", "Agent")]));
+    roster.set(key("c"), entry(4, vec![child_of("p"), prompt()]));
+    roster.set(key("done"), entry(4, vec![child_of("p"), prompt(), Fact::Finished]));
+    let links = |roster: &Roster| roster.row_of(&key("p"), NOW).unwrap().links;
+    let to: Vec<_> = links(&roster).into_iter().map(|link| link.to).collect();
+    assert_eq!(to, [session_ref("", &key("c"))]);
+    roster.set(key("p"), entry(5, vec![prompt(), call("1", "Agent"), call("2", "Bash")]));
+    assert!(links(&roster).is_empty());
+}

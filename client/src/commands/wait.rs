@@ -1,0 +1,210 @@
+//! `rrd wait`: returns when another session has done something.
+//!
+//! A daemon that ends meanwhile is asked again when it is back, from where it was. Not here: what has come true
+//! (the target's own host decides), and who this is ([`crate::caller`]).
+
+use std::{
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use rrd_proto::{
+    HostState, SessionKey,
+    wait::{Came, WaitCall, WaitNews, WaitTarget},
+};
+use serde::Serialize;
+
+use crate::{
+    ask::Answerer,
+    caller,
+    cli::WaitArgs,
+    clock,
+    connect::{self, Unreachable},
+    error::{CliError, Kind},
+    local, output,
+    text::clean,
+};
+
+/// What one call waits: a host that is away is noticed within.
+const WAIT_MS: u32 = 10_000;
+
+/// A daemon that is not there is looked for so often.
+const AGAIN: Duration = Duration::from_millis(300);
+
+/// What came of it, for a script.
+#[derive(Debug, Serialize)]
+struct Answer<'a> {
+    /// true, ended, unknown, timeout, away.
+    outcome: &'static str,
+    until: String,
+    /// Who waited; null: a person.
+    waiter: Option<String>,
+    targets: &'a [WaitTarget],
+}
+
+pub(crate) fn run(args: &WaitArgs) -> Result<(), CliError> {
+    let deadline = args.timeout.map(|timeout| Instant::now() + timeout);
+    let config = local::config(None)?;
+    let daemon = connect::dial(&config.dirs.socket).map_err(Unreachable::into_error)?;
+    let answerer = Answerer::Daemon(daemon);
+    let waiter = match args.named.as_deref() {
+        Some("none") => None,
+        Some(id) => Some(caller::session(&answerer, Some(id), "name it by its ref")?.key),
+        None => caller::recognised(&answerer, &caller::Clues::gather())?.map(|found| found.key),
+    };
+    let Answerer::Daemon(mut daemon) = answerer else { return Ok(()) };
+    let mut targets: Vec<_> = args.ids.iter().map(|id| (id.clone(), None)).collect();
+    let mut said_away = false;
+    let mut last: Option<WaitNews> = None;
+    loop {
+        let begin = WaitCall::Begin {
+            waiter: waiter.clone(),
+            targets: targets.clone(),
+            until: args.until.clone(),
+            any: args.any,
+        };
+        let mut told = daemon.wait(&begin, Duration::ZERO);
+        loop {
+            let news = match told {
+                Ok(Ok(news)) => news,
+                // After a restart the daemon may not know the session yet.
+                Ok(Err(refusal)) if last.is_none() => return Err(refusal.into()),
+                Ok(Err(_)) | Err(_) => break,
+            };
+            if news.is_over {
+                return over(args, waiter.as_ref(), &news);
+            }
+            let away = news.targets.iter().find(|target| is_away(target));
+            if let Some(target) = away {
+                if !args.patient {
+                    return Err(away_error(args, waiter.as_ref(), &news, target));
+                }
+                if !std::mem::replace(&mut said_away, true) {
+                    output::remark(&format!("{} is away; waiting on", clean(&target.host)));
+                }
+            } else {
+                said_away = false;
+            }
+            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            if left == Some(Duration::ZERO) {
+                return Err(late(args, waiter.as_ref(), &news));
+            }
+            // So that a daemon that begins anew knows whom, whatever else begins so by then.
+            targets = news.targets.iter().map(|target| (full(target), target.from)).collect();
+            let handle = news.handle;
+            last = Some(news);
+            let ms = left.map_or(WAIT_MS, |left| {
+                u32::try_from(left.as_millis()).unwrap_or(WAIT_MS).clamp(1, WAIT_MS)
+            });
+            let call = WaitCall::Next { handle, wait_ms: ms };
+            told = daemon.wait(&call, Duration::from_millis(ms.into()));
+        }
+        // The daemon is gone, or was for a while.
+        loop {
+            if deadline.is_some_and(|at| at <= Instant::now()) {
+                let Some(news) = &last else { break };
+                return Err(late(args, waiter.as_ref(), news));
+            }
+            sleep(AGAIN);
+            match connect::dial(&config.dirs.socket) {
+                Ok(again) => {
+                    daemon = again;
+                    break;
+                }
+                Err(Unreachable::NotRunning | Unreachable::Silent) => {}
+                Err(other) => return Err(other.into_error()),
+            }
+        }
+    }
+}
+
+fn is_away(target: &WaitTarget) -> bool {
+    target.outcome.is_none() && target.host_state == HostState::Away
+}
+
+fn full(target: &WaitTarget) -> String {
+    format!("{}/{}/{}", target.host, target.harness, target.session_id)
+}
+
+fn named(target: &WaitTarget) -> String {
+    let title = target.title.as_deref().unwrap_or(&target.session_id);
+    format!("{} ({}, {})", clean(title), clean(&target.host), clean(&target.reference))
+}
+
+fn print(
+    args: &WaitArgs,
+    waiter: Option<&SessionKey>,
+    news: &WaitNews,
+    outcome: &'static str,
+) -> Result<(), CliError> {
+    if !args.json {
+        return Ok(());
+    }
+    output::json(&Answer {
+        outcome,
+        until: args.until.to_string(),
+        waiter: waiter.map(ToString::to_string),
+        targets: &news.targets,
+    })
+}
+
+fn over(args: &WaitArgs, waiter: Option<&SessionKey>, news: &WaitNews) -> Result<(), CliError> {
+    let came = |came: Came| {
+        let is_it = move |target: &&WaitTarget| {
+            target.outcome.as_ref().is_some_and(|outcome| outcome.came == came)
+        };
+        news.targets.iter().find(is_it)
+    };
+    let all =
+        || news.targets.iter().all(|t| t.outcome.as_ref().is_some_and(|o| o.came == Came::True));
+    if let Some(target) = came(Came::True).filter(|_| args.any || all()) {
+        print(args, waiter, news, "true")?;
+        if !args.json {
+            let status = target.outcome.as_ref().and_then(|outcome| outcome.status);
+            let status = status.map_or_else(String::new, |status| format!(", now {status}"));
+            output::print_lines(&[format!(
+                "{}: {}{status}",
+                named(target),
+                clean(&args.until.to_string())
+            )])?;
+        }
+        return Ok(());
+    }
+    if let Some(target) = came(Came::Unknown) {
+        print(args, waiter, news, "unknown")?;
+        let why = format!("{} does not know {} any more", clean(&target.host), named(target));
+        return Err(
+            CliError::new(Kind::NotFound, why).hint("rrd sessions list --all shows what it has")
+        );
+    }
+    print(args, waiter, news, "ended")?;
+    let who = came(Came::Ended).map_or_else(|| "it".to_owned(), named);
+    let why = format!("{who} has ended, so {} cannot come true", clean(&args.until.to_string()));
+    Err(CliError::new(Kind::Over, why).hint("rrd sessions show tells how it ended"))
+}
+
+fn late(args: &WaitArgs, waiter: Option<&SessionKey>, news: &WaitNews) -> CliError {
+    if let Err(error) = print(args, waiter, news, "timeout") {
+        return error;
+    }
+    let open = news.targets.iter().find(|target| target.outcome.is_none());
+    let who = open.map_or_else(|| "it".to_owned(), named);
+    CliError::new(Kind::Late, format!("nothing came of waiting for {who} in time"))
+        .hint("rrd graph shows what it waits for")
+}
+
+fn away_error(
+    args: &WaitArgs,
+    waiter: Option<&SessionKey>,
+    news: &WaitNews,
+    target: &WaitTarget,
+) -> CliError {
+    if let Err(error) = print(args, waiter, news, "away") {
+        return error;
+    }
+    let since = target.away_since.map_or_else(String::new, |at| {
+        format!(", silent for {}", rrd_proto::age(clock::now(), at))
+    });
+    let why = format!("{} is on a host that is away{since}", named(target));
+    CliError::new(Kind::Away, why).hint("--patient waits on until it is back")
+}

@@ -1,0 +1,276 @@
+//! Sessions that wait for each other, between real daemons: what each host sees of it, and when it is over.
+//!
+//! Not here: which status follows from what a harness writes (the core's tables).
+#![cfg(unix)]
+#![allow(clippy::unwrap_used)] // the lint's exception for tests does not reach plain functions here
+
+mod host;
+
+use std::{
+    io::Write as _,
+    process::{Child, Output, Stdio},
+};
+
+use host::{Host, session};
+use rrd_proto::{Cause, Graph, HostState, Session, Status, WaitingFor};
+use serde_json::{Value, json};
+
+impl Host {
+    /// A hook of this session is called.
+    fn hook(&self, id: &str, event: &str, more: Value) {
+        let mut hook = self
+            .rrd(&["hook", "claude-code"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut payload = json!({"hook_event_name": event, "session_id": id, "cwd": "/w"});
+        payload.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        hook.stdin.take().unwrap().write_all(payload.to_string().as_bytes()).unwrap();
+        assert!(hook.wait().unwrap().success());
+    }
+
+    /// A session waits in its shell.
+    fn waits(&self, id: &str, args: &[&str]) -> Child {
+        let mut command = self.rrd(&[&["wait"], args].concat());
+        command.env("CLAUDE_CODE_SESSION_ID", id);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    fn graph(&self) -> Graph {
+        self.json(&["graph"])
+    }
+
+    fn row(&self, id: &str) -> Option<Session> {
+        self.sessions().into_iter().find(|row| row.session_id == id)
+    }
+
+    fn knows(&self, ids: &[&str]) {
+        self.until(&format!("{ids:?}"), || {
+            let missing = ids.iter().find(|id| self.row(id).is_none());
+            missing.map_or(Ok(()), |id| Err((*id).to_owned()))
+        });
+    }
+
+    /// This host sees that the session waits for the other one.
+    fn sees_wait(&self, id: &str, other: &str) {
+        self.until(&format!("{id} to wait for {other}"), || {
+            let row = self.row(id);
+            let on = self.row(other).map(|row| row.reference);
+            match row {
+                Some(row)
+                    if row.waiting_for == Some(WaitingFor::Session) && row.waiting_on == on =>
+                {
+                    Ok(())
+                }
+                row => Err(format!("{row:?}")),
+            }
+        });
+    }
+
+    /// The sessions of a chain, by their ids, and its cause.
+    fn chain(&self, id: &str) -> Option<(Vec<String>, Cause, Option<String>)> {
+        let graph = self.graph();
+        let id_of = |one: &String| {
+            let node = graph.nodes.iter().find(|node| node.reference == *one);
+            node.and_then(|node| node.session_id.clone()).unwrap_or_default()
+        };
+        let ids = |sessions: &[String]| sessions.iter().map(id_of).collect::<Vec<_>>();
+        let chain = graph.chains.iter().find(|chain| ids(&chain.sessions)[0] == id)?;
+        Some((ids(&chain.sessions), chain.cause, chain.detail.clone()))
+    }
+}
+
+fn ended(child: Child) -> (i32, Value, String) {
+    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+    let answer = serde_json::from_slice(&stdout).unwrap_or(Value::Null);
+    (status.code().unwrap(), answer, String::from_utf8(stderr).unwrap())
+}
+
+/// A host with this session, at work.
+fn with(name: &str, id: &str) -> Host {
+    let mut host = Host::new(name);
+    host.says(id, name);
+    host.start();
+    host
+}
+
+#[test]
+fn a_chain_over_three_hosts_is_seen_on_all_and_let_go_in_order() {
+    let ids = [session(1), session(2), session(3)];
+    let [a_id, b_id, c_id] = ids.each_ref().map(String::as_str);
+    let a = with("a", a_id).founds();
+    let b = a.takes_in(with("b", b_id));
+    let c = a.takes_in(with("c", c_id));
+    let hosts = [&a, &b, &c];
+    hosts.iter().for_each(|host| host.knows(&[a_id, b_id, c_id]));
+    c.hook(
+        c_id,
+        "PermissionRequest",
+        json!({"tool_name": "Bash", "tool_input": {"command": "npm publish"}}),
+    );
+    let mut a_waits = a.waits(a_id, &[b_id, "--json"]);
+    let b_waits = b.waits(b_id, &[c_id, "--json"]);
+    for host in hosts {
+        host.sees_wait(a_id, b_id);
+        host.sees_wait(b_id, c_id);
+        host.until("the whole chain", || match host.chain(a_id) {
+            Some((chain, Cause::Permission, Some(detail)))
+                if chain == [a_id, b_id, c_id] && detail == "Bash: npm publish" =>
+            {
+                Ok(())
+            }
+            other => Err(format!("{other:?}")),
+        });
+        assert_eq!(host.graph().chains[0].blocks, 2);
+    }
+    // What would close the circle is refused, and spelt out.
+    let (code, _, said) = ended(c.waits(c_id, &[a_id]));
+    assert_eq!(code, 1, "{said}");
+    let refs = [c_id, a_id, b_id].map(|id| c.row(id).unwrap().reference);
+    let [c_ref, a_ref, b_ref] = &refs;
+    let circle = format!("{c_ref} waits for {a_ref} waits for {b_ref} waits for {c_ref}");
+    assert!(said.contains(&circle), "{said}");
+    assert!(c.graph().cycles.is_empty());
+    // The person grants it, and it goes on to its end.
+    c.hook(
+        c_id,
+        "PostToolUse",
+        json!({"tool_name": "Bash", "tool_input": {"command": "npm publish"}}),
+    );
+    assert!(a_waits.try_wait().unwrap().is_none());
+    c.hook(c_id, "Stop", json!({}));
+    let (code, answer, said) = ended(b_waits);
+    assert_eq!((code, answer["outcome"].as_str()), (0, Some("true")), "{answer} {said}");
+    assert_eq!(answer["waiter"], format!("claude-code/{b_id}"));
+    assert!(a_waits.try_wait().unwrap().is_none());
+    for host in hosts {
+        host.until("b to work again", || match host.row(b_id).map(|row| row.status) {
+            Some(Status::Executing) => Ok(()),
+            other => Err(format!("{other:?}")),
+        });
+    }
+    b.hook(b_id, "Stop", json!({}));
+    let (code, answer, said) = ended(a_waits);
+    assert_eq!((code, answer["outcome"].as_str()), (0, Some("true")), "{answer} {said}");
+}
+
+#[test]
+fn whoever_is_killed_waits_no_more() {
+    let (one, two) = (session(1), session(2));
+    let host = with("a", &one);
+    host.says(&two, "other");
+    host.knows(&[&one, &two]);
+    let mut waits = host.waits(&one, &[&two]);
+    host.sees_wait(&one, &two);
+    waits.kill().unwrap();
+    waits.wait().unwrap();
+    let killed = std::time::Instant::now();
+    host.until("it to work again", || match host.row(&one).map(|row| row.status) {
+        Some(Status::Executing) => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    // A figure of the issue's, with room for a machine that is busy.
+    assert!(killed.elapsed().as_secs() < 10, "{:?}", killed.elapsed());
+    assert!(host.graph().edges.is_empty());
+}
+
+#[test]
+fn what_cannot_be_waited_for_is_said_at_once() {
+    let (one, two) = (session(1), session(2));
+    let host = with("a", &one);
+    host.says(&two, "other");
+    host.hook(&two, "SessionEnd", json!({"reason": "other"}));
+    host.until("it to have ended", || {
+        let rows: Vec<Session> = host.json(&["sessions", "list", "--all"]);
+        let row = rows.into_iter().find(|row| row.session_id == two);
+        match row.map(|row| row.status) {
+            Some(Status::Ended) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    });
+    for (args, code, says) in [
+        (vec![one.as_str()], 1, "cannot wait for itself"),
+        (vec!["nobody"], 1, "no session begins with"),
+        (vec!["0000"], 1, "2 sessions begin with"),
+        (vec![two.as_str(), "--until", "match=("], 1, "no pattern"),
+        (vec![two.as_str(), "--until", "waiting"], 2, "has ended"),
+        (vec![two.as_str(), "--until", "ended"], 0, ""),
+        (vec![two.as_str()], 0, ""),
+    ] {
+        let (is, _, said) = ended(host.waits(&one, &args));
+        assert_eq!(is, code, "{args:?}: {said}");
+        assert!(said.contains(says), "{args:?}: {said}");
+        assert!(code == 0 || said.contains("hint: "), "{args:?}: {said}");
+    }
+    let (code, _, said) = ended(host.waits(&two, &[&one, "--timeout", "1s"]));
+    assert_eq!((code, said.contains("in time")), (3, true), "{said}");
+}
+
+#[test]
+fn a_pattern_is_looked_for_where_the_session_is() {
+    let (one, two) = (session(1), session(2));
+    let a = with("a", &one).founds();
+    let b = a.takes_in(with("b", &two));
+    a.knows(&[&one, &two]);
+    b.says(&two, "DEPLOYED long ago");
+    let waits = a.waits(&one, &[&two, "--until", "match=^DEPLOYED [0-9]+$", "--json"]);
+    b.sees_wait(&one, &two);
+    b.says(&two, "not DEPLOYED 1");
+    b.says(&two, "so\nDEPLOYED 12\nmore");
+    let (code, answer, said) = ended(waits);
+    assert_eq!((code, answer["outcome"].as_str()), (0, Some("true")), "{answer} {said}");
+    assert!(answer["targets"][0]["outcome"]["seq"].is_u64(), "{answer}");
+}
+
+#[test]
+fn that_the_others_host_went_away_is_said() {
+    let (one, two) = (session(1), session(2));
+    let a = with("a", &one).founds();
+    let mut b = a.takes_in(with("b", &two));
+    a.knows(&[&one, &two]);
+    let waits = a.waits(&one, &[&two, "--json"]);
+    let patient = a.waits(&one, &[&two, "--patient", "--json"]);
+    a.sees_wait(&one, &two);
+    b.kill();
+    let (code, answer, said) = ended(waits);
+    assert_eq!((code, answer["outcome"].as_str()), (4, Some("away")), "{answer} {said}");
+    assert!(said.contains("--patient"), "{said}");
+    a.until("it to be seen", || match a.chain(&one) {
+        Some((_, Cause::Away, _)) => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    b.start();
+    a.until("it to be back", || match a.row(&two).map(|row| row.host_state) {
+        Some(HostState::Live) => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    b.hook(&two, "Stop", json!({}));
+    let (code, answer, said) = ended(patient);
+    assert_eq!((code, answer["outcome"].as_str()), (0, Some("true")), "{answer} {said}");
+}
+
+#[test]
+fn a_wait_outlives_the_daemon_of_who_waits() {
+    let (one, two) = (session(1), session(2));
+    let mut host = with("a", &one);
+    host.says(&two, "other");
+    host.knows(&[&one, &two]);
+    let waits = host.waits(&one, &[&two, "--json"]);
+    host.sees_wait(&one, &two);
+    host.kill();
+    // What happens while nobody looks counts.
+    host.writes(
+        &two,
+        &json!({
+            "type": "assistant", "uuid": "x1", "parentUuid": null, "sessionId": two, "cwd": "/w",
+            "isSidechain": false, "timestamp": rrd_proto::Timestamp::from_millis(1_900_000_000_000),
+            "message": {"id": "m1", "role": "assistant", "model": "m", "stop_reason": "end_turn",
+                "content": [{"type": "text", "text": "done"}]},
+        }),
+    );
+    host.start();
+    let (code, answer, said) = ended(waits);
+    assert_eq!((code, answer["outcome"].as_str()), (0, Some("true")), "{answer} {said}");
+}

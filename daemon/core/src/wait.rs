@@ -1,0 +1,190 @@
+//! Whether what somebody waits for has come true: by a session's row, and by its events.
+//!
+//! Both count, for a turn may be over and another begun before anybody looks. Not here: which events are looked at,
+//! and who is told.
+
+use regex_automata::{meta::Regex, util::syntax};
+use rrd_proto::{
+    EndReason, Event, EventKind, Session, Status, TurnResult, WaitingFor,
+    wait::{Came, Outcome, Until},
+};
+
+/// Bytes that a pattern's automata may take, each.
+const MAX_SIZE: usize = 1 << 20;
+
+/// What is waited for, ready to be looked for.
+#[derive(Debug)]
+pub struct Condition {
+    until: Until,
+    pattern: Option<Regex>,
+}
+
+impl Condition {
+    /// Makes it ready.
+    ///
+    /// # Errors
+    /// Why a pattern is none, in one line.
+    pub fn new(until: Until) -> Result<Self, String> {
+        let pattern = match &until {
+            Until::Match(pattern) => Some(compile(pattern)?),
+            _ => None,
+        };
+        Ok(Self { until, pattern })
+    }
+
+    /// Whether bodies of events have to be looked at.
+    #[must_use]
+    pub fn reads_text(&self) -> bool {
+        self.pattern.is_some()
+    }
+
+    /// What the row alone tells.
+    #[must_use]
+    pub fn by_row(&self, row: &Session) -> Option<Outcome> {
+        let has_ended = row.status == Status::Ended;
+        let crashed = row.end_reason == Some(EndReason::Crashed);
+        let failed = matches!(row.turn_result, Some(TurnResult::Error | TurnResult::RateLimited));
+        let is_true = match self.until {
+            Until::Idle => row.status == Status::Idle || has_ended && !crashed,
+            Until::Ended => has_ended,
+            Until::Waiting => {
+                row.status == Status::Waiting && row.waiting_for != Some(WaitingFor::Session)
+            }
+            Until::Error => failed || crashed,
+            Until::Match(_) => false,
+        };
+        let came = match (is_true, has_ended) {
+            (true, _) => Came::True,
+            (false, true) => Came::Ended,
+            (false, false) => return None,
+        };
+        Some(outcome(came, row, None))
+    }
+
+    /// Whether this event is what is waited for.
+    #[must_use]
+    pub fn by_event(&self, event: &Event) -> bool {
+        match &self.until {
+            Until::Idle => event.kind == EventKind::TurnEnd,
+            Until::Ended => event.kind == EventKind::Ended,
+            Until::Waiting => event.kind == EventKind::PermissionRequest,
+            Until::Error => event.kind == EventKind::Error,
+            Until::Match(_) => self.pattern.as_ref().is_some_and(|pattern| {
+                let body = event.body.as_ref().map(|body| body.text.as_str());
+                pattern.is_match(body.unwrap_or(&event.text)) || pattern.is_match(&event.text)
+            }),
+        }
+    }
+}
+
+/// That it came true with this event.
+#[must_use]
+pub fn by_event(row: &Session, seq: u64) -> Outcome {
+    outcome(Came::True, row, Some(seq))
+}
+
+/// That nobody knows the session where it should be.
+#[must_use]
+pub fn unknown() -> Outcome {
+    Outcome { came: Came::Unknown, status: None, turn_result: None, end_reason: None, seq: None }
+}
+
+fn outcome(came: Came, row: &Session, seq: Option<u64>) -> Outcome {
+    let Session { status, turn_result, end_reason, .. } = row;
+    Outcome { came, status: Some(*status), turn_result: *turn_result, end_reason: *end_reason, seq }
+}
+
+fn compile(pattern: &str) -> Result<Regex, String> {
+    let config = Regex::config().nfa_size_limit(Some(MAX_SIZE)).hybrid_cache_capacity(MAX_SIZE);
+    // Bytes and ASCII classes: Unicode's tables are not built in.
+    let syntax = syntax::Config::new().unicode(false).utf8(false).multi_line(true);
+    let built = Regex::builder().configure(config).syntax(syntax).build(pattern);
+    built.map_err(|error| match error.syntax_error() {
+        Some(error) => error.to_string().lines().last().unwrap_or("no pattern").to_owned(),
+        None => "it is too large".to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use rrd_proto::{Harness, SessionKey};
+
+    use super::*;
+
+    fn row(status: Status) -> Session {
+        let key = SessionKey { harness: Harness::Codex, session_id: "x".to_owned() };
+        Session { status, ..Session::unknown(key) }
+    }
+
+    fn event(kind: EventKind, text: &str) -> Event {
+        Event {
+            seq: 7,
+            at: None,
+            kind,
+            text: text.to_owned(),
+            tool: None,
+            tool_call_id: None,
+            is_error: false,
+            truncated: false,
+            direction: None,
+            message_id: None,
+            withdrawn: false,
+            body: None,
+            subagent: None,
+        }
+    }
+
+    fn came(until: &str, row: &Session) -> Option<Came> {
+        let condition = Condition::new(until.parse().unwrap()).unwrap();
+        condition.by_row(row).map(|outcome| outcome.came)
+    }
+
+    #[test]
+    fn what_a_row_tells() {
+        use Came::{Ended, True};
+        let crashed = Session { end_reason: Some(EndReason::Crashed), ..row(Status::Ended) };
+        let asks = Session { waiting_for: Some(WaitingFor::Permission), ..row(Status::Waiting) };
+        let waits = Session { waiting_for: Some(WaitingFor::Session), ..row(Status::Waiting) };
+        let failed = Session { turn_result: Some(TurnResult::RateLimited), ..row(Status::Idle) };
+        for (until, row, is) in [
+            ("idle", row(Status::Executing), None),
+            ("idle", row(Status::Idle), Some(True)),
+            ("idle", row(Status::Ended), Some(True)),
+            ("idle", crashed.clone(), Some(Ended)),
+            ("ended", row(Status::Idle), None),
+            ("ended", crashed.clone(), Some(True)),
+            ("waiting", asks, Some(True)),
+            ("waiting", waits, None),
+            ("waiting", row(Status::Ended), Some(Ended)),
+            ("error", failed, Some(True)),
+            ("error", crashed, Some(True)),
+            ("error", row(Status::Idle), None),
+            ("match=x", row(Status::Idle), None),
+            ("match=x", row(Status::Ended), Some(Ended)),
+        ] {
+            assert_eq!(came(until, &row), is, "{until} {row:?}");
+        }
+    }
+
+    #[test]
+    fn what_an_event_tells() {
+        let is = |until: &str, kind, text: &str| {
+            Condition::new(until.parse().unwrap()).unwrap().by_event(&event(kind, text))
+        };
+        assert!(is("idle", EventKind::TurnEnd, "") && !is("idle", EventKind::Message, "idle"));
+        assert!(is("match=^done: [0-9]+$", EventKind::Message, "so\ndone: 12\nmore"));
+        assert!(!is("match=^done", EventKind::Message, "not done"));
+        assert!(is("match=größe", EventKind::Message, "die größe"));
+    }
+
+    #[test]
+    fn what_is_no_pattern_is_said_so() {
+        let new = |pattern: &str| Condition::new(Until::Match(pattern.to_owned()));
+        assert!(new("(").is_err() && new("[a-").is_err());
+        let huge = format!("({})", "(x{100}){100}".repeat(50));
+        assert!(new(&huge).is_err());
+        for why in [new("(").unwrap_err(), new(&huge).unwrap_err()] {
+            assert!(!why.contains('\n') && !why.is_empty(), "{why:?}");
+        }
+    }
+}

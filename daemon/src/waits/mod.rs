@@ -1,0 +1,382 @@
+//! Who on this host waits for which session: begun by a client, and over when that is.
+//!
+//! A session's wait is an edge of the graph, told in its row, from the moment it begins until its client has not
+//! asked for a while, whatever became of it. One that would close a circle is refused. Each host whose sessions
+//! are waited for is asked about all of them at once ([`follow`]); what has come true is decided there
+//! ([`owner`]). Not here: the rules ([`rrd_core::wait`], [`rrd_core::graph`]).
+
+mod follow;
+pub(crate) mod owner;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use rrd_core::{graph, wait::Condition};
+use rrd_proto::{
+    EdgeKind, EdgeState, HostState, Link, Lookup, LookupQuery, NodeId, Refusal, Session,
+    SessionKey, Timestamp, session_ref,
+    wait::{Came, MAX_TARGETS, Outcome, Until, WaitCall, WaitItem, WaitNews, WaitTarget},
+};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, timeout},
+};
+
+use crate::{
+    answers::Answers,
+    desk::wait,
+    hub::{Hub, Input, now},
+};
+
+/// A client that has not asked for so long waits no more.
+const SILENT: Duration = Duration::from_millis(1_500);
+
+/// How often that is looked for while anybody waits.
+const LOOK: Duration = Duration::from_millis(300);
+
+/// Waits at once. Each is a process of this host's user.
+const MOST: usize = 4_096;
+
+/// All waits of this host's clients.
+#[derive(Debug)]
+pub(crate) struct Waits {
+    held: Mutex<Held>,
+    /// Changes with what is waited for, and with what came of it.
+    changed: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    next: u64,
+    waits: BTreeMap<u64, Wait>,
+    /// Hosts that are being asked.
+    followed: BTreeSet<NodeId>,
+    is_looked_after: bool,
+}
+
+#[derive(Debug)]
+struct Wait {
+    waiter: Option<SessionKey>,
+    until: Until,
+    any: bool,
+    since: Timestamp,
+    targets: Vec<Target>,
+    /// Calls that are being answered.
+    asking: u32,
+    asked: Instant,
+}
+
+#[derive(Debug)]
+struct Target {
+    node: NodeId,
+    row: Box<Session>,
+    from: Option<u64>,
+    outcome: Option<Outcome>,
+}
+
+impl Wait {
+    fn is_over(&self) -> bool {
+        let came = |target: &Target| target.outcome.as_ref().map(|outcome| outcome.came);
+        let mut of_each = self.targets.iter().map(came);
+        match self.any {
+            true => {
+                of_each.clone().any(|came| came == Some(Came::True)) || of_each.all(|c| c.is_some())
+            }
+            // One that cannot come true any more is enough.
+            false => {
+                of_each.clone().any(|came| came.is_some_and(|came| came != Came::True))
+                    || of_each.all(|came| came == Some(Came::True))
+            }
+        }
+    }
+
+    fn link(&self, target: &Target) -> Link {
+        Link {
+            kind: EdgeKind::Wait,
+            state: EdgeState::Declared,
+            to: target.row.reference.clone(),
+            incoming: false,
+            any: self.any,
+            since: Some(self.since),
+            evidence: format!("rrd wait --until {}", self.until),
+        }
+    }
+}
+
+impl Waits {
+    pub(crate) fn new() -> Self {
+        Self { held: Mutex::default(), changed: watch::channel(0).0 }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells rows, and whoever follows.
+    fn tell(&self, hub: &Hub) {
+        hub.apply(Input::Declared(self.links()));
+        self.changed.send_modify(|version| *version += 1);
+    }
+
+    /// For whom each session waits.
+    fn links(&self) -> HashMap<SessionKey, Vec<Link>> {
+        let mut links: HashMap<SessionKey, Vec<Link>> = HashMap::new();
+        for wait in self.held().waits.values().filter(|wait| !wait.is_over()) {
+            let Some(waiter) = &wait.waiter else { continue };
+            let open = wait.targets.iter().filter(|target| target.outcome.is_none());
+            links.entry(waiter.clone()).or_default().extend(open.map(|target| wait.link(target)));
+        }
+        links
+    }
+
+    /// What is waited for on this host, each once.
+    fn items(&self, node: NodeId) -> Vec<WaitItem> {
+        let held = self.held();
+        let mut items = BTreeSet::new();
+        for wait in held.waits.values().filter(|wait| !wait.is_over()) {
+            let open = wait.targets.iter().filter(|t| t.node == node && t.outcome.is_none());
+            items.extend(open.map(|target| WaitItem {
+                key: target.row.key(),
+                until: wait.until.clone(),
+                from: target.from,
+            }));
+        }
+        items.into_iter().collect()
+    }
+
+    /// Takes how these stand; true where that is news.
+    fn take(
+        &self,
+        node: NodeId,
+        item: &WaitItem,
+        from: Option<u64>,
+        outcome: Option<Outcome>,
+    ) -> bool {
+        let mut is_news = false;
+        for wait in self.held().waits.values_mut().filter(|wait| wait.until == item.until) {
+            let is_it = |target: &&mut Target| {
+                target.node == node
+                    && target.outcome.is_none()
+                    && target.from == item.from
+                    && target.row.harness == item.key.harness
+                    && target.row.session_id == item.key.session_id
+            };
+            for target in wait.targets.iter_mut().filter(is_it) {
+                is_news |= outcome.is_some() || target.from.is_none() && from.is_some();
+                target.from = from.or(target.from);
+                target.outcome.clone_from(&outcome);
+            }
+        }
+        is_news
+    }
+
+    /// Forgets whoever asks no more; true while anybody does.
+    fn forget_silent(&self, hub: &Hub) -> bool {
+        let mut held = self.held();
+        let before = held.waits.len();
+        held.waits.retain(|_, wait| wait.asking > 0 || wait.asked.elapsed() < SILENT);
+        let (left, changed) = (held.waits.len(), held.waits.len() != before);
+        held.is_looked_after = left > 0;
+        drop(held);
+        if changed {
+            self.tell(hub);
+        }
+        left > 0
+    }
+
+    fn news(&self, handle: u64, answers: &Answers) -> Option<WaitNews> {
+        let hosts = answers.hosts_by_node();
+        let held = self.held();
+        let wait = held.waits.get(&handle)?;
+        let told = |target: &Target| {
+            let host = hosts.get(&target.node);
+            let Session { reference, host: label, harness, session_id, title, .. } = &*target.row;
+            WaitTarget {
+                reference: reference.clone(),
+                host: label.clone(),
+                harness: harness.clone(),
+                session_id: session_id.clone(),
+                title: title.clone(),
+                host_state: host.map_or(HostState::Away, |(state, _)| *state),
+                away_since: host.and_then(|(_, since)| *since),
+                outcome: target.outcome.clone(),
+                from: target.from,
+            }
+        };
+        let targets = wait.targets.iter().map(told).collect();
+        Some(WaitNews { handle, is_over: wait.is_over(), targets })
+    }
+}
+
+/// A call that is being answered: whoever hangs up drops it.
+struct Asking<'a>(&'a Waits, u64);
+
+impl<'a> Asking<'a> {
+    fn begin(waits: &'a Waits, handle: u64) -> Option<Self> {
+        waits.held().waits.get_mut(&handle)?.asking += 1;
+        Some(Self(waits, handle))
+    }
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        if let Some(wait) = self.0.held().waits.get_mut(&self.1) {
+            (wait.asking, wait.asked) = (wait.asking - 1, Instant::now());
+        }
+    }
+}
+
+/// Does what a client asks.
+pub(crate) async fn answer(answers: &Arc<Answers>, call: WaitCall) -> Result<WaitNews, Refusal> {
+    match call {
+        WaitCall::Begin { waiter, targets, until, any } => {
+            begin(answers, waiter, targets, until, any).await
+        }
+        WaitCall::Next { handle, wait_ms } => next(answers, handle, wait_ms).await,
+    }
+}
+
+async fn begin(
+    answers: &Arc<Answers>,
+    waiter: Option<SessionKey>,
+    targets: Vec<(String, Option<u64>)>,
+    until: Until,
+    any: bool,
+) -> Result<WaitNews, Refusal> {
+    if let Err(why) = Condition::new(until.clone()) {
+        return Err(refusal(
+            format!("that is no pattern: {why}"),
+            "patterns are as ripgrep's, for bytes",
+        ));
+    }
+    if targets.is_empty() || targets.len() > MAX_TARGETS {
+        let why = format!("one call waits for one to {MAX_TARGETS} sessions");
+        return Err(refusal(why, "rrd sessions list shows every id"));
+    }
+    let mut found: Vec<Target> = Vec::new();
+    for (id, from) in targets {
+        let row = find(answers, &id).await?;
+        if !found.iter().any(|known| known.row.reference == row.reference) {
+            let node = node_of(answers, &row);
+            found.push(Target { node, row, from, outcome: None });
+        }
+    }
+    let wait =
+        Wait { waiter, until, any, since: now(), targets: found, asking: 0, asked: Instant::now() };
+    if let Some(waiter) = &wait.waiter {
+        may(answers, waiter, &wait)?;
+    }
+    let waits = &answers.waits;
+    let handle = {
+        let mut held = waits.held();
+        if held.waits.len() >= MOST {
+            let why = format!("{MOST} wait already");
+            return Err(refusal(why, "rrd graph shows who waits for whom"));
+        }
+        held.next += 1;
+        let handle = held.next;
+        held.waits.insert(handle, wait);
+        if !std::mem::replace(&mut held.is_looked_after, true) {
+            tokio::spawn(look_after(Arc::clone(answers)));
+        }
+        handle
+    };
+    waits.tell(&answers.hub);
+    follow::begin(answers);
+    waits.news(handle, answers).ok_or_else(over)
+}
+
+/// Waits no more for whoever asks no more.
+async fn look_after(answers: Arc<Answers>) {
+    loop {
+        sleep(LOOK).await;
+        if !answers.waits.forget_silent(&answers.hub) {
+            return;
+        }
+    }
+}
+
+async fn next(answers: &Arc<Answers>, handle: u64, wait_ms: u32) -> Result<WaitNews, Refusal> {
+    let waits = &answers.waits;
+    let mut changed = waits.changed.subscribe();
+    let _asking = Asking::begin(waits, handle).ok_or_else(over)?;
+    let first = waits.news(handle, answers).ok_or_else(over)?;
+    let states = |news: &WaitNews| news.targets.iter().map(|t| t.host_state).collect::<Vec<_>>();
+    let before = states(&first);
+    let mut others = answers.hub.version();
+    let deadline = Instant::now() + wait(wait_ms);
+    loop {
+        let news = waits.news(handle, answers).ok_or_else(over)?;
+        if news.is_over || states(&news) != before || Instant::now() >= deadline {
+            return Ok(news);
+        }
+        let either = async {
+            tokio::select! {
+                _ = changed.changed() => {}
+                _ = others.changed() => {}
+            }
+        };
+        let _ = timeout(deadline - Instant::now(), either).await;
+    }
+}
+
+async fn find(answers: &Answers, id: &str) -> Result<Box<Session>, Refusal> {
+    match answers.show(&LookupQuery { id: id.to_owned(), raw: false }).await {
+        Lookup::Found(row) => Ok(row),
+        Lookup::NotFound => {
+            let why = format!("no session begins with {id:?}");
+            Err(refusal(why, "rrd sessions list --all shows every id"))
+        }
+        Lookup::Ambiguous(rows) => {
+            let which = |row: &Session| format!("{}  {}/{}", row.reference, row.host, row.key());
+            Err(Refusal {
+                message: format!("{} sessions begin with {id:?}", rows.len()),
+                facts: rows.iter().take(5).map(which).collect(),
+                hint: Some("write more of the id, or the five letters before it".to_owned()),
+            })
+        }
+    }
+}
+
+/// The host that is asked about a session: a session of no other is this one's.
+fn node_of(answers: &Answers, row: &Session) -> NodeId {
+    let node = row.node_id.as_deref().and_then(|node| node.parse().ok());
+    node.filter(|_| row.host_state != HostState::Here).unwrap_or_else(|| answers.own_node())
+}
+
+/// Nobody waits for itself, nor for one that waits for it in the end.
+fn may(answers: &Answers, waiter: &SessionKey, wait: &Wait) -> Result<(), Refusal> {
+    let own = match answers.hub.row(waiter) {
+        Some(row) => row.reference,
+        None => session_ref(&answers.own_node().to_string(), waiter),
+    };
+    if wait.targets.iter().any(|target| target.row.reference == own) {
+        return Err(refusal("a session cannot wait for itself".to_owned(), "name another one"));
+    }
+    let rows = answers.graph_rows();
+    let links = wait.targets.iter().map(|target| wait.link(target)).collect();
+    let Some(circle) = graph::would_close(&rows, &own, links) else { return Ok(()) };
+    let name = |one: &String| match rows.iter().find(|row| row.reference == *one) {
+        Some(row) => {
+            format!("{one} ({}, {})", row.host, row.title.as_deref().unwrap_or("no title"))
+        }
+        None => one.clone(),
+    };
+    Err(Refusal {
+        message: format!("nobody could go on: {}", circle.join(" waits for ")),
+        facts: circle.iter().skip(1).map(name).collect(),
+        hint: Some("rrd graph shows who waits for whom; let one of them go on without".to_owned()),
+    })
+}
+
+/// That a wait is no more.
+pub(crate) fn over() -> Refusal {
+    refusal("nobody asked on in time, so that wait is over".to_owned(), "run it again")
+}
+
+fn refusal(message: String, hint: &str) -> Refusal {
+    Refusal { message, facts: Vec::new(), hint: Some(hint.to_owned()) }
+}

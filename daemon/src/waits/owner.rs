@@ -1,0 +1,99 @@
+//! The side that decides: whether what is waited for has come true of this host's sessions.
+//!
+//! Every look takes the rows as they are and the events since the last one, so nothing is missed between calls. Not
+//! here: what a row or an event tells ([`rrd_core::wait`]).
+
+use rrd_core::wait::{Condition, by_event, unknown};
+use rrd_proto::{
+    EventQuery,
+    wait::{WaitItem, WaitQuery, WaitReply, WaitState},
+};
+use tokio::time::{Instant, timeout_at};
+
+use crate::desk::{Desk, wait as bounded};
+
+/// What one call asks about, at most.
+const MOST: usize = 1_024;
+
+/// Events of one look.
+const PAGE: u32 = 200;
+
+/// Answers when one has an outcome, or is known from where on it counts; at the latest after the wait asked for.
+pub(crate) async fn wait(desk: &Desk, query: WaitQuery) -> WaitReply {
+    let deadline = Instant::now() + bounded(query.wait_ms);
+    let _looking = desk.look().await;
+    let mut version = desk.hub.version();
+    let mut committed = desk.index.committed();
+    let items: Vec<WaitItem> = query.items.into_iter().take(MOST).collect();
+    let conditions: Vec<Option<Condition>> =
+        items.iter().map(|item| Condition::new(item.until.clone()).ok()).collect();
+    let mut states: Vec<WaitState> =
+        items.iter().map(|item| WaitState { from: item.from, outcome: None }).collect();
+    loop {
+        version.borrow_and_update();
+        committed.borrow_and_update();
+        let mut is_news = false;
+        for ((item, condition), state) in items.iter().zip(&conditions).zip(&mut states) {
+            match condition {
+                Some(condition) => look(desk, item, condition, state).await,
+                None => state.outcome = Some(unknown()),
+            }
+            is_news |= state.outcome.is_some() || state.from.is_some() && item.from.is_none();
+        }
+        if is_news {
+            return WaitReply { states };
+        }
+        let either = async {
+            tokio::select! {
+                changed = version.changed() => changed.is_ok(),
+                changed = committed.changed() => changed.is_ok(),
+            }
+        };
+        // The time is over, or the daemon stops.
+        if !matches!(timeout_at(deadline, either).await, Ok(true)) {
+            return WaitReply { states };
+        }
+    }
+}
+
+async fn look(desk: &Desk, item: &WaitItem, condition: &Condition, state: &mut WaitState) {
+    let Some(row) = desk.hub.row(&item.key) else {
+        state.outcome = Some(unknown());
+        return;
+    };
+    let next = desk.hub.fold(&item.key).map(|fold| fold.next_seq);
+    let from = *match (&mut state.from, next) {
+        (Some(from), _) => from,
+        (none, next) => {
+            // Until it has been read to its end nobody knows its events' numbers.
+            *none = next;
+            state.outcome = condition.by_row(&row);
+            return;
+        }
+    };
+    let mut at = from;
+    while next.is_some_and(|next| next > at) {
+        let query = EventQuery {
+            key: item.key.clone(),
+            node: None,
+            after: at.checked_sub(1),
+            before: None,
+            limit: PAGE,
+            wait_ms: 0,
+            bodies: condition.reads_text(),
+            raw: true,
+        };
+        let page = desk.events(&query).await;
+        let Some(last) = page.events.last() else { break };
+        at = last.seq + 1;
+        let found = page.events.iter().find(|event| condition.by_event(event));
+        if let Some(event) = found {
+            state.outcome = Some(by_event(&row, event.seq));
+            break;
+        }
+    }
+    state.from = Some(at);
+    if state.outcome.is_none() {
+        state.outcome = condition.by_row(&row);
+    }
+}

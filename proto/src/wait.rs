@@ -1,0 +1,212 @@
+//! Waiting for what a session does: the words of `rrd wait`, of the daemon, and of the host that decides.
+//!
+//! The target's own host decides whether a condition has come true, from a given event on, so what is over
+//! quickly is seen, too; only that it did travels, no text. Not here: the rules (`rrd_core::wait`).
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    EndReason, Harness, HostState, SessionKey, Status, Timestamp, TurnResult, session::words,
+};
+
+/// Bytes of a pattern, at most.
+pub const MAX_PATTERN: usize = 1_024;
+
+/// Sessions that one call waits for, at most.
+pub const MAX_TARGETS: usize = 64;
+
+/// What is waited for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Until {
+    /// Its turn is over: it is at its prompt, or has ended without a crash.
+    Idle,
+    /// It has ended.
+    Ended,
+    /// It asks a person something.
+    Waiting,
+    /// Its turn failed, or it crashed.
+    Error,
+    /// An event whose text matches this pattern.
+    Match(String),
+}
+
+impl std::fmt::Display for Until {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Idle => "idle",
+            Self::Ended => "ended",
+            Self::Waiting => "waiting",
+            Self::Error => "error",
+            Self::Match(pattern) => return write!(f, "match={pattern}"),
+        })
+    }
+}
+
+impl std::str::FromStr for Until {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "idle" => Ok(Self::Idle),
+            "ended" => Ok(Self::Ended),
+            "waiting" => Ok(Self::Waiting),
+            "error" => Ok(Self::Error),
+            _ => match text.strip_prefix("match=") {
+                Some("") => Err("match= needs a pattern".to_owned()),
+                Some(pattern) if pattern.len() > MAX_PATTERN => {
+                    Err(format!("a pattern has at most {MAX_PATTERN} bytes"))
+                }
+                Some(pattern) => Ok(Self::Match(pattern.to_owned())),
+                None => Err("not one of idle, ended, waiting, error, match=REGEX".to_owned()),
+            },
+        }
+    }
+}
+
+words! {
+    /// What came of waiting.
+    Came {
+        /// What was waited for.
+        True = "true",
+        /// The session ended, so it cannot come true any more.
+        Ended = "ended",
+        /// Its host does not know the session.
+        Unknown = "unknown",
+    }
+}
+
+/// What came of waiting for one session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// What.
+    pub came: Came,
+    /// What the session did when it was found out; null where nobody knows it.
+    #[serde(default)]
+    pub status: Option<Status>,
+    /// How its last turn ended.
+    #[serde(default)]
+    pub turn_result: Option<TurnResult>,
+    /// Why it ended.
+    #[serde(default)]
+    pub end_reason: Option<EndReason>,
+    /// The event that it was found out by; null where the status told.
+    #[serde(default)]
+    pub seq: Option<u64>,
+}
+
+/// One session and what is waited for: part of the body of `wait`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct WaitItem {
+    /// The session.
+    pub key: SessionKey,
+    /// What.
+    pub until: Until,
+    /// Events before this one do not count; `None`: all that there are now do not, and the answer says from
+    /// where on they do.
+    #[serde(default)]
+    pub from: Option<u64>,
+}
+
+/// Asks a host about its own sessions: the body of `wait`. Answered as soon as one of them has an outcome, at once
+/// where one has no `from`, and at the latest after `wait_ms`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct WaitQuery {
+    /// What is waited for.
+    pub items: Vec<WaitItem>,
+    /// Milliseconds.
+    pub wait_ms: u32,
+}
+
+/// How one of them stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct WaitState {
+    /// The event to go on from; `None` until the session has been read to its end.
+    pub from: Option<u64>,
+    /// What came of it, if that is known.
+    pub outcome: Option<Outcome>,
+}
+
+/// The answer to `wait`: one for each item, in order.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct WaitReply {
+    /// How they stand.
+    pub states: Vec<WaitState>,
+}
+
+/// What a client asks its daemon for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WaitCall {
+    /// Begins to wait.
+    Begin {
+        /// Who waits, of this host's sessions; `None`: a person, of whom no other session knows.
+        waiter: Option<SessionKey>,
+        /// For whom: as a person types them, and the event to go on from, if that is known already.
+        targets: Vec<(String, Option<u64>)>,
+        /// What for.
+        until: Until,
+        /// One of them is enough.
+        any: bool,
+    },
+    /// How it stands: told when it is over, when a host went away or came back, at the latest after so long. Whoever
+    /// does not ask for two seconds waits no more.
+    Next {
+        /// Of which wait.
+        handle: u64,
+        /// Milliseconds.
+        wait_ms: u32,
+    },
+}
+
+/// The answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitNews {
+    /// What to ask on with.
+    pub handle: u64,
+    /// It is over: what was waited for came true, or cannot any more.
+    pub is_over: bool,
+    /// Each session that is waited for.
+    pub targets: Vec<WaitTarget>,
+}
+
+/// A session that is waited for, as `rrd wait --json` shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitTarget {
+    /// As everywhere.
+    #[serde(rename = "ref")]
+    pub reference: String,
+    /// Its host's label.
+    pub host: String,
+    /// Whose.
+    pub harness: Harness,
+    /// Its id.
+    pub session_id: String,
+    /// Its title when the wait began.
+    pub title: Option<String>,
+    /// How this node knows its host.
+    pub host_state: HostState,
+    /// Since when it is away.
+    pub away_since: Option<Timestamp>,
+    /// What came of it; null while nothing has.
+    pub outcome: Option<Outcome>,
+    /// The event to go on from; null until its host has told.
+    pub from: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conditions_are_written_as_they_are_read() {
+        for text in ["idle", "ended", "waiting", "error", "match=^done: [0-9]+$"] {
+            assert_eq!(text.parse::<Until>().unwrap().to_string(), text);
+        }
+        for bad in ["", "Idle", "match", "match=", &format!("match={}", "x".repeat(1_025))] {
+            assert!(bad.parse::<Until>().is_err(), "{bad}");
+        }
+    }
+}
