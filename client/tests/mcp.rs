@@ -221,7 +221,10 @@ fn the_tools_are_these_and_a_model_is_told_how_to_use_them() {
     let listed = client.ask("tools/list", json!({}));
     let tools = listed["result"]["tools"].as_array().unwrap();
     let names: Vec<&str> = tools.iter().map(|tool| tool["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["list_sessions", "get_session", "read_events", "search", "graph", "whoami"]);
+    assert_eq!(
+        names,
+        ["list_sessions", "get_session", "read_events", "search", "graph", "whoami", "wait_for"]
+    );
     for tool in tools {
         assert_eq!(tool["inputSchema"]["type"], "object", "{tool}");
         assert_eq!(tool["annotations"]["readOnlyHint"], true);
@@ -597,4 +600,47 @@ fn whoever_asks_is_known_at_every_call_also_after_a_clear() {
         let answer = client.ask("tools/call", params);
         assert_eq!(answer["result"]["structuredContent"]["evidence"], evidence, "{answer}");
     }
+}
+
+#[test]
+fn an_agent_waits_for_another_and_everybody_sees_it() {
+    let mut host = Host::new("mac");
+    let (id, other) = (session(1), session(2));
+    host.works_on(&id, "Announce it");
+    host.works_on(&other, "Publish the crate");
+    host.start();
+    host.until("both to be known", || match host.sessions().len() {
+        2 => Ok(()),
+        count => Err(count.to_string()),
+    });
+    let mut command = host.rrd(&["mcp"]);
+    command.env("CLAUDE_CODE_SESSION_ID", &id);
+    let mut client = Client::start(command).initialized("2025-11-25");
+    let said = client.fails("wait_for", json!({"ids": [id]}));
+    assert!(said.contains("cannot wait for itself"), "{said}");
+    let said = client.fails("wait_for", json!({"ids": [other], "until": "done"}));
+    assert!(said.contains("idle, ended, waiting, error"), "{said}");
+    let first = client.does("wait_for", json!({"ids": [other], "seconds": 1}));
+    assert_eq!(first["outcome"], "timeout");
+    assert!(first["from"][0].is_u64() && first["notes"][0].as_str().unwrap().contains("again"));
+    // What happens between two calls counts, also where a new turn has begun since.
+    host.writes(
+        &other,
+        &json!({
+            "type": "assistant", "uuid": "x1", "parentUuid": null, "sessionId": other, "cwd": "/w",
+            "isSidechain": false, "timestamp": "2026-11-20T10:00:00.000Z",
+            "message": {"id": "m1", "role": "assistant", "model": "m", "stop_reason": "end_turn",
+                "content": [{"type": "text", "text": "done"}]},
+        }),
+    );
+    host.says(&other, "And now the other one");
+    host.until("the new turn", || {
+        let found = host.rrd(&["sessions", "show", &other, "--events", "--json"]).output().unwrap();
+        let text = String::from_utf8(found.stdout).unwrap();
+        if text.contains("the other one") { Ok(()) } else { Err(text) }
+    });
+    let arguments = json!({"ids": [other], "from": first["from"], "seconds": 100});
+    let came = client.does("wait_for", arguments);
+    assert_eq!(came["outcome"], "true", "{came}");
+    assert!(came["untrusted"]["targets"][0]["outcome"]["seq"].is_u64(), "{came}");
 }

@@ -7,6 +7,7 @@
 
 mod reply;
 mod tools;
+mod waits;
 mod wire;
 
 use std::{

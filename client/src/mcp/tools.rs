@@ -20,7 +20,10 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::reply::{Keep, Reply, fitting, fitting_into, only, value_of, wrong};
+use super::{
+    reply::{Keep, Reply, fitting, fitting_into, only, value_of, wrong},
+    waits,
+};
 use crate::{
     ask::{self, Answerer},
     caller::{self, Caller, Clues},
@@ -111,6 +114,12 @@ pub(crate) fn all() -> Vec<Tool> {
             "whoami",
             "Which session you are in: its ref, by which other agents name you, and what tells so.",
             whoami,
+        ),
+        Tool::new(
+            "wait_for",
+            "Waits until another session has done something, and tells what came of it. Everybody sees that you \
+             wait; a wait that would close a circle is refused. Use it instead of asking again and again.",
+            waits::wait_for,
         ),
     ]
 }
@@ -426,7 +435,7 @@ impl Call {
     }
 
     /// The daemon, for what nobody else can answer.
-    fn daemon(&self) -> Result<Connection, CliError> {
+    pub(super) fn daemon(&self) -> Result<Connection, CliError> {
         connect::dial(&self.config.dirs.socket).map_err(Unreachable::into_error)
     }
 
@@ -445,13 +454,13 @@ impl Call {
     }
 
     /// The session that makes the call; `None` where nothing tells.
-    fn caller(&self, answerer: &Answerer) -> Result<Option<Caller>, CliError> {
+    pub(super) fn caller(&self, answerer: &Answerer) -> Result<Option<Caller>, CliError> {
         let clues = Clues { call: self.told.clone(), ..Clues::gather() };
         caller::recognised(answerer, &clues)
     }
 
     /// The client waits for the answer no longer.
-    fn is_cancelled(&self) -> bool {
+    pub(super) fn is_cancelled(&self) -> bool {
         self.cancelled.is_cancelled()
     }
 }
@@ -521,14 +530,14 @@ fn since(text: Option<&str>) -> Result<Option<Timestamp>, CliError> {
     Ok(since.map(|since| since.at(clock::now())))
 }
 
-fn parsed<T: FromStr<Err: std::fmt::Display>>(
+pub(super) fn parsed<T: FromStr<Err: std::fmt::Display>>(
     name: &str,
     text: Option<&str>,
 ) -> Result<Option<T>, CliError> {
     text.map(|text| text.parse().map_err(|error| wrong(format!("{name} is {error}")))).transpose()
 }
 
-fn within<N: PartialOrd + From<u8> + std::fmt::Display>(
+pub(super) fn within<N: PartialOrd + From<u8> + std::fmt::Display>(
     name: &str,
     number: N,
     most: N,

@@ -1,0 +1,99 @@
+//! Waiting for another session, as a tool.
+//!
+//! A model's call must end before its client gives up, so a wait is short and says how to go on. Not here: the
+//! other tools, and what a tool is ([`super::tools`]).
+
+use std::time::{Duration, Instant};
+
+use rrd_proto::{
+    HostState,
+    wait::{Came, Until, WaitCall, WaitNews, WaitTarget},
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{
+    reply::{Reply, wrong},
+    tools::{Call, parsed, within},
+};
+use crate::{ask::Answerer, error::CliError};
+
+/// Seconds that one call waits, unless told otherwise, and at most: clients give up after a minute or more.
+const SECONDS: u64 = 45;
+const MAX_SECONDS: u64 = 600;
+
+/// A client that gives up is noticed within.
+const LOOK_MS: u32 = 1_000;
+
+/// Sessions of one call.
+const MAX_IDS: usize = 16;
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WaitFor {
+    /// The sessions: refs, unique starts of session_ids, or host/harness/session_id; 1 to 16.
+    ids: Vec<String>,
+    /// What to wait for: idle (its turn is over), ended, waiting (it asks a person), error, or match=REGEX in
+    /// what it says and does. idle by default.
+    until: Option<String>,
+    /// One of several sessions is enough.
+    #[serde(default)]
+    any: bool,
+    /// At most so many seconds: 1 to 600, 45 by default.
+    seconds: Option<u64>,
+    /// The event of each session to go on from, as the last answer told it in `from`: so nothing is missed
+    /// between two calls.
+    from: Option<Vec<Option<u64>>>,
+}
+
+pub(super) fn wait_for(call: &Call, args: WaitFor) -> Result<Reply, CliError> {
+    let until: Until = parsed("until", args.until.as_deref())?.unwrap_or(Until::Idle);
+    let seconds = within("seconds", args.seconds.unwrap_or(SECONDS), MAX_SECONDS)?;
+    if args.ids.is_empty() || args.ids.len() > MAX_IDS {
+        return Err(wrong(format!("ids names 1 to {MAX_IDS} sessions")));
+    }
+    let deadline = Instant::now() + Duration::from_secs(seconds);
+    let answerer = Answerer::Daemon(call.daemon()?);
+    let waiter = call.caller(&answerer)?.map(|you| you.key);
+    let Answerer::Daemon(daemon) = answerer else { return Ok(Reply::default()) };
+    let mut from = args.from.unwrap_or_default();
+    from.resize(args.ids.len(), None);
+    let targets = args.ids.into_iter().zip(from).collect();
+    let begin = WaitCall::Begin { waiter, targets, until, any: args.any };
+    let mut news = daemon.wait(&begin, Duration::ZERO)??;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let is_away = |t: &WaitTarget| t.outcome.is_none() && t.host_state == HostState::Away;
+        let away = news.targets.iter().any(is_away);
+        if news.is_over || away || left.is_zero() || call.is_cancelled() {
+            return Ok(told(&news, args.any, away));
+        }
+        let wait_ms = u32::try_from(left.as_millis()).unwrap_or(LOOK_MS).clamp(1, LOOK_MS);
+        let next = WaitCall::Next { handle: news.handle, wait_ms };
+        news = daemon.wait(&next, Duration::from_millis(wait_ms.into()))??;
+    }
+}
+
+fn told(news: &WaitNews, any: bool, away: bool) -> Reply {
+    let came = |target: &WaitTarget| target.outcome.as_ref().map(|outcome| outcome.came);
+    let mut all = news.targets.iter().map(came);
+    let is_true = match any {
+        true => all.clone().any(|came| came == Some(Came::True)),
+        false => all.clone().all(|came| came == Some(Came::True)),
+    };
+    let (outcome, note) = if is_true {
+        ("true", None)
+    } else if all.any(|came| came == Some(Came::Unknown)) {
+        ("unknown", Some("a host does not know its session any more: see list_sessions with all"))
+    } else if news.is_over {
+        ("ended", Some("a session has ended, so that cannot come true any more: see get_session"))
+    } else if away {
+        ("away", Some("a host is away: nothing can be told of its sessions until it is back"))
+    } else {
+        ("timeout", Some("nothing came of it yet: call again, with from as told, to go on waiting"))
+    };
+    let from: Vec<Option<u64>> = news.targets.iter().map(|target| target.from).collect();
+    let reply = Reply::default();
+    let reply = reply.fact("outcome", outcome).fact("from", from).theirs("targets", &news.targets);
+    note.into_iter().fold(reply, Reply::note)
+}
