@@ -194,6 +194,11 @@ fn a_session_of_one_host_goes_on_at_another() {
     };
     assert_eq!(became(&answer), ["same"; 4]);
     assert!(answer["redacted"] == json!(false) && answer["directory"] == json!(clone));
+    // The copy goes on where it lies, although the directory of the other one is there, too.
+    let copy = format!("bb/claude-code/{id}");
+    b.knows(&copy);
+    let answer: Value = b.json(&["resume", &copy]);
+    assert_eq!((&answer["directory"], &answer["files"]), (&json!(clone), &json!([])));
 
     let (line, said) = b.told(&["resume", THREAD, "--cwd", clone.to_str().unwrap()]);
     assert_eq!(line, format!("cd {} && codex resume {THREAD}\n", clone.display()));

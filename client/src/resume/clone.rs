@@ -9,12 +9,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rrd_proto::{HostState, ListQuery, Session};
+use rrd_proto::{Harness, HostState, ListQuery, Session};
 
 use crate::{
     ask::Answerer,
     error::{CliError, Kind},
-    local::resume::{git, same_remote},
+    local::resume::{directory, git, same_remote},
     output, text,
 };
 
@@ -30,6 +30,9 @@ pub(crate) fn find(
 ) -> Result<(PathBuf, &'static str), CliError> {
     if let Some(wanted) = wanted {
         return Ok((real(wanted)?, "as told"));
+    }
+    if let Some(directory) = of_its_transcript(answerer, own_host, session)? {
+        return Ok((directory, "where its transcript lies"));
     }
     let own = session.cwd.as_deref().filter(|_| session.host_state == HostState::Here);
     if let Some(cwd) = own.map(Path::new).filter(|cwd| cwd.is_dir()) {
@@ -59,6 +62,30 @@ pub(crate) fn find(
             asked(session, CliError::new(Kind::NotFound, why), &clones)
         }
     }
+}
+
+/// Claude Code finds a session only in the directory that its transcript's folder is named after. Of one that was
+/// copied here that is another one than where it was started.
+fn of_its_transcript(
+    answerer: &Answerer,
+    own_host: &str,
+    session: &Session,
+) -> Result<Option<PathBuf>, CliError> {
+    let path = session.transcript_path.as_deref().map(Path::new);
+    let is_here = session.host_state == HostState::Here && session.harness == Harness::ClaudeCode;
+    let folder = path.filter(|_| is_here).and_then(Path::parent).and_then(Path::file_name);
+    let Some(folder) = folder.map(|name| name.to_string_lossy().into_owned()) else {
+        return Ok(None);
+    };
+    let is_it = |path: &Path| path.is_dir() && directory(&path.to_string_lossy()) == folder;
+    if session.cwd.as_deref().is_some_and(|cwd| is_it(Path::new(cwd))) {
+        return Ok(None);
+    }
+    let all = ListQuery { all: true, host: Some(own_host.to_owned()), ..ListQuery::default() };
+    let rows = answerer.list(&all)?.sessions;
+    let known = rows.iter().flat_map(|row| [&row.cwd, &row.repo_root]).flatten().map(PathBuf::from);
+    let here = env::current_dir().ok().and_then(|here| real(&here).ok());
+    Ok(here.into_iter().chain(known).find(|path| is_it(path)))
 }
 
 /// Where sessions of this host worked in this repository, the latest first, down to the directory beneath it
