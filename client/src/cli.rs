@@ -239,9 +239,9 @@ A harness starts it; you add it to the settings once:
   claude mcp add --scope user rrd -- rrd mcp
   codex mcp add rrd -- rrd mcp
 
-Tools: list_sessions, get_session, read_events, search, graph, whoami. They change nothing. What they tell
-from transcripts is redacted and marked as data, at most 32 KiB at a time. Which session asks is known for
-Claude Code and Codex.")]
+Tools: list_sessions, get_session, read_events, search, graph, whoami. They change nothing.
+What they tell from transcripts is redacted and marked as data, at most 32 KiB at a time.
+Which session asks is known for Claude Code and Codex.")]
     Mcp,
     /// What a hook runs: takes one call on stdin, is gone in a twentieth of a second, exits 0.
     #[command(after_help = "\
