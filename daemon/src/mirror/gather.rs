@@ -226,23 +226,27 @@ fn anew(writer: &Writer<'_>, at: &At, there: &There, gathered: &mut Gathered) ->
     Ok(end)
 }
 
-/// The hash of each record as the source has it, and as it would go out.
+/// Gives the hash of each record as the source has it, and what tells the one of its line as it would go out.
 pub(crate) fn each(
     at: &At,
     redactor: Option<&Redactor>,
-    take: &mut dyn FnMut(u64, u64),
+    take: &mut dyn FnMut(u64, &dyn Fn() -> u64),
 ) -> io::Result<()> {
-    at.lines(&mut |frame| {
-        let as_it_is = hash(frame);
-        let redacted = match (frame, redactor) {
+    let redacted = |frame: &Frame<'_>| {
+        let report = &mut Report::default();
+        match (frame, redactor) {
             (Frame::Line { bytes, .. }, Some(redactor)) => {
-                rrd_core::hash(redactor.line(bytes, &mut Report::default()).as_ref())
+                rrd_core::hash(redactor.line(bytes, report).as_ref())
             }
-            _ => as_it_is,
-        };
-        take(as_it_is, redacted);
-    })
-    .map(drop)
+            (Frame::Line { bytes, .. }, None) => rrd_core::hash(bytes),
+            (Frame::Oversized { len, .. }, redactor) => {
+                let stand_in = redactor.map(|redactor| redactor.oversized(*len, report));
+                let stand_in = stand_in.unwrap_or_else(|| Redactor::new().oversized(*len, report));
+                rrd_core::hash(stand_in.as_ref())
+            }
+        }
+    };
+    at.lines(&mut |frame| take(hash(frame), &|| redacted(frame))).map(drop)
 }
 
 /// A cursor after the newline before `offset`.

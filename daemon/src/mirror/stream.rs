@@ -101,13 +101,8 @@ impl Carrier {
         self.ability.get_or_try_init(|| self.target.probe()).await?;
         if !is_known {
             self.look(stream, source).await?;
-        } else if stream.state.epoch > 0 {
-            let next = Self::name(stream, &Owner::name(stream.state.epoch + 1));
-            let is_pending = |epoch: &Epoch| epoch.epoch == stream.state.epoch && !epoch.is_sent;
-            let claims = self.outbox().epochs(stream.id)?.iter().any(is_pending);
-            if !claims && self.target.head(&next).await?.is_some() {
-                self.look(stream, source).await?;
-            }
+        } else if stream.state.epoch > 0 && self.may_change_hands(stream, source).await? {
+            self.look(stream, source).await?;
         }
         if stream.state.theirs.is_some() {
             return Ok(());
@@ -121,6 +116,36 @@ impl Carrier {
             self.tell(stream, source, about).await?;
         }
         Ok(())
+    }
+
+    /// Whether another host may have claimed it, or this one may go on with what another one writes.
+    async fn may_change_hands(&self, stream: &mut Stream, source: &At) -> Result<bool, Failure> {
+        let State { epoch, theirs, settled, .. } = &stream.state;
+        let is_pending = |known: &Epoch| known.epoch == *epoch && !known.is_sent;
+        if self.outbox().epochs(stream.id)?.iter().any(is_pending) {
+            return Ok(false);
+        }
+        let claim = |epoch| Self::name(stream, &Owner::name(epoch));
+        if self.target.head(&claim(epoch + 1)).await?.is_some() {
+            return Ok(true);
+        }
+        let looks = source.looks();
+        if theirs.is_none() || looks == *settled {
+            return Ok(false);
+        }
+        // Who has not all that is known to be there has not what came since, either: no more is asked.
+        let (at, id) = (source.clone(), stream.id);
+        let known = move |carrier: &Self| {
+            let parts = carrier.outbox().parts(id)?;
+            carrier.recognise(&at, parts.into_iter().flat_map(|(part, _)| part.hashes).collect())
+        };
+        let known = self.on_disk(known).await?;
+        if known.has_all || self.target.head(&claim(*epoch)).await?.is_none() {
+            return Ok(true);
+        }
+        stream.state.settled = looks;
+        self.outbox().set_state(stream.id, &stream.state)?;
+        Ok(false)
     }
 
     /// Sends what is to be sent, and what is new; false where the stream is not what it was said to be.
@@ -364,11 +389,11 @@ impl Carrier {
         let ours: HashSet<PartName> =
             known.iter().map(|(part, _)| part.name).chain(merged).collect();
         let sent_epoch = epochs.iter().filter(|e| e.is_sent).map(|e| e.epoch).max().unwrap_or(0);
-        let is_ours = state.epoch > 0
-            && state.theirs.is_none()
+        let is_as_known = state.epoch > 0
             && (sent_epoch..=state.epoch).contains(&last_epoch)
             && parts.is_subset(&ours);
-        if is_ours {
+        // What is another host's may have become this one's, if it has more of it now.
+        if is_as_known && (state.theirs.is_none() || source.looks() == state.settled) {
             return Ok(());
         }
         self.adopt(stream, source, &directory).await
@@ -410,18 +435,19 @@ impl Carrier {
         let owners = &directory.owners;
         let next_seq = directory.parts.iter().map(|part| part.seq + 1).max().unwrap_or(0);
         let last = owners.iter().max_by_key(|owner| owner.epoch);
-        let (own, all_there) = {
-            let at = source.clone();
-            let hashes: Vec<u64> = there.iter().flat_map(|part| part.hashes.clone()).collect();
-            self.on_disk(move |carrier| carrier.recognise(&at, hashes)).await?
-        };
-        let mut own = own.into_iter();
+        // Before it is read: what comes meanwhile is seen by the next look.
+        let looks = source.looks();
+        let at = source.clone();
+        let hashes: Vec<u64> = there.iter().flat_map(|part| part.hashes.clone()).collect();
+        let own = self.on_disk(move |carrier| carrier.recognise(&at, hashes)).await?;
+        let mut hashes = own.hashes.into_iter();
         for hash in there.iter_mut().flat_map(|part| &mut part.hashes) {
-            *hash = own.next().unwrap_or(*hash);
+            *hash = hashes.next().unwrap_or(*hash);
         }
         let is_ours = last.is_none_or(|owner| *owner.claim.node == *self.node);
         let last_epoch = last.map_or(0, |owner| owner.epoch);
-        let theirs = last.filter(|_| !is_ours && !all_there).map(|owner| owner.claim.host.clone());
+        let theirs =
+            last.filter(|_| !is_ours && !own.has_all).map(|owner| owner.claim.host.clone());
         let epochs: Vec<Epoch> = owners
             .iter()
             .map(|Owner { epoch, claim }| Epoch {
@@ -430,7 +456,8 @@ impl Carrier {
                 is_sent: true,
             })
             .collect();
-        let state = State { epoch: last_epoch, next_seq, theirs, ..State::default() };
+        let settled = looks.filter(|_| theirs.is_some());
+        let state = State { epoch: last_epoch, next_seq, theirs, settled, ..State::default() };
         let state = State { path: stream.state.path.clone(), ..state };
         let merges: Vec<Merge> = directory
             .merges
@@ -453,23 +480,33 @@ impl Carrier {
         Ok(())
     }
 
-    /// The hashes of these records, known by their redacted lines, as the source has them; and whether it
-    /// has all of them.
-    fn recognise(&self, at: &At, redacted: Vec<u64>) -> Result<(Vec<u64>, bool), Failure> {
+    /// What the source has of records that are known by their lines, as it has them or redacted.
+    fn recognise(&self, at: &At, there: Vec<u64>) -> Result<Recognised, Failure> {
         let redactor = self.redacts.then(|| self.edges.redactor());
-        let mut here: HashMap<u64, VecDeque<u64>> = HashMap::new();
+        let mut places: HashMap<u64, VecDeque<usize>> = HashMap::new();
+        for (at, hash) in there.iter().enumerate() {
+            places.entry(*hash).or_default().push_back(at);
+        }
+        let mut left = there.len();
+        let mut hashes = there;
         gather::each(at, redactor.as_deref(), &mut |as_it_is, redacted| {
-            here.entry(redacted).or_default().push_back(as_it_is);
+            let mut place = |hash| places.get_mut(&hash).and_then(VecDeque::pop_front);
+            if let Some(place) = place(as_it_is).or_else(|| place(redacted())) {
+                hashes[place] = as_it_is;
+                left -= 1;
+            }
         })
         .map_err(|source| Failure::Source { path: at.path().to_owned(), source })?;
-        let mut has_all = true;
-        let known = redacted.into_iter().map(|hash| {
-            let as_it_is = here.get_mut(&hash).and_then(VecDeque::pop_front);
-            has_all &= as_it_is.is_some();
-            as_it_is.unwrap_or(hash)
-        });
-        Ok((known.collect(), has_all))
+        Ok(Recognised { hashes, has_all: left == 0 })
     }
+}
+
+/// What a source has of some records.
+struct Recognised {
+    /// Each as the source has it; one that it has not as it was known.
+    hashes: Vec<u64>,
+    /// It has all of them.
+    has_all: bool,
 }
 
 /// Which redactor it is, for whoever wonders later.

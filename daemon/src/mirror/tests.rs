@@ -1,5 +1,7 @@
 //! One transcript and a folder that stands for a bucket, and whatever may happen to either.
 
+mod owners;
+
 use std::{
     collections::HashMap,
     fs,
