@@ -14,8 +14,8 @@ use rrd_proto::Timestamp;
 use super::{
     gather::At,
     outbox::{Epoch, Merge, Part, Stream},
-    stream::{About, Carrier, Failure, LONGEST_PART},
-    target::Created,
+    stream::{About, Carrier, Failure, LONGEST_PART, SMALL, TRIES},
+    target::{Created, Replaced},
 };
 
 /// A part made of several is no larger than this: whoever reads it has it in memory.
@@ -113,9 +113,7 @@ impl Carrier {
         // Known before it is there: what is found in the bucket is then no stranger's.
         let (id, planned, parts) = (stream.id, merged.clone(), of.clone());
         self.on_disk(move |carrier| Ok(carrier.outbox().plan_merge(id, &planned, &parts)?)).await?;
-        let said = mirror::Merge { of: of.iter().map(ToString::to_string).collect(), at: now };
-        let said = serde_json::to_vec_pretty(&said).unwrap_or_default();
-        self.target.replace(&Self::merge_name(stream, name), &said.into(), None).await?;
+        self.say(&Self::merge_name(stream, name), &of, now).await?;
         let body = Bytes::from(body);
         if self.target.create(&object, &body).await? == Created::Other {
             return Err(Failure::Odd(format!("{object} has other content than its name says")));
@@ -126,6 +124,32 @@ impl Carrier {
         }
         stream.state.meta_is_due = true;
         self.on_disk(move |carrier| Ok(carrier.outbox().merged(id, &merged, &of, now)?)).await
+    }
+
+    /// Says what a part is made of. Another host may have said so before, who made the same one of others: then
+    /// it is made of all of them.
+    async fn say(&self, object: &str, of: &[PartName], now: Timestamp) -> Result<(), Failure> {
+        let mut said = mirror::Merge { of: of.iter().map(ToString::to_string).collect(), at: now };
+        let body = serde_json::to_vec_pretty(&said).unwrap_or_default();
+        if self.target.create(object, &body.into()).await? != Created::Other {
+            return Ok(());
+        }
+        for _ in 0..TRIES {
+            let Some((body, version)) = self.target.get(object, SMALL).await? else { break };
+            let there: mirror::Merge = serde_json::from_slice(&body)
+                .map_err(|error| Failure::Odd(format!("{object} cannot be read: {error}")))?;
+            let more: Vec<String> =
+                there.of.iter().filter(|of| !said.of.contains(of)).cloned().collect();
+            said.of.extend(more);
+            if said.of.iter().all(|of| there.of.contains(of)) {
+                return Ok(());
+            }
+            let body = serde_json::to_vec_pretty(&said).unwrap_or_default().into();
+            if let Replaced::Done(_) = self.target.replace(object, &body, Some(&version)).await? {
+                return Ok(());
+            }
+        }
+        Err(Failure::Odd(format!("{object} is written by others all the time")))
     }
 
     /// Deletes what was replaced long enough ago.

@@ -22,7 +22,10 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::stops::{EVERYWHERE, Stop};
-use super::body::{Bodies, Body, has};
+use super::{
+    body::{Bodies, Body, has},
+    target::Version,
+};
 use crate::store::durable;
 pub(crate) use crate::store::durable::DurableError as OutboxError;
 
@@ -103,6 +106,8 @@ pub(crate) struct State {
     pub(crate) theirs: Option<String>,
     /// `meta.json` does not say all there is.
     pub(crate) meta_is_due: bool,
+    /// The version of it that this host wrote last.
+    pub(crate) meta: Option<Version>,
     /// The source as it looked when there was nothing more in it: size and modification time.
     pub(crate) settled: Option<(u64, i64)>,
     /// The bucket keeps it no longer: the last record of the session that was deleted there, or, while there

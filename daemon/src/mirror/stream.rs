@@ -11,6 +11,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use bytes::Bytes;
 use rrd_core::mirror::{Claim, Digest, Merged, Meta, Owner, PartName, Why, meta, read};
 use rrd_proto::Timestamp;
 use tokio::sync::{OnceCell, Semaphore};
@@ -19,7 +20,7 @@ use super::{
     fetch::{self, Directory},
     gather::{self, At, Gathered, There, Writer},
     outbox::{Epoch, Merge, Outbox, OutboxError, Part, State, Stream},
-    target::{Ability, Created, Fault, Target},
+    target::{Ability, Created, Fault, Replaced, Target, Version},
 };
 use crate::{edge::Edges, hub::now};
 
@@ -28,6 +29,9 @@ pub(super) const SMALL: u64 = 64 << 20;
 
 /// A part that others wrote is no longer than this.
 pub(super) const LONGEST_PART: u64 = 1 << 30;
+
+/// So often an object is written that somebody else writes at the same moment.
+pub(super) const TRIES: u32 = 8;
 
 /// Why a stream is not where it should be.
 #[derive(Debug, thiserror::Error)]
@@ -321,11 +325,40 @@ impl Carrier {
         let mut meta = self.meta(stream, source, about, &parts);
         meta.replaces = merges.iter().filter_map(replaced).collect();
         let body = serde_json::to_vec_pretty(&meta).unwrap_or_default();
-        let name = fetch::meta_name(&stream.name);
-        self.target.replace(&name, &body.into(), None).await?;
+        stream.state.meta = self.put_meta(stream, &body.into()).await?;
         stream.state.meta_is_due = false;
         self.outbox().set_state(stream.id, &stream.state)?;
         Ok(())
+    }
+
+    /// Writes `meta.json` over the version that this host knows of, or over another one unless a later owner
+    /// wrote that; gives the version that is there then, where it is this host's.
+    async fn put_meta(&self, stream: &Stream, body: &Bytes) -> Result<Option<Version>, Failure> {
+        let name = fetch::meta_name(&stream.name);
+        let mut known = stream.state.meta.clone();
+        for _ in 0..TRIES {
+            let written = match &known {
+                Some(version) => match self.target.replace(&name, body, Some(version)).await? {
+                    Replaced::Done(version) => Some(version),
+                    Replaced::Changed => None,
+                },
+                None => match self.target.create(&name, body).await? {
+                    Created::Now(version) | Created::WasThere(version) => Some(version),
+                    Created::Other => None,
+                },
+            };
+            if written.is_some() {
+                return Ok(written);
+            }
+            let there = self.target.get(&name, SMALL).await?;
+            let meta = there.as_ref().and_then(|(body, _)| serde_json::from_slice(body).ok());
+            let is_later = |meta: &Meta| meta.epoch > Some(stream.state.epoch);
+            if meta.as_ref().is_some_and(is_later) {
+                return Ok(None);
+            }
+            known = there.map(|(_, version)| version);
+        }
+        Err(Failure::Odd(format!("{name} is written by others all the time")))
     }
 
     fn meta(&self, stream: &Stream, source: &At, about: &About, parts: &[(Part, bool)]) -> Meta {

@@ -448,6 +448,7 @@ impl Target {
             }
         };
         let (create, conditional) = (matches!(mode, Mode::Create), !matches!(mode, Mode::Replace));
+        let replace = conditional && !create;
         let mode = match mode {
             Mode::Create => PutMode::Create,
             Mode::Replace => PutMode::Overwrite,
@@ -462,6 +463,10 @@ impl Target {
             Ok(put) => Ok(Version { e_tag: put.e_tag, version: put.version }),
             Err(Error::AlreadyExists { .. }) if create => Err(Miss::Taken(fault())),
             Err(Error::Precondition { .. }) if conditional => Err(Miss::Changed),
+            // What is to be replaced is gone.
+            Err(error @ Error::NotFound { .. }) if replace => self
+                .absent(&error, seen)
+                .map_or_else(|fault| Err(Miss::Failed(fault)), |()| Err(Miss::Changed)),
             Err(_) => Err(Miss::Failed(fault())),
         }
     }

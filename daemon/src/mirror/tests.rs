@@ -15,7 +15,7 @@ use std::{
 
 use proptest::prelude::*;
 use rrd_core::{
-    mirror::{Owner, StreamName, Why, order::Step},
+    mirror::{Meta, Owner, StreamName, Why, order::Step},
     redact::Report,
 };
 use rrd_proto::{Harness, SessionKey};

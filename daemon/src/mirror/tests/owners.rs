@@ -59,3 +59,42 @@ fn whoever_has_an_older_copy_goes_on_once_it_has_all_of_it() {
         scene.check().await;
     });
 }
+
+#[test]
+fn the_later_owners_meta_stays_whoever_writes_late() {
+    run(async {
+        let mut scene = Scene::new().await;
+        scene.append(&[1]);
+        scene.bring().await.unwrap();
+        let mut other = Other::of(&scene, "node-b");
+        scene.append(&[2]);
+        other.has(&scene.lines);
+        other.bring().await;
+        let meta = |scene: &Scene| {
+            let path = scene.home.path().join("bucket/sessions/claude-code/s-1/meta.json");
+            serde_json::from_slice::<Meta>(&fs::read(path).unwrap()).unwrap()
+        };
+        let written = |scene: &Scene| {
+            let meta = meta(scene);
+            (meta.node.unwrap_or_default(), meta.epoch, meta.parts.len())
+        };
+        assert_eq!(written(&scene), ("node-b".to_owned(), Some(2), 2));
+        // The first one has not noticed, and was about to write.
+        let at = At::new(&key(), &scene.path());
+        scene.carrier.tell(&mut scene.stream, &at, &About::default()).await.unwrap();
+        assert_eq!(written(&scene), ("node-b".to_owned(), Some(2), 2));
+        // Whoever is the owner writes over anything.
+        fs::write(scene.home.path().join("bucket/sessions/claude-code/s-1/meta.json"), "{")
+            .unwrap();
+        scene.append(&[3]);
+        other.has(&scene.lines);
+        other.bring().await;
+        assert_eq!(written(&scene), ("node-b".to_owned(), Some(2), 3));
+        fs::remove_file(scene.home.path().join("bucket/sessions/claude-code/s-1/meta.json"))
+            .unwrap();
+        scene.append(&[4]);
+        other.has(&scene.lines);
+        other.bring().await;
+        assert_eq!(written(&scene), ("node-b".to_owned(), Some(2), 4));
+    });
+}
