@@ -157,12 +157,14 @@ pub(crate) fn gather<E: From<io::Error>>(
     let is_anew = match &state.cursor {
         // Of what was emptied all is compared.
         Some(cursor) if cursor.offset > 0 => match cursor::next(cursor, &source.look(cursor)?) {
+            Next::Restart => Some(there()?),
+            // Where it begins and ends it is what it was; in between it may not be.
+            _ if may_be_rewritten(state, &source, looks) => Some(there()?),
             Next::Nothing => {
                 gathered.state.settled = looks;
                 return Ok(gathered);
             }
             Next::Continue => None,
-            Next::Restart => Some(there()?),
         },
         _ => Some(there()?).filter(|there| !there.hashes.is_empty() || there.transcript.is_none()),
     };
@@ -191,6 +193,14 @@ pub(crate) fn gather<E: From<io::Error>>(
         cut.close(writer, to, &mut gathered)?;
     }
     Ok(gathered)
+}
+
+/// Whether a transcript was written to in a way that appending to it does not explain: it is another file, or
+/// one of another time and of the same size.
+fn may_be_rewritten(state: &State, source: &Source, looks: Option<(u64, i64)>) -> bool {
+    let is_other_file = state.cursor.is_some_and(|cursor| cursor.id != source.id);
+    let was_touched = |((size, at), (was, before))| size == was && at != before;
+    is_other_file || looks.zip(state.settled).is_some_and(was_touched)
 }
 
 /// Compares the whole of a transcript with what is there; gives where it ends.

@@ -1,5 +1,6 @@
 //! One transcript and a folder that stands for a bucket, and whatever may happen to either.
 
+mod mended;
 mod owners;
 
 use std::{
