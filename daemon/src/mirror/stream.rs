@@ -422,9 +422,16 @@ impl Carrier {
         let ours: HashSet<PartName> =
             known.iter().map(|(part, _)| part.name).chain(merged).collect();
         let sent_epoch = epochs.iter().filter(|e| e.is_sent).map(|e| e.epoch).max().unwrap_or(0);
+        // A claim that was only planned may be there already, with another content.
+        let is_said = |epoch: &Epoch| {
+            let said = directory.owners.iter().find(|owner| owner.epoch == epoch.epoch);
+            said.is_none_or(|owner| owner.claim == epoch.claim)
+        };
         let is_as_known = state.epoch > 0
+            && epochs.iter().all(is_said)
             && (sent_epoch..=state.epoch).contains(&last_epoch)
-            && parts.is_subset(&ours);
+            && parts.is_subset(&ours)
+            && known.iter().all(|(part, is_sent)| !is_sent || parts.contains(&part.name));
         // What is another host's may have become this one's, if it has more of it now.
         if is_as_known && (state.theirs.is_none() || source.looks() == state.settled) {
             return Ok(());

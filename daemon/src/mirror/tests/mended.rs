@@ -14,6 +14,34 @@ fn parts(scene: &Scene) -> Vec<PathBuf> {
     parts
 }
 
+#[test]
+fn a_part_that_went_is_brought_again() {
+    for gone in 0..4 {
+        run(async {
+            let mut scene = Scene::new().await;
+            for number in 0..3 {
+                scene.append(&[number]);
+                scene.bring().await.unwrap();
+            }
+            // One of them, or all.
+            for (at, part) in parts(&scene).into_iter().enumerate() {
+                if gone == at || gone == 3 {
+                    fs::remove_file(part).unwrap();
+                }
+            }
+            scene.restart();
+            scene.append(&[4]);
+            scene.bring().await.unwrap();
+            scene.check().await;
+            // Once.
+            let before = parts(&scene);
+            scene.restart();
+            scene.bring().await.unwrap();
+            assert_eq!(parts(&scene), before);
+        });
+    }
+}
+
 /// As an editor does it that writes into the file, and as one does that writes another one.
 #[test]
 fn a_line_that_changed_in_the_middle_is_brought() {
@@ -47,4 +75,30 @@ fn a_line_that_changed_in_the_middle_is_brought() {
             assert_eq!(parts(&scene), before);
         });
     }
+}
+
+#[test]
+fn a_claim_that_was_made_twice_stands_in_nobodys_way() {
+    let claimed = std::cell::Cell::new(0);
+    for steps in 0..40 {
+        run(async {
+            let mut scene = Scene::new().await;
+            // Its first claim is planned, and forgotten.
+            scene.bring().await.unwrap();
+            scene.act(&Action::BackUp).await;
+            scene.act(&Action::LoseOutbox).await;
+            scene.append(&[1]);
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+            scene.break_off(steps).await;
+            let directory = fetch::directory(&scene.carrier.target, &name()).await.unwrap();
+            claimed.set(
+                claimed.get()
+                    + i32::from(directory.parts.is_empty() && !directory.owners.is_empty()),
+            );
+            scene.act(&Action::PutBack).await;
+            scene.bring().await.unwrap();
+            scene.check().await;
+        });
+    }
+    assert!(claimed.get() > 0, "it never broke off in between");
 }
