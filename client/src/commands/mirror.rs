@@ -69,7 +69,8 @@ pub(crate) fn run(mirror: &Mirror) -> Result<(), CliError> {
                 wrong => Err(CliError::new(
                     Kind::NotFound,
                     format!("{} not as uploaded", counted(wrong as u64, "transcript")),
-                )),
+                )
+                .hint("what a transcript here still has is being brought again: rrd mirror run waits for that, then verify once more")),
             }
         }
         Mirror::Compact(args) => {

@@ -33,9 +33,10 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Mirror,
     gather::At,
+    inspect::is_of,
     is_alarming,
     outbox::{Outbox, OutboxError, State, Stream, StreamId, TargetId},
-    stream::{About, Carrier, Failure},
+    stream::{About, Ask, Carrier, Failure},
     target::{Access, Kind, Target, TargetError},
 };
 use crate::{
@@ -96,6 +97,8 @@ struct Known {
     looked_at: HashSet<StreamId>,
     /// Sessions with something new.
     dirty: HashMap<SessionKey, Dirty>,
+    /// Sessions of which the bucket is known not to have what was uploaded.
+    to_mend: HashSet<SessionKey>,
     /// Sessions whose parts are to become fewer.
     to_compact: HashSet<SessionKey>,
     troubles: HashMap<SessionKey, (String, Instant)>,
@@ -135,6 +138,8 @@ struct Failing {
 struct Done {
     key: SessionKey,
     stream: Stream,
+    /// It was not only compacted or deleted.
+    asked: Option<Ask>,
     result: Result<(), Failure>,
 }
 
@@ -392,19 +397,20 @@ impl Aim {
                 self.tell([key]);
                 continue;
             }
-            if let Some((stream, source, about, is_known)) = self.stream_of(&key) {
+            if let Some((stream, source, about, ask)) = self.stream_of(&key) {
                 in_hand.insert(key.clone());
                 self.known().carried.insert(key.clone());
                 let carrier = carrier.clone();
                 carried.spawn(async move {
                     let mut stream = stream;
                     // What was deleted and goes on is brought as if it were new.
-                    let is_known = is_known && stream.state.pruned.is_none();
+                    let was_deleted = stream.state.pruned.is_some() && ask == Ask::Claims;
+                    let ask = if was_deleted { Ask::Names } else { ask };
                     let result = match carrier.revive(&mut stream).await {
-                        Ok(()) => carrier.bring(&mut stream, &source, &about, is_known).await,
+                        Ok(()) => carrier.bring(&mut stream, &source, &about, ask).await,
                         Err(failure) => Err(failure),
                     };
-                    Done { key, stream, result }
+                    Done { key, stream, asked: Some(ask), result }
                 });
             }
         }
@@ -435,7 +441,7 @@ impl Aim {
             let carrier = carrier.clone();
             carried.spawn(async move {
                 let result = carrier.compact(&mut stream, &source, &about, now()).await;
-                Done { key, stream, result }
+                Done { key, stream, asked: None, result }
             });
         }
     }
@@ -454,17 +460,42 @@ impl Aim {
         known.to_compact.extend(quiet);
     }
 
+    /// What is this host's of this session, or of all.
+    fn ours(&self, id: Option<&str>) -> impl Iterator<Item = SessionKey> {
+        let streams = self.streams().into_iter();
+        let ours = streams.filter(move |stream| {
+            stream.state.theirs.is_none() && id.is_none_or(|id| is_of(stream, id))
+        });
+        ours.map(|stream| stream.key)
+    }
+
+    pub(super) fn can_compact(&self, id: Option<&str>) -> bool {
+        self.ours(id).next().is_some()
+    }
+
     /// Makes few parts of many now, of this session or of all.
     pub(super) async fn compact(&self, id: Option<&str>) {
-        let keys: Vec<SessionKey> = self
-            .streams()
-            .into_iter()
-            .filter(|stream| stream.state.theirs.is_none())
-            .filter(|stream| id.is_none_or(|id| stream.key.session_id.starts_with(id)))
-            .map(|stream| stream.key)
-            .collect();
+        let keys: Vec<SessionKey> = self.ours(id).collect();
         self.known().to_compact.extend(keys);
         self.catch_up().await;
+    }
+
+    /// Where the records of a session are.
+    pub(super) fn source(&self, key: &SessionKey) -> Option<At> {
+        let entry = self.hub.entry(key).filter(|entry| !entry.path.is_empty())?;
+        Some(at(key, &entry))
+    }
+
+    /// Has brought again what the bucket has not any more.
+    pub(super) fn mend(&self, key: &SessionKey) {
+        let now = Instant::now();
+        let mut known = self.known();
+        known.to_mend.insert(key.clone());
+        let dirty = Dirty { since: now, last: now, bytes: 0 };
+        known.dirty.entry(key.clone()).or_insert(dirty);
+        drop(known);
+        self.tell([key.clone()]);
+        self.wake.notify_one();
     }
 
     /// Every session whose source is not as it was when there was nothing more in it.
@@ -551,7 +582,7 @@ impl Aim {
     }
 
     /// What carries this session; a new one the first time.
-    fn stream_of(&self, key: &SessionKey) -> Option<(Stream, At, About, bool)> {
+    fn stream_of(&self, key: &SessionKey) -> Option<(Stream, At, About, Ask)> {
         let entry = self.hub.entry(key)?;
         let source = at(key, &entry);
         let tasks = self.fleet.as_ref().map(|fleet| fleet.tasks().of(fleet, key));
@@ -583,9 +614,13 @@ impl Aim {
             }
         };
         let mut known = self.known();
-        let is_known = !known.looked_at.insert(stream.id);
+        let ask = match (known.looked_at.insert(stream.id), known.to_mend.contains(key)) {
+            (_, true) => Ask::Parts,
+            (true, false) => Ask::Names,
+            (false, false) => Ask::Claims,
+        };
         known.streams.insert(key.clone(), stream.clone());
-        Some((stream, source, about, is_known))
+        Some((stream, source, about, ask))
     }
 
     /// Where in the bucket it is: a delegate is beneath the session that all began with.
@@ -615,8 +650,11 @@ impl Aim {
 
     /// What came of it.
     fn take(&self, done: Done) {
-        let Done { key, mut stream, result } = done;
+        let Done { key, mut stream, asked, result } = done;
         let mut known = self.known();
+        if result.is_ok() && asked == Some(Ask::Parts) {
+            known.to_mend.remove(&key);
+        }
         known.carried.remove(&key);
         if self.hub.is_forgotten(&key) {
             // Meanwhile: nothing is noted down of it any more.

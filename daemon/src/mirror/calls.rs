@@ -4,7 +4,15 @@ use std::sync::Arc;
 
 use rrd_proto::{MirrorCall, MirrorReply, Refusal};
 
-use super::{Mirror, aim, inspect, outbox::OutboxError, stop, stream::Failure, target::Fault};
+use super::{
+    Mirror,
+    aim::{self, Aim},
+    inspect,
+    outbox::OutboxError,
+    stop,
+    stream::Failure,
+    target::Fault,
+};
 
 /// Lines of a transcript's end that are told at most.
 const MOST_LINES: u32 = 10_000;
@@ -38,6 +46,17 @@ pub(crate) async fn answer(mirror: &Arc<Mirror>, call: MirrorCall) -> Result<Mir
             status(mirror).await
         }
         MirrorCall::Compact { id } => {
+            let is_theirs = |id: &String| {
+                !aims.iter().any(|aim| aim.can_compact(Some(id)))
+                    && aims.iter().flat_map(|aim| aim.streams()).any(|one| inspect::is_of(&one, id))
+            };
+            if id.as_ref().is_some_and(is_theirs) {
+                let error = "another host mirrors that session".to_owned();
+                return Err(refusal(error, "rrd mirror list names it: run this there"));
+            }
+            if id.is_some() && !aims.iter().any(|aim| aim.can_compact(id.as_deref())) {
+                return Err(nothing_of_it(&aims));
+            }
             for aim in &aims {
                 aim.compact(id.as_deref()).await;
             }
@@ -76,6 +95,9 @@ pub(crate) async fn answer(mirror: &Arc<Mirror>, call: MirrorCall) -> Result<Mir
             for aim in &aims {
                 all.extend(inspect::verify(aim, id.as_deref()).await.map_err(failed)?);
             }
+            if id.is_some() && all.is_empty() {
+                return Err(nothing_of_it(&aims));
+            }
             Ok(MirrorReply::Verified(all))
         }
         MirrorCall::List => {
@@ -95,6 +117,17 @@ async fn status(mirror: &Arc<Mirror>) -> Result<MirrorReply, Refusal> {
         all.map_err(broken)
     };
     aside(mirror, status).await.map(MirrorReply::Status)
+}
+
+/// Of a session that nobody mirrors.
+fn nothing_of_it(aims: &[Arc<Aim>]) -> Refusal {
+    match aims {
+        [] => refusal("nothing is mirrored".to_owned(), "rrd mirror enable --help has examples"),
+        _ => refusal(
+            "this host mirrors no session whose id begins with that".to_owned(),
+            "rrd mirror list shows every id",
+        ),
+    }
 }
 
 /// On a thread that may wait for the disk.

@@ -2,15 +2,19 @@
 //!
 //! Not here: what this host knows without asking the bucket ([`super::aim`]).
 
-use std::{collections::HashMap, fs, io};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    fs, io,
+};
 
-use rrd_core::mirror::{PartName, StreamName, read::Dropped};
+use rrd_core::mirror::{Owner, PartName, StreamName, read::Dropped};
 use rrd_proto::{MirrorShown, MirrorTrouble, MirrorVerified};
 
 use super::{
     aim::{Aim, address},
     fetch,
-    outbox::Stream,
+    gather::{self, At},
+    outbox::{Part, Stream},
     stream::{Carrier, Failure},
 };
 
@@ -90,20 +94,22 @@ pub(super) async fn show(aim: &Aim, id: &str, tail: u32) -> Result<Option<Mirror
 pub(super) fn dropped(name: &PartName, why: Dropped) -> MirrorTrouble {
     let error = match why {
         Dropped::Deposed => "written by a host that was the owner no more",
-        Dropped::Damaged => "its content is not what its name says",
+        Dropped::Damaged => "its content is not what its name says; no reader counts it",
     };
     MirrorTrouble { stream: name.to_string(), error: error.to_owned() }
 }
 
-/// Compares what was uploaded with what is there.
+/// Compares what was uploaded with what is there, and has brought again what is not. What another host mirrors is
+/// looked at only if it is asked for.
 pub(super) async fn verify(aim: &Aim, id: Option<&str>) -> Result<Vec<MirrorVerified>, Failure> {
     let carrier = aim.carrier().map_err(Failure::Odd)?;
     let mut verified = Vec::new();
     for stream in aim.streams() {
-        let is_asked = |id: &str| {
-            stream.key.session_id.starts_with(id) || stream.name.session_id.starts_with(id)
+        let is_meant = match id {
+            None => stream.state.theirs.is_none(),
+            Some(id) => is_of(&stream, id),
         };
-        if stream.state.theirs.is_none() && id.is_none_or(is_asked) {
+        if is_meant {
             verified.push(compare(aim, &carrier, &stream).await?);
         }
     }
@@ -111,40 +117,146 @@ pub(super) async fn verify(aim: &Aim, id: Option<&str>) -> Result<Vec<MirrorVeri
     Ok(verified)
 }
 
+/// Whether it is one of the session, or of the delegate, whose id begins like this.
+pub(super) fn is_of(stream: &Stream, id: &str) -> bool {
+    stream.key.session_id.starts_with(id) || stream.name.session_id.starts_with(id)
+}
+
 async fn compare(aim: &Aim, carrier: &Carrier, stream: &Stream) -> Result<MirrorVerified, Failure> {
     let known = carrier.outbox().parts(stream.id)?;
-    let mut missing: HashMap<PartName, u64> = known
-        .iter()
-        .filter(|(_, is_sent)| *is_sent)
-        .map(|(part, _)| (part.name, part.about.records.unwrap_or_default()))
-        .collect();
-    let (mut parts, mut records, mut wrong) = (0, 0, Vec::new());
+    let mut found: HashMap<PartName, (u32, u64)> = HashMap::new();
     let directory = fetch::directory(&carrier.target, &stream.name).await?;
-    let mut take = |name: PartName, _: u32, body: &[u8]| {
-        parts += 1;
-        records += memchr::memchr_iter(b'\n', body).count() as u64;
-        if missing.remove(&name).is_none() && !known.iter().any(|(part, _)| part.name == name) {
-            wrong.push(format!("{name} is there, and this host did not write it"));
-        }
+    let mut take = |name: PartName, epoch: u32, body: &[u8]| {
+        found.insert(name, (epoch, memchr::memchr_iter(b'\n', body).count() as u64));
         Ok(())
     };
     let (_, dropped) = fetch::parts(&carrier.target, &stream.name, &directory, &mut take).await?;
-    for (name, why) in dropped {
-        missing.remove(&name);
-        wrong.push(format!("{name}: {}", self::dropped(&name, why).error));
+    let here = here(carrier, aim.source(&stream.key)).await?;
+    let sent: Vec<&Part> = known.iter().filter(|(_, is_sent)| *is_sent).map(|(p, _)| p).collect();
+    let is_known = |name: &PartName| known.iter().any(|(part, _)| part.name == *name);
+    let is_later =
+        |owner: &Owner| owner.epoch > stream.state.epoch && *owner.claim.node != *carrier.node;
+    let is_theirs = stream.state.theirs.is_some() || directory.owners.iter().any(is_later);
+    let (mut wrong, mut is_broken) = (Vec::new(), false);
+    for (name, why) in &dropped {
+        // What others wrote when they were the owner no more is nobody's loss.
+        if is_known(name) || *why == Dropped::Damaged {
+            wrong.push(format!("{name}: {}", self::dropped(name, *why).error));
+            is_broken |= is_known(name);
+        }
     }
-    let mut missing: Vec<(PartName, u64)> = missing.into_iter().collect();
-    missing.sort();
-    for (name, records) in missing {
-        wrong.push(format!("{name} is missing, with {records} records"));
+    let mut lost = Vec::new();
+    if is_theirs {
+        // Whoever has it may have made few parts of many.
+        lost.extend(fewer(&sent, &found, &dropped));
+    } else {
+        let strange = found.keys().filter(|name| !is_known(name));
+        wrong
+            .extend(strange.map(|name| format!("{name} is there, and this host did not write it")));
+        let is_missing = |part: &&&Part| {
+            !found.contains_key(&part.name) && dropped.iter().all(|(name, _)| *name != part.name)
+        };
+        for part in sent.iter().filter(is_missing) {
+            let (records, left) = (part.hashes.len(), still(&part.hashes, here.as_ref()));
+            lost.push(format!("{} is missing, with {records} records{left}", part.name));
+        }
+        if let Some(changed) = changed(carrier, stream, here.as_ref())? {
+            lost.push(format!("{changed} records of the transcript are others than were uploaded"));
+        }
     }
+    if here.is_some() && (is_broken || !lost.is_empty()) {
+        aim.mend(&stream.key);
+    }
+    wrong.sort();
+    wrong.extend(lost);
     Ok(MirrorVerified {
         url: address(&aim.settings),
         directory: stream.name.directory(),
-        parts,
-        records,
+        parts: found.len() as u64,
+        records: found.values().map(|(_, records)| records).sum(),
         wrong,
     })
+}
+
+/// A transcript as it is here.
+struct Here {
+    /// As it was before it was read.
+    looks: (u64, i64),
+    /// The hash of each record.
+    records: Vec<u64>,
+}
+
+/// Reads it; nothing where it is gone.
+async fn here(carrier: &Carrier, source: Option<At>) -> Result<Option<Here>, Failure> {
+    let Some((source, looks)) = source.and_then(|source| Some((source.clone(), source.looks()?)))
+    else {
+        return Ok(None);
+    };
+    let read = move |_: &Carrier| {
+        let mut records = Vec::new();
+        match gather::each(&source, None, &mut |hash, _| records.push(hash)) {
+            Ok(()) => Ok(Some(Here { looks, records })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Failure::Read(error)),
+        }
+    };
+    carrier.on_disk(read).await
+}
+
+/// How many of these records the transcript still has, in words.
+fn still(records: &[u64], here: Option<&Here>) -> String {
+    let Some(here) = here else {
+        return "; its transcript is gone here, and nothing can bring them again".to_owned();
+    };
+    let here: HashSet<u64> = here.records.iter().copied().collect();
+    match records.iter().filter(|record| here.contains(record)).count() {
+        all if all == records.len() => String::new(),
+        some => format!(", and its transcript has only {some} of them"),
+    }
+}
+
+/// How many records of a transcript that is brought are not those that were; nothing where all are.
+fn changed(
+    carrier: &Carrier,
+    stream: &Stream,
+    here: Option<&Here>,
+) -> Result<Option<usize>, Failure> {
+    // What is still to be looked at is not said to be there.
+    let Some(here) = here.filter(|here| stream.state.settled == Some(here.looks)) else {
+        return Ok(None);
+    };
+    let there = carrier.there(stream.id)?;
+    let Some(stretches) = &there.transcript else { return Ok(None) };
+    let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
+    let there: Vec<u64> = stretches
+        .iter()
+        .filter_map(|(from, to)| there.hashes.get(place(*from)..place(*to)))
+        .flatten()
+        .copied()
+        .collect();
+    let same = there.iter().zip(&here.records).filter(|(there, here)| there == here).count();
+    Ok(Some(there.len() - same).filter(|changed| *changed > 0))
+}
+
+/// Of which epochs there are fewer records than this host knows of.
+fn fewer(
+    sent: &[&Part],
+    found: &HashMap<PartName, (u32, u64)>,
+    dropped: &[(PartName, Dropped)],
+) -> Vec<String> {
+    let mut epochs: BTreeMap<u32, (u64, u64)> = BTreeMap::new();
+    for part in sent.iter().filter(|part| dropped.iter().all(|(name, _)| *name != part.name)) {
+        epochs.entry(part.about.epoch.unwrap_or(0)).or_default().0 += part.hashes.len() as u64;
+    }
+    for (epoch, records) in found.values() {
+        epochs.entry(*epoch).or_default().1 += records;
+    }
+    let fewer = epochs.into_iter().filter(|(_, (known, found))| found < known);
+    fewer
+        .map(|(epoch, (known, found))| {
+            format!("{} of {known} records of epoch {epoch} are missing", known - found)
+        })
+        .collect()
 }
 
 /// A file for a transcript's records, gone when it is closed.

@@ -19,7 +19,7 @@ use tokio::sync::{OnceCell, Semaphore};
 use super::{
     fetch::{self, Directory},
     gather::{self, At, Gathered, There, Writer},
-    outbox::{Epoch, Merge, Outbox, OutboxError, Part, State, Stream},
+    outbox::{Epoch, Merge, Outbox, OutboxError, Part, State, Stream, StreamId},
     target::{Ability, Created, Fault, Replaced, Target, Version},
 };
 use crate::{edge::Edges, hub::now};
@@ -71,6 +71,17 @@ pub(crate) struct Carrier {
     pub(crate) redacts: bool,
 }
 
+/// What a bucket is asked about a stream before anything is brought there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ask {
+    /// Whether another host has claimed it.
+    Claims,
+    /// What there is of it: nobody has asked since the start.
+    Names,
+    /// All of it: something of it is known not to be what was uploaded.
+    Parts,
+}
+
 /// What there is to say of the session in `meta.json`.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct About {
@@ -87,13 +98,13 @@ impl Carrier {
     }
 
     /// Brings everything that `source` has into the bucket, or nothing of it where another host writes the
-    /// stream. `is_known`: the bucket has been looked at since the start.
+    /// stream.
     pub(crate) async fn bring(
         &self,
         stream: &mut Stream,
         source: &At,
         about: &About,
-        is_known: bool,
+        ask: Ask,
     ) -> Result<(), Failure> {
         if let Some(rule) = self.edges.refused().filter(|_| self.redacts) {
             // What leaves now cannot be taken back.
@@ -103,10 +114,18 @@ impl Carrier {
             )));
         }
         self.ability.get_or_try_init(|| self.target.probe()).await?;
-        if !is_known {
-            self.look(stream, source).await?;
-        } else if stream.state.epoch > 0 && self.may_change_hands(stream, source).await? {
-            self.look(stream, source).await?;
+        match ask {
+            Ask::Claims if stream.state.epoch == 0 => {}
+            Ask::Claims => {
+                if self.may_change_hands(stream, source).await? {
+                    self.look(stream, source).await?;
+                }
+            }
+            Ask::Names => self.look(stream, source).await?,
+            Ask::Parts => {
+                let directory = fetch::directory(&self.target, &stream.name).await?;
+                self.adopt(stream, source, &directory).await?;
+            }
         }
         if stream.state.theirs.is_some() {
             return Ok(());
@@ -269,22 +288,11 @@ impl Carrier {
                 bodies: bodies.clone(),
                 now: now(),
             };
-            let there = || -> Result<There, Failure> {
-                let outbox = carrier.outbox();
-                let (parts, epochs) = (outbox.parts(id)?, outbox.epochs(id)?);
-                let records: Vec<(u32, u64)> = parts
-                    .iter()
-                    .map(|(part, _)| (part.about.epoch.unwrap_or(0), part.hashes.len() as u64))
-                    .collect();
-                let orders = epochs.iter().map(|e| (e.epoch, e.claim.order.as_ref()));
-                let (transcript, is_sound) = read::transcript(orders, &records);
-                let transcript = is_sound.then_some(transcript);
-                let hashes = parts.into_iter().flat_map(|(part, _)| part.hashes).collect();
-                Ok(There { hashes, transcript })
-            };
-            gather::gather(&writer, &at, &state, there).map_err(|failure| match failure {
-                Failure::Read(source) => Failure::Source { path: at.path().to_owned(), source },
-                other => other,
+            gather::gather(&writer, &at, &state, || carrier.there(id)).map_err(|failure| {
+                match failure {
+                    Failure::Read(source) => Failure::Source { path: at.path().to_owned(), source },
+                    other => other,
+                }
             })
         };
         let mut gathered = {
@@ -305,6 +313,23 @@ impl Carrier {
             Ok(is_current.then_some(gathered))
         };
         self.on_disk(commit).await
+    }
+
+    /// What a stream has, as this host knows it.
+    pub(super) fn there(&self, id: StreamId) -> Result<There, Failure> {
+        let (parts, epochs) = {
+            let outbox = self.outbox();
+            (outbox.parts(id)?, outbox.epochs(id)?)
+        };
+        let records: Vec<(u32, u64)> = parts
+            .iter()
+            .map(|(part, _)| (part.about.epoch.unwrap_or(0), part.hashes.len() as u64))
+            .collect();
+        let orders = epochs.iter().map(|e| (e.epoch, e.claim.order.as_ref()));
+        let (transcript, is_sound) = read::transcript(orders, &records);
+        let transcript = is_sound.then_some(transcript);
+        let hashes = parts.into_iter().flat_map(|(part, _)| part.hashes).collect();
+        Ok(There { hashes, transcript })
     }
 
     /// Writes `meta.json` anew from what is known to be in the bucket.

@@ -26,7 +26,7 @@ use super::{
     fetch,
     gather::At,
     outbox::{Outbox, State, Stream},
-    stream::{About, Carrier, Failure},
+    stream::{About, Ask, Carrier, Failure},
     target::{Access, Target},
 };
 use crate::{dirs::Dirs, edge::Edges};
@@ -191,8 +191,9 @@ impl Scene {
         let at = At::new(&key(), &self.path());
         let is_known = std::mem::replace(&mut self.is_known, true);
         let is_known = is_known && self.stream.state.pruned.is_none();
+        let ask = if is_known { Ask::Claims } else { Ask::Names };
         self.carrier.revive(&mut self.stream).await?;
-        let brought = self.carrier.bring(&mut self.stream, &at, &About::default(), is_known).await;
+        let brought = self.carrier.bring(&mut self.stream, &at, &About::default(), ask).await;
         if brought.is_ok() {
             for line in &self.lines {
                 let count = self.lines.iter().filter(|other| *other == line).count();
@@ -415,7 +416,7 @@ fn what_another_host_has_taken_over_is_not_deleted() {
         let mut stream = stream(&theirs);
         scene.append(&[3]);
         let at = At::new(&key(), &scene.path());
-        theirs.bring(&mut stream, &at, &About::default(), false).await.unwrap();
+        theirs.bring(&mut stream, &at, &About::default(), Ask::Names).await.unwrap();
         assert_eq!(stream.state.theirs, None);
         let before = scene.there().await;
         let last = rrd_proto::Timestamp::from_millis(1);

@@ -117,7 +117,7 @@ impl Aim {
                         false => tracing::warn!(directory, "not deleted: another host has it"),
                     }
                 }
-                Done { key, stream, result: pruned.map(drop) }
+                Done { key, stream, asked: None, result: pruned.map(drop) }
             });
         }
     }

@@ -29,8 +29,9 @@ impl Other {
 
     async fn bring(&mut self) {
         let at = At::new(&key(), &self.path);
-        let is_known = std::mem::replace(&mut self.is_known, true);
-        self.carrier.bring(&mut self.stream, &at, &About::default(), is_known).await.unwrap();
+        let ask =
+            if std::mem::replace(&mut self.is_known, true) { Ask::Claims } else { Ask::Names };
+        self.carrier.bring(&mut self.stream, &at, &About::default(), ask).await.unwrap();
     }
 }
 

@@ -1,0 +1,148 @@
+//! What goes wrong with mirrors, and stays where it is: several hosts and one bucket, a session that a place does
+//! not take, what went from a bucket, a folder by two names.
+//!
+//! Not here: that copies are whole (`mirror`), what every host is told (`covered`).
+#![cfg(unix)]
+#![allow(clippy::unwrap_used)] // the lint's exception for tests does not reach plain functions here
+
+#[path = "host/mod.rs"]
+mod host;
+#[path = "../../daemon/tests/bucket/moto.rs"]
+mod moto;
+#[path = "../../daemon/tests/bucket/proxy.rs"]
+mod proxy;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use host::{Host, session};
+use proxy::{Mishap, Proxy};
+use rrd_proto::{CoverageState, MirrorStatus, MirrorVerified, Mirrored, Session};
+use serde_json::json;
+
+impl Host {
+    /// A prompt and its answer: the turn is over.
+    fn has_done(&self, id: &str, what: &str) {
+        self.says(id, what);
+        self.writes(id, &json!({
+            "parentUuid": null, "isSidechain": false, "type": "assistant", "cwd": "/w",
+            "uuid": format!("a{what}"), "timestamp": "2026-11-20T10:00:00.000Z", "sessionId": id,
+            "version": "2.1.300", "requestId": format!("r{what}"), "message": {
+                "id": format!("m{what}"), "type": "message", "role": "assistant", "model": "m",
+                "content": [{"type": "text", "text": "done"}], "stop_reason": "end_turn",
+                "stop_sequence": null, "usage": {"input_tokens": 1, "output_tokens": 1},
+            },
+        }));
+    }
+
+    fn mirrors_to(&self, bucket: &Path) {
+        self.run(&["mirror", "enable", &format!("file://{}", bucket.display())]);
+        self.run(&["mirror", "run"]);
+    }
+
+    /// Its copy of a session becomes another host's, as a resume does it.
+    fn takes_copy(&self, id: &str, of: &Self) {
+        let (path, staged) = (self.transcript(id), self.path("staged"));
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::copy(of.transcript(id), &staged).unwrap();
+        fs::rename(staged, path).unwrap();
+    }
+
+    fn place(&self) -> MirrorStatus {
+        self.json::<Vec<MirrorStatus>>(&["mirror", "status"]).remove(0)
+    }
+
+    /// Runs the mirror until this holds of its only place.
+    fn comes_to(&self, what: &str, is: impl Fn(&MirrorStatus) -> bool) -> MirrorStatus {
+        self.until(what, || {
+            let _ = self.rrd(&["mirror", "run"]).output();
+            let place = self.place();
+            if is(&place) { Ok(place) } else { Err(format!("{place:#?}")) }
+        })
+    }
+
+    fn covered(&self, id: &str) -> CoverageState {
+        let all: Vec<Session> = self.json(&["sessions", "list", "--all", "--local"]);
+        let row = all.into_iter().find(|row| row.session_id == id);
+        row.map_or(CoverageState::Unknown, |row| row.coverage[0].state)
+    }
+
+    /// Whether all is as uploaded, what is printed, and what is remarked.
+    fn verifies(&self, more: &[&str]) -> (bool, String) {
+        let done = self.rrd(&[&["mirror", "verify"], more].concat()).output().unwrap();
+        let said = [done.stdout, done.stderr].concat();
+        (done.status.success(), String::from_utf8(said).unwrap())
+    }
+}
+
+/// The parts of a session, in order.
+fn parts(bucket: &Path, id: &str) -> Vec<PathBuf> {
+    let directory = bucket.join(format!("rrd/sessions/claude-code/{id}"));
+    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let is_part = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with("part-");
+    let mut parts: Vec<PathBuf> = entries.filter(is_part).collect();
+    parts.sort();
+    parts
+}
+
+#[test]
+fn what_went_from_a_bucket_is_named_and_brought_again() {
+    let mut host = Host::new("mac");
+    let (bucket, id) = (host.path("bucket"), session(1));
+    host.has_done(&id, "first");
+    host.start();
+    host.mirrors_to(&bucket);
+    host.has_done(&id, "second");
+    host.until("two parts", || {
+        host.run(&["mirror", "run"]);
+        let count = parts(&bucket, &id).len();
+        if count >= 2 { Ok(()) } else { Err(count.to_string()) }
+    });
+    let whole = |host: &Host| {
+        let shown: serde_json::Value = host.json(&["mirror", "show", &id]);
+        shown["records"].as_u64().unwrap()
+    };
+    assert_eq!(whole(&host), 4);
+    fs::remove_file(&parts(&bucket, &id)[0]).unwrap();
+    let (is_good, said) = host.verifies(&[]);
+    assert!(!is_good && said.contains("is missing, with ") && said.contains("hint: "), "{said}");
+    host.run(&["mirror", "run"]);
+    let (is_good, said) = host.verifies(&[]);
+    assert!(is_good, "{said}");
+    assert_eq!(whole(&host), 4);
+
+    // A line that was changed in the middle, in the same breath as others came after it.
+    let path = host.transcript(&id);
+    host.has_done(&id, "third");
+    let text = fs::read_to_string(&path).unwrap();
+    let changed = text.replacen("second", "SECOND", 1);
+    assert_eq!(changed.len(), text.len());
+    fs::write(&path, changed).unwrap();
+    host.until("it is not found", || {
+        host.run(&["mirror", "run"]);
+        let _ = host.verifies(&[]);
+        host.run(&["mirror", "run"]);
+        let shown = host.run(&["mirror", "show", &id, "--tail", "9"]);
+        if shown.contains("SECOND") { Ok(()) } else { Err(shown) }
+    });
+    host.until("all is well again", || match host.verifies(&[]) {
+        (true, _) => Ok(()),
+        (false, said) => Err(said),
+    });
+
+    // Whose transcript is gone.
+    fs::remove_file(&path).unwrap();
+    fs::remove_file(parts(&bucket, &id).pop().unwrap()).unwrap();
+    let (is_good, said) = host.verifies(&[]);
+    assert!(!is_good && said.contains("its transcript is gone here"), "{said}");
+    for call in ["verify", "compact"] {
+        assert!(host.refuses(&["mirror", call, "nope"]).contains("no session"), "{call}");
+    }
+    let all: Vec<MirrorVerified> = {
+        let done = host.rrd(&["mirror", "verify", "--json"]).output().unwrap();
+        serde_json::from_slice(&done.stdout).unwrap()
+    };
+    assert_eq!(all.len(), 1);
+}
