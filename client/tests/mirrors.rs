@@ -88,6 +88,88 @@ fn parts(bucket: &Path, id: &str) -> Vec<PathBuf> {
 }
 
 #[test]
+fn a_session_goes_from_host_to_host_and_back() {
+    let (mut one, mut two) = (Host::new("one"), Host::new("two"));
+    let (bucket, id) = (one.path("bucket"), session(1));
+    one.has_done(&id, "first");
+    two.takes_copy(&id, &one);
+    one.has_done(&id, "second");
+    one.start();
+    two.start();
+    one.mirrors_to(&bucket);
+    two.mirrors_to(&bucket);
+    two.comes_to("its copy is older", |place| (place.elsewhere, place.diverged) == (1, 0));
+    let list: Vec<Mirrored> = two.json(&["mirror", "list"]);
+    assert_eq!(list[0].by.as_deref(), Some("one"));
+    assert_eq!((list[0].state, list[0].bytes_behind), (CoverageState::Elsewhere, None));
+    // Brought up to date, it goes on there.
+    two.takes_copy(&id, &one);
+    two.has_done(&id, "third");
+    let last = || fs::read_to_string(parts(&bucket, &id).pop().unwrap()).unwrap();
+    two.until("the turn is in no part", || {
+        two.run(&["mirror", "run"]);
+        if last().contains("third") { Ok(()) } else { Err(last()) }
+    });
+    assert_eq!(two.covered(&id), CoverageState::Mirrored);
+    // Whoever had it before finds nothing wrong, though it has not noticed yet.
+    for host in [&one, &two] {
+        let (is_good, said) = host.verifies(&[]);
+        assert!(is_good && said.contains("all as uploaded"), "{said}");
+    }
+    // And when the other one has made few parts of many.
+    two.run(&["mirror", "compact", &id]);
+    let (is_good, said) = one.verifies(&[]);
+    assert!(is_good, "{said}");
+    // What is wrong is found all the same.
+    let gone = parts(&bucket, &id).pop().unwrap();
+    fs::remove_file(&gone).unwrap();
+    let (is_good, said) = two.verifies(&[]);
+    assert!(!is_good && said.contains("is missing, with "), "{said}");
+    two.run(&["mirror", "run"]);
+    assert!(two.verifies(&[]).0);
+    // It goes back.
+    one.takes_copy(&id, &two);
+    one.has_done(&id, "fourth");
+    one.until("the turn is in no part", || {
+        one.run(&["mirror", "run"]);
+        if last().contains("fourth") { Ok(()) } else { Err(last()) }
+    });
+    // Nobody tells that; it is seen as soon as there is a reason to look.
+    assert!(two.verifies(&[]).0);
+    two.takes_copy(&id, &two);
+    two.comes_to("the other one has it again", |place| place.elsewhere == 1);
+    assert!(two.refuses(&["mirror", "compact", &id]).contains("another host mirrors"));
+    let (is_good, said) = two.verifies(&[&id]);
+    assert!(is_good && said.contains("1 transcript"), "{said}");
+}
+
+#[test]
+fn what_is_in_no_bucket_is_not_said_to_be_mirrored() {
+    let (mut one, mut two) = (Host::new("one"), Host::new("two"));
+    let (bucket, id) = (one.path("bucket"), session(1));
+    one.has_done(&id, "together");
+    two.takes_copy(&id, &one);
+    one.has_done(&id, "here");
+    two.has_done(&id, "there");
+    one.start();
+    two.start();
+    one.mirrors_to(&bucket);
+    two.mirrors_to(&bucket);
+    let place = two.comes_to("they went on apart", |place| place.diverged == 1);
+    assert_eq!((place.elsewhere, place.behind), (0, 0));
+    two.until("coverage", || match two.covered(&id) {
+        CoverageState::Diverged => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    assert_eq!(one.covered(&id), CoverageState::Mirrored);
+    let status = two.run(&["mirror", "status"]);
+    assert!(status.starts_with("! ") && status.contains("what only this host has"), "{status}");
+    assert!(two.run(&["mirror", "list"]).contains("not what one mirrors"));
+    assert!(two.run(&["sessions", "show", &id]).contains("another host mirrors it"));
+    assert!(two.run(&["status"]).contains("went on elsewhere"));
+}
+
+#[test]
 fn what_went_from_a_bucket_is_named_and_brought_again() {
     let mut host = Host::new("mac");
     let (bucket, id) = (host.path("bucket"), session(1));

@@ -185,6 +185,10 @@ pub struct MirrorStatus {
     pub pending_bytes: u64,
     /// Transcripts that another host mirrors.
     pub elsewhere: u64,
+    /// Transcripts that another host mirrors, and that went on here, too: what only this host has of them is
+    /// not there.
+    #[serde(default)]
+    pub diverged: u64,
     /// Transcripts that the user has stopped.
     #[serde(default)]
     pub stopped: u64,
@@ -256,8 +260,8 @@ pub struct Mirrored {
     pub uploaded_bytes: u64,
     /// Records in them.
     pub records: u64,
-    /// Bytes of the transcript that are not there.
-    pub bytes_behind: u64,
+    /// Bytes of the transcript that are not there; null where that is not known, since another host mirrors it.
+    pub bytes_behind: Option<u64>,
     /// When it took something last.
     pub last_uploaded_at: Option<Timestamp>,
     /// Secrets that were taken out, by rule.

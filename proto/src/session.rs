@@ -145,6 +145,8 @@ words! {
         Failing = "failing",
         /// Another host mirrors it.
         Elsewhere = "elsewhere",
+        /// Another host mirrors it, and the copies of both went on: what only this one has is in no place.
+        Diverged = "diverged",
         /// The user's choice of harnesses and repositories leaves it out.
         Excluded = "excluded",
         /// The user has stopped it: what is there stays there.

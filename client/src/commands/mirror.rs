@@ -215,7 +215,7 @@ fn words(one: &MirrorStatus, now: Timestamp) -> Vec<String> {
     let last =
         one.last_uploaded_at.map_or("nothing yet".to_owned(), |at| format!("last {}", ago(at)));
     let redacted = if one.redacted { "" } else { ", NOT redacted" };
-    let sign = match (&one.failing, one.troubles.is_empty()) {
+    let sign = match (&one.failing, one.troubles.is_empty() && one.diverged == 0) {
         (Some(_), _) => "✗",
         (None, false) => "!",
         (None, true) => "✓",
@@ -246,6 +246,12 @@ fn words(one: &MirrorStatus, now: Timestamp) -> Vec<String> {
     }
     if one.elsewhere > 0 {
         lines.push(format!("  {} left to other hosts", counted(one.elsewhere, "transcript")));
+    }
+    if one.diverged > 0 {
+        lines.push(format!(
+            "  {} went on here and on another host, which mirrors it: what only this host has is not there (rrd mirror list)",
+            counted(one.diverged, "transcript")
+        ));
     }
     if let Some(failing) = &one.failing {
         lines.push(format!(
@@ -316,7 +322,10 @@ fn table(list: &[Mirrored]) -> Result<(), CliError> {
             Some(_) => format!("└ {}", fit_end(&id, 12)),
             None => fit_end(&id, 12).into_owned(),
         };
-        let by = one.by.as_ref().map(|host| format!("by {}", clean(host)));
+        let by = one.by.as_ref().map(|host| match one.state {
+            CoverageState::Diverged => format!("not what {} mirrors", clean(host)),
+            _ => format!("by {}", clean(host)),
+        });
         let by = by.or_else(|| match one.state {
             CoverageState::Stopped => Some("stopped by you".to_owned()),
             CoverageState::Excluded => Some("left out by your choice of sessions".to_owned()),
@@ -328,7 +337,11 @@ fn table(list: &[Mirrored]) -> Result<(), CliError> {
             clean(one.harness.as_str()).into_owned(),
             one.parts.to_string(),
             size(one.uploaded_bytes),
-            if one.bytes_behind == 0 { "-".to_owned() } else { size(one.bytes_behind) },
+            match one.bytes_behind {
+                None if one.state == CoverageState::Diverged => "?".to_owned(),
+                None | Some(0) => "-".to_owned(),
+                Some(bytes) => size(bytes),
+            },
             one.last_uploaded_at.map_or("-".to_owned(), |at| rrd_proto::age(now, at).to_string()),
             by.unwrap_or_else(|| one.title.as_deref().map(clean).unwrap_or_default().into_owned()),
         ]

@@ -222,6 +222,9 @@ fn covered(place: &Coverage, now: Timestamp) -> String {
         CoverageState::Behind => format!("{behind}{since}"),
         CoverageState::Failing => format!("fails, {behind}{since}"),
         CoverageState::Elsewhere => "by another host".to_owned(),
+        CoverageState::Diverged => {
+            format!("no{since}: another host mirrors it, and its copy and this one both went on")
+        }
         CoverageState::Excluded => "no, left out by your choice of sessions".to_owned(),
         CoverageState::Stopped => {
             format!("no, stopped{}", ago.map_or(String::new(), |ago| format!(" {ago} ago")))

@@ -323,6 +323,9 @@ impl Aim {
                     compact_at = Instant::now() + COMPACT;
                     self.find_many_parts();
                     self.prune();
+                    self.look_at_diverged();
+                    // What was written other than by appending nobody tells of.
+                    self.look_at_all();
                 }
             }
         }
@@ -496,6 +499,15 @@ impl Aim {
         drop(known);
         self.tell([key.clone()]);
         self.wake.notify_one();
+    }
+
+    /// What went on here and on another host: there it may be as it is here meanwhile.
+    fn look_at_diverged(&self) {
+        let mut known = self.known();
+        let diverged = |stream: &&Stream| stream.state.diverged.is_some();
+        let ids: Vec<StreamId> =
+            known.streams.values().filter(diverged).map(|one| one.id).collect();
+        ids.iter().for_each(|id| drop(known.looked_at.remove(id)));
     }
 
     /// Every session whose source is not as it was when there was nothing more in it.

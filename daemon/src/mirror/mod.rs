@@ -140,7 +140,8 @@ impl Mirror {
         let worst = all
             .iter()
             .find(|one| is_alarming(one))
-            .or_else(|| all.iter().find(|one| one.failing.is_some() || !one.troubles.is_empty()));
+            .or_else(|| all.iter().find(|one| one.failing.is_some() || !one.troubles.is_empty()))
+            .or_else(|| all.iter().find(|one| one.diverged > 0));
         let worst = worst.or(all.first())?;
         let (state, hint) = match is_alarming(worst) {
             true => (Health::Degraded, Some("rrd mirror status shows all of it".to_owned())),
@@ -162,7 +163,11 @@ impl Mirror {
                     several => format!(", and {} more", several - 1),
                 };
                 let (there, behind) = (worst.transcripts, worst.behind);
-                format!("{place}: {there} transcripts there, {behind} behind{raw}{more}")
+                let diverged = match worst.diverged {
+                    0 => String::new(),
+                    several => format!(", {several} not, for they went on elsewhere, too"),
+                };
+                format!("{place}: {there} transcripts there, {behind} behind{diverged}{raw}{more}")
             }
         };
         Some(PartStatus { part: "mirror".to_owned(), state, detail, hint })

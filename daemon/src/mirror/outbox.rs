@@ -104,6 +104,8 @@ pub(crate) struct State {
     pub(crate) next_seq: u32,
     /// Another host writes it: its label.
     pub(crate) theirs: Option<String>,
+    /// The source has what is not there, all the same, and since when that is known.
+    pub(crate) diverged: Option<Timestamp>,
     /// `meta.json` does not say all there is.
     pub(crate) meta_is_due: bool,
     /// The version of it that this host wrote last.

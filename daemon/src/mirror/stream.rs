@@ -167,6 +167,7 @@ impl Carrier {
             return Ok(true);
         }
         stream.state.settled = looks;
+        stream.state.diverged = known.has_more.then(|| stream.state.diverged.unwrap_or_else(now));
         self.outbox().set_state(stream.id, &stream.state)?;
         Ok(false)
     }
@@ -522,8 +523,11 @@ impl Carrier {
             })
             .collect();
         let settled = looks.filter(|_| theirs.is_some());
-        let state = State { epoch: last_epoch, next_seq, theirs, settled, ..State::default() };
-        let state = State { path: stream.state.path.clone(), ..state };
+        let diverged = theirs.is_some() && own.has_more;
+        let diverged = diverged.then(|| stream.state.diverged.unwrap_or_else(now));
+        let path = stream.state.path.clone();
+        let state = State { path, epoch: last_epoch, next_seq, ..State::default() };
+        let state = State { theirs, diverged, settled, ..state };
         let merges: Vec<Merge> = directory
             .merges
             .iter()
@@ -553,16 +557,19 @@ impl Carrier {
             places.entry(*hash).or_default().push_back(at);
         }
         let mut left = there.len();
-        let mut hashes = there;
+        let (mut hashes, mut has_more) = (there, false);
         gather::each(at, redactor.as_deref(), &mut |as_it_is, redacted| {
             let mut place = |hash| places.get_mut(&hash).and_then(VecDeque::pop_front);
-            if let Some(place) = place(as_it_is).or_else(|| place(redacted())) {
-                hashes[place] = as_it_is;
-                left -= 1;
+            match place(as_it_is).or_else(|| place(redacted())) {
+                Some(place) => {
+                    hashes[place] = as_it_is;
+                    left -= 1;
+                }
+                None => has_more = true,
             }
         })
         .map_err(|source| Failure::Source { path: at.path().to_owned(), source })?;
-        Ok(Recognised { hashes, has_all: left == 0 })
+        Ok(Recognised { hashes, has_all: left == 0, has_more })
     }
 }
 
@@ -572,6 +579,8 @@ struct Recognised {
     hashes: Vec<u64>,
     /// It has all of them.
     has_all: bool,
+    /// It has others.
+    has_more: bool,
 }
 
 /// Which redactor it is, for whoever wonders later.

@@ -53,10 +53,13 @@ impl Aim {
         let known = self.known();
         let is_new = known.dirty.contains_key(key) || known.carried.contains(key);
         let stream = known.streams.get(key);
-        if stream.is_some_and(|stream| stream.state.theirs.is_some()) {
-            return only(CoverageState::Elsewhere, None);
-        }
         let state = stream.map(|stream| &stream.state);
+        if let Some(state) = state.filter(|state| state.theirs.is_some()) {
+            return match state.diverged {
+                Some(since) => only(CoverageState::Diverged, Some(since)),
+                None => only(CoverageState::Elsewhere, None),
+            };
+        }
         let settled = state.and_then(|state| state.settled);
         let bytes_behind = match (looks, state.and_then(|state| state.cursor)) {
             (None, _) => (settled.is_some() && !is_new).then_some(0),

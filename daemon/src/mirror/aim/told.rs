@@ -12,7 +12,8 @@ impl Aim {
     pub(in crate::mirror) fn status(&self) -> Result<MirrorStatus, OutboxError> {
         let mut backlog = self.outbox().backlog(self.id)?;
         let list = self.list()?;
-        let stopped = list.iter().filter(|one| one.state == CoverageState::Stopped).count() as u64;
+        let count = |state| list.iter().filter(|one| one.state == state).count() as u64;
+        let (stopped, diverged) = (count(CoverageState::Stopped), count(CoverageState::Diverged));
         let held: HashSet<StreamId> = self
             .streams()
             .iter()
@@ -60,11 +61,12 @@ impl Aim {
             bytes_behind: list
                 .iter()
                 .filter(|one| is_to_be_there(one.state))
-                .map(|one| one.bytes_behind)
+                .filter_map(|one| one.bytes_behind)
                 .sum(),
             pending_parts: backlog.iter().map(|(_, parts, _)| parts).sum(),
             pending_bytes: backlog.iter().map(|(_, _, bytes)| bytes).sum(),
-            elsewhere: list.iter().filter(|one| one.by.is_some()).count() as u64,
+            elsewhere: list.iter().filter(|one| one.by.is_some()).count() as u64 - diverged,
+            diverged,
             stopped,
             keep_days: self.settings.keep_days,
             last_uploaded_at: list.iter().filter_map(|one| one.last_uploaded_at).max(),
@@ -110,7 +112,11 @@ impl Aim {
                     parts: total.parts,
                     uploaded_bytes: total.bytes,
                     records: total.records,
-                    bytes_behind: if is_new { size } else { size.saturating_sub(read) },
+                    bytes_behind: match (&stream.state.theirs, is_new) {
+                        (Some(_), _) => None,
+                        (None, true) => Some(size),
+                        (None, false) => Some(size.saturating_sub(read)),
+                    },
                     last_uploaded_at: total.last,
                     redactions: total.redactions,
                     by: stream.state.theirs,

@@ -99,3 +99,41 @@ fn the_later_owners_meta_stays_whoever_writes_late() {
         assert_eq!(written(&scene), ("node-b".to_owned(), Some(2), 4));
     });
 }
+
+#[test]
+fn copies_that_went_on_apart_are_told_from_older_ones() {
+    run(async {
+        let mut scene = Scene::new().await;
+        scene.append(&[0, 1]);
+        scene.bring().await.unwrap();
+        let (mut older, mut other) = (Other::of(&scene, "node-b"), Other::of(&scene, "node-c"));
+        older.has(&scene.lines[..1]);
+        older.bring().await;
+        assert_eq!(
+            (older.stream.state.theirs.is_some(), older.stream.state.diverged),
+            (true, None)
+        );
+        // At first sight.
+        let apart = [&scene.lines[..1], &[line(7) + "\n"]].concat();
+        other.has(&apart);
+        other.bring().await;
+        let since = other.stream.state.diverged.unwrap();
+        // And since when stands, also when more comes.
+        other.has(&[&apart[..], &[line(8) + "\n"]].concat());
+        other.bring().await;
+        assert_eq!(other.stream.state.diverged, Some(since));
+        // Later, too.
+        older.has(&apart);
+        older.bring().await;
+        assert!(older.stream.state.diverged.is_some());
+        older.has(&scene.lines[..1]);
+        older.bring().await;
+        assert_eq!(older.stream.state.diverged, None);
+        // Whoever has both is the one to go on.
+        scene.append(&[7, 8]);
+        other.has(&scene.lines);
+        other.bring().await;
+        assert_eq!((other.stream.state.theirs, other.stream.state.diverged), (None, None));
+        scene.check().await;
+    });
+}
