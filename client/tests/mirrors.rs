@@ -228,3 +228,70 @@ fn what_went_from_a_bucket_is_named_and_brought_again() {
     };
     assert_eq!(all.len(), 1);
 }
+
+#[test]
+fn one_session_that_a_folder_does_not_take_is_that_sessions_trouble() {
+    let mut host = Host::new("mac");
+    let bucket = host.path("bucket");
+    let folder = bucket.join("rrd/sessions/claude-code");
+    fs::create_dir_all(&folder).unwrap();
+    // The first in any order, where a file lies; and one whose name is too long once it is written plainly.
+    fs::write(folder.join(session(1)), "").unwrap();
+    let long = format!("1{}", "ä".repeat(100));
+    for id in [session(1), long.clone(), session(2), session(3)] {
+        host.has_done(&id, "work");
+    }
+    host.start();
+    host.mirrors_to(&bucket);
+    let place = host.comes_to("all others are there", |place| place.transcripts == 2);
+    assert_eq!(place.failing, None, "{place:#?}");
+    let troubles: Vec<String> =
+        place.troubles.iter().map(|one| format!("{}: {}", one.stream, one.error)).collect();
+    assert_eq!(troubles.len(), 2, "{troubles:?}");
+    let first = format!("sessions/claude-code/{}/", session(1));
+    let named =
+        |what: &str| troubles.iter().any(|one| one.starts_with(&first) && one.contains(what));
+    assert!(named("/owner-0001.json") && named("move it away"), "{troubles:?}");
+    assert!(troubles.iter().any(|one| one.contains("too long")), "{troubles:?}");
+    host.until("coverage", || match (host.covered(&session(1)), host.covered(&session(2))) {
+        (CoverageState::Failing, CoverageState::Mirrored) => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    // Those that come later are brought, too, and it is when nothing lies in its way any more.
+    host.has_done(&session(4), "more");
+    host.comes_to("a later one", |place| place.transcripts == 3);
+    fs::remove_file(folder.join(session(1))).unwrap();
+    host.stop();
+    host.start();
+    host.comes_to("it, too", |place| place.transcripts == 4 && place.troubles.len() == 1);
+}
+
+#[test]
+fn one_session_that_a_bucket_refuses_keeps_no_other_waiting() {
+    let Some(moto) = moto::moto() else { return };
+    moto.make_bucket("refused");
+    let line = Proxy::to(moto.address);
+    let bad = session(1);
+    let refused = bad.clone();
+    line.decide(move |asked| {
+        let refusal =
+            Mishap::Status { status: 403, code: "AccessDenied", after: None, delivered: false };
+        (asked.target.contains(&refused)).then_some(refusal)
+    });
+    let mut host = Host::new("mac");
+    host.set("AWS_ACCESS_KEY_ID", "test");
+    host.set("AWS_SECRET_ACCESS_KEY", "test");
+    for number in 1..9 {
+        host.has_done(&session(number), "work");
+    }
+    host.start();
+    let endpoint = format!("http://{}", line.address);
+    let enable = ["mirror", "enable", "s3://refused/here", "--endpoint", &endpoint];
+    host.run(&[&enable[..], &["--region", "us-east-1"]].concat());
+    host.until("all others are there", || match host.place() {
+        place if place.transcripts == 7 => Ok(()),
+        place => Err(format!("{place:#?}")),
+    });
+    let place = host.comes_to("its own trouble", |place| place.failing.is_none());
+    assert!(place.troubles.iter().any(|one| one.stream.contains(&bad)), "{place:#?}");
+}

@@ -5,6 +5,7 @@
 //! When nothing changes nothing is done.
 
 mod covered;
+mod fewer;
 mod over;
 mod told;
 
@@ -33,11 +34,10 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Mirror,
     gather::At,
-    inspect::is_of,
     is_alarming,
     outbox::{Outbox, OutboxError, State, Stream, StreamId, TargetId},
     stream::{About, Ask, Carrier, Failure},
-    target::{Access, Kind, Target, TargetError},
+    target::{Access, Fault, Kind, Target, TargetError},
 };
 use crate::{
     dirs::Dirs,
@@ -61,11 +61,8 @@ const LATER: Duration = Duration::from_secs(60);
 /// When it is asked to stop, this is how long what is left may take.
 const GRACE: Duration = Duration::from_millis(4_500);
 
-/// It is looked so often for streams of many parts.
+/// It is looked so often for streams of many parts, and for what nobody tells of.
 const COMPACT: Duration = Duration::from_secs(600);
-
-/// More parts than this make reading slow, once nothing is written any more.
-const MANY_PARTS: u64 = 64;
 
 /// How many transcripts that cannot be mirrored are told of.
 const TOLD: usize = 10;
@@ -103,6 +100,10 @@ struct Known {
     to_compact: HashSet<SessionKey>,
     troubles: HashMap<SessionKey, (String, Instant)>,
     failing: Option<Failing>,
+    /// Sessions with which the bucket failed last, and when.
+    failed: HashMap<SessionKey, Instant>,
+    /// When it last did what was asked of it.
+    worked_at: Option<Instant>,
     /// Parts that are still to be sent, while the bucket fails.
     pending: u64,
     /// Sessions that are being carried.
@@ -117,6 +118,19 @@ struct Known {
     told: HashMap<SessionKey, Coverage>,
     /// When the bucket took something of it last.
     taken_at: HashMap<StreamId, Timestamp>,
+}
+
+impl Known {
+    /// Whether that is this session's own trouble: the bucket can never take it, or does what is asked of it
+    /// for others since it did not take this one.
+    fn is_of_one(&self, key: &SessionKey, fault: &Fault) -> bool {
+        let works_for_others = || self.failed.get(key).copied() < self.worked_at;
+        match fault.kind {
+            Kind::Object | Kind::TooLarge => true,
+            Kind::Passing { .. } | Kind::NoBucket | Kind::Full => false,
+            Kind::Refused | Kind::Other => self.failed.contains_key(key) && works_for_others(),
+        }
+    }
 }
 
 struct Dirty {
@@ -226,6 +240,7 @@ impl Aim {
                 known.told.remove(&stream.key);
                 known.dirty.remove(&stream.key);
                 known.troubles.remove(&stream.key);
+                known.failed.remove(&stream.key);
             }
         }
         self.outbox().drop_streams(&gone.iter().map(|stream| stream.id).collect::<Vec<_>>())
@@ -381,6 +396,11 @@ impl Aim {
             .collect()
         };
         waiting.sort();
+        if again.is_some() {
+            // Another one each time: it may be the one transcript that the bucket does not take.
+            let known = self.known();
+            waiting.sort_by_key(|(at, key)| (*at > now, known.failed.get(key).copied()));
+        }
         let mut next = None;
         if waiting.is_empty() || waiting[0].0 > now {
             self.start_pruning(carrier, carried, in_hand, most);
@@ -428,61 +448,6 @@ impl Aim {
             && known.to_prune.is_empty()
     }
 
-    fn start_compacting(
-        &self,
-        carrier: &Carrier,
-        carried: &mut JoinSet<Done>,
-        in_hand: &mut HashSet<SessionKey>,
-        most: usize,
-    ) {
-        while carried.len() < most {
-            let next = self.known().to_compact.iter().find(|key| !in_hand.contains(*key)).cloned();
-            let Some(key) = next else { return };
-            self.known().to_compact.remove(&key);
-            let Some((mut stream, source, about, _)) = self.stream_of(&key) else { continue };
-            in_hand.insert(key.clone());
-            let carrier = carrier.clone();
-            carried.spawn(async move {
-                let result = carrier.compact(&mut stream, &source, &about, now()).await;
-                Done { key, stream, asked: None, result }
-            });
-        }
-    }
-
-    /// Streams to which nothing was written for a while, and that are made of many parts.
-    fn find_many_parts(&self) {
-        let many = self.outbox().to_compact(self.id, MANY_PARTS).unwrap_or_default();
-        let mut known = self.known();
-        let quiet: Vec<SessionKey> = known
-            .streams
-            .values()
-            .filter(|stream| many.contains(&stream.id) && !known.dirty.contains_key(&stream.key))
-            .filter(|stream| stream.state.theirs.is_none())
-            .map(|stream| stream.key.clone())
-            .collect();
-        known.to_compact.extend(quiet);
-    }
-
-    /// What is this host's of this session, or of all.
-    fn ours(&self, id: Option<&str>) -> impl Iterator<Item = SessionKey> {
-        let streams = self.streams().into_iter();
-        let ours = streams.filter(move |stream| {
-            stream.state.theirs.is_none() && id.is_none_or(|id| is_of(stream, id))
-        });
-        ours.map(|stream| stream.key)
-    }
-
-    pub(super) fn can_compact(&self, id: Option<&str>) -> bool {
-        self.ours(id).next().is_some()
-    }
-
-    /// Makes few parts of many now, of this session or of all.
-    pub(super) async fn compact(&self, id: Option<&str>) {
-        let keys: Vec<SessionKey> = self.ours(id).collect();
-        self.known().to_compact.extend(keys);
-        self.catch_up().await;
-    }
-
     /// Where the records of a session are.
     pub(super) fn source(&self, key: &SessionKey) -> Option<At> {
         let entry = self.hub.entry(key).filter(|entry| !entry.path.is_empty())?;
@@ -505,9 +470,9 @@ impl Aim {
     fn look_at_diverged(&self) {
         let mut known = self.known();
         let diverged = |stream: &&Stream| stream.state.diverged.is_some();
-        let ids: Vec<StreamId> =
-            known.streams.values().filter(diverged).map(|one| one.id).collect();
-        ids.iter().for_each(|id| drop(known.looked_at.remove(id)));
+        let ids: HashSet<StreamId> =
+            known.streams.values().filter(diverged).map(|stream| stream.id).collect();
+        known.looked_at.retain(|id| !ids.contains(id));
     }
 
     /// Every session whose source is not as it was when there was nothing more in it.
@@ -693,6 +658,8 @@ impl Aim {
         match result {
             Ok(()) => {
                 known.troubles.remove(&key);
+                known.failed.remove(&key);
+                known.worked_at = Some(Instant::now());
                 if let Some(failing) = known.failing.take() {
                     let url = &self.settings.url;
                     tracing::info!(
@@ -705,7 +672,8 @@ impl Aim {
                     known.pending = self.pending();
                 }
             }
-            Err(Failure::Bucket(fault)) => {
+            Err(Failure::Bucket(fault)) if !known.is_of_one(&key, &fault) => {
+                known.failed.insert(key.clone(), Instant::now());
                 let failures = known.failing.as_ref().map_or(0, |failing| failing.failures) + 1;
                 let asked = match fault.kind {
                     Kind::Passing { after } => after,
@@ -732,6 +700,7 @@ impl Aim {
                 tracing::warn!(session = %key, error, "a transcript cannot be mirrored");
                 known.looked_at.remove(&stream.id);
                 let now = Instant::now();
+                known.failed.insert(key.clone(), now);
                 known.troubles.insert(key.clone(), (error, now));
                 known.dirty.entry(key).or_insert(Dirty { since: now, last: now, bytes: 0 });
             }

@@ -232,8 +232,9 @@ impl Target {
     ) -> Result<Option<Created>, Fault> {
         let Store::Folder(folder) = &self.store else { return Ok(None) };
         self.key(name)?;
-        let (name, file) = (name.to_owned(), file.to_owned());
-        let linked = self.blocking(folder, move |folder| folder.link(&name, &file)).await?;
+        let file = file.to_owned();
+        let link = move |folder: &Folder, name: &str| folder.link(name, &file);
+        let linked = self.blocking_at(folder, name, link).await?;
         Ok(linked.map(Created::Now))
     }
 
@@ -307,8 +308,8 @@ impl Target {
         let store = match &self.store {
             Store::Bucket { store, .. } => store,
             Store::Folder(folder) => {
-                let name = name.to_owned();
-                let read = self.blocking(folder, move |folder| folder.get(&name, at_most)).await?;
+                let get = move |folder: &Folder, name: &str| folder.get(name, at_most);
+                let read = self.blocking_at(folder, name, get).await?;
                 return match read {
                     Some((_, head)) if head.size > at_most => Err(too_large(head.size)),
                     read => Ok(read.map(|(bytes, head)| (Bytes::from(bytes), head.version))),
@@ -346,8 +347,7 @@ impl Target {
         let store = match &self.store {
             Store::Bucket { store, .. } => store,
             Store::Folder(folder) => {
-                let name = name.to_owned();
-                return self.blocking(folder, move |folder| folder.head(&name)).await;
+                return self.blocking_at(folder, name, Folder::head).await;
             }
         };
         match wire::noting(store.head(&key)).await {
@@ -366,8 +366,7 @@ impl Target {
         let (store, own) = match &self.store {
             Store::Bucket { store, prefix } => (store, prefix),
             Store::Folder(folder) => {
-                let prefix = prefix.to_owned();
-                return self.blocking(folder, move |folder| folder.list(&prefix)).await;
+                return self.blocking_at(folder, prefix, Folder::list).await;
             }
         };
         let listed = store.list(above.as_ref()).try_collect::<Vec<_>>();
@@ -392,8 +391,7 @@ impl Target {
         let store = match &self.store {
             Store::Bucket { store, .. } => store,
             Store::Folder(folder) => {
-                let prefix = prefix.to_owned();
-                return self.blocking(folder, move |folder| folder.folders(&prefix)).await;
+                return self.blocking_at(folder, prefix, Folder::folders).await;
             }
         };
         let (listed, seen) = wire::noting(store.list_with_delimiter(above.as_ref())).await;
@@ -421,10 +419,7 @@ impl Target {
     pub(crate) async fn delete(&self, name: &str) -> Result<(), Fault> {
         let key = self.key(name)?;
         match &self.store {
-            Store::Folder(folder) => {
-                let name = name.to_owned();
-                self.blocking(folder, move |folder| folder.delete(&name)).await
-            }
+            Store::Folder(folder) => self.blocking_at(folder, name, Folder::delete).await,
             Store::Bucket { store, .. } => match wire::noting(store.delete(&key)).await {
                 (Ok(()), _) => Ok(()),
                 (Err(error), seen) => self.absent(&error, seen),
@@ -438,9 +433,9 @@ impl Target {
         let store = match &self.store {
             Store::Bucket { store, .. } => store,
             Store::Folder(folder) => {
-                let (name, bytes) = (name.to_owned(), bytes.clone());
-                let put = self.blocking(folder, move |folder| folder.put(&name, &bytes, &mode));
-                return match put.await.map_err(Miss::Failed)? {
+                let bytes = bytes.clone();
+                let put = move |folder: &Folder, name: &str| folder.put(name, &bytes, &mode);
+                return match self.blocking_at(folder, name, put).await.map_err(Miss::Failed)? {
                     Put::Done(version) => Ok(version),
                     Put::Taken => Err(Miss::Taken(Fault::busy(&self.place))),
                     Put::Changed => Err(Miss::Changed),
@@ -458,7 +453,10 @@ impl Target {
         };
         let put = store.put_opts(&key, bytes.clone().into(), PutOptions::from(mode));
         let (put, seen) = wire::noting(put).await;
-        let fault = || Fault::seen(&self.place, seen.clone());
+        let fault = || match Fault::seen(&self.place, seen.clone()) {
+            fault if fault.kind == Kind::Object => fault.about(name),
+            fault => fault,
+        };
         match put {
             Ok(put) => Ok(Version { e_tag: put.e_tag, version: put.version }),
             Err(Error::AlreadyExists { .. }) if create => Err(Miss::Taken(fault())),
@@ -494,8 +492,7 @@ impl Target {
         let own = [folder::STAGED, folder::LOCK];
         let first = name.split('/').next().unwrap_or_default();
         if !access::is_name(name) || own.contains(&first) {
-            let what = format!("takes no object of the name {name:?}");
-            return Err(Fault::new(&self.place, Kind::Other, what, ""));
+            return Err(Fault::of_name(&self.place, name));
         }
         let whole = match &self.store {
             Store::Bucket { prefix, .. } if !prefix.is_empty() => format!("{prefix}/{name}"),
@@ -519,11 +516,37 @@ impl Target {
         folder: &Folder,
         job: impl FnOnce(&Folder) -> io::Result<T> + Send + 'static,
     ) -> Result<T, Fault> {
-        let folder = folder.clone();
-        let done = tokio::task::spawn_blocking(move || job(&folder)).await;
-        let done = done.unwrap_or_else(|error| Err(io::Error::other(error)));
+        let done = on_disk(folder, job).await;
         done.map_err(|error| Fault::of_folder(&self.place, &error))
     }
+
+    /// Does something with one object.
+    async fn blocking_at<T: Send + 'static>(
+        &self,
+        folder: &Folder,
+        name: &str,
+        job: impl FnOnce(&Folder, &str) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, Fault> {
+        let (owned, same) = (name.to_owned(), folder.clone());
+        let error = match on_disk(folder, move |folder| job(folder, &owned)).await {
+            Ok(done) => return Ok(done),
+            Err(error) => error,
+        };
+        // Whatever is wrong with the folder itself has nothing to do with this object.
+        Err(match on_disk(&same, Folder::must_be_there).await {
+            Ok(()) => Fault::of_file(&self.place, name, &error),
+            Err(error) => Fault::of_folder(&self.place, &error),
+        })
+    }
+}
+
+async fn on_disk<T: Send + 'static>(
+    folder: &Folder,
+    job: impl FnOnce(&Folder) -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let folder = folder.clone();
+    let done = tokio::task::spawn_blocking(move || job(&folder)).await;
+    done.unwrap_or_else(|error| Err(io::Error::other(error)))
 }
 
 impl Version {

@@ -35,6 +35,8 @@ pub(crate) enum Kind {
     Full,
     /// A reader that takes more: the object is larger than was allowed for.
     TooLarge,
+    /// Another name, or what lies in its way taken away: this object cannot be there, and others can.
+    Object,
     /// A person who reads what it says.
     Other,
 }
@@ -50,6 +52,9 @@ impl fmt::Display for Fault {
 }
 
 impl std::error::Error for Fault {}
+
+/// So much of an object's name is shown.
+const SHOWN: usize = 200;
 
 const BUSY: &str = "is at work on this name";
 const AGAIN: &str = "rrd tries again";
@@ -82,6 +87,33 @@ impl Fault {
     pub(super) fn too_large(place: &Arc<str>, name: &str, size: u64, at_most: u64) -> Self {
         let what = format!("has {size} bytes in {name}; no more than {at_most} are read");
         Self::new(place, Kind::TooLarge, what, "")
+    }
+
+    /// Of one object in a folder that is there.
+    pub(super) fn of_file(place: &Arc<str>, name: &str, error: &io::Error) -> Self {
+        use io::ErrorKind::{FileTooLarge, InvalidFilename, IsADirectory, NotADirectory};
+        let (kind, helps) = match error.kind() {
+            NotADirectory => (Kind::Object, "a file lies where a folder is to be: move it away"),
+            IsADirectory => (Kind::Object, "a folder lies where a file is to be: move it away"),
+            InvalidFilename => (Kind::Object, "the name is too long there"),
+            FileTooLarge => (Kind::Object, "its file system takes no file as large as this"),
+            _ => return Self::of_folder(place, error).about(name),
+        };
+        Self::new(place, kind, format!("failed ({error})"), helps).about(name)
+    }
+
+    /// No object can be called so.
+    pub(super) fn of_name(place: &Arc<str>, name: &str) -> Self {
+        let helps = "the session's id is too long, or not one that a place can have";
+        Self::new(place, Kind::Object, "failed", helps).about(name)
+    }
+
+    /// Names the object that it is about.
+    pub(super) fn about(mut self, name: &str) -> Self {
+        let shown: String = name.chars().take(SHOWN).collect();
+        let rest = if shown.len() < name.len() { "…" } else { "" };
+        self.what = format!("{} at {shown}{rest}", self.what);
+        self
     }
 
     /// From what was seen on the wire; `None` is an answer that the library did not understand.
@@ -132,6 +164,10 @@ impl Fault {
             (304 | 409 | 412, _) => (passing, BUSY, AGAIN),
             (_, "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException")
             | (300..400, _) => (Kind::Refused, "is elsewhere", REGION),
+            (_, "KeyTooLongError" | "InvalidObjectName" | "XMinioInvalidObjectName") => {
+                (Kind::Object, "does not take the name", "the session's id is too long there")
+            }
+            (_, "EntityTooLarge") => (Kind::Object, "does not take as much", ""),
             (507, _) => (Kind::Full, "is full", ROOM),
             (_, code)
                 if ["Quota", "StorageFull", "StorageLimit"].iter().any(|c| code.contains(c)) =>

@@ -218,7 +218,7 @@ impl Folder {
     }
 
     /// A drive that is not mounted must not be filled beneath the place where it would be.
-    fn must_be_there(&self) -> io::Result<()> {
+    pub(super) fn must_be_there(&self) -> io::Result<()> {
         match fs::metadata(&self.root)?.is_dir() {
             true => Ok(()),
             false => Err(ErrorKind::NotADirectory.into()),
