@@ -98,6 +98,8 @@ struct Known {
     to_mend: HashSet<SessionKey>,
     /// Sessions whose parts are to become fewer.
     to_compact: HashSet<SessionKey>,
+    /// The one of which they are becoming fewer.
+    compacting: Option<SessionKey>,
     troubles: HashMap<SessionKey, (String, Instant)>,
     failing: Option<Failing>,
     /// Sessions with which the bucket failed last, and when.
@@ -600,6 +602,13 @@ impl Aim {
         Some((stream, source, about, ask))
     }
 
+    /// Whoever took it out only to do something else leaves that to who brings the next records.
+    fn is_still_to_be_looked_at(&self, stream: &Stream, ask: Ask) {
+        if ask != Ask::Claims {
+            self.known().looked_at.remove(&stream.id);
+        }
+    }
+
     /// Where in the bucket it is: a delegate is beneath the session that all began with.
     fn name(&self, key: &SessionKey) -> StreamName {
         let root = self.lineage(key).pop().unwrap_or_else(|| key.clone());
@@ -629,6 +638,7 @@ impl Aim {
     fn take(&self, done: Done) {
         let Done { key, mut stream, asked, result } = done;
         let mut known = self.known();
+        known.compacting.take_if(|compacting| *compacting == key);
         if result.is_ok() && asked == Some(Ask::Parts) {
             known.to_mend.remove(&key);
         }

@@ -90,17 +90,19 @@ fn remove(path: &Path) -> io::Result<()> {
 
 /// Whether a file has this content: what a power cut or a hand left of it may not.
 pub(crate) fn has(path: &Path, content: &str) -> bool {
-    let sum = || -> io::Result<Digest> {
-        let (mut file, mut buf) = (fs::File::open(path)?, vec![0; CHUNK]);
-        let mut summing = Summing::default();
-        loop {
-            match file.read(&mut buf)? {
-                0 => return Ok(summing.finish()),
-                got => summing.update(&buf[..got]),
-            }
+    let sum = fs::File::open(path).and_then(sum);
+    sum.is_ok_and(|sum| sum.to_string() == content)
+}
+
+/// The digest of all that comes.
+pub(super) fn sum(mut from: impl Read) -> io::Result<Digest> {
+    let (mut buf, mut summing) = (vec![0; CHUNK], Summing::default());
+    loop {
+        match from.read(&mut buf)? {
+            0 => return Ok(summing.finish()),
+            got => summing.update(&buf[..got]),
         }
-    };
-    sum().is_ok_and(|sum| sum.to_string() == content)
+    }
 }
 
 /// One that is being written; gone when dropped.

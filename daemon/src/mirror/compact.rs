@@ -7,7 +7,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use bytes::Bytes;
 use rrd_core::mirror::{self, Digest, PartName, meta};
 use rrd_proto::Timestamp;
 
@@ -70,7 +69,7 @@ impl Carrier {
         group: &[Part],
         now: Timestamp,
     ) -> Result<(), Failure> {
-        let mut body = Vec::new();
+        let mut draft = self.outbox().bodies().draft()?;
         for part in group {
             let object = Self::name(stream, &part.name.to_string());
             let (bytes, _) = self
@@ -82,9 +81,21 @@ impl Carrier {
             if !whole {
                 return Err(Failure::Odd(format!("{object} is not what was uploaded")));
             }
-            body.extend_from_slice(&bytes);
+            let write = move |_: &Self| {
+                draft.write(&bytes)?;
+                Ok(draft)
+            };
+            draft = self.on_disk(write).await?;
         }
-        let (seq, content) = (group[0].name.seq, Digest::of(&body));
+        let finish = move |carrier: &Self| {
+            let mut body = draft.finish()?;
+            // A folder gives that very file another name.
+            let bodies = carrier.outbox().bodies();
+            bodies.sync(std::iter::once(&mut body))?;
+            Ok(body)
+        };
+        let body = self.on_disk(finish).await?;
+        let (seq, content) = (group[0].name.seq, body.content());
         let name = PartName::of(epoch, node, seq, &content);
         let object = Self::name(stream, &name.to_string());
         let mut redactions = BTreeMap::new();
@@ -99,7 +110,7 @@ impl Carrier {
                 .zip(ends(group.last()))
                 .map(|([from, _], [_, to])| [from, to]),
             source_bytes: group.iter().map(|part| part.about.source_bytes).sum(),
-            uploaded_bytes: body.len() as u64,
+            uploaded_bytes: body.size(),
             redactions,
             uploaded_at: group.iter().filter_map(|part| part.about.uploaded_at).max(),
             epoch: Some(epoch),
@@ -114,12 +125,10 @@ impl Carrier {
         let (id, planned, parts) = (stream.id, merged.clone(), of.clone());
         self.on_disk(move |carrier| Ok(carrier.outbox().plan_merge(id, &planned, &parts)?)).await?;
         self.say(&Self::merge_name(stream, name), &of, now).await?;
-        let body = Bytes::from(body);
-        if self.target.create(&object, &body).await? == Created::Other {
+        if self.create_of(&object, body.path()).await? == Created::Other {
             return Err(Failure::Odd(format!("{object} has other content than its name says")));
         }
-        let back = self.target.get(&object, LONGEST_PART).await?;
-        if back.is_none_or(|(bytes, _)| bytes != body) {
+        if self.target.sum(&object).await? != Some(content) {
             return Err(Failure::Odd(format!("{object} does not come back as it was written")));
         }
         stream.state.meta_is_due = true;

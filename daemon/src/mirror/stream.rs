@@ -7,7 +7,7 @@
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -251,17 +251,7 @@ impl Carrier {
     /// Sends one part, which is in the outbox.
     async fn put(&self, stream: &Stream, name: &str, body: PathBuf) -> Result<(), Failure> {
         let object = Self::name(stream, name);
-        let created = match self.target.link(&object, &body).await? {
-            Some(created) => created,
-            None => {
-                // In memory until it has arrived.
-                let _room = self.room.acquire().await;
-                let path = body.clone();
-                let bytes = self.on_disk(move |_| Ok(std::fs::read(path)?)).await?;
-                self.target.create(&object, &bytes.into()).await?
-            }
-        };
-        match created {
+        match self.create_of(&object, &body).await? {
             Created::Now(_) | Created::WasThere(_) => {
                 let (id, name) = (stream.id, name.to_owned());
                 let done = move |carrier: &Self| {
@@ -273,6 +263,18 @@ impl Carrier {
                 Err(Failure::Odd(format!("{object} has other content than its name says")))
             }
         }
+    }
+
+    /// Creates an object of a file.
+    pub(super) async fn create_of(&self, object: &str, file: &Path) -> Result<Created, Failure> {
+        if let Some(created) = self.target.link(object, file).await? {
+            return Ok(created);
+        }
+        // In memory until it has arrived.
+        let _room = self.room.acquire().await;
+        let path = file.to_owned();
+        let bytes = self.on_disk(move |_| Ok(std::fs::read(path)?)).await?;
+        Ok(self.target.create(object, &bytes.into()).await?)
     }
 
     /// Reads on; what is new is in the outbox then. Nothing where the stream is not what it was said to be.

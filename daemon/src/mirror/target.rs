@@ -30,6 +30,7 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::{
     Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions, UpdateVersion, path::Path,
 };
+use rrd_core::mirror::{Digest, name::Summing};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use access::{Access, TargetError};
@@ -337,6 +338,28 @@ impl Target {
                 Err(too_large(size.max(bytes.len() as u64)))
             }
             Ok((bytes, _, version)) => Ok(Some((bytes, version))),
+            Err(error) => self.absent(&error, seen).map(|()| None),
+        }
+    }
+
+    /// The digest of an object, which is never in memory as a whole.
+    pub(crate) async fn sum(&self, name: &str) -> Result<Option<Digest>, Fault> {
+        let key = self.key(name)?;
+        let store = match &self.store {
+            Store::Bucket { store, .. } => store,
+            Store::Folder(folder) => return self.blocking_at(folder, name, Folder::sum).await,
+        };
+        let (read, seen) = wire::noting(async {
+            let mut pieces = store.get(&key).await?.into_stream();
+            let mut summing = Summing::default();
+            while let Some(piece) = pieces.next().await {
+                summing.update(&piece?);
+            }
+            Ok(summing.finish())
+        })
+        .await;
+        match read {
+            Ok(digest) => Ok(Some(digest)),
             Err(error) => self.absent(&error, seen).map(|()| None),
         }
     }

@@ -22,11 +22,13 @@ impl Aim {
         in_hand: &mut HashSet<SessionKey>,
         most: usize,
     ) {
-        while carried.len() < most {
+        while carried.len() < most && self.known().compacting.is_none() {
             let next = self.known().to_compact.iter().find(|key| !in_hand.contains(*key)).cloned();
             let Some(key) = next else { return };
             self.known().to_compact.remove(&key);
-            let Some((mut stream, source, about, _)) = self.stream_of(&key) else { continue };
+            let Some((mut stream, source, about, ask)) = self.stream_of(&key) else { continue };
+            self.is_still_to_be_looked_at(&stream, ask);
+            self.known().compacting = Some(key.clone());
             in_hand.insert(key.clone());
             let carrier = carrier.clone();
             carried.spawn(async move {

@@ -103,9 +103,10 @@ impl Aim {
             self.known().to_prune.remove(&key);
             // It may have gone on since.
             let until = self.hub.entry(&key).and_then(|entry| self.kept_until(&key, &entry));
-            let (Some(until), Some((mut stream, ..))) = (until, self.stream_of(&key)) else {
+            let (Some(until), Some((mut stream, .., ask))) = (until, self.stream_of(&key)) else {
                 continue;
             };
+            self.is_still_to_be_looked_at(&stream, ask);
             in_hand.insert(key.clone());
             let carrier = carrier.clone();
             carried.spawn(async move {

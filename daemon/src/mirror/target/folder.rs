@@ -12,7 +12,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use rrd_core::mirror::Digest;
+
 use super::{Head, Object, Version};
+use crate::mirror::body;
 
 /// Where files are before they have a name; no object may be called so.
 pub(super) const STAGED: &str = ".rrd-staged";
@@ -139,6 +142,13 @@ impl Folder {
             file.take(at_most).read_to_end(&mut bytes)?;
         }
         Ok(Some((bytes, head)))
+    }
+
+    pub(super) fn sum(&self, name: &str) -> io::Result<Option<Digest>> {
+        match File::open(self.root.join(name)) {
+            Ok(file) => body::sum(file).map(Some),
+            Err(error) => self.absent(error),
+        }
     }
 
     pub(super) fn head(&self, name: &str) -> io::Result<Option<Head>> {
