@@ -295,3 +295,57 @@ fn one_session_that_a_bucket_refuses_keeps_no_other_waiting() {
     let place = host.comes_to("its own trouble", |place| place.failing.is_none());
     assert!(place.troubles.iter().any(|one| one.stream.contains(&bad)), "{place:#?}");
 }
+
+#[test]
+fn since_when_a_place_fails_outlives_a_start() {
+    let mut host = Host::new("mac");
+    let (bucket, id) = (host.path("bucket"), session(1));
+    host.has_done(&id, "first");
+    host.start();
+    host.mirrors_to(&bucket);
+    let away = host.path("away");
+    fs::rename(&bucket, &away).unwrap();
+    host.has_done(&id, "second");
+    host.has_done(&session(2), "new");
+    let fails = |host: &Host| host.comes_to("it fails", |place| place.failing.is_some());
+    let since = fails(&host).failing.unwrap().since;
+    let covered = |host: &Host| {
+        host.until("both cannot be brought", || {
+            let all: Vec<Session> = host.json(&["sessions", "list", "--all", "--local"]);
+            let mut since: Vec<_> = all
+                .iter()
+                .filter(|row| row.coverage[0].state == CoverageState::Failing)
+                .map(|row| (row.session_id.clone(), row.coverage[0].since))
+                .collect();
+            since.sort();
+            if since.len() == 2 { Ok(since) } else { Err(format!("{since:?}")) }
+        })
+    };
+    let before = covered(&host);
+    for _ in 0..2 {
+        host.kill();
+        host.start();
+        assert_eq!(fails(&host).failing.unwrap().since, since);
+        assert_eq!(covered(&host), before);
+    }
+    // Once it works that is over.
+    fs::rename(&away, &bucket).unwrap();
+    host.comes_to("it works", |place| place.failing.is_none() && place.behind == 0);
+    fs::rename(&bucket, &away).unwrap();
+    host.has_done(&id, "third");
+    assert!(fails(&host).failing.unwrap().since > since);
+    // And a session that is forgotten leaves nothing behind there.
+    covered_one(&host, &id);
+    host.run(&["sessions", "forget", &id, "-y"]);
+    host.stop();
+    let db = rusqlite::Connection::open(host.state("mirror.db")).unwrap();
+    let count = |sql: &str| db.query_row(sql, [&id], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!(count("SELECT count(*) FROM behind WHERE session_id = ?1"), 0);
+}
+
+fn covered_one(host: &Host, id: &str) {
+    host.until("it cannot be brought", || match host.covered(id) {
+        CoverageState::Failing => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+}

@@ -102,6 +102,10 @@ struct Known {
     compacting: Option<SessionKey>,
     troubles: HashMap<SessionKey, (String, Instant)>,
     failing: Option<Failing>,
+    /// Since when it fails, as far as it has not worked since, also before the start.
+    failing_since: Option<Timestamp>,
+    /// Sessions that could not be brought, and since when, also before the start.
+    behind: HashMap<SessionKey, Timestamp>,
     /// Sessions with which the bucket failed last, and when.
     failed: HashMap<SessionKey, Instant>,
     /// When it last did what was asked of it.
@@ -232,11 +236,16 @@ impl Aim {
             .into_iter()
             .filter(|stream| self.hub.is_forgotten(&stream.key))
             .collect();
-        if gone.is_empty() {
+        let behind: Vec<SessionKey> = {
+            let known = self.known();
+            known.behind.keys().filter(|key| self.hub.is_forgotten(key)).cloned().collect()
+        };
+        if gone.is_empty() && behind.is_empty() {
             return Ok(());
         }
         {
             let mut known = self.known();
+            behind.iter().for_each(|key| drop(known.behind.remove(key)));
             for stream in &gone {
                 known.streams.remove(&stream.key);
                 known.told.remove(&stream.key);
@@ -245,7 +254,8 @@ impl Aim {
                 known.failed.remove(&stream.key);
             }
         }
-        self.outbox().drop_streams(&gone.iter().map(|stream| stream.id).collect::<Vec<_>>())
+        let streams: Vec<StreamId> = gone.iter().map(|stream| stream.id).collect();
+        self.outbox().drop_streams(&streams, self.id, &behind)
     }
 
     fn outbox(&self) -> MutexGuard<'_, Outbox> {
@@ -285,7 +295,8 @@ impl Aim {
                 return;
             }
         }
-        if let Err(error) = self.take_stops().and_then(|()| self.find_taken()) {
+        let found = self.take_stops().and_then(|()| self.find_taken());
+        if let Err(error) = found.and_then(|()| self.find_since()) {
             tracing::error!(%error, "the mirror cannot read what it has done");
             return;
         }
@@ -634,6 +645,19 @@ impl Aim {
         known.troubles.insert(key.clone(), (error, Instant::now()));
     }
 
+    /// The bucket has done what was asked of it.
+    fn works(&self, known: &mut Known, key: &SessionKey) {
+        known.failed.remove(key);
+        known.worked_at = Some(Instant::now());
+        if known.failing_since.take().is_some() {
+            self.note(|outbox| outbox.set_failing_since(self.id, None));
+        }
+        if let Some(failing) = known.failing.take() {
+            let url = &self.settings.url;
+            tracing::info!(url, failures = failing.failures, "the bucket takes parts again");
+        }
+    }
+
     /// What came of it.
     fn take(&self, done: Done) {
         let Done { key, mut stream, asked, result } = done;
@@ -668,15 +692,9 @@ impl Aim {
         match result {
             Ok(()) => {
                 known.troubles.remove(&key);
-                known.failed.remove(&key);
-                known.worked_at = Some(Instant::now());
-                if let Some(failing) = known.failing.take() {
-                    let url = &self.settings.url;
-                    tracing::info!(
-                        url,
-                        failures = failing.failures,
-                        "the bucket takes parts again"
-                    );
+                // Of a transcript without a record, or with few parts, nobody was asked anything.
+                if asked.is_some_and(|ask| ask != Ask::Claims || stream.state.next_seq > 0) {
+                    self.works(&mut known, &key);
                 }
                 if known.pending > 0 {
                     known.pending = self.pending();
@@ -691,7 +709,10 @@ impl Aim {
                 };
                 let wait =
                     due::back_off(failures, rrd_core::hash(key.session_id.as_bytes()), asked);
-                let since = known.failing.as_ref().map_or_else(now, |failing| failing.since);
+                let since = known.failing_since.unwrap_or_else(now);
+                if known.failing_since.replace(since).is_none() {
+                    self.note(|outbox| outbox.set_failing_since(self.id, Some(since)));
+                }
                 let is_told = known.failing.as_ref().is_some_and(|failing| failing.is_told);
                 known.pending = self.pending();
                 let (url, error) = (&self.settings.url, fault.to_string());

@@ -6,6 +6,7 @@
 //! out again is on the disk when its write returns; that something has arrived is found out by sending it
 //! once more, so that may be lost with the machine's power. Not here: buckets, sources.
 
+mod since;
 mod stops;
 
 use std::{
@@ -83,6 +84,7 @@ const MIGRATIONS: &[&str] = &[
     ) STRICT, WITHOUT ROWID;
 ",
     stops::TABLE,
+    since::TABLE,
 ];
 
 /// The row of a target.
@@ -204,8 +206,14 @@ impl Outbox {
         self.path.with_file_name(name)
     }
 
-    /// Nothing more is known of these streams; what the bucket has of them stays there.
-    pub(crate) fn drop_streams(&mut self, streams: &[StreamId]) -> Result<()> {
+    /// Nothing more is known of these streams, and of these sessions of a target; what the bucket has of them
+    /// stays there.
+    pub(crate) fn drop_streams(
+        &mut self,
+        streams: &[StreamId],
+        target: TargetId,
+        behind: &[SessionKey],
+    ) -> Result<()> {
         self.durable(true)?;
         let mut files = Vec::new();
         for stream in streams {
@@ -217,6 +225,10 @@ impl Outbox {
             let transaction = self.db.transaction()?;
             for stream in streams {
                 transaction.execute("DELETE FROM streams WHERE id = ?1", [stream])?;
+            }
+            for SessionKey { harness, session_id } in behind {
+                let values = params![target, harness.as_str(), session_id];
+                transaction.execute(since::DELETE, values)?;
             }
             transaction.commit()?;
             self.db.pragma_update(None, "secure_delete", false)?;

@@ -11,7 +11,7 @@ use rrd_proto::{Coverage, CoverageState, MirrorAlarm, SessionKey, Timestamp};
 use super::{Aim, LOOK, OutboxError, address, at, is_alarming};
 use crate::{
     hub::{Input, now},
-    mirror::outbox::{EVERYWHERE, Stop},
+    mirror::outbox::{EVERYWHERE, Outbox, Stop},
 };
 
 /// How long a session that is stopped while it is carried may take to come to an end.
@@ -24,6 +24,7 @@ impl Aim {
         for key in keys {
             let entry = self.hub.entry(&key).filter(|entry| !entry.path.is_empty());
             let Some(coverage) = entry.map(|entry| self.coverage(&key, &entry)) else { continue };
+            self.note_since(&key, &coverage);
             let before = self.known().told.insert(key.clone(), coverage.clone());
             if before.as_ref() != Some(&coverage) {
                 news.push((key, coverage));
@@ -33,6 +34,43 @@ impl Aim {
         if !news.is_empty() && !self.stop.is_cancelled() {
             self.hub.apply(Input::Coverage(news));
         }
+    }
+
+    /// Has it outlive a start since when a session cannot be brought.
+    fn note_since(&self, key: &SessionKey, coverage: &Coverage) {
+        let is_failing = coverage.state == CoverageState::Failing;
+        let mut known = self.known();
+        let is_noted = known.behind.contains_key(key);
+        match (coverage.state, coverage.since) {
+            (CoverageState::Behind, _) => {}
+            (_, Some(since)) if is_failing && !is_noted => {
+                known.behind.insert(key.clone(), since);
+                self.note(|outbox| outbox.set_behind(self.id, key, Some(since)));
+            }
+            _ if !is_failing && is_noted => {
+                known.behind.remove(key);
+                self.note(|outbox| outbox.set_behind(self.id, key, None));
+            }
+            _ => {}
+        }
+    }
+
+    /// Notes down something that is told, and known without it until the next start.
+    pub(super) fn note(&self, what: impl FnOnce(&Outbox) -> Result<(), OutboxError>) {
+        if let Err(error) = what(&self.outbox()) {
+            tracing::error!(%error, "the mirror cannot note down since when something fails");
+        }
+    }
+
+    /// Since when the place fails, and since when sessions are behind.
+    pub(super) fn find_since(&self) -> Result<(), OutboxError> {
+        let (failing, behind) = {
+            let outbox = self.outbox();
+            (outbox.failing_since(self.id)?, outbox.behind(self.id)?)
+        };
+        let mut known = self.known();
+        (known.failing_since, known.behind) = (failing, behind);
+        Ok(())
     }
 
     /// How it is with one session.
@@ -85,7 +123,8 @@ impl Aim {
         let since = before.filter(|before| {
             matches!(before.state, CoverageState::Behind | CoverageState::Failing)
         });
-        let since = since.map_or_else(|| Some(now()), |before| before.since);
+        let since = since.and_then(|before| before.since);
+        let since = Some(since.or(known.behind.get(key).copied()).unwrap_or_else(now));
         Coverage { url, state, bytes_behind, since }
     }
 

@@ -10,7 +10,7 @@ use rrd_core::roster::Entry;
 use rrd_proto::{Issue, MirrorPruned, Session, SessionKey, Status, Timestamp};
 use tokio::task::JoinSet;
 
-use super::{Aim, Carrier, Done, OutboxError, Stream, address};
+use super::{Aim, Ask, Carrier, Done, OutboxError, Stream, address};
 use crate::hub::now;
 
 const DAY: i64 = 86_400_000;
@@ -118,7 +118,7 @@ impl Aim {
                         false => tracing::warn!(directory, "not deleted: another host has it"),
                     }
                 }
-                Done { key, stream, asked: None, result: pruned.map(drop) }
+                Done { key, stream, asked: Some(Ask::Names), result: pruned.map(drop) }
             });
         }
     }
