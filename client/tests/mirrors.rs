@@ -349,3 +349,32 @@ fn covered_one(host: &Host, id: &str) {
         other => Err(format!("{other:?}")),
     });
 }
+
+#[test]
+fn a_folder_is_one_place_however_it_is_called() {
+    let mut host = Host::new("mac");
+    let (bucket, id) = (host.path("x/g"), session(1));
+    host.has_done(&id, "first");
+    host.start();
+    host.mirrors_to(&bucket);
+    let before =
+        fs::read_dir(bucket.join(format!("rrd/sessions/claude-code/{id}"))).unwrap().count();
+    // Without a detour it is the same address.
+    let detour = format!("file://{}/./x//g/", host.home.path().display());
+    host.run(&["mirror", "enable", &detour]);
+    host.run(&["mirror", "run"]);
+    assert_eq!(host.json::<Vec<MirrorStatus>>(&["mirror", "status"]).len(), 1);
+    // By a link it is refused, and says which one it is.
+    let link = host.path("link");
+    std::os::unix::fs::symlink(&bucket, &link).unwrap();
+    let refused = host.refuses(&["mirror", "enable", &format!("file://{}", link.display())]);
+    assert!(
+        refused.contains("mirrored to already, as file://") && refused.contains("/x/g/rrd"),
+        "{refused}"
+    );
+    let after =
+        fs::read_dir(bucket.join(format!("rrd/sessions/claude-code/{id}"))).unwrap().count();
+    assert_eq!(after, before);
+    host.run(&["mirror", "disable", &detour]);
+    assert_eq!(host.json::<Vec<MirrorStatus>>(&["mirror", "status"]), []);
+}

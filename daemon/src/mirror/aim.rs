@@ -37,7 +37,7 @@ use super::{
     is_alarming,
     outbox::{Outbox, OutboxError, State, Stream, StreamId, TargetId},
     stream::{About, Ask, Carrier, Failure},
-    target::{Access, Fault, Kind, Target, TargetError},
+    target::{Access, Fault, Kind, Target, TargetError, plain},
 };
 use crate::{
     dirs::Dirs,
@@ -166,6 +166,13 @@ struct Done {
 /// The address with the project's directory.
 pub(super) fn address(settings: &MirrorTarget) -> String {
     format!("{}/{}", settings.url.trim_end_matches('/'), settings.project)
+}
+
+/// Whether a person means this place by that address, with the project's directory or without.
+pub(super) fn is_meant(settings: &MirrorTarget, url: &str) -> bool {
+    let meant = [url.trim_end_matches('/').to_owned(), plain(url)];
+    let own = [settings.url.clone(), address(settings)];
+    meant.iter().any(|url| own.contains(url)) || own.iter().any(|own| plain(own) == meant[1])
 }
 
 /// The place, with the project's directory; nothing is asked of it yet.

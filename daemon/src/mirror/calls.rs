@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rrd_proto::{MirrorCall, MirrorReply, Refusal};
+use rrd_proto::{MirrorCall, MirrorReply, MirrorTarget, Refusal};
 
 use super::{
     Mirror,
@@ -11,7 +11,7 @@ use super::{
     outbox::OutboxError,
     stop,
     stream::Failure,
-    target::Fault,
+    target::{Fault, folder_of, plain},
 };
 
 /// Lines of a transcript's end that are told at most.
@@ -22,12 +22,24 @@ pub(crate) async fn answer(mirror: &Arc<Mirror>, call: MirrorCall) -> Result<Mir
     let aims = mirror.aims();
     match call {
         MirrorCall::Enable(target) => {
+            let url = plain(&target.url);
+            let is_same = |aim: &&Arc<Aim>| {
+                aim.settings.project == target.project && plain(&aim.settings.url) == url
+            };
+            // One that is there keeps its spelling.
+            let url = aims.iter().find(is_same).map_or(url, |aim| aim.settings.url.clone());
+            let target = MirrorTarget { url, ..target };
             // Whatever is wrong with the place is told to whoever names it.
             let place = aim::open(&target, &mirror.dirs).map_err(|error| {
                 refusal(error.to_string(), "rrd mirror enable --help has examples")
             })?;
             let wrong = |fault: Fault| refusal(fault.to_string(), "nothing is mirrored there yet");
             place.make().await.map_err(wrong)?;
+            let address = aim::address(&target);
+            if let Some(other) = another_name(&aims, &address) {
+                let error = format!("that folder is mirrored to already, as {other}");
+                return Err(refusal(error, "give that address, or rrd mirror disable it first"));
+            }
             place.probe().await.map_err(wrong)?;
             if target.keep_days == Some(0) {
                 let error = "a session is kept for a day at least".to_owned();
@@ -117,6 +129,15 @@ async fn status(mirror: &Arc<Mirror>) -> Result<MirrorReply, Refusal> {
         all.map_err(broken)
     };
     aside(mirror, status).await.map(MirrorReply::Status)
+}
+
+/// The other address by which a folder is mirrored to.
+fn another_name(aims: &[Arc<Aim>], address: &str) -> Option<String> {
+    let folder = folder_of(address)?;
+    let addresses = aims.iter().map(|aim| aim::address(&aim.settings));
+    addresses
+        .filter(|other| other != address)
+        .find(|other| folder_of(other).as_ref() == Some(&folder))
 }
 
 /// Of a session that nobody mirrors.

@@ -248,10 +248,7 @@ impl Mirror {
         let Some(Open { outbox, aims }) = &mut *open else { return Ok(0) };
         let mut gone = 0;
         let outbox = outbox.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_meant = |aim: &Aim| {
-            let address = aim::address(&aim.settings);
-            url.is_none_or(|url| url == aim.settings.url || url == address)
-        };
+        let is_meant = |aim: &Aim| url.is_none_or(|url| aim::is_meant(&aim.settings, url));
         for aim in aims.extract_if(.., |aim| is_meant(aim)) {
             aim.stop.cancel();
             let address = aim::address(&aim.settings);

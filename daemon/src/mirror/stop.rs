@@ -82,10 +82,7 @@ fn addresses(aims: &[Arc<Aim>]) -> Vec<String> {
 
 /// The places that are meant.
 fn chosen(aims: &[Arc<Aim>], url: Option<&str>) -> Result<Vec<Arc<Aim>>, Refusal> {
-    let is_meant = |aim: &&Arc<Aim>| {
-        let wanted = url.map(|url| url.trim_end_matches('/'));
-        wanted.is_none_or(|url| url == aim.settings.url || url == aim::address(&aim.settings))
-    };
+    let is_meant = |aim: &&Arc<Aim>| url.is_none_or(|url| aim::is_meant(&aim.settings, url));
     let chosen: Vec<Arc<Aim>> = aims.iter().filter(is_meant).cloned().collect();
     match (chosen.is_empty(), aims.is_empty()) {
         (false, _) => Ok(chosen),

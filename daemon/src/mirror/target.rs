@@ -33,7 +33,7 @@ use object_store::{
 use rrd_core::mirror::{Digest, name::Summing};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use access::{Access, TargetError};
+pub(crate) use access::{Access, TargetError, folder_of, plain};
 pub(crate) use fault::{Fault, Kind};
 use folder::{Folder, Mode, Put};
 

@@ -101,6 +101,34 @@ impl Place {
     }
 }
 
+/// The address without detours: a folder's has one spelling then, for each of its paths.
+pub(crate) fn plain(url: &str) -> String {
+    use std::path::Component::{Normal, Prefix};
+    let Ok(Place::Folder(path)) = Place::parse(url) else {
+        return url.trim().trim_end_matches('/').to_owned();
+    };
+    let parts = path.components().filter_map(|part| match part {
+        Normal(part) => {
+            let plain = |c: char| c != '%' && c != ' ' && !c.is_ascii_control();
+            let encode =
+                |c: char| if plain(c) { c.to_string() } else { format!("%{:02X}", u32::from(c)) };
+            Some(part.to_string_lossy().chars().map(encode).collect())
+        }
+        Prefix(drive) => Some(drive.as_os_str().to_string_lossy().into_owned()),
+        _ => None,
+    });
+    parts.fold("file://".to_owned(), |url, part| url + "/" + &part)
+}
+
+/// Where the folder of this address is, whatever links lead there; nothing of another place, or where it is not
+/// there.
+pub(crate) fn folder_of(url: &str) -> Option<PathBuf> {
+    match Place::parse(url) {
+        Ok(Place::Folder(path)) => path.canonicalize().ok(),
+        _ => None,
+    }
+}
+
 /// Whether this may be the name of an object: what no store and no file system reads in its own way.
 pub(super) fn is_name(name: &str) -> bool {
     let of_name = |byte: u8| byte.is_ascii_alphanumeric() || b"._%=-".contains(&byte);
