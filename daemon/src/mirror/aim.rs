@@ -252,7 +252,7 @@ impl Aim {
         }
         {
             let mut known = self.known();
-            behind.iter().for_each(|key| drop(known.behind.remove(key)));
+            known.behind.retain(|key, _| !behind.contains(key));
             for stream in &gone {
                 known.streams.remove(&stream.key);
                 known.told.remove(&stream.key);

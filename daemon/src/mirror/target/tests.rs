@@ -249,7 +249,7 @@ async fn names_arrive_letter_by_letter() {
         let long = "x".repeat(300);
         for wrong in ["", "/a", "a/", "a//b", "a/../b", ".", "a b", "ä", "a\\b", "a\nb", &long] {
             let fault = place.create(wrong, &bytes("")).await.unwrap_err();
-            assert_eq!(fault.kind, Kind::Other, "{wrong:?}: {fault}");
+            assert_eq!(fault.kind, Kind::Object, "{wrong:?}: {fault}");
             assert!(place.get(wrong, 9).await.is_err() && place.delete(wrong).await.is_err());
         }
         assert!(
