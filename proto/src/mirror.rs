@@ -11,8 +11,8 @@ use crate::{CoverageState, Harness, Timestamp};
 /// One question or order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MirrorCall {
-    /// Mirrors to this place from now on, everything there is first.
-    Enable(MirrorTarget),
+    /// Mirrors to this place from now on, everything there is first; or in another way, where it does already.
+    Enable(MirrorWish),
     /// Not to this place any more; to none, where it is not said.
     Disable {
         /// Its address.
@@ -90,11 +90,56 @@ pub struct MirrorTarget {
     pub keep_days: Option<u32>,
 }
 
+/// What a person says of a place. What is not said stays as it was.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MirrorWish {
+    /// What there is to be said of it. What is empty in there is not said, but for `raw`.
+    pub said: MirrorTarget,
+    /// Whatever was chosen before is taken back first.
+    pub all: bool,
+    /// Nothing is deleted there any more because it is old.
+    pub keep_forever: bool,
+}
+
+impl MirrorWish {
+    /// What is in force from now on at a place where this was. A name that is said now comes to those that were
+    /// said before, and leaves the opposite list: nobody drops a choice by speaking of something else. Secrets
+    /// stay in only where that is said each time.
+    #[must_use]
+    pub fn over(self, before: Option<&MirrorTarget>) -> MirrorTarget {
+        let Self { said, all, keep_forever } = self;
+        let before = before.cloned().unwrap_or_default();
+        let chosen = |was: &[String], said: &[String], opposite: &[String]| -> Vec<String> {
+            let was = was.iter().filter(|name| !all && !opposite.contains(name));
+            let mut names: Vec<String> = was.cloned().collect();
+            for name in said {
+                if !names.contains(name) {
+                    names.push(name.clone());
+                }
+            }
+            names
+        };
+        MirrorTarget {
+            endpoint: said.endpoint.or(before.endpoint),
+            region: said.region.or(before.region),
+            profile: said.profile.or(before.profile),
+            harness: chosen(&before.harness, &said.harness, &said.exclude_harness),
+            repo: chosen(&before.repo, &said.repo, &said.exclude_repo),
+            exclude_harness: chosen(&before.exclude_harness, &said.exclude_harness, &said.harness),
+            exclude_repo: chosen(&before.exclude_repo, &said.exclude_repo, &said.repo),
+            keep_days: said.keep_days.or(before.keep_days.filter(|_| !keep_forever)),
+            url: said.url,
+            project: said.project,
+            raw: said.raw,
+        }
+    }
+}
+
 /// The answer to a call that was done.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum MirrorReply {
-    /// Mirrored to from now on.
-    Enabled,
+    /// Mirrored to from now on: the place, with what is in force there.
+    Enabled(MirrorStatus),
     /// From so many places mirrored to no more; what is there stays.
     Disabled(u32),
     /// Each place.
@@ -191,6 +236,21 @@ pub struct MirrorStatus {
     /// So many days after its end a session is deleted there; null: never.
     #[serde(default)]
     pub keep_days: Option<u32>,
+    /// Only sessions of these harnesses go there; of all, where there are none.
+    #[serde(default)]
+    pub harness: Vec<String>,
+    /// Only sessions in these repositories.
+    #[serde(default)]
+    pub repo: Vec<String>,
+    /// No sessions of these harnesses.
+    #[serde(default)]
+    pub exclude_harness: Vec<String>,
+    /// No sessions in these repositories.
+    #[serde(default)]
+    pub exclude_repo: Vec<String>,
+    /// Those of these repositories in which no session that is known was.
+    #[serde(default)]
+    pub unknown_repos: Vec<String>,
     /// When it took something last.
     pub last_uploaded_at: Option<Timestamp>,
     /// What is wrong with it.
@@ -266,4 +326,45 @@ pub struct Mirrored {
     pub by: Option<String>,
     /// How it is.
     pub state: CoverageState,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(all: &[&str]) -> Vec<String> {
+        all.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn what_is_not_said_stays() {
+        let before = MirrorTarget {
+            url: "s3://b".to_owned(),
+            region: Some("auto".to_owned()),
+            exclude_harness: names(&["hermes"]),
+            repo: names(&["alpha"]),
+            raw: true,
+            keep_days: Some(30),
+            ..MirrorTarget::default()
+        };
+        let wish = |said: MirrorTarget| MirrorWish { said, ..MirrorWish::default() };
+        let kept = wish(MirrorTarget { url: "s3://b".to_owned(), ..MirrorTarget::default() });
+        let silent = kept.clone().over(Some(&before));
+        // Secrets are not left in by silence.
+        assert_eq!(silent, MirrorTarget { raw: false, ..before.clone() });
+        let more = wish(MirrorTarget {
+            harness: names(&["hermes"]),
+            exclude_repo: names(&["beta", "beta"]),
+            keep_days: Some(400),
+            ..kept.said.clone()
+        });
+        let more = more.over(Some(&before));
+        assert_eq!((more.harness, more.exclude_harness), (names(&["hermes"]), names(&[])));
+        assert_eq!(more.repo, names(&["alpha"]));
+        assert_eq!((more.keep_days, more.exclude_repo.len()), (Some(400), 1));
+        let all = MirrorWish { all: true, keep_forever: true, ..kept.clone() }.over(Some(&before));
+        assert_eq!((all.repo, all.exclude_harness, all.keep_days), (names(&[]), names(&[]), None));
+        assert_eq!(all.region.as_deref(), Some("auto"));
+        assert_eq!(kept.clone().over(None), kept.said);
+    }
 }

@@ -74,7 +74,7 @@ pub(crate) struct Aim {
     pub(super) id: TargetId,
     pub(super) settings: MirrorTarget,
     pub(super) stop: CancellationToken,
-    since: Timestamp,
+    pub(super) since: Timestamp,
     hub: Arc<Hub>,
     fleet: Option<Arc<Fleet>>,
     outbox: Arc<Mutex<Outbox>>,

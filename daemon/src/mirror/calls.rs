@@ -13,7 +13,10 @@ const MOST_LINES: u32 = 10_000;
 pub(crate) async fn answer(mirror: &Arc<Mirror>, call: MirrorCall) -> Result<MirrorReply, Refusal> {
     let aims = mirror.aims();
     match call {
-        MirrorCall::Enable(target) => {
+        MirrorCall::Enable(wish) => {
+            let before =
+                aims.iter().find(|aim| aim::address(&aim.settings) == aim::address(&wish.said));
+            let target = wish.over(before.map(|aim| &aim.settings));
             // Whatever is wrong with the place is told to whoever names it.
             let place = aim::open(&target, &mirror.dirs).map_err(|error| {
                 refusal(error.to_string(), "rrd mirror enable --help has examples")
@@ -25,7 +28,11 @@ pub(crate) async fn answer(mirror: &Arc<Mirror>, call: MirrorCall) -> Result<Mir
                 let error = "a session is kept for a day at least".to_owned();
                 return Err(refusal(error, "rrd mirror stop ID mirrors a session no more"));
             }
-            aside(mirror, |mirror| mirror.enable(target)).await.map(|()| MirrorReply::Enabled)
+            let enabled = |mirror: &Mirror| {
+                let aim = mirror.enable(target)?;
+                aim.status().map_err(broken)
+            };
+            aside(mirror, enabled).await.map(MirrorReply::Enabled)
         }
         MirrorCall::Disable { url } => {
             let gone = aside(mirror, move |mirror| mirror.disable(url.as_deref())).await?;

@@ -212,13 +212,13 @@ impl Mirror {
     }
 
     /// Mirrors to this place, too, or in another way.
-    fn enable(&self, settings: MirrorTarget) -> Result<(), Refusal> {
+    fn enable(&self, settings: MirrorTarget) -> Result<Arc<Aim>, Refusal> {
         let mut open = self.open();
         let outbox = match &*open {
             Some(open) => Arc::clone(&open.outbox),
             None => Arc::new(Mutex::new(Outbox::open(&self.dirs.state).map_err(calls::broken)?)),
         };
-        let since = now();
+        let mut since = now();
         let id = {
             let outbox = outbox.lock().unwrap_or_else(PoisonError::into_inner);
             outbox.set_target(&aim::address(&settings), &settings, since).map_err(calls::broken)?
@@ -228,13 +228,15 @@ impl Mirror {
             let stays = aim.id != id;
             if !stays {
                 aim.stop.cancel();
+                since = aim.since;
             }
             stays
         });
         self.tell_places(aims.iter().map(|aim| &aim.settings).chain([&settings]));
-        aims.push(self.aim(&outbox, id, settings, since));
+        let aim = self.aim(&outbox, id, settings, since);
+        aims.push(Arc::clone(&aim));
         *open = Some(Open { outbox, aims });
-        Ok(())
+        Ok(aim)
     }
 
     /// Not any more; how many places that were.

@@ -67,10 +67,28 @@ impl Aim {
             elsewhere: list.iter().filter(|one| one.by.is_some()).count() as u64,
             stopped,
             keep_days: self.settings.keep_days,
+            harness: self.settings.harness.clone(),
+            repo: self.settings.repo.clone(),
+            exclude_harness: self.settings.exclude_harness.clone(),
+            exclude_repo: self.settings.exclude_repo.clone(),
+            unknown_repos: self.unknown_repos(),
             last_uploaded_at: list.iter().filter_map(|one| one.last_uploaded_at).max(),
             failing: closed.or(failing),
             troubles,
         })
+    }
+
+    /// Repositories of the user's choice in which no session was, as far as sessions are known yet.
+    fn unknown_repos(&self) -> Vec<String> {
+        let chosen = || self.settings.repo.iter().chain(&self.settings.exclude_repo);
+        if chosen().next().is_none() || !self.hub.is_surveyed() {
+            return Vec::new();
+        }
+        let keys = self.hub.keys(None, None);
+        let entries = keys.iter().filter_map(|key| self.hub.entry(key));
+        let known: HashSet<String> =
+            entries.filter_map(|entry| Some(entry.repo.name.as_ref()?.to_string())).collect();
+        chosen().filter(|name| !known.contains(*name)).cloned().collect()
     }
 
     /// A title, as it may be told.
