@@ -6,7 +6,11 @@
 
 mod host;
 
-use std::{fs, process::Output};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Output,
+};
 
 use host::{Host, session};
 use rrd_proto::MirrorStatus;
@@ -16,6 +20,16 @@ fn said(host: &Host, args: &[&str]) -> (i32, String, String) {
     let Output { status, stdout, stderr } = host.rrd(args).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (status.code().unwrap(), text(stdout), text(stderr))
+}
+
+/// Every file beneath a folder.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let paths = entries.map(|entry| entry.unwrap().path());
+    let mut all: Vec<PathBuf> =
+        paths.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect();
+    all.sort();
+    all
 }
 
 impl Host {
@@ -75,4 +89,118 @@ fn what_was_left_out_stays_left_out() {
 
     let (code, _, error) = said(&host, &["mirror", "enable", &place, "--harness", "hermse"]);
     assert!(code == 64 && error.contains("claude-code") && error.contains("hermes"), "{error}");
+}
+
+/// In no file as it is.
+fn secret() -> String {
+    format!("{}_{}", "ghp", "Ab3dEf6hIj9kLm2nOp5qRs8tUv1wXy4zAb7c")
+}
+
+/// A session of Claude Code that somebody put into a bucket, in parts that are cut anywhere.
+fn put(bucket: &Path, id: &str, parts: &[&str]) {
+    let folder = bucket.join("rrd/sessions/claude-code").join(id);
+    fs::create_dir_all(&folder).unwrap();
+    for (number, part) in parts.iter().enumerate() {
+        fs::write(folder.join(format!("part-{number:05}-0123abcd.jsonl")), part).unwrap();
+    }
+}
+
+/// One record of a session, with a secret in it.
+fn record(id: &str, cwd: &Path) -> String {
+    let content = format!("the key is {}", secret());
+    let message = serde_json::json!({"role": "user", "content": content});
+    let record = serde_json::json!({"type": "user", "uuid": "u1", "parentUuid": null,
+        "sessionId": id, "cwd": cwd, "isSidechain": false, "promptSource": "typed",
+        "timestamp": "2026-11-20T10:00:00.000Z", "message": message});
+    format!("{record}\n")
+}
+
+#[test]
+fn what_others_put_into_a_bucket_is_redacted_on_its_way_out() {
+    let mut host = Host::new("mac");
+    host.start();
+    let (place, id, raw) = (host.place("bucket"), session(1), session(2));
+    host.run(&["mirror", "enable", &place]);
+    let cwd = host.path("src");
+    fs::create_dir_all(&cwd).unwrap();
+    let cwd = cwd.canonicalize().unwrap();
+    // tracecraft cuts where it flushes: in the middle of a key.
+    let (whole, at) = (record(&id, &cwd), record(&id, &cwd).find(&secret()).unwrap() + 9);
+    put(&host.path("bucket"), &id, &[&whole, &whole[..at], &whole[at..]]);
+    let shown = host.run(&["mirror", "show", &id, "--tail", "5"]);
+    assert!(shown.matches("[REDACTED:github-token]").count() == 2, "{shown}");
+    assert!(!shown.contains(&secret()[..9]), "{shown}");
+    let resume = |id: &str, words: &[&str]| {
+        let cwd = cwd.to_str().unwrap();
+        let to = ["resume", id, "--from", "bucket", "--take-over", "--cwd", cwd];
+        host.told(&[&to, words].concat())
+    };
+    let (_, remarks) = resume(&id, &[]);
+    assert!(remarks.contains("of 3 parts nobody knows"), "{remarks}");
+    assert!(remarks.contains("what is secret is not in the copy"), "{remarks}");
+    let folder = host.path(".claude/projects");
+    let copies = files(&folder);
+    let copy = fs::read_to_string(
+        copies.iter().find(|path| path.ends_with(format!("{id}.jsonl"))).unwrap(),
+    );
+    let copy = copy.unwrap();
+    assert_eq!(copy, whole.replace(&secret(), "[REDACTED:github-token]").repeat(2));
+
+    // Only who wants the bytes of a place as they are gets them, and is told.
+    put(&host.path("bucket"), &raw, &[&record(&raw, &cwd)]);
+    host.run(&["mirror", "enable", &place, "--no-redact", "--yes"]);
+    let (out, remarks) = resume(&raw, &["--json"]);
+    let answer: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(answer["redacted"], false);
+    assert!(
+        remarks.contains("--no-redact") && !remarks.contains("is not in the copy"),
+        "{remarks}"
+    );
+    let (out, remarks) = host.told(&["mirror", "show", &raw, "--tail", "1"]);
+    assert!(out.contains(&secret()) && remarks.contains("NOT redacted"), "{remarks}");
+}
+
+#[test]
+fn a_place_that_was_raw_once_says_so() {
+    let mut host = Host::new("mac");
+    let (id, more) = (session(1), session(2));
+    let records = |id: &str| record(id, Path::new("/w"));
+    fs::create_dir_all(host.transcript(&id).parent().unwrap()).unwrap();
+    fs::write(host.transcript(&id), records(&id)).unwrap();
+    host.start();
+    host.knows(&id);
+    let place = host.place("bucket");
+    host.run(&["mirror", "enable", &place, "--no-redact", "--yes"]);
+    host.run(&["mirror", "run"]);
+    fs::write(host.transcript(&more), records(&more)).unwrap();
+    host.knows(&more);
+    // And another place, in which all is redacted, and which says so of each part.
+    host.run(&["mirror", "enable", &place]);
+    host.run(&["mirror", "enable", &host.place("other")]);
+    host.says(&id, "go on");
+    host.run(&["mirror", "run"]);
+    let all: Vec<MirrorStatus> = host.json(&["mirror", "status"]);
+    let raw: Vec<(bool, u64)> = all.iter().map(|one| (one.redacted, one.raw_transcripts)).collect();
+    assert_eq!(raw, [(true, 1), (true, 0)]);
+    let status = host.run(&["mirror", "status"]);
+    assert!(status.contains("1 transcript there with secrets in them"), "{status}");
+    assert!(status.contains("rrd mirror disable file://"), "{status}");
+    let meta = |place: &str, id: &str| -> serde_json::Value {
+        let path = host.path(&format!("{place}/rrd/sessions/claude-code/{id}/meta.json"));
+        serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+    };
+    assert_eq!(meta("bucket", &id)["redactor"], "none");
+    assert_eq!(meta("bucket", &id)["parts"][0]["redactor"], "none");
+    assert!(meta("bucket", &more)["redactor"].as_str().unwrap().starts_with("rrd "));
+    assert!(meta("other", &id)["parts"][0]["redactor"].as_str().unwrap().starts_with("rrd "));
+    // What was raw there is not shown.
+    let shown = host.run(&["mirror", "show", &id, "--tail", "9"]);
+    assert!(!shown.contains(&secret()) && shown.contains("[REDACTED:"), "{shown}");
+
+    // Found again by who knows nothing of it any more.
+    host.run(&["mirror", "disable", &place]);
+    host.run(&["mirror", "enable", &place]);
+    host.run(&["mirror", "run"]);
+    let all: Vec<MirrorStatus> = host.json(&["mirror", "status"]);
+    assert_eq!(all.iter().map(|one| one.raw_transcripts).sum::<u64>(), 1, "{all:?}");
 }

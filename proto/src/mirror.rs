@@ -171,7 +171,10 @@ pub struct MirrorShown {
     pub earlier_records: u64,
     /// Parts that do not count, and why.
     pub dropped: Vec<MirrorTrouble>,
-    /// The last lines, redacted like all that lies there.
+    /// Nothing is in the lines that has not passed the redactor, before it came there or on the way out: false
+    /// only of a place that was enabled without.
+    pub redacted: bool,
+    /// The last lines.
     pub tail: Vec<String>,
 }
 
@@ -216,6 +219,10 @@ pub struct MirrorStatus {
     pub since: Timestamp,
     /// Secrets are taken out before anything leaves this host.
     pub redacted: bool,
+    /// Transcripts with parts there that are as the source had them, from when the user wanted that, as far as
+    /// this host knows.
+    #[serde(default)]
+    pub raw_transcripts: u64,
     /// It is still being found out what there is to be mirrored: figures may be too small.
     pub checking: bool,
     /// Transcripts that it has, delegates' among them.
@@ -322,6 +329,9 @@ pub struct Mirrored {
     pub last_uploaded_at: Option<Timestamp>,
     /// Secrets that were taken out, by rule.
     pub redactions: BTreeMap<String, u64>,
+    /// Some of its parts are as the source had them, as far as this host knows.
+    #[serde(default)]
+    pub raw: bool,
     /// The host that mirrors it, where that is another one.
     pub by: Option<String>,
     /// How it is.

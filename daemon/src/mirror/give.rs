@@ -82,10 +82,13 @@ async fn give(aim: &Aim, copies: &Copies, id: &str) -> Result<Option<BucketCopy>
     all.push(stream.clone());
     let folder = copies.folder().map_err(unwritten)?;
     let (mut files, mut told, mut wrong) = (Vec::new(), Meta::default(), Vec::new());
+    let (mut redacted, mut redacted_here) = (true, 0);
     for stream in &all {
         let path = folder.path().join(files.len().to_string());
-        let fetched = fetch::fetch(&carrier.target, stream, owner_only(&path).map_err(unwritten)?);
+        let fetched = fetch::fetch(&carrier, stream, owner_only(&path).map_err(unwritten)?);
         let Some(mut fetched) = fetched.await.map_err(failed)? else { continue };
+        redacted &= fetched.is_redacted;
+        redacted_here += fetched.passed;
         wrong.extend(fetched.dropped.iter().map(|(name, why)| dropped(name, *why).error));
         if !fetched.is_sound {
             let why = "an owner's word about the order of its records cannot be followed";
@@ -110,16 +113,22 @@ async fn give(aim: &Aim, copies: &Copies, id: &str) -> Result<Option<BucketCopy>
     }
     let place = folder.path().to_owned();
     copies.keep(folder);
+    // Of a meta.json that somebody else wrote nobody knows what is in it.
+    let say = |text: Option<String>| match carrier.redacts {
+        true => text.map(|text| carrier.edges.copied_text(&text)),
+        false => text,
+    };
     Ok(Some(BucketCopy {
         key: SessionKey { harness: stream.harness.clone(), session_id: stream.session_id.clone() },
         url: address(&aim.settings),
-        host: told.host.or(told.agent_id),
-        cwd: told.cwd,
-        repo: told.repo,
-        title: told.title,
+        host: say(told.host.or(told.agent_id)),
+        cwd: say(told.cwd),
+        repo: say(told.repo),
+        title: say(told.title),
         last_uploaded_at: told.last_uploaded_at,
         dropped: wrong,
-        redacted: told.redactor.as_deref() != Some("none"),
+        redacted,
+        redacted_here,
         folder: place,
         files,
     }))

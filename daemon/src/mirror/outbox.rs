@@ -137,6 +137,8 @@ pub(crate) struct Total {
     pub(crate) records: u64,
     /// When it took the last one.
     pub(crate) last: Option<Timestamp>,
+    /// Some of them are as the source had them.
+    pub(crate) is_raw: bool,
     /// Secrets that were replaced, by rule.
     pub(crate) redactions: BTreeMap<String, u64>,
 }
@@ -612,6 +614,7 @@ impl Outbox {
             total.bytes += about.uploaded_bytes;
             total.records += about.records.unwrap_or_default();
             total.last = total.last.max(about.uploaded_at);
+            total.is_raw |= about.is_raw();
             for (rule, count) in about.redactions {
                 *total.redactions.entry(rule).or_default() += count;
             }

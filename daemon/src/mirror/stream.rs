@@ -313,6 +313,7 @@ impl Carrier {
         for (rule, count) in sent.iter().flat_map(|part| &part.redactions) {
             *redaction_counts.entry(rule.clone()).or_default() += count;
         }
+        let is_raw = !self.redacts || sent.iter().any(meta::Part::is_raw);
         let at = |part: Option<&meta::Part>| part.and_then(|part| part.uploaded_at);
         let told = |text: &String| match self.redacts {
             true => self.edges.mirrored(text).into_inner(),
@@ -335,7 +336,7 @@ impl Carrier {
             host: Some(self.host.to_string()),
             node: Some(self.node.to_string()),
             epoch: Some(stream.state.epoch),
-            redactor: Some(redactor_name(self.redacts)),
+            redactor: Some(if is_raw { meta::RAW } else { meta::REDACTOR }.to_owned()),
             title: about.title.as_ref().map(told),
             repo: about.repo.as_ref().map(told),
             task_id: about.task.as_ref().map(told),
@@ -407,6 +408,9 @@ impl Carrier {
             Ok(())
         })
         .await?;
+        if let Some(meta) = &directory.meta {
+            there.iter_mut().for_each(|part| as_told(part, meta));
+        }
         let owners = &directory.owners;
         let next_seq = directory.parts.iter().map(|part| part.seq + 1).max().unwrap_or(0);
         let last = owners.iter().max_by_key(|owner| owner.epoch);
@@ -472,9 +476,15 @@ impl Carrier {
     }
 }
 
-/// Which redactor it is, for whoever wonders later.
-fn redactor_name(redacts: bool) -> String {
-    if redacts { concat!("rrd ", env!("CARGO_PKG_VERSION")).to_owned() } else { "none".to_owned() }
+/// Whether it was redacted cannot be seen; whoever wrote it says so, of this content.
+fn as_told(part: &mut Part, meta: &Meta) {
+    let is_it = |told: &&meta::Part| {
+        (told.seq, &told.uuid, &told.sha256)
+            == (part.about.seq, &part.about.uuid, &part.about.sha256)
+    };
+    if let Some(told) = meta.parts.iter().find(is_it) {
+        part.about.redactor = told.redactor.clone();
+    }
 }
 
 /// A part that was found in the bucket.

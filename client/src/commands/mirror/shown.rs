@@ -83,6 +83,15 @@ fn words(one: &MirrorStatus, now: Timestamp) -> Vec<String> {
             counted(one.stopped, "transcript")
         ));
     }
+    if one.redacted && one.raw_transcripts > 0 {
+        lines.push(format!(
+            "  {} there with secrets in them, from when it was not redacted; to be rid of them",
+            counted(one.raw_transcripts, "transcript")
+        ));
+        lines.push(format!(
+            "    rrd mirror disable {url}/{project}, delete that directory with the store's own tools, enable it again"
+        ));
+    }
     lines.extend(in_force(one).iter().map(|line| format!("  {line}")));
     if one.elsewhere > 0 {
         lines.push(format!("  {} left to other hosts", counted(one.elsewhere, "transcript")));
@@ -114,6 +123,9 @@ pub(super) fn one(shown: &MirrorShown) -> Result<(), CliError> {
     output::remark(&format!("{place}: {}{earlier}", counted(shown.records, "record")));
     for part in &shown.dropped {
         output::remark(&format!("{} does not count: {}", clean(&part.stream), clean(&part.error)));
+    }
+    if !shown.redacted {
+        output::remark("NOT redacted: the place was enabled with --no-redact");
     }
     if !shown.tail.is_empty() {
         lines.push(look::paint(look::DIM, "--- tail ---"));

@@ -54,6 +54,7 @@ impl Aim {
             project: self.settings.project.clone(),
             since: self.since,
             redacted: !self.settings.raw,
+            raw_transcripts: list.iter().filter(|one| one.raw).count() as u64,
             checking: !self.has_looked.load(Ordering::Relaxed) && self.carrier.is_ok(),
             transcripts: list.iter().filter(|one| one.parts > 0).count() as u64,
             behind: known.dirty.len() as u64,
@@ -131,6 +132,7 @@ impl Aim {
                     bytes_behind: if is_new { size } else { size.saturating_sub(read) },
                     last_uploaded_at: total.last,
                     redactions: total.redactions,
+                    raw: total.is_raw,
                     by: stream.state.theirs,
                     state,
                 }
