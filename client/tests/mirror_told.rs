@@ -8,12 +8,13 @@ mod host;
 
 use std::{
     fs,
+    io::{Read, Write},
     path::{Path, PathBuf},
     process::Output,
 };
 
 use host::{Host, session};
-use rrd_proto::MirrorStatus;
+use rrd_proto::{Health, MirrorStatus, PartStatus};
 
 /// What a program said: its code, stdout, stderr.
 fn said(host: &Host, args: &[&str]) -> (i32, String, String) {
@@ -203,4 +204,71 @@ fn a_place_that_was_raw_once_says_so() {
     host.run(&["mirror", "run"]);
     let all: Vec<MirrorStatus> = host.json(&["mirror", "status"]);
     assert_eq!(all.iter().map(|one| one.raw_transcripts).sum::<u64>(), 1, "{all:?}");
+}
+
+#[test]
+fn what_stops_everything_alarms_at_once() {
+    let mut host = Host::new("mac");
+    let id = session(1);
+    host.says(&id, "Mend it");
+    host.set("RRD_HTTP", "127.0.0.1:0");
+    host.start();
+    host.knows(&id);
+    host.run(&["mirror", "enable", &host.place("bucket")]);
+    host.run(&["mirror", "run"]);
+    let alarms = |host: &Host, expected: &str| {
+        for args in [&["mirror", "run"][..], &["doctor"]] {
+            let (code, out, error) = said(host, args);
+            assert!(code == 1 && (out + &error).contains(expected), "{args:?}: {error}");
+        }
+        let parts: Vec<PartStatus> = host.json(&["status"]);
+        let part = parts.iter().find(|part| part.part == "mirror").unwrap();
+        assert_eq!(part.state, Health::Failed, "{part:?}");
+        assert!(part.detail.contains(expected) && part.hint.is_some(), "{part:?}");
+        let row = &host.hosts()[0];
+        assert!(row.mirror.as_ref().is_some_and(|alarm| alarm.since.is_some()), "{row:?}");
+        let mut page = std::net::TcpStream::connect(host.page()).unwrap();
+        let ask =
+            format!("GET /metrics HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", host.page());
+        page.write_all(ask.as_bytes()).unwrap();
+        let mut metrics = String::new();
+        page.read_to_string(&mut metrics).unwrap();
+        assert!(metrics.contains("rrd_mirror_alarm{host=\"mac\""), "{metrics}");
+    };
+    assert!(host.run(&["status"]).contains("1 transcript there, 0 behind"));
+
+    // A rule of redact.toml that does not hold: nothing may leave.
+    host.stop();
+    let rules = host.path("rrd/config/redact.toml");
+    let rules = if rules.parent().unwrap().is_dir() { rules } else { host.path("rrd/redact.toml") };
+    fs::write(&rules, "[[deny]]\nid = \"odd\"\npattern = '('\n").unwrap();
+    host.start();
+    alarms(&host, "redact.toml: odd does not hold");
+    let status = host.run(&["mirror", "status"]);
+    assert!(status.starts_with('✗') && status.contains("odd does not hold"), "{status}");
+    host.stop();
+    fs::remove_file(rules).unwrap();
+
+    // What is mirrored cannot be read any more.
+    for file in fs::read_dir(host.path("rrd/state")).unwrap() {
+        let path = file.unwrap().path();
+        if path.file_name().unwrap().to_str().unwrap().starts_with("mirror.db") {
+            fs::write(path, "not a database").unwrap();
+        }
+    }
+    host.start();
+    alarms(&host, "mirror.db");
+    for args in [&["mirror", "status"][..], &["mirror", "list"], &["mirror", "disable"]] {
+        let (code, _, error) = said(&host, args);
+        assert!(code == 1 && error.contains("move mirror.db"), "{args:?}: {error}");
+    }
+    for file in fs::read_dir(host.path("rrd/state")).unwrap() {
+        let path = file.unwrap().path();
+        if path.file_name().unwrap().to_str().unwrap().starts_with("mirror.db") {
+            fs::remove_file(path).unwrap();
+        }
+    }
+    host.run(&["mirror", "enable", &host.place("bucket")]);
+    host.run(&["mirror", "run"]);
+    assert!(host.run(&["status"]).contains("1 transcript there, 0 behind"));
 }

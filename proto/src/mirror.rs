@@ -262,6 +262,9 @@ pub struct MirrorStatus {
     pub last_uploaded_at: Option<Timestamp>,
     /// What is wrong with it.
     pub failing: Option<MirrorFailing>,
+    /// Nothing goes there before somebody mends what is wrong: no attempt would change that.
+    #[serde(default)]
+    pub stands_still: bool,
     /// Transcripts that cannot be mirrored, and why: at most ten.
     pub troubles: Vec<MirrorTrouble>,
 }

@@ -45,11 +45,16 @@ pub(crate) fn run(mirror: &Mirror) -> Result<(), CliError> {
             } else {
                 shown::places(&all)?
             }
-            match all.iter().find_map(|one| one.failing.as_ref()) {
-                Some(failing) => {
-                    Err(CliError::new(Kind::NotFound, clean(&failing.error).into_owned()))
-                }
-                None => Ok(()),
+            let said = |error: &str| {
+                let error = CliError::new(Kind::NotFound, clean(error).into_owned());
+                Err(error.hint("rrd mirror status shows how it is with each place"))
+            };
+            if let Some(failing) = all.iter().find_map(|one| one.failing.as_ref()) {
+                return said(&failing.error);
+            }
+            match all.iter().map(|one| one.troubles.len() as u64).sum() {
+                0 => Ok(()),
+                troubles => said(&format!("{} not mirrored", counted(troubles, "transcript"))),
             }
         }
         Mirror::Show(args) => {

@@ -12,7 +12,7 @@ use std::{
     collections::{HashMap, HashSet},
     path::Path,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -75,6 +75,10 @@ pub(crate) struct Aim {
     pub(super) settings: MirrorTarget,
     pub(super) stop: CancellationToken,
     pub(super) since: Timestamp,
+    /// When this began to be followed.
+    begun: Timestamp,
+    /// Why it is not followed any more.
+    stuck: OnceLock<String>,
     hub: Arc<Hub>,
     fleet: Option<Arc<Fleet>>,
     outbox: Arc<Mutex<Outbox>>,
@@ -178,6 +182,8 @@ impl Aim {
             settings,
             stop: mirror.stop.child_token(),
             since,
+            begun: now(),
+            stuck: OnceLock::new(),
             hub: Arc::clone(&mirror.hub),
             fleet: mirror.fleet.clone(),
             outbox: Arc::clone(outbox),
@@ -259,12 +265,12 @@ impl Aim {
                 self.known().streams = streams.collect();
             }
             Err(error) => {
-                tracing::error!(%error, "the mirror cannot read what it has done");
+                self.is_stuck(&error);
                 return;
             }
         }
         if let Err(error) = self.take_stops().and_then(|()| self.find_taken()) {
-            tracing::error!(%error, "the mirror cannot read what it has done");
+            self.is_stuck(&error);
             return;
         }
         let ours = self.stop.clone();
@@ -337,6 +343,11 @@ impl Aim {
             };
             let _ = tokio::time::timeout(GRACE, rest).await;
         }
+    }
+
+    fn is_stuck(&self, error: &OutboxError) {
+        tracing::error!(%error, "the mirror cannot read what it has done");
+        let _ = self.stuck.set(error.to_string());
     }
 
     /// Starts what is due; gives when there will be more to start.

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use rrd_proto::{MirrorCall, MirrorReply, Refusal};
 
-use super::{Mirror, aim, inspect, outbox::OutboxError, stop, stream::Failure, target::Fault};
+use super::{
+    Mirror, aim, inspect, outbox::OutboxError, stop, stream::Failure, target::Fault,
+};
 
 /// Lines of a transcript's end that are told at most.
 const MOST_LINES: u32 = 10_000;
@@ -12,6 +14,10 @@ const MOST_LINES: u32 = 10_000;
 /// Does what is asked.
 pub(crate) async fn answer(mirror: &Arc<Mirror>, call: MirrorCall) -> Result<MirrorReply, Refusal> {
     let aims = mirror.aims();
+    // Nothing that is asked could be answered; what is enabled anew may be.
+    if let Some(refusal) = mirror.refusal().filter(|_| !matches!(call, MirrorCall::Enable(_))) {
+        return Err(refusal);
+    }
     match call {
         MirrorCall::Enable(wish) => {
             let before =
@@ -128,7 +134,11 @@ pub(super) fn failed(failure: Failure) -> Refusal {
 }
 
 pub(super) fn broken(error: OutboxError) -> Refusal {
-    let hint =
-        "move mirror.db away and enable the mirror anew: what is in the bucket is found again";
+    unreadable(&error)
+}
+
+pub(super) fn unreadable(error: &OutboxError) -> Refusal {
+    let hint = "move mirror.db and what else begins so away, rrd service restart, and enable the mirror \
+                anew: what is in the bucket is found again";
     refusal(error.to_string(), hint)
 }

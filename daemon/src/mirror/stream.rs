@@ -78,6 +78,15 @@ pub(crate) struct About {
 }
 
 impl Carrier {
+    /// Why nothing may leave: it could not be taken back.
+    pub(super) fn forbidden(&self) -> Option<String> {
+        let rule = &self.edges.refused().filter(|_| self.redacts)?.rule;
+        Some(format!(
+            "redact.toml: {rule} does not hold, and nothing is mirrored until it does: rrd redact \
+             </dev/null says why, rrd service restart takes it up"
+        ))
+    }
+
     pub(super) fn outbox(&self) -> MutexGuard<'_, Outbox> {
         self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -91,12 +100,8 @@ impl Carrier {
         about: &About,
         is_known: bool,
     ) -> Result<(), Failure> {
-        if let Some(rule) = self.edges.refused().filter(|_| self.redacts) {
-            // What leaves now cannot be taken back.
-            let rule = &rule.rule;
-            return Err(Failure::Odd(format!(
-                "redact.toml: {rule} does not hold, and nothing is mirrored until it does"
-            )));
+        if let Some(why) = self.forbidden() {
+            return Err(Failure::Odd(why));
         }
         self.ability.get_or_try_init(|| self.target.probe()).await?;
         if !is_known {

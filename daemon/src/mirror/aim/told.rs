@@ -30,15 +30,15 @@ impl Aim {
                     + i64::try_from((failing.again - Instant::now()).as_millis()).unwrap_or(0),
             ),
         });
-        let closed = self.carrier.as_ref().err().map(|error| MirrorFailing {
-            since: self.since,
+        let closed = self.standstill().map(|(since, error)| MirrorFailing {
+            since,
             failures: 1,
-            error: error.clone(),
+            error,
             again_at: now(),
         });
-        let mut troubles: Vec<MirrorTrouble> = known
-            .troubles
-            .iter()
+        // Where nothing goes, each of them says the same.
+        let troubles = known.troubles.iter().filter(|_| closed.is_none());
+        let mut troubles: Vec<MirrorTrouble> = troubles
             .map(|(key, (error, _))| MirrorTrouble {
                 stream: known.streams.get(key).map_or_else(
                     || format!("{}/{}", key.harness, key.session_id),
@@ -55,7 +55,7 @@ impl Aim {
             since: self.since,
             redacted: !self.settings.raw,
             raw_transcripts: list.iter().filter(|one| one.raw).count() as u64,
-            checking: !self.has_looked.load(Ordering::Relaxed) && self.carrier.is_ok(),
+            checking: !self.has_looked.load(Ordering::Relaxed) && closed.is_none(),
             transcripts: list.iter().filter(|one| one.parts > 0).count() as u64,
             behind: known.dirty.len() as u64,
             bytes_behind: list
@@ -74,9 +74,20 @@ impl Aim {
             exclude_repo: self.settings.exclude_repo.clone(),
             unknown_repos: self.unknown_repos(),
             last_uploaded_at: list.iter().filter_map(|one| one.last_uploaded_at).max(),
+            stands_still: closed.is_some(),
             failing: closed.or(failing),
             troubles,
         })
+    }
+
+    /// Why nothing goes there, whatever is tried; and since when.
+    pub(super) fn standstill(&self) -> Option<(Timestamp, String)> {
+        let carrier = match &self.carrier {
+            Ok(carrier) => carrier,
+            Err(error) => return Some((self.since, error.clone())),
+        };
+        let why = self.stuck.get().cloned().or_else(|| carrier.forbidden())?;
+        Some((self.begun, why))
     }
 
     /// Repositories of the user's choice in which no session was, as far as sessions are known yet.
