@@ -14,7 +14,7 @@ use std::{
 };
 
 use host::{Host, session};
-use rrd_proto::{Health, MirrorStatus, PartStatus};
+use rrd_proto::{Health, MirrorFound, MirrorStatus, Mirrored, PartStatus};
 
 /// What a program said: its code, stdout, stderr.
 fn said(host: &Host, args: &[&str]) -> (i32, String, String) {
@@ -271,4 +271,48 @@ fn what_stops_everything_alarms_at_once() {
     host.run(&["mirror", "enable", &host.place("bucket")]);
     host.run(&["mirror", "run"]);
     assert!(host.run(&["status"]).contains("1 transcript there, 0 behind"));
+}
+
+#[test]
+fn a_new_machine_sees_what_is_in_the_bucket() {
+    let mut old = Host::new("old");
+    let (id, other) =
+        ("7f2c0001-0000-4000-8000-000000000001", "7f2c0002-0000-4000-8000-000000000001");
+    old.works_on(id, "Mend it");
+    old.works_on(other, "Break it");
+    old.start();
+    old.knows(id);
+    old.knows(other);
+    let place = old.place("bucket");
+    old.run(&["mirror", "enable", &place]);
+    old.run(&["mirror", "run"]);
+    old.kill();
+    put(&old.path("bucket"), &session(3), &["{}\n", "{}\n"]);
+
+    let mut new = Host::new("new");
+    new.start();
+    let (_, remarks) = new.told(&["mirror", "list"]);
+    assert!(remarks.contains("nothing is mirrored"), "{remarks}");
+    new.run(&["mirror", "enable", &place]);
+    let (list, remarks) = new.told(&["mirror", "list"]);
+    assert!(remarks.contains("rrd resume ID --from bucket"), "{remarks}");
+    assert!(
+        list.contains("Mend it") && list.contains("old") && list.contains("00000003"),
+        "{list}"
+    );
+    let found: Vec<MirrorFound> = new.json(&["mirror", "list", "--from-bucket"]);
+    assert_eq!(found.len(), 3);
+    let of = |id: &str| found.iter().find(|one| one.session_id == id).unwrap();
+    assert_eq!((of(id).host.as_deref(), of(id).title.as_deref()), (Some("old"), Some("Mend it")));
+    assert!(of(id).parts == 1 && of(id).is_told && of(id).last_uploaded_at.is_some());
+    assert!(of(&session(3)).parts == 2 && !of(&session(3)).is_told);
+    assert_eq!(new.json::<Vec<Mirrored>>(&["mirror", "list"]), []);
+
+    let said = new.refuses(&["resume", "7f2c", "--from", "bucket", "--take-over"]);
+    assert!(said.contains("2 sessions") && said.contains("of old"), "{said}");
+    assert!(said.contains("Mend it") && said.contains("Break it"), "{said}");
+    let cwd = new.path("src");
+    fs::create_dir_all(&cwd).unwrap();
+    let resume = ["resume", &id[..8], "--from", "bucket", "--take-over", "--cwd"];
+    new.run(&[&resume[..], &[cwd.to_str().unwrap()]].concat());
 }

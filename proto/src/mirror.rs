@@ -22,6 +22,8 @@ pub enum MirrorCall {
     Status,
     /// What is mirrored.
     List,
+    /// What lies in the buckets, whoever put it there: each is asked.
+    Found,
     /// What a bucket itself says of a session, by its id or the start of it: any host's.
     Show {
         /// The id.
@@ -146,6 +148,8 @@ pub enum MirrorReply {
     Status(Vec<MirrorStatus>),
     /// Each session.
     List(Vec<Mirrored>),
+    /// Each session in the buckets, and how many older ones are left out.
+    Found(Vec<MirrorFound>, u64),
     /// What a bucket has of a session.
     Shown(MirrorShown),
     /// What was compared.
@@ -154,6 +158,37 @@ pub enum MirrorReply {
     Stopped(String, Vec<String>),
     /// What was deleted, or would be.
     Pruned(Vec<MirrorPruned>),
+}
+
+/// A session in a bucket, whoever put it there.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MirrorFound {
+    /// The place's address.
+    pub url: String,
+    /// Its directory there.
+    pub directory: String,
+    /// Whose log it is.
+    pub harness: Harness,
+    /// The session.
+    pub session_id: String,
+    /// The host that put it there, as its user calls it; this and the next three as its `meta.json` says.
+    pub host: Option<String>,
+    /// What it is called.
+    pub title: Option<String>,
+    /// The remote of its repository, or what that is called.
+    pub repo: Option<String>,
+    /// Where it was started.
+    pub cwd: Option<String>,
+    /// Its parts.
+    pub parts: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Delegates of which there is something, too.
+    pub delegates: u64,
+    /// When the bucket took something of it last.
+    pub last_uploaded_at: Option<Timestamp>,
+    /// It has a `meta.json` that can be understood.
+    pub is_told: bool,
 }
 
 /// What a bucket has of one transcript.

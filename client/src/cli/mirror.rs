@@ -31,8 +31,12 @@ Examples:
     /// How it is with each place: what is there, what is not, and what is wrong.
     Status(JsonArgs),
     /// What is mirrored, the newest first. Asks no bucket.
+    ///
+    /// What this host knows of its own sessions. Every session in the buckets, any host's, is listed with
+    /// --from-bucket, and so it is where this host knows nothing yet: on a new machine, say. rrd resume ID
+    /// --from bucket then goes on with one.
     #[command(visible_alias = "ls")]
-    List(JsonArgs),
+    List(MirrorList),
     /// What a bucket itself has of a session, any host's: its meta.json, and its last lines.
     Show(MirrorShow),
     /// Read back what was uploaded and compare it, part by part.
@@ -113,6 +117,16 @@ pub(crate) struct MirrorEnable {
     #[arg(long, short)]
     pub(crate) yes: bool,
     /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MirrorList {
+    /// Ask the buckets themselves: every session there, whoever put it there.
+    #[arg(long)]
+    pub(crate) from_bucket: bool,
+    /// Print JSON; it asks buckets only with --from-bucket.
     #[arg(long)]
     pub(crate) json: bool,
 }

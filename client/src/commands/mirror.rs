@@ -33,10 +33,23 @@ pub(crate) fn run(mirror: &Mirror) -> Result<(), CliError> {
             if args.json { output::json(&all) } else { shown::places(&all) }
         }
         Mirror::List(args) => {
+            if args.from_bucket {
+                return found(args.json);
+            }
             let MirrorReply::List(list) = ask(&MirrorCall::List, Duration::ZERO)? else {
                 return Err(unexpected());
             };
-            if args.json { output::json(&list) } else { shown::list(&list) }
+            match (args.json, list.is_empty()) {
+                (true, _) => output::json(&list),
+                (false, false) => shown::list(&list),
+                (false, true) if status(&MirrorCall::Status, Duration::ZERO)?.is_empty() => {
+                    shown::list(&list)
+                }
+                (false, true) => {
+                    output::remark("this host has mirrored nothing yet; what is there already:");
+                    found(false)
+                }
+            }
         }
         Mirror::Run(args) => {
             let all = status(&MirrorCall::Run, RUN)?;
@@ -116,6 +129,22 @@ fn ask(call: &MirrorCall, wait: Duration) -> Result<MirrorReply, CliError> {
     let config = local::config(None)?;
     let connection = connect::dial(&config.dirs.socket).map_err(Unreachable::into_error)?;
     connection.mirror(call, wait)?.map_err(CliError::from)
+}
+
+/// What is in the buckets, whoever put it there.
+fn found(json: bool) -> Result<(), CliError> {
+    let MirrorReply::Found(all, left_out) = ask(&MirrorCall::Found, RUN)? else {
+        return Err(unexpected());
+    };
+    if json {
+        output::json(&all)?
+    } else {
+        shown::found(&all)?
+    }
+    if left_out > 0 {
+        output::remark(&format!("{} left out", counted(left_out, "older session")));
+    }
+    Ok(())
 }
 
 fn status(call: &MirrorCall, wait: Duration) -> Result<Vec<MirrorStatus>, CliError> {

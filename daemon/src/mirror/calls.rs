@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rrd_proto::{MirrorCall, MirrorReply, Refusal};
 
 use super::{
-    Mirror, aim, inspect, outbox::OutboxError, stop, stream::Failure, target::Fault,
+    Mirror, aim, found, inspect, outbox::OutboxError, stop, stream::Failure, target::Fault,
 };
 
 /// Lines of a transcript's end that are told at most.
@@ -90,6 +90,15 @@ pub(crate) async fn answer(mirror: &Arc<Mirror>, call: MirrorCall) -> Result<Mir
                 all.extend(inspect::verify(aim, id.as_deref()).await.map_err(failed)?);
             }
             Ok(MirrorReply::Verified(all))
+        }
+        MirrorCall::Found => {
+            let (mut all, mut left_out) = (Vec::new(), 0);
+            for aim in &aims {
+                let (found, more) = found::found(aim).await.map_err(failed)?;
+                all.extend(found);
+                left_out += more;
+            }
+            Ok(MirrorReply::Found(all, left_out))
         }
         MirrorCall::List => {
             let list = move |_: &Mirror| {

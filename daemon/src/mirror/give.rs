@@ -23,10 +23,14 @@ use super::{
     aim::{Aim, address},
     calls::{failed, refusal},
     fetch::{self, Fetched},
+    found,
     inspect::{dropped, streams},
     stream::{Carrier, Failure},
 };
 use crate::{resume::give::Copies, store::owner_only};
+
+/// So many sessions are named to whoever has to choose.
+const NAMED: usize = 5;
 
 /// A first line is looked at so far.
 const FIRST_LINE: u64 = 1 << 20;
@@ -46,7 +50,7 @@ impl Mirror {
         }
         let places: Vec<String> = aims.iter().map(|aim| address(&aim.settings)).collect();
         let why = format!("nothing of it is in {}", places.join(", "));
-        Err(refusal(why, "rrd mirror list shows what this host mirrors"))
+        Err(refusal(why, "rrd mirror list --from-bucket shows what is there"))
     }
 }
 
@@ -57,16 +61,7 @@ async fn give(aim: &Aim, copies: &Copies, id: &str) -> Result<Option<BucketCopy>
     let stream = match &found[..] {
         [] => return Ok(None),
         [stream] => stream,
-        several => {
-            let names: Vec<String> = several
-                .iter()
-                .take(5)
-                .map(|stream| format!("{}/{}", stream.harness, stream.session_id))
-                .collect();
-            let (count, names) = (several.len(), names.join(", "));
-            let why = format!("{count} sessions in the bucket begin with that: {names}");
-            return Err(refusal(why, "write more of the id"));
-        }
+        several => return Err(ambiguous(aim, &carrier, several).await),
     };
     let layout = resume::layout(&stream.harness).map_err(|no| Refusal {
         message: no.why,
@@ -132,6 +127,26 @@ async fn give(aim: &Aim, copies: &Copies, id: &str) -> Result<Option<BucketCopy>
         folder: place,
         files,
     }))
+}
+
+/// Which sessions begin so, and how a person tells them apart.
+async fn ambiguous(aim: &Aim, carrier: &Carrier, several: &[StreamName]) -> Refusal {
+    let mut facts = Vec::new();
+    for stream in several.iter().take(NAMED) {
+        // Why one of them cannot be read is not what was asked.
+        let meta = found::meta(carrier, stream).await.ok().flatten().unwrap_or_default();
+        let host = meta.host.or(meta.agent_id).unwrap_or_else(|| "nobody known".to_owned());
+        let at = meta.last_uploaded_at.map_or_else(String::new, |at| format!(", {at}"));
+        let title = meta.title.map_or_else(String::new, |title| format!(": {title}"));
+        facts.push(format!("{}/{} of {host}{at}{title}", stream.harness, stream.session_id));
+    }
+    if several.len() > NAMED {
+        facts.push(format!("and {} others", several.len() - NAMED));
+    }
+    let (count, place) = (several.len(), address(&aim.settings));
+    let hint = "write more of the id; rrd mirror list --from-bucket shows every one".to_owned();
+    let message = format!("{count} sessions in {place} begin with that");
+    Refusal { message, facts, hint: Some(hint) }
 }
 
 /// The delegates of a session.

@@ -10,6 +10,7 @@ mod body;
 mod calls;
 mod compact;
 mod fetch;
+mod found;
 mod gather;
 mod give;
 mod inspect;

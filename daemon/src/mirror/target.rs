@@ -123,7 +123,6 @@ impl fmt::Debug for Target {
 
 impl Target {
     /// The address, for people.
-    #[cfg(test)]
     pub(crate) fn place(&self) -> &str {
         &self.place
     }

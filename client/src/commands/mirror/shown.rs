@@ -2,8 +2,11 @@
 //!
 //! Not here: asking for them ([`super`]).
 
+use std::collections::BTreeSet;
+
 use rrd_proto::{
-    CoverageState, MirrorShown, MirrorStatus, MirrorVerified, Mirrored, Timestamp, shown::size,
+    CoverageState, MirrorFound, MirrorShown, MirrorStatus, MirrorVerified, Mirrored, Timestamp,
+    shown::size,
 };
 
 use crate::{
@@ -159,9 +162,9 @@ pub(super) fn list(list: &[Mirrored]) -> Result<(), CliError> {
         output::remark("nothing is mirrored; rrd mirror status says why");
         return Ok(());
     }
-    let (now, header) =
-        (clock::now(), ["SESSION", "HARNESS", "PARTS", "SIZE", "BEHIND", "LAST", "TITLE"]);
-    let mut rows = vec![header.map(str::to_owned)];
+    let now = clock::now();
+    let mut rows =
+        vec![header(&["SESSION", "HARNESS", "PLACE", "PARTS", "SIZE", "BEHIND", "LAST", "TITLE"])];
     rows.extend(list.iter().map(|one| {
         let id = clean(&one.session_id);
         let id = match &one.agent {
@@ -175,19 +178,76 @@ pub(super) fn list(list: &[Mirrored]) -> Result<(), CliError> {
             CoverageState::Expired => Some("over for too long".to_owned()),
             _ => None,
         });
-        [
+        let behind = match one.bytes_behind {
+            0 if one.parts == 0 => "all of it".to_owned(),
+            0 => "-".to_owned(),
+            bytes => size(bytes),
+        };
+        vec![
             id,
             clean(one.harness.as_str()).into_owned(),
+            clean(&one.url).into_owned(),
             one.parts.to_string(),
             size(one.uploaded_bytes),
-            if one.bytes_behind == 0 { "-".to_owned() } else { size(one.bytes_behind) },
+            behind,
             one.last_uploaded_at.map_or("-".to_owned(), |at| rrd_proto::age(now, at).to_string()),
             by.unwrap_or_else(|| one.title.as_deref().map(clean).unwrap_or_default().into_owned()),
         ]
     }));
-    let widths: Vec<usize> = (0..header.len() - 1)
-        .map(|at| rows.iter().map(|row| width(&row[at])).max().unwrap_or(0))
-        .collect();
+    table(rows, list.iter().map(|one| &*one.url))?;
+    output::remark("this host's; rrd mirror list --from-bucket shows what other hosts put there");
+    Ok(())
+}
+
+/// What lies in buckets, whoever put it there.
+pub(super) fn found(all: &[MirrorFound]) -> Result<(), CliError> {
+    if all.is_empty() {
+        output::remark("no bucket has a session; rrd mirror status names the places");
+        return Ok(());
+    }
+    let now = clock::now();
+    let mut rows = vec![header(&[
+        "SESSION", "HARNESS", "PLACE", "HOST", "PARTS", "SIZE", "LAST", "REPO", "TITLE",
+    ])];
+    rows.extend(all.iter().map(|one| {
+        let text = |text: &Option<String>| {
+            text.as_deref().map_or("-".to_owned(), |text| fit_end(&clean(text), 32).into_owned())
+        };
+        let title = one.title.as_deref().map(|title| clean(title).into_owned());
+        vec![
+            fit_end(&clean(&one.session_id), 12).into_owned(),
+            clean(one.harness.as_str()).into_owned(),
+            clean(&one.url).into_owned(),
+            text(&one.host),
+            one.parts.to_string(),
+            size(one.bytes),
+            one.last_uploaded_at.map_or("-".to_owned(), |at| rrd_proto::age(now, at).to_string()),
+            text(&one.repo),
+            title
+                .or_else(|| one.cwd.as_deref().map(|cwd| clean(cwd).into_owned()))
+                .unwrap_or_default(),
+        ]
+    }));
+    table(rows, all.iter().map(|one| &*one.url))?;
+    output::remark("rrd resume ID --from bucket goes on with one; rrd mirror show ID reads it");
+    Ok(())
+}
+
+fn header(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+/// Columns as wide as what is in them; the third, the place, only where there are several.
+fn table<'u>(
+    mut rows: Vec<Vec<String>>,
+    places: impl Iterator<Item = &'u str>,
+) -> Result<(), CliError> {
+    if places.collect::<BTreeSet<_>>().len() < 2 {
+        rows.iter_mut().for_each(|row| drop(row.remove(2)));
+    }
+    let last = rows[0].len() - 1;
+    let widths: Vec<usize> =
+        (0..last).map(|at| rows.iter().map(|row| width(&row[at])).max().unwrap_or(0)).collect();
     let columns = output::columns();
     let mut lines: Vec<String> = rows
         .iter()
@@ -197,7 +257,7 @@ pub(super) fn list(list: &[Mirrored]) -> Result<(), CliError> {
                 line.push_str(&pad(cell, *width));
                 line.push_str("  ");
             }
-            line.push_str(&row[header.len() - 1]);
+            line.push_str(&row[last]);
             match columns {
                 Some(columns) => fit_end(line.trim_end(), columns).into_owned(),
                 None => line.trim_end().to_owned(),
