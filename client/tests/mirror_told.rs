@@ -4,16 +4,23 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used)] // the lint's exception for tests does not reach plain functions here
 
+#[path = "host/mod.rs"]
 mod host;
+#[path = "../../daemon/tests/bucket/moto.rs"]
+mod moto;
+#[path = "../../daemon/tests/bucket/proxy.rs"]
+mod proxy;
 
 use std::{
     fs,
     io::{Read, Write},
+    net::TcpListener,
     path::{Path, PathBuf},
     process::Output,
 };
 
 use host::{Host, session};
+use proxy::{Mishap, Proxy};
 use rrd_proto::{Health, MirrorFound, MirrorStatus, Mirrored, PartStatus};
 
 /// What a program said: its code, stdout, stderr.
@@ -315,4 +322,129 @@ fn a_new_machine_sees_what_is_in_the_bucket() {
     fs::create_dir_all(&cwd).unwrap();
     let resume = ["resume", &id[..8], "--from", "bucket", "--take-over", "--cwd"];
     new.run(&[&resume[..], &[cwd.to_str().unwrap()]].concat());
+}
+
+#[test]
+fn a_place_that_does_not_answer_is_no_daemon_that_does_not() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut host = Host::new("mac");
+    host.set("AWS_ACCESS_KEY_ID", "test");
+    host.set("AWS_SECRET_ACCESS_KEY", "test");
+    host.start();
+    let at = format!("http://{}", silent.local_addr().unwrap());
+    let enable = ["mirror", "enable", "s3://bucket", "--region", "us-east-1", "--endpoint", &at];
+    let error = host.refuses(&enable);
+    assert!(error.contains("s3://bucket/rrd at http://127.0.0.1"), "{error}");
+    assert!(error.contains("did not answer within 30 s"), "{error}");
+    assert!(!error.contains("daemon") && !error.contains("tries again"), "{error}");
+    assert_eq!(host.json::<Vec<MirrorStatus>>(&["mirror", "status"]), []);
+    // Nobody is there at all.
+    drop(silent);
+    let error = host.refuses(&enable);
+    assert!(error.contains("cannot be reached") && !error.contains("tries again"), "{error}");
+}
+
+#[test]
+fn what_cannot_be_meant_is_refused_by_its_name() {
+    let mut host = Host::new("mac");
+    host.start();
+    let place = host.place("bucket");
+    for project in ["../../x", "", ".", "a\u{1b}[2Jb", "a//b"] {
+        let error = host.refuses(&["mirror", "enable", &place, "--project", project]);
+        assert!(error.contains("a project is a name") && !error.contains("slashes"), "{error}");
+    }
+    let error = host.refuses(&["mirror", "enable", "file:///tmp/a\u{1b}b"]);
+    assert!(error.contains("cannot be seen"), "{error}");
+    let error = host.refuses(&["mirror", "enable", "az://container"]);
+    assert!(error.contains(host.path("rrd").to_str().unwrap()), "{error}");
+    assert!(host.refuses(&["mirror", "disable", "nope"]).contains("nothing is mirrored to that"));
+    assert!(!host.path("bucket").exists());
+}
+
+#[test]
+fn places_are_told_apart_and_what_is_missing_is_counted() {
+    let mut host = Host::new("mac");
+    let id = session(1);
+    host.works_on(&id, "Mend it");
+    host.start();
+    host.knows(&id);
+    let (first, second) = (host.place("first"), host.place("second"));
+    host.run(&["mirror", "enable", &first]);
+    host.run(&["mirror", "run", "--once"]);
+    assert!(!host.run(&["mirror", "list"]).contains("PLACE"));
+    host.run(&["mirror", "enable", &second]);
+    host.run(&["mirror", "run", "--once"]);
+    let list = host.run(&["mirror", "list"]);
+    assert!(list.contains("PLACE") && list.contains(&first) && list.contains(&second), "{list}");
+    assert!(host.run(&["status"]).contains("and 1 other place as well"));
+
+    // It takes nothing any more: what it lacks is counted, of sessions that it never had, too.
+    fs::rename(host.path("second"), host.path("away")).unwrap();
+    fs::write(host.path("second"), "").unwrap();
+    let before = fs::metadata(host.transcript(&id)).unwrap().len();
+    host.works_on(&id, "Break it");
+    host.works_on(&session(2), "Build it");
+    let size = |id: &str| fs::metadata(host.transcript(id)).unwrap().len();
+    let missing = size(&id) - before + size(&session(2));
+    host.until("both to be behind", || {
+        let all: Vec<MirrorStatus> = host.json(&["mirror", "status"]);
+        let is_failing = all[1].failing.is_some();
+        match (all[1].behind, all[1].bytes_behind, is_failing) == (2, missing, true) {
+            true => Ok(()),
+            false => Err(format!("{missing}: {all:?}")),
+        }
+    });
+    fs::remove_file(host.path("second")).unwrap();
+    fs::rename(host.path("away"), host.path("second")).unwrap();
+    host.run(&["mirror", "run"]);
+
+    // Found again, all of it is there, and when it came is known.
+    let gone: serde_json::Value = host.json(&["mirror", "disable", &format!("{second}/")]);
+    assert_eq!(gone["disabled"], 1);
+    host.run(&["mirror", "disable", &first]);
+    host.run(&["mirror", "enable", &second]);
+    host.run(&["mirror", "run"]);
+    let status = host.run(&["mirror", "status"]);
+    assert!(status.contains("2 transcripts there, last "), "{status}");
+
+    let meta = host.path(&format!("second/rrd/sessions/claude-code/{id}/meta.json"));
+    fs::write(&meta, "{").unwrap();
+    assert!(host.run(&["mirror", "show", &id]).contains("cannot be understood"));
+    fs::remove_file(&meta).unwrap();
+    assert!(host.run(&["mirror", "show", &id]).contains("no meta.json"));
+}
+
+#[test]
+fn what_is_made_and_not_sent_is_not_there() {
+    let Some(moto) = moto::moto() else { return };
+    moto.make_bucket("unsent");
+    let line = Proxy::to(moto.address);
+    let mut host = Host::new("mac");
+    host.set("AWS_ACCESS_KEY_ID", "test");
+    host.set("AWS_SECRET_ACCESS_KEY", "test");
+    let id = session(1);
+    host.says(&id, "Mend it");
+    host.start();
+    host.knows(&id);
+    let endpoint = format!("http://{}", line.address);
+    let enable = ["mirror", "enable", "s3://unsent", "--endpoint", &endpoint];
+    host.run(&[&enable[..], &["--region", "us-east-1"]].concat());
+    host.run(&["mirror", "run"]);
+    line.decide(|asked| {
+        let busy = Mishap::Status { status: 503, code: "SlowDown", after: None, delivered: false };
+        (asked.method == "PUT").then_some(busy)
+    });
+    let before = fs::metadata(host.transcript(&id)).unwrap().len();
+    host.says(&id, "and that");
+    let missing = fs::metadata(host.transcript(&id)).unwrap().len() - before;
+    let _ = host.rrd(&["mirror", "run"]).output().unwrap();
+    host.until("a part to wait", || {
+        let one = host.json::<Vec<MirrorStatus>>(&["mirror", "status"]).remove(0);
+        match (one.pending_parts, one.bytes_behind) == (1, missing) {
+            true => Ok(()),
+            false => Err(format!("{missing}: {one:?}")),
+        }
+    });
+    let list = host.json::<Vec<Mirrored>>(&["mirror", "list"]);
+    assert_eq!(list[0].bytes_behind, missing);
 }

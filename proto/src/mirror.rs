@@ -200,6 +200,8 @@ pub struct MirrorShown {
     pub directory: String,
     /// Its `meta.json` as it lies there, if it does.
     pub meta: Option<String>,
+    /// That is there, and cannot be understood.
+    pub meta_is_odd: bool,
     /// Records of the transcript as it was last.
     pub records: u64,
     /// Records that it had before it was rewritten, besides.

@@ -63,12 +63,22 @@ Examples:
         json: bool,
     },
     /// Bring everything that is not there yet into the buckets, and wait for that.
-    Run(JsonArgs),
+    Run {
+        /// What it does anyway: it ends when everything is there, and the daemon goes on by itself.
+        #[arg(long)]
+        once: bool,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Mirror to this place no more, or to none. What is there stays there.
     Disable {
         /// Its address, as rrd mirror status shows it; all of them without.
         #[arg(value_name = "URL")]
         url: Option<String>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
     },
 }
 

@@ -22,6 +22,9 @@ use crate::{
     text::{clean, counted},
 };
 
+/// The daemon waits for a place that is new for 30 s, and then says so.
+const ENABLE: Duration = Duration::from_secs(35);
+
 /// Everything may have to be uploaded.
 const RUN: Duration = Duration::from_secs(24 * 3600);
 
@@ -51,9 +54,10 @@ pub(crate) fn run(mirror: &Mirror) -> Result<(), CliError> {
                 }
             }
         }
-        Mirror::Run(args) => {
+        // Once is how it is run, said or not.
+        Mirror::Run { once: _, json } => {
             let all = status(&MirrorCall::Run, RUN)?;
-            if args.json {
+            if *json {
                 output::json(&all)?
             } else {
                 shown::places(&all)?
@@ -108,13 +112,16 @@ pub(crate) fn run(mirror: &Mirror) -> Result<(), CliError> {
             let MirrorReply::Pruned(all) = ask(&call, RUN)? else { return Err(unexpected()) };
             if *json { output::json(&all) } else { pruned(&all, *dry_run) }
         }
-        Mirror::Disable { url } => {
+        Mirror::Disable { url, json } => {
             let call = MirrorCall::Disable { url: url.clone() };
             let MirrorReply::Disabled(count) = ask(&call, Duration::ZERO)? else {
                 return Err(unexpected());
             };
+            if *json {
+                return output::json(&Disabled { disabled: count });
+            }
             output::remark(&match count {
-                0 => "nothing was mirrored there; rrd mirror status names the places".to_owned(),
+                0 => "nothing was mirrored".to_owned(),
                 _ => format!(
                     "mirrors to {} no more; what is there stays there",
                     counted(count.into(), "place")
@@ -128,7 +135,19 @@ pub(crate) fn run(mirror: &Mirror) -> Result<(), CliError> {
 fn ask(call: &MirrorCall, wait: Duration) -> Result<MirrorReply, CliError> {
     let config = local::config(None)?;
     let connection = connect::dial(&config.dirs.socket).map_err(Unreachable::into_error)?;
-    connection.mirror(call, wait)?.map_err(CliError::from)
+    let what = match call {
+        MirrorCall::Enable(wish) => format!("asking {}", wish.said.url),
+        MirrorCall::Run => "bringing what is new; Ctrl-C ends the wait and not the work".to_owned(),
+        _ => "asking; a bucket may take a while".to_owned(),
+    };
+    let answer = output::patiently(&what, || connection.mirror(call, wait))?;
+    answer.map_err(|mut refusal| {
+        if refusal.message.contains("mirror.env") {
+            let path = config.dirs.config_file.with_file_name("mirror.env");
+            refusal.facts.push(format!("mirror.env is {}", path.display()));
+        }
+        CliError::from(refusal)
+    })
 }
 
 /// What is in the buckets, whoever put it there.
@@ -184,7 +203,7 @@ fn enable(args: &MirrorEnable) -> Result<(), CliError> {
         keep_days: args.keep_days,
     };
     let wish = MirrorWish { said, all: args.all, keep_forever: args.keep_forever };
-    let MirrorReply::Enabled(place) = ask(&MirrorCall::Enable(wish), Duration::ZERO)? else {
+    let MirrorReply::Enabled(place) = ask(&MirrorCall::Enable(wish), ENABLE)? else {
         return Err(unexpected());
     };
     if args.json {
@@ -212,6 +231,12 @@ fn stopped(call: &MirrorCall, json: bool, then: &str) -> Result<(), CliError> {
     let session = clean(&session);
     output::remark(&format!("{session} is mirrored to {} {again}; {then}", places.join(", ")));
     Ok(())
+}
+
+#[derive(Serialize)]
+struct Disabled {
+    /// So many places.
+    disabled: u32,
 }
 
 #[derive(Serialize)]

@@ -14,7 +14,7 @@ use crate::{
     connect::Connection,
     error::{CliError, Kind},
     local::resume::place::Coming,
-    text,
+    output, text,
 };
 
 /// A stream of a session's files.
@@ -68,7 +68,11 @@ pub(crate) fn open<'a>(
 
 /// What a bucket that this host knows has of the session whose id begins so.
 pub(crate) fn bucket(answerer: &Answerer, id: &str) -> Result<BucketCopy, CliError> {
-    match daemon(answerer)?.copy(&CopyCall::Bucket { id: id.to_owned() })?? {
+    let (daemon, call) = (daemon(answerer)?, CopyCall::Bucket { id: id.to_owned() });
+    let asked = output::patiently("asking the bucket; a large session takes a while", || {
+        daemon.copy(&call)
+    });
+    match asked?? {
         CopyReply::Bucket(copy) => Ok(copy),
         _ => Err(odd()),
     }

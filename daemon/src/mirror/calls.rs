@@ -1,15 +1,19 @@
 //! What `rrd mirror` asks for, each refusal in words.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use rrd_proto::{MirrorCall, MirrorReply, Refusal};
+use tokio::time::timeout;
 
 use super::{
-    Mirror, aim, found, inspect, outbox::OutboxError, stop, stream::Failure, target::Fault,
+    Mirror, aim, found, inspect, outbox::OutboxError, stop, stream::Failure, target::is_name,
 };
 
 /// Lines of a transcript's end that are told at most.
 const MOST_LINES: u32 = 10_000;
+
+/// A place that is named is waited for so long; whoever named it waits, too.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Does what is asked.
 pub(crate) async fn answer(mirror: &Arc<Mirror>, call: MirrorCall) -> Result<MirrorReply, Refusal> {
@@ -22,26 +26,49 @@ pub(crate) async fn answer(mirror: &Arc<Mirror>, call: MirrorCall) -> Result<Mir
         MirrorCall::Enable(wish) => {
             let before =
                 aims.iter().find(|aim| aim::address(&aim.settings) == aim::address(&wish.said));
-            let target = wish.over(before.map(|aim| &aim.settings));
+            let settings = wish.over(before.map(|aim| &aim.settings));
+            if !is_name(&settings.project) {
+                let error = "a project is a name of letters, digits and ._-, perhaps with / between its parts";
+                return Err(refusal(error.to_owned(), "rrd mirror enable --help has examples"));
+            }
             // Whatever is wrong with the place is told to whoever names it.
-            let place = aim::open(&target, &mirror.dirs).map_err(|error| {
+            let place = aim::open(&settings, &mirror.dirs).map_err(|error| {
                 refusal(error.to_string(), "rrd mirror enable --help has examples")
             })?;
-            let wrong = |fault: Fault| refusal(fault.to_string(), "nothing is mirrored there yet");
-            place.make().await.map_err(wrong)?;
-            place.probe().await.map_err(wrong)?;
-            if target.keep_days == Some(0) {
+            let unchanged = "nothing was changed; rrd mirror enable --help has examples";
+            let asked = async {
+                place.make().await?;
+                place.probe().await.map(drop)
+            };
+            match timeout(PATIENCE, asked).await {
+                Ok(Ok(())) => {}
+                Ok(Err(fault)) => return Err(refusal(fault.once(), unchanged)),
+                Err(_) => {
+                    let (place, seconds) = (place.place(), PATIENCE.as_secs());
+                    let why = format!("{place} did not answer within {seconds} s");
+                    return Err(refusal(why, "check its address; nothing was changed"));
+                }
+            }
+            if settings.keep_days == Some(0) {
                 let error = "a session is kept for a day at least".to_owned();
                 return Err(refusal(error, "rrd mirror stop ID mirrors a session no more"));
             }
             let enabled = |mirror: &Mirror| {
-                let aim = mirror.enable(target)?;
+                let aim = mirror.enable(settings)?;
                 aim.status().map_err(broken)
             };
             aside(mirror, enabled).await.map(MirrorReply::Enabled)
         }
         MirrorCall::Disable { url } => {
+            let (named, count) = (url.is_some(), aims.len());
             let gone = aside(mirror, move |mirror| mirror.disable(url.as_deref())).await?;
+            if gone == 0 && named {
+                let hint = match count {
+                    0 => "rrd mirror enable --help has examples",
+                    _ => "rrd mirror status names the places",
+                };
+                return Err(refusal("nothing is mirrored to that place".to_owned(), hint));
+            }
             Ok(MirrorReply::Disabled(gone))
         }
         MirrorCall::Run => {
@@ -139,7 +166,12 @@ pub(super) fn refusal(message: String, hint: &str) -> Refusal {
 }
 
 pub(super) fn failed(failure: Failure) -> Refusal {
-    refusal(failure.to_string(), "rrd mirror status says how it is with each place")
+    let why = match failure {
+        // Nobody tries again what a person asked.
+        Failure::Bucket(fault) => fault.once(),
+        failure => failure.to_string(),
+    };
+    refusal(why, "rrd mirror status says how it is with each place")
 }
 
 pub(super) fn broken(error: OutboxError) -> Refusal {

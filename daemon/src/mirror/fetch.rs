@@ -37,12 +37,16 @@ pub(crate) struct Directory {
     /// Parts that others are still there of.
     pub(crate) merges: Vec<Merged>,
     pub(crate) meta: Option<Meta>,
+    /// It is there, and cannot be understood.
+    pub(crate) is_odd: bool,
 }
 
 /// A stream that was read.
 #[derive(Debug)]
 pub(crate) struct Fetched {
     pub(crate) meta: Option<Meta>,
+    /// Its `meta.json` is there, and cannot be understood.
+    pub(crate) is_odd: bool,
     /// Parts that do not count, and why.
     pub(crate) dropped: Vec<(PartName, Dropped)>,
     /// Every owner's word about the order of records could be followed.
@@ -86,10 +90,12 @@ pub(crate) async fn directory(target: &Target, stream: &StreamName) -> Result<Di
     }
     let meta = target.get(&meta_name(stream), SMALL).await?;
     // It is derived: one that cannot be read says nothing.
-    let meta = meta.and_then(|(body, _)| serde_json::from_slice(&body).ok());
+    let is_there = meta.is_some();
+    let meta: Option<Meta> = meta.and_then(|(body, _)| serde_json::from_slice(&body).ok());
+    let is_odd = is_there && meta.is_none();
     let parts: Vec<PartName> = names.iter().filter_map(|name| PartName::parse(name)).collect();
     let merges = merges(target, &directory, &names, &parts).await?;
-    Ok(Directory { owners, parts, merges, meta })
+    Ok(Directory { owners, parts, merges, meta, is_odd })
 }
 
 /// What a directory says of parts that were made of several.
@@ -208,9 +214,10 @@ pub(crate) async fn fetch(
     let (reading, report, Spooled { spool, ends, length }, dropped, is_redacted, passed) = spooled;
     carrier.edges.count_copied(&report);
     let (stretches, is_sound) = reading.transcript();
-    let meta = directory.meta;
+    let Directory { meta, is_odd, .. } = directory;
     Ok(Some(Fetched {
         meta,
+        is_odd,
         dropped,
         is_sound,
         is_redacted,

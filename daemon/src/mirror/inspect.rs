@@ -80,6 +80,7 @@ pub(super) async fn show(aim: &Aim, id: &str, tail: u32) -> Result<Option<Mirror
         url: address(&aim.settings),
         directory: stream.directory(),
         meta: fetched.meta.as_ref().and_then(|meta| meta_of(&carrier, meta)),
+        meta_is_odd: fetched.is_odd,
         redacted: fetched.is_redacted,
         records,
         earlier_records: all - records,

@@ -294,6 +294,7 @@ impl Mirror {
     fn disable(&self, url: Option<&str>) -> Result<u32, Refusal> {
         let mut open = self.open();
         let Some(Open { outbox, aims }) = &mut *open else { return Ok(0) };
+        let url = url.map(|url| url.trim_end_matches('/'));
         let mut gone = 0;
         let outbox = outbox.lock().unwrap_or_else(PoisonError::into_inner);
         let is_meant = |aim: &Aim| {

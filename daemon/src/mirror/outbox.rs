@@ -622,6 +622,14 @@ impl Outbox {
         Ok(totals)
     }
 
+    /// Bytes of the source in parts that are still to be sent, of each stream of a target.
+    pub(crate) fn unsent(&self, target: TargetId) -> Result<HashMap<StreamId, u64>> {
+        let sql = "SELECT stream, sum(about ->> 'source_bytes') FROM parts \
+                   JOIN streams ON stream = streams.id WHERE target = ?1 AND sent = 0 GROUP BY stream";
+        let read = |row: &Row<'_>| Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned()));
+        Ok(self.rows(sql, [target], read)?.into_iter().collect())
+    }
+
     /// Streams of a target with parts that are still to be sent; how many of these, and their bytes.
     pub(crate) fn backlog(&self, target: TargetId) -> Result<Vec<(StreamId, u64, u64)>> {
         let sql = "SELECT stream, count(*), sum(size) FROM bodies \

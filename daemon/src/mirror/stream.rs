@@ -481,14 +481,18 @@ impl Carrier {
     }
 }
 
-/// Whether it was redacted cannot be seen; whoever wrote it says so, of this content.
+/// What cannot be seen in it, whether it was redacted among that: whoever wrote it says so, of this content.
 fn as_told(part: &mut Part, meta: &Meta) {
     let is_it = |told: &&meta::Part| {
         (told.seq, &told.uuid, &told.sha256)
             == (part.about.seq, &part.about.uuid, &part.about.sha256)
     };
     if let Some(told) = meta.parts.iter().find(is_it) {
-        part.about.redactor = told.redactor.clone();
+        let about = &mut part.about;
+        about.redactor = told.redactor.clone();
+        about.redactions = told.redactions.clone();
+        (about.uploaded_at, about.source_bytes) = (told.uploaded_at, told.source_bytes);
+        about.cursor_range = told.cursor_range;
     }
 }
 

@@ -32,7 +32,7 @@ use object_store::{
 };
 use serde::{Deserialize, Serialize};
 
-pub(crate) use access::{Access, TargetError};
+pub(crate) use access::{Access, TargetError, is_name};
 pub(crate) use fault::{Fault, Kind};
 use folder::{Folder, Mode, Put};
 
@@ -375,7 +375,7 @@ impl Target {
         let mut objects: Vec<Object> = Vec::with_capacity(listed.len());
         for meta in listed {
             // Names that rrd cannot have given are somebody else's, and cannot be asked for.
-            let name = beneath(meta.location.as_ref(), own).filter(|name| access::is_name(name));
+            let name = beneath(meta.location.as_ref(), own).filter(|name| is_name(name));
             if let Some(name) = name {
                 let (name, modified) = (name.to_owned(), meta.last_modified.into());
                 objects.push(Object { name, size: meta.size, modified });
@@ -399,7 +399,7 @@ impl Target {
         let listed = listed.map_err(|error| self.unlisted(&error, seen))?;
         let names = listed.common_prefixes.iter().filter_map(Path::filename);
         let mut names: Vec<String> =
-            names.filter(|name| access::is_name(name)).map(str::to_owned).collect();
+            names.filter(|name| is_name(name)).map(str::to_owned).collect();
         names.sort_unstable();
         Ok(names)
     }
@@ -487,7 +487,7 @@ impl Target {
     fn key(&self, name: &str) -> Result<Path, Fault> {
         let own = [folder::STAGED, folder::LOCK];
         let first = name.split('/').next().unwrap_or_default();
-        if !access::is_name(name) || own.contains(&first) {
+        if !is_name(name) || own.contains(&first) {
             let what = format!("takes no object of the name {name:?}");
             return Err(Fault::new(&self.place, Kind::Other, what, ""));
         }

@@ -57,8 +57,12 @@ pub(super) fn in_force(one: &MirrorStatus) -> Vec<String> {
 /// One place in a few lines.
 fn words(one: &MirrorStatus, now: Timestamp) -> Vec<String> {
     let ago = |at| format!("{} ago", rrd_proto::age(now, at));
-    let last =
-        one.last_uploaded_at.map_or("nothing yet".to_owned(), |at| format!("last {}", ago(at)));
+    let last = match (one.last_uploaded_at, one.transcripts) {
+        (Some(at), _) => format!(", last {}", ago(at)),
+        (None, 0) => ": nothing yet".to_owned(),
+        // Another one brought them, or this host before it forgot when.
+        (None, _) => String::new(),
+    };
     let redacted = if one.redacted { "" } else { ", NOT redacted" };
     let sign = match (&one.failing, one.troubles.is_empty()) {
         (Some(_), _) => "✗",
@@ -67,7 +71,7 @@ fn words(one: &MirrorStatus, now: Timestamp) -> Vec<String> {
     };
     let (url, project) = (clean(&one.url), clean(&one.project));
     let mut lines = vec![format!("{sign} {url}/{project}{redacted}")];
-    lines.push(format!("  {}, {last}", counted(one.transcripts, "transcript")));
+    lines.push(format!("  {} there{last}", counted(one.transcripts, "transcript")));
     if one.checking {
         lines.push("  still looking what there is to be mirrored".to_owned());
     }
@@ -101,8 +105,12 @@ fn words(one: &MirrorStatus, now: Timestamp) -> Vec<String> {
     }
     if let Some(failing) = &one.failing {
         lines.push(format!(
-            "  failing for {}: {}",
-            rrd_proto::age(now, failing.since),
+            "  {}: {}",
+            match (one.stands_still, now.as_millis() - failing.since.as_millis()) {
+                (true, _) => "nothing goes there".to_owned(),
+                (_, ..1_000) => "failing since just now".to_owned(),
+                _ => format!("failing for {}", rrd_proto::age(now, failing.since)),
+            },
             clean(&failing.error)
         ));
     }
@@ -116,6 +124,9 @@ pub(super) fn one(shown: &MirrorShown) -> Result<(), CliError> {
     let mut lines: Vec<String> = Vec::new();
     match &shown.meta {
         Some(meta) => lines.extend(clean_lines(meta)),
+        None if shown.meta_is_odd => {
+            lines.push("its meta.json cannot be understood; the parts say what follows".to_owned());
+        }
         None => lines.push("no meta.json; the parts say what follows".to_owned()),
     }
     let earlier = match shown.earlier_records {

@@ -2,7 +2,9 @@
 
 use std::{collections::HashSet, sync::atomic::Ordering, time::Instant};
 
-use rrd_proto::{CoverageState, MirrorFailing, MirrorStatus, MirrorTrouble, Mirrored, Timestamp};
+use rrd_proto::{
+    CoverageState, MirrorFailing, MirrorStatus, MirrorTrouble, Mirrored, SessionKey, Timestamp,
+};
 
 use super::{Aim, OutboxError, Stream, StreamId, TOLD, address, at};
 use crate::hub::now;
@@ -20,7 +22,20 @@ impl Aim {
             .map(|stream| stream.id)
             .collect();
         backlog.retain(|(stream, ..)| !held.contains(stream));
+        let troubled: Vec<SessionKey> = self.known().troubles.keys().cloned().collect();
+        let left_out: HashSet<SessionKey> =
+            troubled.into_iter().filter(|key| self.stopped_at(key).is_some()).collect();
+        let listed: u64 =
+            list.iter().filter(|one| is_to_be_there(one.state)).map(|one| one.bytes_behind).sum();
         let known = self.known();
+        // Of those that were not tried yet all is missing; what a database has of one nobody knows.
+        let untried = known.dirty.keys().filter(|key| !known.streams.contains_key(*key));
+        let untried = untried.filter_map(|key| {
+            let source = at(key, &self.hub.entry(key)?);
+            let (size, _) = source.looks().filter(|_| !source.is_whole())?;
+            Some(size)
+        });
+        let untried: u64 = untried.sum();
         let failing = known.failing.as_ref().map(|failing| MirrorFailing {
             since: failing.since,
             failures: failing.failures,
@@ -37,7 +52,8 @@ impl Aim {
             again_at: now(),
         });
         // Where nothing goes, each of them says the same.
-        let troubles = known.troubles.iter().filter(|_| closed.is_none());
+        let is_told = |key: &SessionKey| closed.is_none() && !left_out.contains(key);
+        let troubles = known.troubles.iter().filter(|(key, _)| is_told(key));
         let mut troubles: Vec<MirrorTrouble> = troubles
             .map(|(key, (error, _))| MirrorTrouble {
                 stream: known.streams.get(key).map_or_else(
@@ -46,6 +62,7 @@ impl Aim {
                 ),
                 error: error.clone(),
             })
+            .map(|trouble| MirrorTrouble { stream: self.told(&trouble.stream), ..trouble })
             .collect();
         troubles.sort_by(|a, b| a.stream.cmp(&b.stream));
         troubles.truncate(TOLD);
@@ -58,11 +75,7 @@ impl Aim {
             checking: !self.has_looked.load(Ordering::Relaxed) && closed.is_none(),
             transcripts: list.iter().filter(|one| one.parts > 0).count() as u64,
             behind: known.dirty.len() as u64,
-            bytes_behind: list
-                .iter()
-                .filter(|one| is_to_be_there(one.state))
-                .map(|one| one.bytes_behind)
-                .sum(),
+            bytes_behind: listed + untried,
             pending_parts: backlog.iter().map(|(_, parts, _)| parts).sum(),
             pending_bytes: backlog.iter().map(|(_, _, bytes)| bytes).sum(),
             elsewhere: list.iter().filter(|one| one.by.is_some()).count() as u64,
@@ -114,10 +127,14 @@ impl Aim {
     /// What is there, as this host knows it.
     pub(in crate::mirror) fn list(&self) -> Result<Vec<Mirrored>, OutboxError> {
         let streams: Vec<Stream> = self.known().streams.values().cloned().collect();
-        let totals = self.outbox().totals(self.id)?;
+        let (totals, unsent) = {
+            let outbox = self.outbox();
+            (outbox.totals(self.id)?, outbox.unsent(self.id)?)
+        };
         let mut list: Vec<Mirrored> = streams
             .into_iter()
             .map(|stream| {
+                let unsent = unsent.get(&stream.id).copied().unwrap_or_default();
                 let total = totals.get(&stream.id).cloned().unwrap_or_default();
                 let entry = self.hub.entry(&stream.key);
                 let size = entry
@@ -140,7 +157,11 @@ impl Aim {
                     parts: total.parts,
                     uploaded_bytes: total.bytes,
                     records: total.records,
-                    bytes_behind: if is_new { size } else { size.saturating_sub(read) },
+                    bytes_behind: match is_new {
+                        true => size,
+                        // What was read and is still here is not there, either.
+                        false => size.saturating_sub(read) + unsent,
+                    },
                     last_uploaded_at: total.last,
                     redactions: total.redactions,
                     raw: total.is_raw,
