@@ -415,6 +415,33 @@ fn places_are_told_apart_and_what_is_missing_is_counted() {
 }
 
 #[test]
+fn a_session_whose_id_is_a_secret_goes_nowhere() {
+    let mut host = Host::new("mac");
+    let (odd, id) = (secret(), session(1));
+    host.works_on(&odd, "Odd");
+    host.works_on(&id, "Mend it");
+    host.start();
+    host.knows(&id);
+    host.knows(&odd);
+    host.run(&["mirror", "enable", &host.place("bucket")]);
+    let (code, _, error) = said(&host, &["mirror", "run"]);
+    assert!(code == 1 && error.contains("1 transcript not mirrored"), "{error}");
+    let status = host.run(&["mirror", "status"]);
+    assert!(status.contains("its id looks like a secret"), "{status}");
+    assert!(status.contains("[REDACTED:github-token]") && !status.contains(&odd), "{status}");
+    assert!(host.run(&["status"]).contains("1 transcript cannot be mirrored"));
+    let there = files(&host.path("bucket"));
+    assert!(there.iter().any(|path| path.to_str().unwrap().contains(&id)));
+    for path in there {
+        let bytes = String::from_utf8_lossy(&fs::read(&path).unwrap()).into_owned();
+        assert!(!path.to_str().unwrap().contains(&odd) && !bytes.contains(&odd), "{path:?}");
+    }
+    assert!(!host.log().contains(&odd));
+    host.run(&["mirror", "stop", &odd]);
+    host.run(&["mirror", "run"]);
+}
+
+#[test]
 fn what_is_made_and_not_sent_is_not_there() {
     let Some(moto) = moto::moto() else { return };
     moto.make_bucket("unsent");

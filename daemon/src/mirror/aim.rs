@@ -403,6 +403,11 @@ impl Aim {
                 self.tell([key]);
                 continue;
             }
+            if let Some(why) = self.unnamable(&key) {
+                self.trouble(&key, why);
+                self.tell([key]);
+                continue;
+            }
             if let Some((stream, source, about, is_known)) = self.stream_of(&key) {
                 in_hand.insert(key.clone());
                 self.known().carried.insert(key.clone());

@@ -103,6 +103,19 @@ impl Aim {
         Some((self.begun, why))
     }
 
+    /// Why a session can have no name there: ids are in names, which are not redacted.
+    pub(super) fn unnamable(&self, key: &SessionKey) -> Option<String> {
+        let carrier = self.carrier.as_ref().ok().filter(|carrier| carrier.redacts)?;
+        let name = self.name(key);
+        let is_secret = |id: &str| carrier.edges.kept(id) != id;
+        let is_any = is_secret(&name.session_id) || name.agent.as_deref().is_some_and(is_secret);
+        is_any.then(|| {
+            "its id looks like a secret, and would be in names there: not mirrored. If it is none, \
+             [allow] it in redact.toml; else rrd mirror stop leaves it out"
+                .to_owned()
+        })
+    }
+
     /// Repositories of the user's choice in which no session was, as far as sessions are known yet.
     fn unknown_repos(&self) -> Vec<String> {
         let chosen = || self.settings.repo.iter().chain(&self.settings.exclude_repo);
