@@ -387,6 +387,8 @@ fn places_are_told_apart_and_what_is_missing_is_counted() {
     let size = |id: &str| fs::metadata(host.transcript(id)).unwrap().len();
     let missing = size(&id) - before + size(&session(2));
     host.until("both to be behind", || {
+        // Not only when they are due.
+        let _ = host.rrd(&["mirror", "run"]).output().unwrap();
         let all: Vec<MirrorStatus> = host.json(&["mirror", "status"]);
         let is_failing = all[1].failing.is_some();
         match (all[1].behind, all[1].bytes_behind, is_failing) == (2, missing, true) {
