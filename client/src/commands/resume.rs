@@ -126,7 +126,7 @@ pub(crate) fn run(args: &ResumeArgs) -> Result<(), CliError> {
     }
     let from = if is_gone { Some(ResumeFrom::Bucket) } else { args.from };
     let source = match (is_copied, found.take()) {
-        (true, Some(found)) => Some(Source::Bucket(found)),
+        (true, Some(found)) => Some(Source::Bucket(Box::new(found))),
         (true, None) => Some(copy::open(&answerer, &session, from)?),
         (false, _) => None,
     };
