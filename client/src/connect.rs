@@ -44,6 +44,9 @@ const FORGETTING: Duration = Duration::from_secs(60);
 /// Another host's slow disk, on a slow line.
 const COPYING: Duration = Duration::from_secs(20);
 
+/// A large session out of a slow bucket, put together by the daemon before it answers.
+const FETCHING: Duration = Duration::from_secs(3600);
+
 /// A connection to the daemon on this host.
 pub(crate) struct Connection {
     // Declared first, so dropped first: its task lives on the runtime.
@@ -191,7 +194,8 @@ impl Connection {
 
     /// Files of a session, page by page, or why they cannot be had.
     pub(crate) fn copy(&self, call: &CopyCall) -> Result<Result<CopyReply, Refusal>, CliError> {
-        self.call(COPYING, |at| self.client.copy(at, call.clone()))
+        let wait = if matches!(call, CopyCall::Bucket { .. }) { FETCHING } else { COPYING };
+        self.call(wait, |at| self.client.copy(at, call.clone()))
     }
 
     /// What was said, wherever it was.

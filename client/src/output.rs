@@ -4,7 +4,12 @@
 //! `CLICOLOR_FORCE` and whether anyone looks. A reader that has seen enough (`| head`) is not an
 //! error. Not here: what is said.
 
-use std::io::{self, IsTerminal, Write};
+use std::{
+    io::{self, IsTerminal, Write},
+    sync::mpsc::{self, RecvTimeoutError},
+    thread,
+    time::Duration,
+};
 
 use anstyle::{AnsiColor, Style};
 use rrd_proto::json;
@@ -83,6 +88,32 @@ pub(crate) fn remark(line: &str) {
     let _ = writeln!(err, "{line}");
 }
 
+/// Does what may take long; after a moment a person at a terminal is told what is waited for.
+pub(crate) fn patiently<T>(what: &str, work: impl FnOnce() -> T) -> T {
+    if !io::stderr().is_terminal() {
+        return work();
+    }
+    waiting(MOMENT, || remark(&text::clean(what)), work)
+}
+
+/// How long nobody wonders.
+const MOMENT: Duration = Duration::from_secs(1);
+
+/// Says so if the work takes longer than that.
+fn waiting<T>(moment: Duration, say: impl FnOnce() + Send, work: impl FnOnce() -> T) -> T {
+    let (over, waits) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            if waits.recv_timeout(moment) == Err(RecvTimeoutError::Timeout) {
+                say();
+            }
+        });
+        let done = work();
+        drop(over);
+        done
+    })
+}
+
 /// Asks a person yes or no; `None` when there is nobody to ask. No answer is a no.
 pub(crate) fn ask(question: &str) -> Option<bool> {
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
@@ -133,4 +164,25 @@ pub(crate) fn stopped(error: io::Error) -> CliError {
         _ => Kind::Internal,
     };
     CliError::new(kind, format!("cannot write to stdout: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_is_told_what_for() {
+        let said = mpsc::channel();
+        let long = Duration::from_secs(600);
+        waiting(long, || said.0.send("not").unwrap(), || ());
+        assert!(said.1.try_recv().is_err());
+        // The work is over only once it was said.
+        waiting(
+            Duration::ZERO,
+            || said.0.send("a bucket").unwrap(),
+            || {
+                assert_eq!(said.1.recv_timeout(long), Ok("a bucket"));
+            },
+        );
+    }
 }

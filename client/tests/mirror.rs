@@ -182,8 +182,9 @@ fn what_agents_write_is_in_a_folder_of_ones_own() {
     fs::write(config.join("redact.toml"), "[[deny]]\nid = \"odd\"\npattern = '('\n").unwrap();
     append(&path, &turn(&first, 5));
     host.start();
-    let status: Vec<MirrorStatus> = host.json(&["mirror", "run"]);
-    assert!(!status[0].troubles.is_empty(), "{status:?}");
+    let out = host.rrd(&["mirror", "run"]).output().unwrap();
+    let said = String::from_utf8(out.stderr).unwrap();
+    assert!(!out.status.success() && said.contains("redact.toml: odd does not hold"), "{said}");
 
     host.run(&["mirror", "disable"]);
     assert_eq!(host.json::<Vec<MirrorStatus>>(&["mirror", "status"]), []);

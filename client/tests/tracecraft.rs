@@ -17,7 +17,7 @@ use std::{
 };
 
 use host::{Host, session};
-use rrd_proto::MirrorShown;
+use rrd_proto::{MirrorFound, MirrorShown};
 use serde_json::json;
 
 const TOKEN: &str = "ghp_16C7e42F292c6912E7710c838347Ae178B4a";
@@ -93,6 +93,9 @@ fn each_reads_what_the_other_wrote() {
     write(origin.as_ref(), &cwd, &theirs, &says);
     let mirror = ["session", "mirror", "--session-id", &theirs, "--cwd", cwd.to_str().unwrap()];
     tracecraft(&program, &other, &mirror);
+    let found: Vec<MirrorFound> = host.json(&["mirror", "list", "--from-bucket"]);
+    let listed = found.iter().find(|one| one.session_id == theirs).unwrap();
+    assert_eq!((found.len(), listed.host.as_deref(), listed.is_told), (2, Some("other"), true));
     let show = ["mirror", "show", &theirs, "--tail", "10", "--json"];
     let shown: MirrorShown = host.json(&show[..5]);
     assert_eq!((shown.records, shown.dropped.len()), (2, 0));

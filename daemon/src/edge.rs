@@ -41,7 +41,7 @@ pub enum Edge {
     Member,
     /// Transcripts that are mirrored.
     Mirror,
-    /// Copies of sessions' files for other hosts, where they are not told as they are.
+    /// Copies of sessions' files for other hosts, where they are not told as they are; and out of buckets.
     Copy,
 }
 
@@ -53,7 +53,7 @@ const EDGES: [(Edge, &str); 7] = [
     (Edge::Gossip, "gossip"),
     (Edge::Member, "answers to hosts"),
     (Edge::Mirror, "mirror"),
-    (Edge::Copy, "copies for hosts"),
+    (Edge::Copy, "copies"),
 ];
 
 /// The redactor, and what it replaced on each way.
@@ -236,6 +236,17 @@ impl Edges {
     /// Counts what was replaced in mirrored records.
     pub(crate) fn count_mirrored(&self, replaced: &Report) {
         self.report(Edge::Mirror).add(replaced);
+    }
+
+    /// A record, or a text beside it, out of a bucket.
+    pub(crate) fn copied_text(&self, text: &str) -> String {
+        let line = self.copied(text.as_bytes()).into_inner();
+        String::from_utf8_lossy(&line).into_owned()
+    }
+
+    /// Counts what was replaced in records that came out of a bucket.
+    pub(crate) fn count_copied(&self, replaced: &Report) {
+        self.report(Edge::Copy).add(replaced);
     }
 
     /// The first of a person's rules that does not hold.

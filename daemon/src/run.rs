@@ -335,9 +335,7 @@ impl Daemon {
         let serving = {
             let _guard = runtime.enter();
             http::start(&http, &stop);
-            if let Err(error) = mirror.start() {
-                tracing::error!(%error, "nothing is mirrored");
-            }
+            mirror.start();
             let listener = rpc::bind(&socket)
                 .with_context(|| format!("cannot listen at {}", socket.display()))?;
             runtime.spawn(rpc::serve(listener, server, stop.clone()))

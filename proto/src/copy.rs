@@ -107,8 +107,10 @@ pub struct BucketCopy {
     pub last_uploaded_at: Option<Timestamp>,
     /// Parts that do not count, and why.
     pub dropped: Vec<String>,
-    /// What is secret was taken out before the bucket had it.
+    /// Nothing is in it that has not passed the redactor: false only of a place that was enabled without.
     pub redacted: bool,
+    /// So many of its parts passed it only now, for nobody knows that they had before the bucket had them.
+    pub redacted_here: u64,
     /// Where its files lie on this host: each by its number from 0, for an hour at most.
     pub folder: PathBuf,
     /// Its files.

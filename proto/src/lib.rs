@@ -59,8 +59,8 @@ pub use host::Host;
 pub use id::{SessionKey, session_ref};
 pub use looker::{Looker, LookerCall, LookerCode, LookerKind, LookerReply, LookerToken};
 pub use mirror::{
-    MirrorAlarm, MirrorCall, MirrorFailing, MirrorPruned, MirrorReply, MirrorShown, MirrorStatus,
-    MirrorTarget, MirrorTrouble, MirrorVerified, Mirrored,
+    MirrorAlarm, MirrorCall, MirrorFailing, MirrorFound, MirrorPruned, MirrorReply, MirrorShown,
+    MirrorStatus, MirrorTarget, MirrorTrouble, MirrorVerified, MirrorWish, Mirrored,
 };
 pub use node::{NoNodeId, NodeId};
 pub use part::{Health, PartStatus};

@@ -11,8 +11,8 @@ use crate::{CoverageState, Harness, Timestamp};
 /// One question or order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MirrorCall {
-    /// Mirrors to this place from now on, everything there is first.
-    Enable(MirrorTarget),
+    /// Mirrors to this place from now on, everything there is first; or in another way, where it does already.
+    Enable(MirrorWish),
     /// Not to this place any more; to none, where it is not said.
     Disable {
         /// Its address.
@@ -22,6 +22,8 @@ pub enum MirrorCall {
     Status,
     /// What is mirrored.
     List,
+    /// What lies in the buckets, whoever put it there: each is asked.
+    Found,
     /// What a bucket itself says of a session, by its id or the start of it: any host's.
     Show {
         /// The id.
@@ -90,17 +92,64 @@ pub struct MirrorTarget {
     pub keep_days: Option<u32>,
 }
 
+/// What a person says of a place. What is not said stays as it was.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MirrorWish {
+    /// What there is to be said of it. What is empty in there is not said, but for `raw`.
+    pub said: MirrorTarget,
+    /// Whatever was chosen before is taken back first.
+    pub all: bool,
+    /// Nothing is deleted there any more because it is old.
+    pub keep_forever: bool,
+}
+
+impl MirrorWish {
+    /// What is in force from now on at a place where this was. A name that is said now comes to those that were
+    /// said before, and leaves the opposite list: nobody drops a choice by speaking of something else. Secrets
+    /// stay in only where that is said each time.
+    #[must_use]
+    pub fn over(self, before: Option<&MirrorTarget>) -> MirrorTarget {
+        let Self { said, all, keep_forever } = self;
+        let before = before.cloned().unwrap_or_default();
+        let chosen = |was: &[String], said: &[String], opposite: &[String]| -> Vec<String> {
+            let was = was.iter().filter(|name| !all && !opposite.contains(name));
+            let mut names: Vec<String> = was.cloned().collect();
+            for name in said {
+                if !names.contains(name) {
+                    names.push(name.clone());
+                }
+            }
+            names
+        };
+        MirrorTarget {
+            endpoint: said.endpoint.or(before.endpoint),
+            region: said.region.or(before.region),
+            profile: said.profile.or(before.profile),
+            harness: chosen(&before.harness, &said.harness, &said.exclude_harness),
+            repo: chosen(&before.repo, &said.repo, &said.exclude_repo),
+            exclude_harness: chosen(&before.exclude_harness, &said.exclude_harness, &said.harness),
+            exclude_repo: chosen(&before.exclude_repo, &said.exclude_repo, &said.repo),
+            keep_days: said.keep_days.or(before.keep_days.filter(|_| !keep_forever)),
+            url: said.url,
+            project: said.project,
+            raw: said.raw,
+        }
+    }
+}
+
 /// The answer to a call that was done.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum MirrorReply {
-    /// Mirrored to from now on.
-    Enabled,
+    /// Mirrored to from now on: the place, with what is in force there.
+    Enabled(Box<MirrorStatus>),
     /// From so many places mirrored to no more; what is there stays.
     Disabled(u32),
     /// Each place.
     Status(Vec<MirrorStatus>),
     /// Each session.
     List(Vec<Mirrored>),
+    /// Each session in the buckets, and how many older ones are left out.
+    Found(Vec<MirrorFound>, u64),
     /// What a bucket has of a session.
     Shown(MirrorShown),
     /// What was compared.
@@ -109,6 +158,37 @@ pub enum MirrorReply {
     Stopped(String, Vec<String>),
     /// What was deleted, or would be.
     Pruned(Vec<MirrorPruned>),
+}
+
+/// A session in a bucket, whoever put it there.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MirrorFound {
+    /// The place's address.
+    pub url: String,
+    /// Its directory there.
+    pub directory: String,
+    /// Whose log it is.
+    pub harness: Harness,
+    /// The session.
+    pub session_id: String,
+    /// The host that put it there, as its user calls it; this and the next three as its `meta.json` says.
+    pub host: Option<String>,
+    /// What it is called.
+    pub title: Option<String>,
+    /// The remote of its repository, or what that is called.
+    pub repo: Option<String>,
+    /// Where it was started.
+    pub cwd: Option<String>,
+    /// Its parts.
+    pub parts: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Delegates of which there is something, too.
+    pub delegates: u64,
+    /// When the bucket took something of it last.
+    pub last_uploaded_at: Option<Timestamp>,
+    /// It has a `meta.json` that can be understood.
+    pub is_told: bool,
 }
 
 /// What a bucket has of one transcript.
@@ -120,13 +200,18 @@ pub struct MirrorShown {
     pub directory: String,
     /// Its `meta.json` as it lies there, if it does.
     pub meta: Option<String>,
+    /// That is there, and cannot be understood.
+    pub meta_is_odd: bool,
     /// Records of the transcript as it was last.
     pub records: u64,
     /// Records that it had before it was rewritten, besides.
     pub earlier_records: u64,
     /// Parts that do not count, and why.
     pub dropped: Vec<MirrorTrouble>,
-    /// The last lines, redacted like all that lies there.
+    /// Nothing is in the lines that has not passed the redactor, before it came there or on the way out: false
+    /// only of a place that was enabled without.
+    pub redacted: bool,
+    /// The last lines.
     pub tail: Vec<String>,
 }
 
@@ -171,6 +256,10 @@ pub struct MirrorStatus {
     pub since: Timestamp,
     /// Secrets are taken out before anything leaves this host.
     pub redacted: bool,
+    /// Transcripts with parts there that are as the source had them, from when the user wanted that, as far as
+    /// this host knows.
+    #[serde(default)]
+    pub raw_transcripts: u64,
     /// It is still being found out what there is to be mirrored: figures may be too small.
     pub checking: bool,
     /// Transcripts that it has, delegates' among them.
@@ -195,10 +284,28 @@ pub struct MirrorStatus {
     /// So many days after its end a session is deleted there; null: never.
     #[serde(default)]
     pub keep_days: Option<u32>,
+    /// Only sessions of these harnesses go there; of all, where there are none.
+    #[serde(default)]
+    pub harness: Vec<String>,
+    /// Only sessions in these repositories.
+    #[serde(default)]
+    pub repo: Vec<String>,
+    /// No sessions of these harnesses.
+    #[serde(default)]
+    pub exclude_harness: Vec<String>,
+    /// No sessions in these repositories.
+    #[serde(default)]
+    pub exclude_repo: Vec<String>,
+    /// Those of these repositories in which no session that is known was.
+    #[serde(default)]
+    pub unknown_repos: Vec<String>,
     /// When it took something last.
     pub last_uploaded_at: Option<Timestamp>,
     /// What is wrong with it.
     pub failing: Option<MirrorFailing>,
+    /// Nothing goes there before somebody mends what is wrong: no attempt would change that.
+    #[serde(default)]
+    pub stands_still: bool,
     /// Transcripts that cannot be mirrored, and why: at most ten.
     pub troubles: Vec<MirrorTrouble>,
 }
@@ -266,8 +373,52 @@ pub struct Mirrored {
     pub last_uploaded_at: Option<Timestamp>,
     /// Secrets that were taken out, by rule.
     pub redactions: BTreeMap<String, u64>,
+    /// Some of its parts are as the source had them, as far as this host knows.
+    #[serde(default)]
+    pub raw: bool,
     /// The host that mirrors it, where that is another one.
     pub by: Option<String>,
     /// How it is.
     pub state: CoverageState,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(all: &[&str]) -> Vec<String> {
+        all.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn what_is_not_said_stays() {
+        let before = MirrorTarget {
+            url: "s3://b".to_owned(),
+            region: Some("auto".to_owned()),
+            exclude_harness: names(&["hermes"]),
+            repo: names(&["alpha"]),
+            raw: true,
+            keep_days: Some(30),
+            ..MirrorTarget::default()
+        };
+        let wish = |said: MirrorTarget| MirrorWish { said, ..MirrorWish::default() };
+        let kept = wish(MirrorTarget { url: "s3://b".to_owned(), ..MirrorTarget::default() });
+        let silent = kept.clone().over(Some(&before));
+        // Secrets are not left in by silence.
+        assert_eq!(silent, MirrorTarget { raw: false, ..before.clone() });
+        let more = wish(MirrorTarget {
+            harness: names(&["hermes"]),
+            exclude_repo: names(&["beta", "beta"]),
+            keep_days: Some(400),
+            ..kept.said.clone()
+        });
+        let more = more.over(Some(&before));
+        assert_eq!((more.harness, more.exclude_harness), (names(&["hermes"]), names(&[])));
+        assert_eq!(more.repo, names(&["alpha"]));
+        assert_eq!((more.keep_days, more.exclude_repo.len()), (Some(400), 1));
+        let all = MirrorWish { all: true, keep_forever: true, ..kept.clone() }.over(Some(&before));
+        assert_eq!((all.repo, all.exclude_harness, all.keep_days), (names(&[]), names(&[]), None));
+        assert_eq!(all.region.as_deref(), Some("auto"));
+        assert_eq!(kept.clone().over(None), kept.said);
+    }
 }

@@ -2,27 +2,41 @@
 
 use clap::{Args, Subcommand};
 
-use super::JsonArgs;
+use rrd_proto::Harness;
+
+use super::{JsonArgs, harness};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Mirror {
     /// Mirror every session to this place from now on; what there is already goes first.
+    ///
+    /// Once more for a place changes what is named, and says what is in force.
     #[command(after_help = "\
 Whatever leaves has passed the redactor. A session goes out when its turn ends, and about once a
 minute while it works. Credentials come from the daemon's environment (AWS_ACCESS_KEY_ID, …), from
 mirror.env beside config.toml (NAME=value a line, chmod 600), or from the profiles in ~/.aws.
 
+Of a place that is enabled already what you do not name stays: sessions that were left out stay left
+out. Names add up; --all takes the choice of sessions back, --keep-forever the days. Secrets stay in
+only with --no-redact each time.
+
 Examples:
   rrd mirror enable file:///mnt/nas/agents
   rrd mirror enable s3://my-bucket/agents --region eu-central-1
   rrd mirror enable s3://my-bucket --endpoint https://minio.tail1234.ts.net --project laptop
-  rrd mirror enable file:///backup --exclude-repo secret-thing --keep-days 365")]
+  rrd mirror enable file:///backup --exclude-repo secret-thing --keep-days 365
+  rrd mirror enable file:///backup --exclude-harness hermes   and that is left out, too
+  rrd mirror enable file:///backup --all                      every session again")]
     Enable(MirrorEnable),
     /// How it is with each place: what is there, what is not, and what is wrong.
     Status(JsonArgs),
     /// What is mirrored, the newest first. Asks no bucket.
+    ///
+    /// What this host knows of its own sessions. Every session in the buckets, any host's, is listed with
+    /// --from-bucket, and so it is where this host knows nothing yet: on a new machine, say. rrd resume ID
+    /// --from bucket then goes on with one.
     #[command(visible_alias = "ls")]
-    List(JsonArgs),
+    List(MirrorList),
     /// What a bucket itself has of a session, any host's: its meta.json, and its last lines.
     Show(MirrorShow),
     /// Read back what was uploaded and compare it, part by part.
@@ -49,12 +63,22 @@ Examples:
         json: bool,
     },
     /// Bring everything that is not there yet into the buckets, and wait for that.
-    Run(JsonArgs),
+    Run {
+        /// What it does anyway: it ends when everything is there, and the daemon goes on by itself.
+        #[arg(long)]
+        once: bool,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Mirror to this place no more, or to none. What is there stays there.
     Disable {
         /// Its address, as rrd mirror status shows it; all of them without.
         #[arg(value_name = "URL")]
         url: Option<String>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -76,26 +100,45 @@ pub(crate) struct MirrorEnable {
     #[arg(long, value_name = "NAME")]
     pub(crate) profile: Option<String>,
     /// Only sessions of this harness; may be given again.
-    #[arg(long, value_name = "NAME")]
-    pub(crate) harness: Vec<String>,
+    #[arg(long, value_name = "NAME", value_parser = harness(), hide_possible_values = true)]
+    pub(crate) harness: Vec<Harness>,
     /// Only sessions in this repository; may be given again.
     #[arg(long, value_name = "NAME")]
     pub(crate) repo: Vec<String>,
     /// No sessions of this harness; may be given again.
-    #[arg(long, value_name = "NAME")]
-    pub(crate) exclude_harness: Vec<String>,
+    #[arg(long, value_name = "NAME", value_parser = harness())]
+    pub(crate) exclude_harness: Vec<Harness>,
     /// No sessions in this repository; may be given again.
     #[arg(long, value_name = "NAME")]
     pub(crate) exclude_repo: Vec<String>,
-    /// Delete sessions there that have been over for so many days; without it they stay for ever.
+    /// Every session: takes back what was chosen before by the four above.
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Delete sessions there that have been over for so many days; else they stay for ever.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) keep_days: Option<u32>,
+    /// Delete no sessions there any more: takes --keep-days back.
+    #[arg(long, conflicts_with = "keep_days")]
+    pub(crate) keep_forever: bool,
     /// Leave secrets in: only for a bucket that nobody else can read. Asks first.
     #[arg(long)]
     pub(crate) no_redact: bool,
     /// Do not ask.
     #[arg(long, short)]
     pub(crate) yes: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MirrorList {
+    /// Ask the buckets themselves: every session there, whoever put it there.
+    #[arg(long)]
+    pub(crate) from_bucket: bool,
+    /// Print JSON; it asks buckets only with --from-bucket.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

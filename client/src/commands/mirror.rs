@@ -1,14 +1,15 @@
 //! `rrd mirror`: transcripts in a bucket of one's own.
 //!
-//! Not here: what is uploaded and when, which the daemon decides.
+//! Not here: how answers look ([`shown`]), and what is uploaded and when, which the daemon decides.
+
+mod shown;
 
 use std::time::Duration;
 
 use rrd_proto::{
-    CoverageState, MirrorCall, MirrorPruned, MirrorReply, MirrorShown, MirrorStatus, MirrorTarget,
-    MirrorVerified, Mirrored, Timestamp, shown::size,
+    Harness, MirrorCall, MirrorPruned, MirrorReply, MirrorStatus, MirrorTarget, MirrorWish,
+    shown::size,
 };
-
 use serde::Serialize;
 
 use crate::{
@@ -17,9 +18,12 @@ use crate::{
     commands::fleet::unexpected,
     connect::{self, Unreachable},
     error::{CliError, Kind},
-    local, look, output,
-    text::{clean, clean_lines, counted, fit_end, pad, width},
+    local, output,
+    text::{clean, counted},
 };
+
+/// The daemon waits for a place that is new for 30 s, and then says so.
+const ENABLE: Duration = Duration::from_secs(35);
 
 /// Everything may have to be uploaded.
 const RUN: Duration = Duration::from_secs(24 * 3600);
@@ -29,32 +33,51 @@ pub(crate) fn run(mirror: &Mirror) -> Result<(), CliError> {
         Mirror::Enable(args) => enable(args),
         Mirror::Status(args) => {
             let all = status(&MirrorCall::Status, Duration::ZERO)?;
-            if args.json { output::json(&all) } else { show(&all) }
+            if args.json { output::json(&all) } else { shown::places(&all) }
         }
         Mirror::List(args) => {
+            if args.from_bucket {
+                return found(args.json);
+            }
             let MirrorReply::List(list) = ask(&MirrorCall::List, Duration::ZERO)? else {
                 return Err(unexpected());
             };
-            if args.json { output::json(&list) } else { table(&list) }
+            match (args.json, list.is_empty()) {
+                (true, _) => output::json(&list),
+                (false, false) => shown::list(&list),
+                (false, true) if status(&MirrorCall::Status, Duration::ZERO)?.is_empty() => {
+                    shown::list(&list)
+                }
+                (false, true) => {
+                    output::remark("this host has mirrored nothing yet; what is there already:");
+                    found(false)
+                }
+            }
         }
-        Mirror::Run(args) => {
+        // Once is how it is run, said or not.
+        Mirror::Run { once: _, json } => {
             let all = status(&MirrorCall::Run, RUN)?;
-            if args.json {
+            if *json {
                 output::json(&all)?
             } else {
-                show(&all)?
+                shown::places(&all)?
             }
-            match all.iter().find_map(|one| one.failing.as_ref()) {
-                Some(failing) => {
-                    Err(CliError::new(Kind::NotFound, clean(&failing.error).into_owned()))
-                }
-                None => Ok(()),
+            let said = |error: &str| {
+                let error = CliError::new(Kind::NotFound, clean(error).into_owned());
+                Err(error.hint("rrd mirror status shows how it is with each place"))
+            };
+            if let Some(failing) = all.iter().find_map(|one| one.failing.as_ref()) {
+                return said(&failing.error);
+            }
+            match all.iter().map(|one| one.troubles.len() as u64).sum() {
+                0 => Ok(()),
+                troubles => said(&format!("{} not mirrored", counted(troubles, "transcript"))),
             }
         }
         Mirror::Show(args) => {
             let call = MirrorCall::Show { id: args.id.clone(), tail: args.tail };
             let MirrorReply::Shown(shown) = ask(&call, RUN)? else { return Err(unexpected()) };
-            if args.json { output::json(&shown) } else { show_one(&shown) }
+            if args.json { output::json(&shown) } else { shown::one(&shown) }
         }
         Mirror::Verify(args) => {
             let call = MirrorCall::Verify { id: args.id.clone() };
@@ -62,7 +85,7 @@ pub(crate) fn run(mirror: &Mirror) -> Result<(), CliError> {
             if args.json {
                 output::json(&all)?
             } else {
-                verified(&all)?
+                shown::verified(&all)?
             }
             match all.iter().filter(|one| !one.wrong.is_empty()).count() {
                 0 => Ok(()),
@@ -75,7 +98,7 @@ pub(crate) fn run(mirror: &Mirror) -> Result<(), CliError> {
         }
         Mirror::Compact(args) => {
             let all = status(&MirrorCall::Compact { id: args.id.clone() }, RUN)?;
-            if args.json { output::json(&all) } else { show(&all) }
+            if args.json { output::json(&all) } else { shown::places(&all) }
         }
         Mirror::Stop(args) => {
             let call = MirrorCall::Stop { id: args.id.clone(), url: args.on.clone() };
@@ -90,13 +113,16 @@ pub(crate) fn run(mirror: &Mirror) -> Result<(), CliError> {
             let MirrorReply::Pruned(all) = ask(&call, RUN)? else { return Err(unexpected()) };
             if *json { output::json(&all) } else { pruned(&all, *dry_run) }
         }
-        Mirror::Disable { url } => {
+        Mirror::Disable { url, json } => {
             let call = MirrorCall::Disable { url: url.clone() };
             let MirrorReply::Disabled(count) = ask(&call, Duration::ZERO)? else {
                 return Err(unexpected());
             };
+            if *json {
+                return output::json(&Disabled { disabled: count });
+            }
             output::remark(&match count {
-                0 => "nothing was mirrored there; rrd mirror status names the places".to_owned(),
+                0 => "nothing was mirrored".to_owned(),
                 _ => format!(
                     "mirrors to {} no more; what is there stays there",
                     counted(count.into(), "place")
@@ -110,7 +136,35 @@ pub(crate) fn run(mirror: &Mirror) -> Result<(), CliError> {
 fn ask(call: &MirrorCall, wait: Duration) -> Result<MirrorReply, CliError> {
     let config = local::config(None)?;
     let connection = connect::dial(&config.dirs.socket).map_err(Unreachable::into_error)?;
-    connection.mirror(call, wait)?.map_err(CliError::from)
+    let what = match call {
+        MirrorCall::Enable(wish) => format!("asking {}", wish.said.url),
+        MirrorCall::Run => "bringing what is new; Ctrl-C ends the wait and not the work".to_owned(),
+        _ => "asking; a bucket may take a while".to_owned(),
+    };
+    let answer = output::patiently(&what, || connection.mirror(call, wait))?;
+    answer.map_err(|mut refusal| {
+        if refusal.message.contains("mirror.env") {
+            let path = config.dirs.config_file.with_file_name("mirror.env");
+            refusal.facts.push(format!("mirror.env is {}", path.display()));
+        }
+        CliError::from(refusal)
+    })
+}
+
+/// What is in the buckets, whoever put it there.
+fn found(json: bool) -> Result<(), CliError> {
+    let MirrorReply::Found(all, left_out) = ask(&MirrorCall::Found, RUN)? else {
+        return Err(unexpected());
+    };
+    if json {
+        output::json(&all)?
+    } else {
+        shown::found(&all)?
+    }
+    if left_out > 0 {
+        output::remark(&format!("{} left out", counted(left_out, "older session")));
+    }
+    Ok(())
 }
 
 fn status(call: &MirrorCall, wait: Duration) -> Result<Vec<MirrorStatus>, CliError> {
@@ -135,21 +189,29 @@ fn enable(args: &MirrorEnable) -> Result<(), CliError> {
             }
         }
     }
-    let target = MirrorTarget {
+    let names = |of: &[Harness]| of.iter().map(ToString::to_string).collect();
+    let said = MirrorTarget {
         url: args.url.trim_end_matches('/').to_owned(),
         project: args.project.clone(),
         endpoint: args.endpoint.clone(),
         region: args.region.clone(),
         profile: args.profile.clone(),
-        harness: args.harness.clone(),
+        harness: names(&args.harness),
         repo: args.repo.clone(),
-        exclude_harness: args.exclude_harness.clone(),
+        exclude_harness: names(&args.exclude_harness),
         exclude_repo: args.exclude_repo.clone(),
         raw: args.no_redact,
         keep_days: args.keep_days,
     };
-    ask(&MirrorCall::Enable(target), Duration::ZERO)?;
+    let wish = MirrorWish { said, all: args.all, keep_forever: args.keep_forever };
+    let MirrorReply::Enabled(place) = ask(&MirrorCall::Enable(wish), ENABLE)? else {
+        return Err(unexpected());
+    };
+    if args.json {
+        return output::json(&place);
+    }
     output::remark("mirrored from now on; rrd mirror status shows how far it is");
+    shown::in_force(&place).iter().for_each(|line| output::remark(line));
     if args.keep_days.is_some() {
         output::remark(
             "what is over for longer is deleted there in ten minutes; rrd mirror prune --dry-run shows what that is",
@@ -170,6 +232,12 @@ fn stopped(call: &MirrorCall, json: bool, then: &str) -> Result<(), CliError> {
     let session = clean(&session);
     output::remark(&format!("{session} is mirrored to {} {again}; {then}", places.join(", ")));
     Ok(())
+}
+
+#[derive(Serialize)]
+struct Disabled {
+    /// So many places.
+    disabled: u32,
 }
 
 #[derive(Serialize)]
@@ -194,177 +262,4 @@ fn pruned(all: &[MirrorPruned], dry_run: bool) -> Result<(), CliError> {
         (false, false) => format!("{count} deleted"),
     });
     Ok(())
-}
-
-fn show(all: &[MirrorStatus]) -> Result<(), CliError> {
-    if all.is_empty() {
-        output::remark("nothing is mirrored; rrd mirror enable --help has examples");
-        return Ok(());
-    }
-    let now = clock::now();
-    let mut lines = Vec::new();
-    for one in all {
-        lines.extend(words(one, now));
-    }
-    output::print_lines(&lines)
-}
-
-/// One place in a few lines.
-fn words(one: &MirrorStatus, now: Timestamp) -> Vec<String> {
-    let ago = |at| format!("{} ago", rrd_proto::age(now, at));
-    let last =
-        one.last_uploaded_at.map_or("nothing yet".to_owned(), |at| format!("last {}", ago(at)));
-    let redacted = if one.redacted { "" } else { ", NOT redacted" };
-    let sign = match (&one.failing, one.troubles.is_empty() && one.diverged == 0) {
-        (Some(_), _) => "✗",
-        (None, false) => "!",
-        (None, true) => "✓",
-    };
-    let (url, project) = (clean(&one.url), clean(&one.project));
-    let mut lines = vec![format!("{sign} {url}/{project}{redacted}")];
-    lines.push(format!("  {}, {last}", counted(one.transcripts, "transcript")));
-    if one.checking {
-        lines.push("  still looking what there is to be mirrored".to_owned());
-    }
-    if one.behind > 0 || one.pending_parts > 0 {
-        lines.push(format!(
-            "  behind: {}, {} not there yet; {} ({}) on the way",
-            counted(one.behind, "transcript"),
-            size(one.bytes_behind),
-            counted(one.pending_parts, "part"),
-            size(one.pending_bytes)
-        ));
-    }
-    if one.stopped > 0 {
-        lines.push(format!(
-            "  {} stopped by you (rrd mirror list)",
-            counted(one.stopped, "transcript")
-        ));
-    }
-    if let Some(days) = one.keep_days {
-        lines.push(format!("  deleted there {} after the end", counted(days.into(), "day")));
-    }
-    if one.elsewhere > 0 {
-        lines.push(format!("  {} left to other hosts", counted(one.elsewhere, "transcript")));
-    }
-    if one.diverged > 0 {
-        lines.push(format!(
-            "  {} went on here and on another host, which mirrors it: what only this host has is not there (rrd mirror list)",
-            counted(one.diverged, "transcript")
-        ));
-    }
-    if let Some(failing) = &one.failing {
-        lines.push(format!(
-            "  failing for {}: {}",
-            rrd_proto::age(now, failing.since),
-            clean(&failing.error)
-        ));
-    }
-    for trouble in &one.troubles {
-        lines.push(format!("  {}: {}", clean(&trouble.stream), clean(&trouble.error)));
-    }
-    lines
-}
-
-fn show_one(shown: &MirrorShown) -> Result<(), CliError> {
-    let mut lines: Vec<String> = Vec::new();
-    match &shown.meta {
-        Some(meta) => lines.extend(clean_lines(meta)),
-        None => lines.push("no meta.json; the parts say what follows".to_owned()),
-    }
-    let earlier = match shown.earlier_records {
-        0 => String::new(),
-        count => format!(", and {count} from before it was rewritten"),
-    };
-    let place = format!("{}/{}", clean(&shown.url), clean(&shown.directory));
-    output::remark(&format!("{place}: {}{earlier}", counted(shown.records, "record")));
-    for part in &shown.dropped {
-        output::remark(&format!("{} does not count: {}", clean(&part.stream), clean(&part.error)));
-    }
-    if !shown.tail.is_empty() {
-        lines.push(look::paint(look::DIM, "--- tail ---"));
-        lines.extend(shown.tail.iter().map(|line| clean(line).into_owned()));
-    }
-    output::print_lines(&lines)
-}
-
-fn verified(all: &[MirrorVerified]) -> Result<(), CliError> {
-    let wrong: Vec<String> = all
-        .iter()
-        .flat_map(|one| {
-            one.wrong.iter().map(|why| format!("✗ {}{}", clean(&one.directory), clean(why)))
-        })
-        .collect();
-    output::print_lines(&wrong)?;
-    let (parts, records) =
-        all.iter().fold((0, 0), |(parts, records), one| (parts + one.parts, records + one.records));
-    output::remark(&format!(
-        "read {} of {}, {}: {}",
-        counted(parts, "part"),
-        counted(all.len() as u64, "transcript"),
-        counted(records, "record"),
-        if wrong.is_empty() { "all as uploaded" } else { "not all as uploaded" }
-    ));
-    Ok(())
-}
-
-fn table(list: &[Mirrored]) -> Result<(), CliError> {
-    if list.is_empty() {
-        output::remark("nothing is mirrored; rrd mirror status says why");
-        return Ok(());
-    }
-    let (now, header) =
-        (clock::now(), ["SESSION", "HARNESS", "PARTS", "SIZE", "BEHIND", "LAST", "TITLE"]);
-    let mut rows = vec![header.map(str::to_owned)];
-    rows.extend(list.iter().map(|one| {
-        let id = clean(&one.session_id);
-        let id = match &one.agent {
-            Some(_) => format!("└ {}", fit_end(&id, 12)),
-            None => fit_end(&id, 12).into_owned(),
-        };
-        let by = one.by.as_ref().map(|host| match one.state {
-            CoverageState::Diverged => format!("not what {} mirrors", clean(host)),
-            _ => format!("by {}", clean(host)),
-        });
-        let by = by.or_else(|| match one.state {
-            CoverageState::Stopped => Some("stopped by you".to_owned()),
-            CoverageState::Excluded => Some("left out by your choice of sessions".to_owned()),
-            CoverageState::Expired => Some("over for too long".to_owned()),
-            _ => None,
-        });
-        [
-            id,
-            clean(one.harness.as_str()).into_owned(),
-            one.parts.to_string(),
-            size(one.uploaded_bytes),
-            match one.bytes_behind {
-                None if one.state == CoverageState::Diverged => "?".to_owned(),
-                None | Some(0) => "-".to_owned(),
-                Some(bytes) => size(bytes),
-            },
-            one.last_uploaded_at.map_or("-".to_owned(), |at| rrd_proto::age(now, at).to_string()),
-            by.unwrap_or_else(|| one.title.as_deref().map(clean).unwrap_or_default().into_owned()),
-        ]
-    }));
-    let widths: Vec<usize> = (0..header.len() - 1)
-        .map(|at| rows.iter().map(|row| width(&row[at])).max().unwrap_or(0))
-        .collect();
-    let columns = output::columns();
-    let mut lines: Vec<String> = rows
-        .iter()
-        .map(|row| {
-            let mut line = String::new();
-            for (cell, width) in row.iter().zip(&widths) {
-                line.push_str(&pad(cell, *width));
-                line.push_str("  ");
-            }
-            line.push_str(&row[header.len() - 1]);
-            match columns {
-                Some(columns) => fit_end(line.trim_end(), columns).into_owned(),
-                None => line.trim_end().to_owned(),
-            }
-        })
-        .collect();
-    lines[0] = look::paint(look::DIM, &lines[0]);
-    output::print_lines(&lines)
 }

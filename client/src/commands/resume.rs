@@ -49,7 +49,7 @@ struct Answer {
     task: Option<String>,
     /// Variables that the command needs.
     environment: BTreeMap<String, String>,
-    /// What was taken out of the copy is no longer in it.
+    /// What is secret was taken out of the copy.
     redacted: bool,
     dropped_thinking: u64,
     files: Vec<Written>,
@@ -126,7 +126,7 @@ pub(crate) fn run(args: &ResumeArgs) -> Result<(), CliError> {
     }
     let from = if is_gone { Some(ResumeFrom::Bucket) } else { args.from };
     let source = match (is_copied, found.take()) {
-        (true, Some(found)) => Some(Source::Bucket(found)),
+        (true, Some(found)) => Some(Source::Bucket(Box::new(found))),
         (true, None) => Some(copy::open(&answerer, &session, from)?),
         (false, _) => None,
     };
@@ -236,6 +236,24 @@ fn says_redacted(answer: &Answer, source: &Source<'_>) {
         let at = bucket.last_uploaded_at.map_or_else(String::new, |at| format!(" of {at}"));
         remark(&format!("the copy{at} is what {} has of it", bucket.url));
         bucket.dropped.iter().for_each(|why| remark(&format!("a part does not count: {why}")));
+    }
+    let passed = match source {
+        Source::Bucket(bucket) => bucket.redacted_here,
+        Source::Host { .. } => 0,
+    };
+    if passed > 0 {
+        let parts = counted(passed, "part");
+        remark(&format!(
+            "of {parts} nobody knows whether they were redacted: they were on the way out of the bucket"
+        ));
+    }
+    if let Source::Bucket(bucket) = source
+        && !bucket.redacted
+    {
+        remark(&format!(
+            "{} was enabled with --no-redact: what is secret may be in the copy",
+            bucket.url
+        ));
     }
     if answer.redacted {
         let whose = source.whose(&answer.host);

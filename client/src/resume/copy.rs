@@ -14,7 +14,7 @@ use crate::{
     connect::Connection,
     error::{CliError, Kind},
     local::resume::place::Coming,
-    text,
+    output, text,
 };
 
 /// A stream of a session's files.
@@ -22,7 +22,7 @@ pub(crate) enum Source<'a> {
     /// The host that has them, or this one, through the daemon here.
     Host { daemon: &'a Connection, node: Option<NodeId>, opened: CopyOpened },
     /// A bucket, out of which the daemon here has put it together.
-    Bucket(BucketCopy),
+    Bucket(Box<BucketCopy>),
 }
 
 /// The source that was asked for, else the host that has the session.
@@ -36,7 +36,7 @@ pub(crate) fn open<'a>(
         (Some(ResumeFrom::Bucket), _) => {
             let found = bucket(answerer, &session.session_id)?;
             match found.key == session.key() {
-                true => Ok(Source::Bucket(found)),
+                true => Ok(Source::Bucket(Box::new(found))),
                 false => {
                     let why = format!("the bucket has nothing of {}", session.session_id);
                     Err(CliError::new(Kind::NotFound, why).hint("rrd mirror list"))
@@ -60,7 +60,7 @@ pub(crate) fn open<'a>(
                 );
                 CliError::new(Kind::NotFound, why).hint(hint)
             })?;
-            Ok(Source::Bucket(found))
+            Ok(Source::Bucket(Box::new(found)))
         }
         (_, false) => host(answerer, session),
     }
@@ -68,7 +68,11 @@ pub(crate) fn open<'a>(
 
 /// What a bucket that this host knows has of the session whose id begins so.
 pub(crate) fn bucket(answerer: &Answerer, id: &str) -> Result<BucketCopy, CliError> {
-    match daemon(answerer)?.copy(&CopyCall::Bucket { id: id.to_owned() })?? {
+    let (daemon, call) = (daemon(answerer)?, CopyCall::Bucket { id: id.to_owned() });
+    let asked = output::patiently("asking the bucket; a large session takes a while", || {
+        daemon.copy(&call)
+    });
+    match asked?? {
         CopyReply::Bucket(copy) => Ok(copy),
         _ => Err(odd()),
     }

@@ -103,6 +103,7 @@ pub(super) async fn load(State(http): State<Arc<Http>>, Query(pairs): Pairs) -> 
         *none.status_mut() = StatusCode::NO_CONTENT;
         return Ok(none);
     };
+    let redacted = if loaded.is_redacted { ", redacted" } else { ", NOT redacted" };
     let (length, came, unasked) = (loaded.length(), loaded.came, loaded.unasked.clone());
     let body = futures::stream::unfold(loaded, crate::sdk::Loaded::next);
     let mut response = Response::new(Body::from_stream(body));
@@ -113,7 +114,7 @@ pub(super) async fn load(State(http): State<Arc<Http>>, Query(pairs): Pairs) -> 
     let note = match (came, unasked) {
         (0, None) => return Ok(response),
         (0, Some(why)) => format!("no bucket could be asked for what other hosts added: {why}"),
-        (came, _) => format!("{came} entries came out of the mirror's bucket, redacted"),
+        (came, _) => format!("{came} entries came out of the mirror's bucket{redacted}"),
     };
     tracing::info!(note, "a session was loaded from the session store");
     let note: String =

@@ -13,7 +13,7 @@ use std::{
     collections::{HashMap, HashSet},
     path::Path,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -72,7 +72,11 @@ pub(crate) struct Aim {
     pub(super) id: TargetId,
     pub(super) settings: MirrorTarget,
     pub(super) stop: CancellationToken,
-    since: Timestamp,
+    pub(super) since: Timestamp,
+    /// When this began to be followed.
+    begun: Timestamp,
+    /// Why it is not followed any more.
+    stuck: OnceLock<String>,
     hub: Arc<Hub>,
     fleet: Option<Arc<Fleet>>,
     outbox: Arc<Mutex<Outbox>>,
@@ -210,6 +214,8 @@ impl Aim {
             settings,
             stop: mirror.stop.child_token(),
             since,
+            begun: now(),
+            stuck: OnceLock::new(),
             hub: Arc::clone(&mirror.hub),
             fleet: mirror.fleet.clone(),
             outbox: Arc::clone(outbox),
@@ -298,13 +304,13 @@ impl Aim {
                 self.known().streams = streams.collect();
             }
             Err(error) => {
-                tracing::error!(%error, "the mirror cannot read what it has done");
+                self.is_stuck(&error);
                 return;
             }
         }
         let found = self.take_stops().and_then(|()| self.find_taken());
         if let Err(error) = found.and_then(|()| self.find_since()) {
-            tracing::error!(%error, "the mirror cannot read what it has done");
+            self.is_stuck(&error);
             return;
         }
         let ours = self.stop.clone();
@@ -382,6 +388,11 @@ impl Aim {
         }
     }
 
+    fn is_stuck(&self, error: &OutboxError) {
+        tracing::error!(%error, "the mirror cannot read what it has done");
+        let _ = self.stuck.set(error.to_string());
+    }
+
     /// Starts what is due; gives when there will be more to start.
     fn start(
         self: &Arc<Self>,
@@ -437,6 +448,11 @@ impl Aim {
             self.known().dirty.remove(&key);
             // Meanwhile it may have been stopped.
             if !self.hub.entry(&key).is_some_and(|entry| self.wants(&key, &entry)) {
+                self.tell([key]);
+                continue;
+            }
+            if let Some(why) = self.unnamable(&key) {
+                self.trouble(&key, why);
                 self.tell([key]);
                 continue;
             }

@@ -1,54 +1,100 @@
 //! What `rrd mirror` asks for, each refusal in words.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use rrd_proto::{MirrorCall, MirrorReply, MirrorTarget, Refusal};
+use rrd_proto::{MirrorCall, MirrorReply, Refusal};
+use tokio::time::timeout;
 
 use super::{
     Mirror,
     aim::{self, Aim},
-    inspect,
+    found, inspect,
     outbox::OutboxError,
     stop,
     stream::Failure,
-    target::{Fault, folder_of, plain},
+    target::{Fault, folder_of, is_name, plain},
 };
 
 /// Lines of a transcript's end that are told at most.
 const MOST_LINES: u32 = 10_000;
 
+/// A place that is named is waited for so long; whoever named it waits, too.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Does what is asked.
 pub(crate) async fn answer(mirror: &Arc<Mirror>, call: MirrorCall) -> Result<MirrorReply, Refusal> {
     let aims = mirror.aims();
+    // Nothing that is asked could be answered; what is enabled anew may be.
+    if let Some(refusal) = mirror.refusal().filter(|_| !matches!(call, MirrorCall::Enable(_))) {
+        return Err(refusal);
+    }
     match call {
-        MirrorCall::Enable(target) => {
-            let url = plain(&target.url);
+        MirrorCall::Enable(mut wish) => {
+            let url = plain(&wish.said.url);
             let is_same = |aim: &&Arc<Aim>| {
-                aim.settings.project == target.project && plain(&aim.settings.url) == url
+                aim.settings.project == wish.said.project && plain(&aim.settings.url) == url
             };
+            let before = aims.iter().find(is_same);
             // One that is there keeps its spelling.
-            let url = aims.iter().find(is_same).map_or(url, |aim| aim.settings.url.clone());
-            let target = MirrorTarget { url, ..target };
+            wish.said.url = before.map_or(url, |aim| aim.settings.url.clone());
+            let settings = wish.over(before.map(|aim| &aim.settings));
+            if !is_name(&settings.project) {
+                let error = "a project is a name of letters, digits and ._-, perhaps with / between its parts";
+                return Err(refusal(error.to_owned(), "rrd mirror enable --help has examples"));
+            }
             // Whatever is wrong with the place is told to whoever names it.
-            let place = aim::open(&target, &mirror.dirs).map_err(|error| {
+            let place = aim::open(&settings, &mirror.dirs).map_err(|error| {
                 refusal(error.to_string(), "rrd mirror enable --help has examples")
             })?;
-            let wrong = |fault: Fault| refusal(fault.to_string(), "nothing is mirrored there yet");
-            place.make().await.map_err(wrong)?;
-            let address = aim::address(&target);
-            if let Some(other) = another_name(&aims, &address) {
-                let error = format!("that folder is mirrored to already, as {other}");
-                return Err(refusal(error, "give that address, or rrd mirror disable it first"));
+            let unchanged = "nothing was changed; rrd mirror enable --help has examples";
+            let address = aim::address(&settings);
+            let asked = async {
+                place.make().await?;
+                let other = another_name(&aims, &address);
+                if other.is_none() {
+                    place.probe().await?;
+                }
+                Ok(other)
+            };
+            match timeout(PATIENCE, asked).await {
+                Ok(Ok(None)) => {}
+                Ok(Ok(Some(other))) => {
+                    let error = format!("that folder is mirrored to already, as {other}");
+                    return Err(refusal(
+                        error,
+                        "give that address, or rrd mirror disable it first",
+                    ));
+                }
+                Ok(Err(fault)) => {
+                    let fault: Fault = fault;
+                    return Err(refusal(fault.once(), unchanged));
+                }
+                Err(_) => {
+                    let (place, seconds) = (place.place(), PATIENCE.as_secs());
+                    let why = format!("{place} did not answer within {seconds} s");
+                    return Err(refusal(why, "check its address; nothing was changed"));
+                }
             }
-            place.probe().await.map_err(wrong)?;
-            if target.keep_days == Some(0) {
+            if settings.keep_days == Some(0) {
                 let error = "a session is kept for a day at least".to_owned();
                 return Err(refusal(error, "rrd mirror stop ID mirrors a session no more"));
             }
-            aside(mirror, |mirror| mirror.enable(target)).await.map(|()| MirrorReply::Enabled)
+            let enabled = |mirror: &Mirror| {
+                let aim = mirror.enable(settings)?;
+                aim.status().map_err(broken)
+            };
+            aside(mirror, enabled).await.map(|place| MirrorReply::Enabled(Box::new(place)))
         }
         MirrorCall::Disable { url } => {
+            let (named, count) = (url.is_some(), aims.len());
             let gone = aside(mirror, move |mirror| mirror.disable(url.as_deref())).await?;
+            if gone == 0 && named {
+                let hint = match count {
+                    0 => "rrd mirror enable --help has examples",
+                    _ => "rrd mirror status names the places",
+                };
+                return Err(refusal("nothing is mirrored to that place".to_owned(), hint));
+            }
             Ok(MirrorReply::Disabled(gone))
         }
         MirrorCall::Run => {
@@ -112,6 +158,15 @@ pub(crate) async fn answer(mirror: &Arc<Mirror>, call: MirrorCall) -> Result<Mir
             }
             Ok(MirrorReply::Verified(all))
         }
+        MirrorCall::Found => {
+            let (mut all, mut left_out) = (Vec::new(), 0);
+            for aim in &aims {
+                let (found, more) = found::found(aim).await.map_err(failed)?;
+                all.extend(found);
+                left_out += more;
+            }
+            Ok(MirrorReply::Found(all, left_out))
+        }
         MirrorCall::List => {
             let list = move |_: &Mirror| {
                 let lists = aims.iter().map(|aim| aim.list()).collect::<Result<Vec<_>, _>>();
@@ -171,11 +226,20 @@ pub(super) fn refusal(message: String, hint: &str) -> Refusal {
 }
 
 pub(super) fn failed(failure: Failure) -> Refusal {
-    refusal(failure.to_string(), "rrd mirror status says how it is with each place")
+    let why = match failure {
+        // Nobody tries again what a person asked.
+        Failure::Bucket(fault) => fault.once(),
+        failure => failure.to_string(),
+    };
+    refusal(why, "rrd mirror status says how it is with each place")
 }
 
 pub(super) fn broken(error: OutboxError) -> Refusal {
-    let hint =
-        "move mirror.db away and enable the mirror anew: what is in the bucket is found again";
+    unreadable(&error)
+}
+
+pub(super) fn unreadable(error: &OutboxError) -> Refusal {
+    let hint = "move mirror.db and what else begins so away, rrd service restart, and enable the mirror \
+                anew: what is in the bucket is found again";
     refusal(error.to_string(), hint)
 }

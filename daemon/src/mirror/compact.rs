@@ -116,6 +116,7 @@ impl Carrier {
             epoch: Some(epoch),
             records: Some(group.iter().map(|part| part.hashes.len() as u64).sum()),
             sha256: Some(content.to_string()),
+            redactor: meta::Part::redactor_of(group.iter().map(|part| &part.about)),
             ..meta::Part::default()
         };
         let hashes = group.iter().flat_map(|part| part.hashes.iter().copied()).collect();

@@ -3,7 +3,7 @@
 //! Each part is checked against its name. Not here: where the transcript goes then.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs::File,
     io::{self, Read, Seek, SeekFrom, Write},
     pin::pin,
@@ -11,15 +11,18 @@ use std::{
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
-use rrd_core::mirror::{
-    Merge, Merged, Meta, Owner, PartName, StreamName, merge,
-    read::{Dropped, Reading},
+use rrd_core::{
+    mirror::{
+        Merge, Merged, Meta, Owner, PartName, StreamName, merge,
+        read::{Dropped, Reading},
+    },
+    redact::{Report, Stream as Lines},
 };
 
 use tokio::sync::mpsc;
 
 use super::{
-    stream::{Failure, LONGEST_PART, SMALL},
+    stream::{Carrier, Failure, LONGEST_PART, SMALL},
     target::Target,
 };
 
@@ -34,16 +37,24 @@ pub(crate) struct Directory {
     /// Parts that others are still there of.
     pub(crate) merges: Vec<Merged>,
     pub(crate) meta: Option<Meta>,
+    /// It is there, and cannot be understood.
+    pub(crate) is_odd: bool,
 }
 
 /// A stream that was read.
 #[derive(Debug)]
 pub(crate) struct Fetched {
     pub(crate) meta: Option<Meta>,
+    /// Its `meta.json` is there, and cannot be understood.
+    pub(crate) is_odd: bool,
     /// Parts that do not count, and why.
     pub(crate) dropped: Vec<(PartName, Dropped)>,
     /// Every owner's word about the order of records could be followed.
     pub(crate) is_sound: bool,
+    /// Nothing is in it that has not passed rrd's redactor, before it came into the bucket or on the way out.
+    pub(crate) is_redacted: bool,
+    /// So many parts passed it on the way out, for nobody knows that they had before.
+    pub(crate) passed: u64,
     /// All records that count.
     spool: File,
     /// Where each of them ends in there.
@@ -79,10 +90,12 @@ pub(crate) async fn directory(target: &Target, stream: &StreamName) -> Result<Di
     }
     let meta = target.get(&meta_name(stream), SMALL).await?;
     // It is derived: one that cannot be read says nothing.
-    let meta = meta.and_then(|(body, _)| serde_json::from_slice(&body).ok());
+    let is_there = meta.is_some();
+    let meta: Option<Meta> = meta.and_then(|(body, _)| serde_json::from_slice(&body).ok());
+    let is_odd = is_there && meta.is_none();
     let parts: Vec<PartName> = names.iter().filter_map(|name| PartName::parse(name)).collect();
     let merges = merges(target, &directory, &names, &parts).await?;
-    Ok(Directory { owners, parts, merges, meta })
+    Ok(Directory { owners, parts, merges, meta, is_odd })
 }
 
 /// What a directory says of parts that were made of several.
@@ -150,26 +163,40 @@ pub(crate) async fn parts(
     Ok((reading, dropped))
 }
 
-/// Reads a whole stream; `spool` is an empty file for its records.
+/// Reads a whole stream; `spool` is an empty file for its records. What is not known to have been redacted
+/// before is on its way into that file, unless the user wants the bytes of this place as they are.
 pub(crate) async fn fetch(
-    target: &Target,
+    carrier: &Carrier,
     stream: &StreamName,
     spool: File,
 ) -> Result<Option<Fetched>, Failure> {
+    let target = &*carrier.target;
     let directory = directory(target, stream).await?;
     if directory.parts.is_empty() && directory.owners.is_empty() {
         return Ok(None);
     }
     let reading = Reading::new(directory.owners.clone());
+    let redacted = redacted(directory.meta.as_ref());
+    let redactor = carrier.redacts.then(|| carrier.edges.redactor());
     let (took, mut parts) = mpsc::channel::<(PartName, Bytes)>(1);
     // What comes is checked and written off the runtime's threads while the next is on its way.
     let spooled = tokio::task::spawn_blocking(move || {
-        let (ends, dropped) = (Vec::new(), Vec::new());
-        let mut spooling = Spooling { reading, spool, ends, length: 0, dropped };
+        let mut spooling = Spooling {
+            lines: redactor.as_deref().map(Lines::new),
+            reading,
+            redacted,
+            report: Report::default(),
+            spooled: Spooled { spool, ends: Vec::new(), length: 0 },
+            dropped: Vec::new(),
+            is_redacted: true,
+            passed: 0,
+        };
         while let Some((name, body)) = parts.blocking_recv() {
             spooling.take(name, &body)?;
         }
-        Ok::<_, io::Error>(spooling)
+        spooling.finish()?;
+        let Spooling { reading, report, spooled, dropped, is_redacted, passed, .. } = spooling;
+        Ok::<_, io::Error>((reading, report, spooled, dropped, is_redacted, passed))
     });
     let mut bodies = pin!(bodies(target, stream, &directory));
     let asked = async move {
@@ -184,35 +211,95 @@ pub(crate) async fn fetch(
     let asked = asked.await;
     let spooled = spooled.await.map_err(io::Error::other)??;
     asked?;
-    let (stretches, is_sound) = spooled.reading.transcript();
-    let Spooling { spool, ends, length, dropped, .. } = spooled;
-    Ok(Some(Fetched { meta: directory.meta, dropped, is_sound, spool, ends, length, stretches }))
+    let (reading, report, Spooled { spool, ends, length }, dropped, is_redacted, passed) = spooled;
+    carrier.edges.count_copied(&report);
+    let (stretches, is_sound) = reading.transcript();
+    let Directory { meta, is_odd, .. } = directory;
+    Ok(Some(Fetched {
+        meta,
+        is_odd,
+        dropped,
+        is_sound,
+        is_redacted,
+        passed,
+        spool,
+        ends,
+        length,
+        stretches,
+    }))
+}
+
+/// Parts of which `meta.json` says that rrd redacted them.
+fn redacted(meta: Option<&Meta>) -> HashSet<(u32, String)> {
+    let parts = meta.into_iter().flat_map(|meta| &meta.parts);
+    parts.filter(|part| part.is_redacted()).map(|part| (part.seq, part.uuid.clone())).collect()
 }
 
 /// Records that count, one part after the other.
-struct Spooling {
+struct Spooling<'r> {
+    /// Takes the secrets out, unless none are to be.
+    lines: Option<Lines<'r>>,
     reading: Reading,
+    redacted: HashSet<(u32, String)>,
+    report: Report,
+    spooled: Spooled,
+    /// As in [`Fetched`].
+    dropped: Vec<(PartName, Dropped)>,
+    is_redacted: bool,
+    passed: u64,
+}
+
+struct Spooled {
     spool: File,
     /// As in [`Fetched`].
     ends: Vec<u64>,
     length: u64,
-    dropped: Vec<(PartName, Dropped)>,
 }
 
-impl Spooling {
+impl Spooling<'_> {
     fn take(&mut self, name: PartName, body: &[u8]) -> io::Result<()> {
-        match self.reading.take(name, body) {
-            Ok(_) => {
-                let at = self.length;
-                self.ends.extend(memchr::memchr_iter(b'\n', body).map(|end| at + end as u64 + 1));
-                self.length += body.len() as u64;
-                self.spool.write_all(body)
-            }
+        let epoch = match self.reading.take(name, body) {
+            Ok(epoch) => epoch,
             Err(why) => {
                 self.dropped.push((name, why));
-                Ok(())
+                return Ok(());
+            }
+        };
+        // What nobody owned may have any name.
+        let is_known = epoch > 0 && self.redacted.contains(&(name.seq, name.tag()));
+        match &mut self.lines {
+            // A line, and what is secret in it, may begin in one part and end in the next.
+            Some(lines) if !is_known || lines.is_torn() => {
+                self.passed += 1;
+                let mut out = Vec::with_capacity(body.len());
+                lines.feed(body, &mut self.report, &mut |_, line, _| {
+                    out.extend_from_slice(line.as_ref());
+                    out.push(b'\n');
+                });
+                self.spooled.write(&out)
+            }
+            lines => {
+                self.is_redacted &= is_known || lines.is_some();
+                self.spooled.write(body)
             }
         }
+    }
+
+    /// A last line without an end.
+    fn finish(&mut self) -> io::Result<()> {
+        let Some(lines) = &mut self.lines else { return Ok(()) };
+        let mut out = Vec::new();
+        lines.finish(&mut self.report, &mut |_, line, _| out.extend_from_slice(line.as_ref()));
+        self.spooled.write(&out)
+    }
+}
+
+impl Spooled {
+    fn write(&mut self, body: &[u8]) -> io::Result<()> {
+        let at = self.length;
+        self.ends.extend(memchr::memchr_iter(b'\n', body).map(|end| at + end as u64 + 1));
+        self.length += body.len() as u64;
+        self.spool.write_all(body)
     }
 }
 

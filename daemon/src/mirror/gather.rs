@@ -382,6 +382,9 @@ impl Cut {
             epoch: Some(state.epoch),
             records: Some(self.hashes.len() as u64),
             sha256: Some(content.to_string()),
+            redactor: Some(
+                if writer.redactor.is_some() { meta::REDACTOR } else { meta::RAW }.into(),
+            ),
             ..meta::Part::default()
         };
         gathered.replaced.add(&self.report);

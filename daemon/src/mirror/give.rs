@@ -23,10 +23,14 @@ use super::{
     aim::{Aim, address},
     calls::{failed, refusal},
     fetch::{self, Fetched},
+    found,
     inspect::{dropped, streams},
     stream::{Carrier, Failure},
 };
 use crate::{resume::give::Copies, store::owner_only};
+
+/// So many sessions are named to whoever has to choose.
+const NAMED: usize = 5;
 
 /// A first line is looked at so far.
 const FIRST_LINE: u64 = 1 << 20;
@@ -46,7 +50,7 @@ impl Mirror {
         }
         let places: Vec<String> = aims.iter().map(|aim| address(&aim.settings)).collect();
         let why = format!("nothing of it is in {}", places.join(", "));
-        Err(refusal(why, "rrd mirror list shows what this host mirrors"))
+        Err(refusal(why, "rrd mirror list --from-bucket shows what is there"))
     }
 }
 
@@ -57,16 +61,7 @@ async fn give(aim: &Aim, copies: &Copies, id: &str) -> Result<Option<BucketCopy>
     let stream = match &found[..] {
         [] => return Ok(None),
         [stream] => stream,
-        several => {
-            let names: Vec<String> = several
-                .iter()
-                .take(5)
-                .map(|stream| format!("{}/{}", stream.harness, stream.session_id))
-                .collect();
-            let (count, names) = (several.len(), names.join(", "));
-            let why = format!("{count} sessions in the bucket begin with that: {names}");
-            return Err(refusal(why, "write more of the id"));
-        }
+        several => return Err(ambiguous(aim, &carrier, several).await),
     };
     let layout = resume::layout(&stream.harness).map_err(|no| Refusal {
         message: no.why,
@@ -82,10 +77,13 @@ async fn give(aim: &Aim, copies: &Copies, id: &str) -> Result<Option<BucketCopy>
     all.push(stream.clone());
     let folder = copies.folder().map_err(unwritten)?;
     let (mut files, mut told, mut wrong) = (Vec::new(), Meta::default(), Vec::new());
+    let (mut redacted, mut redacted_here) = (true, 0);
     for stream in &all {
         let path = folder.path().join(files.len().to_string());
-        let fetched = fetch::fetch(&carrier.target, stream, owner_only(&path).map_err(unwritten)?);
+        let fetched = fetch::fetch(&carrier, stream, owner_only(&path).map_err(unwritten)?);
         let Some(mut fetched) = fetched.await.map_err(failed)? else { continue };
+        redacted &= fetched.is_redacted;
+        redacted_here += fetched.passed;
         wrong.extend(fetched.dropped.iter().map(|(name, why)| dropped(name, *why).error));
         if !fetched.is_sound {
             let why = "an owner's word about the order of its records cannot be followed";
@@ -110,19 +108,45 @@ async fn give(aim: &Aim, copies: &Copies, id: &str) -> Result<Option<BucketCopy>
     }
     let place = folder.path().to_owned();
     copies.keep(folder);
+    // Of a meta.json that somebody else wrote nobody knows what is in it.
+    let say = |text: Option<String>| match carrier.redacts {
+        true => text.map(|text| carrier.edges.copied_text(&text)),
+        false => text,
+    };
     Ok(Some(BucketCopy {
         key: SessionKey { harness: stream.harness.clone(), session_id: stream.session_id.clone() },
         url: address(&aim.settings),
-        host: told.host.or(told.agent_id),
-        cwd: told.cwd,
-        repo: told.repo,
-        title: told.title,
+        host: say(told.host.or(told.agent_id)),
+        cwd: say(told.cwd),
+        repo: say(told.repo),
+        title: say(told.title),
         last_uploaded_at: told.last_uploaded_at,
         dropped: wrong,
-        redacted: told.redactor.as_deref() != Some("none"),
+        redacted,
+        redacted_here,
         folder: place,
         files,
     }))
+}
+
+/// Which sessions begin so, and how a person tells them apart.
+async fn ambiguous(aim: &Aim, carrier: &Carrier, several: &[StreamName]) -> Refusal {
+    let mut facts = Vec::new();
+    for stream in several.iter().take(NAMED) {
+        // Why one of them cannot be read is not what was asked.
+        let meta = found::meta(carrier, stream).await.ok().flatten().unwrap_or_default();
+        let host = meta.host.or(meta.agent_id).unwrap_or_else(|| "nobody known".to_owned());
+        let at = meta.last_uploaded_at.map_or_else(String::new, |at| format!(", {at}"));
+        let title = meta.title.map_or_else(String::new, |title| format!(": {title}"));
+        facts.push(format!("{}/{} of {host}{at}{title}", stream.harness, stream.session_id));
+    }
+    if several.len() > NAMED {
+        facts.push(format!("and {} others", several.len() - NAMED));
+    }
+    let (count, place) = (several.len(), address(&aim.settings));
+    let hint = "write more of the id; rrd mirror list --from-bucket shows every one".to_owned();
+    let message = format!("{count} sessions in {place} begin with that");
+    Refusal { message, facts, hint: Some(hint) }
 }
 
 /// The delegates of a session.

@@ -7,7 +7,7 @@ use std::{
     fs, io,
 };
 
-use rrd_core::mirror::{Owner, PartName, StreamName, read::Dropped};
+use rrd_core::mirror::{Meta, Owner, PartName, StreamName, read::Dropped};
 use rrd_proto::{MirrorShown, MirrorTrouble, MirrorVerified};
 
 use super::{
@@ -64,7 +64,7 @@ pub(super) async fn show(aim: &Aim, id: &str, tail: u32) -> Result<Option<Mirror
         }
     };
     let spool = spool(&carrier)?;
-    let Some(mut fetched) = fetch::fetch(&carrier.target, stream, spool).await? else {
+    let Some(mut fetched) = fetch::fetch(&carrier, stream, spool).await? else {
         return Ok(None);
     };
     let (records, all) = fetched.records();
@@ -83,12 +83,22 @@ pub(super) async fn show(aim: &Aim, id: &str, tail: u32) -> Result<Option<Mirror
     Ok(Some(MirrorShown {
         url: address(&aim.settings),
         directory: stream.directory(),
-        meta: fetched.meta.as_ref().and_then(|meta| serde_json::to_string_pretty(meta).ok()),
+        meta: fetched.meta.as_ref().and_then(|meta| meta_of(&carrier, meta)),
+        meta_is_odd: fetched.is_odd,
+        redacted: fetched.is_redacted,
         records,
         earlier_records: all - records,
         dropped,
         tail: lines.lines().map(str::to_owned).collect(),
     }))
+}
+
+/// What a `meta.json` says, as it may be told: of one that somebody else wrote nobody knows what is in it.
+fn meta_of(carrier: &Carrier, meta: &Meta) -> Option<String> {
+    let line = serde_json::to_string(meta).ok()?;
+    let line = if carrier.redacts { carrier.edges.copied_text(&line) } else { line };
+    let told: Meta = serde_json::from_str(&line).ok()?;
+    serde_json::to_string_pretty(&told).ok()
 }
 
 pub(super) fn dropped(name: &PartName, why: Dropped) -> MirrorTrouble {

@@ -10,6 +10,7 @@ mod body;
 mod calls;
 mod compact;
 mod fetch;
+mod found;
 mod gather;
 mod give;
 mod inspect;
@@ -59,6 +60,8 @@ pub(crate) struct Mirror {
     tasks: TaskTracker,
     hands: Arc<Semaphore>,
     open: Mutex<Option<Open>>,
+    /// What is mirrored cannot be read: why, and since when.
+    broken: Mutex<Option<(OutboxError, Timestamp)>>,
 }
 
 /// While anything is mirrored.
@@ -88,11 +91,19 @@ impl Mirror {
             tasks: TaskTracker::new(),
             hands: Arc::new(Semaphore::new(HANDS)),
             open: Mutex::default(),
+            broken: Mutex::default(),
         }
     }
 
-    /// Goes on with what was mirrored before. Needs a runtime.
-    pub(crate) fn start(&self) -> Result<(), OutboxError> {
+    /// Goes on with what was mirrored before. Needs a runtime. Where that cannot be read all who ask are told.
+    pub(crate) fn start(&self) {
+        if let Err(error) = self.go_on() {
+            tracing::error!(%error, "nothing is mirrored");
+            *self.broken() = Some((error, now()));
+        }
+    }
+
+    fn go_on(&self) -> Result<(), OutboxError> {
         if !Outbox::path(&self.dirs.state).exists() {
             return Ok(());
         }
@@ -132,42 +143,68 @@ impl Mirror {
 
     /// How it is; nothing while nothing is mirrored.
     pub(crate) fn part(&self) -> Option<PartStatus> {
-        let aims = self.aims();
-        let is_alarming = |one: &MirrorStatus| {
+        let failed = |refusal: Refusal| PartStatus {
+            part: "mirror".to_owned(),
+            state: Health::Failed,
+            detail: format!("nothing is mirrored: {}", refusal.message),
+            hint: refusal.hint,
+        };
+        if let Some(refusal) = self.refusal() {
+            return Some(failed(refusal));
+        }
+        let all: Result<Vec<MirrorStatus>, _> =
+            self.aims().iter().map(|aim| aim.status()).collect();
+        let all = match all {
+            Ok(all) => all,
+            Err(error) => return Some(failed(calls::broken(error))),
+        };
+        let is_late = |one: &MirrorStatus| {
             is_alarming(one.failing.as_ref().map(|failing| failing.since), one.pending_parts, now())
         };
-        let all: Vec<MirrorStatus> = aims.iter().filter_map(|aim| aim.status().ok()).collect();
-        let worst = all
-            .iter()
-            .find(|one| is_alarming(one))
-            .or_else(|| all.iter().find(|one| one.failing.is_some() || !one.troubles.is_empty()))
-            .or_else(|| all.iter().find(|one| one.diverged > 0));
-        let worst = worst.or(all.first())?;
-        let (state, hint) = match is_alarming(worst) {
-            true => (Health::Degraded, Some("rrd mirror status shows all of it".to_owned())),
-            false => (Health::Ok, None),
+        let health = |one: &MirrorStatus| match one {
+            _ if one.stands_still => Health::Failed,
+            _ if is_late(one) || !one.troubles.is_empty() => Health::Degraded,
+            _ => Health::Ok,
         };
+        let gravity = |one: &&MirrorStatus| match (health(one), &one.failing) {
+            (Health::Failed, _) => 0,
+            (Health::Degraded, _) => 1 + u8::from(!is_late(one)),
+            (_, Some(_)) => 3,
+            _ if one.diverged > 0 => 4,
+            _ => 5,
+        };
+        let worst = all.iter().min_by_key(gravity)?;
+        let state = health(worst);
+        let hint = (state != Health::Ok).then(|| "rrd mirror status shows all of it".to_owned());
         let place = format!("{}/{}", worst.url, worst.project);
         let detail = match &worst.failing {
             Some(failing) => format!(
-                "{place} fails for {}, {} parts ({} transcripts) behind: {}",
-                rrd_proto::age(now(), failing.since),
-                worst.pending_parts,
-                worst.behind,
+                "{place} fails {}, {} ({}) behind: {}",
+                for_so_long(failing.since),
+                counted(worst.pending_parts, "part"),
+                counted(worst.behind, "transcript"),
                 failing.error
             ),
+            None if !worst.troubles.is_empty() => {
+                let trouble = &worst.troubles[0];
+                let count = counted(worst.troubles.len() as u64, "transcript");
+                let error = &trouble.error;
+                format!("{place}: {count} cannot be mirrored: {}: {error}", trouble.stream)
+            }
             None => {
                 let raw = if worst.redacted { "" } else { ", NOT redacted" };
                 let more = match all.len() {
                     1 => String::new(),
-                    several => format!(", and {} more", several - 1),
+                    several => {
+                        format!(", and {} as well", counted(several as u64 - 1, "other place"))
+                    }
                 };
-                let (there, behind) = (worst.transcripts, worst.behind);
+                let (there, behind) = (counted(worst.transcripts, "transcript"), worst.behind);
                 let diverged = match worst.diverged {
                     0 => String::new(),
                     several => format!(", {several} not, for they went on elsewhere, too"),
                 };
-                format!("{place}: {there} transcripts there, {behind} behind{diverged}{raw}{more}")
+                format!("{place}: {there} there, {behind} behind{diverged}{raw}{more}")
             }
         };
         Some(PartStatus { part: "mirror".to_owned(), state, detail, hint })
@@ -175,6 +212,10 @@ impl Mirror {
 
     /// What every host is to know: the place that has failed for longest, or is far behind.
     pub(crate) fn alarm(&self, now: Timestamp) -> Option<MirrorAlarm> {
+        if let Some((error, since)) = &*self.broken() {
+            let (url, error) = ("mirror.db".to_owned(), Some(error.to_string()));
+            return Some(MirrorAlarm { url, since: Some(*since), pending_parts: 0, error });
+        }
         let alarms = self.aims().into_iter().filter_map(|aim| aim.alarm(now));
         alarms.min_by_key(|alarm| (alarm.since.is_none(), alarm.since))
     }
@@ -186,6 +227,15 @@ impl Mirror {
 
     fn open(&self) -> MutexGuard<'_, Option<Open>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn broken(&self) -> MutexGuard<'_, Option<(OutboxError, Timestamp)>> {
+        self.broken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Why nothing can be said of what is mirrored.
+    fn refusal(&self) -> Option<Refusal> {
+        self.broken().as_ref().map(|(error, _)| calls::unreadable(error))
     }
 
     fn aims(&self) -> Vec<Arc<Aim>> {
@@ -217,13 +267,13 @@ impl Mirror {
     }
 
     /// Mirrors to this place, too, or in another way.
-    fn enable(&self, settings: MirrorTarget) -> Result<(), Refusal> {
+    fn enable(&self, settings: MirrorTarget) -> Result<Arc<Aim>, Refusal> {
         let mut open = self.open();
         let outbox = match &*open {
             Some(open) => Arc::clone(&open.outbox),
             None => Arc::new(Mutex::new(Outbox::open(&self.dirs.state).map_err(calls::broken)?)),
         };
-        let since = now();
+        let mut since = now();
         let id = {
             let outbox = outbox.lock().unwrap_or_else(PoisonError::into_inner);
             outbox.set_target(&aim::address(&settings), &settings, since).map_err(calls::broken)?
@@ -233,19 +283,23 @@ impl Mirror {
             let stays = aim.id != id;
             if !stays {
                 aim.stop.cancel();
+                since = aim.since;
             }
             stays
         });
         self.tell_places(aims.iter().map(|aim| &aim.settings).chain([&settings]));
-        aims.push(self.aim(&outbox, id, settings, since));
+        let aim = self.aim(&outbox, id, settings, since);
+        aims.push(Arc::clone(&aim));
         *open = Some(Open { outbox, aims });
-        Ok(())
+        *self.broken() = None;
+        Ok(aim)
     }
 
     /// Not any more; how many places that were.
     fn disable(&self, url: Option<&str>) -> Result<u32, Refusal> {
         let mut open = self.open();
         let Some(Open { outbox, aims }) = &mut *open else { return Ok(0) };
+        let url = url.map(|url| url.trim_end_matches('/'));
         let mut gone = 0;
         let outbox = outbox.lock().unwrap_or_else(PoisonError::into_inner);
         let is_meant = |aim: &Aim| url.is_none_or(|url| aim::is_meant(&aim.settings, url));
@@ -264,23 +318,35 @@ impl Mirror {
 pub(crate) fn alarms(hosts: &[Host]) -> Vec<PartStatus> {
     let of = |host: &Host| {
         let alarm = host.mirror.as_ref()?;
-        let fails = alarm.since.map(|since| format!(" fails for {}", rrd_proto::age(now(), since)));
+        let fails = alarm.since.map(|since| format!(" fails {}", for_so_long(since)));
         let error = alarm.error.as_ref().map(|error| format!(": {error}"));
         Some(PartStatus {
             part: "mirror".to_owned(),
             state: Health::Degraded,
             detail: format!(
-                "on {}: {}{}, {} parts behind{}",
+                "on {}: {}{}, {} behind{}",
                 host.host,
                 alarm.url,
                 fails.unwrap_or_default(),
-                alarm.pending_parts,
+                counted(alarm.pending_parts, "part"),
                 error.unwrap_or_default()
             ),
             hint: Some(format!("rrd mirror status on {} shows all of it", host.host)),
         })
     };
     hosts.iter().filter_map(of).collect()
+}
+
+/// Since when, in words.
+fn for_so_long(since: Timestamp) -> String {
+    match now().as_millis() - since.as_millis() {
+        ..1_000 => "since just now".to_owned(),
+        _ => format!("for {}", rrd_proto::age(now(), since)),
+    }
+}
+
+fn counted(count: u64, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 /// A bucket that fails for so long is said everywhere, …

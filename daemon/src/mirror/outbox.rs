@@ -146,6 +146,8 @@ pub(crate) struct Total {
     pub(crate) records: u64,
     /// When it took the last one.
     pub(crate) last: Option<Timestamp>,
+    /// Some of them are as the source had them.
+    pub(crate) is_raw: bool,
     /// Secrets that were replaced, by rule.
     pub(crate) redactions: BTreeMap<String, u64>,
 }
@@ -631,11 +633,20 @@ impl Outbox {
             total.bytes += about.uploaded_bytes;
             total.records += about.records.unwrap_or_default();
             total.last = total.last.max(about.uploaded_at);
+            total.is_raw |= about.is_raw();
             for (rule, count) in about.redactions {
                 *total.redactions.entry(rule).or_default() += count;
             }
         }
         Ok(totals)
+    }
+
+    /// Bytes of the source in parts that are still to be sent, of each stream of a target.
+    pub(crate) fn unsent(&self, target: TargetId) -> Result<HashMap<StreamId, u64>> {
+        let sql = "SELECT stream, sum(about ->> 'source_bytes') FROM parts \
+                   JOIN streams ON stream = streams.id WHERE target = ?1 AND sent = 0 GROUP BY stream";
+        let read = |row: &Row<'_>| Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned()));
+        Ok(self.rows(sql, [target], read)?.into_iter().collect())
     }
 
     /// Streams of a target with parts that are still to be sent; how many of these, and their bytes.

@@ -93,6 +93,15 @@ pub(crate) struct About {
 }
 
 impl Carrier {
+    /// Why nothing may leave: it could not be taken back.
+    pub(super) fn forbidden(&self) -> Option<String> {
+        let rule = &self.edges.refused().filter(|_| self.redacts)?.rule;
+        Some(format!(
+            "redact.toml: {rule} does not hold, and nothing is mirrored until it does: rrd redact \
+             </dev/null says why, rrd service restart takes it up"
+        ))
+    }
+
     pub(super) fn outbox(&self) -> MutexGuard<'_, Outbox> {
         self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -106,12 +115,8 @@ impl Carrier {
         about: &About,
         ask: Ask,
     ) -> Result<(), Failure> {
-        if let Some(rule) = self.edges.refused().filter(|_| self.redacts) {
-            // What leaves now cannot be taken back.
-            let rule = &rule.rule;
-            return Err(Failure::Odd(format!(
-                "redact.toml: {rule} does not hold, and nothing is mirrored until it does"
-            )));
+        if let Some(why) = self.forbidden() {
+            return Err(Failure::Odd(why));
         }
         self.ability.get_or_try_init(|| self.target.probe()).await?;
         match ask {
@@ -399,6 +404,7 @@ impl Carrier {
         for (rule, count) in sent.iter().flat_map(|part| &part.redactions) {
             *redaction_counts.entry(rule.clone()).or_default() += count;
         }
+        let is_raw = !self.redacts || sent.iter().any(meta::Part::is_raw);
         let at = |part: Option<&meta::Part>| part.and_then(|part| part.uploaded_at);
         let told = |text: &String| match self.redacts {
             true => self.edges.mirrored(text).into_inner(),
@@ -421,7 +427,7 @@ impl Carrier {
             host: Some(self.host.to_string()),
             node: Some(self.node.to_string()),
             epoch: Some(stream.state.epoch),
-            redactor: Some(redactor_name(self.redacts)),
+            redactor: Some(if is_raw { meta::RAW } else { meta::REDACTOR }.to_owned()),
             title: about.title.as_ref().map(told),
             repo: about.repo.as_ref().map(told),
             task_id: about.task.as_ref().map(told),
@@ -500,6 +506,9 @@ impl Carrier {
             Ok(())
         })
         .await?;
+        if let Some(meta) = &directory.meta {
+            there.iter_mut().for_each(|part| as_told(part, meta));
+        }
         let owners = &directory.owners;
         let next_seq = directory.parts.iter().map(|part| part.seq + 1).max().unwrap_or(0);
         let last = owners.iter().max_by_key(|owner| owner.epoch);
@@ -585,9 +594,19 @@ struct Recognised {
     has_more: bool,
 }
 
-/// Which redactor it is, for whoever wonders later.
-fn redactor_name(redacts: bool) -> String {
-    if redacts { concat!("rrd ", env!("CARGO_PKG_VERSION")).to_owned() } else { "none".to_owned() }
+/// What cannot be seen in it, whether it was redacted among that: whoever wrote it says so, of this content.
+fn as_told(part: &mut Part, meta: &Meta) {
+    let is_it = |told: &&meta::Part| {
+        (told.seq, &told.uuid, &told.sha256)
+            == (part.about.seq, &part.about.uuid, &part.about.sha256)
+    };
+    if let Some(told) = meta.parts.iter().find(is_it) {
+        let about = &mut part.about;
+        about.redactor = told.redactor.clone();
+        about.redactions = told.redactions.clone();
+        (about.uploaded_at, about.source_bytes) = (told.uploaded_at, told.source_bytes);
+        about.cursor_range = told.cursor_range;
+    }
 }
 
 /// A part that was found in the bucket.

@@ -33,7 +33,7 @@ use object_store::{
 use rrd_core::mirror::{Digest, name::Summing};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use access::{Access, TargetError, folder_of, plain};
+pub(crate) use access::{Access, TargetError, folder_of, is_name, plain};
 pub(crate) use fault::{Fault, Kind};
 use folder::{Folder, Mode, Put};
 
@@ -124,7 +124,6 @@ impl fmt::Debug for Target {
 
 impl Target {
     /// The address, for people.
-    #[cfg(test)]
     pub(crate) fn place(&self) -> &str {
         &self.place
     }
@@ -398,7 +397,7 @@ impl Target {
         let mut objects: Vec<Object> = Vec::with_capacity(listed.len());
         for meta in listed {
             // Names that rrd cannot have given are somebody else's, and cannot be asked for.
-            let name = beneath(meta.location.as_ref(), own).filter(|name| access::is_name(name));
+            let name = beneath(meta.location.as_ref(), own).filter(|name| is_name(name));
             if let Some(name) = name {
                 let (name, modified) = (name.to_owned(), meta.last_modified.into());
                 objects.push(Object { name, size: meta.size, modified });
@@ -421,7 +420,7 @@ impl Target {
         let listed = listed.map_err(|error| self.unlisted(&error, seen))?;
         let names = listed.common_prefixes.iter().filter_map(Path::filename);
         let mut names: Vec<String> =
-            names.filter(|name| access::is_name(name)).map(str::to_owned).collect();
+            names.filter(|name| is_name(name)).map(str::to_owned).collect();
         names.sort_unstable();
         Ok(names)
     }
@@ -514,7 +513,7 @@ impl Target {
     fn key(&self, name: &str) -> Result<Path, Fault> {
         let own = [folder::STAGED, folder::LOCK];
         let first = name.split('/').next().unwrap_or_default();
-        if !access::is_name(name) || own.contains(&first) {
+        if !is_name(name) || own.contains(&first) {
             return Err(Fault::of_name(&self.place, name));
         }
         let whole = match &self.store {

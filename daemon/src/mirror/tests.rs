@@ -297,7 +297,7 @@ impl Scene {
     /// What is in the bucket now.
     async fn there(&self) -> (String, Vec<String>) {
         let spool = tempfile::tempfile().unwrap();
-        let fetched = fetch::fetch(&self.carrier.target, &name(), spool).await.unwrap();
+        let fetched = fetch::fetch(&self.carrier, &name(), spool).await.unwrap();
         // Of a transcript that never had a record there is nothing.
         let Some(mut fetched) = fetched else { return (String::new(), Vec::new()) };
         assert!(fetched.is_sound && fetched.dropped.is_empty(), "{:?}", fetched.dropped);

@@ -45,7 +45,7 @@ impl Mirror {
                 if directory.parts.is_empty() || !is_it || is_here && !is_theirs {
                     return Ok(None);
                 }
-                fetch::fetch(&carrier.target, &name, spool(&carrier)?).await
+                fetch::fetch(&carrier, &name, spool(&carrier)?).await
             };
             match within(found).await {
                 Ok(None) => {}

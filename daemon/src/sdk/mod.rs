@@ -90,6 +90,8 @@ pub(crate) struct Loaded {
     left: u64,
     /// Entries that came out of a bucket for this call.
     pub(crate) came: usize,
+    /// All of these have passed the redactor.
+    pub(crate) is_redacted: bool,
     /// Why no bucket could be asked whether another host has gone on with it.
     pub(crate) unasked: Option<String>,
 }
@@ -183,6 +185,7 @@ impl SessionStore {
             true => Ok(None),
             false => self.mirror.theirs(&key, is_here).await,
         };
+        let is_redacted = !matches!(&theirs, Ok(Some(theirs)) if !theirs.is_redacted);
         let (came, unasked) = match theirs {
             Ok(None) => (0, None),
             Ok(Some(theirs)) => (self.take_over(key.clone(), theirs).await?, None),
@@ -195,7 +198,7 @@ impl SessionStore {
             let _session = lock(&session);
             Ok(transcript::open(&store.at(&key))?)
         });
-        let loaded = |(file, left)| Loaded { file: Some(file), left, came, unasked };
+        let loaded = |(file, left)| Loaded { file: Some(file), left, came, is_redacted, unasked };
         Ok(opened.await?.map(loaded))
     }
 

@@ -50,7 +50,7 @@ pub struct Meta {
     /// The epoch that it writes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub epoch: Option<u32>,
-    /// Which redactor looked at the last part; `none`: the user asked for the bytes as they are.
+    /// Which redactor writes; [`RAW`] where any part is as the source had it, for the user asked for that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redactor: Option<String>,
     /// What a task is called that the session belongs to.
@@ -69,6 +69,38 @@ pub struct Meta {
     /// What others wrote.
     #[serde(flatten)]
     pub other: Map<String, Value>,
+}
+
+/// In the place of a redactor's name: the bytes are as the source had them.
+pub const RAW: &str = "none";
+
+/// rrd's redactor, in the words of this release.
+pub const REDACTOR: &str = concat!("rrd ", env!("CARGO_PKG_VERSION"));
+
+impl Part {
+    /// Every secret that rrd knew was taken out of it before it left its host.
+    #[must_use]
+    pub fn is_redacted(&self) -> bool {
+        self.redactor.as_deref().is_some_and(|by| by.starts_with("rrd "))
+    }
+
+    /// Whoever wrote it says that it is as the source had it.
+    #[must_use]
+    pub fn is_raw(&self) -> bool {
+        self.redactor.as_deref() == Some(RAW)
+    }
+
+    /// What one made of these has passed; nothing where that is not known of all of them.
+    #[must_use]
+    pub fn redactor_of<'p>(parts: impl IntoIterator<Item = &'p Self> + Clone) -> Option<String> {
+        match parts.clone().into_iter().find(|part| part.is_raw()) {
+            Some(raw) => raw.redactor.clone(),
+            None if parts.clone().into_iter().all(Self::is_redacted) => {
+                parts.into_iter().next().and_then(|part| part.redactor.clone())
+            }
+            None => None,
+        }
+    }
 }
 
 /// One part.
@@ -99,6 +131,9 @@ pub struct Part {
     /// SHA-256 of its bytes, in hexadecimal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
+    /// Which redactor it passed; [`RAW`]: none, for the user asked for that. Where nothing is said nobody knows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redactor: Option<String>,
     /// What others wrote.
     #[serde(flatten)]
     pub other: Map<String, Value>,
@@ -131,6 +166,19 @@ mod tests {
         {"seq": 0, "uuid": "12ab34ce", "compacted_from": 2, "uploaded_bytes": 18}],
       "last_compacted_at": "2026-11-20T08:02:00+00:00"
     }"#;
+
+    #[test]
+    fn of_what_one_part_is_made_is_known_of_all_or_of_none() {
+        let part = |by: Option<&str>| Part { redactor: by.map(str::to_owned), ..Part::default() };
+        let of = |all: &[Option<&str>]| {
+            Part::redactor_of(&all.iter().map(|by| part(*by)).collect::<Vec<_>>())
+        };
+        assert_eq!(of(&[Some(REDACTOR), Some("rrd 9.9.9")]).as_deref(), Some(REDACTOR));
+        assert_eq!(of(&[Some(REDACTOR), None]), None);
+        assert_eq!(of(&[Some(REDACTOR), Some("another")]), None);
+        assert_eq!(of(&[Some(REDACTOR), None, Some(RAW)]).as_deref(), Some(RAW));
+        assert!(part(Some(REDACTOR)).is_redacted() && !part(None).is_redacted());
+    }
 
     #[test]
     fn a_meta_of_tracecrafts_is_read_and_nothing_of_it_lost() {

@@ -118,7 +118,7 @@ impl Aim {
             return Coverage { state: CoverageState::Mirrored, bytes_behind, url, since };
         }
         let is_failing = known.failing.is_some() || known.troubles.contains_key(key);
-        let is_failing = is_failing || self.carrier.is_err();
+        let is_failing = is_failing || self.standstill().is_some();
         let state = if is_failing { CoverageState::Failing } else { CoverageState::Behind };
         let since = before.filter(|before| {
             matches!(before.state, CoverageState::Behind | CoverageState::Failing)
@@ -183,11 +183,13 @@ impl Aim {
 
     /// What all hosts are to know, if it fails for long or is far behind.
     pub(in crate::mirror) fn alarm(&self, now: Timestamp) -> Option<MirrorAlarm> {
+        let standstill = self.standstill();
+        let stands_still = standstill.is_some();
         let known = self.known();
-        let (since, error) = match (&self.carrier, &known.failing) {
-            (Err(error), _) => (Some(self.since), Some(error.clone())),
-            (Ok(_), Some(failing)) => (Some(failing.since), Some(failing.error.clone())),
-            (Ok(_), None) => (None, None),
+        let (since, error) = match (standstill, &known.failing) {
+            (Some((since, error)), _) => (Some(since), Some(error)),
+            (None, Some(failing)) => (Some(failing.since), Some(failing.error.clone())),
+            (None, None) => (None, None),
         };
         let alarm = MirrorAlarm {
             url: address(&self.settings),
@@ -195,7 +197,8 @@ impl Aim {
             pending_parts: known.pending,
             error,
         };
-        is_alarming(alarm.since, alarm.pending_parts, now).then_some(alarm)
+        let is_alarming = is_alarming(alarm.since, alarm.pending_parts, now);
+        (stands_still || is_alarming).then_some(alarm)
     }
 
     /// Logs it, once.

@@ -2,7 +2,9 @@
 
 use std::{collections::HashSet, sync::atomic::Ordering, time::Instant};
 
-use rrd_proto::{CoverageState, MirrorFailing, MirrorStatus, MirrorTrouble, Mirrored, Timestamp};
+use rrd_proto::{
+    CoverageState, MirrorFailing, MirrorStatus, MirrorTrouble, Mirrored, SessionKey, Timestamp,
+};
 
 use super::{Aim, OutboxError, Stream, StreamId, TOLD, address, at};
 use crate::hub::now;
@@ -21,7 +23,23 @@ impl Aim {
             .map(|stream| stream.id)
             .collect();
         backlog.retain(|(stream, ..)| !held.contains(stream));
+        let troubled: Vec<SessionKey> = self.known().troubles.keys().cloned().collect();
+        let left_out: HashSet<SessionKey> =
+            troubled.into_iter().filter(|key| self.stopped_at(key).is_some()).collect();
+        let listed: u64 = list
+            .iter()
+            .filter(|one| is_to_be_there(one.state))
+            .filter_map(|one| one.bytes_behind)
+            .sum();
         let known = self.known();
+        // Of those that were not tried yet all is missing; what a database has of one nobody knows.
+        let untried = known.dirty.keys().filter(|key| !known.streams.contains_key(*key));
+        let untried = untried.filter_map(|key| {
+            let source = at(key, &self.hub.entry(key)?);
+            let (size, _) = source.looks().filter(|_| !source.is_whole())?;
+            Some(size)
+        });
+        let untried: u64 = untried.sum();
         let failing = known.failing.as_ref().map(|failing| MirrorFailing {
             since: failing.since,
             failures: failing.failures,
@@ -31,15 +49,16 @@ impl Aim {
                     + i64::try_from((failing.again - Instant::now()).as_millis()).unwrap_or(0),
             ),
         });
-        let closed = self.carrier.as_ref().err().map(|error| MirrorFailing {
-            since: self.since,
+        let closed = self.standstill().map(|(since, error)| MirrorFailing {
+            since,
             failures: 1,
-            error: error.clone(),
+            error,
             again_at: now(),
         });
-        let mut troubles: Vec<MirrorTrouble> = known
-            .troubles
-            .iter()
+        // Where nothing goes, each of them says the same.
+        let is_told = |key: &SessionKey| closed.is_none() && !left_out.contains(key);
+        let troubles = known.troubles.iter().filter(|(key, _)| is_told(key));
+        let mut troubles: Vec<MirrorTrouble> = troubles
             .map(|(key, (error, _))| MirrorTrouble {
                 stream: known.streams.get(key).map_or_else(
                     || format!("{}/{}", key.harness, key.session_id),
@@ -47,6 +66,7 @@ impl Aim {
                 ),
                 error: error.clone(),
             })
+            .map(|trouble| MirrorTrouble { stream: self.told(&trouble.stream), ..trouble })
             .collect();
         troubles.sort_by(|a, b| a.stream.cmp(&b.stream));
         troubles.truncate(TOLD);
@@ -55,24 +75,63 @@ impl Aim {
             project: self.settings.project.clone(),
             since: self.since,
             redacted: !self.settings.raw,
-            checking: !self.has_looked.load(Ordering::Relaxed) && self.carrier.is_ok(),
+            raw_transcripts: list.iter().filter(|one| one.raw).count() as u64,
+            checking: !self.has_looked.load(Ordering::Relaxed) && closed.is_none(),
             transcripts: list.iter().filter(|one| one.parts > 0).count() as u64,
             behind: known.dirty.len() as u64,
-            bytes_behind: list
-                .iter()
-                .filter(|one| is_to_be_there(one.state))
-                .filter_map(|one| one.bytes_behind)
-                .sum(),
+            bytes_behind: listed + untried,
             pending_parts: backlog.iter().map(|(_, parts, _)| parts).sum(),
             pending_bytes: backlog.iter().map(|(_, _, bytes)| bytes).sum(),
             elsewhere: list.iter().filter(|one| one.by.is_some()).count() as u64 - diverged,
             diverged,
             stopped,
             keep_days: self.settings.keep_days,
+            harness: self.settings.harness.clone(),
+            repo: self.settings.repo.clone(),
+            exclude_harness: self.settings.exclude_harness.clone(),
+            exclude_repo: self.settings.exclude_repo.clone(),
+            unknown_repos: self.unknown_repos(),
             last_uploaded_at: list.iter().filter_map(|one| one.last_uploaded_at).max(),
+            stands_still: closed.is_some(),
             failing: closed.or(failing),
             troubles,
         })
+    }
+
+    /// Why nothing goes there, whatever is tried; and since when.
+    pub(super) fn standstill(&self) -> Option<(Timestamp, String)> {
+        let carrier = match &self.carrier {
+            Ok(carrier) => carrier,
+            Err(error) => return Some((self.since, error.clone())),
+        };
+        let why = self.stuck.get().cloned().or_else(|| carrier.forbidden())?;
+        Some((self.begun, why))
+    }
+
+    /// Why a session can have no name there: ids are in names, which are not redacted.
+    pub(super) fn unnamable(&self, key: &SessionKey) -> Option<String> {
+        let carrier = self.carrier.as_ref().ok().filter(|carrier| carrier.redacts)?;
+        let name = self.name(key);
+        let is_secret = |id: &str| carrier.edges.kept(id) != id;
+        let is_any = is_secret(&name.session_id) || name.agent.as_deref().is_some_and(is_secret);
+        is_any.then(|| {
+            "its id looks like a secret, and would be in names there: not mirrored. If it is none, \
+             [allow] it in redact.toml; else rrd mirror stop leaves it out"
+                .to_owned()
+        })
+    }
+
+    /// Repositories of the user's choice in which no session was, as far as sessions are known yet.
+    fn unknown_repos(&self) -> Vec<String> {
+        let chosen = || self.settings.repo.iter().chain(&self.settings.exclude_repo);
+        if chosen().next().is_none() || !self.hub.is_surveyed() {
+            return Vec::new();
+        }
+        let keys = self.hub.keys(None, None);
+        let entries = keys.iter().filter_map(|key| self.hub.entry(key));
+        let known: HashSet<String> =
+            entries.filter_map(|entry| Some(entry.repo.name.as_ref()?.to_string())).collect();
+        chosen().filter(|name| !known.contains(*name)).cloned().collect()
     }
 
     /// A title, as it may be told.
@@ -86,10 +145,14 @@ impl Aim {
     /// What is there, as this host knows it.
     pub(in crate::mirror) fn list(&self) -> Result<Vec<Mirrored>, OutboxError> {
         let streams: Vec<Stream> = self.known().streams.values().cloned().collect();
-        let totals = self.outbox().totals(self.id)?;
+        let (totals, unsent) = {
+            let outbox = self.outbox();
+            (outbox.totals(self.id)?, outbox.unsent(self.id)?)
+        };
         let mut list: Vec<Mirrored> = streams
             .into_iter()
             .map(|stream| {
+                let unsent = unsent.get(&stream.id).copied().unwrap_or_default();
                 let total = totals.get(&stream.id).cloned().unwrap_or_default();
                 let entry = self.hub.entry(&stream.key);
                 let size = entry
@@ -115,10 +178,12 @@ impl Aim {
                     bytes_behind: match (&stream.state.theirs, is_new) {
                         (Some(_), _) => None,
                         (None, true) => Some(size),
-                        (None, false) => Some(size.saturating_sub(read)),
+                        // What was read and is still here is not there, either.
+                        (None, false) => Some(size.saturating_sub(read) + unsent),
                     },
                     last_uploaded_at: total.last,
                     redactions: total.redactions,
+                    raw: total.is_raw,
                     by: stream.state.theirs,
                     state,
                 }

@@ -89,6 +89,9 @@ impl Place {
     fn folder(rest: &str) -> Result<Self, TargetError> {
         let path = percent_encoding::percent_decode_str(rest).decode_utf8();
         let path = path.map_err(|_| TargetError::Address("the path is not UTF-8"))?;
+        if path.contains(char::is_control) {
+            return Err(TargetError::Address("the path has signs in it that cannot be seen"));
+        }
         // `file:///C:/dir` on Windows.
         let drive = path.strip_prefix('/').filter(|_| cfg!(windows));
         let path = PathBuf::from(drive.unwrap_or(&path));
@@ -130,7 +133,7 @@ pub(crate) fn folder_of(url: &str) -> Option<PathBuf> {
 }
 
 /// Whether this may be the name of an object: what no store and no file system reads in its own way.
-pub(super) fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     let of_name = |byte: u8| byte.is_ascii_alphanumeric() || b"._%=-".contains(&byte);
     let part = |part: &str| {
         !matches!(part, "" | "." | "..") && part.len() <= 255 && part.bytes().all(of_name)

@@ -41,6 +41,16 @@ pub(crate) enum Kind {
     Other,
 }
 
+impl Fault {
+    /// The same to whoever asked himself: nothing is tried again for him.
+    pub(crate) fn once(&self) -> String {
+        match self.helps {
+            AGAIN => format!("{} {}", self.place, self.what),
+            _ => self.to_string(),
+        }
+    }
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.place, self.what)?;
