@@ -39,7 +39,8 @@ impl Host {
 
     fn mirrors_to(&self, bucket: &Path) {
         self.run(&["mirror", "enable", &format!("file://{}", bucket.display())]);
-        self.run(&["mirror", "run"]);
+        // It fails where a transcript cannot be mirrored.
+        let _ = self.rrd(&["mirror", "run"]).output();
     }
 
     /// Its copy of a session becomes another host's, as a resume does it.
@@ -161,7 +162,10 @@ fn what_is_in_no_bucket_is_not_said_to_be_mirrored() {
         CoverageState::Diverged => Ok(()),
         other => Err(format!("{other:?}")),
     });
-    assert_eq!(one.covered(&id), CoverageState::Mirrored);
+    one.until("coverage", || match one.covered(&id) {
+        CoverageState::Mirrored => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
     let status = two.run(&["mirror", "status"]);
     assert!(status.starts_with("! ") && status.contains("what only this host has"), "{status}");
     assert!(two.run(&["mirror", "list"]).contains("not what one mirrors"));

@@ -151,6 +151,7 @@ impl Host {
             format!("/sessions/{one}/outline"),
             "/events".to_owned(),
             "/hosts".to_owned(),
+            "/graph".to_owned(),
             "/metrics".to_owned(),
             "/".to_owned(),
             format!("/s/{one}"),

@@ -9,9 +9,10 @@ mod host;
 use std::{
     io::Write as _,
     process::{Child, Output, Stdio},
+    time::{Duration, Instant},
 };
 
-use host::{Host, session};
+use host::{Host, NEVER, session};
 use rrd_proto::{Cause, Graph, HostState, Session, Status, WaitingFor};
 use serde_json::{Value, json};
 
@@ -82,10 +83,18 @@ impl Host {
     }
 }
 
-fn ended(child: Child) -> (i32, Value, String) {
+/// What came of it; whoever waits longer than [`NEVER`] fails.
+fn ended(mut child: Child) -> (i32, Value, String) {
+    let begun = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if begun.elapsed() > NEVER {
+            child.kill().unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
     let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
     let answer = serde_json::from_slice(&stdout).unwrap_or(Value::Null);
-    (status.code().unwrap(), answer, String::from_utf8(stderr).unwrap())
+    (status.code().unwrap_or(-1), answer, String::from_utf8(stderr).unwrap())
 }
 
 /// A host with this session, at work.
@@ -166,7 +175,7 @@ fn whoever_is_killed_waits_no_more() {
     host.sees_wait(&one, &two);
     waits.kill().unwrap();
     waits.wait().unwrap();
-    let killed = std::time::Instant::now();
+    let killed = Instant::now();
     host.until("it to work again", || match host.row(&one).map(|row| row.status) {
         Some(Status::Executing) => Ok(()),
         other => Err(format!("{other:?}")),

@@ -67,7 +67,7 @@ const fn route(path: &'static str, class: Class, form: Form) -> Route {
 pub(crate) const READ_ONLY: &str = "GET, HEAD";
 
 /// Every way to ask.
-pub(crate) const ROUTES: [Route; 22] = [
+pub(crate) const ROUTES: [Route; 23] = [
     route("/", Class::List, Form::Page),
     route("/s/{host}/{harness}/{id}", Class::List, Form::Page),
     route("/pair", Class::Open, Form::Page),
@@ -84,6 +84,7 @@ pub(crate) const ROUTES: [Route; 22] = [
     route("/search", Class::Transcript, Form::Data),
     route("/find", Class::Transcript, Form::Page),
     route("/hosts", Class::List, Form::Data),
+    route("/graph", Class::List, Form::Data),
     route("/events", Class::List, Form::Data),
     route("/metrics", Class::List, Form::Data),
     route("/openapi.json", Class::List, Form::Data),

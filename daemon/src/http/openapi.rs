@@ -6,7 +6,8 @@ use std::sync::LazyLock;
 
 use rrd_core::harness::formats;
 use rrd_proto::{
-    Event, EventPage, Host, MAX_HITS, MAX_MARKS, Outline, SearchHit, SearchKind, Session, VERSION,
+    Event, EventPage, Graph, Host, MAX_HITS, MAX_MARKS, Outline, SearchHit, SearchKind, Session,
+    VERSION,
 };
 use schemars::{SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Value, json};
@@ -88,6 +89,9 @@ fn operation(route: &Route, schemas: &mut SchemaGenerator) -> Option<Value> {
         ),
         "/hosts" => {
             ("Every host of the fleet, the answering one first", of_json::<Vec<Host>>(schemas))
+        }
+        "/graph" => {
+            ("Who waits for whom, and what a person must do first", of_json::<Graph>(schemas))
         }
         "/events" => (
             "Changes as they happen: `snapshot` (Snapshot), then `change` (Change); a `beat` where there are none",

@@ -71,6 +71,7 @@ fn handler(path: &str) -> MethodRouter<Arc<Http>> {
             get(async |http, query, headers| respond(search::search(http, query, headers).await))
         }
         "/hosts" => get(async |http, query, headers| respond(hosts(http, query, headers).await)),
+        "/graph" => get(async |http, query, headers| respond(graph(http, query, headers).await)),
         "/events" => get(async |http, query, asker, headers| {
             respond(listen(http, query, asker, headers).await)
         }),
@@ -128,6 +129,12 @@ async fn hosts(State(http): State<Arc<Http>>, Query(pairs): Pairs, headers: Head
     let weak = [b"W/", tag.as_bytes()].concat();
     made.etag = HeaderValue::from_bytes(&weak).unwrap_or(tag);
     document(&headers, &Ok(made))
+}
+
+async fn graph(State(http): State<Arc<Http>>, Query(pairs): Pairs, headers: HeaderMap) -> Answer {
+    only(&pairs, &[])?;
+    let _looking = http.answers.desk.look().await;
+    document(&headers, &Made::of(&http.answers.graph()))
 }
 
 async fn session(

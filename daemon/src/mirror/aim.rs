@@ -751,7 +751,8 @@ impl Aim {
                 if source.kind() == std::io::ErrorKind::NotFound => {}
             Err(failure) => {
                 let error = failure.to_string();
-                tracing::warn!(session = %key, error, "a transcript cannot be mirrored");
+                let (harness, id) = (&key.harness, &key.session_id);
+                tracing::warn!(%harness, id, error, "a transcript cannot be mirrored");
                 known.looked_at.remove(&stream.id);
                 let now = Instant::now();
                 known.failed.insert(key.clone(), now);

@@ -34,6 +34,9 @@ use crate::{
 /// A client that has not asked for so long waits no more.
 const SILENT: Duration = Duration::from_millis(1_500);
 
+/// A host that has not said by then from where on what happens counts says so later.
+const BEGINS: Duration = Duration::from_secs(2);
+
 /// How often that is looked for while anybody waits.
 const LOOK: Duration = Duration::from_millis(300);
 
@@ -64,6 +67,8 @@ struct Wait {
     any: bool,
     since: Timestamp,
     targets: Vec<Target>,
+    /// It is told: from here on what happens counts.
+    is_told: bool,
     /// Calls that are being answered.
     asking: u32,
     asked: Instant,
@@ -124,7 +129,7 @@ impl Waits {
     /// For whom each session waits.
     fn links(&self) -> HashMap<SessionKey, Vec<Link>> {
         let mut links: HashMap<SessionKey, Vec<Link>> = HashMap::new();
-        for wait in self.held().waits.values().filter(|wait| !wait.is_over()) {
+        for wait in self.held().waits.values().filter(|wait| wait.is_told && !wait.is_over()) {
             let Some(waiter) = &wait.waiter else { continue };
             let open = wait.targets.iter().filter(|target| target.outcome.is_none());
             links.entry(waiter.clone()).or_default().extend(open.map(|target| wait.link(target)));
@@ -185,6 +190,13 @@ impl Waits {
             self.tell(hub);
         }
         left > 0
+    }
+
+    /// Each target's host has said from where on what happens counts.
+    fn is_begun(&self, handle: u64) -> bool {
+        let held = self.held();
+        let of = held.waits.get(&handle);
+        of.is_none_or(|wait| wait.targets.iter().all(|t| t.from.is_some() || t.outcome.is_some()))
     }
 
     fn news(&self, handle: u64, answers: &Answers) -> Option<WaitNews> {
@@ -264,8 +276,16 @@ async fn begin(
             found.push(Target { node, row, from, outcome: None });
         }
     }
-    let wait =
-        Wait { waiter, until, any, since: now(), targets: found, asking: 0, asked: Instant::now() };
+    let wait = Wait {
+        waiter,
+        until,
+        any,
+        since: now(),
+        targets: found,
+        is_told: false,
+        asking: 0,
+        asked: Instant::now(),
+    };
     if let Some(waiter) = &wait.waiter {
         may(answers, waiter, &wait)?;
     }
@@ -284,8 +304,15 @@ async fn begin(
         }
         handle
     };
-    waits.tell(&answers.hub);
+    let _asking = Asking::begin(waits, handle).ok_or_else(over)?;
+    let mut changed = waits.changed.subscribe();
+    waits.changed.send_modify(|version| *version += 1);
     follow::begin(answers);
+    let _ = timeout(BEGINS, changed.wait_for(|_| waits.is_begun(handle))).await;
+    if let Some(wait) = waits.held().waits.get_mut(&handle) {
+        wait.is_told = true;
+    }
+    waits.tell(&answers.hub);
     waits.news(handle, answers).ok_or_else(over)
 }
 
