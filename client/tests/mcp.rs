@@ -9,7 +9,6 @@ mod host;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
     io::{BufRead, BufReader, Read, Write},
     process::{Child, ChildStdin, Command, Stdio},
     sync::{
@@ -494,7 +493,8 @@ fn a_client_that_floods_is_made_to_wait_and_gets_every_answer() {
     assert_eq!(refused, [long, json, message, json]);
     #[cfg(target_os = "linux")]
     {
-        let status = fs::read_to_string(format!("/proc/{}/status", client.server.id())).unwrap();
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", client.server.id())).unwrap();
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
         let peak: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
         assert!(peak < 80_000, "{peak} kB");
@@ -550,6 +550,8 @@ fn without_a_daemon_it_looks_by_itself_or_says_what_to_do() {
 #[cfg(target_os = "linux")]
 #[test]
 fn whoever_asks_is_known_at_every_call_also_after_a_clear() {
+    use std::fs;
+
     let mut host = Host::new("mac");
     let ids: Vec<String> = (1..4).map(session).collect();
     ids.iter().for_each(|id| host.works_on(id, id));
