@@ -576,6 +576,6 @@ mod tests {
         let stand_in = format!("{{\"redacted\":\"oversized line\",\"bytes\":{}}}", oversized.len());
         assert_eq!(came[2], format!("{stand_in}\n{{}}\n").as_bytes());
         assert_eq!(came[3], stand_in.as_bytes());
-        assert!(here.edges.part().detail.contains("copies for hosts"), "{:?}", here.edges.part());
+        assert!(here.edges.part().detail.contains("copies: "), "{:?}", here.edges.part());
     }
 }
