@@ -286,9 +286,9 @@ async fn begin(
         asking: 0,
         asked: Instant::now(),
     };
-    if let Some(waiter) = &wait.waiter {
-        may(answers, waiter, &wait)?;
-    }
+    let links: Vec<Link> = wait.targets.iter().map(|target| wait.link(target)).collect();
+    let waiter = wait.waiter.clone();
+    may(answers, waiter.as_ref(), &links)?;
     let waits = &answers.waits;
     let handle = {
         let mut held = waits.held();
@@ -309,6 +309,11 @@ async fn begin(
     waits.changed.send_modify(|version| *version += 1);
     follow::begin(answers);
     let _ = timeout(BEGINS, changed.wait_for(|_| waits.is_begun(handle))).await;
+    // One that began at the same moment is told by now.
+    if let Err(refusal) = may(answers, waiter.as_ref(), &links) {
+        waits.held().waits.remove(&handle);
+        return Err(refusal);
+    }
     if let Some(wait) = waits.held().waits.get_mut(&handle) {
         wait.is_told = true;
     }
@@ -375,17 +380,17 @@ fn node_of(answers: &Answers, row: &Session) -> NodeId {
 }
 
 /// Nobody waits for itself, nor for one that waits for it in the end.
-fn may(answers: &Answers, waiter: &SessionKey, wait: &Wait) -> Result<(), Refusal> {
+fn may(answers: &Answers, waiter: Option<&SessionKey>, links: &[Link]) -> Result<(), Refusal> {
+    let Some(waiter) = waiter else { return Ok(()) };
     let own = match answers.hub.row(waiter) {
         Some(row) => row.reference,
         None => session_ref(&answers.own_node().to_string(), waiter),
     };
-    if wait.targets.iter().any(|target| target.row.reference == own) {
+    if links.iter().any(|link| link.to == own) {
         return Err(refusal("a session cannot wait for itself".to_owned(), "name another one"));
     }
     let rows = answers.graph_rows();
-    let links = wait.targets.iter().map(|target| wait.link(target)).collect();
-    let Some(circle) = graph::would_close(&rows, &own, links) else { return Ok(()) };
+    let Some(circle) = graph::would_close(&rows, &own, links.to_vec()) else { return Ok(()) };
     let name = |one: &String| match rows.iter().find(|row| row.reference == *one) {
         Some(row) => {
             format!("{one} ({}, {})", row.host, row.title.as_deref().unwrap_or("no title"))
