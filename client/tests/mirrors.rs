@@ -111,7 +111,7 @@ fn a_session_goes_from_host_to_host_and_back() {
         two.run(&["mirror", "run"]);
         if last().contains("third") { Ok(()) } else { Err(last()) }
     });
-    assert_eq!(two.covered(&id), CoverageState::Mirrored);
+    is_told(&two, &id, CoverageState::Mirrored);
     // Whoever had it before finds nothing wrong, though it has not noticed yet.
     for host in [&one, &two] {
         let (is_good, said) = host.verifies(&[]);
@@ -339,7 +339,7 @@ fn since_when_a_place_fails_outlives_a_start() {
     host.has_done(&id, "third");
     assert!(fails(&host).failing.unwrap().since > since);
     // And a session that is forgotten leaves nothing behind there.
-    covered_one(&host, &id);
+    is_told(&host, &id, CoverageState::Failing);
     host.run(&["sessions", "forget", &id, "-y"]);
     host.stop();
     let db = rusqlite::Connection::open(host.state("mirror.db")).unwrap();
@@ -347,9 +347,10 @@ fn since_when_a_place_fails_outlives_a_start() {
     assert_eq!(count("SELECT count(*) FROM behind WHERE session_id = ?1"), 0);
 }
 
-fn covered_one(host: &Host, id: &str) {
-    host.until("it cannot be brought", || match host.covered(id) {
-        CoverageState::Failing => Ok(()),
+/// Rows say so a moment after it is so.
+fn is_told(host: &Host, id: &str, state: CoverageState) {
+    host.until("its row says something else", || match host.covered(id) {
+        told if told == state => Ok(()),
         other => Err(format!("{other:?}")),
     });
 }

@@ -628,7 +628,37 @@ fn a_typescript_program_runs_resumes_and_forks_out_of_the_store() {
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap())
         .env("HOME", home.path());
-    let told = said(&mut command, &store.token);
+    follow(&store, &said(&mut command, &store.token));
+}
+
+/// The SDK for Python runs the client that the one for TypeScript brought, for its own is in no source.
+#[test]
+fn a_python_program_runs_resumes_and_forks_out_of_the_store() {
+    let Some(python) = tool("python", "installed.txt", "no Python SDK, see .ci/sdk") else {
+        return;
+    };
+    let Some(query) = tool("query", "installed.json", "no client for it, see .ci/sdk query") else {
+        return;
+    };
+    let packages = fs::read_dir(query.join("node_modules/@anthropic-ai")).unwrap();
+    let mut clients = packages.map(|package| package.unwrap().path().join("claude"));
+    let client = clients.find(|path| path.is_file()).unwrap();
+    let store = Store::new("mac");
+    let home = tempfile::tempdir().unwrap();
+    let mut command = Command::new(python.join("bin/python"));
+    command
+        .arg("-B")
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sdk/query.py"))
+        .arg(format!("http://{}", store.host.page()))
+        .arg(client)
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap())
+        .env("HOME", home.path());
+    follow(&store, &said(&mut command, &store.token));
+}
+
+/// What a program did is where sessions are: the one it began, its fork, and their delegate.
+fn follow(store: &Store, told: &Value) {
     let parent = store.row(|row| told["session"] == *row.session_id && row.title.is_some());
     assert!(parent.cwd.as_deref().is_some_and(|cwd| cwd.ends_with("/work")), "{parent:?}");
     let fork = store.row(|row| told["fork"] == *row.session_id && row.title.is_some());
