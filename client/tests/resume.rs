@@ -194,6 +194,11 @@ fn a_session_of_one_host_goes_on_at_another() {
     };
     assert_eq!(became(&answer), ["same"; 4]);
     assert!(answer["redacted"] == json!(false) && answer["directory"] == json!(clone));
+    let remarks = answer["remarks"].to_string();
+    assert!(
+        remarks.contains("is there already, the same") && remarks.contains("goes on in"),
+        "{remarks}"
+    );
     // The copy goes on where it lies, although the directory of the other one is there, too.
     let copy = format!("bb/claude-code/{id}");
     b.knows(&copy);

@@ -55,6 +55,17 @@ struct Answer {
     files: Vec<Written>,
     /// What differs here from what the session saw.
     facts: Vec<String>,
+    /// All that a person was told on the way, these facts among it.
+    remarks: Vec<String>,
+}
+
+impl Answer {
+    /// Tells it on stderr, and in the answer.
+    fn remark(&mut self, text: &str) {
+        let text = clean(text).into_owned();
+        output::remark(&text);
+        self.remarks.push(text);
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -104,8 +115,15 @@ pub(crate) fn run(args: &ResumeArgs) -> Result<(), CliError> {
     let nobody_tells = |row: &&Session| {
         row.live.is_none() && row.status == Status::Idle && row.host_state != HostState::Away
     };
+    let mut answer = Answer {
+        host: session.host.clone(),
+        harness: session.harness.to_string(),
+        session_id: session.session_id.clone(),
+        resumed_as: session.session_id.clone(),
+        ..Answer::default()
+    };
     if let Some(row) = copies.iter().find(nobody_tells).filter(|_| !args.fork) {
-        remark(&format!(
+        answer.remark(&format!(
             "nothing tells whether it is still open on {}: if so, end it there",
             row.host
         ));
@@ -122,7 +140,7 @@ pub(crate) fn run(args: &ResumeArgs) -> Result<(), CliError> {
         return Err(CliError::new(Kind::Usage, why).hint("leave --from out"));
     }
     if is_gone {
-        remark("its transcript is not on this host any more: a bucket is asked for it");
+        answer.remark("its transcript is not on this host any more: a bucket is asked for it");
     }
     let from = if is_gone { Some(ResumeFrom::Bucket) } else { args.from };
     let source = match (is_copied, found.take()) {
@@ -131,14 +149,7 @@ pub(crate) fn run(args: &ResumeArgs) -> Result<(), CliError> {
         (false, _) => None,
     };
     let (directory, why) = clone::find(&answerer, &config.host, &session, args.cwd.as_deref())?;
-    let mut answer = Answer {
-        host: session.host.clone(),
-        harness: session.harness.to_string(),
-        session_id: session.session_id.clone(),
-        resumed_as: session.session_id.clone(),
-        ..Answer::default()
-    };
-    remark(&format!("{} goes on in {}, {why}", named(&session), directory.display()));
+    answer.remark(&format!("{} goes on in {}, {why}", named(&session), directory.display()));
     let homes = local::homes(&config, &session.harness);
     let mut head = None;
     let home = match &source {
@@ -152,7 +163,7 @@ pub(crate) fn run(args: &ResumeArgs) -> Result<(), CliError> {
             let ids = (&*session.session_id, &*answer.resumed_as);
             let place = Place::find(layout, ids, &homes, &directory)?;
             let home = place.home.clone();
-            remark(&announced(source.whose(&session.host), source.files(), &place));
+            answer.remark(&announced(source.whose(&session.host), source.files(), &place));
             let mut coming = Coming::begin(place, source.redacted(), source.files())?;
             source.give(&mut coming)?;
             let header = Header::of(&coming.first_line());
@@ -167,14 +178,14 @@ pub(crate) fn run(args: &ResumeArgs) -> Result<(), CliError> {
             head = header.head;
             answer.redacted = source.redacted();
             answer.dropped_thinking = coming.dropped_thinking;
-            says_redacted(&answer, source);
+            says_redacted(&mut answer, source);
             compares(&mut answer, &session, head.take(), &directory);
             let in_use = |row: &Session| {
                 row.host_state == HostState::Here && row.live == Some(true) && !args.fork
             };
             let placed = coming.put(!copies.iter().any(in_use))?;
             answer.files = placed.iter().map(written).collect();
-            placed.iter().filter(|placed| placed.is_main).for_each(says_placed);
+            placed.iter().filter(|one| one.is_main).for_each(|one| answer.remark(&placed_as(one)));
             Some(home)
         }
     };
@@ -212,10 +223,6 @@ fn daemon(answerer: &Answerer) -> Result<&Connection, CliError> {
     }
 }
 
-fn remark(text: &str) {
-    output::remark(&clean(text));
-}
-
 fn named(session: &Session) -> String {
     format!("{} of {}", session.session_id, session.host)
 }
@@ -231,11 +238,13 @@ fn announced(whose: &str, files: &[CopyFile], place: &Place) -> String {
     format!("copies {files} of {whose} ({bytes} bytes), to {}", place.shown().display())
 }
 
-fn says_redacted(answer: &Answer, source: &Source<'_>) {
+fn says_redacted(answer: &mut Answer, source: &Source<'_>) {
     if let Source::Bucket(bucket) = source {
         let at = bucket.last_uploaded_at.map_or_else(String::new, |at| format!(" of {at}"));
-        remark(&format!("the copy{at} is what {} has of it", bucket.url));
-        bucket.dropped.iter().for_each(|why| remark(&format!("a part does not count: {why}")));
+        answer.remark(&format!("the copy{at} is what {} has of it", bucket.url));
+        for why in &bucket.dropped {
+            answer.remark(&format!("a part does not count: {why}"));
+        }
     }
     let passed = match source {
         Source::Bucket(bucket) => bucket.redacted_here,
@@ -243,25 +252,26 @@ fn says_redacted(answer: &Answer, source: &Source<'_>) {
     };
     if passed > 0 {
         let parts = counted(passed, "part");
-        remark(&format!(
+        answer.remark(&format!(
             "of {parts} nobody knows whether they were redacted: they were on the way out of the bucket"
         ));
     }
     if let Source::Bucket(bucket) = source
         && !bucket.redacted
     {
-        remark(&format!(
+        answer.remark(&format!(
             "{} was enabled with --no-redact: what is secret may be in the copy",
             bucket.url
         ));
     }
     if answer.redacted {
         let whose = source.whose(&answer.host);
-        remark(&format!("{whose} gives it redacted only: what is secret is not in the copy"));
+        answer
+            .remark(&format!("{whose} gives it redacted only: what is secret is not in the copy"));
     }
     if answer.dropped_thinking > 0 {
         let blocks = counted(answer.dropped_thinking, "block");
-        remark(&format!(
+        answer.remark(&format!(
             "{blocks} of signed thinking held something secret and had to be left out"
         ));
     }
@@ -275,7 +285,9 @@ fn compares(answer: &mut Answer, session: &Session, head: Option<String>, direct
         remote: session.repo_remote.clone(),
     };
     answer.facts = resume::facts(&saw, &git::checkout(directory));
-    answer.facts.iter().for_each(|fact| remark(fact));
+    for fact in answer.facts.clone() {
+        answer.remark(&fact);
+    }
 }
 
 fn written(placed: &Placed) -> Written {
@@ -288,16 +300,16 @@ fn written(placed: &Placed) -> Written {
     Written { path: placed.path.clone(), became }
 }
 
-fn says_placed(placed: &Placed) {
+fn placed_as(placed: &Placed) -> String {
     let path = placed.path.display();
-    remark(&match placed.became {
+    match placed.became {
         Became::New => format!("wrote {path}"),
         Became::Same => format!("{path} is there already, the same"),
         Became::NewerHere => {
             format!("{path} is there already and goes on further: that one is used")
         }
         Became::Replaced => format!("{path} was an older copy, and was replaced"),
-    });
+    }
 }
 
 /// What the command needs so that the harness looks where the transcript is.
