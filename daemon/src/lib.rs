@@ -17,6 +17,7 @@ mod fill;
 mod fleet;
 mod forget;
 mod gossip;
+mod graphs;
 mod health;
 mod hooks;
 mod http;

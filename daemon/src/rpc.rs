@@ -190,7 +190,7 @@ impl Local for Server {
 
     async fn graph(self, _: Context) -> Graph {
         let _looking = self.answers.desk.look().await;
-        self.answers.graph()
+        Graph::clone(&self.answers.graphs.now())
     }
 
     async fn wait(self, _: Context, call: WaitCall) -> Result<WaitNews, Refusal> {

@@ -73,6 +73,17 @@ words! {
     }
 }
 
+impl Cause {
+    /// Whether whoever waits goes on only when a person has done something.
+    #[must_use]
+    pub const fn needs_person(self) -> bool {
+        match self {
+            Self::Deadlock | Self::Permission | Self::Input | Self::Crashed | Self::Failed => true,
+            Self::Away | Self::Ended | Self::Unknown | Self::Idle | Self::Working => false,
+        }
+    }
+}
+
 /// What ties a session to another one, as its own host sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

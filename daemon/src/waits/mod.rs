@@ -389,7 +389,7 @@ fn may(answers: &Answers, waiter: Option<&SessionKey>, links: &[Link]) -> Result
     if links.iter().any(|link| link.to == own) {
         return Err(refusal("a session cannot wait for itself".to_owned(), "name another one"));
     }
-    let rows = answers.graph_rows();
+    let rows = answers.graphs.rows();
     let Some(circle) = graph::would_close(&rows, &own, links.to_vec()) else { return Ok(()) };
     let name = |one: &String| match rows.iter().find(|row| row.reference == *one) {
         Some(row) => {
