@@ -14,7 +14,10 @@ use std::{
     time::Duration,
 };
 
-use rrd_core::{graph, wait::Condition};
+use rrd_core::{
+    graph,
+    wait::{self, Condition},
+};
 use rrd_proto::{
     EdgeKind, EdgeState, HostState, Link, Lookup, LookupQuery, NodeId, Refusal, Session,
     SessionKey, Timestamp, session_ref,
@@ -27,7 +30,7 @@ use tokio::{
 
 use crate::{
     answers::Answers,
-    desk::wait,
+    desk,
     hub::{Hub, Input, now},
 };
 
@@ -83,19 +86,13 @@ struct Target {
 }
 
 impl Wait {
-    fn is_over(&self) -> bool {
+    fn came(&self) -> Option<Came> {
         let came = |target: &Target| target.outcome.as_ref().map(|outcome| outcome.came);
-        let mut of_each = self.targets.iter().map(came);
-        match self.any {
-            true => {
-                of_each.clone().any(|came| came == Some(Came::True)) || of_each.all(|c| c.is_some())
-            }
-            // One that cannot come true any more is enough.
-            false => {
-                of_each.clone().any(|came| came.is_some_and(|came| came != Came::True))
-                    || of_each.all(|came| came == Some(Came::True))
-            }
-        }
+        wait::of_all(self.any, self.targets.iter().map(came))
+    }
+
+    fn is_over(&self) -> bool {
+        self.came().is_some()
     }
 
     fn link(&self, target: &Target) -> Link {
@@ -219,7 +216,7 @@ impl Waits {
             }
         };
         let targets = wait.targets.iter().map(told).collect();
-        Some(WaitNews { handle, is_over: wait.is_over(), targets })
+        Some(WaitNews { handle, came: wait.came(), targets })
     }
 }
 
@@ -339,10 +336,10 @@ async fn next(answers: &Arc<Answers>, handle: u64, wait_ms: u32) -> Result<WaitN
     let states = |news: &WaitNews| news.targets.iter().map(|t| t.host_state).collect::<Vec<_>>();
     let before = states(&first);
     let mut others = answers.hub.version();
-    let deadline = Instant::now() + wait(wait_ms);
+    let deadline = Instant::now() + desk::wait(wait_ms);
     loop {
         let news = waits.news(handle, answers).ok_or_else(over)?;
-        if news.is_over || states(&news) != before || Instant::now() >= deadline {
+        if news.came.is_some() || states(&news) != before || Instant::now() >= deadline {
             return Ok(news);
         }
         let either = async {
