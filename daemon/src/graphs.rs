@@ -10,9 +10,9 @@ use std::{
 };
 
 use rrd_core::graph;
-use rrd_proto::{Graph, GraphNode, Health, ListQuery, PartStatus, Session};
+use rrd_proto::{Edge, Graph, GraphNode, Health, ListQuery, PartStatus, Session};
 
-use crate::{edge::Edges, hub::Hub, others::Asked};
+use crate::{edge::Edges, fleet::Fleet, hub::Hub, others::Asked};
 
 /// A row changes by the clock alone, too, but nothing sooner than it matters.
 const GOOD_FOR: Duration = Duration::from_secs(1);
@@ -28,6 +28,8 @@ const NAMED: usize = 10;
 pub(crate) struct Graphs {
     hub: Arc<Hub>,
     edges: Arc<Edges>,
+    /// Where bindings are; nowhere while they cannot be kept.
+    fleet: Option<Arc<Fleet>>,
     made: Mutex<Option<Made>>,
 }
 
@@ -40,8 +42,9 @@ struct Made {
 }
 
 impl Graphs {
-    pub(crate) fn new(hub: &Arc<Hub>, edges: &Arc<Edges>) -> Self {
-        Self { hub: Arc::clone(hub), edges: Arc::clone(edges), made: Mutex::default() }
+    pub(crate) fn new(hub: &Arc<Hub>, edges: &Arc<Edges>, fleet: Option<&Arc<Fleet>>) -> Self {
+        let (hub, edges, fleet) = (Arc::clone(hub), Arc::clone(edges), fleet.cloned());
+        Self { hub, edges, fleet, made: Mutex::default() }
     }
 
     /// Who waits for whom on all hosts, as far as it is known now; redacted. Of `cycles` each is an alarm, and
@@ -56,18 +59,27 @@ impl Graphs {
             return Arc::clone(&made.graph);
         }
         let at = Instant::now();
-        let graph = Arc::new(graph::graph(&self.rows(), &[]));
+        let bound = self.fleet.as_ref().map(|fleet| fleet.bindings().edges(fleet));
+        let bound = bound.unwrap_or_default();
+        let graph = Arc::new(graph::graph(&self.rows_with(&bound), &bound));
         *made = Some(Made { version, at, graph: Arc::clone(&graph) });
         graph
     }
 
     /// Sessions that are active or open, and those that these name; redacted.
     pub(crate) fn rows(&self) -> Vec<Session> {
+        self.rows_with(&[])
+    }
+
+    /// And those that these edges name.
+    fn rows_with(&self, others: &[Edge]) -> Vec<Session> {
         let query = ListQuery { open: true, ..ListQuery::default() };
         let mut reply = self.hub.list_unseen(&query, Asked::default());
         let rows = &reply.sessions;
         let known: BTreeSet<&str> = rows.iter().map(|row| row.reference.as_str()).collect();
         let named = rows.iter().flat_map(|row| &row.links).map(|link| link.to.as_str());
+        let told = others.iter().flat_map(|edge| [edge.from.as_str(), edge.to.as_str()]);
+        let named = named.chain(told);
         let missing: BTreeSet<&str> = named.filter(|name| !known.contains(name)).collect();
         let found = self.hub.called(&missing);
         reply.sessions.extend(found);

@@ -314,7 +314,7 @@ impl Daemon {
             let known = version.wait_for(|_| hub_of.others().is_some());
             let _ = runtime.block_on(async { tokio::time::timeout(FIRST_ANSWER, known).await });
         }
-        let graphs = Arc::new(Graphs::new(&hub, &edges));
+        let graphs = Arc::new(Graphs::new(&hub, &edges, fleet.as_ref().ok()));
         let fleet = Arc::new(fleet);
         let its_mirror = Arc::clone(&mirror);
         let answers = Answers {

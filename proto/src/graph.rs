@@ -16,7 +16,7 @@ words! {
         Message = "message",
         /// The one goes on only when the other has done something.
         Wait = "wait",
-        /// The one has been asked to hand over to the other.
+        /// The one has asked the other for something (`rrd bind`).
         Binding = "binding",
         /// Two hosts have the same transcript.
         Duplicate = "duplicate",

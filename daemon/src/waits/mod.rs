@@ -352,7 +352,8 @@ async fn next(answers: &Arc<Answers>, handle: u64, wait_ms: u32) -> Result<WaitN
     }
 }
 
-async fn find(answers: &Answers, id: &str) -> Result<Box<Session>, Refusal> {
+/// The session that a person typed.
+pub(crate) async fn find(answers: &Answers, id: &str) -> Result<Box<Session>, Refusal> {
     match answers.show(&LookupQuery { id: id.to_owned(), raw: false }).await {
         Lookup::Found(row) => Ok(row),
         Lookup::NotFound => {
@@ -371,7 +372,7 @@ async fn find(answers: &Answers, id: &str) -> Result<Box<Session>, Refusal> {
 }
 
 /// The host that is asked about a session: a session of no other is this one's.
-fn node_of(answers: &Answers, row: &Session) -> NodeId {
+pub(crate) fn node_of(answers: &Answers, row: &Session) -> NodeId {
     let node = row.node_id.as_deref().and_then(|node| node.parse().ok());
     node.filter(|_| row.host_state != HostState::Here).unwrap_or_else(|| answers.own_node())
 }
