@@ -2,6 +2,7 @@
 //!
 //! Not here: what the commands do ([`crate::commands`]), and settings that are not flags.
 
+mod bind;
 mod fleet;
 mod graph;
 mod mirror;
@@ -24,6 +25,7 @@ use crate::{
     error::{CliError, Kind},
     local, output, settings,
 };
+pub(crate) use bind::{Bind, BindId};
 pub(crate) use fleet::{Fleet, Hosts, HostsArgs};
 pub(crate) use graph::{GraphArgs, GraphFormat};
 pub(crate) use mirror::{Mirror, MirrorEnable};
@@ -84,6 +86,9 @@ pub(crate) enum Command {
     /// Which session works on what, whichever host it is on: link a task, see the links.
     #[command(subcommand, after_help = task::HELP)]
     Task(Task),
+    /// What sessions ask each other for: a handoff that every host shows, and that somebody accepts.
+    #[command(subcommand, after_help = bind::HELP)]
+    Bind(Bind),
     /// How each part of the daemon is.
     #[command(after_help = "Exits 69 when no daemon is running.")]
     Status(JsonArgs),

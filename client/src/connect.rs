@@ -17,6 +17,7 @@ use rrd_proto::{
     EventPage, EventQuery, FleetCall, FleetReply, Forgotten, Graph, HookCall, Host, ListQuery,
     ListReply, LookerCall, LookerReply, Lookup, LookupQuery, MirrorCall, MirrorReply, Outline,
     OutlineQuery, PartStatus, Refusal, SearchQuery, SearchReply, Task, TaskCall,
+    binding::{BindCall, Binding},
     codec::{Bincode, MAX_FRAME},
     copy::{CopyCall, CopyReply},
     preamble::{self, Mismatch, Preamble},
@@ -250,6 +251,11 @@ impl Connection {
         call: &LookerCall,
     ) -> Result<Result<LookerReply, Refusal>, CliError> {
         self.call(GRACE, |at| self.client.lookers(at, call.clone()))
+    }
+
+    /// Binds sessions, or tells of that.
+    pub(crate) fn bind(&self, call: &BindCall) -> Result<Result<Vec<Binding>, Refusal>, CliError> {
+        self.call(Duration::ZERO, |at| self.client.bind(at, call.clone()))
     }
 
     /// Links tasks, or tells of them.

@@ -11,6 +11,7 @@ mod empty;
 mod error;
 mod footer;
 mod graph;
+mod grid;
 mod hook;
 mod local;
 mod look;

@@ -154,6 +154,14 @@ impl Local for Known {
         })
     }
 
+    async fn bind(
+        self,
+        _: Context,
+        _: rrd_proto::binding::BindCall,
+    ) -> Result<Vec<rrd_proto::binding::Binding>, Refusal> {
+        Ok(Vec::new())
+    }
+
     async fn task(self, _: Context, _: TaskCall) -> Result<Vec<Task>, Refusal> {
         Ok(Vec::new())
     }

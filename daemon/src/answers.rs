@@ -3,16 +3,12 @@
 //! Answers come from the desk, and of other hosts from them; each has passed the redactor when it leaves
 //! here. Not here: who may ask, and how answers are written.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
-use rrd_core::graph;
 use rrd_proto::{
-    EventPage, EventQuery, Forgotten, Graph, Host, HostState, ListQuery, ListReply, Lookup,
-    LookupQuery, NodeId, Outline, OutlineQuery, PartStatus, Refusal, SearchQuery, SearchReply,
-    Session, Timestamp, VERSION,
+    EventPage, EventQuery, Forgotten, Host, HostState, ListQuery, ListReply, Lookup, LookupQuery,
+    NodeId, Outline, OutlineQuery, PartStatus, Refusal, SearchQuery, SearchReply, Timestamp,
+    VERSION,
 };
 
 use crate::{
@@ -21,6 +17,7 @@ use crate::{
     fleet::{Broken, Fleet},
     forget,
     gossip::Gossip,
+    graphs::Graphs,
     health::Health,
     hooks::Hooks,
     hub::{Hub, now},
@@ -39,6 +36,7 @@ pub(crate) struct Answers {
     pub(crate) fleet: Arc<Result<Arc<Fleet>, Broken>>,
     pub(crate) mirror: Arc<Mirror>,
     pub(crate) waits: Waits,
+    pub(crate) graphs: Arc<Graphs>,
 }
 
 impl Answers {
@@ -154,6 +152,7 @@ impl Answers {
         parts.extend(self.hub.others().map(|others| others.part()));
         parts.extend(self.mirror.part());
         parts.extend(self.hub.others().iter().flat_map(|others| mirror::alarms(&others.hosts())));
+        parts.extend(self.graphs.alarms());
         parts.push(self.edges.part());
         self.edges.parts(parts)
     }
@@ -170,28 +169,6 @@ impl Answers {
         let of = |host: Host| Some((host.node_id.parse().ok()?, (host.state, host.since)));
         let own = (self.own_node(), (HostState::Here, None));
         others.into_iter().filter_map(of).chain([own]).collect()
-    }
-
-    /// Who waits for whom, on all hosts.
-    pub(crate) fn graph(&self) -> Graph {
-        graph::graph(&self.graph_rows())
-    }
-
-    /// Sessions that are active or open, and those that these name.
-    pub(crate) fn graph_rows(&self) -> Vec<Session> {
-        let query = ListQuery { open: true, ..ListQuery::default() };
-        let mut reply = self.hub.list_with(&query, Asked::default());
-        let rows = &reply.sessions;
-        let known: BTreeSet<&str> = rows.iter().map(|row| row.reference.as_str()).collect();
-        let named = rows.iter().flat_map(|row| &row.links).map(|link| link.to.as_str());
-        let missing: BTreeSet<&str> = named.filter(|name| !known.contains(name)).collect();
-        let found = missing.into_iter().filter_map(|name| match self.hub.lookup(name) {
-            Lookup::Found(row) => Some(*row),
-            _ => None,
-        });
-        let found: Vec<_> = found.collect();
-        reply.sessions.extend(found);
-        self.edges.list(reply, false).sessions
     }
 
     /// Every host of the fleet, this one first.

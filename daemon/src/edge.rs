@@ -15,7 +15,7 @@ use std::{
 use rrd_core::redact::{Redacted, Redactor, Refused, Report, Settings};
 use rrd_proto::{
     EventPage, Health, HookCall, ListReply, Lookup, MirrorAlarm, Outline, PartStatus, SearchReply,
-    Session, Task,
+    Session, Task, binding::Binding,
 };
 
 use bytes::Bytes;
@@ -134,6 +134,11 @@ impl Edges {
     /// The same for tasks.
     pub(crate) fn tasks(&self, tasks: Vec<Task>) -> Vec<Task> {
         self.local(tasks, false, Redactor::tasks)
+    }
+
+    /// The same for bindings.
+    pub(crate) fn bindings(&self, bindings: Vec<Binding>) -> Vec<Binding> {
+        self.local(bindings, false, Redactor::bindings)
     }
 
     /// The same for what parts say of themselves.

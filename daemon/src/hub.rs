@@ -5,7 +5,7 @@
 //! transcripts the buffer. Not here: reading, storing, answering over a socket.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
@@ -402,6 +402,11 @@ impl Hub {
     /// The same with what other hosts were asked for.
     pub(crate) fn list_with(&self, query: &ListQuery, asked: Asked) -> ListReply {
         let _looking = self.audience.look();
+        self.list_unseen(query, asked)
+    }
+
+    /// The same for whoever asks by the clock, and is no audience.
+    pub(crate) fn list_unseen(&self, query: &ListQuery, asked: Asked) -> ListReply {
         let reply = self.list_here(query);
         let Some(others) = self.others() else { return reply };
         let Asked { answered, rows, unheard } = asked;
@@ -432,6 +437,17 @@ impl Hub {
             Some(others) => fleet::list::look_up(here, others.rows(), id),
             None => here,
         }
+    }
+
+    /// Sessions of all hosts by their refs.
+    pub(crate) fn called(&self, refs: &BTreeSet<&str>) -> Vec<Session> {
+        if refs.is_empty() {
+            return Vec::new();
+        }
+        let mut found = self.lock().roster.called(refs, now());
+        let others = self.others().map(|others| others.rows()).unwrap_or_default();
+        found.extend(others.into_iter().filter(|row| refs.contains(row.reference.as_str())));
+        found
     }
 
     /// This host's label.

@@ -7,6 +7,7 @@
 
 mod answers;
 mod audience;
+mod bindings;
 pub mod config;
 mod deletion;
 mod desk;
@@ -17,6 +18,7 @@ mod fill;
 mod fleet;
 mod forget;
 mod gossip;
+mod graphs;
 mod health;
 mod hooks;
 mod http;
@@ -25,6 +27,7 @@ mod mirror;
 mod others;
 mod process;
 pub mod redact;
+mod register;
 mod repo;
 pub mod resume;
 mod rpc;

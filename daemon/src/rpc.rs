@@ -15,6 +15,7 @@ use rrd_proto::{
     EventPage, EventQuery, FleetCall, FleetReply, Forgotten, Graph, HookCall, Host, ListQuery,
     ListReply, LookerCall, LookerReply, Lookup, LookupQuery, MirrorCall, MirrorReply, Outline,
     OutlineQuery, PartStatus, Refusal, SearchQuery, SearchReply, Task, TaskCall,
+    binding::{BindCall, Binding},
     codec::{Bincode, MAX_FRAME},
     copy::{CopyCall, CopyReply},
     preamble::{self, Preamble},
@@ -33,6 +34,7 @@ use tokio_util::{codec::LengthDelimitedCodec, io::InspectReader, sync::Cancellat
 
 use crate::{
     answers::Answers,
+    bindings,
     desk::wait,
     fleet,
     http::{self, Http},
@@ -190,7 +192,7 @@ impl Local for Server {
 
     async fn graph(self, _: Context) -> Graph {
         let _looking = self.answers.desk.look().await;
-        self.answers.graph()
+        Graph::clone(&self.answers.graphs.now())
     }
 
     async fn wait(self, _: Context, call: WaitCall) -> Result<WaitNews, Refusal> {
@@ -217,6 +219,10 @@ impl Local for Server {
 
     async fn task(self, _: Context, call: TaskCall) -> Result<Vec<Task>, Refusal> {
         tasks::answer(&self.answers.fleet, &self.answers.edges, call).await
+    }
+
+    async fn bind(self, _: Context, call: BindCall) -> Result<Vec<Binding>, Refusal> {
+        bindings::answer(&self.answers, call).await
     }
 
     async fn mirror(self, _: Context, call: MirrorCall) -> Result<MirrorReply, Refusal> {

@@ -31,6 +31,7 @@ use crate::{
     fill,
     fleet::{self, Fleet, keyfile},
     forget, gossip,
+    graphs::Graphs,
     health::Health,
     hooks::{self, Follower, Hooks},
     http::{self, Http},
@@ -313,6 +314,7 @@ impl Daemon {
             let known = version.wait_for(|_| hub_of.others().is_some());
             let _ = runtime.block_on(async { tokio::time::timeout(FIRST_ANSWER, known).await });
         }
+        let graphs = Arc::new(Graphs::new(&hub, &edges, fleet.as_ref().ok()));
         let fleet = Arc::new(fleet);
         let its_mirror = Arc::clone(&mirror);
         let answers = Answers {
@@ -324,6 +326,7 @@ impl Daemon {
             fleet,
             mirror: its_mirror,
             waits: Waits::new(),
+            graphs,
         };
         let answers = Arc::new(answers);
         let http = Http::new(&config, Arc::clone(&answers));

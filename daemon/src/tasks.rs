@@ -1,69 +1,49 @@
-//! Which session works on which task: links made here, and those that other hosts made.
+//! Which session works on which task: links made here, by people and by hooks, and those of other hosts.
 //!
-//! In memory is what is in `keep.db`. Gossip tells a digest of what a host knows; whoever knows something
-//! else asks it for the links of those tasks, so a host that was away has them from the first one it meets.
-//! Links of members count, and of those who left by themselves; whoever was dropped may sign on. Not here:
-//! which of several links counts ([`rrd_core::task`]).
+//! Not here: which of several links counts ([`rrd_core::task`]), and how they come from other hosts
+//! ([`crate::register`]).
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::HashSet,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
-use futures::future::join_all;
-use rrd_core::{
-    fleet::{identity::SigningPublic, members::Members},
-    task::{self, Link, Register},
-};
-use rrd_proto::{
-    NodeId, Refusal, SessionKey, Task, TaskCall, TaskLink, is_task,
-    peer_calls::{TasksQuery, TasksReply},
-};
-use tokio::{
-    sync::Notify,
-    time::{sleep, timeout},
-};
+use rrd_core::{register::sign, task::Link};
+use rrd_proto::{NodeId, Refusal, SessionKey, Task, TaskCall, TaskLink, is_task};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     edge::Edges,
-    fleet::{Broken, Fleet, Keep, KeepError, LinkError, aside},
+    fleet::{Broken, Fleet, KeepError, aside},
     gossip::Gossip,
     hub::now,
+    register::{Counts, Held, Shared},
 };
-
-/// Changes that come together are looked at together.
-const APART: Duration = Duration::from_millis(100);
-
-/// What a host may take to tell.
-const WITHIN: Duration = Duration::from_secs(5);
-
-/// A host that could not tell is asked again.
-const AGAIN: Duration = Duration::from_secs(2);
-
-/// Bytes of one answer, and some more: the links of a task are told together.
-const PAGE: usize = 1 << 20;
-
-/// Answers of one host in a row, at most: more than its tasks can fill.
-const PAGES: usize = 64;
 
 /// What hooks say that is remembered to be done, at most.
 const MOST_SAID: usize = 4_096;
 
 /// The register, and what hooks said that is not in it yet.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Tasks {
-    held: Mutex<Held>,
+    pub(crate) links: Held<Link>,
     said: Mutex<Said>,
     stirred: Notify,
 }
 
-#[derive(Debug, Default)]
-struct Held {
-    register: Register,
-    /// Of the register, as long as these are the members.
-    digest: Option<(Arc<Members>, NodeId, u64)>,
+impl Shared for Link {
+    const TABLE: &'static str = "task_links";
+    const NAME: &'static str = "task";
+    const METHOD: &'static str = "tasks";
+
+    fn of(fleet: &Fleet) -> &Held<Self> {
+        &fleet.tasks().links
+    }
+
+    fn digests(gossip: &Gossip) -> Vec<(NodeId, u64)> {
+        gossip.digests(|word| word.tasks)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -103,91 +83,9 @@ impl NotLinked {
 }
 
 impl Tasks {
-    /// As they were kept; what cannot be read is passed by.
+    /// As they were kept.
     pub(crate) fn restored(texts: Vec<String>) -> Self {
-        let mut register = Register::default();
-        for text in texts {
-            if let Some(link) = task::kept(&text) {
-                register.merge(link, text);
-            }
-        }
-        Self { held: Mutex::new(Held { register, digest: None }), ..Self::default() }
-    }
-
-    /// Another fleet's are none of this host's.
-    pub(crate) fn forget(&self) {
-        *self.held() = Held::default();
-    }
-
-    /// A number for all that this host tells; 0 where that is nothing.
-    pub(crate) fn digest(&self, fleet: &Fleet) -> u64 {
-        let (members, own) = (fleet.members(), fleet.node());
-        let mut held = self.held();
-        if let Some((known, node, digest)) = &held.digest
-            && Arc::ptr_eq(known, &members)
-            && *node == own
-        {
-            return *digest;
-        }
-        let digest = held.register.digest_of_all(|node| counts(&members, own, node));
-        held.digest = Some((members, own, digest));
-        digest
-    }
-
-    /// Tells another host what it does not know.
-    pub(crate) fn tell(&self, fleet: &Fleet, query: &TasksQuery) -> TasksReply {
-        let (members, own) = (fleet.members(), fleet.node());
-        let counted = |node| counts(&members, own, node);
-        let held = self.held();
-        let (mut reply, mut bytes) = (TasksReply::default(), 0);
-        for task in held.register.names(query.after.as_deref()) {
-            if query.known.get(task).copied().unwrap_or(0) == held.register.digest(task, counted) {
-                continue;
-            }
-            for (_, text) in held.register.links(task, counted) {
-                bytes += text.len();
-                reply.links.push(text.to_owned());
-            }
-            if bytes >= PAGE {
-                reply.more_after = Some(task.to_owned());
-                break;
-            }
-        }
-        reply
-    }
-
-    /// What is known of each task, as a question.
-    fn known(&self, fleet: &Fleet) -> BTreeMap<String, u64> {
-        let (members, own) = (fleet.members(), fleet.node());
-        let register = &self.held().register;
-        let digest = |task: &str| register.digest(task, |node| counts(&members, own, node));
-        register.names(None).map(|task| (task.to_owned(), digest(task))).collect()
-    }
-
-    /// Takes links that another host told. Blocks.
-    fn take(&self, fleet: &Fleet, texts: Vec<String>) -> Result<(), KeepError> {
-        let (members, own) = (fleet.members(), fleet.node());
-        let key = |node| {
-            // One's own come back when one's disk was lost, or was put back from a backup.
-            if node == own { Some(fleet.identity().public()) } else { signing(&members, node) }
-        };
-        let read = |text: String| Some((task::read(&text, key)?, text));
-        let links = texts.into_iter().filter_map(read).collect();
-        self.merge(&mut fleet.keep(), links)
-    }
-
-    /// With `keep` held from the first look to the end: what is on the disk is what is in memory.
-    fn merge(&self, keep: &mut Keep, links: Vec<(Link, String)>) -> Result<(), KeepError> {
-        let mut register = self.held().register.clone();
-        let mut changed = BTreeSet::new();
-        for (link, text) in links {
-            changed.extend(register.merge(link, text));
-        }
-        if !changed.is_empty() {
-            keep.set_task_links(&register, &changed)?;
-            *self.held() = Held { register, digest: None };
-        }
-        Ok(())
+        Self { links: Held::restored(texts), said: Mutex::default(), stirred: Notify::new() }
     }
 
     /// Links a task, after all that this host knows of it; durable when it returns. Blocks.
@@ -205,11 +103,11 @@ impl Tasks {
         }
         let identity = fleet.identity();
         let mut keep = fleet.keep();
-        let counter = self.held().register.next(task).ok_or(NotLinked::Full)?;
+        let counter = self.links.known().register.next(task).ok_or(NotLinked::Full)?;
         let (task, node) = (task.to_owned(), identity.node());
         let link = Link { task, counter, node, at: now(), session };
-        let text = task::sign(&identity, &link).ok_or(NotLinked::NoSession)?;
-        self.merge(&mut keep, vec![(link, text)])?;
+        let text = sign(&identity, &link).ok_or(NotLinked::NoSession)?;
+        self.links.merge(&Counts::of(fleet), &mut keep, vec![(link, text)])?;
         Ok(())
     }
 
@@ -238,7 +136,8 @@ impl Tasks {
         let waiting = std::mem::take(&mut self.waiting().waiting);
         for (task, session) in waiting {
             let is_known = |link: &Link| link.session.as_ref() == Some(&session);
-            let known = self.held().register.links(&task, |_| true).any(|(link, _)| is_known(link));
+            let known =
+                self.links.known().register.words(&task, |_| true).any(|(link, _)| is_known(link));
             if known {
                 continue;
             }
@@ -255,11 +154,11 @@ impl Tasks {
 
     /// The tasks that a session works on, the one that was linked last first.
     pub(crate) fn of(&self, fleet: &Fleet, session: &SessionKey) -> Vec<String> {
-        let (members, own) = (fleet.members(), fleet.node());
-        let register = &self.held().register;
+        let counts = Counts::of(fleet);
+        let register = &self.links.known().register;
         let links = register
             .names(None)
-            .filter_map(|task| register.links(task, |node| counts(&members, own, node)).next());
+            .filter_map(|task| register.words(task, |node| counts.has(node)).next());
         let mut found: Vec<&Link> = links
             .map(|(link, _)| link)
             .filter(|link| link.session.as_ref() == Some(session))
@@ -270,48 +169,34 @@ impl Tasks {
 
     /// A task as it is told.
     fn show(&self, fleet: &Fleet, task: &str) -> Option<Task> {
-        let (members, own) = (fleet.members(), fleet.node());
-        let held = self.held();
+        let counts = Counts::of(fleet);
+        let held = self.links.known();
         let told = |(link, _): (&Link, &str)| {
             let (harness, session_id) =
                 link.session.clone().map(|key| (key.harness, key.session_id)).unzip();
-            let label = members.label(link.node);
             TaskLink {
                 harness,
                 session_id,
                 counter: link.counter,
                 node_id: link.node,
-                host: label.or_else(|| (link.node == own).then(|| fleet.label().to_owned())),
+                host: counts.label(fleet, link.node),
                 linked_at: link.at,
             }
         };
-        let mut links = held.register.links(task, |node| counts(&members, own, node)).map(told);
+        let mut links = held.register.words(task, |node| counts.has(node)).map(told);
         let link = links.next()?;
         Some(Task { task: task.to_owned(), link, history: links.collect() })
     }
 
     fn list(&self, fleet: &Fleet) -> Vec<Task> {
-        let names: Vec<String> = self.held().register.names(None).map(str::to_owned).collect();
+        let names: Vec<String> =
+            self.links.known().register.names(None).map(str::to_owned).collect();
         names.iter().filter_map(|task| self.show(fleet, task)).collect()
     }
 
     fn waiting(&self) -> MutexGuard<'_, Said> {
         self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    fn held(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn counts(members: &Members, own: NodeId, node: NodeId) -> bool {
-    node == own || members.has(node) || members.left(node)
-}
-
-/// The key of one whose links count.
-fn signing(members: &Members, node: NodeId) -> Option<SigningPublic> {
-    let stands = members.has(node) || members.left(node);
-    members.get(node).filter(|_| stands).map(|member| member.signing)
 }
 
 /// Does what is asked.
@@ -371,66 +256,4 @@ pub(crate) async fn follow_hooks(fleet: Arc<Fleet>, stop: CancellationToken) {
             return;
         }
     }
-}
-
-/// Fetches links from whoever knows something else. Runs until it is dropped.
-pub(crate) async fn follow(fleet: Arc<Fleet>, gossip: Arc<Gossip>) {
-    let mut changed = gossip.changed();
-    // All that a host knew when it told this digest is known here, too. Digests that are older than this
-    // host's are most of those that differ: nobody is asked for them.
-    let mut has: HashMap<NodeId, u64> = HashMap::new();
-    let mut members = fleet.members();
-    loop {
-        changed.mark_unchanged();
-        if !Arc::ptr_eq(&members, &fleet.members()) {
-            // Whose links count is another matter now.
-            members = fleet.members();
-            has.clear();
-        }
-        let own = fleet.tasks().digest(&fleet);
-        let mut due = Vec::new();
-        for (node, digest) in gossip.tasks() {
-            if digest == own || digest == 0 {
-                has.insert(node, digest);
-            } else if has.get(&node) != Some(&digest) {
-                due.push((node, digest));
-            }
-        }
-        let asked = due.into_iter().map(|(node, digest)| {
-            let fleet = &fleet;
-            async move { (node, digest, timeout(WITHIN, fetch(fleet, node)).await) }
-        });
-        let mut failed = false;
-        for (node, digest, fetched) in join_all(asked).await {
-            match fetched {
-                // An earlier release never will.
-                Ok(Ok(()) | Err(LinkError::Unknown)) => drop(has.insert(node, digest)),
-                Ok(Err(_)) | Err(_) => failed = true,
-            }
-        }
-        tokio::select! {
-            () = sleep(AGAIN), if failed => {}
-            result = changed.changed() => if result.is_err() { return },
-        }
-        sleep(APART).await;
-    }
-}
-
-/// All that a host knows of tasks, and this one does not.
-async fn fetch(fleet: &Arc<Fleet>, node: NodeId) -> Result<(), LinkError> {
-    let mut query = TasksQuery { known: fleet.tasks().known(fleet), after: None };
-    for _ in 0..PAGES {
-        let link = fleet.link(node);
-        let TasksReply { links, more_after } =
-            link.call_bulk(fleet, "tasks", &query, WITHIN).await?;
-        let taken = aside(fleet, move |fleet| fleet.tasks().take(fleet, links)).await;
-        if let Some(Err(error)) = taken {
-            tracing::warn!(%error, "links of tasks cannot be kept");
-        }
-        match more_after {
-            Some(task) if Some(&task) > query.after.as_ref() => query.after = Some(task),
-            _ => break,
-        }
-    }
-    Ok(())
 }

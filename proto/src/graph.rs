@@ -16,7 +16,7 @@ words! {
         Message = "message",
         /// The one goes on only when the other has done something.
         Wait = "wait",
-        /// The one has been asked to hand over to the other.
+        /// The one has asked the other for something (`rrd bind`).
         Binding = "binding",
         /// Two hosts have the same transcript.
         Duplicate = "duplicate",
@@ -70,6 +70,17 @@ words! {
         Idle = "idle",
         /// It is at work.
         Working = "working",
+    }
+}
+
+impl Cause {
+    /// Whether whoever waits goes on only when a person has done something.
+    #[must_use]
+    pub const fn needs_person(self) -> bool {
+        match self {
+            Self::Deadlock | Self::Permission | Self::Input | Self::Crashed | Self::Failed => true,
+            Self::Away | Self::Ended | Self::Unknown | Self::Idle | Self::Working => false,
+        }
     }
 }
 

@@ -8,6 +8,7 @@
 //! Not here: files, sockets, clocks, rules. Those live in `rrd-daemon` and `rrd-core`.
 
 mod age;
+pub mod binding;
 mod event;
 mod fleet;
 mod graph;

@@ -89,23 +89,24 @@ pub struct WordsReply {
     pub words: Vec<String>,
 }
 
-/// Asks for links of tasks of which the answering host knows something else: the body of `tasks`.
+/// Asks for what was said under names of which the answering host knows something else: the body of `tasks` and of
+/// `bindings`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct TasksQuery {
-    /// A digest of what is known of each task already.
+pub struct RegisterQuery {
+    /// A digest of what is known under each name already.
     pub known: BTreeMap<String, u64>,
-    /// Only of tasks after this one.
+    /// Only under names after this one.
     pub after: Option<String>,
 }
 
-/// The answer to `tasks`: links as their hosts signed them, in the order of their tasks.
+/// The answer: words as their hosts signed them, in the order of their names.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct TasksReply {
-    /// The links.
+pub struct RegisterReply {
+    /// The words.
     pub links: Vec<String>,
-    /// There are more after this task.
+    /// There are more after this name.
     pub more_after: Option<String>,
 }
 

@@ -8,6 +8,7 @@ use crate::{
     EventPage, EventQuery, FleetCall, FleetReply, Forgotten, Graph, HookCall, Host, ListQuery,
     ListReply, LookerCall, LookerReply, Lookup, LookupQuery, MirrorCall, MirrorReply, Outline,
     OutlineQuery, PartStatus, Refusal, SearchQuery, SearchReply, Task, TaskCall,
+    binding::{BindCall, Binding},
     copy::{CopyCall, CopyReply},
     wait::{WaitCall, WaitNews},
 };
@@ -47,6 +48,8 @@ pub trait Local {
     async fn lookers(call: LookerCall) -> Result<LookerReply, Refusal>;
     /// Links tasks to sessions, and tells of them.
     async fn task(call: TaskCall) -> Result<Vec<Task>, Refusal>;
+    /// Binds sessions to each other, and tells of that.
+    async fn bind(call: BindCall) -> Result<Vec<Binding>, Refusal>;
     /// Mirrors transcripts into buckets, and tells how that goes.
     async fn mirror(call: MirrorCall) -> Result<MirrorReply, Refusal>;
 }

@@ -166,8 +166,8 @@ pub enum WaitCall {
 pub struct WaitNews {
     /// What to ask on with.
     pub handle: u64,
-    /// It is over: what was waited for came true, or cannot any more.
-    pub is_over: bool,
+    /// What came of it all: that what was waited for came true, or why it cannot any more. `None`: it is not over.
+    pub came: Option<Came>,
     /// Each session that is waited for.
     pub targets: Vec<WaitTarget>,
 }

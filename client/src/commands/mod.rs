@@ -2,6 +2,7 @@
 //!
 //! Not here: how anything is drawn or reached, which several commands share.
 
+mod bind;
 mod completions;
 mod config;
 mod daemon;
@@ -49,6 +50,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
         Command::Sessions(Sessions::Search(args)) => search::run(&args),
         Command::Resume(args) => resume::run(&args),
         Command::Task(task) => task::run(&task),
+        Command::Bind(bind) => bind::run(&bind),
         Command::Status(args) => status::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Config(args) => config::run(&args),

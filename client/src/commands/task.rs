@@ -9,8 +9,9 @@ use crate::{
     caller, cli, clock,
     connect::{self, Connection, Unreachable},
     error::{CliError, Kind},
-    local, look, output,
-    text::{clean, fit_end, pad, width},
+    grid::lines,
+    local, output,
+    text::{clean, fit_end},
 };
 
 /// Columns that a task's name may have in the list.
@@ -108,20 +109,4 @@ fn cells(link: &TaskLink, now: Timestamp) -> [String; 4] {
         format!("{} ago", rrd_proto::age(now, link.linked_at)),
         text(Some(&by)),
     ]
-}
-
-fn lines<const N: usize>(rows: &[[String; N]], columns: Option<usize>) -> Vec<String> {
-    let widths: Vec<usize> =
-        (0..N).map(|at| rows.iter().map(|row| width(&row[at])).max().unwrap_or(0)).collect();
-    let line = |row: &[String; N]| {
-        let cells: Vec<String> =
-            row.iter().zip(&widths).map(|(cell, width)| pad(cell, *width)).collect();
-        let line = cells.join("  ");
-        fit_end(line.trim_end(), columns.unwrap_or(usize::MAX)).into_owned()
-    };
-    let mut lines: Vec<String> = rows.iter().map(line).collect();
-    if let Some(header) = lines.first_mut() {
-        *header = look::paint(look::DIM, header);
-    }
-    lines
 }

@@ -71,8 +71,8 @@ pub(crate) fn run(args: &WaitArgs) -> Result<(), CliError> {
                 Ok(Err(refusal)) if last.is_none() => return Err(refusal.into()),
                 Ok(Err(_)) | Err(_) => break,
             };
-            if news.is_over {
-                return over(args, waiter.as_ref(), &news);
+            if let Some(came) = news.came {
+                return over(args, waiter.as_ref(), &news, came);
             }
             let away = news.targets.iter().find(|target| is_away(target));
             if let Some(target) = away {
@@ -148,39 +148,36 @@ fn print(
     })
 }
 
-fn over(args: &WaitArgs, waiter: Option<&SessionKey>, news: &WaitNews) -> Result<(), CliError> {
-    let came = |came: Came| {
-        let is_it = move |target: &&WaitTarget| {
-            target.outcome.as_ref().is_some_and(|outcome| outcome.came == came)
-        };
-        news.targets.iter().find(is_it)
-    };
-    let all =
-        || news.targets.iter().all(|t| t.outcome.as_ref().is_some_and(|o| o.came == Came::True));
-    if let Some(target) = came(Came::True).filter(|_| args.any || all()) {
-        print(args, waiter, news, "true")?;
-        if !args.json {
-            let status = target.outcome.as_ref().and_then(|outcome| outcome.status);
+fn over(
+    args: &WaitArgs,
+    waiter: Option<&SessionKey>,
+    news: &WaitNews,
+    came: Came,
+) -> Result<(), CliError> {
+    print(args, waiter, news, came.as_str())?;
+    let of = |target: &WaitTarget| target.outcome.as_ref().map(|outcome| outcome.came);
+    let target = news.targets.iter().find(|target| of(target) == Some(came));
+    let who = target.map_or_else(|| "it".to_owned(), named);
+    let until = args.until.to_string();
+    match came {
+        Came::True if args.json => Ok(()),
+        Came::True => {
+            let outcome = target.and_then(|target| target.outcome.as_ref());
+            let status = outcome.and_then(|outcome| outcome.status);
             let status = status.map_or_else(String::new, |status| format!(", now {status}"));
-            output::print_lines(&[format!(
-                "{}: {}{status}",
-                named(target),
-                clean(&args.until.to_string())
-            )])?;
+            output::print_lines(&[format!("{who}: {}{status}", clean(&until))])
         }
-        return Ok(());
+        Came::Unknown => {
+            let host = target.map_or("its host", |target| &target.host);
+            let why = format!("{} does not know {who} any more", clean(host));
+            let hint = "rrd sessions list --all shows what it has";
+            Err(CliError::new(Kind::NotFound, why).hint(hint))
+        }
+        Came::Ended => {
+            let why = format!("{who} has ended, so {} cannot come true", clean(&until));
+            Err(CliError::new(Kind::Over, why).hint("rrd sessions show tells how it ended"))
+        }
     }
-    if let Some(target) = came(Came::Unknown) {
-        print(args, waiter, news, "unknown")?;
-        let why = format!("{} does not know {} any more", clean(&target.host), named(target));
-        return Err(
-            CliError::new(Kind::NotFound, why).hint("rrd sessions list --all shows what it has")
-        );
-    }
-    print(args, waiter, news, "ended")?;
-    let who = came(Came::Ended).map_or_else(|| "it".to_owned(), named);
-    let why = format!("{who} has ended, so {} cannot come true", clean(&args.until.to_string()));
-    Err(CliError::new(Kind::Over, why).hint("rrd sessions show tells how it ended"))
 }
 
 fn late(args: &WaitArgs, waiter: Option<&SessionKey>, news: &WaitNews) -> CliError {

@@ -2,7 +2,7 @@
 //!
 //! Titles come from transcripts: in both languages they are quoted, and what could end a quotation is left out.
 
-use rrd_proto::{Edge, EdgeKind, Graph, GraphNode};
+use rrd_proto::{Edge, EdgeKind, EdgeState, Graph, GraphNode};
 
 use super::name;
 
@@ -15,15 +15,15 @@ pub(crate) fn dot(graph: &Graph) -> Vec<String> {
     for node in &graph.nodes {
         lines.push(format!("  \"{}\" [label=\"{}\"];", id(&node.reference), label(node, "\\n")));
     }
-    for edge in &graph.edges {
+    for edge in drawn(graph) {
         let style = match edge.kind {
             EdgeKind::Wait => "style=bold",
             EdgeKind::Parent => "style=solid",
             EdgeKind::Message | EdgeKind::Binding => "style=dashed",
             EdgeKind::Duplicate | EdgeKind::SameWorktree => "style=dotted, dir=none",
         };
-        let (from, to, kind) = (id(&edge.from), id(&edge.to), edge.kind);
-        lines.push(format!("  \"{from}\" -> \"{to}\" [label=\"{kind}\", {style}];"));
+        let (from, to, what) = (id(&edge.from), id(&edge.to), what(edge));
+        lines.push(format!("  \"{from}\" -> \"{to}\" [label=\"{what}\", {style}];"));
     }
     lines.push("}".to_owned());
     lines
@@ -35,16 +35,29 @@ pub(crate) fn mermaid(graph: &Graph) -> Vec<String> {
     for node in &graph.nodes {
         lines.push(format!("  {}[\"{}\"]", id(&node.reference), label(node, "<br/>")));
     }
-    for Edge { from, to, kind, .. } in &graph.edges {
+    for edge @ Edge { from, to, kind, .. } in drawn(graph) {
         let arrow = match kind {
             EdgeKind::Wait => "==>",
             EdgeKind::Parent => "-->",
             EdgeKind::Message | EdgeKind::Binding => "-.->",
             EdgeKind::Duplicate | EdgeKind::SameWorktree => "-.-",
         };
-        lines.push(format!("  {} {arrow}|{kind}| {}", id(from), id(to)));
+        lines.push(format!("  {} {arrow}|{}| {}", id(from), what(edge), id(to)));
     }
     lines
+}
+
+/// What is over ties nobody.
+fn drawn(graph: &Graph) -> impl Iterator<Item = &Edge> {
+    graph.edges.iter().filter(|edge| edge.state != EdgeState::Inactive)
+}
+
+/// What an edge says; of a binding, whether anybody has agreed.
+fn what(edge: &Edge) -> String {
+    match (edge.kind, edge.state) {
+        (EdgeKind::Binding, state @ EdgeState::Pending) => format!("{}, {state}", edge.kind),
+        _ => edge.kind.to_string(),
+    }
 }
 
 /// Refs are five letters; whatever else another host may say is no name here.
@@ -65,8 +78,6 @@ fn label(node: &GraphNode, newline: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use rrd_proto::EdgeState;
-
     use super::*;
 
     #[test]

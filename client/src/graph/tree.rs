@@ -78,7 +78,9 @@ pub(crate) fn lines(graph: &Graph, now: Timestamp, columns: Option<usize>) -> Ve
             let (from, to) = (named(&edge.from), named(&edge.to));
             let said = match edge.kind {
                 EdgeKind::Message => format!("{from} has a message for {to}, {}", edge.state),
-                EdgeKind::Binding => format!("{from} hands over to {to}, {}", edge.state),
+                EdgeKind::Binding => {
+                    format!("{from} → {to}, binding {}", clean(&edge.evidence))
+                }
                 _ => format!("{from} and {to}: {}", clean(&edge.evidence)),
             };
             fit_end(&format!("! {said}"), columns).into_owned()

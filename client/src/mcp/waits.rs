@@ -65,8 +65,8 @@ pub(super) fn wait_for(call: &Call, args: WaitFor) -> Result<Reply, CliError> {
         let left = deadline.saturating_duration_since(Instant::now());
         let is_away = |t: &WaitTarget| t.outcome.is_none() && t.host_state == HostState::Away;
         let away = news.targets.iter().any(is_away);
-        if news.is_over || away || left.is_zero() || call.is_cancelled() {
-            return Ok(told(&news, args.any, away));
+        if news.came.is_some() || away || left.is_zero() || call.is_cancelled() {
+            return Ok(told(&news, away));
         }
         let wait_ms = u32::try_from(left.as_millis()).unwrap_or(LOOK_MS).clamp(1, LOOK_MS);
         let next = WaitCall::Next { handle: news.handle, wait_ms };
@@ -74,23 +74,24 @@ pub(super) fn wait_for(call: &Call, args: WaitFor) -> Result<Reply, CliError> {
     }
 }
 
-fn told(news: &WaitNews, any: bool, away: bool) -> Reply {
-    let came = |target: &WaitTarget| target.outcome.as_ref().map(|outcome| outcome.came);
-    let mut all = news.targets.iter().map(came);
-    let is_true = match any {
-        true => all.clone().any(|came| came == Some(Came::True)),
-        false => all.clone().all(|came| came == Some(Came::True)),
-    };
-    let (outcome, note) = if is_true {
-        ("true", None)
-    } else if all.any(|came| came == Some(Came::Unknown)) {
-        ("unknown", Some("a host does not know its session any more: see list_sessions with all"))
-    } else if news.is_over {
-        ("ended", Some("a session has ended, so that cannot come true any more: see get_session"))
-    } else if away {
-        ("away", Some("a host is away: nothing can be told of its sessions until it is back"))
-    } else {
-        ("timeout", Some("nothing came of it yet: call again, with from as told, to go on waiting"))
+fn told(news: &WaitNews, away: bool) -> Reply {
+    let (outcome, note) = match news.came {
+        Some(came @ Came::True) => (came.as_str(), None),
+        Some(came @ Came::Unknown) => (
+            came.as_str(),
+            Some("a host does not know its session any more: see list_sessions with all"),
+        ),
+        Some(came @ Came::Ended) => (
+            came.as_str(),
+            Some("a session has ended, so that cannot come true any more: see get_session"),
+        ),
+        None if away => {
+            ("away", Some("a host is away: nothing can be told of its sessions until it is back"))
+        }
+        None => (
+            "timeout",
+            Some("nothing came of it yet: call again, with from as told, to go on waiting"),
+        ),
     };
     let from: Vec<Option<u64>> = news.targets.iter().map(|target| target.from).collect();
     let reply = Reply::default();

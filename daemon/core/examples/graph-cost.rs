@@ -22,10 +22,14 @@ fn main() {
     let edges = given.next().unwrap_or(5_000_usize);
     for (name, back) in [("chains", 0), ("chains and circles", 2)] {
         let rows = rows(sessions, edges, back);
-        let made = graph(&rows);
+        let made = graph(&rows, &[]);
         let (nodes, edges, cycles) = (made.nodes.len(), made.edges.len(), made.cycles.len());
-        println!("{name}: {nodes} nodes, {edges} edges, {cycles} circles");
-        let own = time(|| drop(black_box(graph(black_box(&rows)))));
+        let long: usize = made.chains.iter().map(|chain| chain.sessions.len()).sum();
+        println!(
+            "{name}: {nodes} nodes, {edges} edges, {cycles} circles, {} chains of {long} refs",
+            made.chains.len()
+        );
+        let own = time(|| drop(black_box(graph(black_box(&rows), &[]))));
         let yard = time(|| drop(black_box(serde_json::to_vec(black_box(&rows)))));
         println!("  graph           least {:7.3} ms  middle {:7.3} ms", own.0, own.1);
         println!("  rows as JSON    least {:7.3} ms  middle {:7.3} ms", yard.0, yard.1);

@@ -1,43 +1,51 @@
 //! Who waits for whom: one graph of all rows that a node knows, and what a person must do first.
 //!
-//! Made of rows alone, so every node that has the same rows has the same graph. A session can go on when it
+//! Made of what is replicated alone, so every node that has the same rows has the same graph. A session can go on when it
 //! waits for nobody, or when all that it waits for can (of waits with `any`: one of them); what is left then
 //! lies in a circle or waits for one. Not here: where rows and their links come from.
 
 mod chains;
+mod edges;
 mod knots;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::HashMap;
 
-use rrd_proto::{
-    Edge, EdgeKind, EdgeState, Graph, GraphNode, HostState, Link, ParentKind, Session, Status,
-};
+use rrd_proto::{Edge, EdgeKind, Graph, GraphNode, Link, Session};
 
 pub use knots::would_close;
 
-/// Rows by number, and for each the waits that begin there.
+/// All sessions that there are rows of, and those that these name, by numbers in the order of their refs: what is
+/// compared a hundred thousand times is no text.
 struct Waits<'a> {
-    /// `None`: somebody waits for it, and nobody knows it.
+    /// `None`: somebody names it, and nobody knows it.
     rows: Vec<Option<&'a Session>>,
     refs: Vec<&'a str>,
+    numbers: HashMap<&'a str, usize>,
     /// To whom, and whether one of several is enough.
     of: Vec<Vec<(usize, bool)>>,
 }
 
 impl<'a> Waits<'a> {
-    fn new(rows: &'a [Session]) -> Self {
-        let mut waits = Self { rows: Vec::new(), refs: Vec::new(), of: Vec::new() };
-        let mut numbers = HashMap::new();
-        let mut rows: Vec<&Session> = rows.iter().collect();
-        rows.sort_by_key(|row| (&row.reference, &row.node_id, row.key()));
-        for row in &rows {
-            waits.number(&mut numbers, &row.reference, Some(row));
+    /// `rows` in their order.
+    fn new(rows: &[&'a Session], others: &'a [Edge]) -> Self {
+        let own = rows.iter().map(|row| row.reference.as_str());
+        let linked = rows.iter().flat_map(|row| &row.links).map(|link| link.to.as_str());
+        let told = others.iter().flat_map(|edge| [edge.from.as_str(), edge.to.as_str()]);
+        let mut numbers: HashMap<&str, usize> =
+            own.chain(linked).chain(told).map(|name| (name, 0)).collect();
+        let mut refs: Vec<&str> = numbers.keys().copied().collect();
+        refs.sort_unstable();
+        for (at, name) in refs.iter().enumerate() {
+            numbers.insert(name, at);
         }
+        let mut waits =
+            Self { rows: vec![None; refs.len()], of: vec![Vec::new(); refs.len()], refs, numbers };
         for row in rows {
-            let from = numbers[row.reference.as_str()];
-            for link in row.links.iter().filter(|link| is_wait(link) && link.to != row.reference) {
-                let to = waits.number(&mut numbers, &link.to, None);
-                if !waits.of[from].iter().any(|(known, _)| *known == to) {
+            let from = waits.number(&row.reference);
+            waits.rows[from].get_or_insert(row);
+            for link in row.links.iter().filter(|link| is_wait(link)) {
+                let to = waits.number(&link.to);
+                if to != from && !waits.of[from].iter().any(|(known, _)| *known == to) {
                     waits.of[from].push((to, link.any));
                 }
             }
@@ -45,18 +53,9 @@ impl<'a> Waits<'a> {
         waits
     }
 
-    fn number(
-        &mut self,
-        numbers: &mut HashMap<&'a str, usize>,
-        name: &'a str,
-        row: Option<&'a Session>,
-    ) -> usize {
-        *numbers.entry(name).or_insert_with(|| {
-            self.rows.push(row);
-            self.refs.push(name);
-            self.of.push(Vec::new());
-            self.rows.len() - 1
-        })
+    /// Of a name that a row or an edge has.
+    fn number(&self, name: &str) -> usize {
+        self.numbers[name]
     }
 
     fn len(&self) -> usize {
@@ -69,24 +68,38 @@ fn is_wait(link: &Link) -> bool {
     link.kind == EdgeKind::Wait && !link.incoming
 }
 
-/// The graph of all rows that a node knows.
+/// The same for everybody, in whatever order they came.
+fn in_order(rows: &[Session]) -> Vec<&Session> {
+    let mut rows: Vec<&Session> = rows.iter().collect();
+    rows.sort_by_key(|row| (&row.reference, &row.node_id, &row.harness, &row.session_id));
+    rows
+}
+
+/// The graph of all rows that a node knows, and of what ties sessions besides.
 #[must_use]
-pub fn graph(rows: &[Session]) -> Graph {
-    let waits = Waits::new(rows);
+pub fn graph(rows: &[Session], others: &[Edge]) -> Graph {
+    let rows = in_order(rows);
+    let waits = Waits::new(&rows, others);
     let knots = knots::Knots::of(&waits);
-    let edges = edges(rows);
-    let chains = chains::chains(&waits, &knots);
-    let touched: BTreeSet<&str> =
-        edges.iter().flat_map(|edge| [edge.from.as_str(), edge.to.as_str()]).collect();
-    let mut nodes: Vec<GraphNode> = rows
-        .iter()
-        .filter(|row| row.active || touched.contains(row.reference.as_str()))
-        .map(node)
-        .collect();
-    let known: BTreeSet<&str> = rows.iter().map(|row| row.reference.as_str()).collect();
-    nodes.extend(touched.iter().filter(|name| !known.contains(*name)).map(|name| nobody(name)));
+    let edges = edges::edges(&waits, &rows, others);
+    let circles = knots.circles(&waits);
+    let chains = chains::chains(&waits, &knots, &circles);
+    let mut touched = vec![false; waits.len()];
+    for edge in &edges {
+        (touched[edge.from], touched[edge.to]) = (true, true);
+    }
+    let known = rows.iter().filter(|row| row.active || touched[waits.number(&row.reference)]);
+    let mut nodes: Vec<GraphNode> = known.map(|row| node(row)).collect();
+    let is_nobody = |at: &usize| touched[*at] && waits.rows[*at].is_none();
+    nodes.extend((0..waits.len()).filter(is_nobody).map(|at| nobody(waits.refs[at])));
     nodes.sort_by(|a, b| a.reference.cmp(&b.reference));
-    Graph { nodes, edges, chains, cycles: knots.cycles(&waits) }
+    let named = |circle: Vec<usize>| circle.iter().map(|at| waits.refs[*at].to_owned()).collect();
+    Graph {
+        nodes,
+        edges: edges.into_iter().map(|tie| tie.told(&waits)).collect(),
+        chains,
+        cycles: circles.into_iter().map(named).collect(),
+    }
 }
 
 fn node(row: &Session) -> GraphNode {
@@ -119,124 +132,6 @@ fn nobody(name: &str) -> GraphNode {
         waiting_for: None,
         waiting_detail: None,
     }
-}
-
-/// All edges, in one order for everybody.
-fn edges(rows: &[Session]) -> Vec<Edge> {
-    let mut edges = parents(rows);
-    for row in rows {
-        edges.extend(row.links.iter().map(|link| told(row, link)));
-    }
-    edges.extend(duplicates(rows));
-    edges.extend(worktrees(rows));
-    edges.sort_by(|a, b| (a.kind, &a.from, &a.to, a.state).cmp(&(b.kind, &b.from, &b.to, b.state)));
-    // Both ends may tell of one: the state that is further counts.
-    edges.dedup_by(|later, first| {
-        let same = (later.kind, &later.from, &later.to) == (first.kind, &first.from, &first.to);
-        if same {
-            std::mem::swap(later, first);
-        }
-        same
-    });
-    edges
-}
-
-fn told(row: &Session, link: &Link) -> Edge {
-    let (own, other) = (row.reference.clone(), link.to.clone());
-    let (from, to) = if link.incoming { (other, own) } else { (own, other) };
-    let Link { kind, state, since, evidence, .. } = link.clone();
-    Edge { from, to, kind, state, since, evidence }
-}
-
-fn parents(rows: &[Session]) -> Vec<Edge> {
-    let host = |row: &Session| row.node_id.clone().unwrap_or_default();
-    let by_id: HashMap<_, &Session> =
-        rows.iter().map(|row| ((host(row), &row.harness, row.session_id.as_str()), row)).collect();
-    let edge = |row: &Session| {
-        let parent = row.parent_session_id.as_deref()?;
-        let parent = by_id.get(&(host(row), &row.harness, parent))?;
-        let kind = row.parent_kind.unwrap_or(ParentKind::Subagent);
-        let is_over = matches!(row.status, Status::Idle | Status::Ended);
-        let state = match kind {
-            ParentKind::Subagent if !is_over => EdgeState::Active,
-            _ => EdgeState::Done,
-        };
-        Some(Edge {
-            from: parent.reference.clone(),
-            to: row.reference.clone(),
-            kind: EdgeKind::Parent,
-            state,
-            since: row.started_at,
-            evidence: kind.as_str().to_owned(),
-        })
-    };
-    rows.iter().filter_map(edge).collect()
-}
-
-/// The same transcript on several hosts: each with the first of them.
-fn duplicates(rows: &[Session]) -> Vec<Edge> {
-    let mut same: BTreeMap<_, Vec<&Session>> = BTreeMap::new();
-    for row in rows {
-        same.entry((row.harness.as_str(), row.session_id.as_str())).or_default().push(row);
-    }
-    same.retain(|_, rows| rows.len() > 1);
-    same.into_values()
-        .flat_map(|rows| {
-            star(rows, EdgeKind::Duplicate, |_, _| "the same transcript on two hosts".to_owned())
-        })
-        .collect()
-}
-
-/// Sessions at work in one worktree of one host, or on one branch of one repository.
-fn worktrees(rows: &[Session]) -> Vec<Edge> {
-    let mut places: BTreeMap<Vec<&str>, Vec<&Session>> = BTreeMap::new();
-    for row in rows.iter().filter(|row| works(row)) {
-        let node = row.node_id.as_deref().unwrap_or_default();
-        // Without a repository nobody can tell what is one's work.
-        if let (Some(cwd), Some(_)) = (&row.cwd, &row.repo) {
-            places.entry(vec!["worktree", node, cwd]).or_default().push(row);
-        }
-        if let (Some(remote), Some(branch)) = (&row.repo_remote, &row.branch) {
-            places.entry(vec!["branch", remote, branch]).or_default().push(row);
-        }
-    }
-    let mut edges: BTreeMap<(String, String), Edge> = BTreeMap::new();
-    for (place, rows) in places.into_iter().rev().filter(|(_, rows)| rows.len() > 1) {
-        let evidence = |_: &Session, _: &Session| match place[0] {
-            "worktree" => "both work in one worktree".to_owned(),
-            _ => format!("both work on branch {}", place[2]),
-        };
-        for edge in star(rows, EdgeKind::SameWorktree, evidence) {
-            edges.entry((edge.from.clone(), edge.to.clone())).or_insert(edge);
-        }
-    }
-    edges.into_values().collect()
-}
-
-/// In its turn, on a host that is there, and nobody's delegate: those work where they were sent.
-fn works(row: &Session) -> bool {
-    matches!(row.status, Status::Executing | Status::Waiting)
-        && row.host_state != HostState::Away
-        && !row.is_subagent()
-}
-
-/// Each of several with the one of the least ref: as many edges as are needed to tie them.
-fn star(
-    mut rows: Vec<&Session>,
-    kind: EdgeKind,
-    evidence: impl Fn(&Session, &Session) -> String,
-) -> Vec<Edge> {
-    rows.sort_by_key(|row| &row.reference);
-    let Some((first, others)) = rows.split_first() else { return Vec::new() };
-    let edge = |other: &&Session| Edge {
-        from: first.reference.clone(),
-        to: other.reference.clone(),
-        kind,
-        state: EdgeState::Active,
-        since: first.status_since.max(other.status_since),
-        evidence: evidence(first, other),
-    };
-    others.iter().map(edge).collect()
 }
 
 #[cfg(test)]

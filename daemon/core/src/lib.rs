@@ -3,6 +3,7 @@
 //! No clock, file, socket, thread, task or log: everything comes in as an argument, so a test can
 //! replay a recording, and the same bytes give the same answer everywhere.
 
+pub mod binding;
 pub mod body;
 pub mod calls;
 pub mod cursor;
@@ -18,6 +19,7 @@ pub mod live;
 pub mod long;
 pub mod mirror;
 pub mod redact;
+pub mod register;
 pub mod repo;
 pub mod resume;
 pub mod roster;

@@ -1,30 +1,15 @@
-//! Tasks, and the session that works on each: a register that every host of the fleet keeps.
+//! Which session works on each task, as hosts say it in a [`Register`](crate::register::Register).
 //!
-//! A task is a short text that a person or an orchestrator gives. Hosts link it to a session in turn, also
-//! while they do not hear each other; the link with the highest (counter, node) counts, and a new one's
-//! counter is one more than the highest its host knows (a Lamport clock). So who links after having seen
-//! another's link wins, and of two who had not seen each other all hosts choose the same one. A link is
-//! signed by its host, so anybody may hand it on. Merging is order-free and repeat-safe. Not here: how links
-//! travel, where they are kept, and whose count.
-
-use std::collections::{BTreeMap, BTreeSet};
+//! A task is a short text that a person or an orchestrator gives. Hosts link it to a session in turn; the last link
+//! counts. Not here: in which order they are, how they travel, and whose count.
 
 use rrd_proto::{NodeId, SessionKey, Timestamp, is_task, json::is_unsafe};
 use serde::{Deserialize, Serialize};
 
-use crate::fleet::identity::{Identity, Purpose, Signed, SigningPublic};
-
-/// Links that are kept of one task, the newest; the one that counts is among them.
-pub const HISTORY: usize = 16;
-
-/// Tasks that are kept; those that were linked longest ago go.
-pub const TASKS: usize = 1_000;
-
-/// The highest counter that is taken: whatever a host says, there are later ones.
-const MAX_COUNTER: u64 = 1 << 53;
-
-/// Bytes of a link as it travels, at most.
-const MAX_TEXT: usize = 2_048;
+use crate::{
+    fleet::identity::Purpose,
+    register::{Kept, Word},
+};
 
 /// Bytes of a session's id, at most.
 const MAX_ID: usize = 512;
@@ -53,137 +38,41 @@ struct Body {
     session: Option<SessionKey>,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Envelope {
-    node: NodeId,
-    /// A [`Body`] in JSON, as it was signed.
-    link: String,
-    sig: Signed,
-}
+impl Word for Link {
+    const PURPOSE: Purpose = Purpose::Task;
+    const WORDS: usize = 16;
+    const KEPT: Kept = Kept::Last;
+    const NAMES: usize = 1_000;
 
-/// Signs a link of this node's own; `None` where it is none that others would read.
-#[must_use]
-pub fn sign(own: &Identity, link: &Link) -> Option<String> {
-    let Link { task, counter, node: _, at, session } = link.clone();
-    let link = serde_json::to_string(&Body { task, counter, at, session }).ok()?;
-    let sig = own.sign(Purpose::Task, link.as_bytes());
-    let text = serde_json::to_string(&Envelope { node: own.node(), link, sig }).ok()?;
-    kept(&text).is_some().then_some(text)
-}
-
-/// Reads a link; `member` gives the key of a node whose links count.
-#[must_use]
-pub fn read(text: &str, member: impl FnOnce(NodeId) -> Option<SigningPublic>) -> Option<Link> {
-    let link = kept(text)?;
-    let envelope: Envelope = serde_json::from_str(text).ok()?;
-    let key = member(envelope.node)?;
-    key.verifies(Purpose::Task, envelope.link.as_bytes(), &envelope.sig).then_some(link)
-}
-
-/// The same of a text whose signature was looked at before it was kept.
-#[must_use]
-pub fn kept(text: &str) -> Option<Link> {
-    if text.len() > MAX_TEXT {
-        return None;
+    fn name(&self) -> &str {
+        &self.task
     }
-    let Envelope { node, link, sig: _ } = serde_json::from_str(text).ok()?;
-    let Body { task, counter, at, session } = serde_json::from_str(&link).ok()?;
+
+    fn place(&self) -> (u64, NodeId) {
+        (self.counter, self.node)
+    }
+
+    fn at(&self) -> Timestamp {
+        self.at
+    }
+
+    fn body(&self) -> Option<String> {
+        let Self { task, counter, node: _, at, session } = self.clone();
+        serde_json::to_string(&Body { task, counter, at, session }).ok()
+    }
+
+    fn of_body(node: NodeId, body: &str) -> Option<Self> {
+        let Body { task, counter, at, session } = serde_json::from_str(body).ok()?;
+        let is_sound = is_task(&task) && session.as_ref().is_none_or(is_key);
+        is_sound.then_some(Self { task, counter, node, at, session })
+    }
+}
+
+/// Whether it can be shown, and is no longer than an id is.
+pub(crate) fn is_key(key: &SessionKey) -> bool {
     let is_name =
         |name: &str| !name.is_empty() && name.len() <= MAX_ID && !name.chars().any(is_unsafe);
-    let is_key = |key: &SessionKey| is_name(key.harness.as_str()) && is_name(&key.session_id);
-    let is_sound = is_task(&task)
-        && (1..=MAX_COUNTER).contains(&counter)
-        && session.as_ref().is_none_or(is_key);
-    is_sound.then_some(Link { task, counter, node, at, session })
-}
-
-/// The links of a task by counter and node, which is their order; each as it was signed.
-type Links = BTreeMap<(u64, NodeId), (Link, String)>;
-
-/// Every task with its newest links.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Register {
-    tasks: BTreeMap<String, Links>,
-}
-
-impl Register {
-    /// Takes a link; gives the tasks of which something has changed: its own, and one that made room.
-    pub fn merge(&mut self, link: Link, text: String) -> BTreeSet<String> {
-        let task = link.task.clone();
-        let links = self.tasks.entry(task.clone()).or_default();
-        let place = (link.counter, link.node);
-        // A host that was put back from a backup may have given a number twice: one of the two, everywhere
-        // the same one.
-        let rank = |(link, text): &(Link, String)| (link.at, text.clone());
-        let new = (link, text);
-        if links.get(&place).is_some_and(|known| rank(known) >= rank(&new)) {
-            return BTreeSet::new();
-        }
-        links.insert(place, new);
-        let mut changed = BTreeSet::from([task.clone()]);
-        if links.len() > HISTORY
-            && let Some((oldest, _)) = links.pop_first()
-            && oldest == place
-        {
-            changed.clear();
-        }
-        if self.tasks.len() > TASKS
-            && let Some(oldest) = self.tasks.keys().min_by_key(|task| self.rank(task)).cloned()
-        {
-            self.tasks.remove(&oldest);
-            // One that was not there before is no news.
-            if !changed.remove(&oldest) {
-                changed.insert(oldest);
-            }
-        }
-        changed
-    }
-
-    fn rank(&self, task: &str) -> (Option<Timestamp>, String) {
-        let links = self.tasks.get(task).into_iter().flat_map(BTreeMap::values);
-        (links.map(|(link, _)| link.at).max(), task.to_owned())
-    }
-
-    /// The counter of the next link of a task; `None` where there is none any more.
-    #[must_use]
-    pub fn next(&self, task: &str) -> Option<u64> {
-        let last = self.tasks.get(task).and_then(BTreeMap::last_key_value);
-        let next = last.map_or(0, |((counter, _), _)| *counter) + 1;
-        (next <= MAX_COUNTER).then_some(next)
-    }
-
-    /// The names of all tasks, in order, after one of them.
-    pub fn names(&self, after: Option<&str>) -> impl Iterator<Item = &str> {
-        let after = after.map(str::to_owned);
-        let names = self.tasks.keys().map(String::as_str);
-        names.filter(move |task| after.as_deref().is_none_or(|after| *task > after))
-    }
-
-    /// The links of a task and their texts, the newest first: of those whose word counts.
-    pub fn links<'r>(
-        &'r self,
-        task: &str,
-        counts: impl Fn(NodeId) -> bool + 'r,
-    ) -> impl Iterator<Item = (&'r Link, &'r str)> {
-        let links = self.tasks.get(task).into_iter().flat_map(|links| links.values().rev());
-        links.filter(move |(link, _)| counts(link.node)).map(|(link, text)| (link, text.as_str()))
-    }
-
-    /// A number for what is known of a task: the same where the same is known. 0: nothing.
-    #[must_use]
-    pub fn digest(&self, task: &str, counts: impl Fn(NodeId) -> bool) -> u64 {
-        let texts: Vec<&str> = self.links(task, counts).map(|(_, text)| text).collect();
-        if texts.is_empty() { 0 } else { crate::hash(texts.join("\n").as_bytes()).max(1) }
-    }
-
-    /// The same for all tasks at once.
-    #[must_use]
-    pub fn digest_of_all(&self, counts: impl Fn(NodeId) -> bool) -> u64 {
-        let digests = self.tasks.keys().map(|task| self.digest(task, &counts));
-        let bytes: Vec<u8> =
-            digests.filter(|digest| *digest > 0).flat_map(u64::to_be_bytes).collect();
-        if bytes.is_empty() { 0 } else { crate::hash(&bytes).max(1) }
-    }
+    is_name(key.harness.as_str()) && is_name(&key.session_id)
 }
 
 #[cfg(test)]
@@ -192,6 +81,13 @@ mod tests {
     use rrd_proto::Harness;
 
     use super::*;
+    use crate::{
+        fleet::identity::Identity,
+        register::{MAX_COUNTER, Register, read, sign},
+    };
+
+    const HISTORY: usize = Link::WORDS;
+    const TASKS: usize = Link::NAMES;
 
     fn own(n: u8) -> Identity {
         Identity::from_secret(&[n; 64])
@@ -217,8 +113,8 @@ mod tests {
         true
     }
 
-    fn current(register: &Register, task: &str) -> Option<String> {
-        let (link, _) = register.links(task, all).next()?;
+    fn current(register: &Register<Link>, task: &str) -> Option<String> {
+        let (link, _) = register.words(task, all).next()?;
         link.session.as_ref().map(|key| key.session_id.clone())
     }
 
@@ -226,13 +122,13 @@ mod tests {
     fn only_what_its_host_signed_is_read() {
         let (said, text) = link("T-1", 3, 1, "a", 7);
         let member = |n: u8| move |node| (node == own(n).node()).then(|| own(n).public());
-        assert_eq!(read(&text, member(1)), Some(said));
-        assert_eq!(read(&text, member(2)), None);
+        assert_eq!(read::<Link>(&text, member(1)), Some(said));
+        assert_eq!(read::<Link>(&text, member(2)), None);
         let others = text.replace(&own(1).node().to_string(), &own(2).node().to_string());
-        assert_eq!(read(&others, member(2)), None);
-        assert_eq!(read(&text.replace("T-1", "T-2"), member(1)), None);
+        assert_eq!(read::<Link>(&others, member(2)), None);
+        assert_eq!(read::<Link>(&text.replace("T-1", "T-2"), member(1)), None);
         for nothing in ["", "{}", "null", &"[".repeat(3000), &" ".repeat(3000)] {
-            assert_eq!(read(nothing, member(1)), None);
+            assert_eq!(read::<Link>(nothing, member(1)), None);
         }
     }
 
@@ -284,7 +180,7 @@ mod tests {
         }
         assert_eq!(current(&register, "T").as_deref(), Some("b"));
         let first = own(1).node();
-        let left: Vec<_> = register.links("T", |node| node == first).collect();
+        let left: Vec<_> = register.words("T", |node| node == first).collect();
         assert_eq!((left.len(), left[0].0.counter), (1, 1));
         assert_ne!(register.digest_of_all(all), register.digest_of_all(|node| node == first));
         assert_eq!(register.digest_of_all(|_| false), 0);
@@ -314,10 +210,10 @@ mod tests {
             prop_assert_eq!(&mixed, &straight);
             prop_assert_eq!(mixed.digest_of_all(all), straight.digest_of_all(all));
             for task in straight.names(None) {
-                prop_assert!(straight.links(task, all).count() <= HISTORY);
+                prop_assert!(straight.words(task, all).count() <= HISTORY);
                 let highest = links.iter().map(|(said, _)| said).filter(|said| said.task == task);
                 let highest = highest.max_by_key(|said| (said.counter, said.node)).unwrap();
-                let (first, _) = straight.links(task, all).next().unwrap();
+                let (first, _) = straight.words(task, all).next().unwrap();
                 prop_assert_eq!((first.counter, first.node), (highest.counter, highest.node));
             }
         }
@@ -339,14 +235,14 @@ mod tests {
                     prop_assert!(now == Some(n.to_string()) && now != seen);
                 } else {
                     let theirs = hosts[from].clone();
-                    for (said, text) in theirs.links("T", all) {
+                    for (said, text) in theirs.words("T", all) {
                         hosts[who].merge(said.clone(), text.to_owned());
                     }
                 }
             }
             for (who, from) in [(0, 1), (0, 2), (1, 0), (2, 0)] {
                 let theirs = hosts[from].clone();
-                for (said, text) in theirs.links("T", all) {
+                for (said, text) in theirs.words("T", all) {
                     hosts[who].merge(said.clone(), text.to_owned());
                 }
             }

@@ -77,6 +77,25 @@ impl Condition {
     }
 }
 
+/// What comes of several, of which `any` or all must come true; `None` while it is not over.
+#[must_use]
+pub fn of_all(any: bool, each: impl Iterator<Item = Option<Came>> + Clone) -> Option<Came> {
+    let (mut came, mut all) = (each.clone(), each.clone());
+    let (is_true, is_over) = match any {
+        true => (came.any(|came| came == Some(Came::True)), all.all(|came| came.is_some())),
+        // One that cannot come true any more is enough.
+        false => (
+            all.all(|came| came == Some(Came::True)),
+            came.any(|came| came.is_some_and(|came| came != Came::True)),
+        ),
+    };
+    let mut unknown = each.filter(|came| *came == Some(Came::Unknown));
+    match is_true {
+        true => Some(Came::True),
+        false => is_over.then(|| unknown.next().flatten().unwrap_or(Came::Ended)),
+    }
+}
+
 /// That it came true with this event.
 #[must_use]
 pub fn by_event(row: &Session, seq: u64) -> Outcome {
@@ -185,6 +204,25 @@ mod tests {
         assert!(new(&huge).is_err());
         for why in [new("(").unwrap_err(), new(&huge).unwrap_err()] {
             assert!(!why.contains('\n') && !why.is_empty(), "{why:?}");
+        }
+    }
+
+    #[test]
+    fn one_of_several_is_enough_or_all_are_needed() {
+        let [yes, ended, unknown] = [Came::True, Came::Ended, Came::Unknown].map(Some);
+        for (each, all, any) in [
+            (&[None, None][..], None, None),
+            (&[yes, None], None, yes),
+            (&[yes, yes], yes, yes),
+            (&[ended, None], ended, None),
+            (&[unknown, None], unknown, None),
+            (&[ended, unknown], unknown, unknown),
+            (&[ended, ended], ended, ended),
+            (&[yes, ended], ended, yes),
+            (&[yes, unknown], unknown, yes),
+        ] {
+            assert_eq!(of_all(false, each.iter().copied()), all, "{each:?}");
+            assert_eq!(of_all(true, each.iter().copied()), any, "{each:?}");
         }
     }
 }

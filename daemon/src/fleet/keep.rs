@@ -100,6 +100,15 @@ const MIGRATIONS: &[&str] = &[
         PRIMARY KEY (task, counter, node)
     ) STRICT, WITHOUT ROWID;
 ",
+    "
+    CREATE TABLE binding_words (
+        binding TEXT NOT NULL,
+        counter INTEGER NOT NULL,
+        node    TEXT NOT NULL,        -- who said it
+        link    TEXT NOT NULL,        -- as it was signed
+        PRIMARY KEY (binding, counter, node)
+    ) STRICT, WITHOUT ROWID;
+",
 ];
 
 /// How long an invite that is over can still be told from one that never was, in milliseconds.
@@ -364,7 +373,7 @@ impl Keep {
         let sql = "BEGIN; DELETE FROM facts WHERE name = 'members'; DELETE FROM floors;
             UPDATE invites SET state = 'cancelled' WHERE state = 'open';
             DELETE FROM peer_rows; DELETE FROM past; DELETE FROM heard; DELETE FROM words;
-            DELETE FROM task_links;
+            DELETE FROM task_links; DELETE FROM binding_words;
             COMMIT;";
         self.db.execute_batch(sql).map_err(|error| self.sqlite(error))
     }

@@ -66,8 +66,17 @@ const LOOK_AFTER: Duration = Duration::from_secs(15);
 const AGAIN: Duration = Duration::from_secs(5);
 
 /// What members may ask, beside what the desk answers.
-const METHODS: [&str; 8] =
-    ["hello", "members", "last_words", "kept_words", "seen", "copy_open", "copy_next", "tasks"];
+const METHODS: [&str; 9] = [
+    "hello",
+    "members",
+    "last_words",
+    "kept_words",
+    "seen",
+    "copy_open",
+    "copy_next",
+    "tasks",
+    "bindings",
+];
 
 /// Listens while there is a fleet, until it is stopped.
 pub(crate) async fn run(fleet: Arc<Fleet>, desk: Arc<Desk>, stop: CancellationToken) {
@@ -395,7 +404,8 @@ impl Peer for Server {
             "copy_next" => {
                 peer::pack(&relay::next(&self.desk, Some(self.node), heard(&body)?).await?)
             }
-            "tasks" => peer::pack(&fleet.tasks().tell(fleet, &heard(&body)?)),
+            "tasks" => peer::pack(&fleet.tasks().links.tell(fleet, &heard(&body)?)),
+            "bindings" => peer::pack(&fleet.bindings().words.tell(fleet, &heard(&body)?)),
             "seen" => peer::pack(&fleet.seen(self.node, heard(&body)?)),
             other => {
                 let answer = self.desk.answer(other, &body).await;

@@ -15,10 +15,10 @@ pub(crate) mod link;
 mod listen;
 mod looker_rows;
 mod noise;
+mod register_rows;
 mod rekey;
 mod seeds;
 mod sync;
-mod task_rows;
 mod twin;
 mod word_rows;
 
@@ -31,11 +31,15 @@ use std::{
     time::SystemTime,
 };
 
-use rrd_core::fleet::{
-    identity::{HandshakePublic, Identity},
-    key::FleetKey,
-    members::{Forget, List, MAX_ADDRESSES, MAX_GENERATION, Member, Members, Statement, vouch},
-    window::Floor,
+use rrd_core::{
+    binding::Said,
+    fleet::{
+        identity::{HandshakePublic, Identity},
+        key::FleetKey,
+        members::{Forget, List, MAX_ADDRESSES, MAX_GENERATION, Member, Members, Statement, vouch},
+        window::Floor,
+    },
+    task,
 };
 use rrd_proto::{Health, NodeId, PartStatus, Timestamp};
 use tokio::sync::watch;
@@ -55,7 +59,7 @@ pub(crate) use seeds::{MAX_SEEDS, Seed, run as look_for_members};
 pub(crate) use sync::run as sync;
 pub(crate) use twin::Run;
 
-use crate::{config::Config, edge::Edges, tasks::Tasks, words::Words};
+use crate::{bindings::Bindings, config::Config, edge::Edges, tasks::Tasks, words::Words};
 
 /// Letters of a label, at most.
 const MAX_LABEL: usize = 64;
@@ -113,6 +117,7 @@ pub(crate) struct Fleet {
     turned_away: Mutex<BTreeMap<&'static str, u64>>,
     words: Words,
     tasks: Tasks,
+    bindings: Bindings,
 }
 
 struct Own {
@@ -160,7 +165,8 @@ impl Fleet {
         };
         edges.hide(keyfile::own_secrets(&state_dir));
         let words = Words::restored(keep.words()?);
-        let tasks = Tasks::restored(keep.task_links()?);
+        let tasks = Tasks::restored(keep.words_of::<task::Link>()?);
+        let bindings = Bindings::restored(keep.words_of::<Said>()?);
         Ok(Arc::new(Self {
             state_dir,
             label: config.host.chars().take(MAX_LABEL).collect(),
@@ -179,6 +185,7 @@ impl Fleet {
             turned_away: Mutex::default(),
             words,
             tasks,
+            bindings,
         }))
     }
 
@@ -190,6 +197,11 @@ impl Fleet {
     /// Which sessions work on which tasks.
     pub(crate) fn tasks(&self) -> &Tasks {
         &self.tasks
+    }
+
+    /// Which sessions are bound to which.
+    pub(crate) fn bindings(&self) -> &Bindings {
+        &self.bindings
     }
 
     /// What this host is called.

@@ -242,7 +242,8 @@ pub(super) async fn leave(fleet: &Arc<Fleet>) -> Result<(), Broken> {
             own.members = Arc::default();
             own.identity = Arc::new(identity);
         }
-        fleet.tasks().forget();
+        fleet.tasks().links.forget();
+        fleet.bindings().words.forget();
         super::lock(&fleet.links).clear();
         super::lock(&fleet.contacts).clear();
         fleet.forget_twins();

@@ -13,7 +13,11 @@ use std::{
     time::Duration,
 };
 
-use rrd_core::fleet::{record::HostWord, seal::MAX_DATAGRAM};
+use rrd_core::{
+    binding::Said,
+    fleet::{record::HostWord, seal::MAX_DATAGRAM},
+    task::Link,
+};
 use rrd_proto::{ListQuery, NodeId, Session, SessionKey, Totals, VERSION};
 use tokio::{
     sync::watch,
@@ -28,7 +32,7 @@ use crate::{
     fleet::{Fleet, Heard, Run},
     hub::{Hub, Input, now},
     mirror::Mirror,
-    others, tasks, words,
+    others, register, words,
 };
 
 /// When what could not begin is tried again.
@@ -154,7 +158,12 @@ async fn serve(
     hub.set_others(Some(Arc::clone(&gossip)));
     let keeps_up = tokio::spawn(others::keep_up(Arc::clone(fleet), Arc::clone(&gossip)));
     let follows = tokio::spawn(words::follow(Arc::clone(fleet), Arc::clone(&gossip)));
-    let links = tokio::spawn(tasks::follow(Arc::clone(fleet), Arc::clone(&gossip)));
+    let links =
+        tokio::spawn(register::follow::<Link>(Arc::clone(fleet), Arc::clone(&gossip), || {}));
+    let of = Arc::clone(hub);
+    let tell = move || of.apply(Input::Others);
+    let bindings =
+        tokio::spawn(register::follow::<Said>(Arc::clone(fleet), Arc::clone(&gossip), tell));
     gossip.wire().set_extra(fleet.extra());
     let heard = Arc::clone(&gossip);
     let known = Arc::new(move |node| heard.known(node));
@@ -226,6 +235,7 @@ async fn serve(
     keeps_up.abort();
     follows.abort();
     links.abort();
+    bindings.abort();
     let overtaken = fleet.overtaken_by(generation).filter(|_| !stop.is_cancelled());
     if overtaken.is_none() {
         teller.say_good_bye(hub, edges, mirror);
@@ -306,7 +316,8 @@ fn word(
 ) -> HostWord {
     // Until then a session without a row may be one that was not found yet.
     let complete = hub.is_surveyed();
-    let tasks = fleet.tasks().digest(fleet);
+    let tasks = fleet.tasks().links.digest(fleet);
+    let bindings = fleet.bindings().words.digest(fleet);
     HostWord {
         version: VERSION.to_owned(),
         active,
@@ -315,6 +326,7 @@ fn word(
         leaving,
         mirror: None,
         tasks,
+        bindings,
     }
 }
 

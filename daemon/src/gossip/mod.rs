@@ -233,9 +233,9 @@ impl Gossip {
         lock(&self.shared.peers).live(&self.shared.members())
     }
 
-    /// The hosts that are there, each with the digest of the links of tasks that it knows.
-    pub(crate) fn tasks(&self) -> Vec<(NodeId, u64)> {
-        lock(&self.shared.peers).tasks(&self.shared.members())
+    /// The hosts that are there, each with a digest of what it knows.
+    pub(crate) fn digests(&self, of: impl Fn(&HostWord) -> u64) -> Vec<(NodeId, u64)> {
+        lock(&self.shared.peers).digests(&self.shared.members(), of)
     }
 
     /// Whether there are other hosts and none is there.

@@ -189,6 +189,7 @@ mod tests {
             leaving: false,
             mirror: None,
             tasks: 0,
+            bindings: 0,
         };
         published.say(&own, word);
         let all = (0..SLOTS).map(|n| row(&format!("s-{n}"), n >= 10)).collect();

@@ -4,10 +4,10 @@
 //! Not here: anything that anybody said. Hosts' labels and the addresses of places that are mirrored to are the
 //! only texts of theirs.
 
-use std::fmt::Write;
+use std::{collections::BTreeSet, fmt::Write};
 
 use rrd_core::fleet::seal::Dropped;
-use rrd_proto::{Health, HostState, ListQuery, MirrorStatus, Status};
+use rrd_proto::{Cause, Health, HostState, ListQuery, MirrorStatus, Status};
 
 use super::Http;
 
@@ -47,6 +47,20 @@ pub(super) fn text(http: &Http) -> String {
         Some((format!("{{host=\"{}\"}}", label(&host.host)), host.active? as f64))
     });
     metric(&mut out, "rrd_sessions_active", "gauge", "Active sessions, by host.", active);
+
+    let graph = answers.graphs.now();
+    let help =
+        "Circles of sessions, on all hosts, that wait for each other: nobody in one can go on.";
+    let circles = [(String::new(), graph.cycles.len() as f64)];
+    metric(&mut out, "rrd_circles", "gauge", help, circles);
+    let help = "Sessions, on all hosts, that only a person can let go on, by why they do not.";
+    let causes = [Cause::Permission, Cause::Input, Cause::Crashed, Cause::Failed];
+    let of = |cause: Cause| {
+        let chains = graph.chains.iter().filter(|chain| chain.cause == cause);
+        let ends: BTreeSet<_> = chains.filter_map(|chain| chain.sessions.last()).collect();
+        (format!("{{cause=\"{cause}\"}}"), ends.len() as f64)
+    };
+    metric(&mut out, "rrd_needs_person", "gauge", help, causes.map(of));
 
     let alarms = hosts.iter().filter_map(|host| {
         let alarm = host.mirror.as_ref()?;

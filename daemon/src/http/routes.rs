@@ -134,7 +134,7 @@ async fn hosts(State(http): State<Arc<Http>>, Query(pairs): Pairs, headers: Head
 async fn graph(State(http): State<Arc<Http>>, Query(pairs): Pairs, headers: HeaderMap) -> Answer {
     only(&pairs, &[])?;
     let _looking = http.answers.desk.look().await;
-    document(&headers, &Made::of(&http.answers.graph()))
+    document(&headers, &Made::of(&*http.answers.graphs.now()))
 }
 
 async fn session(

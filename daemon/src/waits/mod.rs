@@ -14,7 +14,10 @@ use std::{
     time::Duration,
 };
 
-use rrd_core::{graph, wait::Condition};
+use rrd_core::{
+    graph,
+    wait::{self, Condition},
+};
 use rrd_proto::{
     EdgeKind, EdgeState, HostState, Link, Lookup, LookupQuery, NodeId, Refusal, Session,
     SessionKey, Timestamp, session_ref,
@@ -27,7 +30,7 @@ use tokio::{
 
 use crate::{
     answers::Answers,
-    desk::wait,
+    desk,
     hub::{Hub, Input, now},
 };
 
@@ -83,19 +86,13 @@ struct Target {
 }
 
 impl Wait {
-    fn is_over(&self) -> bool {
+    fn came(&self) -> Option<Came> {
         let came = |target: &Target| target.outcome.as_ref().map(|outcome| outcome.came);
-        let mut of_each = self.targets.iter().map(came);
-        match self.any {
-            true => {
-                of_each.clone().any(|came| came == Some(Came::True)) || of_each.all(|c| c.is_some())
-            }
-            // One that cannot come true any more is enough.
-            false => {
-                of_each.clone().any(|came| came.is_some_and(|came| came != Came::True))
-                    || of_each.all(|came| came == Some(Came::True))
-            }
-        }
+        wait::of_all(self.any, self.targets.iter().map(came))
+    }
+
+    fn is_over(&self) -> bool {
+        self.came().is_some()
     }
 
     fn link(&self, target: &Target) -> Link {
@@ -219,7 +216,7 @@ impl Waits {
             }
         };
         let targets = wait.targets.iter().map(told).collect();
-        Some(WaitNews { handle, is_over: wait.is_over(), targets })
+        Some(WaitNews { handle, came: wait.came(), targets })
     }
 }
 
@@ -339,10 +336,10 @@ async fn next(answers: &Arc<Answers>, handle: u64, wait_ms: u32) -> Result<WaitN
     let states = |news: &WaitNews| news.targets.iter().map(|t| t.host_state).collect::<Vec<_>>();
     let before = states(&first);
     let mut others = answers.hub.version();
-    let deadline = Instant::now() + wait(wait_ms);
+    let deadline = Instant::now() + desk::wait(wait_ms);
     loop {
         let news = waits.news(handle, answers).ok_or_else(over)?;
-        if news.is_over || states(&news) != before || Instant::now() >= deadline {
+        if news.came.is_some() || states(&news) != before || Instant::now() >= deadline {
             return Ok(news);
         }
         let either = async {
@@ -355,7 +352,8 @@ async fn next(answers: &Arc<Answers>, handle: u64, wait_ms: u32) -> Result<WaitN
     }
 }
 
-async fn find(answers: &Answers, id: &str) -> Result<Box<Session>, Refusal> {
+/// The session that a person typed.
+pub(crate) async fn find(answers: &Answers, id: &str) -> Result<Box<Session>, Refusal> {
     match answers.show(&LookupQuery { id: id.to_owned(), raw: false }).await {
         Lookup::Found(row) => Ok(row),
         Lookup::NotFound => {
@@ -374,7 +372,7 @@ async fn find(answers: &Answers, id: &str) -> Result<Box<Session>, Refusal> {
 }
 
 /// The host that is asked about a session: a session of no other is this one's.
-fn node_of(answers: &Answers, row: &Session) -> NodeId {
+pub(crate) fn node_of(answers: &Answers, row: &Session) -> NodeId {
     let node = row.node_id.as_deref().and_then(|node| node.parse().ok());
     node.filter(|_| row.host_state != HostState::Here).unwrap_or_else(|| answers.own_node())
 }
@@ -389,7 +387,7 @@ fn may(answers: &Answers, waiter: Option<&SessionKey>, links: &[Link]) -> Result
     if links.iter().any(|link| link.to == own) {
         return Err(refusal("a session cannot wait for itself".to_owned(), "name another one"));
     }
-    let rows = answers.graph_rows();
+    let rows = answers.graphs.rows();
     let Some(circle) = graph::would_close(&rows, &own, links.to_vec()) else { return Ok(()) };
     let name = |one: &String| match rows.iter().find(|row| row.reference == *one) {
         Some(row) => {

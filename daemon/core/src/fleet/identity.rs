@@ -29,6 +29,8 @@ pub enum Purpose {
     LastWords,
     /// Which session works on a task.
     Task,
+    /// How a binding between two sessions stands.
+    Binding,
 }
 
 impl Purpose {
@@ -41,6 +43,7 @@ impl Purpose {
             Self::Record => b"rrd/record/1\0",
             Self::LastWords => b"rrd/last-words/1\0",
             Self::Task => b"rrd/task/1\0",
+            Self::Binding => b"rrd/binding/1\0",
         }
     }
 }

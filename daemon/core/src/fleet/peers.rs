@@ -258,11 +258,11 @@ impl Peers {
         live.filter_map(|(node, peer)| Some((*node, peer.word.as_ref()?.0.generation))).collect()
     }
 
-    /// The members that are there, each with the digest of the links of tasks that it knows.
+    /// The members that are there, each with one of the digests that it told.
     #[must_use]
-    pub fn tasks(&self, members: &Members) -> Vec<(NodeId, u64)> {
+    pub fn digests(&self, members: &Members, of: impl Fn(&HostWord) -> u64) -> Vec<(NodeId, u64)> {
         let live = self.known.iter().filter(|(node, peer)| peer.live && members.has(**node));
-        live.filter_map(|(node, peer)| Some((*node, peer.word.as_ref()?.1.tasks))).collect()
+        live.filter_map(|(node, peer)| Some((*node, of(&peer.word.as_ref()?.1)))).collect()
     }
 
     /// Whether any of the members is there.
@@ -513,6 +513,7 @@ mod tests {
                 leaving: false,
                 mirror: None,
                 tasks: 0,
+                bindings: 0,
             })
         };
         let mut peers = Peers::default();
@@ -549,6 +550,7 @@ mod tests {
             leaving: false,
             mirror: None,
             tasks: 0,
+            bindings: 0,
         };
         peers.take(said(7, 1, Word::Session(session("a", "x"))), "");
         peers.take(said(7, 2, Word::Host(word)), "");

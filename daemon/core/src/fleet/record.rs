@@ -58,6 +58,9 @@ pub struct HostWord {
     /// A digest of the links of tasks that it knows; 0: none.
     #[serde(default)]
     pub tasks: u64,
+    /// The same of what was said of bindings.
+    #[serde(default)]
+    pub bindings: u64,
 }
 
 /// What a record says.

@@ -2,6 +2,8 @@
 //!
 //! Not here: who is tied to whom ([`super`]).
 
+use std::cmp::Reverse;
+
 use rrd_proto::{
     Cause, Chain, EndReason, HostState, Session, Status, Timestamp, TurnResult, WaitingFor,
 };
@@ -18,66 +20,73 @@ struct End {
 }
 
 /// Chains, what a person must do first first.
-pub(super) fn chains(waits: &Waits<'_>, knots: &Knots) -> Vec<Chain> {
-    let ends = ends(waits, knots);
+pub(super) fn chains(waits: &Waits<'_>, knots: &Knots, circles: &[Vec<usize>]) -> Vec<Chain> {
+    let ends = ends(waits, knots, circles);
     let mut blocks = vec![0_u64; waits.len()];
     for (at, end) in ends.iter().enumerate() {
         blocks[end.at] += u64::from(end.at != at);
     }
-    let mut chains: Vec<Chain> = (0..waits.len())
-        .filter(|at| {
-            let row = waits.rows[*at];
-            !waits.of[*at].is_empty() || row.is_some_and(|row| row.status == Status::Waiting)
-        })
-        .map(|at| {
-            let end = ends[at];
-            let mut way = vec![at];
-            let mut on = end.next;
-            while let Some(next) = on {
-                let is_met = way.contains(&next);
-                way.push(next);
-                on = ends[next].next.filter(|_| !is_met);
-            }
-            let last = waits.rows[end.at];
-            Chain {
-                sessions: way.into_iter().map(|at| waits.refs[at].to_owned()).collect(),
-                cause: end.cause,
-                detail: last.and_then(|row| detail(row, end.cause)),
-                since: last.and_then(|row| since(row, end.cause)),
-                blocks: blocks[end.at],
-            }
-        })
-        .collect();
+    // Who is on the way of a chain, by the chain that it was met on last.
+    let mut met = vec![usize::MAX; waits.len()];
+    let is_told = |at: &usize| {
+        let row = waits.rows[*at];
+        !waits.of[*at].is_empty() || row.is_some_and(|row| row.status == Status::Waiting)
+    };
+    let way = |at: usize| {
+        let mut way = vec![at];
+        met[at] = at;
+        let mut on = ends[at].next;
+        while let Some(next) = on {
+            let is_met = std::mem::replace(&mut met[next], at) == at;
+            way.push(next);
+            on = ends[next].next.filter(|_| !is_met);
+        }
+        way
+    };
+    let mut ways: Vec<Vec<usize>> = (0..waits.len()).filter(is_told).map(way).collect();
     // Nothing here moves while nothing happens: what has waited longest is found by when that began.
-    chains.sort_by(|a, b| place(a).cmp(&place(b)));
-    chains
-}
-
-fn place(
-    chain: &Chain,
-) -> (Cause, std::cmp::Reverse<u64>, bool, Option<Timestamp>, &str, &[String]) {
-    let last = chain.sessions.last().map_or("", String::as_str);
-    let blocks = std::cmp::Reverse(chain.blocks);
-    (chain.cause, blocks, chain.since.is_none(), chain.since, last, &chain.sessions)
+    ways.sort_by_cached_key(|way| {
+        let End { at: end, cause, .. } = ends[way[0]];
+        let since = waits.rows[end].and_then(|row| since(row, cause));
+        (cause, Reverse(blocks[end]), since.is_none(), since, way.last().copied(), way[0])
+    });
+    let chain = |way: Vec<usize>| {
+        let End { at: end, cause, .. } = ends[way[0]];
+        let last = waits.rows[end];
+        Chain {
+            sessions: way.into_iter().map(|at| waits.refs[at].to_owned()).collect(),
+            cause,
+            detail: last.and_then(|row| detail(row, cause)),
+            since: last.and_then(|row| since(row, cause)),
+            blocks: blocks[end],
+        }
+    };
+    ways.into_iter().map(chain).collect()
 }
 
 /// Of every session. Of several that it waits for the chain goes to the one whose cause is the most urgent.
-fn ends(waits: &Waits<'_>, knots: &Knots) -> Vec<End> {
+fn ends(waits: &Waits<'_>, knots: &Knots, circles: &[Vec<usize>]) -> Vec<End> {
     let alone = |at: usize| End { next: None, at, cause: cause(waits.rows[at]) };
     let mut ends: Vec<Option<End>> = vec![None; waits.len()];
-    // Whoever is stuck goes round.
-    for at in (0..waits.len()).filter(|at| knots.stuck[*at]) {
-        let next = knots.next(waits, at);
-        let mut way = vec![at];
-        let mut on = next;
-        while let Some(other) = on.filter(|other| !way.contains(other)) {
-            way.push(other);
-            on = knots.next(waits, other);
+    // Whoever is stuck goes round: of one circle the end is always the same one.
+    for circle in circles {
+        for at in circle {
+            let next = knots.next[*at];
+            ends[*at] = Some(End { next, at: circle[0], cause: Cause::Deadlock });
         }
-        // Of one circle always the same.
-        let round = way.iter().position(|other| Some(*other) == on).unwrap_or(0);
-        let least = way[round..].iter().copied().min_by_key(|at| waits.refs[*at]).unwrap_or(at);
-        ends[at] = Some(End { next, at: least, cause: Cause::Deadlock });
+    }
+    let mut way = Vec::new();
+    for from in (0..waits.len()).filter(|at| knots.stuck[*at]) {
+        way.clear();
+        let mut at = from;
+        while let (None, Some(next)) = (ends[at], knots.next[at]) {
+            way.push(at);
+            at = next;
+        }
+        let Some(End { at: end, .. }) = ends[at] else { continue };
+        for at in way.drain(..) {
+            ends[at] = Some(End { next: knots.next[at], at: end, cause: Cause::Deadlock });
+        }
     }
     let mut begun = vec![false; waits.len()];
     for from in 0..waits.len() {
@@ -95,8 +104,7 @@ fn ends(waits: &Waits<'_>, knots: &Knots) -> Vec<End> {
                 continue;
             }
             let best = waits_for().filter_map(|to| Some((to, ends[to]?)));
-            let best =
-                best.min_by_key(|(to, end)| (end.cause, waits.refs[end.at], waits.refs[*to]));
+            let best = best.min_by_key(|(to, end)| (end.cause, end.at, *to));
             ends[at] = Some(best.map_or_else(
                 || alone(at),
                 |(next, end)| End { next: Some(next), at: end.at, cause: end.cause },

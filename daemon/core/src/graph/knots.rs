@@ -6,12 +6,14 @@ use std::collections::VecDeque;
 
 use rrd_proto::{Link, Session};
 
-use super::Waits;
+use super::{Waits, in_order};
 
 /// What cannot go on.
 pub(super) struct Knots {
     /// By number.
     pub(super) stuck: Vec<bool>,
+    /// Whom a stuck session waits for that is stuck, too: always the same one, so that the way ends in a circle.
+    pub(super) next: Vec<Option<usize>>,
 }
 
 impl Knots {
@@ -44,24 +46,23 @@ impl Knots {
                 }
             }
         }
-        Self { stuck }
+        let next = (0..waits.len()).map(|at| {
+            let others =
+                waits.of[at].iter().map(|(to, _)| *to).filter(|to| stuck[at] && stuck[*to]);
+            others.min()
+        });
+        Self { next: next.collect(), stuck }
     }
 
-    /// Whom a stuck session waits for that is stuck, too: always the same one, so that the way ends in a circle.
-    pub(super) fn next(&self, waits: &Waits<'_>, at: usize) -> Option<usize> {
-        let stuck = waits.of[at].iter().map(|(to, _)| *to).filter(|to| self.stuck[*to]);
-        stuck.min_by_key(|to| waits.refs[*to])
-    }
-
-    /// The circles that those ways end in.
-    pub(super) fn cycles(&self, waits: &Waits<'_>) -> Vec<Vec<String>> {
+    /// The circles that those ways end in, each from its least ref on.
+    pub(super) fn circles(&self, waits: &Waits<'_>) -> Vec<Vec<usize>> {
         let mut seen = vec![0_usize; waits.len()];
-        let mut cycles = Vec::new();
+        let mut circles = Vec::new();
         for from in (0..waits.len()).filter(|at| self.stuck[*at]) {
             let (mut at, mark) = (from, from + 1);
             while seen[at] == 0 {
                 seen[at] = mark;
-                match self.next(waits, at) {
+                match self.next[at] {
                     Some(next) => at = next,
                     None => break,
                 }
@@ -69,16 +70,16 @@ impl Knots {
             if seen[at] != mark {
                 continue;
             }
-            let mut cycle = vec![at];
-            while let Some(next) = self.next(waits, cycle[cycle.len() - 1]).filter(|n| *n != at) {
-                cycle.push(next);
+            let mut circle = vec![at];
+            while let Some(next) = self.next[circle[circle.len() - 1]].filter(|n| *n != at) {
+                circle.push(next);
             }
-            let least = (0..cycle.len()).min_by_key(|n| waits.refs[cycle[*n]]).unwrap_or(0);
-            cycle.rotate_left(least);
-            cycles.push(cycle.iter().map(|at| waits.refs[*at].to_owned()).collect());
+            let least = (0..circle.len()).min_by_key(|n| circle[*n]).unwrap_or(0);
+            circle.rotate_left(least);
+            circles.push(circle);
         }
-        cycles.sort();
-        cycles
+        circles.sort();
+        circles
     }
 }
 
@@ -89,14 +90,15 @@ pub fn would_close(rows: &[Session], of: &str, links: Vec<Link>) -> Option<Vec<S
     let mut rows = rows.to_vec();
     let row = rows.iter_mut().find(|row| row.reference == of)?;
     row.links.extend(links);
-    let waits = Waits::new(&rows);
+    let rows = in_order(&rows);
+    let waits = Waits::new(&rows, &[]);
     let knots = Knots::of(&waits);
-    let own = waits.refs.iter().position(|name| *name == of)?;
+    let own = waits.number(of);
     if !knots.stuck[own] {
         return None;
     }
     let (mut way, mut at) = (vec![own], own);
-    while let Some(next) = knots.next(&waits, at) {
+    while let Some(next) = knots.next[at] {
         let is_met = way.contains(&next);
         way.push(next);
         if is_met {

@@ -1,7 +1,11 @@
 //! Graphs of made-up rows, by hand and at random.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
-use rrd_proto::{Cause, Harness, SessionKey, Timestamp, WaitingFor};
+use rrd_proto::{
+    Cause, EdgeState, Harness, HostState, ParentKind, SessionKey, Status, Timestamp, WaitingFor,
+};
 
 use super::*;
 
@@ -57,7 +61,7 @@ fn a_chain_ends_with_what_a_person_must_do() {
         asks("d", "Bash: ls", 1),
         row("e"),
     ];
-    let graph = graph(&rows);
+    let graph = graph(&rows, &[]);
     let chain = chain_of(&graph, "a");
     assert_eq!(chain.sessions, ["a", "b", "c"]);
     assert_eq!((chain.cause, chain.blocks), (Cause::Permission, 2));
@@ -74,9 +78,9 @@ fn a_chain_ends_with_what_a_person_must_do() {
 fn of_several_the_most_urgent_is_the_end() {
     let ended = Session { status: Status::Ended, ..row("z") };
     let rows = [waits_for("a", &["e", "z", "c", "nobody"]), row("e"), ended, asks("c", "x", 1)];
-    assert_eq!(chain_of(&graph(&rows), "a").sessions, ["a", "c"]);
+    assert_eq!(chain_of(&graph(&rows, &[]), "a").sessions, ["a", "c"]);
     let rows = [waits_for("a", &["nobody"])];
-    let graph = graph(&rows);
+    let graph = graph(&rows, &[]);
     assert_eq!(chain_of(&graph, "a").cause, Cause::Unknown);
     assert!(graph.nodes.iter().any(|node| node.reference == "nobody" && node.host.is_none()));
 }
@@ -90,7 +94,7 @@ fn a_circle_is_told_once_and_whoever_waits_for_it_is_stuck_too() {
         waits_for("x", &["b", "free"]),
         row("free"),
     ];
-    let graph = graph(&rows);
+    let graph = graph(&rows, &[]);
     assert_eq!(graph.cycles, [["a", "b", "c"]]);
     for name in ["a", "b", "c", "x"] {
         assert_eq!(chain_of(&graph, name).cause, Cause::Deadlock, "{name}");
@@ -105,10 +109,10 @@ fn one_of_several_is_a_way_out() {
         ..row(name)
     };
     let rows = [any("a", &["b", "free"]), waits_for("b", &["a"]), row("free")];
-    assert!(graph(&rows).cycles.is_empty());
-    assert_eq!(chain_of(&graph(&rows), "b").cause, Cause::Working);
+    assert!(graph(&rows, &[]).cycles.is_empty());
+    assert_eq!(chain_of(&graph(&rows, &[]), "b").cause, Cause::Working);
     let rows = [any("a", &["b", "c"]), waits_for("b", &["a"]), waits_for("c", &["a"])];
-    assert_eq!(graph(&rows).cycles, [["a", "b"]]);
+    assert_eq!(graph(&rows, &[]).cycles, [["a", "b"]]);
 }
 
 #[test]
@@ -153,7 +157,7 @@ fn ties_that_are_no_waits() {
         at("s", "m", "/v", "other"),
         Session { status: Status::Idle, ..at("t", "m", "/w", "main") },
     ];
-    let told: Vec<String> = graph(&rows)
+    let told: Vec<String> = graph(&rows, &[])
         .edges
         .iter()
         .map(|edge| format!("{} {}>{} {}", edge.kind, edge.from, edge.to, edge.evidence))
@@ -189,6 +193,104 @@ fn has_circle(rows: &[Session]) -> bool {
     })
 }
 
+/// The same by the plain rules, one session at a time: what a chain is, without its details.
+struct Plain<'a>(&'a [Session]);
+
+impl Plain<'_> {
+    fn row(&self, name: &str) -> Option<&Session> {
+        self.0.iter().find(|row| row.reference == name)
+    }
+
+    /// The first wait for somebody counts.
+    fn targets(&self, name: &str) -> Vec<(&str, bool)> {
+        let mut targets: Vec<(&str, bool)> = Vec::new();
+        for link in self.row(name).into_iter().flat_map(|row| &row.links) {
+            if !targets.iter().any(|(known, _)| *known == link.to) {
+                targets.push((&link.to, link.any));
+            }
+        }
+        targets
+    }
+
+    fn stuck(&self) -> BTreeSet<&str> {
+        let names = self.0.iter().map(|row| row.reference.as_str());
+        let mut stuck: BTreeSet<&str> = names.collect();
+        loop {
+            let may_go_on = |name: &&str| {
+                let is_free = |(to, _): &(&str, bool)| !stuck.contains(to);
+                let (any, all): (Vec<_>, Vec<_>) =
+                    self.targets(name).into_iter().partition(|(_, any)| *any);
+                all.iter().all(is_free) && (any.is_empty() || any.iter().any(is_free))
+            };
+            let Some(free) = stuck.iter().copied().find(may_go_on) else { return stuck };
+            stuck.remove(free);
+        }
+    }
+
+    fn next_stuck(&self, name: &str) -> &str {
+        let stuck = self.stuck();
+        self.targets(name)
+            .into_iter()
+            .map(|(to, _)| to)
+            .filter(|to| stuck.contains(to))
+            .min()
+            .unwrap()
+    }
+
+    /// From one that is stuck until one is met again.
+    fn round(&self, name: &str) -> Vec<String> {
+        let mut way = vec![name.to_owned()];
+        loop {
+            let next = self.next_stuck(&way[way.len() - 1]).to_owned();
+            let is_met = way.contains(&next);
+            way.push(next);
+            if is_met {
+                return way;
+            }
+        }
+    }
+
+    fn cycles(&self) -> Vec<Vec<String>> {
+        let circle = |name: &&str| {
+            let mut way = self.round(name);
+            let met = way.pop().unwrap();
+            way.drain(..way.iter().position(|one| *one == met).unwrap());
+            let least = way.iter().position(|one| Some(one) == way.iter().min()).unwrap();
+            way.rotate_left(least);
+            way
+        };
+        let circles: BTreeSet<_> = self.stuck().iter().map(circle).collect();
+        circles.into_iter().collect()
+    }
+
+    /// The end of a chain and the way there; `None` where that goes over a circle that has a way out.
+    fn end(&self, name: &str, before: &[&str]) -> Option<(Cause, String, Vec<String>)> {
+        if before.contains(&name) {
+            return None;
+        }
+        let before = [before, &[name]].concat();
+        let mut ends = Vec::new();
+        for (to, _) in self.targets(name) {
+            let (cause, end, way) = self.end(to, &before)?;
+            ends.push((cause, end, way));
+        }
+        ends.sort_by(|a, b| (a.0, &a.1, &a.2[0]).cmp(&(b.0, &b.1, &b.2[0])));
+        let Some((cause, end, way)) = ends.into_iter().next() else {
+            let cause = match self.row(name) {
+                None => Cause::Unknown,
+                Some(row) => match row.status {
+                    Status::Waiting => Cause::Permission,
+                    Status::Executing => Cause::Working,
+                    Status::Idle => Cause::Idle,
+                    Status::Ended => Cause::Ended,
+                },
+            };
+            return Some((cause, name.to_owned(), vec![name.to_owned()]));
+        };
+        Some((cause, end, [vec![name.to_owned()], way].concat()))
+    }
+}
+
 proptest! {
     /// In whatever order rows come, everybody makes the same graph; circles are found where there are any, and
     /// are circles; every chain goes along waits.
@@ -203,9 +305,9 @@ proptest! {
         for (from, to, any) in waits.into_iter().filter(|(from, to, _)| from != to) {
             rows[from].links.push(wait(names[to], any));
         }
-        let straight = graph(&rows);
+        let straight = graph(&rows, &[]);
         let mixed: Vec<Session> = order.iter().map(|at| rows[*at].clone()).collect();
-        prop_assert_eq!(&graph(&mixed), &straight);
+        prop_assert_eq!(&graph(&mixed, &[]), &straight);
         prop_assert!(straight.cycles.is_empty() || has_circle(&rows));
         prop_assert!(!all || straight.cycles.is_empty() != has_circle(&rows));
         let waits = |from: &str, to: &str| {
@@ -217,6 +319,52 @@ proptest! {
         }
         for chain in &straight.chains {
             prop_assert!(chain.sessions.windows(2).all(|two| waits(&two[0], &two[1])), "{:?}", chain);
+        }
+    }
+
+    /// What is quick is the same as what is plain.
+    #[test]
+    fn as_by_the_plain_rules(
+        waits in prop::collection::vec((0usize..12, 0usize..14, prop::bool::weighted(0.2)), 0..24),
+        statuses in prop::collection::vec(0usize..4, 12),
+    ) {
+        let name = |at: usize| format!("s{at:02}");
+        let status = |at: usize| {
+            [Status::Executing, Status::Waiting, Status::Idle, Status::Ended][statuses[at]]
+        };
+        let mut rows: Vec<Session> = (0..12)
+            .map(|at| {
+                let waiting_for = (status(at) == Status::Waiting).then_some(WaitingFor::Permission);
+                Session { status: status(at), waiting_for, ..row(&name(at)) }
+            })
+            .collect();
+        for (from, to, any) in waits.into_iter().filter(|(from, to, _)| from != to) {
+            rows[from].links.push(wait(&name(to), any));
+        }
+        let (made, plain) = (graph(&rows, &[]), Plain(&rows));
+        prop_assert_eq!(&made.cycles, &plain.cycles());
+        let stuck = plain.stuck();
+        let is_told = |row: &&Session| !row.links.is_empty() || row.status == Status::Waiting;
+        prop_assert_eq!(made.chains.len(), rows.iter().filter(is_told).count());
+        for chain in &made.chains {
+            let first = chain.sessions[0].as_str();
+            if stuck.contains(first) {
+                prop_assert_eq!(chain.cause, Cause::Deadlock);
+                prop_assert_eq!(&chain.sessions, &plain.round(first));
+            } else if let Some((cause, _, way)) = plain.end(first, &[]) {
+                prop_assert_eq!((chain.cause, &chain.sessions), (cause, &way));
+            }
+        }
+        // So many end where this one does, but for the end itself.
+        let end = |chain: &rrd_proto::Chain| {
+            let last = chain.sessions.last().unwrap();
+            let circle = made.cycles.iter().find(|cycle| cycle.contains(last));
+            circle.map_or_else(|| last.clone(), |circle| circle[0].clone())
+        };
+        for chain in &made.chains {
+            let same = made.chains.iter().filter(|other| end(other) == end(chain));
+            let others = same.filter(|other| other.sessions[0] != end(chain)).count();
+            prop_assert_eq!(chain.blocks, others as u64);
         }
     }
 }

@@ -8,7 +8,7 @@
 use rrd_proto::{
     Activity, Body, Coverage, Event, EventKind, EventPage, HookCall, Issue, Link, ListReply,
     Lookup, MirrorAlarm, Outline, PartStatus, Root, RootState, SearchHit, SearchReply, Session,
-    Stretch, Subagent, Task, Unheard,
+    Stretch, Subagent, Task, Unheard, binding::Binding,
 };
 
 use super::{
@@ -240,6 +240,33 @@ impl Redactor {
             self.clean(task, report);
         }
         Redacted(tasks)
+    }
+
+    /// Bindings.
+    #[must_use]
+    pub fn bindings(
+        &self,
+        mut bindings: Vec<Binding>,
+        report: &mut Report,
+    ) -> Redacted<Vec<Binding>> {
+        for binding in &mut bindings {
+            let Binding {
+                note,
+                from,
+                to,
+                id: _,
+                state: _,
+                since: _,
+                scopes: _,
+                expires_at: _,
+                history: _,
+            } = binding;
+            let texts = [note.as_mut(), from.title.as_mut(), to.title.as_mut()];
+            for text in texts.into_iter().flatten() {
+                self.clean(text, report);
+            }
+        }
+        Redacted(bindings)
     }
 
     /// A call of a hook.

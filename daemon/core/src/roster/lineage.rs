@@ -4,11 +4,11 @@
 //! A conversation and its forks begin with the same record. The parent is who was writing when the last
 //! record was copied; where several were, nobody is named. Not here: what is a copy (the parsers say).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use rrd_proto::{
-    EdgeKind, EdgeState, EndReason, Harness, Link, MAX_SUBAGENTS, ParentKind, SessionKey, Status,
-    Subagent, Timestamp, TurnResult, session_ref,
+    EdgeKind, EdgeState, EndReason, Harness, Link, MAX_SUBAGENTS, ParentKind, Session, SessionKey,
+    Status, Subagent, Timestamp, TurnResult, session_ref,
 };
 
 use super::{Entry, MAX_CHAIN, Roster};
@@ -103,6 +103,14 @@ impl Roster {
             }
         };
         (found[more..].iter().map(span).collect(), more as u64)
+    }
+
+    /// Sessions by their refs, whatever has become of them; one ref may be that of several.
+    #[must_use]
+    pub fn called(&self, refs: &BTreeSet<&str>, now: Timestamp) -> Vec<Session> {
+        let is_it = |key: &&SessionKey| refs.contains(session_ref(self.node(), key).as_str());
+        let keys: Vec<&SessionKey> = self.entries.keys().filter(is_it).collect();
+        self.rows_of(keys.into_iter(), now).into_values().collect()
     }
 
     /// For whom a session said that it waits; else the delegates, where it is in its turn and has nothing open but

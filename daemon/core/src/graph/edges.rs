@@ -1,0 +1,166 @@
+//! All that ties two sessions: what their rows say, and what follows from several rows.
+//!
+//! Not here: what follows from who waits for whom ([`super::knots`], [`super::chains`]).
+
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap},
+};
+
+use rrd_proto::{
+    Edge, EdgeKind, EdgeState, HostState, Link, ParentKind, Session, Status, Timestamp,
+};
+
+use super::Waits;
+
+/// An edge between two numbers.
+pub(super) struct Tie<'a> {
+    pub(super) kind: EdgeKind,
+    pub(super) from: usize,
+    pub(super) to: usize,
+    state: EdgeState,
+    since: Option<Timestamp>,
+    evidence: Cow<'a, str>,
+}
+
+impl Tie<'_> {
+    pub(super) fn told(self, waits: &Waits<'_>) -> Edge {
+        let Self { kind, from, to, state, since, evidence } = self;
+        let name = |at: usize| waits.refs[at].to_owned();
+        Edge { from: name(from), to: name(to), kind, state, since, evidence: evidence.into_owned() }
+    }
+}
+
+/// In one order for everybody, if the rows are.
+pub(super) fn edges<'a>(
+    waits: &Waits<'a>,
+    rows: &[&'a Session],
+    others: &'a [Edge],
+) -> Vec<Tie<'a>> {
+    let mut ties = parents(waits, rows);
+    for row in rows {
+        let own = waits.number(&row.reference);
+        ties.extend(row.links.iter().map(|link| linked(own, waits.number(&link.to), link)));
+    }
+    ties.extend(duplicates(waits, rows));
+    ties.extend(worktrees(waits, rows));
+    let place = |tie: &Tie<'_>| (tie.kind, tie.from, tie.to, tie.state);
+    ties.sort_by_key(place);
+    // Both ends may tell of one: the state that is further counts.
+    ties.dedup_by(|later, first| {
+        let same = (later.kind, later.from, later.to) == (first.kind, first.from, first.to);
+        if same {
+            std::mem::swap(later, first);
+        }
+        same
+    });
+    // Each of these is one by itself.
+    ties.extend(others.iter().map(|edge| Tie {
+        kind: edge.kind,
+        from: waits.number(&edge.from),
+        to: waits.number(&edge.to),
+        state: edge.state,
+        since: edge.since,
+        evidence: Cow::Borrowed(&edge.evidence),
+    }));
+    ties.sort_by_key(place);
+    ties
+}
+
+fn linked(own: usize, other: usize, link: &Link) -> Tie<'_> {
+    let (from, to) = if link.incoming { (other, own) } else { (own, other) };
+    let Link { kind, state, since, evidence, .. } = link;
+    Tie { from, to, kind: *kind, state: *state, since: *since, evidence: Cow::Borrowed(evidence) }
+}
+
+fn parents<'a>(waits: &Waits<'a>, rows: &[&'a Session]) -> Vec<Tie<'a>> {
+    let host = |row: &'a Session| row.node_id.as_deref().unwrap_or_default();
+    let is_child = |row: &&&Session| row.parent_session_id.is_some();
+    if !rows.iter().any(|row| is_child(&row)) {
+        return Vec::new();
+    }
+    let by_id: HashMap<_, &Session> =
+        rows.iter().map(|row| ((host(row), &row.harness, row.session_id.as_str()), *row)).collect();
+    let tie = |row: &&'a Session| {
+        let parent = row.parent_session_id.as_deref()?;
+        let parent = by_id.get(&(host(row), &row.harness, parent))?;
+        let kind = row.parent_kind.unwrap_or(ParentKind::Subagent);
+        let is_over = matches!(row.status, Status::Idle | Status::Ended);
+        let state = match kind {
+            ParentKind::Subagent if !is_over => EdgeState::Active,
+            _ => EdgeState::Done,
+        };
+        Some(Tie {
+            from: waits.number(&parent.reference),
+            to: waits.number(&row.reference),
+            kind: EdgeKind::Parent,
+            state,
+            since: row.started_at,
+            evidence: Cow::Borrowed(kind.as_str()),
+        })
+    };
+    rows.iter().filter_map(tie).collect()
+}
+
+/// The same transcript on several hosts: each with the first of them.
+fn duplicates<'a>(waits: &Waits<'a>, rows: &[&'a Session]) -> Vec<Tie<'a>> {
+    let mut same: HashMap<_, Vec<&Session>> = HashMap::new();
+    for row in rows {
+        same.entry((row.harness.as_str(), row.session_id.as_str())).or_default().push(row);
+    }
+    same.retain(|_, rows| rows.len() > 1);
+    let evidence = || Cow::Borrowed("the same transcript on two hosts");
+    same.into_values().flat_map(|rows| star(waits, rows, EdgeKind::Duplicate, evidence)).collect()
+}
+
+/// Sessions at work in one worktree of one host, or on one branch of one repository.
+fn worktrees<'a>(waits: &Waits<'a>, rows: &[&'a Session]) -> Vec<Tie<'a>> {
+    let mut places: BTreeMap<[&str; 3], Vec<&Session>> = BTreeMap::new();
+    for row in rows.iter().filter(|row| works(row)) {
+        let node = row.node_id.as_deref().unwrap_or_default();
+        // Without a repository nobody can tell what is one's work.
+        if let (Some(cwd), Some(_)) = (&row.cwd, &row.repo) {
+            places.entry(["worktree", node, cwd]).or_default().push(row);
+        }
+        if let (Some(remote), Some(branch)) = (&row.repo_remote, &row.branch) {
+            places.entry(["branch", remote, branch]).or_default().push(row);
+        }
+    }
+    let mut ties: BTreeMap<(usize, usize), Tie<'_>> = BTreeMap::new();
+    for (place, rows) in places.into_iter().rev().filter(|(_, rows)| rows.len() > 1) {
+        let evidence = || match place[0] {
+            "worktree" => Cow::Borrowed("both work in one worktree"),
+            _ => Cow::Owned(format!("both work on branch {}", place[2])),
+        };
+        for tie in star(waits, rows, EdgeKind::SameWorktree, evidence) {
+            ties.entry((tie.from, tie.to)).or_insert(tie);
+        }
+    }
+    ties.into_values().collect()
+}
+
+/// In its turn, on a host that is there, and nobody's delegate: those work where they were sent.
+fn works(row: &Session) -> bool {
+    matches!(row.status, Status::Executing | Status::Waiting)
+        && row.host_state != HostState::Away
+        && !row.is_subagent()
+}
+
+/// Each of several, in the order of their refs, with the first: as many edges as are needed to tie them.
+fn star<'a>(
+    waits: &Waits<'a>,
+    rows: Vec<&'a Session>,
+    kind: EdgeKind,
+    evidence: impl Fn() -> Cow<'static, str>,
+) -> Vec<Tie<'a>> {
+    let Some((first, others)) = rows.split_first() else { return Vec::new() };
+    let tie = |other: &&Session| Tie {
+        from: waits.number(&first.reference),
+        to: waits.number(&other.reference),
+        kind,
+        state: EdgeState::Active,
+        since: first.status_since.max(other.status_since),
+        evidence: evidence(),
+    };
+    others.iter().map(tie).collect()
+}

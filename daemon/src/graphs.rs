@@ -1,0 +1,190 @@
+//! The graph of what is known now, and the alarm where sessions wait for each other in a circle.
+//!
+//! Made when somebody asks and something has changed; whoever asks at the same time shares it. No IO, and who asks
+//! by the clock is no audience. Not here: how it is made of rows ([`rrd_core::graph`]), and how it is drawn.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use rrd_core::graph;
+use rrd_proto::{Edge, Graph, GraphNode, Health, ListQuery, PartStatus, Session};
+
+use crate::{edge::Edges, fleet::Fleet, hub::Hub, others::Asked};
+
+/// A row changes by the clock alone, too, but nothing sooner than it matters.
+const GOOD_FOR: Duration = Duration::from_secs(1);
+
+/// Circles that are spelt out, at most.
+const SPELT_OUT: usize = 5;
+
+/// Sessions of a circle that are named, at most.
+const NAMED: usize = 10;
+
+/// What makes graphs.
+#[derive(Debug)]
+pub(crate) struct Graphs {
+    hub: Arc<Hub>,
+    edges: Arc<Edges>,
+    /// Where bindings are; nowhere while they cannot be kept.
+    fleet: Option<Arc<Fleet>>,
+    made: Mutex<Option<Made>>,
+}
+
+#[derive(Debug)]
+struct Made {
+    /// Of the hub, when it was begun.
+    version: u64,
+    at: Instant,
+    graph: Arc<Graph>,
+}
+
+impl Graphs {
+    pub(crate) fn new(hub: &Arc<Hub>, edges: &Arc<Edges>, fleet: Option<&Arc<Fleet>>) -> Self {
+        let (hub, edges, fleet) = (Arc::clone(hub), Arc::clone(edges), fleet.cloned());
+        Self { hub, edges, fleet, made: Mutex::default() }
+    }
+
+    /// Who waits for whom on all hosts, as far as it is known now; redacted. Of `cycles` each is an alarm, and
+    /// of `chains` those whose cause [needs a person](rrd_proto::Cause::needs_person).
+    pub(crate) fn now(&self) -> Arc<Graph> {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let version = *self.hub.version().borrow();
+        if let Some(made) = &*made
+            && made.version == version
+            && made.at.elapsed() < GOOD_FOR
+        {
+            return Arc::clone(&made.graph);
+        }
+        let at = Instant::now();
+        let bound = self.fleet.as_ref().map(|fleet| fleet.bindings().edges(fleet));
+        let bound = bound.unwrap_or_default();
+        let graph = Arc::new(graph::graph(&self.rows_with(&bound), &bound));
+        *made = Some(Made { version, at, graph: Arc::clone(&graph) });
+        graph
+    }
+
+    /// Sessions that are active or open, and those that these name; redacted.
+    pub(crate) fn rows(&self) -> Vec<Session> {
+        self.rows_with(&[])
+    }
+
+    /// And those that these edges name.
+    fn rows_with(&self, others: &[Edge]) -> Vec<Session> {
+        let query = ListQuery { open: true, ..ListQuery::default() };
+        let mut reply = self.hub.list_unseen(&query, Asked::default());
+        let rows = &reply.sessions;
+        let known: BTreeSet<&str> = rows.iter().map(|row| row.reference.as_str()).collect();
+        let named = rows.iter().flat_map(|row| &row.links).map(|link| link.to.as_str());
+        let told = others.iter().flat_map(|edge| [edge.from.as_str(), edge.to.as_str()]);
+        let named = named.chain(told);
+        let missing: BTreeSet<&str> = named.filter(|name| !known.contains(name)).collect();
+        let found = self.hub.called(&missing);
+        reply.sessions.extend(found);
+        self.edges.list(reply, false).sessions
+    }
+
+    /// That sessions wait for each other, for `rrd status`: each circle spelt out.
+    pub(crate) fn alarms(&self) -> Vec<PartStatus> {
+        alarms(&self.now())
+    }
+}
+
+fn alarms(graph: &Graph) -> Vec<PartStatus> {
+    let part = |detail: String| PartStatus {
+        part: "deadlock".to_owned(),
+        state: Health::Degraded,
+        detail,
+        hint: Some(
+            "let one of them go on without: end its rrd wait; rrd graph shows all".to_owned(),
+        ),
+    };
+    let node = |one: &str| {
+        // In the order of their refs.
+        let at = graph.nodes.binary_search_by(|node| node.reference.as_str().cmp(one));
+        at.ok().map(|at| &graph.nodes[at])
+    };
+    let told = graph.cycles.iter().take(SPELT_OUT);
+    let mut parts: Vec<PartStatus> =
+        told.map(|cycle| part(format!("nobody can go on: {}", spelt_out(cycle, node)))).collect();
+    let more = graph.cycles.len() - parts.len();
+    if more > 0 {
+        parts.push(part(format!("{more} more circles of sessions that wait for each other")));
+    }
+    parts
+}
+
+/// A circle from its first session to the same again.
+pub(crate) fn spelt_out<'g>(
+    cycle: &[String],
+    node: impl Fn(&str) -> Option<&'g GraphNode>,
+) -> String {
+    let name = |one: &String| match node(one) {
+        Some(GraphNode { host: Some(host), title, session_id, .. }) => {
+            let title = title.as_deref().or(session_id.as_deref()).unwrap_or("no title");
+            format!("{one} ({host}, {title})")
+        }
+        _ => one.clone(),
+    };
+    let mut names: Vec<String> = cycle.iter().take(NAMED).map(name).collect();
+    if cycle.len() > NAMED {
+        names.push(format!("{} more", cycle.len() - NAMED));
+    }
+    names.extend(cycle.first().cloned());
+    names.join(" waits for ")
+}
+
+#[cfg(test)]
+mod tests {
+    use rrd_proto::{EdgeKind, EdgeState, Harness, Link, SessionKey};
+
+    use super::*;
+
+    fn waits(one: &str, other: &str) -> Session {
+        let key = SessionKey { harness: Harness::Codex, session_id: format!("id-{one}") };
+        let link = Link {
+            kind: EdgeKind::Wait,
+            state: EdgeState::Declared,
+            to: other.to_owned(),
+            incoming: false,
+            any: false,
+            since: None,
+            evidence: String::new(),
+        };
+        Session {
+            reference: one.to_owned(),
+            host: "mac".to_owned(),
+            active: true,
+            links: vec![link],
+            ..Session::unknown(key)
+        }
+    }
+
+    #[test]
+    fn a_circle_is_spelt_out() {
+        let titled = Session { title: Some("Ship it".to_owned()), ..waits("b", "a") };
+        let parts = alarms(&graph::graph(&[waits("a", "b"), titled], &[]));
+        assert_eq!(parts.len(), 1);
+        assert_eq!(
+            parts[0].detail,
+            "nobody can go on: a (mac, id-a) waits for b (mac, Ship it) waits for a"
+        );
+        assert!(alarms(&graph::graph(&[waits("a", "b")], &[])).is_empty());
+    }
+
+    #[test]
+    fn however_many_there_are_a_screen_holds_them() {
+        let name = |at: usize| format!("s{at:03}");
+        let pairs = (0..40).map(|at| waits(&name(at), &name(at ^ 1)));
+        let long =
+            (100..150).map(|at| waits(&name(at), &name(if at == 149 { 100 } else { at + 1 })));
+        let parts = alarms(&graph::graph(&pairs.collect::<Vec<_>>(), &[]));
+        assert_eq!(parts.len(), SPELT_OUT + 1);
+        assert!(parts[SPELT_OUT].detail.starts_with("15 more circles"));
+        let parts = alarms(&graph::graph(&long.collect::<Vec<_>>(), &[]));
+        assert!(parts[0].detail.ends_with("waits for 40 more waits for s100"), "{parts:?}");
+        assert!(parts[0].detail.len() < 400);
+    }
+}
