@@ -16,6 +16,7 @@ mod give;
 mod inspect;
 mod outbox;
 mod prune;
+mod recognise;
 mod stop;
 mod stream;
 pub(crate) mod target;

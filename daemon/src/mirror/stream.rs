@@ -5,14 +5,14 @@
 //! host has claimed the stream before each batch. Not here: which streams, and when.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::HashSet,
     io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use bytes::Bytes;
-use rrd_core::mirror::{Claim, Digest, Merged, Meta, Owner, PartName, Why, meta, read};
+use rrd_core::mirror::{Claim, Merged, Meta, Owner, PartName, Why, meta, read};
 use rrd_proto::Timestamp;
 use tokio::sync::{OnceCell, Semaphore};
 
@@ -20,6 +20,7 @@ use super::{
     fetch::{self, Directory},
     gather::{self, At, Gathered, There, Writer},
     outbox::{Epoch, Merge, Outbox, OutboxError, Part, State, Stream, StreamId},
+    recognise::{Found, as_told},
     target::{Ability, Created, Fault, Replaced, Target, Version},
 };
 use crate::{edge::Edges, hub::now};
@@ -161,14 +162,15 @@ impl Carrier {
         if theirs.is_none() || looks == *settled {
             return Ok(false);
         }
-        // Who has not all that is known to be there has not what came since, either: no more is asked.
+        // Who has not all that is known to be there has not what came since, either: no more is asked, unless
+        // only the bucket's own bytes tell.
         let (at, id) = (source.clone(), stream.id);
         let known = move |carrier: &Self| {
-            let parts = carrier.outbox().parts(id)?;
-            carrier.recognise(&at, parts.into_iter().flat_map(|(part, _)| part.hashes).collect())
+            let parts = carrier.outbox().parts(id)?.into_iter().map(|(part, _)| part).collect();
+            carrier.recognise(&at, Found::kept(parts))
         };
         let known = self.on_disk(known).await?;
-        if known.has_all || self.target.head(&claim(*epoch)).await?.is_none() {
+        if known.has_all || known.may_be_copy || self.target.head(&claim(*epoch)).await?.is_none() {
             return Ok(true);
         }
         stream.state.settled = looks;
@@ -500,14 +502,14 @@ impl Carrier {
         source: &At,
         directory: &Directory,
     ) -> Result<(), Failure> {
-        let mut there: Vec<Part> = Vec::new();
+        let mut found = Found::of(&stream.name);
         fetch::parts(&self.target, &stream.name, directory, &mut |name, epoch, body| {
-            there.push(as_found(name, epoch, body));
+            found.take(name, epoch, body);
             Ok(())
         })
         .await?;
         if let Some(meta) = &directory.meta {
-            there.iter_mut().for_each(|part| as_told(part, meta));
+            found.parts.iter_mut().for_each(|part| as_told(part, meta));
         }
         let owners = &directory.owners;
         let next_seq = directory.parts.iter().map(|part| part.seq + 1).max().unwrap_or(0);
@@ -515,12 +517,8 @@ impl Carrier {
         // Before it is read: what comes meanwhile is seen by the next look.
         let looks = source.looks();
         let at = source.clone();
-        let hashes: Vec<u64> = there.iter().flat_map(|part| part.hashes.clone()).collect();
-        let own = self.on_disk(move |carrier| carrier.recognise(&at, hashes)).await?;
-        let mut hashes = own.hashes.into_iter();
-        for hash in there.iter_mut().flat_map(|part| &mut part.hashes) {
-            *hash = hashes.next().unwrap_or(*hash);
-        }
+        let own = self.on_disk(move |carrier| carrier.recognise(&at, found)).await?;
+        let there = own.parts;
         let is_ours = last.is_none_or(|owner| *owner.claim.node == *self.node);
         let last_epoch = last.map_or(0, |owner| owner.epoch);
         let theirs =
@@ -559,69 +557,4 @@ impl Carrier {
         }
         Ok(())
     }
-
-    /// What the source has of records that are known by their lines, as it has them or redacted.
-    fn recognise(&self, at: &At, there: Vec<u64>) -> Result<Recognised, Failure> {
-        let redactor = self.redacts.then(|| self.edges.redactor());
-        let mut places: HashMap<u64, VecDeque<usize>> = HashMap::new();
-        for (at, hash) in there.iter().enumerate() {
-            places.entry(*hash).or_default().push_back(at);
-        }
-        let mut left = there.len();
-        let (mut hashes, mut has_more) = (there, false);
-        gather::each(at, redactor.as_deref(), &mut |as_it_is, redacted| {
-            let mut place = |hash| places.get_mut(&hash).and_then(VecDeque::pop_front);
-            match place(as_it_is).or_else(|| place(redacted())) {
-                Some(place) => {
-                    hashes[place] = as_it_is;
-                    left -= 1;
-                }
-                None => has_more = true,
-            }
-        })
-        .map_err(|source| Failure::Source { path: at.path().to_owned(), source })?;
-        Ok(Recognised { hashes, has_all: left == 0, has_more })
-    }
-}
-
-/// What a source has of some records.
-struct Recognised {
-    /// Each as the source has it; one that it has not as it was known.
-    hashes: Vec<u64>,
-    /// It has all of them.
-    has_all: bool,
-    /// It has others.
-    has_more: bool,
-}
-
-/// What cannot be seen in it, whether it was redacted among that: whoever wrote it says so, of this content.
-fn as_told(part: &mut Part, meta: &Meta) {
-    let is_it = |told: &&meta::Part| {
-        (told.seq, &told.uuid, &told.sha256)
-            == (part.about.seq, &part.about.uuid, &part.about.sha256)
-    };
-    if let Some(told) = meta.parts.iter().find(is_it) {
-        let about = &mut part.about;
-        about.redactor = told.redactor.clone();
-        about.redactions = told.redactions.clone();
-        (about.uploaded_at, about.source_bytes) = (told.uploaded_at, told.source_bytes);
-        about.cursor_range = told.cursor_range;
-    }
-}
-
-/// A part that was found in the bucket.
-fn as_found(name: PartName, epoch: u32, body: &[u8]) -> Part {
-    let lines = body.split_inclusive(|byte| *byte == b'\n');
-    let hashes: Vec<u64> =
-        lines.map(|line| rrd_core::hash(line.strip_suffix(b"\n").unwrap_or(line))).collect();
-    let about = meta::Part {
-        seq: name.seq,
-        uuid: name.tag(),
-        uploaded_bytes: body.len() as u64,
-        epoch: (epoch > 0).then_some(epoch),
-        records: Some(hashes.len() as u64),
-        sha256: Some(Digest::of(body).to_string()),
-        ..meta::Part::default()
-    };
-    Part { name, about, hashes }
 }

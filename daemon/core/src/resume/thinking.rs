@@ -25,6 +25,8 @@ pub struct Unsigned {
     gone: HashMap<String, String>,
     /// Blocks that went.
     pub dropped: u64,
+    /// Records that follow another one than they did.
+    pub relinked: u64,
 }
 
 impl Unsigned {
@@ -48,6 +50,7 @@ impl Unsigned {
             }
             changes.push((content, format!("[{}]", kept.join(","))));
         }
+        let touched = changes.len();
         for (key, link) in &record {
             if LINKS.contains(&&**key)
                 && let Some(before) = self.gone.get(link.get())
@@ -55,6 +58,7 @@ impl Unsigned {
                 changes.push((link.get(), before.clone()));
             }
         }
+        self.relinked += u64::from(changes.len() > touched);
         if changes.is_empty() {
             return Some(Cow::Borrowed(line));
         }

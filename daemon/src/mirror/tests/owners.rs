@@ -1,5 +1,7 @@
 //! Several hosts, one stream in one bucket.
 
+use rrd_core::resume::Unsigned;
+
 use super::*;
 
 /// A host that mirrors the same session to the bucket of a scene.
@@ -135,5 +137,60 @@ fn copies_that_went_on_apart_are_told_from_older_ones() {
         other.bring().await;
         assert_eq!((other.stream.state.theirs, other.stream.state.diverged), (None, None));
         scene.check().await;
+    });
+}
+
+/// What a resume writes of what is there.
+async fn as_resumed(scene: &Scene) -> Vec<String> {
+    let (transcript, _) = scene.there().await;
+    let mut unsigned = Unsigned::default();
+    let kept = transcript.lines().filter_map(|line| {
+        let line = unsigned.line(line.as_bytes())?.into_owned();
+        Some(String::from_utf8(line).unwrap() + "\n")
+    });
+    kept.collect()
+}
+
+#[test]
+fn a_copy_without_thinking_that_held_a_secret_is_gone_on_with() {
+    run(async {
+        let mut scene = Scene::new().await;
+        let answer = |uuid: &str, parent: &str, thinking: &str, blocks: &str| {
+            let signed =
+                format!(r#"{{"type":"thinking","thinking":"{thinking}","signature":"s"}}"#);
+            format!(
+                r#"{{"parentUuid":"{parent}","type":"assistant","uuid":"{uuid}","message":{{"content":[{signed}{blocks}]}}}}"#
+            ) + "\n"
+        };
+        let text = r#",{"type":"text","text":"so it is"}"#;
+        let secret = format!("the token is {TOKEN}");
+        let lines = [
+            answer("a", "p", "fine", text),
+            answer("b", "a", &secret, text),
+            answer("c", "b", &secret, ""),
+            answer("d", "c", "fine", text),
+        ];
+        scene.lines.extend(lines);
+        scene.write();
+        scene.bring().await.unwrap();
+        let resumed = as_resumed(&scene).await;
+        assert_eq!(resumed.len(), 3);
+        let mut hosts = [Other::of(&scene, "node-b"), Other::of(&scene, "node-c")];
+        // The second one has known the stream for long, and has an older copy of it.
+        hosts[1].has(&scene.lines[..1]);
+        hosts[1].bring().await;
+        assert!(hosts[1].stream.state.theirs.is_some());
+        let mut copy = resumed;
+        for (number, host) in (7..).zip(&mut hosts) {
+            copy.push(line(number) + "\n");
+            host.has(&copy);
+            host.bring().await;
+            assert_eq!((&host.stream.state.theirs, host.stream.state.diverged), (&None, None));
+            assert_eq!(as_resumed(&scene).await, copy);
+        }
+        // Its first host sees that somebody went on with it, and that it has nothing else.
+        scene.append(&[7]);
+        scene.bring().await.unwrap();
+        assert!(scene.stream.state.theirs.is_some());
     });
 }

@@ -1,0 +1,214 @@
+//! Whether a transcript has all that a bucket has of a stream: then its host may go on with it.
+//!
+//! Records are known by their lines: as the source has them, as they would go out, or as a resume writes them, which
+//! leaves signed thinking out where something secret was taken out of it ([`Unsigned`]). Not here: what becomes of
+//! that.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+
+use rrd_core::{
+    mirror::{Digest, Meta, PartName, StreamName, meta},
+    resume::Unsigned,
+};
+use rrd_proto::Harness;
+
+use super::{
+    gather::{self, At},
+    outbox::Part,
+    stream::{Carrier, Failure},
+};
+
+/// What is known of a stream.
+pub(super) struct Found {
+    /// With each record's hash as it was uploaded, or as this host's source had it.
+    pub(super) parts: Vec<Part>,
+    /// What a resume changes in records, by their number among all.
+    copied: BTreeMap<usize, Copied>,
+    /// Reads on in the order of the parts; `None` where a resume changes nothing.
+    unsigned: Option<Unsigned>,
+    /// So many records were taken.
+    records: usize,
+    /// What was read are the bucket's own bytes.
+    is_read: bool,
+}
+
+/// What a resume makes of a record.
+#[derive(Debug, Clone, Copy)]
+enum Copied {
+    /// Nothing: it said nothing else.
+    Gone,
+    /// This, which says less.
+    Less(u64),
+    /// This, which follows another record: it is one of its own, and who has it need not have the one it was made
+    /// of.
+    Relinked(u64),
+}
+
+/// What a source has of that.
+pub(super) struct Recognised {
+    /// Each record as the source has it; one that it has not as it was known.
+    pub(super) parts: Vec<Part>,
+    /// It has all of them.
+    pub(super) has_all: bool,
+    /// It has others.
+    pub(super) has_more: bool,
+    /// It has not all by these hashes, and would have by the bucket's own bytes if a resume wrote it.
+    pub(super) may_be_copy: bool,
+}
+
+impl Found {
+    /// Of a stream, to be filled with what is in the bucket.
+    pub(super) fn of(name: &StreamName) -> Self {
+        let unsigned = (name.harness == Harness::ClaudeCode).then(Unsigned::default);
+        Self { unsigned, is_read: true, ..Self::kept(Vec::new()) }
+    }
+
+    /// What is known without the bucket.
+    pub(super) fn kept(parts: Vec<Part>) -> Self {
+        Self { parts, copied: BTreeMap::new(), unsigned: None, records: 0, is_read: false }
+    }
+
+    /// A part in the bucket.
+    pub(super) fn take(&mut self, name: PartName, epoch: u32, body: &[u8]) {
+        let mut hashes = Vec::new();
+        for line in body.split_inclusive(|byte| *byte == b'\n') {
+            let line = line.strip_suffix(b"\n").unwrap_or(line);
+            hashes.push(rrd_core::hash(line));
+            if let Some(copied) = self.unsigned.as_mut().and_then(|unsigned| copied(unsigned, line))
+            {
+                self.copied.insert(self.records, copied);
+            }
+            self.records += 1;
+        }
+        let about = meta::Part {
+            seq: name.seq,
+            uuid: name.tag(),
+            uploaded_bytes: body.len() as u64,
+            epoch: (epoch > 0).then_some(epoch),
+            records: Some(hashes.len() as u64),
+            sha256: Some(Digest::of(body).to_string()),
+            ..meta::Part::default()
+        };
+        self.parts.push(Part { name, about, hashes });
+    }
+}
+
+fn copied(unsigned: &mut Unsigned, line: &[u8]) -> Option<Copied> {
+    let (dropped, relinked) = (unsigned.dropped, unsigned.relinked);
+    match unsigned.line(line) {
+        None => Some(Copied::Gone),
+        Some(line) if unsigned.relinked > relinked => Some(Copied::Relinked(rrd_core::hash(&line))),
+        Some(line) if unsigned.dropped > dropped => Some(Copied::Less(rrd_core::hash(&line))),
+        Some(_) => None,
+    }
+}
+
+/// What cannot be seen in it, whether it was redacted among that: whoever wrote it says so, of this content.
+pub(super) fn as_told(part: &mut Part, meta: &Meta) {
+    let is_it = |told: &&meta::Part| {
+        (told.seq, &told.uuid, &told.sha256)
+            == (part.about.seq, &part.about.uuid, &part.about.sha256)
+    };
+    if let Some(told) = meta.parts.iter().find(is_it) {
+        let about = &mut part.about;
+        about.redactor = told.redactor.clone();
+        about.redactions = told.redactions.clone();
+        (about.uploaded_at, about.source_bytes) = (told.uploaded_at, told.source_bytes);
+        about.cursor_range = told.cursor_range;
+    }
+}
+
+impl Carrier {
+    /// What the source has of a stream.
+    pub(super) fn recognise(&self, at: &At, found: Found) -> Result<Recognised, Failure> {
+        let Found { mut parts, copied, is_read, .. } = found;
+        let redactor = self.redacts.then(|| self.edges.redactor());
+        let mut hashes: Vec<&mut u64> =
+            parts.iter_mut().flat_map(|part| &mut part.hashes).collect();
+        // A resumed copy has what was made of a record; who has that has the record.
+        let mut places: HashMap<u64, VecDeque<usize>> = HashMap::new();
+        for (at, hash) in hashes.iter().enumerate() {
+            places.entry(**hash).or_default().push_back(at);
+        }
+        let (mut copies, mut relinked) = (HashMap::<u64, VecDeque<usize>>::new(), HashSet::new());
+        for (at, copied) in &copied {
+            match copied {
+                Copied::Less(hash) => copies.entry(*hash).or_default().push_back(*at),
+                Copied::Relinked(hash) => drop(relinked.insert(*hash)),
+                Copied::Gone => {}
+            }
+        }
+        let mut met = HashSet::new();
+        let mut is_there = vec![false; hashes.len()];
+        let mut has_more = false;
+        gather::each(at, redactor.as_deref(), &mut |as_it_is, redacted| {
+            let mut next = |from: &mut HashMap<u64, VecDeque<usize>>, hash| {
+                let at = from.get_mut(&hash)?;
+                let place = std::iter::from_fn(|| at.pop_front()).find(|at| !is_there[*at])?;
+                is_there[place] = true;
+                Some(place)
+            };
+            let is_relinked = relinked.contains(&as_it_is);
+            if is_relinked {
+                met.insert(as_it_is);
+            }
+            if let Some(place) =
+                next(&mut places, as_it_is).or_else(|| next(&mut places, redacted()))
+            {
+                *hashes[place] = as_it_is;
+            } else if let Some(place) = next(&mut copies, as_it_is) {
+                *hashes[place] = as_it_is;
+            } else {
+                has_more |= !is_relinked;
+            }
+        })
+        .map_err(|source| Failure::Source { path: at.path().to_owned(), source })?;
+        let is_needless = |at: &usize| match copied.get(at) {
+            Some(Copied::Gone) => true,
+            Some(Copied::Relinked(hash)) => met.contains(hash),
+            Some(Copied::Less(_)) | None => false,
+        };
+        let has_all = is_there.iter().enumerate().all(|(at, there)| *there || is_needless(&at));
+        let was_touched = |part: &Part| {
+            part.about.redactor.as_deref() != Some(meta::RAW)
+                && (part.about.redactor.is_none() || !part.about.redactions.is_empty())
+        };
+        let may_be_copy = !is_read && !has_all && parts.iter().any(was_touched);
+        Ok(Recognised { parts, has_all, has_more, may_be_copy })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_resume_changes_is_known() {
+        let mut found = Found::of(&StreamName {
+            harness: Harness::ClaudeCode,
+            session_id: "s".into(),
+            agent: None,
+        });
+        let answer = |uuid: &str, parent: &str, thinking: &str, text: &str| {
+            let text = match text {
+                "" => String::new(),
+                text => format!(r#",{{"type":"text","text":"{text}"}}"#),
+            };
+            format!(
+                r#"{{"parentUuid":"{parent}","type":"assistant","uuid":"{uuid}","message":{{"content":[{{"type":"thinking","thinking":"{thinking}","signature":"s"}}{text}]}}}}"#
+            )
+        };
+        let lines = [
+            answer("a", "p", "[REDACTED:x]", "y"),
+            answer("b", "a", "[REDACTED:x]", ""),
+            answer("c", "b", "fine", "y"),
+            answer("d", "c", "fine", "y"),
+        ];
+        let name = PartName::of(1, "n", 0, &Digest::of(b""));
+        found.take(name, 1, (lines.join("\n") + "\n").as_bytes());
+        assert!(matches!(found.copied[&0], Copied::Less(_)));
+        assert!(matches!(found.copied[&1], Copied::Gone));
+        assert!(matches!(found.copied[&2], Copied::Relinked(_)));
+        assert_eq!((found.copied.len(), found.parts[0].hashes.len()), (3, 4));
+    }
+}
