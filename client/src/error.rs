@@ -77,6 +77,12 @@ impl CliError {
         self
     }
 
+    /// Another hint in place of the one that there is.
+    #[must_use]
+    pub(crate) fn map_hint(self, to: impl FnOnce(String) -> String) -> Self {
+        Self { hint: self.hint.map(to), ..self }
+    }
+
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.kind.code())
     }

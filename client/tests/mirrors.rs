@@ -20,7 +20,7 @@ use std::{
 use host::{Host, session};
 use proxy::{Mishap, Proxy};
 use rrd_proto::{CoverageState, MirrorStatus, MirrorVerified, Mirrored, Session};
-use serde_json::json;
+use serde_json::{Value, json};
 
 impl Host {
     /// A prompt and its answer: the turn is over.
@@ -298,6 +298,63 @@ fn one_session_that_a_bucket_refuses_keeps_no_other_waiting() {
     });
     let place = host.comes_to("its own trouble", |place| place.failing.is_none());
     assert!(place.troubles.iter().any(|one| one.stream.contains(&bad)), "{place:#?}");
+    // A bucket of that name at another provider is another one.
+    let other = ["mirror", "enable", "s3://refused/here", "--endpoint", "http://127.0.0.1:1"];
+    let said = host.refuses(&other);
+    assert!(
+        said.contains("already, at the endpoint http://") && said.contains("disable"),
+        "{said}"
+    );
+    assert_eq!(host.place().transcripts, 7);
+}
+
+#[test]
+fn of_several_places_the_newest_counts_and_one_that_is_gone_stops_nobody() {
+    let mut host = Host::new("mac");
+    let (older, newer, id) = (host.path("older"), host.path("newer"), session(1));
+    host.has_done(&id, "first");
+    host.start();
+    host.mirrors_to(&older);
+    host.mirrors_to(&newer);
+    host.run(&["mirror", "disable", &format!("file://{}", older.display())]);
+    host.has_done(&id, "second");
+    host.run(&["mirror", "run"]);
+    // That host is lost.
+    host.kill();
+    let mut new = Host::new("new");
+    new.start();
+    new.mirrors_to(&older);
+    new.mirrors_to(&newer);
+    let shows = || new.run(&["mirror", "show", &id, "--tail", "9"]);
+    assert!(shows().contains("second"), "{}", shows());
+    let cwd = new.path("work");
+    fs::create_dir_all(&cwd).unwrap();
+    let resume = [
+        ["resume", &id, "--from", "bucket"].as_slice(),
+        &["--take-over", "--cwd", cwd.to_str().unwrap()],
+    ]
+    .concat();
+    let resumes = || {
+        let answer: Value = new.json(&resume);
+        let path = answer["files"][0]["path"].as_str().unwrap().to_owned();
+        (fs::read_to_string(&path).unwrap(), path, answer["remarks"].to_string())
+    };
+    let (transcript, path, _) = resumes();
+    assert!(transcript.contains("second"), "{transcript}");
+    fs::remove_file(path).unwrap();
+    // One of them cannot be reached: what the other one has is better than nothing, and that is said.
+    fs::rename(&newer, new.path("away")).unwrap();
+    let (transcript, _, remarks) = resumes();
+    assert!(transcript.contains("first") && !transcript.contains("second"), "{transcript}");
+    assert!(remarks.contains("may have more of it") && remarks.contains("newer"), "{remarks}");
+    assert!(shows().contains("first"), "{}", shows());
+    for args in [&["mirror", "list", "--from-bucket"][..], &["mirror", "verify", &id]] {
+        let done = new.rrd(args).output().unwrap();
+        let said = String::from_utf8([done.stdout, done.stderr].concat()).unwrap();
+        assert!(!done.status.success() && said.contains("newer"), "{args:?}: {said}");
+    }
+    let listed = new.rrd(&["mirror", "list", "--from-bucket"]).output().unwrap();
+    assert!(String::from_utf8(listed.stdout).unwrap().contains(&id[..8]));
 }
 
 #[test]

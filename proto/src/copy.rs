@@ -107,6 +107,8 @@ pub struct BucketCopy {
     pub last_uploaded_at: Option<Timestamp>,
     /// Parts that do not count, and why.
     pub dropped: Vec<String>,
+    /// Places that may have more of it and did not answer, and why.
+    pub unasked: Vec<String>,
     /// Nothing is in it that has not passed the redactor: false only of a place that was enabled without.
     pub redacted: bool,
     /// So many of its parts passed it only now, for nobody knows that they had before the bucket had them.

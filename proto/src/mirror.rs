@@ -148,12 +148,12 @@ pub enum MirrorReply {
     Status(Vec<MirrorStatus>),
     /// Each session.
     List(Vec<Mirrored>),
-    /// Each session in the buckets, and how many older ones are left out.
-    Found(Vec<MirrorFound>, u64),
+    /// Each session in the buckets, how many older ones are left out, and which places did not answer, and why.
+    Found(Vec<MirrorFound>, u64, Vec<String>),
     /// What a bucket has of a session.
     Shown(MirrorShown),
-    /// What was compared.
-    Verified(Vec<MirrorVerified>),
+    /// What was compared, and which places did not answer, and why.
+    Verified(Vec<MirrorVerified>, Vec<String>),
     /// This session, by its id, is mirrored no more, or again, to these places.
     Stopped(String, Vec<String>),
     /// What was deleted, or would be.
@@ -208,6 +208,8 @@ pub struct MirrorShown {
     pub earlier_records: u64,
     /// Parts that do not count, and why.
     pub dropped: Vec<MirrorTrouble>,
+    /// Places that may have more of it and did not answer, and why.
+    pub unasked: Vec<String>,
     /// Nothing is in the lines that has not passed the redactor, before it came there or on the way out: false
     /// only of a place that was enabled without.
     pub redacted: bool,

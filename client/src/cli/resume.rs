@@ -20,7 +20,7 @@ Examples:
   rrd resume b41f --take-over         although its host is away
   rrd resume --task ACME-7            what works on that task (rrd task)";
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct ResumeArgs {
     /// A unique start of its id, its ref, or host/harness/id.
     #[arg(required_unless_present = "task")]

@@ -77,18 +77,23 @@ pub(crate) fn run(mirror: &Mirror) -> Result<(), CliError> {
         Mirror::Show(args) => {
             let call = MirrorCall::Show { id: args.id.clone(), tail: args.tail };
             let MirrorReply::Shown(shown) = ask(&call, RUN)? else { return Err(unexpected()) };
+            for why in &shown.unasked {
+                output::remark(&format!("it may have more of it: {}", clean(why)));
+            }
             if args.json { output::json(&shown) } else { shown::one(&shown) }
         }
         Mirror::Verify(args) => {
             let call = MirrorCall::Verify { id: args.id.clone() };
-            let MirrorReply::Verified(all) = ask(&call, RUN)? else { return Err(unexpected()) };
+            let MirrorReply::Verified(all, unasked) = ask(&call, RUN)? else {
+                return Err(unexpected());
+            };
             if args.json {
                 output::json(&all)?
             } else {
                 shown::verified(&all)?
             }
             match all.iter().filter(|one| !one.wrong.is_empty()).count() {
-                0 => Ok(()),
+                0 => asked_all(&unasked),
                 wrong => Err(CliError::new(
                     Kind::NotFound,
                     format!("{} not as uploaded", counted(wrong as u64, "transcript")),
@@ -153,7 +158,7 @@ fn ask(call: &MirrorCall, wait: Duration) -> Result<MirrorReply, CliError> {
 
 /// What is in the buckets, whoever put it there.
 fn found(json: bool) -> Result<(), CliError> {
-    let MirrorReply::Found(all, left_out) = ask(&MirrorCall::Found, RUN)? else {
+    let MirrorReply::Found(all, left_out, unasked) = ask(&MirrorCall::Found, RUN)? else {
         return Err(unexpected());
     };
     if json {
@@ -164,7 +169,15 @@ fn found(json: bool) -> Result<(), CliError> {
     if left_out > 0 {
         output::remark(&format!("{} left out", counted(left_out, "older session")));
     }
-    Ok(())
+    asked_all(&unasked)
+}
+
+/// What was told is not all there is where a place did not answer.
+fn asked_all(unasked: &[String]) -> Result<(), CliError> {
+    let Some((first, others)) = unasked.split_first() else { return Ok(()) };
+    let error = CliError::new(Kind::NotFound, clean(first).into_owned());
+    let error = others.iter().fold(error, |error, why| error.fact(clean(why).into_owned()));
+    Err(error.hint("rrd mirror status says how it is with each place; the others are told above"))
 }
 
 fn status(call: &MirrorCall, wait: Duration) -> Result<Vec<MirrorStatus>, CliError> {

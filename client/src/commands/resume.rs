@@ -75,6 +75,26 @@ struct Written {
 }
 
 pub(crate) fn run(args: &ResumeArgs) -> Result<(), CliError> {
+    go_on(args).map_err(|error| error.map_hint(|hint| again(args, &hint)))
+}
+
+/// A hint to run it again, with what was said this time.
+fn again(args: &ResumeArgs, hint: &str) -> String {
+    const COMMAND: &str = "rrd resume ";
+    let Some(at) = hint.find(COMMAND).map(|at| at + COMMAND.len()) else { return hint.to_owned() };
+    let end = hint[at..].find(' ').map_or(hint.len(), |end| at + end);
+    let from = match args.from {
+        Some(ResumeFrom::Bucket) => " --from bucket",
+        Some(ResumeFrom::Peer) => " --from peer",
+        None => "",
+    };
+    let flags = [(from, true), (" --take-over", args.take_over), (" --fork", args.fork)];
+    let said = flags.iter().filter(|(flag, said)| *said && !hint.contains(flag.trim_end()));
+    let said: String = said.map(|(flag, _)| *flag).collect();
+    format!("{}{said}{}", &hint[..end], &hint[end..])
+}
+
+fn go_on(args: &ResumeArgs) -> Result<(), CliError> {
     let config = local::config(None)?;
     let answerer = Answerer::open(&config);
     let linked = match &args.task {
@@ -242,6 +262,9 @@ fn says_redacted(answer: &mut Answer, source: &Source<'_>) {
     if let Source::Bucket(bucket) = source {
         let at = bucket.last_uploaded_at.map_or_else(String::new, |at| format!(" of {at}"));
         answer.remark(&format!("the copy{at} is what {} has of it", bucket.url));
+        for why in &bucket.unasked {
+            answer.remark(&format!("it may have more of it: {why}"));
+        }
         for why in &bucket.dropped {
             answer.remark(&format!("a part does not count: {why}"));
         }
@@ -357,6 +380,27 @@ fn exec(answer: &Answer) -> Result<(), CliError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_hint_to_run_it_again_has_what_was_said() {
+        let args = ResumeArgs {
+            id: Some("e1".to_owned()),
+            from: Some(ResumeFrom::Bucket),
+            take_over: true,
+            ..ResumeArgs::default()
+        };
+        let hint = |hint: &str| again(&args, hint);
+        assert_eq!(
+            hint("rrd resume e1 --cwd DIR"),
+            "rrd resume e1 --from bucket --take-over --cwd DIR"
+        );
+        assert_eq!(
+            hint("rrd resume e1 --take-over resumes it all the same"),
+            "rrd resume e1 --from bucket --take-over resumes it all the same"
+        );
+        assert_eq!(hint("rrd resume e1"), "rrd resume e1 --from bucket --take-over");
+        assert_eq!(hint("rrd mirror list"), "rrd mirror list");
+    }
 
     #[test]
     fn the_line_can_be_pasted() {

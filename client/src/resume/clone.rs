@@ -151,10 +151,13 @@ fn asked(
     let Some(answer) = output::ask_line(&question) else {
         let id = &session.session_id;
         let clone = match session.repo_remote.as_deref().filter(|_| clones.is_empty()) {
-            Some(remote) => format!("git clone {}; then ", text::clean(remote)),
-            None => String::new(),
+            // Somebody else may have written it.
+            Some(remote) => {
+                text::shell_word(remote).map(|remote| format!("git clone -- {remote}; then "))
+            }
+            None => None,
         };
-        return Err(error.hint(format!("{clone}rrd resume {id} --cwd DIR")));
+        return Err(error.hint(format!("{}rrd resume {id} --cwd DIR", clone.unwrap_or_default())));
     };
     match (answer.as_str(), clones.first()) {
         ("", Some(first)) => Ok((real(first)?, "as told")),

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use rrd_proto::{MirrorCall, MirrorReply, Refusal};
+use rrd_proto::{MirrorCall, MirrorReply, MirrorShown, Refusal};
 use tokio::time::timeout;
 
 use super::{
@@ -38,6 +38,14 @@ pub(crate) async fn answer(mirror: &Arc<Mirror>, call: MirrorCall) -> Result<Mir
             // One that is there keeps its spelling.
             wish.said.url = before.map_or(url, |aim| aim.settings.url.clone());
             let settings = wish.over(before.map(|aim| &aim.settings));
+            // Buckets of one name at two providers are two places, of which one can be known by that name.
+            if let Some(before) = before.filter(|aim| aim.settings.endpoint != settings.endpoint) {
+                let at = before.settings.endpoint.as_deref().unwrap_or("its inventor's own");
+                let place = aim::address(&before.settings);
+                let why = format!("{place} is mirrored to already, at the endpoint {}", at);
+                let hint = format!("rrd mirror disable {place} first: what is there stays there");
+                return Err(refusal(why, &hint));
+            }
             if !is_name(&settings.project) {
                 let error = "a project is a name of letters, digits and ._-, perhaps with / between its parts";
                 return Err(refusal(error.to_owned(), "rrd mirror enable --help has examples"));
@@ -137,11 +145,15 @@ pub(crate) async fn answer(mirror: &Arc<Mirror>, call: MirrorCall) -> Result<Mir
             Ok(MirrorReply::Pruned(pruned))
         }
         MirrorCall::Show { id, tail } => {
-            for aim in &aims {
-                let shown = inspect::show(aim, &id, tail.min(MOST_LINES)).await.map_err(failed)?;
+            let (places, unasked) = inspect::newest(&aims, &id).await;
+            for place in places {
+                let shown = inspect::show(&place, tail.min(MOST_LINES)).await.map_err(failed)?;
                 if let Some(shown) = shown {
-                    return Ok(MirrorReply::Shown(shown));
+                    return Ok(MirrorReply::Shown(MirrorShown { unasked, ..shown }));
                 }
+            }
+            if let Some(why) = unasked.first() {
+                return Err(refusal(why.clone(), inspect::UNREACHED));
             }
             Err(refusal(
                 "no bucket has such a session".to_owned(),
@@ -149,23 +161,30 @@ pub(crate) async fn answer(mirror: &Arc<Mirror>, call: MirrorCall) -> Result<Mir
             ))
         }
         MirrorCall::Verify { id } => {
-            let mut all = Vec::new();
+            let (mut all, mut unasked) = (Vec::new(), Vec::new());
             for aim in &aims {
-                all.extend(inspect::verify(aim, id.as_deref()).await.map_err(failed)?);
+                match inspect::verify(aim, id.as_deref()).await {
+                    Ok(verified) => all.extend(verified),
+                    Err(failure) => unasked.push(inspect::not_asked(aim, failure)),
+                }
             }
-            if id.is_some() && all.is_empty() {
+            if id.is_some() && all.is_empty() && unasked.is_empty() {
                 return Err(nothing_of_it(&aims));
             }
-            Ok(MirrorReply::Verified(all))
+            Ok(MirrorReply::Verified(all, unasked))
         }
         MirrorCall::Found => {
-            let (mut all, mut left_out) = (Vec::new(), 0);
+            let (mut all, mut left_out, mut unasked) = (Vec::new(), 0, Vec::new());
             for aim in &aims {
-                let (found, more) = found::found(aim).await.map_err(failed)?;
-                all.extend(found);
-                left_out += more;
+                match found::found(aim).await {
+                    Ok((found, more)) => {
+                        all.extend(found);
+                        left_out += more;
+                    }
+                    Err(failure) => unasked.push(inspect::not_asked(aim, failure)),
+                }
             }
-            Ok(MirrorReply::Found(all, left_out))
+            Ok(MirrorReply::Found(all, left_out, unasked))
         }
         MirrorCall::List => {
             let list = move |_: &Mirror| {

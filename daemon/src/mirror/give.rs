@@ -24,7 +24,7 @@ use super::{
     calls::{failed, refusal},
     fetch::{self, Fetched},
     found,
-    inspect::{dropped, streams},
+    inspect::{Place, UNREACHED, dropped, newest},
     stream::{Carrier, Failure},
 };
 use crate::{resume::give::Copies, store::owner_only};
@@ -36,17 +36,23 @@ const NAMED: usize = 5;
 const FIRST_LINE: u64 = 1 << 20;
 
 impl Mirror {
-    /// Begins a copy of the session whose id begins so, from the first bucket that has one.
+    /// Begins a copy of the session whose id begins so, from the bucket that has the newest.
     pub(crate) async fn give(&self, copies: &Copies, id: &str) -> Result<BucketCopy, Refusal> {
         let aims = self.aims();
         if aims.is_empty() {
             let hint = "rrd mirror enable URL names the bucket that has it";
             return Err(refusal("this host knows no bucket".to_owned(), hint));
         }
-        for aim in &aims {
-            if let Some(copy) = give(aim, copies, id).await? {
+        let (mut newest, unasked) = newest(&aims, id).await;
+        newest.retain(|found| found.streams.iter().any(|stream| stream.agent.is_none()));
+        for found in newest {
+            if let Some(mut copy) = give(found, copies, id).await? {
+                copy.unasked = unasked;
                 return Ok(copy);
             }
+        }
+        if let Some(why) = unasked.first() {
+            return Err(refusal(why.clone(), UNREACHED));
         }
         let places: Vec<String> = aims.iter().map(|aim| address(&aim.settings)).collect();
         let why = format!("nothing of it is in {}", places.join(", "));
@@ -54,19 +60,16 @@ impl Mirror {
     }
 }
 
-async fn give(aim: &Aim, copies: &Copies, id: &str) -> Result<Option<BucketCopy>, Refusal> {
-    let carrier = aim.carrier().map_err(Failure::Odd).map_err(failed)?;
-    let mut found = streams(aim, &carrier, id).await.map_err(failed)?;
-    found.retain(|stream| stream.agent.is_none());
-    let stream = match &found[..] {
+async fn give(found: Place<'_>, copies: &Copies, id: &str) -> Result<Option<BucketCopy>, Refusal> {
+    let Place { aim, carrier, mut streams } = found;
+    streams.retain(|stream| stream.agent.is_none());
+    let stream = match &streams[..] {
         [] => return Ok(None),
         [stream] => stream,
         several => return Err(ambiguous(aim, &carrier, several).await),
     };
-    let layout = resume::layout(&stream.harness).map_err(|no| Refusal {
-        message: no.why,
-        facts: Vec::new(),
-        hint: Some(no.next),
+    let layout = resume::layout(&stream.harness).map_err(|no| {
+        refusal(no.why, &format!("rrd mirror show {id} --tail 10000 prints what is there"))
     })?;
     let mut all = agents(&carrier, stream).await.map_err(failed)?;
     if all.len() >= MAX_FILES {
@@ -122,6 +125,7 @@ async fn give(aim: &Aim, copies: &Copies, id: &str) -> Result<Option<BucketCopy>
         title: say(told.title),
         last_uploaded_at: told.last_uploaded_at,
         dropped: wrong,
+        unasked: Vec::new(),
         redacted,
         redacted_here,
         folder: place,

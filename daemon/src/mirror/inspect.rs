@@ -3,16 +3,20 @@
 //! Not here: what this host knows without asking the bucket ([`super::aim`]).
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, HashMap, HashSet},
     fs, io,
+    sync::Arc,
 };
 
+use futures::future::join_all;
 use rrd_core::mirror::{Meta, Owner, PartName, StreamName, read::Dropped};
 use rrd_proto::{MirrorShown, MirrorTrouble, MirrorVerified};
 
 use super::{
     aim::{Aim, address},
-    fetch,
+    calls::failed,
+    fetch, found,
     gather::{self, At},
     outbox::{Part, Stream},
     stream::{Carrier, Failure},
@@ -46,10 +50,55 @@ pub(super) async fn streams(
     Ok(found)
 }
 
+/// What helps where a place does not answer.
+pub(super) const UNREACHED: &str =
+    "rrd mirror status says how it is with each place; rrd mirror disable URL leaves one out";
+
+/// A place, and the streams there of what was asked for.
+pub(super) struct Place<'a> {
+    pub(super) aim: &'a Aim,
+    pub(super) carrier: Carrier,
+    pub(super) streams: Vec<StreamName>,
+}
+
+/// Which places have something whose id begins like this, the one that took the last of it first; and which did
+/// not answer, and why.
+pub(super) async fn newest<'a>(aims: &'a [Arc<Aim>], id: &str) -> (Vec<Place<'a>>, Vec<String>) {
+    let ask = |aim: &'a Arc<Aim>| async move {
+        let found = async {
+            let carrier = aim.carrier().map_err(Failure::Odd)?;
+            let streams = streams(aim, &carrier, id).await?;
+            let at = match &streams[..] {
+                [stream] if aims.len() > 1 => found::meta(&carrier, stream).await?,
+                _ => None,
+            };
+            Ok((at.and_then(|meta| meta.last_uploaded_at), Place { aim, carrier, streams }))
+        };
+        found.await.map_err(|failure| not_asked(aim, failure))
+    };
+    let (mut found, mut unasked) = (Vec::new(), Vec::new());
+    for answer in join_all(aims.iter().map(ask)).await {
+        match answer {
+            Ok(one) => found.push(one),
+            Err(why) => unasked.push(why),
+        }
+    }
+    found.retain(|(_, place)| !place.streams.is_empty());
+    // Of those that took it at one moment, or do not say when, the first.
+    found.sort_by_key(|(at, _)| Reverse(*at));
+    (found.into_iter().map(|(_, place)| place).collect(), unasked)
+}
+
+/// Why a place was not asked.
+pub(super) fn not_asked(aim: &Aim, failure: Failure) -> String {
+    let (place, why) = (address(&aim.settings), failed(failure).message);
+    // Most say which place it is.
+    if why.contains(&place) { why } else { format!("{place}: {why}") }
+}
+
 /// What the bucket has of the session, with its last lines.
-pub(super) async fn show(aim: &Aim, id: &str, tail: u32) -> Result<Option<MirrorShown>, Failure> {
-    let carrier = aim.carrier().map_err(Failure::Odd)?;
-    let streams = streams(aim, &carrier, id).await?;
+pub(super) async fn show(found: &Place<'_>, tail: u32) -> Result<Option<MirrorShown>, Failure> {
+    let Place { aim, carrier, streams } = found;
     let stream = match &streams[..] {
         [] => return Ok(None),
         [stream] => stream,
@@ -63,8 +112,8 @@ pub(super) async fn show(aim: &Aim, id: &str, tail: u32) -> Result<Option<Mirror
             )));
         }
     };
-    let spool = spool(&carrier)?;
-    let Some(mut fetched) = fetch::fetch(&carrier, stream, spool).await? else {
+    let spool = spool(carrier)?;
+    let Some(mut fetched) = fetch::fetch(carrier, stream, spool).await? else {
         return Ok(None);
     };
     let (records, all) = fetched.records();
@@ -83,12 +132,13 @@ pub(super) async fn show(aim: &Aim, id: &str, tail: u32) -> Result<Option<Mirror
     Ok(Some(MirrorShown {
         url: address(&aim.settings),
         directory: stream.directory(),
-        meta: fetched.meta.as_ref().and_then(|meta| meta_of(&carrier, meta)),
+        meta: fetched.meta.as_ref().and_then(|meta| meta_of(carrier, meta)),
         meta_is_odd: fetched.is_odd,
         redacted: fetched.is_redacted,
         records,
         earlier_records: all - records,
         dropped,
+        unasked: Vec::new(),
         tail: lines.lines().map(str::to_owned).collect(),
     }))
 }
