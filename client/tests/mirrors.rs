@@ -187,7 +187,7 @@ fn what_went_from_a_bucket_is_named_and_brought_again() {
         if count >= 2 { Ok(()) } else { Err(count.to_string()) }
     });
     let whole = |host: &Host| {
-        let shown: serde_json::Value = host.json(&["mirror", "show", &id]);
+        let shown: Value = host.json(&["mirror", "show", &id]);
         shown["records"].as_u64().unwrap()
     };
     assert_eq!(whole(&host), 4);
