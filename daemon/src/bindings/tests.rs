@@ -141,9 +141,18 @@ fn only_so_many_are_open_at_once() {
         Request { from, to, ..node.asking("x") }
     };
     let bindings = node.fleet.bindings();
-    for n in 0..MOST_OPEN {
-        bindings.request(&node.fleet, open(n)).unwrap();
-    }
+    let signed = |n: usize| {
+        let request = Some(open(n));
+        let (binding, node_id) = (format!("b{n}"), node.fleet.node());
+        let deed = BindingDeed::Request;
+        let said = Said { binding, counter: 1, node: node_id, at: now(), deed, request };
+        let text = sign(&node.fleet.identity(), &said).unwrap();
+        (said, text)
+    };
+    let words = (1..MOST_OPEN).map(signed).collect();
+    let counts = Counts::of(&node.fleet);
+    bindings.words.merge(&counts, &mut node.fleet.keep(), words).unwrap();
+    bindings.request(&node.fleet, open(0)).unwrap();
     let refused = bindings.request(&node.fleet, open(MOST_OPEN)).unwrap_err();
     assert!(refused.message.contains("500 bindings"), "{refused:?}");
     let first = node.told()[0].0.clone();
