@@ -192,8 +192,8 @@ Examples:
     #[command(after_help = "\
 A session that cannot go on stands below what it waits for in the end; what blocks most comes first.
 Sessions say that they wait (rrd wait), or it follows from what they do: one that has nothing open but
-a subagent waits for that. Warnings: two sessions at work in one worktree or on one branch, and one
-transcript on two hosts.
+a subagent waits for that. Below: what sessions ask each other for (rrd bind); and warnings: two at work
+in one worktree or on one branch, and one transcript on two hosts.
 
 Examples:
   rrd graph

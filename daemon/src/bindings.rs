@@ -21,7 +21,7 @@ use crate::{
     answers::Answers,
     fleet::{Fleet, KeepError, aside},
     gossip::Gossip,
-    hub::{Hub, Input, now},
+    hub::{Hub, now},
     register::{Counts, Held, Shared},
     waits,
 };
@@ -347,8 +347,11 @@ pub(crate) async fn answer(answers: &Answers, call: BindCall) -> Result<Vec<Bind
     });
     let only = done.await.unwrap_or_else(|| Err(fault()))?;
     if changes {
-        answers.hub.apply(Input::Others);
+        answers.hub.besides_changed();
     }
     let told = fleet.bindings().told(fleet, &answers.hub, only.as_deref());
     Ok(answers.edges.bindings(told))
 }
+
+#[cfg(test)]
+mod tests;

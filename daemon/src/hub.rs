@@ -207,6 +207,12 @@ impl Hub {
         self.version.send_if_modified(|seen| std::mem::replace(seen, version) != version);
     }
 
+    /// What is known besides rows has changed here, and is to be told.
+    pub(crate) fn besides_changed(&self) {
+        self.apply(Input::Others);
+        self.here.send_modify(|_| {});
+    }
+
     /// True when the session belongs to this root, because it came first or nobody did before.
     pub(crate) fn claim(&self, key: &SessionKey, root: usize) -> bool {
         let mut known = self.lock();

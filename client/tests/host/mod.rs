@@ -237,7 +237,7 @@ impl Host {
         });
     }
 
-    pub(crate) fn until<T>(&self, what: &str, is: impl Fn() -> Result<T, String>) -> T {
+    pub(crate) fn until<T>(&self, what: &str, mut is: impl FnMut() -> Result<T, String>) -> T {
         let begun = Instant::now();
         loop {
             match is() {

@@ -148,6 +148,20 @@ fn what_ended_makes_room_first() {
     assert_eq!(changed.into_iter().collect::<Vec<_>>(), ["b0000", "newer"]);
 }
 
+#[test]
+fn however_much_is_said_of_one_what_was_asked_for_stays() {
+    let mut register = Register::default();
+    let asked = said(1, 1, BindingDeed::Request, 0);
+    let answers = (2..60).map(|counter| said(counter, 1, BindingDeed::Accept, 1));
+    for said in answers.chain([asked]) {
+        let text = sign(&own(1), &said).unwrap();
+        register.merge(said, text);
+    }
+    let words = register.words("1a2b3c4d", |_| true).rev().map(|(said, _)| said);
+    let standing = Standing::of(words, at(1)).unwrap();
+    assert_eq!((standing.state, standing.steps.len()), (BindingState::Active, 2));
+}
+
 fn deed(n: usize) -> BindingDeed {
     [BindingDeed::Request, BindingDeed::Accept, BindingDeed::Reject, BindingDeed::Revoke][n]
 }

@@ -174,6 +174,32 @@ fn ties_that_are_no_waits() {
     );
 }
 
+#[test]
+fn what_is_told_besides_is_drawn_whoever_knows_its_sessions() {
+    let bound = |to: &str, state, evidence: &str| Edge {
+        from: "a".to_owned(),
+        to: to.to_owned(),
+        kind: EdgeKind::Binding,
+        state,
+        since: None,
+        evidence: evidence.to_owned(),
+    };
+    let idle = Session { active: false, status: Status::Ended, ..row("a") };
+    let others = [
+        bound("gone", EdgeState::Pending, "one"),
+        bound("b", EdgeState::Inactive, "two"),
+        bound("b", EdgeState::Active, "three"),
+    ];
+    let graph = graph(&[row("b"), idle, waits_for("c", &["b"])], &others);
+    let told: Vec<_> = graph.edges.iter().map(|edge| edge.evidence.as_str()).collect();
+    // Two between the same two are two, and an earlier one that is over hides none.
+    assert_eq!(told, ["", "three", "two", "one"]);
+    let nodes: Vec<_> =
+        graph.nodes.iter().map(|node| (&*node.reference, node.host.is_some())).collect();
+    assert_eq!(nodes, [("a", true), ("b", true), ("c", true), ("gone", false)]);
+    assert_eq!(graph.chains.len(), 1, "nobody waits for that");
+}
+
 /// Whether somebody waits for itself over others, where every wait counts.
 fn has_circle(rows: &[Session]) -> bool {
     let of = |name: &str| rows.iter().find(|row| row.reference == name);
