@@ -7,7 +7,7 @@
 use std::{borrow::Cow, collections::HashMap, ops::RangeInclusive};
 
 use anstyle::Style;
-use rrd_proto::{HostState, Session, Status, Timestamp, WaitingFor};
+use rrd_proto::{ChainEnd, HostState, Session, Status, Timestamp, WaitingFor};
 
 use crate::{
     look,
@@ -46,7 +46,7 @@ struct Row {
     /// Colour of everything but the sign and the status.
     rest: Style,
     cells: [String; 7],
-    detail: Option<String>,
+    detail: Option<(Style, String)>,
 }
 
 /// Draws `sessions` as they are at `now`, in at most `columns`.
@@ -72,9 +72,9 @@ pub(crate) fn draw(sessions: &[Session], now: Timestamp, columns: Option<usize>)
             }
         }
         lines.push(Line { text: line, row: Some(index) });
-        if let Some(detail) = &row.detail {
+        if let Some((style, detail)) = &row.detail {
             let detail = fit_end(detail, columns.unwrap_or(usize::MAX).saturating_sub(4));
-            let text = format!("{}{detail}", look::paint(look::AMBER, "│   "));
+            let text = format!("{}{detail}", look::paint(*style, "│   "));
             lines.push(Line { text, row: Some(index) });
         }
     }
@@ -178,7 +178,7 @@ fn rows(sessions: &[Session], now: Timestamp) -> Vec<Row> {
                 clean(agent).into_owned(),
                 ids[at].clone(),
             ],
-            detail: detail(session),
+            detail: detail(session, now),
         });
     }
     rows
@@ -192,13 +192,37 @@ pub(crate) fn title(session: &Session) -> String {
     given.map_or_else(|| "(untitled)".to_owned(), Cow::into_owned)
 }
 
-/// What someone must see to act: only of what waits for a person.
-fn detail(session: &Session) -> Option<String> {
-    let waits = session.status == Status::Waiting
-        && session.waiting_for != Some(WaitingFor::Session)
-        && session.host_state != HostState::Away;
-    let detail = session.waiting_detail.as_deref().filter(|_| waits).map(clean)?;
-    (!detail.is_empty()).then(|| detail.into_owned())
+/// What someone must see to act: of what waits for a person, and of what that one waits for in the end.
+fn detail(session: &Session, now: Timestamp) -> Option<(Style, String)> {
+    if session.status != Status::Waiting || session.host_state == HostState::Away {
+        return None;
+    }
+    let end = session.chain.as_ref();
+    if session.is_in_circle() {
+        return Some((look::RED, "waits in a circle: nobody in it can go on".to_owned()));
+    }
+    if session.waiting_for == Some(WaitingFor::Session) {
+        return end.map(|end| (look::DIM, in_the_end(end, now)));
+    }
+    let detail = session.waiting_detail.as_deref().map(clean).unwrap_or_default();
+    let blocks = match end.map_or(0, |end| end.blocks) {
+        0 => None,
+        1 => Some("1 waits behind it".to_owned()),
+        many => Some(format!("{many} wait behind it")),
+    };
+    let parts = Some(detail.into_owned()).filter(|detail| !detail.is_empty());
+    let parts: Vec<String> = parts.into_iter().chain(blocks).collect();
+    (!parts.is_empty()).then(|| (look::AMBER, parts.join(" · ")))
+}
+
+/// `for Publish (server): needs permission: Bash: npm publish, 14m`
+fn in_the_end(end: &ChainEnd, now: Timestamp) -> String {
+    let name = clean(end.title.as_deref().unwrap_or(&end.reference));
+    let host = end.host.as_deref().map_or_else(String::new, |host| format!(" ({})", clean(host)));
+    let detail = end.detail.as_deref().map_or_else(String::new, |d| format!(": {}", clean(d)));
+    let since = end.since.filter(|at| now.since(*at) < rrd_proto::AGES);
+    let since = since.map_or_else(String::new, |at| format!(", {}", rrd_proto::age(now, at)));
+    format!("for {name}{host}: {}{detail}{since}", end.cause.words())
 }
 
 /// What stands before each row: a subagent hangs beneath its parent when that is right above.

@@ -1,7 +1,7 @@
 //! The table on made-up sessions; also where other modules' tests get theirs.
 
 use proptest::prelude::*;
-use rrd_proto::{Activity, Harness, ParentKind, SessionKey, StatusSource};
+use rrd_proto::{Activity, Cause, Harness, ParentKind, SessionKey, StatusSource};
 
 use super::*;
 use crate::text::is_unsafe;
@@ -99,6 +99,33 @@ fn the_table_of_the_readme() {
             "○ idle                      2m  mac     rrd   Publish the crate      claude-code  2026",
         ]
     );
+}
+
+#[test]
+fn whoever_waits_for_another_session_says_what_it_is_in_the_end() {
+    let end = |reference: &str, cause, blocks| {
+        Some(ChainEnd {
+            reference: reference.to_owned(),
+            host: Some("server".to_owned()),
+            title: Some("Publish\u{1b}[2J".to_owned()),
+            cause,
+            detail: Some("Bash: npm publish".to_owned()),
+            since: Some(NOW.plus(-14 * 60_000)),
+            blocks,
+        })
+    };
+    let mut waits = waiting("01a1", "");
+    (waits.waiting_for, waits.waiting_on) = (Some(WaitingFor::Session), Some("bbbbb".to_owned()));
+    waits.chain = end("ccccc", Cause::Permission, 2);
+    let mut asks = waiting("b41f", "Bash: npm publish");
+    (asks.reference, asks.chain) = ("ccccc".to_owned(), end("ccccc", Cause::Permission, 2));
+    let mut circle = Session { reference: "ddddd".to_owned(), ..waits.clone() };
+    circle.chain = end("ddddd", Cause::Deadlock, 1);
+    let lines = plain(&[circle, asks, waits], Some(72));
+    assert_eq!(lines[2], "│   waits in a circle: nobody in it can go on");
+    assert_eq!(lines[4], "│   Bash: npm publish · 2 wait behind it");
+    let whole = "│   for Publish[2J (server): needs permission: Bash: npm publish, 14m";
+    assert_eq!(lines[6], whole);
 }
 
 #[test]

@@ -60,7 +60,9 @@ impl Answers {
             reply.duplicated =
                 fleet.twins().into_iter().filter_map(|node| members.label(node)).collect();
         }
-        self.edges.list(reply, query.raw)
+        let mut reply = self.edges.list(reply, query.raw);
+        self.graphs.first(&mut reply.sessions, query);
+        reply
     }
 
     /// One session by what a person typed, wherever it is.
@@ -70,7 +72,11 @@ impl Answers {
         if let Some((fleet, gossip)) = self.others() {
             lookup = others::look_up(fleet, &gossip, lookup, &query.id).await;
         }
-        self.edges.lookup(lookup, query.raw)
+        let mut lookup = self.edges.lookup(lookup, query.raw);
+        if let Lookup::Found(row) = &mut lookup {
+            self.graphs.chained(row);
+        }
+        lookup
     }
 
     /// Events of one session; refused where its host cannot be asked.

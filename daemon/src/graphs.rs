@@ -86,6 +86,30 @@ impl Graphs {
         self.edges.list(reply, false).sessions
     }
 
+    /// Tells each row of an answer the end of its chain, and puts first what a person must do first.
+    pub(crate) fn first(&self, rows: &mut Vec<Session>, query: &ListQuery) {
+        let ListQuery { host, harness, repo, status, since, all: _, open: _, raw: _ } = query;
+        let is_whole = host.is_none()
+            && harness.is_none()
+            && repo.is_none()
+            && status.is_none()
+            && since.is_none();
+        // Whoever waits is active, so where nobody of all does there are no chains.
+        match is_whole && !graph::is_any_waiting(rows) {
+            true => graph::first(rows, &Graph::default()),
+            false => graph::first(rows, &self.now()),
+        }
+    }
+
+    /// The same for one row.
+    pub(crate) fn chained(&self, row: &mut Session) {
+        let mut rows = vec![std::mem::replace(row, Session::unknown(row.key()))];
+        graph::first(&mut rows, &self.now());
+        if let Some(told) = rows.pop() {
+            *row = told;
+        }
+    }
+
     /// That sessions wait for each other, for `rrd status`: each circle spelt out.
     pub(crate) fn alarms(&self) -> Vec<PartStatus> {
         alarms(&self.now())

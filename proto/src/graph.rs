@@ -3,6 +3,9 @@
 //! Each host tells what ties its own sessions to others as [`Link`]s in their rows; every node makes the same
 //! graph of the same rows. Not here: how it is made (`rrd_core::graph`).
 
+mod ends;
+
+pub use ends::{End, ends};
 use serde::{Deserialize, Serialize};
 
 use crate::{Harness, HostState, Status, Timestamp, WaitingFor, session::words};
@@ -82,6 +85,44 @@ impl Cause {
             Self::Away | Self::Ended | Self::Unknown | Self::Idle | Self::Working => false,
         }
     }
+
+    /// What a session does of which this is so, in a person's words.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Deadlock => "wait for each other",
+            Self::Permission => "needs permission",
+            Self::Input => "asks you",
+            Self::Crashed => "crashed",
+            Self::Failed => "failed",
+            Self::Away => "its host is away",
+            Self::Ended => "ended",
+            Self::Unknown => "is not known",
+            Self::Idle => "is at its prompt",
+            Self::Working => "is at work",
+        }
+    }
+}
+
+/// What a session that cannot go on by itself waits for in the end, and what waits for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ChainEnd {
+    /// The session at the end, as a ref; of one that blocks others, and of one that lies in a circle, itself.
+    #[serde(rename = "ref")]
+    pub reference: String,
+    /// The label of its host; null of a session that nobody knows.
+    pub host: Option<String>,
+    /// Its title.
+    pub title: Option<String>,
+    /// Why it does not go on.
+    pub cause: Cause,
+    /// One line of it: `Bash: npm publish`.
+    pub detail: Option<String>,
+    /// Since when.
+    pub since: Option<Timestamp>,
+    /// So many sessions go on only when that one does, but for itself.
+    pub blocks: u64,
 }
 
 /// What ties a session to another one, as its own host sees it.

@@ -53,7 +53,9 @@ pub use event::{Body, Direction, Event, EventKind};
 pub use fleet::{
     FleetCall, FleetInvite, FleetMember, FleetReply, FleetRotation, FleetStatus, MemberState,
 };
-pub use graph::{Cause, Chain, Edge, EdgeKind, EdgeState, Graph, GraphNode, Link};
+pub use graph::{
+    Cause, Chain, ChainEnd, Edge, EdgeKind, EdgeState, End, Graph, GraphNode, Link, ends,
+};
 pub use harness::Harness;
 pub use hook::{HookCall, HookProcess, HookTmux};
 pub use host::Host;

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Harness, Link, SessionKey, Timestamp};
+use crate::{Cause, ChainEnd, Harness, Link, SessionKey, Timestamp};
 
 macro_rules! words {
     ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident = $word:literal,)* }) => {
@@ -342,6 +342,9 @@ pub struct Session {
     /// What ties it to other sessions, beyond its parent.
     #[serde(default)]
     pub links: Vec<Link>,
+    /// The end of its chain, where it waits for another session or another one waits for it.
+    #[serde(default)]
+    pub chain: Option<ChainEnd>,
 }
 
 impl Session {
@@ -389,6 +392,7 @@ impl Session {
             coverage: Vec::new(),
             deletion: None,
             links: Vec::new(),
+            chain: None,
         }
     }
 
@@ -396,6 +400,13 @@ impl Session {
     #[must_use]
     pub fn key(&self) -> SessionKey {
         SessionKey { harness: self.harness.clone(), session_id: self.session_id.clone() }
+    }
+
+    /// It lies in a circle of sessions that wait for each other: none of them can go on.
+    #[must_use]
+    pub fn is_in_circle(&self) -> bool {
+        let is_own = |end: &&ChainEnd| end.reference == self.reference;
+        self.chain.as_ref().filter(is_own).is_some_and(|end| end.cause == Cause::Deadlock)
     }
 
     /// True for a subagent, which `list` indents under its parent.

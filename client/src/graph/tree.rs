@@ -1,10 +1,10 @@
 //! What must be done first, each with those that wait for it below.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
-use rrd_proto::{Chain, EdgeKind, EdgeState, Graph, GraphNode, Timestamp, age};
+use rrd_proto::{EdgeKind, EdgeState, End, Graph, GraphNode, Timestamp, age, ends};
 
-use super::{name, words};
+use super::name;
 use crate::{
     look,
     text::{clean, fit_end},
@@ -19,54 +19,27 @@ pub(crate) fn lines(graph: &Graph, now: Timestamp, columns: Option<usize>) -> Ve
     let nodes: HashMap<&str, &GraphNode> =
         graph.nodes.iter().map(|node| (node.reference.as_str(), node)).collect();
     let named = |one: &str| nodes.get(one).map_or_else(|| clean(one).into_owned(), |n| name(n));
-    // Whom each session stands below; of a circle nobody is at the end.
-    let mut below: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    let mut ends: Vec<(&str, &Chain)> = Vec::new();
-    for chain in &graph.chains {
-        let (Some(first), Some(last)) = (chain.sessions.first(), chain.sessions.last()) else {
-            continue;
-        };
-        let end = graph.cycles.iter().find(|cycle| cycle.contains(last));
-        let end = end.and_then(|cycle| cycle.first()).unwrap_or(last).as_str();
-        if !ends.iter().any(|(known, _)| *known == end) {
-            ends.push((end, chain));
-        }
-        if let Some(next) = chain.sessions.get(1).filter(|_| first != end) {
-            below.entry(next).or_default().push(first);
-        }
-    }
     let mut lines = Vec::new();
-    for (end, chain) in ends {
+    for End { at, chain, circle, behind } in ends(graph) {
         let since = chain.since.map_or_else(String::new, |at| format!(", {}", age(now, at)));
         let detail =
             chain.detail.as_deref().map_or_else(String::new, |d| format!(": {}", clean(d)));
-        let circle = graph.cycles.iter().find(|cycle| cycle.iter().any(|one| one == end));
+        let words = chain.cause.words();
         let what = match circle {
             Some(cycle) => {
                 let round = cycle.iter().chain(cycle.first()).map(|one| clean(one));
-                let round: Vec<_> = round.collect();
-                format!("wait for each other: {}", round.join(" → "))
+                format!("{words}: {}", round.collect::<Vec<_>>().join(" → "))
             }
-            None => format!("{}{detail}{since}", words(chain.cause)),
+            None => format!("{words}{detail}{since}"),
         };
-        let sign = if chain.blocks > 0 || circle.is_some() { "◆" } else { "●" };
-        let line = format!("{sign} {}  {what}  {}", named(end), clean(end));
-        lines.push(look::paint(look::AMBER, &fit_end(&line, columns)));
-        let mut left: Vec<(&str, usize)> =
-            below.get(end).into_iter().flatten().rev().map(|one| (*one, 1)).collect();
-        while let Some((one, depth)) = left.pop() {
+        let sign = if behind.is_empty() { "●" } else { "◆" };
+        let line = format!("{sign} {}  {what}  {}", named(at), clean(at));
+        let color = if circle.is_some() { look::RED } else { look::AMBER };
+        lines.push(look::paint(color, &fit_end(&line, columns)));
+        for (depth, one) in behind {
             let line =
                 format!("{}└ {}  waits  {}", "  ".repeat(depth.min(20)), named(one), clean(one));
             lines.push(fit_end(&line, columns).into_owned());
-            left.extend(
-                below
-                    .get(one)
-                    .into_iter()
-                    .flatten()
-                    .rev()
-                    .filter(|o| **o != end)
-                    .map(|o| (*o, depth + 1)),
-            );
         }
     }
     let others: Vec<String> = graph
@@ -95,7 +68,7 @@ pub(crate) fn lines(graph: &Graph, now: Timestamp, columns: Option<usize>) -> Ve
 
 #[cfg(test)]
 mod tests {
-    use rrd_proto::{Cause, Edge, Harness, HostState, Status};
+    use rrd_proto::{Cause, Chain, Edge, Harness, HostState, Status};
 
     use super::*;
 

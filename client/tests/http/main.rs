@@ -23,11 +23,12 @@ use serde_json::{Value, json};
 /// Nobody waits for longer than that.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-const ROUTES: [&str; 23] = [
+const ROUTES: [&str; 25] = [
     "/",
     "/s/mac/claude-code/ID",
     "/pair",
     "/style.css",
+    "/graph.css",
     "/app.js",
     "/icon.svg",
     "/icon-180.png",
@@ -41,6 +42,7 @@ const ROUTES: [&str; 23] = [
     "/find?q=it",
     "/hosts",
     "/graph",
+    "/waits",
     "/events",
     "/metrics",
     "/openapi.json",
@@ -659,6 +661,7 @@ fn wider_than_the_tailnet_only_for_who_was_let_in() {
         let open = [
             "/pair",
             "/style.css",
+            "/graph.css",
             "/app.js",
             "/icon.svg",
             "/icon-180.png",

@@ -62,6 +62,47 @@ fn a_page_has_the_event_that_its_address_names() {
 }
 
 #[test]
+fn who_waits_for_whom_is_a_page_and_whoever_listens_hears_of_it() {
+    let other = "00000000-0000-4000-8000-000000000002";
+    let host = usual();
+    host.says(other, &format!("Wait for it {EVIL}"));
+    let page = host.get("/waits");
+    assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));
+    assert!(page.text().contains("Nobody waits for another session."), "{}", page.text());
+    assert_eq!(host.get("/waits?x=1").status, 400);
+    assert!(host.get("/").text().contains("<a id=\"who\" href=\"/waits\">Who waits for whom</a>"));
+    let mut stream = host.connect();
+    write!(stream, "GET /events HTTP/1.1\r\nHost: {}\r\n\r\n", host.page()).unwrap();
+    let mut lines = BufReader::new(stream).lines().map(Result::unwrap);
+    let mut hears = |chains: u64| {
+        let graphs = lines.by_ref().filter_map(|line| {
+            let message: Value = serde_json::from_str(line.strip_prefix("data: ")?).ok()?;
+            message.get("graph").cloned()
+        });
+        let told = |graph: &Value| graph["chains"] == chains;
+        graphs.into_iter().find(told).unwrap()["tag"].as_str().unwrap().to_owned()
+    };
+    let before = hears(0);
+    let mut waits = host.rrd(&["wait", ID, "--as", other]).spawn().unwrap();
+    let tag = hears(1);
+    assert_ne!(tag, before);
+    let page = host.get("/waits").text();
+    assert!(page.contains(&format!("data-graph=\"{tag}\"")), "{page}");
+    assert!(page.contains("<b>1</b> waits behind it") && page.contains("<svg width="), "{page}");
+    assert!(!page.contains("<script>alert"), "{page}");
+    let list = host.get("/").text();
+    assert!(list.contains("href=\"/waits\">1 chain</a>"), "{list}");
+    // The row says what it is in the end, the same at every door.
+    let row = host.get(&format!("/sessions/mac/claude-code/{other}")).json();
+    assert_eq!((&row["chain"]["cause"], &row["chain"]["blocks"]), (&json!("working"), &json!(1)));
+    let rows = host.get("/sessions").json();
+    assert!(rows.as_array().unwrap().contains(&row), "{rows}");
+    waits.kill().unwrap();
+    waits.wait().unwrap();
+    hears(0);
+}
+
+#[test]
 fn what_was_said_is_found_with_a_token_and_leads_to_its_moment() {
     let secret = format!("{}_{}", "ghp", "Ab3dEf6hIj9kLm2nOp5qRs8tUv1wXy4zAb7c");
     let host = usual();

@@ -6,12 +6,14 @@
 
 mod chains;
 mod edges;
+mod first;
 mod knots;
 
 use std::collections::HashMap;
 
 use rrd_proto::{Edge, EdgeKind, Graph, GraphNode, Link, Session};
 
+pub use first::first;
 pub use knots::would_close;
 
 /// All sessions that there are rows of, and those that these name, by numbers in the order of their refs: what is
@@ -66,6 +68,12 @@ impl<'a> Waits<'a> {
 /// A wait that is told at its beginning.
 fn is_wait(link: &Link) -> bool {
     link.kind == EdgeKind::Wait && !link.incoming
+}
+
+/// Whether any of them waits for another one.
+#[must_use]
+pub fn is_any_waiting(rows: &[Session]) -> bool {
+    rows.iter().flat_map(|row| &row.links).any(is_wait)
 }
 
 /// The same for everybody, in whatever order they came.

@@ -740,6 +740,7 @@ impl Roster {
                 .deletion(entry)
                 .filter(|_| self.absence(key, entry) != Some(Absence::Gone)),
             links: self.links(key, entry, &judged.verdict),
+            chain: None,
         }
     }
 }

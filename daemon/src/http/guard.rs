@@ -67,11 +67,12 @@ const fn route(path: &'static str, class: Class, form: Form) -> Route {
 pub(crate) const READ_ONLY: &str = "GET, HEAD";
 
 /// Every way to ask.
-pub(crate) const ROUTES: [Route; 23] = [
+pub(crate) const ROUTES: [Route; 25] = [
     route("/", Class::List, Form::Page),
     route("/s/{host}/{harness}/{id}", Class::List, Form::Page),
     route("/pair", Class::Open, Form::Page),
     route("/style.css", Class::Open, Form::Data),
+    route("/graph.css", Class::Open, Form::Data),
     route("/app.js", Class::Open, Form::Data),
     route("/icon.svg", Class::Open, Form::Data),
     route("/icon-180.png", Class::Open, Form::Data),
@@ -85,6 +86,7 @@ pub(crate) const ROUTES: [Route; 23] = [
     route("/find", Class::Transcript, Form::Page),
     route("/hosts", Class::List, Form::Data),
     route("/graph", Class::List, Form::Data),
+    route("/waits", Class::List, Form::Page),
     route("/events", Class::List, Form::Data),
     route("/metrics", Class::List, Form::Data),
     route("/openapi.json", Class::List, Form::Data),

@@ -13,7 +13,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::{Stream, stream};
-use rrd_proto::{Host, ListQuery, Session, Timestamp, json};
+use rrd_proto::{Graph, Host, ListQuery, Session, Timestamp, json};
 use serde::Serialize;
 use tokio::{
     sync::{Mutex, broadcast, watch},
@@ -21,6 +21,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use super::page::Tally;
 use crate::answers::Answers;
 
 /// Changes that may wait for one listener; beyond them it is left behind.
@@ -49,6 +50,8 @@ pub(crate) struct Snapshot<'a> {
     sessions: &'a [Session],
     /// Every host.
     hosts: &'a [Host],
+    /// Who waits for whom, in short.
+    graph: &'a Tally,
     /// When this was so.
     as_of: Timestamp,
 }
@@ -65,6 +68,9 @@ pub(crate) struct Change<'a> {
     /// Every host, where one of them changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     hosts: Option<&'a [Host]>,
+    /// Who waits for whom, in short, where that changed: `/graph` tells it all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    graph: Option<&'a Tally>,
     /// When this was so.
     as_of: Timestamp,
 }
@@ -85,6 +91,8 @@ struct Told {
     looked: Option<Instant>,
     sessions: Vec<Session>,
     hosts: Vec<Host>,
+    graph: Arc<Graph>,
+    tally: Tally,
     /// Of the last change.
     number: u64,
     /// The last changes, the newest last, each with its number.
@@ -187,11 +195,18 @@ impl Live {
     }
 
     /// Which change a page that is made now begins after, and what is in it.
-    pub(crate) async fn now(&self) -> (Vec<Session>, Vec<Host>, String) {
+    pub(crate) async fn now(&self) -> (Vec<Session>, Vec<Host>, String, Tally) {
         let mut told = self.told.lock().await;
         self.look(&mut told).await;
         let id = format!("{}-{}", self.generation, told.number);
-        (told.sessions.clone(), told.hosts.clone(), id)
+        (told.sessions.clone(), told.hosts.clone(), id, told.tally.clone())
+    }
+
+    /// Who waits for whom now, and the same in short.
+    pub(crate) async fn graph(&self) -> (Arc<Graph>, Tally) {
+        let mut told = self.told.lock().await;
+        self.look(&mut told).await;
+        (Arc::clone(&told.graph), told.tally.clone())
     }
 
     /// Compares what is with what was told, and tells the difference.
@@ -201,8 +216,15 @@ impl Live {
         let reply = self.answers.list(&open).await;
         let hosts = self.answers.hosts();
         let hosts_changed = !hosts.iter().map(steady).eq(told.hosts.iter().map(steady));
-        if !hosts_changed && reply.sessions == told.sessions {
+        let graph = self.answers.graphs.now();
+        let graph_changed = told.tally.tag.is_empty() || graph != told.graph;
+        if !hosts_changed && !graph_changed && reply.sessions == told.sessions {
             return;
+        }
+        let number = told.number + 1;
+        if graph_changed {
+            told.tally = Tally::of(&graph, format!("{}-{number}", self.generation));
+            told.graph = graph;
         }
         let before: HashMap<_, &Session> = told.sessions.iter().map(|row| (id(row), row)).collect();
         let is_news = |row: &&Session| before.get(&id(row)).is_none_or(|before| before != row);
@@ -212,9 +234,9 @@ impl Live {
             gone: told.sessions.iter().map(id).filter(|id| !now.contains(id)).collect(),
             order: reply.sessions.iter().map(|row| row.reference.as_str()).collect(),
             hosts: hosts_changed.then_some(&hosts),
+            graph: graph_changed.then_some(&told.tally),
             as_of: reply.as_of,
         };
-        let number = told.number + 1;
         let frame = self.frame("change", number, &change);
         told.number = number;
         told.bytes += frame.len();
@@ -233,8 +255,8 @@ impl Live {
         if let Some(snapshot) = &told.snapshot {
             return snapshot.clone();
         }
-        let Told { sessions, hosts, .. } = &*told;
-        let whole = Snapshot { sessions, hosts, as_of: crate::hub::now() };
+        let Told { sessions, hosts, tally, .. } = &*told;
+        let whole = Snapshot { sessions, hosts, graph: tally, as_of: crate::hub::now() };
         let frame = self.frame("snapshot", told.number, &whole);
         told.snapshot.insert(frame).clone()
     }

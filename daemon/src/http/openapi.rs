@@ -275,8 +275,14 @@ mod tests {
     #[test]
     fn every_way_for_programs_is_told_of() {
         let document = document();
-        let style =
-            ["/style.css", "/app.js", "/icon.svg", "/icon-180.png", "/manifest.webmanifest"];
+        let style = [
+            "/style.css",
+            "/graph.css",
+            "/app.js",
+            "/icon.svg",
+            "/icon-180.png",
+            "/manifest.webmanifest",
+        ];
         for route in ROUTES.iter().filter(|route| route.form == Form::Data) {
             let told = document["paths"].get(route.path).is_some();
             assert_eq!(told, !style.contains(&route.path), "{}", route.path);

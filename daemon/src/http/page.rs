@@ -6,9 +6,11 @@
 //! them. Not here: who may look, routes, the stream of changes.
 
 mod asset;
+mod drawing;
 mod event;
 mod export;
 mod found;
+mod graph;
 mod html;
 mod list;
 mod session;
@@ -21,6 +23,7 @@ mod words;
 pub(crate) use asset::ASSETS;
 pub use export::{About, Export};
 pub(crate) use found::{FoundView, found};
+pub(crate) use graph::{GraphView, Tally, graph};
 pub(crate) use list::{ListView, list};
 use rrd_proto::Timestamp;
 pub(crate) use session::{Events, SessionView, session};
@@ -39,6 +42,8 @@ struct Shell<'a> {
     as_of: Timestamp,
     /// What is on it goes out of date.
     live: bool,
+    /// A further style, by its name.
+    style: Option<&'static str>,
 }
 
 fn open(shell: &Shell<'_>) -> Html {
@@ -53,6 +58,9 @@ fn open(shell: &Shell<'_>) -> Html {
         "<meta name=\"apple-mobile-web-app-title\" content=\"rrd\">",
     ));
     page.raw("<link rel=\"stylesheet\"").attr("href", &asset::url("style.css")).raw(">");
+    if let Some(style) = shell.style {
+        page.raw("<link rel=\"stylesheet\"").attr("href", &asset::url(style)).raw(">");
+    }
     page.raw(concat!(
         "<link rel=\"icon\" href=\"/icon.svg\" type=\"image/svg+xml\">",
         "<link rel=\"apple-touch-icon\" href=\"/icon-180.png\">",
@@ -76,7 +84,7 @@ fn close(mut page: Html) -> String {
 /// A page that only says something: what is so, and what to do about it.
 fn says(title: &str, write: impl FnOnce(&mut Html)) -> String {
     let as_of = Timestamp::default();
-    let mut page = open(&Shell { title, event_id: "", as_of, live: false });
+    let mut page = open(&Shell { title, event_id: "", as_of, live: false, style: None });
     page.raw("<main class=\"says\"><h1>").text(title).raw("</h1>");
     write(&mut page);
     page.raw("</main>");

@@ -14,11 +14,11 @@ use rrd_proto::{EventPage, Outline, Session, Timestamp, timeline};
 
 use super::{
     Http,
-    board::bad,
+    board::{bad, only},
     gate::Caller,
     guard::{self, Form},
     lookers::{self, NotSpent},
-    page::{self, ASSETS, Events, ListView, SessionView},
+    page::{self, ASSETS, Events, GraphView, ListView, SessionView},
     problem::Problem,
     routes::{Named, Pairs, Range, events_of, find, is_known, outline_of},
 };
@@ -75,7 +75,7 @@ fn heading(status: StatusCode) -> &'static str {
 /// `/`.
 pub(super) async fn list(State(http): State<Arc<Http>>, Query(pairs): Pairs) -> Response<Body> {
     let filter = pairs.iter().find(|(name, _)| name == "filter").map(|(_, text)| text.as_str());
-    let (sessions, hosts, event_id) = http.live.now().await;
+    let (sessions, hosts, event_id, tally) = http.live.now().await;
     let (host, now) = (http.answers.hub.host(), now());
     let view = ListView {
         host: &host,
@@ -85,8 +85,20 @@ pub(super) async fn list(State(http): State<Arc<Http>>, Query(pairs): Pairs) -> 
         now,
         filter: filter.unwrap_or_default(),
         event_id: &event_id,
+        tally: &tally,
     };
     html(StatusCode::OK, page::list(&view))
+}
+
+/// `/waits`.
+pub(super) async fn waits(State(http): State<Arc<Http>>, Query(pairs): Pairs) -> Response<Body> {
+    if let Err(problem) = only(&pairs, &[]) {
+        return said(problem);
+    }
+    let (graph, tally) = http.live.graph().await;
+    let host = http.answers.hub.host();
+    let view = GraphView { host: &host, graph: &graph, tally: &tally, now: now() };
+    html(StatusCode::OK, page::graph(&view))
 }
 
 /// `/s/HOST/HARNESS/ID`.

@@ -93,6 +93,7 @@ fn handler(path: &str) -> MethodRouter<Arc<Http>> {
         "/" => get(pages::list),
         "/s/{host}/{harness}/{id}" => get(pages::session),
         "/find" => get(search::find),
+        "/waits" => get(pages::waits),
         "/pair" => get(pages::pair),
         _ => get(async |uri: Uri, headers: HeaderMap| {
             pages::asset(&uri, &headers).unwrap_or_else(|| not_found().into_response())

@@ -2,13 +2,15 @@
 //!
 //! Not here: who is tied to whom ([`super`]).
 
-use std::cmp::Reverse;
-
 use rrd_proto::{
     Cause, Chain, EndReason, HostState, Session, Status, Timestamp, TurnResult, WaitingFor,
 };
 
-use super::{Waits, knots::Knots};
+use super::{
+    Waits,
+    first::{longest, order},
+    knots::Knots,
+};
 
 /// Where a session's chain goes next, and where it ends.
 #[derive(Clone, Copy)]
@@ -44,11 +46,10 @@ pub(super) fn chains(waits: &Waits<'_>, knots: &Knots, circles: &[Vec<usize>]) -
         way
     };
     let mut ways: Vec<Vec<usize>> = (0..waits.len()).filter(is_told).map(way).collect();
-    // Nothing here moves while nothing happens: what has waited longest is found by when that began.
     ways.sort_by_cached_key(|way| {
         let End { at: end, cause, .. } = ends[way[0]];
         let since = waits.rows[end].and_then(|row| since(row, cause));
-        (cause, Reverse(blocks[end]), since.is_none(), since, way.last().copied(), way[0])
+        (order(cause, blocks[end]), longest(since), way.last().copied(), way[0])
     });
     let chain = |way: Vec<usize>| {
         let End { at: end, cause, .. } = ends[way[0]];

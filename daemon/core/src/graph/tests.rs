@@ -200,6 +200,56 @@ fn what_is_told_besides_is_drawn_whoever_knows_its_sessions() {
     assert_eq!(graph.chains.len(), 1, "nobody waits for that");
 }
 
+#[test]
+fn what_a_person_must_do_first_is_first_in_chains_and_in_rows() {
+    let at = |row: Session, ms: i64| Session {
+        status: Status::Waiting,
+        status_since: Some(Timestamp::from_millis(ms)),
+        waiting_for: row.waiting_for.or(Some(WaitingFor::Session)),
+        ..row
+    };
+    let input = Session { waiting_for: Some(WaitingFor::Input), ..asks("few", "Which?", 3) };
+    let sub = Session { parent_kind: Some(ParentKind::Subagent), ..row("e-sub") };
+    let mut rows = vec![
+        asks("alone", "Bash: ls", 1),
+        at(waits_for("m1", &["much"]), 2),
+        at(waits_for("m2", &["m1"]), 2),
+        at(waits_for("f1", &["few"]), 2),
+        at(waits_for("i1", &["idle"]), 2),
+        input,
+        at(waits_for("x", &["y"]), 4),
+        at(waits_for("y", &["x"]), 5),
+        asks("much", "Bash: rm", 9),
+        row("e"),
+        sub,
+        Session { status: Status::Idle, ..row("idle") },
+    ];
+    let graph = graph(&rows, &[]);
+    let mut told: Vec<&str> =
+        graph.chains.iter().map(|c| c.sessions.last().unwrap().as_str()).collect();
+    told.dedup();
+    assert_eq!(told, ["x", "y", "much", "few", "alone", "idle"]);
+    let refs = |rows: &[Session]| rows.iter().map(|row| row.reference.clone()).collect::<Vec<_>>();
+    first(&mut rows, &graph);
+    let order = ["x", "y", "much", "few", "alone", "m1", "m2", "f1", "i1", "e", "e-sub", "idle"];
+    assert_eq!(refs(&rows), order);
+    let end = |name: &str| {
+        let row = rows.iter().find(|row| row.reference == name).unwrap();
+        row.chain.as_ref().map(|end| (end.reference.as_str(), end.cause, end.blocks))
+    };
+    assert_eq!(end("m2"), Some(("much", Cause::Permission, 2)));
+    assert_eq!(end("much"), Some(("much", Cause::Permission, 2)));
+    assert_eq!(
+        (end("x"), end("y")),
+        (Some(("x", Cause::Deadlock, 1)), Some(("y", Cause::Deadlock, 1)))
+    );
+    assert_eq!((end("idle"), end("alone"), end("e")), (Some(("idle", Cause::Idle, 1)), None, None));
+    assert!(is_any_waiting(&rows) && !is_any_waiting(&[row("e")]));
+    // Whoever says it of itself is not believed.
+    first(&mut rows, &Graph::default());
+    assert!(rows.iter().all(|row| row.chain.is_none()));
+}
+
 /// Whether somebody waits for itself over others, where every wait counts.
 fn has_circle(rows: &[Session]) -> bool {
     let of = |name: &str| rows.iter().find(|row| row.reference == name);

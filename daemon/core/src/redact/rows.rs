@@ -6,9 +6,9 @@
 //! have been cut is judged by how it begins. Not here: records of a harness.
 
 use rrd_proto::{
-    Activity, Body, Coverage, Event, EventKind, EventPage, HookCall, Issue, Link, ListReply,
-    Lookup, MirrorAlarm, Outline, PartStatus, Root, RootState, SearchHit, SearchReply, Session,
-    Stretch, Subagent, Task, Unheard, binding::Binding,
+    Activity, Body, ChainEnd, Coverage, Event, EventKind, EventPage, HookCall, Issue, Link,
+    ListReply, Lookup, MirrorAlarm, Outline, PartStatus, Root, RootState, SearchHit, SearchReply,
+    Session, Stretch, Subagent, Task, Unheard, binding::Binding,
 };
 
 use super::{
@@ -305,6 +305,7 @@ impl Redactor {
             issues,
             coverage,
             links,
+            chain,
             deletion: _,
             reference: _,
             host: _,
@@ -338,7 +339,20 @@ impl Redactor {
             }
             None => (None, None),
         };
-        let lines = [title.as_mut(), waiting_detail.as_mut(), summary].into_iter().flatten();
+        let (end, what) = match chain {
+            Some(ChainEnd {
+                title,
+                detail,
+                reference: _,
+                host: _,
+                cause: _,
+                since: _,
+                blocks: _,
+            }) => (title.as_mut(), detail.as_mut()),
+            None => (None, None),
+        };
+        let lines = [title.as_mut(), waiting_detail.as_mut(), summary, end, what];
+        let lines = lines.into_iter().flatten();
         let lines = lines.map(|line| {
             let cut = line.ends_with('…') || line.chars().count() >= TITLE_TEXT;
             (line, cut)

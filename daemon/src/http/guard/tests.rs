@@ -57,6 +57,7 @@ fn the_table_of_who_may_look() {
     let expected = [
         "/pair",
         "/style.css",
+        "/graph.css",
         "/app.js",
         "/icon.svg",
         "/icon-180.png",

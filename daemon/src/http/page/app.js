@@ -57,7 +57,8 @@ function morph(a, b) {
 
 // A row in words; page/words.rs has the same.
 const key = (s, id = s.session_id) => clean(`${s.node_id ?? ''}/${s.harness}/${id}`);
-const asks = s => s.status === 'waiting' && s.waiting_for !== 'session';
+const stuck = s => s.chain?.cause === 'deadlock' && s.chain.ref === s.ref;
+const asks = s => s.status === 'waiting' && s.waiting_for !== 'session' || stuck(s);
 const crashed = s => s.status === 'ended' && s.end_reason === 'crashed';
 const failed = s => s.active && (crashed(s) || s.status === 'idle' && ['error', 'rate_limited'].includes(s.turn_result));
 const away = s => s.host_state === 'away';
@@ -76,7 +77,11 @@ function words(s) {
     default: return ['', crashed(s) ? 'crashed' : s.status];
   }
 }
-const what = s => clean(asks(s) ? s.waiting_detail : s.status === 'executing' ? s.activity?.summary : '');
+const CAUSES = { deadlock: 'wait for each other', permission: 'needs permission', input: 'asks you', crashed: 'crashed', failed: 'failed',
+  away: 'its host is away', ended: 'ended', unknown: 'is not known', idle: 'is at its prompt', working: 'is at work' };
+const end = c => c ? `${c.title ?? c.ref}${c.host != null ? ` (${c.host})` : ''} ${CAUSES[c.cause]}${c.detail != null ? `: ${c.detail}` : ''}` : '';
+const what = s => clean(stuck(s) ? 'waits in a circle: nobody in it can go on' : asks(s) ? s.waiting_detail
+  : s.status === 'waiting' ? end(s.chain) : s.status === 'executing' ? s.activity?.summary : '');
 function since(s) {
   const at = (s.status === 'executing' && s.activity?.tool != null && s.activity.since) || s.status_since || s.last_activity_at;
   return at && now() - Date.parse(at) < 7300 * DAY ? at : null;
@@ -160,6 +165,14 @@ function hosts(list) {
         clean([host.mirror.url, `${host.mirror.pending_parts} parts behind`, host.mirror.error].filter(Boolean).join(', '))) : null))));
 }
 
+// Who waits for whom, in short; and all of it again, where it is looked at.
+function tells({ circles, chains, tag }) {
+  const many = (n, one) => n ? [`${n} ${one}${n > 1 ? 's' : ''}`] : [];
+  say($('who'), [...many(circles, 'circle'), ...many(chains, 'chain')].join(', ') || 'Who waits for whom');
+  $('who').classList.toggle('alarm', circles > 0);
+  if (($('session')?.dataset.graph ?? tag) !== tag) refresh();
+}
+
 // The filter: words that a row must hold; `is:waiting` is a status.
 const input = $('filter').elements.filter;
 function sift() {
@@ -214,6 +227,7 @@ function take(event, whole) {
   for (const name of gone) { rows.get(name)?.remove(); rows.delete(name); }
   message.sessions.forEach(put);
   if (message.hosts) hosts(message.hosts);
+  if (message.graph) tells(message.graph);
   if (whole) arrange([...new Set(message.sessions.map(s => rows.get(key(s))))]);
   else {
     // Two sessions may share a ref; they stand together then.
@@ -269,7 +283,7 @@ function entered() {
   mark();
   headline();
   tick();
-  if (!moment() && !$('session').querySelector('.newest')) toEnd();
+  if (!$('session').dataset.graph && !moment() && !$('session').querySelector('.newest')) toEnd();
   watch();
 }
 function leave() {
@@ -295,6 +309,7 @@ async function refresh() {
     if (article === $('session') && made?.dataset.key === article.dataset.key) {
       const s = scroller(), follow = s.scrollHeight - s.scrollTop - s.clientHeight < 120;
       article.className = made.className;
+      if (made.dataset.graph) article.dataset.graph = made.dataset.graph;
       for (const part of ['header', '.next']) morph(article.querySelector(part), made.querySelector(part));
       if (fresh && lines.length) {
         local(fresh);
@@ -307,7 +322,7 @@ async function refresh() {
       } else if (!lines.length && !article.querySelector('.newest')) {
         morph(article.querySelector('.activity'), made.querySelector('.activity'));
       }
-      if (follow) toEnd();
+      if (follow && log) toEnd();
       local(article);
       if ($('log')) local($('log'));
       tick();
@@ -432,12 +447,12 @@ addEventListener('click', event => {
     input.value = (rest.length < given.length ? rest : [...rest, link.dataset.word]).join(' ');
     typed();
   } else if (link.closest('#none')) { input.value = ''; typed(); }
-  else if (link.closest('li.row, .lanes')) show(link.getAttribute('href'), true);
-  else if (link.className === 'older') older(link);
-  else if (link.closest('.scrub')) { if (!event.detail) { point(link); tap(link); } }
   else if (link.className === 'back') {
     if (history.state?.within) history.back(); else { history.pushState(null, '', '/'); leave(); }
-  } else return;
+  } else if (link.closest('li.row, .lanes, .graph')) show(link.getAttribute('href'), true);
+  else if (link.className === 'older') older(link);
+  else if (link.closest('.scrub')) { if (!event.detail) { point(link); tap(link); } }
+  else return;
   event.preventDefault();
 });
 addEventListener('popstate', () => { if (location.pathname === '/') leave(); else show(location.pathname, false); });

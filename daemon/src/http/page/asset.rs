@@ -26,9 +26,10 @@ pub(crate) struct Asset {
 }
 
 /// All of them.
-pub(crate) static ASSETS: LazyLock<[Asset; 5]> = LazyLock::new(|| {
+pub(crate) static ASSETS: LazyLock<[Asset; 6]> = LazyLock::new(|| {
     [
         asset("/style.css", "text/css; charset=utf-8", STYLE.as_bytes()),
+        asset("/graph.css", "text/css; charset=utf-8", include_bytes!("graph.css")),
         asset("/app.js", "text/javascript; charset=utf-8", include_bytes!("app.js")),
         asset("/icon.svg", "image/svg+xml", include_bytes!("icon.svg")),
         asset("/icon-180.png", "image/png", include_bytes!("icon-180.png")),

@@ -18,7 +18,8 @@ pub(crate) struct FoundView<'a> {
 pub(crate) fn found(view: &FoundView<'_>) -> String {
     let FoundView { text, reply, now } = *view;
     let title = if text.is_empty() { "Find · rrd".to_owned() } else { format!("{text} · rrd") };
-    let mut page = open(&Shell { title: &title, event_id: "", as_of: now, live: false });
+    let mut page =
+        open(&Shell { title: &title, event_id: "", as_of: now, live: false, style: None });
     page.raw("<main id=\"found\"><form role=\"search\" action=\"/find\" method=\"get\">");
     page.raw("<a class=\"back\" href=\"/\" aria-label=\"All sessions\">‹</a>");
     page.raw("<input type=\"search\" name=\"q\" aria-label=\"Find what was said\" ");

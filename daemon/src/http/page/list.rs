@@ -4,6 +4,7 @@ use rrd_proto::{Host, HostState, Session, Timestamp};
 
 use super::{
     Shell, close,
+    graph::Tally,
     html::{Html, clean},
     open,
     words::{self, Group},
@@ -24,13 +25,21 @@ pub(crate) struct ListView<'a> {
     pub(crate) filter: &'a str,
     /// The last change that the rows hold, for the stream to go on from.
     pub(crate) event_id: &'a str,
+    /// Who waits for whom, in short.
+    pub(crate) tally: &'a Tally,
 }
 
 /// The page at `/`.
 pub(crate) fn list(view: &ListView<'_>) -> String {
     let count = view.sessions.iter().filter(|s| words::waits_for_someone(s)).count();
     let title = if count == 0 { "rrd".to_owned() } else { format!("({count}) rrd") };
-    let shell = Shell { title: &title, event_id: view.event_id, as_of: view.as_of, live: true };
+    let shell = Shell {
+        title: &title,
+        event_id: view.event_id,
+        as_of: view.as_of,
+        live: true,
+        style: None,
+    };
     let mut page = open(&shell);
     write(&mut page, view);
     close(page)
@@ -41,9 +50,16 @@ pub(super) fn write(page: &mut Html, view: &ListView<'_>) {
     page.raw("<p id=\"stale\" role=\"status\" hidden></p>");
     page.raw("<header id=\"top\"><ul id=\"hosts\" aria-label=\"Hosts\">");
     hosts(page, view);
-    page.raw(
-        "</ul><a id=\"find\" href=\"/find\">Find what was said</a></header><main id=\"list\">",
-    );
+    page.raw("</ul><nav><a id=\"find\" href=\"/find\">Find what was said</a>");
+    page.raw("<a id=\"who\" href=\"/waits\"").raw(match view.tally.circles {
+        0 => ">",
+        _ => " class=\"alarm\">",
+    });
+    match view.tally.words().as_str() {
+        "" => page.raw("Who waits for whom"),
+        words => page.text(words),
+    };
+    page.raw("</a></nav></header><main id=\"list\">");
     headline(page, view.sessions);
     let filter = Filter::new(view.filter);
     let grouped = grouped(view.sessions);
@@ -182,8 +198,9 @@ fn row(page: &mut Html, s: &Session, hidden: bool, now: Timestamp) {
         age(page, since, now);
     }
     page.raw("<b class=\"title\">").text(&words::title(s)).raw("</b>");
-    if !clean(words::what(s)).is_empty() {
-        page.raw("<code class=\"what\">").text(words::what(s)).raw("</code>");
+    let what = words::what(s);
+    if !clean(&what).is_empty() {
+        page.raw("<code class=\"what\">").text(&what).raw("</code>");
     }
     page.raw("<span class=\"place\"><span class=\"host\">").text(&s.host).raw("</span>");
     let subagent = s.is_subagent();
@@ -295,7 +312,7 @@ impl Filter {
             prefix,
             &words,
             &title,
-            words::what(s),
+            &words::what(s),
             &s.host,
             s.repo.as_deref().unwrap_or_default(),
             s.branch.as_deref().unwrap_or_default(),

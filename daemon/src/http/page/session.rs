@@ -10,6 +10,7 @@ use rrd_proto::{Event, EventKind, Outline, ParentKind, Session, Timestamp};
 use super::{
     Shell, close,
     event::{self, Answer},
+    graph::Tally,
     html::{Html, clean},
     list::{self, ListView},
     open,
@@ -61,9 +62,10 @@ pub(crate) struct SessionView<'a> {
 pub(crate) fn session(view: &SessionView<'_>) -> String {
     let SessionView { host, session: s, as_of, now, .. } = *view;
     let title = format!("{} · rrd", words::title(s));
-    let mut page = open(&Shell { title: &title, event_id: "", as_of, live: true });
+    let mut page = open(&Shell { title: &title, event_id: "", as_of, live: true, style: None });
     // The script fills the list from the stream, for where there is room beside the session.
-    let beside = ListView { host, sessions: &[], hosts: &[], as_of, now, filter: "", event_id: "" };
+    let (sessions, hosts, filter, event_id, tally) = (&[], &[], "", "", &Tally::default());
+    let beside = ListView { host, sessions, hosts, as_of, now, filter, event_id, tally };
     list::write(&mut page, &beside);
     page.raw("<article id=\"session\"").attr("class", words::class(s));
     page.attr("data-key", &words::key(s, &s.session_id)).raw("><header>");
@@ -113,8 +115,9 @@ pub(crate) fn session(view: &SessionView<'_>) -> String {
 
 /// What it waits for or does: where the thumb is.
 pub(super) fn what(page: &mut Html, s: &Session) {
-    if !clean(words::what(s)).is_empty() {
-        page.raw("<p class=\"what\"><code>").text(words::what(s)).raw("</code></p>");
+    let what = words::what(s);
+    if !clean(&what).is_empty() {
+        page.raw("<p class=\"what\"><code>").text(&what).raw("</code></p>");
     }
 }
 

@@ -4,7 +4,8 @@
 //! markup, which is where the words are put.
 
 use rrd_proto::{
-    AGES, EndReason, HostState, MirrorAlarm, Session, Status, Timestamp, TurnResult, WaitingFor,
+    AGES, ChainEnd, EndReason, HostState, MirrorAlarm, Session, Status, Timestamp, TurnResult,
+    WaitingFor,
 };
 
 use super::html::clean;
@@ -67,9 +68,9 @@ pub(super) fn group(s: &Session) -> Group {
     }
 }
 
-/// What the big number counts.
+/// What the big number counts: who asks a person, and who lies in a circle that only a person opens.
 pub(super) fn waits_for_someone(s: &Session) -> bool {
-    s.status == Status::Waiting && s.waiting_for != Some(WaitingFor::Session)
+    s.status == Status::Waiting && s.waiting_for != Some(WaitingFor::Session) || s.is_in_circle()
 }
 
 /// Somebody should have a look: of late it crashed, or its turn did not come to its end by itself.
@@ -137,14 +138,24 @@ pub(super) fn status(s: &Session) -> (&'static str, String) {
     }
 }
 
-/// One line of what it waits for, or does.
-pub(super) fn what(s: &Session) -> &str {
+/// One line of what it waits for, in the end, or does.
+pub(super) fn what(s: &Session) -> String {
     let what = match s.status {
+        _ if s.is_in_circle() => Some("waits in a circle: nobody in it can go on"),
         Status::Waiting if waits_for_someone(s) => s.waiting_detail.as_deref(),
+        Status::Waiting => return s.chain.as_ref().map(end).unwrap_or_default(),
         Status::Executing => s.activity.as_ref().map(|activity| activity.summary.as_str()),
         _ => None,
     };
-    what.unwrap_or_default()
+    what.unwrap_or_default().to_owned()
+}
+
+/// `Publish (mac) needs permission: Bash: npm publish`
+fn end(end: &ChainEnd) -> String {
+    let name = end.title.as_deref().unwrap_or(&end.reference);
+    let host = end.host.as_ref().map_or_else(String::new, |host| format!(" ({host})"));
+    let detail = end.detail.as_ref().map_or_else(String::new, |detail| format!(": {detail}"));
+    format!("{name}{host} {}{detail}", end.cause.words())
 }
 
 /// Since when the status holds; of a tool at work, since when it is.
