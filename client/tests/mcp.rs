@@ -605,6 +605,40 @@ fn whoever_asks_is_known_at_every_call_also_after_a_clear() {
 }
 
 #[test]
+fn however_many_wait_other_calls_are_answered() {
+    const PLACES: usize = 16;
+    let host = mac();
+    let other = session(1);
+    let mut client = Client::of(&host);
+    let wait = json!({"name": "wait_for", "arguments": {"ids": [other], "seconds": 600}});
+    for id in 0..PLACES + 1 {
+        client.send(&request(format!("w{id}"), "tools/call", &wait));
+    }
+    let refused = client.heard();
+    assert_eq!(refused["result"]["isError"], true, "{refused}");
+    let said = refused["result"]["content"][0]["text"].as_str().unwrap();
+    assert!(said.contains("16 calls wait already") && said.contains("any"), "{said}");
+    for _ in 0..8 {
+        assert_eq!(client.does("list_sessions", json!({}))["shown"], 1);
+    }
+    // What they wait for comes, and there is room again.
+    host.writes(
+        &other,
+        &json!({
+            "type": "assistant", "uuid": "x1", "parentUuid": null, "sessionId": other, "cwd": "/w",
+            "isSidechain": false, "timestamp": Timestamp::from_millis(now_ms()),
+            "message": {"id": "m1", "role": "assistant", "model": "m", "stop_reason": "end_turn",
+                "content": [{"type": "text", "text": "done"}]},
+        }),
+    );
+    for _ in 0..PLACES {
+        let heard = client.heard();
+        assert_eq!(heard["result"]["structuredContent"]["outcome"], "true", "{heard}");
+    }
+    assert_eq!(client.does("wait_for", json!({"ids": [other]}))["outcome"], "true");
+}
+
+#[test]
 fn an_agent_waits_for_another_and_everybody_sees_it() {
     let mut host = Host::new("mac");
     let (id, other) = (session(1), session(2));

@@ -3,7 +3,12 @@
 //! The socket lies in a directory only its owner can enter. One bad client costs its own connection.
 //! Not here: what the answers say ([`crate::answers`]).
 
-use std::{io, path::Path, sync::Arc, time::Duration};
+use std::{
+    io,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use futures::StreamExt;
 use interprocess::local_socket::{
@@ -28,6 +33,7 @@ use tarpc::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
 };
 use tokio_util::{codec::LengthDelimitedCodec, io::InspectReader, sync::CancellationToken};
@@ -49,6 +55,9 @@ const HANDSHAKE: Duration = Duration::from_secs(2);
 
 /// Connections at once; each is a client on this host.
 const MAX_CLIENTS: usize = 256;
+
+/// Connections of clients that wait for sessions, beyond those: they keep nobody else out.
+const MAX_WAITING: usize = waits::MOST;
 
 /// Opens the socket. The caller holds the daemon's lock, so whatever lies there is a dead one's.
 pub(crate) fn bind(path: &Path) -> io::Result<Listener> {
@@ -75,7 +84,8 @@ fn name(path: &Path) -> io::Result<Name<'_>> {
 
 /// Serves until cancelled.
 pub(crate) async fn serve(listener: Listener, server: Server, stop: CancellationToken) {
-    let clients = Arc::new(tokio::sync::Semaphore::new(MAX_CLIENTS));
+    let clients = Arc::new(Semaphore::new(MAX_CLIENTS));
+    let waiting = Arc::new(Semaphore::new(MAX_WAITING));
     loop {
         let stream = tokio::select! {
             () = stop.cancelled() => return,
@@ -84,10 +94,12 @@ pub(crate) async fn serve(listener: Listener, server: Server, stop: Cancellation
         let Ok(permit) = Arc::clone(&clients).acquire_owned().await else { return };
         match stream {
             Ok(stream) => {
-                let server = Server { gone: CancellationToken::new(), ..server.clone() };
+                let place =
+                    Arc::new(Place { permit: Mutex::new(permit), waiting: Arc::clone(&waiting) });
+                let server =
+                    Server { gone: CancellationToken::new(), place: Some(place), ..server.clone() };
                 let stop = stop.clone();
                 tokio::spawn(async move {
-                    let _permit = permit;
                     tokio::select! {
                         () = stop.cancelled() => {}
                         result = client(stream, server) => if let Err(error) = result {
@@ -139,6 +151,27 @@ pub(crate) struct Server {
     pub(crate) http: Arc<Http>,
     /// This client has hung up.
     pub(crate) gone: CancellationToken,
+    /// Which of the connections it has; `None` of nobody yet.
+    pub(crate) place: Option<Arc<Place>>,
+}
+
+/// One of the connections that there may be, for as long as its client is there.
+pub(crate) struct Place {
+    permit: Mutex<OwnedSemaphorePermit>,
+    waiting: Arc<Semaphore>,
+}
+
+impl Place {
+    /// From now on it is one of those that wait, while there is room among them.
+    fn waits(&self) {
+        let mut permit = self.permit.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_waiting = Arc::ptr_eq(permit.semaphore(), &self.waiting);
+        if let Ok(other) = Arc::clone(&self.waiting).try_acquire_owned()
+            && !is_waiting
+        {
+            *permit = other;
+        }
+    }
 }
 
 impl Local for Server {
@@ -196,6 +229,9 @@ impl Local for Server {
     }
 
     async fn wait(self, _: Context, call: WaitCall) -> Result<WaitNews, Refusal> {
+        if let Some(place) = &self.place {
+            place.waits();
+        }
         let answered = waits::answer(&self.answers, call);
         self.gone.run_until_cancelled(answered).await.unwrap_or_else(|| Err(waits::over()))
     }

@@ -331,7 +331,7 @@ impl Daemon {
         let answers = Arc::new(answers);
         let http = Http::new(&config, Arc::clone(&answers));
         let gone = CancellationToken::new();
-        let server = Server { answers, http: Arc::clone(&http), gone };
+        let server = Server { answers, http: Arc::clone(&http), gone, place: None };
         if let Some(dir) = socket.parent().filter(|_| cfg!(unix)) {
             private_dir(dir).with_context(|| format!("cannot use {}", dir.display()))?;
         }

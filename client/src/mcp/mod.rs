@@ -38,6 +38,8 @@ use wire::Wire;
 
 /// Calls that are worked on at the same time; more of them wait.
 const AT_ONCE: usize = 4;
+/// Waits at the same time, beside those: half of what the wire takes in, so that there is room for other calls.
+const WAITS: usize = 16;
 
 const INSTRUCTIONS: &str = "\
 rrd sees every coding-agent session (Claude Code, Codex, OpenClaw, Hermes, pi) on all hosts of this user, live. \
@@ -65,8 +67,12 @@ pub(crate) fn run() -> Result<(), CliError> {
 }
 
 async fn serve(config: Arc<Config>) -> Result<(), CliError> {
-    let server =
-        Server { config, tools: tools::all().into(), running: Arc::new(Semaphore::new(AT_ONCE)) };
+    let server = Server {
+        config,
+        tools: tools::all().into(),
+        running: Arc::new(Semaphore::new(AT_ONCE)),
+        waiting: Arc::new(Semaphore::new(WAITS)),
+    };
     let wire = Wire::new(tokio::io::stdin(), tokio::io::stdout());
     match server.serve(wire).await {
         Ok(service) => service.waiting().await.map(drop).map_err(|error| internal(&error)),
@@ -83,6 +89,7 @@ struct Server {
     config: Arc<Config>,
     tools: Arc<[tools::Tool]>,
     running: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
 }
 
 impl ServerHandler for Server {
@@ -116,7 +123,21 @@ impl ServerHandler for Server {
             || ErrorData::invalid_params(format!("no tool is called {:?}", request.name), None);
         let at =
             self.tools.iter().position(|tool| tool.name == request.name).ok_or_else(unknown)?;
-        let running = Arc::clone(&self.running).acquire_owned().await;
+        let running = match self.tools[at].waits {
+            false => Arc::clone(&self.running).acquire_owned().await.ok(),
+            // One more would hold room until another is over, and other calls would find none.
+            true => match Arc::clone(&self.waiting).try_acquire_owned() {
+                Ok(place) => Some(place),
+                Err(_) => {
+                    let why = format!("{WAITS} calls wait already");
+                    let error = CliError::new(Kind::Usage, why).hint(
+                        "one call may wait for several sessions, with any for the first of them",
+                    );
+                    let said = ContentBlock::text(reply::error(&error));
+                    return Ok(CallToolResult::error(vec![said]).into());
+                }
+            },
+        };
         let (tools, arguments) = (Arc::clone(&self.tools), request.arguments.unwrap_or_default());
         let config = Arc::clone(&self.config);
         let call = Call::new(config, told(&context.meta), context.ct.clone());

@@ -120,7 +120,8 @@ pub(crate) fn all() -> Vec<Tool> {
             "Waits until another session has done something, and tells what came of it. Everybody sees that you \
              wait; a wait that would close a circle is refused. Use it instead of asking again and again.",
             waits::wait_for,
-        ),
+        )
+        .waits(),
     ]
 }
 
@@ -474,6 +475,8 @@ pub(crate) struct Tool {
     pub(crate) schema: Arc<JsonObject>,
     /// It changes nothing.
     pub(crate) reads_only: bool,
+    /// It may take as long as another session takes.
+    pub(crate) waits: bool,
     function: Function,
 }
 
@@ -492,7 +495,11 @@ impl Tool {
             schema.remove(known);
         }
         let (schema, function) = (Arc::new(schema), Box::new(function));
-        Self { name, about, schema, reads_only: true, function }
+        Self { name, about, schema, reads_only: true, waits: false, function }
+    }
+
+    fn waits(self) -> Self {
+        Self { waits: true, ..self }
     }
 
     /// Does it.

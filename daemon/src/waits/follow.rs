@@ -2,7 +2,7 @@
 //!
 //! Not here: what is waited for ([`super`]), and the side that answers ([`super::owner`]).
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use rrd_proto::{
     NodeId,
@@ -50,14 +50,20 @@ async fn follow(answers: Arc<Answers>, node: NodeId) {
             }
             continue;
         }
-        let asked = tokio::select! {
-            asked = ask(&answers, node, items.clone()) => asked,
-            // More, or less, is waited for.
-            changed = changed.changed() => match changed {
-                Ok(()) => continue,
-                Err(_) => return,
-            },
+        let mut asking = pin!(ask(&answers, node, items.clone()));
+        let asked = loop {
+            tokio::select! {
+                asked = &mut asking => break Some(asked),
+                changed = changed.changed() => match changed {
+                    // More, or less, is waited for.
+                    Ok(()) if waits.items(node) != items => break None,
+                    // However many wait for the same, it is asked for once.
+                    Ok(()) => {}
+                    Err(_) => return,
+                },
+            }
         };
+        let Some(asked) = asked else { continue };
         let Ok(reply) = asked else {
             sleep(AGAIN).await;
             continue;

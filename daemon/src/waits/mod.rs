@@ -25,7 +25,7 @@ use rrd_proto::{
 };
 use tokio::{
     sync::watch,
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 
 use crate::{
@@ -40,11 +40,14 @@ const SILENT: Duration = Duration::from_millis(1_500);
 /// A host that has not said by then from where on what happens counts says so later.
 const BEGINS: Duration = Duration::from_secs(2);
 
-/// How often that is looked for while anybody waits.
+/// How often whoever waits looks at hosts, while anything changes.
+const HOSTS: Duration = Duration::from_millis(500);
+
+/// How often who is silent is looked for, while anybody waits.
 const LOOK: Duration = Duration::from_millis(300);
 
 /// Waits at once. Each is a process of this host's user.
-const MOST: usize = 4_096;
+pub(crate) const MOST: usize = 4_096;
 
 /// All waits of this host's clients.
 #[derive(Debug)]
@@ -196,6 +199,10 @@ impl Waits {
         of.is_none_or(|wait| wait.targets.iter().all(|t| t.from.is_some() || t.outcome.is_some()))
     }
 
+    fn is_over(&self, handle: u64) -> Option<bool> {
+        self.held().waits.get(&handle).map(Wait::is_over)
+    }
+
     fn news(&self, handle: u64, answers: &Answers) -> Option<WaitNews> {
         let hosts = answers.hosts_by_node();
         let held = self.held();
@@ -332,23 +339,27 @@ async fn next(answers: &Arc<Answers>, handle: u64, wait_ms: u32) -> Result<WaitN
     let waits = &answers.waits;
     let mut changed = waits.changed.subscribe();
     let _asking = Asking::begin(waits, handle).ok_or_else(over)?;
-    let first = waits.news(handle, answers).ok_or_else(over)?;
-    let states = |news: &WaitNews| news.targets.iter().map(|t| t.host_state).collect::<Vec<_>>();
-    let before = states(&first);
     let mut others = answers.hub.version();
+    let states = |news: &WaitNews| news.targets.iter().map(|t| t.host_state).collect::<Vec<_>>();
+    let before = states(&waits.news(handle, answers).ok_or_else(over)?);
     let deadline = Instant::now() + desk::wait(wait_ms);
+    let (mut looked, mut is_owed) = (Instant::now(), false);
+    // A thousand may wait: whatever changes, each looks at little.
     loop {
-        let news = waits.news(handle, answers).ok_or_else(over)?;
-        if news.came.is_some() || states(&news) != before || Instant::now() >= deadline {
-            return Ok(news);
-        }
-        let either = async {
-            tokio::select! {
-                _ = changed.changed() => {}
-                _ = others.changed() => {}
+        let is_due = is_owed && looked.elapsed() >= HOSTS;
+        if waits.is_over(handle).ok_or_else(over)? || is_due || Instant::now() >= deadline {
+            let news = waits.news(handle, answers).ok_or_else(over)?;
+            if news.came.is_some() || states(&news) != before || Instant::now() >= deadline {
+                return Ok(news);
             }
-        };
-        let _ = timeout(deadline - Instant::now(), either).await;
+            (looked, is_owed) = (Instant::now(), false);
+        }
+        tokio::select! {
+            _ = changed.changed() => {}
+            _ = others.changed(), if !is_owed => is_owed = true,
+            () = sleep_until(looked + HOSTS), if is_owed => {}
+            () = sleep_until(deadline) => {}
+        }
     }
 }
 

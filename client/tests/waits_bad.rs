@@ -1,0 +1,259 @@
+//! Waits that somebody means ill with, or that come at a bad moment, between real daemons.
+//!
+//! Not here: what waiting is good for (`wait`), and calls of `rrd mcp` (`mcp`).
+#![cfg(unix)]
+#![allow(clippy::unwrap_used)] // the lint's exception for tests does not reach plain functions here
+
+mod host;
+
+use std::{
+    path::PathBuf,
+    process::{Child, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use host::{Host, NEVER, session};
+use interprocess::local_socket::{
+    GenericFilePath, ToFsName, tokio::Stream, traits::tokio::Stream as _,
+};
+use rrd_proto::{
+    Cause, Graph, Session, Status, Timestamp, WaitingFor,
+    codec::{Bincode, MAX_FRAME},
+    preamble::{self, Preamble},
+    rpc::LocalClient,
+    wait::{Came, Until, WaitCall, WaitNews},
+};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_util::codec::{Framed, LengthDelimitedCodec};
+
+impl Host {
+    fn waits(&self, id: &str, args: &[&str]) -> Child {
+        let mut command = self.rrd(&[&["wait"], args].concat());
+        command.env("CLAUDE_CODE_SESSION_ID", id);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    fn graph(&self) -> Graph {
+        self.json(&["graph"])
+    }
+
+    fn row(&self, id: &str) -> Option<Session> {
+        self.sessions().into_iter().find(|row| row.session_id == id)
+    }
+
+    fn knows(&self, ids: &[&str]) {
+        self.until(&format!("{ids:?}"), || {
+            let missing = ids.iter().find(|id| self.row(id).is_none());
+            missing.map_or(Ok(()), |id| Err((*id).to_owned()))
+        });
+    }
+
+    fn sees_it_wait(&self, id: &str) {
+        self.until(&format!("{id} to wait"), || match self.row(id) {
+            Some(row) if row.waiting_for == Some(WaitingFor::Session) => Ok(()),
+            row => Err(format!("{row:?}")),
+        });
+    }
+
+    fn ends_its_turn(&self, id: &str, text: &str) {
+        self.writes(
+            id,
+            &json!({
+                "type": "assistant", "uuid": format!("a{text}"), "parentUuid": null, "sessionId": id,
+                "cwd": "/w", "isSidechain": false, "timestamp": Timestamp::from_millis(1_900_000_000_000),
+                "message": {"id": "m1", "role": "assistant", "model": "m", "stop_reason": "end_turn",
+                    "content": [{"type": "text", "text": text}]},
+            }),
+        );
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.path("rrd/run/rrd.sock")
+    }
+}
+
+fn ended(mut child: Child) -> (i32, Value, String) {
+    let begun = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if begun.elapsed() > NEVER {
+            child.kill().unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+    let answer = serde_json::from_slice(&stdout).unwrap_or(Value::Null);
+    (status.code().unwrap_or(-1), answer, String::from_utf8(stderr).unwrap())
+}
+
+fn with(name: &str, id: &str) -> Host {
+    let mut host = Host::new(name);
+    host.says(id, name);
+    host.start();
+    host
+}
+
+async fn dial(socket: PathBuf) -> LocalClient {
+    let name = socket.to_fs_name::<GenericFilePath>().unwrap();
+    let mut stream = Stream::connect(name).await.unwrap();
+    stream.write_all(&Preamble::ours().encode()).await.unwrap();
+    let mut answer = [0; preamble::LEN];
+    stream.read_exact(&mut answer).await.unwrap();
+    Preamble::check(&answer).unwrap();
+    let frames = LengthDelimitedCodec::builder().max_frame_length(MAX_FRAME).new_codec();
+    let transport = tarpc::serde_transport::new(Framed::new(stream, frames), Bincode::default());
+    LocalClient::new(tarpc::client::Config::default(), transport).spawn()
+}
+
+async fn asked(client: &LocalClient, call: WaitCall) -> WaitNews {
+    let mut context = tarpc::context::current();
+    context.deadline = Instant::now() + NEVER;
+    client.wait(context, call).await.unwrap().unwrap()
+}
+
+#[test]
+fn a_thousand_wait_for_one_and_keep_nobody_else_waiting() {
+    const MANY: usize = 1_000;
+    let (one, two) = (session(1), session(2));
+    let a = with("a", &one).founds();
+    let b = a.takes_in(with("b", &two));
+    a.knows(&[&one, &two]);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (told, heard) = std::sync::mpsc::channel();
+    let (socket, target) = (a.socket(), two.clone());
+    let waiters = std::thread::spawn(move || {
+        runtime.block_on(async {
+            let mut waiting = tokio::task::JoinSet::new();
+            for _ in 0..MANY {
+                let (socket, target, told) = (socket.clone(), target.clone(), told.clone());
+                waiting.spawn(async move {
+                    let client = dial(socket).await;
+                    let (targets, until) = (vec![(target, None)], Until::Idle);
+                    let begin = WaitCall::Begin { waiter: None, targets, until, any: false };
+                    let mut news = asked(&client, begin).await;
+                    told.send(()).unwrap();
+                    while news.came.is_none() {
+                        let next = WaitCall::Next { handle: news.handle, wait_ms: 20_000 };
+                        news = asked(&client, next).await;
+                    }
+                    news.targets[0].outcome.as_ref().map(|outcome| outcome.came)
+                });
+            }
+            waiting.join_all().await
+        })
+    });
+    for _ in 0..MANY {
+        heard.recv_timeout(NEVER).unwrap();
+    }
+    // All of them wait. Whoever asks something else is answered.
+    let begun = Instant::now();
+    assert_eq!(a.sessions().len(), 2);
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    b.ends_its_turn(&two, "done");
+    let came = waiters.join().unwrap();
+    assert_eq!(came, vec![Some(Came::True); MANY]);
+}
+
+#[test]
+fn the_edge_of_one_that_is_killed_goes_everywhere() {
+    let (one, two) = (session(1), session(2));
+    let a = with("a", &one).founds();
+    let b = a.takes_in(with("b", &two));
+    a.knows(&[&one, &two]);
+    let mut waits = a.waits(&one, &[&two]);
+    [&a, &b].iter().for_each(|host| host.sees_it_wait(&one));
+    let killed = Instant::now();
+    waits.kill().unwrap();
+    waits.wait().unwrap();
+    for host in [&a, &b] {
+        host.until("the edge to go", || match host.graph().edges.len() {
+            0 => Ok(()),
+            count => Err(count.to_string()),
+        });
+        assert_eq!(host.row(&one).map(|row| row.status), Some(Status::Executing));
+    }
+    // A figure of the is 2 s, measured elsewhere; this machine may be busy.
+    assert!(killed.elapsed() < Duration::from_secs(10), "{:?}", killed.elapsed());
+}
+
+#[test]
+fn a_secret_is_not_found_letter_by_letter() {
+    let secret = format!("{}_{}", "ghp", "Ab3dEf6hIj9kLm2nOp5qRs8tUv1wXy4zAb7c");
+    let (one, two) = (session(1), session(2));
+    let a = with("a", &one).founds();
+    let b = a.takes_in(with("b", &two));
+    [&a, &b].iter().for_each(|host| host.knows(&[&one, &two]));
+    let seq = |(code, answer, said): (i32, Value, String)| {
+        assert_eq!(code, 0, "{answer} {said}");
+        answer["targets"][0]["outcome"]["seq"].as_u64().unwrap()
+    };
+    // By its own host and by another; each would end with the secret, were it found.
+    let patterns = ["match=ghp_A|FINISHED", "match=b3dEf6|FINISHED", "match=Xy4zAb7c|FINISHED"];
+    let waits: Vec<Child> = [&a, &b]
+        .into_iter()
+        .flat_map(|host| {
+            let wait =
+                |until: &&str| host.waits("", &[&two, "--as", "none", "--until", until, "--json"]);
+            patterns.iter().map(wait).collect::<Vec<_>>()
+        })
+        .collect();
+    let mut known = a.waits(&one, &[&two, "--until", "match=REDACTED", "--json"]);
+    b.sees_it_wait(&one);
+    // The others began before that one, but nothing tells of them: they are people.
+    std::thread::sleep(Duration::from_secs(1));
+    b.says(&two, &format!("Rotate {secret} at once"));
+    b.says(&two, "FINISHED");
+    let seqs: Vec<u64> = waits.into_iter().map(|child| seq(ended(child))).collect();
+    let redacted = known.try_wait().unwrap().is_some();
+    let first = seq(ended(known));
+    assert!(redacted && seqs.iter().all(|seq| *seq > first), "{first} {seqs:?}");
+}
+
+#[test]
+fn of_two_waits_that_close_a_circle_at_once_one_is_refused_or_all_hosts_say_so() {
+    let (one, two) = (session(1), session(2));
+    let a = with("a", &one).founds();
+    let b = a.takes_in(with("b", &two));
+    [&a, &b].iter().for_each(|host| host.knows(&[&one, &two]));
+    for _ in 0..3 {
+        let mut waits = [a.waits(&one, &[&two]), b.waits(&two, &[&one])];
+        let is_told = |host: &Host| host.graph().cycles.len() == 1;
+        let begun = Instant::now();
+        let refused = loop {
+            let gone = waits.iter_mut().position(|child| child.try_wait().unwrap().is_some());
+            if gone.is_some() || is_told(&a) && is_told(&b) {
+                break gone;
+            }
+            assert!(begun.elapsed() < NEVER, "{:?}", a.graph());
+        };
+        match refused {
+            Some(at) => {
+                let [first, second] = waits;
+                let (gone, mut left) = if at == 0 { (first, second) } else { (second, first) };
+                let (code, _, said) = ended(gone);
+                assert_eq!((code, said.contains("nobody could go on")), (1, true), "{said}");
+                // Both may be.
+                let _ = left.kill();
+                left.wait().unwrap();
+            }
+            None => {
+                for host in [&a, &b] {
+                    let graph = host.graph();
+                    assert!(graph.chains.iter().all(|chain| chain.cause == Cause::Deadlock));
+                    let rows = host.sessions();
+                    assert!(rows.iter().all(Session::is_in_circle), "{rows:?}");
+                }
+                for mut child in waits {
+                    child.kill().unwrap();
+                    child.wait().unwrap();
+                }
+            }
+        }
+        for host in [&a, &b] {
+            host.until("nobody to wait", || match host.graph().edges.len() {
+                0 => Ok(()),
+                count => Err(count.to_string()),
+            });
+        }
+    }
+}
