@@ -646,6 +646,66 @@ try {
     await done();
   });
 
+  await one('who waits for whom is there, live, in both schemes and without JavaScript', async () => {
+    const waits = [];
+    const wait = (of, to) => waits.push(spawn(rrd, ['wait', to.id, '--as', of.id, '--timeout', '120s'], { env, stdio: 'ignore' }));
+    try {
+      const { page, done } = await look({ ...PHONE, viewport: { width: 360, height: 740 }, colorScheme: 'light' });
+      await page.goto(base);
+      assert.equal(await page.locator('#who').innerText(), 'Who waits for whom');
+      await page.locator('#who').click();
+      await page.locator('.graph h1').waitFor();
+      assert.equal(await page.locator('.drawing').count(), 0);
+      await page.evaluate(() => { window.same = true; });
+      wait(hero, publish);
+      await page.locator('.behind a', { hasText: 'hero image' }).waitFor();
+      wait(notes, hero);
+      await page.locator('.behind .d2 a', { hasText: 'SQLite' }).waitFor();
+      assert.match(await page.locator('.end').first().innerText(), /asks you[^]*Publish the crate[^]*Publish 0.2.0[^]*2 wait behind it/);
+      assert.equal(await page.locator('.drawing path.wait:not(.head)').count(), 2);
+      assert.equal(await page.locator('#who').textContent(), '1 chain');
+      assert.equal(await page.evaluate(() => window.same), true);
+      // Nothing is asked for while nothing changes.
+      const asked = [];
+      page.on('request', request => asked.push(request.url()));
+      await page.waitForTimeout(2500);
+      assert.deepEqual(asked, []);
+      await flawless(page);
+      await page.screenshot({ path: `${shots}/phone-waits-light.png`, fullPage: true });
+      await page.locator('.end .title a').click();
+      await page.locator('#log').waitFor();
+      await page.goBack();
+      await page.locator('.graph .behind').first().waitFor();
+      // By keys alone.
+      await page.locator('.back').focus();
+      await page.keyboard.press('Tab');
+      assert.equal(await page.evaluate(() => document.activeElement.closest('.end')?.className.includes('waiting')), true);
+      await page.locator('.back').click();
+      await page.locator('#list li.row').first().waitFor();
+      assert.match(await row(page, notes).locator('.what').innerText(), /^Publish the crate \(mac\) asks you: /);
+      await done();
+      for (const [name, options] of [['phone', { ...PHONE, viewport: { width: 360, height: 740 } }], ['desktop', { viewport: { width: 1200, height: 800 } }]]) {
+        const { page, done } = await look({ ...options, colorScheme: 'dark' });
+        await page.goto(`${base}/waits`);
+        await page.locator('.drawing svg').first().waitFor();
+        await flawless(page);
+        await page.screenshot({ path: `${shots}/${name}-waits-dark.png`, fullPage: true });
+        await done();
+      }
+      const { page: plain, done: over } = await look({ ...PHONE, javaScriptEnabled: false });
+      await plain.goto(`${base}/waits`);
+      assert.match(await plain.locator('.activity').innerText(), /not live: the page asks again every 10 seconds/);
+      assert.equal(await plain.locator('.behind li').count(), 2);
+      await over();
+    } finally {
+      waits.forEach(child => child.kill('SIGKILL'));
+    }
+    const { page, done } = await look();
+    await page.goto(`${base}/waits`);
+    await until('the edges are gone', async () => await page.locator('.behind').count() === 0);
+    await done();
+  });
+
   await one('when the daemon dies it says so, and goes on when it is back', async () => {
     const { page, done } = await look();
     await page.goto(base);
