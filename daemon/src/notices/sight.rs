@@ -85,7 +85,8 @@ impl State {
         if waits != self.circles.waits {
             let rows: Vec<Session> =
                 rows.iter().filter(at_work).map(|seen| seen.row.clone()).collect();
-            let cycles = if waits.is_empty() { Vec::new() } else { graph::graph(&rows).cycles };
+            let cycles =
+                if waits.is_empty() { Vec::new() } else { graph::graph(&rows, &[]).cycles };
             self.circles = Circles { waits, cycles };
         }
         self.circles.cycles.clone()
