@@ -120,7 +120,7 @@ async fn story(dies: Option<(usize, Duration)>, weather: Weather) -> (Vec<(usize
     fleet.node(0).tell(vec![asks.clone()], &[], word(true));
     let asks = asks.into_inner();
     let begun = Instant::now();
-    while begun.elapsed() < Duration::from_secs(60) {
+    while begun.elapsed() < Duration::from_secs(45) {
         if let Some((offset, when)) = dies
             && begun.elapsed() >= when
         {
@@ -128,7 +128,7 @@ async fn story(dies: Option<(usize, Duration)>, weather: Weather) -> (Vec<(usize
             fleet.stop((first + offset) % 5);
         }
         fleet.look(&mut parts, Some(&asks), &mut told);
-        sleep(Duration::from_millis(100)).await;
+        sleep(Duration::from_millis(250)).await;
     }
     (told, first)
 }
@@ -146,8 +146,8 @@ async fn of_five_hosts_one_tells_once() {
 
 #[tokio::test(start_paused = true)]
 async fn whichever_host_dies_when_it_is_told_at_least_once() {
-    // Before it is due, when it is, while it is told, just after that, and before the others have heard.
-    for ms in [0, 4_900, 6_050, 7_000, 8_050, 8_300, 12_000] {
+    // Before it is due, while it is told, and just after that; every other moment is in the core's tests.
+    for ms in [4_900, 6_500, 8_300] {
         for offset in 0..2 {
             let weather = Weather { delay: Duration::from_millis(1), ..Weather::default() };
             let (told, first) = story(Some((offset, Duration::from_millis(ms))), weather).await;
