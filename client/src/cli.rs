@@ -6,6 +6,7 @@ mod bind;
 mod fleet;
 mod graph;
 mod mirror;
+mod notices;
 mod pair;
 mod resume;
 mod task;
@@ -29,6 +30,7 @@ pub(crate) use bind::{Bind, BindId};
 pub(crate) use fleet::{Fleet, Hosts, HostsArgs};
 pub(crate) use graph::{GraphArgs, GraphFormat};
 pub(crate) use mirror::{Mirror, MirrorEnable};
+pub(crate) use notices::Notify;
 pub(crate) use pair::{LookersArgs, OpenArgs, PairArgs, TokenArgs};
 pub(crate) use resume::{From as ResumeFrom, ResumeArgs};
 pub(crate) use task::Task;
@@ -177,6 +179,9 @@ Examples:
   rrd mirror list"
     )]
     Mirror(Mirror),
+    /// Be told what needs you: by ntfy or another address, a program, this desktop.
+    #[command(subcommand, after_help = notices::HELP)]
+    Notify(Notify),
     /// The hosts of the fleet: which are live, since when, what each has.
     #[command(after_help = "\
 A host that is away keeps its rows: they are its last word. CLOCK is how far its clock is from this

@@ -15,8 +15,9 @@ use std::{
 use interprocess::local_socket::{Name, tokio::Stream, tokio::prelude::*};
 use rrd_proto::{
     EventPage, EventQuery, FleetCall, FleetReply, Forgotten, Graph, HookCall, Host, ListQuery,
-    ListReply, LookerCall, LookerReply, Lookup, LookupQuery, MirrorCall, MirrorReply, Outline,
-    OutlineQuery, PartStatus, Refusal, SearchQuery, SearchReply, Task, TaskCall,
+    ListReply, LookerCall, LookerReply, Lookup, LookupQuery, MirrorCall, MirrorReply, NotifyCall,
+    NotifyReply, Outline, OutlineQuery, PartStatus, Refusal, SearchQuery, SearchReply, Task,
+    TaskCall,
     binding::{BindCall, Binding},
     codec::{Bincode, MAX_FRAME},
     copy::{CopyCall, CopyReply},
@@ -270,6 +271,15 @@ impl Connection {
         wait: Duration,
     ) -> Result<Result<MirrorReply, Refusal>, CliError> {
         self.call(wait, |at| self.client.mirror(at, call.clone()))
+    }
+
+    /// Asks how notices are told, or has one tried, which may take `wait`.
+    pub(crate) fn notify(
+        &self,
+        call: &NotifyCall,
+        wait: Duration,
+    ) -> Result<Result<NotifyReply, Refusal>, CliError> {
+        self.call(wait, |at| self.client.notify(at, call.clone()))
     }
 
     fn call<T, F>(

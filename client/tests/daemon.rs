@@ -18,8 +18,8 @@ use futures::StreamExt;
 use rrd_proto::{
     Event, EventKind, EventPage, EventQuery, FleetCall, FleetReply, Forgotten, Health, HookCall,
     ListQuery, ListReply, Looker, LookerCall, LookerCode, LookerReply, Lookup, LookupQuery,
-    MirrorCall, MirrorReply, Outline, OutlineQuery, PartStatus, Refusal, SearchQuery, SearchReply,
-    Session, Task, TaskCall, Timestamp, Totals,
+    MirrorCall, MirrorReply, NotifyCall, NotifyReply, Outline, OutlineQuery, PartStatus, Refusal,
+    SearchQuery, SearchReply, Session, SinkTest, Task, TaskCall, Timestamp, Totals,
     codec::{Bincode, MAX_FRAME},
     copy::{CopyCall, CopyReply},
     preamble::{self, Preamble},
@@ -172,6 +172,11 @@ impl Local for Known {
             facts: Vec::new(),
             hint: None,
         })
+    }
+
+    async fn notify(self, _: Context, _: NotifyCall) -> Result<NotifyReply, Refusal> {
+        let test = SinkTest { name: EVIL.to_owned(), took_ms: 1, error: Some(EVIL.to_owned()) };
+        Ok(NotifyReply::Tested(vec![test]))
     }
 
     async fn lookers(self, _: Context, call: LookerCall) -> Result<LookerReply, Refusal> {
@@ -417,6 +422,10 @@ fn nothing_in_a_transcript_steers_the_terminal() {
         assert_eq!(code, 0, "{args:?}: {err}");
         assert!(!out.chars().any(acts) && !err.chars().any(acts), "{args:?}: {out:?}");
     }
+    // One that fails says so.
+    let (code, out, err) = host.run(&["notify", "test"]);
+    assert!(code == 1 && out.contains("]52;c;x"), "{out:?} {err}");
+    assert!(!out.chars().any(acts) && !err.chars().any(acts), "{out:?}");
     let (_, out, _) = host.run(&["sessions", "list", "--json"]);
     assert_eq!(serde_json::from_str::<Vec<Session>>(&out).unwrap(), sessions);
 }

@@ -22,6 +22,7 @@ use crate::{
     hooks::Hooks,
     hub::{Hub, now},
     mirror::{self, Mirror},
+    notices::Notices,
     others::{self, Asked},
     waits::Waits,
 };
@@ -37,6 +38,7 @@ pub(crate) struct Answers {
     pub(crate) mirror: Arc<Mirror>,
     pub(crate) waits: Waits,
     pub(crate) graphs: Arc<Graphs>,
+    pub(crate) notices: Arc<Notices>,
 }
 
 impl Answers {
@@ -159,6 +161,7 @@ impl Answers {
         parts.extend(self.mirror.part());
         parts.extend(self.hub.others().iter().flat_map(|others| mirror::alarms(&others.hosts())));
         parts.extend(self.graphs.alarms());
+        parts.extend(self.notices.part());
         parts.push(self.edges.part());
         self.edges.parts(parts)
     }

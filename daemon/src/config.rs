@@ -3,6 +3,8 @@
 //! Binds, opens and creates nothing but the reading of one file. Not here: the flags themselves
 //! (the client parses them) and what each setting does.
 
+pub(crate) mod notices;
+
 use std::{
     collections::BTreeMap,
     ffi::OsString,
@@ -22,6 +24,7 @@ use crate::{
     sdk,
     store::Limits,
 };
+pub(crate) use notices::NotifySettings;
 
 /// Of one event no more is kept, whatever is set: a block of bodies must stay small enough to be opened.
 const MAX_EVENT: u64 = 1 << 20;
@@ -61,6 +64,8 @@ pub struct Config {
     pub limits: Limits,
     /// Whether members that resume a session of this host get its files as they are.
     pub(crate) resume_raw: bool,
+    /// What is told to people, and where.
+    pub(crate) notify: NotifySettings,
     /// Where each harness keeps its files, in the order they are looked at.
     pub roots: Vec<HarnessRoot>,
     settings: Vec<Setting>,
@@ -169,6 +174,7 @@ struct File {
     http: HttpFile,
     activity: ActivityFile,
     resume: ResumeFile,
+    notify: notices::NotifyFile,
     harness: BTreeMap<String, HarnessFile>,
 }
 
@@ -278,6 +284,9 @@ impl Config {
             value_error("resume.raw", &from, format!("`{raw}` is neither true nor false"))
         })?;
 
+        let (notify, shown) = notices::settle(&mut settle, file.notify, &dirs)?;
+        settings.extend(shown);
+
         let mut roots = Vec::new();
         for format in formats() {
             let name = format.name;
@@ -310,6 +319,7 @@ impl Config {
             http,
             limits,
             resume_raw,
+            notify,
             roots,
             settings,
         })

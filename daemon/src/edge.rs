@@ -14,8 +14,8 @@ use std::{
 
 use rrd_core::redact::{Redacted, Redactor, Refused, Report, Settings};
 use rrd_proto::{
-    EventPage, Health, HookCall, ListReply, Lookup, MirrorAlarm, Outline, PartStatus, SearchReply,
-    Session, Task, binding::Binding,
+    EventPage, Health, HookCall, ListReply, Lookup, MirrorAlarm, Notice, Notification, Outline,
+    PartStatus, SearchReply, Session, Task, binding::Binding,
 };
 
 use bytes::Bytes;
@@ -43,10 +43,12 @@ pub enum Edge {
     Mirror,
     /// Copies of sessions' files for other hosts, where they are not told as they are; and out of buckets.
     Copy,
+    /// What people are told where they have it told to them.
+    Notify,
 }
 
 /// Each with its name.
-const EDGES: [(Edge, &str); 7] = [
+const EDGES: [(Edge, &str); 8] = [
     (Edge::Local, "answers"),
     (Edge::Log, "log"),
     (Edge::Spool, "hook spool"),
@@ -54,6 +56,7 @@ const EDGES: [(Edge, &str); 7] = [
     (Edge::Member, "answers to hosts"),
     (Edge::Mirror, "mirror"),
     (Edge::Copy, "copies"),
+    (Edge::Notify, "notifications"),
 ];
 
 /// The redactor, and what it replaced on each way.
@@ -231,6 +234,16 @@ impl Edges {
     /// when it leaves.
     pub(crate) fn kept(&self, text: &str) -> String {
         self.redactor().text(text, &mut Report::default()).into_inner()
+    }
+
+    /// What a person is to be told of.
+    pub(crate) fn notice(&self, notice: Notice) -> Notice {
+        self.through(Edge::Notify, |redactor, report| redactor.notice(notice, report)).into_inner()
+    }
+
+    /// The same as it leaves.
+    pub(crate) fn notification(&self, told: Notification) -> Redacted<Notification> {
+        self.through(Edge::Notify, |redactor, report| redactor.notification(told, report))
     }
 
     /// A text beside mirrored records.

@@ -24,6 +24,7 @@ mod hooks;
 mod http;
 mod hub;
 mod mirror;
+mod notices;
 mod others;
 mod process;
 pub mod redact;

@@ -18,8 +18,9 @@ use interprocess::local_socket::{
 };
 use rrd_proto::{
     EventPage, EventQuery, FleetCall, FleetReply, Forgotten, Graph, HookCall, Host, ListQuery,
-    ListReply, LookerCall, LookerReply, Lookup, LookupQuery, MirrorCall, MirrorReply, Outline,
-    OutlineQuery, PartStatus, Refusal, SearchQuery, SearchReply, Task, TaskCall,
+    ListReply, LookerCall, LookerReply, Lookup, LookupQuery, MirrorCall, MirrorReply, NotifyCall,
+    NotifyReply, Outline, OutlineQuery, PartStatus, Refusal, SearchQuery, SearchReply, Task,
+    TaskCall,
     binding::{BindCall, Binding},
     codec::{Bincode, MAX_FRAME},
     copy::{CopyCall, CopyReply},
@@ -263,5 +264,9 @@ impl Local for Server {
 
     async fn mirror(self, _: Context, call: MirrorCall) -> Result<MirrorReply, Refusal> {
         mirror::answer(&self.answers.mirror, call).await
+    }
+
+    async fn notify(self, _: Context, call: NotifyCall) -> Result<NotifyReply, Refusal> {
+        self.answers.notices.answer(call).await
     }
 }

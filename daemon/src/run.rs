@@ -37,6 +37,7 @@ use crate::{
     http::{self, Http},
     hub::Hub,
     mirror::Mirror,
+    notices::Notices,
     process::ProcessTable,
     resume::give::Copies,
     rpc::{self, Server},
@@ -297,6 +298,9 @@ impl Daemon {
             writer.committed(),
             stop.clone(),
         ));
+        let tellable = fleet.as_ref().ok();
+        let notices = Notices::new(&config, &hub, tellable, &edges, &mirror, stop.clone());
+        let notices = Arc::new(notices);
         let mut gossiping = None;
         if let Ok(fleet) = &fleet {
             let listens = fleet::listen(Arc::clone(fleet), Arc::clone(&desk), stop.clone());
@@ -327,6 +331,7 @@ impl Daemon {
             mirror: its_mirror,
             waits: Waits::new(),
             graphs,
+            notices: Arc::clone(&notices),
         };
         let answers = Arc::new(answers);
         let http = Http::new(&config, Arc::clone(&answers));
@@ -339,6 +344,7 @@ impl Daemon {
             let _guard = runtime.enter();
             http::start(&http, &stop);
             mirror.start();
+            runtime.spawn(notices.run());
             let listener = rpc::bind(&socket)
                 .with_context(|| format!("cannot listen at {}", socket.display()))?;
             runtime.spawn(rpc::serve(listener, server, stop.clone()))

@@ -20,6 +20,7 @@ pub mod json;
 mod looker;
 mod mirror;
 mod node;
+mod notice;
 mod part;
 mod query;
 mod refusal;
@@ -66,6 +67,9 @@ pub use mirror::{
     MirrorStatus, MirrorTarget, MirrorTrouble, MirrorVerified, MirrorWish, Mirrored,
 };
 pub use node::{NoNodeId, NodeId};
+pub use notice::{
+    Notice, NoticeKind, Notification, NotifyCall, NotifyReply, SinkKind, SinkStatus, SinkTest,
+};
 pub use part::{Health, PartStatus};
 pub use query::{
     EventPage, EventQuery, Forgotten, IndexProgress, LastWords, ListQuery, ListReply, Lookup,

@@ -6,8 +6,9 @@
 
 use crate::{
     EventPage, EventQuery, FleetCall, FleetReply, Forgotten, Graph, HookCall, Host, ListQuery,
-    ListReply, LookerCall, LookerReply, Lookup, LookupQuery, MirrorCall, MirrorReply, Outline,
-    OutlineQuery, PartStatus, Refusal, SearchQuery, SearchReply, Task, TaskCall,
+    ListReply, LookerCall, LookerReply, Lookup, LookupQuery, MirrorCall, MirrorReply, NotifyCall,
+    NotifyReply, Outline, OutlineQuery, PartStatus, Refusal, SearchQuery, SearchReply, Task,
+    TaskCall,
     binding::{BindCall, Binding},
     copy::{CopyCall, CopyReply},
     wait::{WaitCall, WaitNews},
@@ -52,4 +53,6 @@ pub trait Local {
     async fn bind(call: BindCall) -> Result<Vec<Binding>, Refusal>;
     /// Mirrors transcripts into buckets, and tells how that goes.
     async fn mirror(call: MirrorCall) -> Result<MirrorReply, Refusal>;
+    /// Tells how notices are told, and tries it.
+    async fn notify(call: NotifyCall) -> Result<NotifyReply, Refusal>;
 }

@@ -15,6 +15,7 @@ mod graph;
 mod hooks;
 mod hosts;
 mod mirror;
+mod notices;
 mod open;
 mod pair;
 mod redact;
@@ -59,6 +60,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
         Command::Service(args) => service::run(&args),
         Command::Fleet(fleet) => fleet::run(&fleet),
         Command::Mirror(mirror) => mirror::run(&mirror),
+        Command::Notify(notify) => notices::run(&notify),
         Command::Hosts(args) => hosts::run(&args),
         Command::Graph(args) => graph::run(&args),
         Command::Wait(args) => wait::run(&args),

@@ -62,7 +62,7 @@ fn to_record() -> impl Iterator<Item = (&'static str, Value)> {
 }
 
 /// Of these, what no harness knows of.
-const OWN: [(&str, Value); 20] = [
+const OWN: [(&str, Value); 26] = [
     ("HOME", Value::Directory),
     ("XDG_CONFIG_HOME", Value::XdgDirectory),
     ("XDG_STATE_HOME", Value::XdgDirectory),
@@ -82,6 +82,12 @@ const OWN: [(&str, Value); 20] = [
     ("RRD_ACTIVITY_TOTAL", Value::Text),
     ("RRD_ACTIVITY_AGE", Value::Text),
     ("RRD_RESUME_RAW", Value::Text),
+    ("RRD_NOTIFY_QUIET", Value::Text),
+    ("RRD_NOTIFY_THROUGH", Value::Text),
+    ("RRD_NOTIFY_TIME_ZONE", Value::Text),
+    ("RRD_NOTIFY_DETAILS", Value::Text),
+    ("RRD_NOTIFY_PER_HOUR", Value::Text),
+    ("RRD_NOTIFY_PAGE", Value::Text),
     // Part of the default host name: services are started without it.
     ("WSL_DISTRO_NAME", Value::Text),
 ];

@@ -18,6 +18,7 @@ mod line;
 pub mod live;
 pub mod long;
 pub mod mirror;
+pub mod notices;
 pub mod redact;
 pub mod register;
 pub mod repo;

@@ -109,6 +109,19 @@ const MIGRATIONS: &[&str] = &[
         PRIMARY KEY (binding, counter, node)
     ) STRICT, WITHOUT ROWID;
 ",
+    "
+    CREATE TABLE notice_marks (
+        what  INTEGER NOT NULL,       -- stands for what was told to which sink
+        since INTEGER NOT NULL,       -- seconds since the epoch, by its owner's clock
+        local INTEGER NOT NULL,       -- 1: of a sink that each host has for itself
+        at    INTEGER NOT NULL,       -- milliseconds since the epoch
+        PRIMARY KEY (what, since)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE held_notices (
+        sink TEXT NOT NULL,
+        held TEXT NOT NULL            -- JSON, redacted
+    ) STRICT;
+",
 ];
 
 /// How long an invite that is over can still be told from one that never was, in milliseconds.

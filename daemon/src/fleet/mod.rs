@@ -15,6 +15,7 @@ pub(crate) mod link;
 mod listen;
 mod looker_rows;
 mod noise;
+mod notice_rows;
 mod register_rows;
 mod rekey;
 mod seeds;

@@ -31,7 +31,7 @@ use rrd_core::{
         key::FleetKey,
         members::{Member, Members},
         peers::Peers,
-        record::{self, HostWord, Invalid},
+        record::{self, HostWord, Invalid, NoticesWord},
         seal::{Kind, Opened},
         window::Floor,
     },
@@ -193,6 +193,28 @@ impl Gossip {
         }
         let shared = Arc::clone(shared);
         tokio::spawn(async move { shared.put().await });
+    }
+
+    /// Tells which sinks this host has, and what was told to them: `told` gives marks as text of at most so many
+    /// bytes. Only what is news is told.
+    pub(crate) fn tell_notices(&self, word: NoticesWord, told: impl FnOnce(usize) -> String) {
+        let shared = &self.shared;
+        let news = lock(&shared.published).say_notices(&shared.own, word, told);
+        let Some(news) = news else { return };
+        shared.push(&[news]);
+        let shared = Arc::clone(shared);
+        tokio::spawn(async move { shared.put().await });
+    }
+
+    /// What each host says of notices, and whether it is there.
+    pub(crate) fn notices(&self) -> Vec<(NodeId, bool, NoticesWord)> {
+        lock(&self.shared.peers).notices(&self.shared.members())
+    }
+
+    /// Rows of the other hosts' sessions with their times as their owners have them, each with what to add.
+    pub(crate) fn rows_as_told(&self) -> Vec<(Session, i64)> {
+        let members = self.shared.members();
+        lock(&self.shared.peers).told(&members, self.shared.node, self.shared.wire.now())
     }
 
     /// Leaves those rows that can be told of.

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use rrd_core::{
     fleet::{
         identity::Identity,
-        record::{self, HostWord, Place},
+        record::{self, HostWord, NoticesWord, Place},
     },
     redact::Redacted,
 };
@@ -23,6 +23,7 @@ pub(super) struct Published {
     generation: u64,
     seq: u64,
     word: Option<(HostWord, String)>,
+    notices: Option<(NoticesWord, String)>,
     told: HashMap<SessionKey, Told>,
     /// Sessions there was no slot for.
     pub(super) left_out: usize,
@@ -48,7 +49,15 @@ impl Told {
 
 impl Published {
     pub(super) fn new(generation: u64) -> Self {
-        Self { generation, seq: 0, word: None, told: HashMap::new(), left_out: 0, not_wanted: 0 }
+        Self {
+            generation,
+            seq: 0,
+            word: None,
+            notices: None,
+            told: HashMap::new(),
+            left_out: 0,
+            not_wanted: 0,
+        }
     }
 
     /// Whose last state is still to be told of: active or open when it was told last.
@@ -126,12 +135,35 @@ impl Published {
         Some(text)
     }
 
+    /// What the host says of notices, with as many marks as fit; a record when that is news.
+    pub(super) fn say_notices(
+        &mut self,
+        own: &Identity,
+        word: NoticesWord,
+        told: impl FnOnce(usize) -> String,
+    ) -> Option<String> {
+        let mut marks = String::new();
+        let place = Place { generation: self.generation, seq: self.seq + 1 };
+        let text = record::of_notices(own, place, &word, |most| {
+            marks = told(most);
+            marks.clone()
+        });
+        let word = NoticesWord { told: marks, ..word };
+        if self.notices.as_ref().is_some_and(|(known, _)| *known == word) {
+            return None;
+        }
+        self.seq += 1;
+        self.notices = Some((word, text.clone()));
+        Some(text)
+    }
+
     /// Every record, by the slot it lies in; the host's own last, since it may say that they are all.
     pub(super) fn records(&self) -> impl Iterator<Item = (String, &str)> {
         let word = self.word.iter().map(|(_, text)| ("h".to_owned(), text.as_str()));
         let rows =
             self.told.values().map(|told| (format!("s/{:03}", told.slot), told.text.as_str()));
-        rows.chain(word)
+        let notices = self.notices.iter().map(|(_, text)| ("n".to_owned(), text.as_str()));
+        rows.chain(notices).chain(word)
     }
 
     /// How many words have been said.

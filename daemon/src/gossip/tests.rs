@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep};
 use super::*;
 
 mod figures;
+mod notices;
 
 const KEY: [u8; 32] = [7; 32];
 

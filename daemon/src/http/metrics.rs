@@ -7,7 +7,7 @@
 use std::{collections::BTreeSet, fmt::Write};
 
 use rrd_core::fleet::seal::Dropped;
-use rrd_proto::{Cause, Health, HostState, ListQuery, MirrorStatus, Status};
+use rrd_proto::{Cause, Health, HostState, ListQuery, MirrorStatus, SinkStatus, Status};
 
 use super::Http;
 
@@ -100,6 +100,8 @@ pub(super) fn text(http: &Http) -> String {
         metric(&mut out, "rrd_mirror_failing", "gauge", help, failing);
     }
 
+    notices(&mut out, &answers.notices.status());
+
     let waiting = answers.health.writer.waiting();
     let lag = waiting.oldest.map_or(0.0, |age| age.as_secs_f64());
     let help = "How long what was read first has waited to be durable.";
@@ -177,6 +179,27 @@ pub(super) fn text(http: &Http) -> String {
     let listeners = [(String::new(), http.live.listeners() as f64)];
     metric(&mut out, "rrd_http_listeners", "gauge", "Who listens to changes.", listeners);
     out
+}
+
+/// Of each sink, by its name in the settings.
+fn notices(out: &mut String, sinks: &[SinkStatus]) {
+    if sinks.is_empty() {
+        return;
+    }
+    let mut each = |name: &str, kind: &str, help: &str, figure: fn(&SinkStatus) -> f64| {
+        let of = |one: &SinkStatus| (format!("{{sink=\"{}\"}}", label(&one.name)), figure(one));
+        metric(out, name, kind, help, sinks.iter().map(of));
+    };
+    let help = "Notifications told by this host.";
+    each("rrd_notify_sent_total", "counter", help, |one| one.sent as f64);
+    let help = "Attempts to tell one that failed.";
+    each("rrd_notify_failed_total", "counter", help, |one| one.failed as f64);
+    let help = "Notices that were given up.";
+    each("rrd_notify_lost_total", "counter", help, |one| one.lost as f64);
+    let help = "Notices that are still to be told.";
+    each("rrd_notify_waiting", "gauge", help, |one| one.waiting as f64);
+    let help = "1 where a sink cannot be told anything.";
+    each("rrd_notify_failing", "gauge", help, |one| f64::from(u8::from(one.error.is_some())));
 }
 
 /// What is off by choice is well.

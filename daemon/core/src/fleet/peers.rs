@@ -13,7 +13,7 @@ use rrd_proto::{Host, HostState, NodeId, Session, SessionKey, Timestamp, session
 use super::{
     members::{Member, Members},
     offset::Offset,
-    record::{HostWord, Place, Read, Word, shift},
+    record::{HostWord, NoticesWord, Place, Read, Word, shift},
 };
 
 /// Sessions kept of one host, at most; those that are over give way first.
@@ -40,6 +40,7 @@ pub struct Peers {
 #[derive(Debug, Clone, Default)]
 struct Peer {
     word: Option<(Place, HostWord, String)>,
+    notices: Option<(Place, NoticesWord)>,
     /// A row each, or that there is none any more; and the record itself.
     rows: HashMap<SessionKey, Row>,
     /// The latest generation that said it had told of all its sessions.
@@ -85,6 +86,13 @@ impl Peers {
                         (peer.live, peer.since) = (false, peer.seen_at);
                     }
                     peer.word = Some((place, word, text.to_owned()));
+                }
+                return later;
+            }
+            Word::Notices(word) => {
+                let later = peer.notices.as_ref().is_none_or(|(known, _)| *known < place);
+                if later {
+                    peer.notices = Some((place, word));
                 }
                 return later;
             }
@@ -146,6 +154,7 @@ impl Peers {
         peer.forgotten = generation;
         peer.rows.retain(|_, row| row.place.generation > generation);
         peer.word.take_if(|(place, ..)| place.generation <= generation);
+        peer.notices.take_if(|(place, _)| place.generation <= generation);
         true
     }
 
@@ -263,6 +272,31 @@ impl Peers {
     pub fn digests(&self, members: &Members, of: impl Fn(&HostWord) -> u64) -> Vec<(NodeId, u64)> {
         let live = self.known.iter().filter(|(node, peer)| peer.live && members.has(**node));
         live.filter_map(|(node, peer)| Some((*node, of(&peer.word.as_ref()?.1)))).collect()
+    }
+
+    /// What each of the members says of notices, and whether it is there: a host that began anew and has said
+    /// nothing of them yet has none.
+    #[must_use]
+    pub fn notices(&self, members: &Members) -> Vec<(NodeId, bool, NoticesWord)> {
+        let of = |(node, peer): (&NodeId, &Peer)| {
+            let (place, word) = peer.notices.as_ref().filter(|_| members.has(*node))?;
+            let spoken = peer.word.as_ref().map_or(0, |(place, ..)| place.generation);
+            Some((*node, peer.live && place.generation >= spoken, word.clone()))
+        };
+        self.known.iter().filter_map(of).collect()
+    }
+
+    /// Rows of the other members' sessions, each with what to add to its times, which are its owner's.
+    #[must_use]
+    pub fn told(&self, members: &Members, own: NodeId, now: Timestamp) -> Vec<(Session, i64)> {
+        let of = |row: Session| {
+            let node = row.node_id.as_deref().and_then(|node| node.parse().ok());
+            let ms = node.map_or(0, |node| self.offset_ms(node));
+            let mut row = row;
+            shift(&mut row, -ms);
+            (row, ms)
+        };
+        self.rows(members, own, now).into_iter().map(of).collect()
     }
 
     /// Whether any of the members is there.
@@ -456,6 +490,39 @@ mod tests {
         assert!(!away(at(AWAY_FOR_MS + 5)).active);
         let host = &peers.hosts(&members(), own(1).node())[0];
         assert_eq!((host.state, host.since), (HostState::Away, Some(at(5))));
+    }
+
+    #[test]
+    fn what_a_host_says_of_notices_counts_while_it_is_there_and_in_that_run() {
+        let (mut peers, node) = (Peers::default(), own(2).node());
+        let sinks = |name: &str| {
+            Word::Notices(NoticesWord { sinks: vec![name.to_owned()], ..NoticesWord::default() })
+        };
+        let heard = |peers: &Peers| {
+            let of = peers.notices(&members());
+            of.into_iter().map(|(_, live, word)| (live, word.sinks.concat())).collect::<Vec<_>>()
+        };
+        assert!(
+            peers.take(said(1, 2, sinks("new")), "") && !peers.take(said(1, 1, sinks("old")), "")
+        );
+        assert_eq!(heard(&peers), [(false, "new".to_owned())]);
+        peers.set_live(node, true, at(0));
+        assert_eq!(heard(&peers), [(true, "new".to_owned())]);
+        // It began anew, and has said nothing of them yet: an earlier release, perhaps.
+        peers.take(said(2, 1, Word::Host(HostWord::default())), "");
+        assert_eq!(heard(&peers), [(false, "new".to_owned())]);
+        assert!(peers.records(node).iter().all(|(name, _)| name.is_empty()), "not kept");
+        peers.forget(node, 2);
+        assert!(heard(&peers).is_empty());
+    }
+
+    #[test]
+    fn rows_have_their_owners_times_where_that_is_asked_for() {
+        let mut peers = Peers::default();
+        peers.take(said(1, 1, Word::Session(session("a", "x"))), "");
+        peers.heard(own(2).node(), at(-3_600_000), at(5));
+        let (row, shift) = peers.told(&members(), own(1).node(), at(10)).remove(0);
+        assert_eq!((row.last_activity_at, shift), (Some(at(0)), 3_600_005));
     }
 
     #[test]

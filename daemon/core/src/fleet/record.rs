@@ -63,6 +63,20 @@ pub struct HostWord {
     pub bindings: u64,
 }
 
+/// What a host says of notices: an earlier release passes it by.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NoticesWord {
+    /// The sinks that it has, each by a name made of what it is.
+    #[serde(default)]
+    pub sinks: Vec<String>,
+    /// Those of them that it cannot tell anything now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failing: Vec<String>,
+    /// Marks of what was told ([`crate::notices::mark`]).
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub told: String,
+}
+
 /// What a record says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -70,6 +84,7 @@ enum Body {
     Session(Map<String, Value>),
     Gone(SessionKey),
     Host(HostWord),
+    Notices(NoticesWord),
 }
 
 /// What a record says, understood.
@@ -81,6 +96,8 @@ pub enum Word {
     Gone(SessionKey),
     /// The host itself.
     Host(HostWord),
+    /// What it tells people, and has told them.
+    Notices(NoticesWord),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -174,6 +191,29 @@ pub fn of_host(own: &Identity, place: Place, word: &HostWord) -> String {
     }
 }
 
+/// A record of notices; `told` gives marks as text of at most so many bytes, as many as there is room for.
+#[must_use]
+pub fn of_notices(
+    own: &Identity,
+    place: Place,
+    word: &NoticesWord,
+    told: impl FnOnce(usize) -> String,
+) -> String {
+    let mut word = NoticesWord { told: String::new(), ..word.clone() };
+    let mut text = sign(own, place, &Body::Notices(word.clone()));
+    if text.len() > MAX_RECORD {
+        // More than settings may name.
+        word = NoticesWord::default();
+        text = sign(own, place, &Body::Notices(word.clone()));
+    }
+    let room = MAX_RECORD.saturating_sub(text.len() + r#","told":"""#.len());
+    word.told = told(room);
+    match word.told.is_empty() {
+        true => text,
+        false => sign(own, place, &Body::Notices(word)),
+    }
+}
+
 /// Reads a record; `member` gives the key of a node that is a member.
 ///
 /// # Errors
@@ -195,6 +235,7 @@ pub fn read(
     let body: Body = serde_json::from_str(record.body.get()).map_err(|_| Invalid::Newer)?;
     let word = match body {
         Body::Host(host) => Word::Host(host),
+        Body::Notices(notices) => Word::Notices(notices),
         Body::Gone(key) => Word::Gone(key),
         Body::Session(row) => Word::Session(Box::new(session(row).ok_or(Invalid::Newer)?)),
     };
@@ -541,6 +582,33 @@ mod tests {
         // Who tells of nothing says what it always said: nobody hears a change.
         let text = of_host(&own(1), Place::default(), &HostWord::default());
         assert!(!text.contains("mirror"), "{text}");
+    }
+
+    #[test]
+    fn what_is_said_of_notices_fits_and_a_later_release_may_say_more() {
+        let place = Place { generation: 1, seq: 1 };
+        let words = |text: &str| match read_of(text, 1).unwrap().word {
+            Word::Notices(word) => word,
+            other => panic!("{other:?}"),
+        };
+        for sinks in [0, 1, 16, 500] {
+            let sinks: Vec<String> = (0..sinks).map(|n| format!("sink{n:04}")).collect();
+            let word = NoticesWord { failing: sinks.clone(), sinks, told: String::new() };
+            let text = of_notices(&own(1), place, &word, |most| "A".repeat(most));
+            assert!(text.len() <= MAX_RECORD, "{}", text.len());
+            let heard = words(&text);
+            assert_eq!(heard.sinks, if word.sinks.len() > 16 { vec![] } else { word.sinks });
+            assert!(heard.told.len() > 300, "{}", heard.told.len());
+            assert!(read_of(&text.replace("sink", "mine"), 1).is_err() || heard.sinks.is_empty());
+        }
+        let later = r#"{"notices":{"sinks":["a"],"mood":"good"}}"#;
+        let Ok(Body::Notices(word)) = serde_json::from_str(later) else { panic!("{later}") };
+        assert_eq!((word.sinks, word.told), (vec!["a".to_owned()], String::new()));
+        // What an earlier release makes of it: signed, of a kind that it does not know, and nothing else.
+        let unknown = sign(&own(1), place, &Body::Notices(NoticesWord::default()));
+        let unknown = unknown.replace("notices", "noticez");
+        assert_eq!(read_of(&unknown, 1), Err(Invalid::NotItsOwners));
+        assert!(serde_json::from_str::<Body>(r#"{"noticez":{}}"#).is_err());
     }
 
     #[test]

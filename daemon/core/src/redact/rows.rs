@@ -7,8 +7,8 @@
 
 use rrd_proto::{
     Activity, Body, ChainEnd, Coverage, Event, EventKind, EventPage, HookCall, Issue, Link,
-    ListReply, Lookup, MirrorAlarm, Outline, PartStatus, Root, RootState, SearchHit, SearchReply,
-    Session, Stretch, Subagent, Task, Unheard, binding::Binding,
+    ListReply, Lookup, MirrorAlarm, Notice, Notification, Outline, PartStatus, Root, RootState,
+    SearchHit, SearchReply, Session, Stretch, Subagent, Task, Unheard, binding::Binding,
 };
 
 use super::{
@@ -267,6 +267,63 @@ impl Redactor {
             }
         }
         Redacted(bindings)
+    }
+
+    /// What a person is to be told of, before anything of it is cut.
+    #[must_use]
+    pub fn notice(&self, mut notice: Notice, report: &mut Report) -> Redacted<Notice> {
+        self.notice_texts(&mut notice, report);
+        Redacted(notice)
+    }
+
+    /// The same with all that it leaves with.
+    #[must_use]
+    pub fn notification(
+        &self,
+        mut told: Notification,
+        report: &mut Report,
+    ) -> Redacted<Notification> {
+        let Notification {
+            title,
+            text,
+            notices,
+            id: _,
+            priority: _,
+            test: _,
+            digest: _,
+            told_by: _,
+            page: _,
+            left_out: _,
+        } = &mut told;
+        self.clean(title, report);
+        self.clean(text, report);
+        notices.iter_mut().for_each(|notice| self.notice_texts(notice, report));
+        Redacted(told)
+    }
+
+    fn notice_texts(&self, notice: &mut Notice, report: &mut Report) {
+        let Notice {
+            repo,
+            title,
+            detail,
+            id: _,
+            kind: _,
+            since: _,
+            over: _,
+            host: _,
+            reference: _,
+            harness: _,
+            session_id: _,
+            waiting_for: _,
+            sessions: _,
+        } = notice;
+        for text in [repo, title, detail].into_iter().flatten() {
+            let cut = text.ends_with('…') || text.chars().count() >= TITLE_TEXT;
+            self.clean(text, report);
+            if cut {
+                self.clean_end(text, report);
+            }
+        }
     }
 
     /// A call of a hook.

@@ -1,0 +1,136 @@
+//! Marks: that something was told to a sink, by whomever. Gossip carries them, and they are kept.
+//!
+//! A mark is nine bytes: five that stand for kind, subject and sink, four for the second since which it was so.
+//! Evidence that comes later may move that by moments, so a mark counts for what began near it; what begins
+//! anew begins later than what had lasted long enough to be told.
+
+use std::collections::BTreeMap;
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use rrd_proto::{NoticeKind, Timestamp};
+
+use super::Key;
+
+/// Bytes of a mark.
+const BYTES: usize = 9;
+
+/// Marks that a node remembers, at most; the oldest go first.
+pub const MOST: usize = 1_000;
+
+/// For so long a mark stays that nobody needs any more, in milliseconds.
+const STAYS: i64 = 60 * 60_000;
+
+/// That something was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Mark {
+    /// Stands for kind, subject and sink.
+    pub what: u64,
+    /// Since when it was so, in seconds since the epoch by its owner's clock; 0 where nobody knows.
+    pub since: u32,
+}
+
+impl Mark {
+    /// That this was told to that sink.
+    #[must_use]
+    pub fn of(key: &Key, since: Option<Timestamp>, sink: &str) -> Self {
+        let text = format!("{sink}\0{}\0{}", key.kind, key.subject);
+        let what = crate::hash(text.as_bytes()) >> 24;
+        let since = since.map_or(0, |at| at.as_millis() / 1_000);
+        Self { what, since: u32::try_from(since.max(0)).unwrap_or(u32::MAX) }
+    }
+}
+
+/// How far apart the beginnings of one thing may be told, in seconds.
+#[must_use]
+pub const fn near(kind: NoticeKind) -> u32 {
+    match kind {
+        NoticeKind::NeedsYou | NoticeKind::Deadlock | NoticeKind::Finished => 5,
+        NoticeKind::Crashed | NoticeKind::MirrorFailing => 60,
+        // Each node heard it at another moment.
+        NoticeKind::HostAwayWithWork => 180,
+    }
+}
+
+/// What is known to have been told.
+#[derive(Debug, Clone, Default)]
+pub struct Marks {
+    /// With the moment from which on it is remembered, and whether what it says is still so.
+    known: BTreeMap<Mark, Timestamp>,
+}
+
+impl Marks {
+    /// Takes a mark; true when it is news.
+    pub fn add(&mut self, mark: Mark, now: Timestamp) -> bool {
+        let is_news = self.known.insert(mark, now).is_none();
+        if self.known.len() > MOST {
+            let oldest = self.known.iter().min_by_key(|(_, at)| **at).map(|(mark, _)| *mark);
+            oldest.map(|mark| self.known.remove(&mark));
+        }
+        is_news
+    }
+
+    /// The mark by which this was told, be it by another's word on when it began.
+    #[must_use]
+    pub fn find(&self, wanted: Mark, kind: NoticeKind) -> Option<Mark> {
+        let (least, most) =
+            (wanted.since.saturating_sub(near(kind)), wanted.since.saturating_add(near(kind)));
+        let range = Mark { since: least, ..wanted }..=Mark { since: most, ..wanted };
+        self.known.range(range).next().map(|(mark, _)| *mark)
+    }
+
+    /// Those that say what is still so stay; of the others none for longer than an hour.
+    pub fn age(&mut self, now: Timestamp, is_so: impl Fn(Mark) -> bool) -> Vec<Mark> {
+        let mut gone = Vec::new();
+        self.known.retain(|mark, at| {
+            if is_so(*mark) {
+                *at = now;
+            }
+            let stays = now.since(*at) < STAYS;
+            if !stays {
+                gone.push(*mark);
+            }
+            stays
+        });
+        gone
+    }
+
+    /// The newest ones as text, at most so many bytes of it.
+    #[must_use]
+    pub fn text(&self, most: usize) -> String {
+        let mut newest: Vec<(Timestamp, Mark)> =
+            self.known.iter().map(|(mark, at)| (*at, *mark)).collect();
+        newest.sort_unstable_by_key(|(at, mark)| (std::cmp::Reverse(*at), *mark));
+        newest.truncate(most / (BYTES * 4 / 3));
+        // In one order, so that only a change is news.
+        newest.sort_unstable_by_key(|(_, mark)| *mark);
+        let bytes: Vec<u8> = newest.iter().flat_map(|(_, mark)| mark.bytes()).collect();
+        BASE64_URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// All of them, for the disk.
+    pub fn all(&self) -> impl Iterator<Item = (Mark, Timestamp)> {
+        self.known.iter().map(|(mark, at)| (*mark, *at))
+    }
+}
+
+impl Mark {
+    fn bytes(self) -> [u8; BYTES] {
+        let mut bytes = [0; BYTES];
+        bytes[..5].copy_from_slice(&self.what.to_be_bytes()[3..]);
+        bytes[5..].copy_from_slice(&self.since.to_be_bytes());
+        bytes
+    }
+}
+
+/// The marks in a text; what is none is passed by.
+#[must_use]
+pub fn read(text: &str) -> Vec<Mark> {
+    let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).unwrap_or_default();
+    let mark = |bytes: &[u8]| {
+        let mut what = [0; 8];
+        what[3..].copy_from_slice(bytes.get(..5)?);
+        let since = u32::from_be_bytes(bytes.get(5..)?.try_into().ok()?);
+        Some(Mark { what: u64::from_be_bytes(what), since })
+    };
+    bytes.chunks_exact(BYTES).filter_map(mark).collect()
+}

@@ -1,0 +1,322 @@
+//! What one sink is still to tell, and when: held back in quiet hours and beyond a rate, told at once with what
+//! came at the same moment, and by the next host where the one before it does not.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use rrd_proto::{Notice, NoticeKind, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Due, Key, earliest,
+    mark::{Mark, Marks, near},
+};
+
+/// What comes within this is told at once, in milliseconds.
+pub const COLLECT: i64 = 1_000;
+
+/// The next host tells what the one before it has not, so many milliseconds later.
+pub const BACKUP: i64 = 15_000;
+
+/// Notices that wait at once; of more only their number is told.
+pub const MOST: usize = 256;
+
+/// An attempt that failed is made again after so many milliseconds, thrice as many each time, …
+const PAUSE: i64 = 5_000;
+
+/// … no more than so many, …
+const LONGEST_PAUSE: i64 = 10 * 60_000;
+
+/// … so often, all in all.
+pub const ATTEMPTS: u32 = 8;
+
+/// Messages on their way at once: one that takes long must not hold up another until the next host tells that.
+const AT_ONCE: usize = 8;
+
+/// Milliseconds.
+const HOUR: i64 = 60 * 60_000;
+
+/// The user's wishes for a sink.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rules {
+    /// What it tells.
+    pub events: Vec<NoticeKind>,
+    /// What is told in quiet hours, too.
+    pub through: Vec<NoticeKind>,
+    /// Messages in an hour, at most.
+    pub per_hour: u32,
+}
+
+/// How things are when a queue is looked at.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    /// By this node's clock.
+    pub at: Timestamp,
+    /// So many hosts come before this one.
+    pub rank: usize,
+    /// So many others have the sink, too.
+    pub others: usize,
+    /// These are quiet hours.
+    pub is_quiet: bool,
+    /// What the others have told is known by now.
+    pub is_ready: bool,
+}
+
+/// What waits.
+#[derive(Debug, Clone)]
+struct Pending {
+    key: Key,
+    since: Option<Timestamp>,
+    notice: Notice,
+    /// From when on it may be told; `None`: it may not.
+    open_at: Option<Timestamp>,
+    /// It could not be told when it was due.
+    held: bool,
+    attempts: u32,
+}
+
+/// What was held back, as it is kept on the disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// Of what.
+    pub subject: String,
+    /// Since when, by its owner's clock.
+    pub since: Option<Timestamp>,
+    /// As it is told.
+    pub notice: Notice,
+}
+
+/// What is to be told now, at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// By which it is told from others that are on their way.
+    pub number: u64,
+    /// One, or several.
+    pub notices: Vec<Notice>,
+    /// They were held back.
+    pub digest: bool,
+    /// How many more there were.
+    pub left_out: u64,
+}
+
+/// What one look at a queue came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Step {
+    /// To be told; then [`Queue::told`] or [`Queue::failed`] is called.
+    pub batch: Option<Batch>,
+    /// When to look again, if nothing changes.
+    pub wake: Option<Timestamp>,
+}
+
+/// One sink's.
+#[derive(Debug, Clone)]
+pub struct Queue {
+    sink: String,
+    rules: Rules,
+    pending: Vec<Pending>,
+    sending: BTreeMap<u64, (Vec<Pending>, u64)>,
+    next: u64,
+    left_out: u64,
+    /// When there was a message, by whomever, in the last hour.
+    messages: VecDeque<Timestamp>,
+    failures: u32,
+    not_before: Option<Timestamp>,
+    lost: u64,
+}
+
+impl Queue {
+    /// Of a sink with this name of its own, which marks are made with.
+    #[must_use]
+    pub fn new(sink: &str, rules: Rules) -> Self {
+        Self {
+            sink: sink.to_owned(),
+            rules,
+            pending: Vec::new(),
+            sending: BTreeMap::new(),
+            next: 0,
+            left_out: 0,
+            messages: VecDeque::new(),
+            failures: 0,
+            not_before: None,
+            lost: 0,
+        }
+    }
+
+    /// Takes a notice, redacted, if the sink tells such.
+    pub fn push(&mut self, due: Due) {
+        let Due { key, since, notice } = due;
+        if !self.rules.events.contains(&key.kind) {
+            return;
+        }
+        let is_it = |one: &&mut Pending| one.key == key && is_near(key.kind, one.since, since);
+        if let Some(known) = self.pending.iter_mut().find(is_it) {
+            known.notice.over = false;
+        } else if self.pending.len() >= MOST {
+            self.left_out += 1;
+        } else {
+            let one = Pending { key, since, notice, open_at: None, held: false, attempts: 0 };
+            self.pending.push(one);
+        }
+    }
+
+    /// That is so no more.
+    pub fn is_over(&mut self, key: &Key) {
+        let of_it = self.pending.iter_mut().filter(|one| one.key == *key);
+        of_it.for_each(|one| one.notice.over = true);
+    }
+
+    /// Looks what is to be told now.
+    pub fn step(&mut self, now: Now, marks: &Marks) -> Step {
+        let at = now.at;
+        self.messages.retain(|told| (0..HOUR).contains(&at.since(*told)));
+        let before = self.pending.len();
+        let sink = &self.sink;
+        self.pending
+            .retain(|one| marks.find(Mark::of(&one.key, one.since, sink), one.key.kind).is_none());
+        if self.pending.len() < before {
+            // Somebody told it: that was a message, too.
+            self.messages.push_back(at);
+        }
+        // What nobody was to be told of yet need not be told any more.
+        self.pending.retain(|one| one.held || !one.notice.over);
+        if let Some(after) = self.not_before.filter(|_| self.waiting().0 == 0) {
+            if at < after {
+                return Step { batch: None, wake: Some(after) };
+            }
+            // Nothing is left to be tried again, and it had its rest: whether it fails still nobody knows.
+            (self.failures, self.not_before) = (0, None);
+        }
+        let told = self.messages.len() + self.sending.len();
+        let is_limited = told >= self.rules.per_hour as usize;
+        for one in &mut self.pending {
+            let is_closed = now.is_quiet && !self.rules.through.contains(&one.key.kind);
+            if is_closed || is_limited {
+                (one.held, one.open_at) = (true, None);
+            } else {
+                // A clock that was set back makes nobody wait for hours.
+                one.open_at = Some(one.open_at.map_or(at, |open| open.min(at)));
+            }
+        }
+        let opens = self.pending.iter().filter_map(|one| one.open_at).min();
+        let mut step = Step::default();
+        if is_limited && !self.pending.is_empty() {
+            step.wake = self.messages.front().map(|first| first.plus(HOUR));
+        }
+        let Some(opens) = opens.filter(|_| self.sending.len() < AT_ONCE && now.is_ready) else {
+            return step;
+        };
+        let late = BACKUP.saturating_mul(i64::try_from(now.rank).unwrap_or(i64::MAX));
+        let tells_at = opens.plus(COLLECT.saturating_add(late));
+        let tells_at = self.not_before.map_or(tells_at, |after| after.max(tells_at));
+        if at < tells_at {
+            step.wake = earliest(step.wake, Some(tells_at));
+            return step;
+        }
+        step.batch = self.batch(opens);
+        step
+    }
+
+    /// All that was held back, or all of the kind that was due first.
+    fn batch(&mut self, opens: Timestamp) -> Option<Batch> {
+        let first = self.pending.iter().find(|one| one.open_at == Some(opens))?;
+        let (kind, digest) = (first.key.kind, first.held);
+        let belongs = |one: &Pending| {
+            one.open_at.is_some() && one.held == digest && (digest || one.key.kind == kind)
+        };
+        let all = std::mem::take(&mut self.pending);
+        let (batch, rest): (Vec<_>, Vec<_>) = all.into_iter().partition(belongs);
+        self.pending = rest;
+        let notices = batch.iter().map(|one| one.notice.clone()).collect();
+        let left_out = std::mem::take(&mut self.left_out);
+        self.next += 1;
+        let number = self.next;
+        self.sending.insert(number, (batch, left_out));
+        Some(Batch { number, notices, digest, left_out })
+    }
+
+    /// The marks of what is on its way.
+    #[must_use]
+    pub fn marks_of(&self, number: u64) -> Vec<Mark> {
+        let batch = self.sending.get(&number).into_iter().flat_map(|(batch, _)| batch);
+        batch.map(|one| Mark::of(&one.key, one.since, &self.sink)).collect()
+    }
+
+    /// What was to be told has been; the marks of it.
+    pub fn told(&mut self, number: u64, now: Timestamp) -> Vec<Mark> {
+        let marks = self.marks_of(number);
+        self.sending.remove(&number);
+        self.messages.push_back(now);
+        (self.failures, self.not_before) = (0, None);
+        marks
+    }
+
+    /// It has not: it is tried again later, after the others who have the sink had their time.
+    pub fn failed(&mut self, number: u64, now: Now, after: Option<i64>) {
+        let (batch, left_out) = self.sending.remove(&number).unwrap_or_default();
+        self.left_out += left_out;
+        let pause = PAUSE.saturating_mul(3_i64.saturating_pow(self.failures)).min(LONGEST_PAUSE);
+        self.failures = self.failures.saturating_add(1);
+        let others = i64::try_from(now.others).unwrap_or(i64::MAX);
+        let theirs = if others == 0 { 0 } else { BACKUP.saturating_mul(others.saturating_add(1)) };
+        let pause = pause.max(theirs).max(after.unwrap_or(0).min(HOUR));
+        self.not_before = Some(now.at.plus(pause));
+        for mut one in batch {
+            one.attempts += 1;
+            match one.attempts < ATTEMPTS {
+                true => self.pending.push(one),
+                false => self.lost += 1,
+            }
+        }
+    }
+
+    /// Whether the last attempt failed, and nothing since tells otherwise.
+    #[must_use]
+    pub const fn fails(&self) -> bool {
+        self.failures > 0
+    }
+
+    /// Notices that were given up.
+    #[must_use]
+    pub const fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// How many wait, and how many of these were held back.
+    #[must_use]
+    pub fn waiting(&self) -> (u64, u64) {
+        let sending: usize = self.sending.values().map(|(batch, _)| batch.len()).sum();
+        let held = self.pending.iter().filter(|one| one.held).count();
+        ((self.pending.len() + sending) as u64, held as u64)
+    }
+
+    /// What must not be lost with this process: what was held back.
+    #[must_use]
+    pub fn held(&self) -> Vec<Held> {
+        let sending = self.sending.values().flat_map(|(batch, _)| batch);
+        let held = self.pending.iter().chain(sending).filter(|one| one.held);
+        held.map(|one| Held {
+            subject: one.key.subject.clone(),
+            since: one.since,
+            notice: one.notice.clone(),
+        })
+        .collect()
+    }
+
+    /// Takes back what was kept. It is over, unless it turns out to be so still.
+    pub fn restore(&mut self, held: Held) {
+        let Held { subject, since, mut notice } = held;
+        notice.over = true;
+        let key = Key { kind: notice.kind, subject };
+        let is_wanted = self.rules.events.contains(&key.kind) && self.pending.len() < MOST;
+        if is_wanted {
+            let one = Pending { key, since, notice, open_at: None, held: true, attempts: 0 };
+            self.pending.push(one);
+        }
+    }
+}
+
+fn is_near(kind: NoticeKind, one: Option<Timestamp>, other: Option<Timestamp>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => one.since(other).abs() <= i64::from(near(kind)) * 1_000,
+        (one, other) => one == other,
+    }
+}
