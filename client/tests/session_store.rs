@@ -467,6 +467,49 @@ fn a_host_that_has_only_the_bucket_goes_on_with_it() {
 }
 
 #[test]
+fn an_id_with_capitals_is_found_by_its_start_and_travels() {
+    let id = "ABCDEF01-0000-4000-8000-0000000000Aa";
+    let own = "ABCDEF02-0000-4000-8000-0000000000Aa";
+    let entries = |id: &str| format!("/session-store/entries?project=-w&session={id}");
+    let of = |id: &str| -> Vec<Value> {
+        let mut said = turn(1, "Chart the estuary");
+        said.iter_mut().for_each(|entry| entry["sessionId"] = id.into());
+        said
+    };
+    let desk = Store::new("desk");
+    let url = format!("file://{}", desk.host.path("bucket").display());
+    assert_eq!(desk.append(&entries(id), &of(id)), 2);
+    let below = format!("{}&subpath=subagents/agent-A1", entries(id));
+    desk.append(&below, &of_delegate(turn(2, "Sound the channel")));
+    // And one that only its harness wrote.
+    of(own).iter().for_each(|entry| desk.host.writes(own, entry));
+    for id in [id, own] {
+        desk.row(|row| row.session_id == id);
+    }
+    let child = desk.row(|row| row.session_id == "A1");
+    assert_eq!(child.parent_session_id.as_deref(), Some(id));
+    assert!(desk.host.run(&["sessions", "show", "ABCDEF01"]).contains(id));
+    assert!(desk.get("/session-store/sessions?project=-w").body.contains(id));
+    desk.host.run(&["mirror", "enable", &url]);
+    let status: Vec<MirrorStatus> = desk.host.json(&["mirror", "run"]);
+    assert_eq!(status[0].transcripts, 3, "{status:?}");
+
+    let lap = Store::new("lap");
+    lap.host.run(&["mirror", "enable", &url]);
+    let keys = format!("/session-store/subkeys?project=-w&session={id}");
+    assert_eq!(lap.get(&keys).json(), json!(["subagents/agent-A1"]));
+    assert_eq!(lap.get(&below).entries().len(), 2);
+    for id in [id, own] {
+        let came = lap.get(&entries(id)).entries();
+        let names: Vec<_> = came.iter().map(|entry| entry["uuid"].as_str()).collect();
+        assert_eq!(names, [Some("u1"), Some("a1")]);
+        lap.row(|row| row.session_id == id);
+        // Another one, though some disks would take it for the same.
+        assert_eq!(lap.get(&entries(&id.to_lowercase())).status, 204);
+    }
+}
+
+#[test]
 fn a_session_that_its_harness_writes_too_is_one_row_of_whichever_copy_knows_more() {
     let store = Store::new("mac");
     let own = store.host.transcript(ID);

@@ -107,29 +107,47 @@ impl Key {
     /// What it is called in a bucket; `None` of what is no transcript of Claude Code's, so that no bucket has it.
     #[must_use]
     pub fn stream(&self) -> Option<StreamName> {
-        let agent = match self.below.last() {
-            None => None,
-            Some(last) => Some(last.strip_prefix("agent-").filter(|id| !id.is_empty())?.to_owned()),
+        let agent = match self.below.as_slice() {
+            [] => None,
+            [folder, .., last] if folder == "subagents" => {
+                Some(real(last.strip_prefix("agent-").filter(|id| !id.is_empty())?))
+            }
+            _ => return None,
         };
         let harness = rrd_proto::Harness::ClaudeCode;
         Some(StreamName { harness, session_id: self.session_id.clone(), agent })
     }
 
-    /// Whether a transcript that lies there, on whichever host, is this one.
+    /// Whether a transcript that lies there, on whichever host, is this one. The harness itself writes an id as
+    /// it is.
     #[must_use]
     pub fn is_at(&self, path: &str) -> bool {
-        let path = path.replace('\\', "/");
-        path.strip_suffix(&self.transcript()).is_some_and(|home| home.ends_with('/'))
+        let below: Vec<String> = self.below.iter().map(|part| real(part)).collect();
+        self.below_at(path).is_some_and(|there| there == below)
     }
 
     /// The subpath of a transcript of this session that lies there, on whichever host.
     #[must_use]
     pub fn subpath_at(&self, path: &str) -> Option<String> {
-        let path = path.replace('\\', "/");
-        let folder = format!("/{}/", self.session_folder());
-        let (_, below) = path.rsplit_once(&folder)?;
-        subpath_of(below)
+        self.below_at(path).filter(|below| !below.is_empty()).map(|below| below.join("/"))
     }
+
+    /// Where in the session's folder a transcript is that lies there; nothing: it is the session's own.
+    fn below_at(&self, path: &str) -> Option<Vec<String>> {
+        let path = path.replace('\\', "/");
+        let parts: Vec<String> = path.strip_suffix(END)?.split('/').map(real).collect();
+        let [project, _] = &self.folders;
+        let session = ["projects", &real(project), &self.session_id].map(str::to_owned);
+        // Not at the very beginning: that is its home.
+        let at = (1..parts.len()).rev().find(|at| parts[*at..].starts_with(&session))?;
+        let below = parts[at + session.len()..].to_vec();
+        below.iter().all(|part| !part.is_empty()).then_some(below)
+    }
+}
+
+/// What a segment stands for.
+fn real(name: &str) -> String {
+    unsegment(name).unwrap_or_else(|| name.to_owned())
 }
 
 /// The segments of a subpath, as they are called.
@@ -297,7 +315,9 @@ mod tests {
         assert_eq!(sub.transcript(), format!("{folder}/subagents/agent-a9.jsonl"));
         assert_eq!((sub.main(), sub.is_main(), main.is_main()), (main.clone(), false, true));
         assert_eq!(sub.stream().unwrap().agent.as_deref(), Some("a9"));
-        assert_eq!(key("p", "s", Some("notes")).stream(), None);
+        for none in ["notes", "notes/agent-a9", "agent-a9", "subagents/a9", "subagents/agent-"] {
+            assert_eq!(key("p", "s", Some(none)).stream(), None, "{none}");
+        }
         // On whichever host it lay.
         for home in ["/home/me/.claude", "/srv/rrd/state/session-store", "C:\\Users\\me\\.claude"] {
             let native =
@@ -311,6 +331,29 @@ mod tests {
         assert!(
             !key("-home-Me-y", &main.session_id, None).is_at(&format!("/h/{}", main.transcript()))
         );
+    }
+
+    #[test]
+    fn an_id_with_capitals_is_the_same_here_in_a_bucket_and_where_its_harness_wrote_it() {
+        let main = key("-home-Me-x", "ABc1", None);
+        let sub = key("-home-Me-x", "ABc1", Some("subagents/agent-A9"));
+        assert_eq!(main.session_folder(), "projects/-home-Me-x/=41=42c1");
+        assert_eq!(main.stream().unwrap().directory(), "sessions/claude-code/ABc1/");
+        let agent = "sessions/claude-code/ABc1/subagents/agent-A9/";
+        assert_eq!(sub.stream().unwrap().directory(), agent);
+        for folder in ["=41=42c1", "ABc1"] {
+            let folder = format!("/h/projects/-home-Me-x/{folder}");
+            assert!(main.is_at(&format!("{folder}.jsonl")));
+            for agent in ["agent-A9", "agent-=419"] {
+                let at = format!("{folder}/subagents/{agent}.jsonl");
+                assert!(sub.is_at(&at) && !main.is_at(&at), "{at}");
+                assert_eq!(main.subpath_at(&at).as_deref(), Some("subagents/agent-A9"));
+            }
+        }
+        // Another one, which a disk may not tell from it.
+        let small = key("-home-Me-x", "abc1", None);
+        assert!(!small.is_at("/h/projects/-home-Me-x/ABc1.jsonl"));
+        assert_ne!(small.transcript().to_lowercase(), main.transcript().to_lowercase());
     }
 
     #[test]

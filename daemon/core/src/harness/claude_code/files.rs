@@ -11,6 +11,7 @@ use crate::{
         json::{Field, Str, Word, first, object},
     },
     live::{RegistryEntry, RegistryState},
+    mirror::name::unsegment,
 };
 
 /// What the file at `path` is. The keys beside registry entries are secrets: never to be read.
@@ -26,7 +27,7 @@ pub(super) fn classify(path: &str) -> FileRole {
             let Some(name) = name.strip_prefix("agent-") else { return FileRole::Ignored };
             match (name.strip_suffix(".jsonl"), name.strip_suffix(".meta.json")) {
                 (Some(id), _) => transcript(id, Some(session)),
-                (_, Some(id)) if !id.is_empty() => FileRole::Sidecar { session_id: id.to_owned() },
+                (_, Some(id)) if !id.is_empty() => FileRole::Sidecar { session_id: real(id) },
                 _ => FileRole::Ignored,
             }
         }
@@ -48,11 +49,17 @@ fn transcript(id: &str, parent: Option<&str>) -> FileRole {
         return FileRole::Ignored;
     }
     FileRole::Transcript {
-        session_id: id.to_owned(),
-        parent: parent.map(|id| (id.to_owned(), ParentKind::Subagent)),
+        session_id: real(id),
+        parent: parent.map(|id| (real(id), ParentKind::Subagent)),
         zstd: false,
         archived: false,
     }
+}
+
+/// The id that a name stands for. The harness's own names are ids; the session store writes what is no plain
+/// small letter so that every disk tells it apart ([`crate::sdk`]).
+fn real(name: &str) -> String {
+    unsegment(name).filter(|id| !id.is_empty()).unwrap_or_else(|| name.to_owned())
 }
 
 object! {
@@ -173,6 +180,11 @@ mod tests {
                 "projects/-w/0dd9/subagents/agent-a9.meta.json",
                 FileRole::Sidecar { session_id: "a9".to_owned() },
             ),
+            ("projects/-w/0DD9.jsonl", session("0DD9", None)),
+            ("projects/-w/0=44=449.jsonl", session("0DD9", None)),
+            ("projects/-w/0=44D9/subagents/agent-=419.jsonl", session("A9", Some("0DD9"))),
+            ("projects/-w/0=zz.jsonl", session("0=zz", None)),
+            ("projects/-w/=.jsonl", session("=", None)),
             ("sessions/1852.json", FileRole::LiveEntry),
             ("sessions/pid-1852.json", FileRole::LiveEntry),
             ("sessions/1852.792cd9.key", FileRole::Ignored),
