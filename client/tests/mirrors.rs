@@ -437,3 +437,27 @@ fn a_folder_is_one_place_however_it_is_called() {
     host.run(&["mirror", "disable", &detour]);
     assert_eq!(host.json::<Vec<MirrorStatus>>(&["mirror", "status"]), []);
 }
+
+#[test]
+fn what_lies_on_the_disk_is_there_after_a_run() {
+    let mut host = Host::new("mac");
+    let bucket = host.path("bucket");
+    host.start();
+    host.run(&["mirror", "enable", &format!("file://{}", bucket.display())]);
+    // Not even the harness's home was there: nothing tells the daemon of any of these.
+    for number in 1..6 {
+        let id = session(number);
+        host.has_done(&id, "first");
+        let status: Vec<MirrorStatus> = host.json(&["mirror", "run"]);
+        assert_eq!(status[0].transcripts, number as u64, "{status:?}");
+        host.has_done(&id, "second");
+        host.run(&["mirror", "run"]);
+        let last = fs::read_to_string(parts(&bucket, &id).pop().unwrap()).unwrap();
+        assert!(last.contains("second"), "{last}");
+        if number % 2 == 0 {
+            fs::rename(host.path(".claude"), host.path("away")).unwrap();
+            host.run(&["mirror", "run"]);
+            fs::rename(host.path("away"), host.path(".claude")).unwrap();
+        }
+    }
+}

@@ -50,6 +50,12 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// How long what was left for later is waited for.
 const CATCH_UP: Duration = Duration::from_millis(100);
 
+/// How long all roots may take to be walked for who has to know of everything.
+const SWEEP: Duration = Duration::from_secs(10);
+
+/// How often whoever has no room for a question is asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(20);
+
 /// Answers from the hub and the index.
 pub(crate) struct Desk {
     pub(crate) hub: Arc<Hub>,
@@ -76,6 +82,19 @@ impl Desk {
         // A root on a hung disk must not hold up the answer.
         let _ = timeout(CATCH_UP, caught_up).await;
         looking
+    }
+
+    /// Returns when everything that is beneath the roots now has a row, as far as they can be looked at in time.
+    pub(crate) async fn sweep(&self) {
+        let swept = self.tails.iter().map(async |tail| {
+            loop {
+                match tail.sweep() {
+                    Some(swept) => return drop(swept.await),
+                    None => tokio::time::sleep(ASK_AGAIN).await,
+                }
+            }
+        });
+        let _ = timeout(SWEEP, futures::future::join_all(swept)).await;
     }
 
     /// Events of a session of this host, as they are.

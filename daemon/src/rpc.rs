@@ -263,6 +263,10 @@ impl Local for Server {
     }
 
     async fn mirror(self, _: Context, call: MirrorCall) -> Result<MirrorReply, Refusal> {
+        if matches!(call, MirrorCall::Run) {
+            // What lies there and was not noticed yet is meant, too.
+            self.answers.desk.sweep().await;
+        }
         mirror::answer(&self.answers.mirror, call).await
     }
 

@@ -85,7 +85,7 @@ pub(crate) struct Aim {
     known: Mutex<Known>,
     /// Somebody waits for everything to be there.
     hurry: AtomicBool,
-    /// Every session has been looked at since the start.
+    /// Every session has been looked at since the start, and since somebody asked for everything last.
     has_looked: AtomicBool,
     wake: Notify,
     idle: watch::Sender<bool>,
@@ -322,13 +322,13 @@ impl Aim {
         }
         let mut number = committed.borrow_and_update().number;
         self.look_at_all();
-        self.has_looked.store(true, Ordering::Relaxed);
         let mut carried = JoinSet::new();
         let mut in_hand = HashSet::new();
         let mut compact_at = Instant::now() + COMPACT;
         loop {
             let next = self.start(&carrier, &mut carried, &mut in_hand);
-            let is_idle = carried.is_empty() && self.is_done();
+            let has_looked = self.has_looked.load(Ordering::Relaxed);
+            let is_idle = has_looked && carried.is_empty() && self.is_done();
             self.idle.send_if_modified(|was| std::mem::replace(was, is_idle) != is_idle);
             let next = next.map(tokio::time::Instant::from_std);
             let timer = async {
@@ -515,6 +515,7 @@ impl Aim {
     fn look_at_all(&self) {
         // Not deleted yet: whoever has just said how long sessions are kept may look first.
         self.find_over();
+        self.has_looked.store(true, Ordering::Relaxed);
         let all = self.hub.keys(None, None);
         for key in all.clone() {
             let Some(entry) = self.hub.entry(&key).filter(|entry| self.wants(&key, entry)) else {
@@ -774,6 +775,7 @@ impl Aim {
         if let Some(failing) = &mut self.known().failing {
             failing.again = Instant::now();
         }
+        self.has_looked.store(false, Ordering::Relaxed);
         self.idle.send_replace(false);
         self.wake.notify_one();
         let mut idle = self.idle.subscribe();

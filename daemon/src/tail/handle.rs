@@ -30,6 +30,8 @@ pub(super) enum Message {
     Hints,
     /// Somebody asks, and is told when everything reported until now has been looked at.
     CatchUp(oneshot::Sender<()>),
+    /// Somebody has to know of everything that is there, reported or not, and is told when it was looked at.
+    Sweep(oneshot::Sender<()>),
     /// A backlog task is done.
     Done(Box<Settled>),
     /// Stop.
@@ -63,6 +65,14 @@ impl Door {
         let (done, caught_up) = oneshot::channel();
         self.inbox.try_send(Message::CatchUp(done)).ok()?;
         Some(caught_up)
+    }
+
+    /// Has the whole root looked at; the answer comes when that is done. `None` when too many wait to be
+    /// heard.
+    pub(crate) fn sweep(&self) -> Option<oneshot::Receiver<()>> {
+        let (done, swept) = oneshot::channel();
+        self.inbox.try_send(Message::Sweep(done)).ok()?;
+        Some(swept)
     }
 }
 

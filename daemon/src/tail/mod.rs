@@ -246,6 +246,14 @@ impl Tail {
                     }
                     asked = Some(done);
                 }
+                Ok(Message::Sweep(done)) => {
+                    // A root or a folder that was not there a moment ago is to be followed from now on, too.
+                    tail.check_places();
+                    tail.sweep();
+                    tail.databases.check();
+                    last_sweep = Instant::now();
+                    asked = Some(done);
+                }
                 Ok(Message::Done(settled)) => tail.done(*settled),
                 Err(RecvTimeoutError::Timeout) => {}
             }
