@@ -477,3 +477,41 @@ fn what_is_made_and_not_sent_is_not_there() {
     let list = host.json::<Vec<Mirrored>>(&["mirror", "list"]);
     assert_eq!(list[0].bytes_behind, Some(missing));
 }
+
+#[test]
+fn delegates_are_listed_beneath_their_sessions() {
+    let mut host = Host::new("mac");
+    let delegate = |host: &Host, id: &str, agent: &str| {
+        let folder = host.transcript(id).with_extension("").join("subagents");
+        fs::create_dir_all(&folder).unwrap();
+        let line = serde_json::json!({"type": "user", "uuid": format!("u{agent}"), "parentUuid": null,
+            "sessionId": id, "cwd": "/w", "isSidechain": true, "agentId": agent, "version": "2.1.300",
+            "timestamp": "2026-11-20T10:00:00.000Z", "message": {"role": "user", "content": "look"}});
+        fs::write(folder.join(format!("agent-{agent}.jsonl")), format!("{line}\n")).unwrap();
+    };
+    host.start();
+    host.run(&["mirror", "enable", &host.place("bucket")]);
+    for id in [session(1), session(2)] {
+        host.works_on(&id, "Mend it");
+        delegate(&host, &id, &format!("a{}", &id[7..8]));
+        host.run(&["mirror", "run"]);
+    }
+    // The newest of all is beneath the session that was there first.
+    delegate(&host, &session(1), "b1");
+    host.run(&["mirror", "run"]);
+    let list: Vec<Mirrored> = host.json(&["mirror", "list"]);
+    let told: Vec<_> =
+        list.iter().map(|one| (&*one.session_id, one.parent_session_id.as_deref())).collect();
+    let [one, two] = [session(1), session(2)];
+    let wanted = [
+        (&*one, None),
+        ("b1", Some(&*one)),
+        ("a1", Some(&*one)),
+        (&*two, None),
+        ("a2", Some(&*two)),
+    ];
+    assert_eq!(told, wanted);
+    let list = host.run(&["mirror", "list"]);
+    let below: Vec<bool> = list.lines().skip(1).map(|line| line.starts_with("└ ")).collect();
+    assert_eq!(below, [false, true, true, false, true], "{list}");
+}

@@ -363,6 +363,9 @@ pub struct Mirrored {
     pub title: Option<String>,
     /// The delegate, where it is one's.
     pub agent: Option<String>,
+    /// Who sent it, where it is a delegate's: the session, or another delegate of that.
+    #[serde(default)]
+    pub parent_session_id: Option<String>,
     /// Parts in the bucket.
     pub parts: u64,
     /// Their bytes.

@@ -182,12 +182,16 @@ pub(super) fn list(list: &[Mirrored]) -> Result<(), CliError> {
     let now = clock::now();
     let mut rows =
         vec![header(&["SESSION", "HARNESS", "PLACE", "PARTS", "SIZE", "BEHIND", "LAST", "TITLE"])];
+    let mut above: Option<&Mirrored> = None;
     rows.extend(list.iter().map(|one| {
         let id = clean(&one.session_id);
+        let is_below =
+            |above: &Mirrored| above.url == one.url && one.directory.starts_with(&above.directory);
         let id = match &one.agent {
-            Some(_) => format!("└ {}", fit_end(&id, 12)),
-            None => fit_end(&id, 12).into_owned(),
+            Some(_) if above.is_some_and(is_below) => format!("└ {}", fit_end(&id, 12)),
+            _ => fit_end(&id, 12).into_owned(),
         };
+        above = if one.agent.is_none() { Some(one) } else { above };
         let by = one.by.as_ref().map(|host| match one.state {
             CoverageState::Diverged => format!("not what {} mirrors", clean(host)),
             _ => format!("by {}", clean(host)),

@@ -1,6 +1,10 @@
 //! How it is with a place, and with each transcript there, for `rrd mirror status` and `list`.
 
-use std::{collections::HashSet, sync::atomic::Ordering, time::Instant};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::atomic::Ordering,
+    time::Instant,
+};
 
 use rrd_proto::{
     CoverageState, MirrorFailing, MirrorStatus, MirrorTrouble, Mirrored, SessionKey, Timestamp,
@@ -171,6 +175,10 @@ impl Aim {
                     harness: stream.key.harness.clone(),
                     session_id: stream.key.session_id.clone(),
                     title: entry.and_then(|entry| entry.fold.title().map(|title| self.told(title))),
+                    parent_session_id: stream.name.agent.as_ref().map(|_| {
+                        let parent = self.lineage(&stream.key).into_iter().nth(1);
+                        parent.map_or_else(|| stream.name.session_id.clone(), |key| key.session_id)
+                    }),
                     agent: stream.name.agent.clone(),
                     parts: total.parts,
                     uploaded_bytes: total.bytes,
@@ -189,10 +197,32 @@ impl Aim {
                 }
             })
             .collect();
-        list.sort_by(|a, b| {
-            b.last_uploaded_at.cmp(&a.last_uploaded_at).then(a.directory.cmp(&b.directory))
-        });
+        sort(&mut list);
         Ok(list)
+    }
+}
+
+/// Sessions of which the place took something last come first, each with its delegates beneath it.
+fn sort(list: &mut [Mirrored]) {
+    let mut last: HashMap<String, Option<Timestamp>> = HashMap::new();
+    for one in &*list {
+        let last = last.entry(session_of(one).to_owned()).or_default();
+        *last = one.last_uploaded_at.max(*last);
+    }
+    list.sort_by(|a, b| {
+        let [of_a, of_b] = [a, b].map(session_of);
+        (last[of_b].cmp(&last[of_a]).then(of_a.cmp(of_b)))
+            .then(a.agent.is_some().cmp(&b.agent.is_some()))
+            .then(b.last_uploaded_at.cmp(&a.last_uploaded_at))
+            .then(a.directory.cmp(&b.directory))
+    });
+}
+
+/// The directory of the session that it is, or is a delegate's of.
+fn session_of(one: &Mirrored) -> &str {
+    match one.directory.split_once("/subagents/") {
+        Some((session, _)) if one.agent.is_some() => session,
+        _ => one.directory.trim_end_matches('/'),
     }
 }
 
