@@ -515,3 +515,23 @@ fn delegates_are_listed_beneath_their_sessions() {
     let below: Vec<bool> = list.lines().skip(1).map(|line| line.starts_with("└ ")).collect();
     assert_eq!(below, [false, true, true, false, true], "{list}");
 }
+
+#[test]
+fn nothing_is_missing_of_a_transcript_in_which_nothing_is() {
+    let mut host = Host::new("mac");
+    let id = session(1);
+    host.works_on(&id, "Mend it");
+    host.start();
+    host.knows(&id);
+    fs::write(host.transcript(&id), "").unwrap();
+    host.run(&["mirror", "enable", &host.place("bucket")]);
+    host.until("it is not listed", || {
+        host.run(&["mirror", "run"]);
+        let list: Vec<Mirrored> = host.json(&["mirror", "list"]);
+        if list.len() == 1 { Ok(()) } else { Err(format!("{list:?}")) }
+    });
+    let status: Vec<MirrorStatus> = host.json(&["mirror", "status"]);
+    assert_eq!((status[0].behind, status[0].bytes_behind), (0, 0), "{status:?}");
+    let list = host.run(&["mirror", "list"]);
+    assert!(!list.contains("all of it"), "{list}");
+}

@@ -205,7 +205,10 @@ pub(super) fn list(list: &[Mirrored]) -> Result<(), CliError> {
         let behind = match one.bytes_behind {
             None if one.state == CoverageState::Diverged => "?".to_owned(),
             None => "-".to_owned(),
-            Some(0) if one.parts == 0 => "all of it".to_owned(),
+            // Of a transcript in which nothing is, nothing is missing; what a database has is not known.
+            Some(0) if one.parts == 0 && one.state != CoverageState::Mirrored => {
+                "all of it".to_owned()
+            }
             Some(0) => "-".to_owned(),
             Some(bytes) => size(bytes),
         };
