@@ -535,3 +535,22 @@ fn nothing_is_missing_of_a_transcript_in_which_nothing_is() {
     let list = host.run(&["mirror", "list"]);
     assert!(!list.contains("all of it"), "{list}");
 }
+
+#[test]
+fn a_list_has_no_secret_in_it_not_even_of_a_place_that_is_raw() {
+    let mut host = Host::new("mac");
+    let id = session(1);
+    host.works_on(&id, &format!("Use {}", secret()));
+    host.start();
+    host.knows(&id);
+    let place = host.place("bucket");
+    host.run(&["mirror", "enable", &place, "--no-redact", "--yes"]);
+    host.run(&["mirror", "run"]);
+    let meta = format!("bucket/rrd/sessions/claude-code/{id}/meta.json");
+    assert!(fs::read_to_string(host.path(&meta)).unwrap().contains(&secret()));
+    for words in [&["mirror", "list"][..], &["mirror", "list", "--from-bucket"]] {
+        for list in [host.run(words), host.run(&[words, &["--json"]].concat())] {
+            assert!(!list.contains(&secret()) && list.contains("[REDACTED:"), "{list}");
+        }
+    }
+}

@@ -81,19 +81,18 @@ pub(super) async fn meta(carrier: &Carrier, name: &StreamName) -> Result<Option<
         Err(fault) => return Err(fault.into()),
     };
     let Ok(mut meta) = serde_json::from_slice::<Meta>(&body) else { return Ok(None) };
-    if carrier.redacts {
-        // Of one that somebody else wrote nobody knows what is in it.
-        let texts = [
-            &mut meta.host,
-            &mut meta.agent_id,
-            &mut meta.title,
-            &mut meta.repo,
-            &mut meta.cwd,
-            &mut meta.source_path,
-        ];
-        for text in texts.into_iter().flatten() {
-            *text = carrier.edges.copied_text(text);
-        }
+    // Of one that somebody else wrote nobody knows what is in it; and a place that its user enabled as raw gives
+    // transcripts so, not the list of them.
+    let texts = [
+        &mut meta.host,
+        &mut meta.agent_id,
+        &mut meta.title,
+        &mut meta.repo,
+        &mut meta.cwd,
+        &mut meta.source_path,
+    ];
+    for text in texts.into_iter().flatten() {
+        *text = carrier.edges.copied_text(text);
     }
     Ok(Some(meta))
 }
