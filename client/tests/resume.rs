@@ -521,3 +521,32 @@ fn odd_ids_lead_nowhere() {
     assert!(said.contains("is no id that claude-code gives"), "{said}");
     assert_eq!(files(b.home.path().join(".claude").as_path()), before);
 }
+
+#[test]
+fn a_transcript_beneath_a_name_that_looks_like_a_secret_is_not_gone() {
+    let (mut host, id) = (Host::new("mac"), session(1));
+    // What the harness calls the directory in which that work is done.
+    let folder = host.path(".claude/projects/-src-AKIAIOSFODNN7EXAMPLQ");
+    host.has_done(&id, Path::new("/w"), 1, "Mend it");
+    fs::create_dir_all(folder.parent().unwrap()).unwrap();
+    fs::rename(host.transcript(&id).parent().unwrap(), &folder).unwrap();
+    host.start();
+    let row = || -> rrd_proto::Session { host.json(&["sessions", "show", &id]) };
+    host.until("no row", || match host.rrd(&["sessions", "show", &id]).status() {
+        Ok(status) if status.success() => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    let path = row().transcript_path.unwrap();
+    assert!(path.contains("[REDACTED:") && !Path::new(&path).exists(), "{path}");
+    let cwd = host.clones("src");
+    let words = ["resume", &id, "--cwd", cwd.to_str().unwrap()];
+    let (line, remarks) = host.told(&words);
+    assert!(line.contains("claude --resume") && !remarks.contains("any more"), "{remarks}");
+    // Where it is gone after all the daemon knows.
+    fs::remove_file(folder.join(format!("{id}.jsonl"))).unwrap();
+    host.until("it is not gone", || match row().issues {
+        issues if issues.iter().any(|one| one.kind == "source_gone") => Ok(()),
+        issues => Err(format!("{issues:?}")),
+    });
+    assert!(!host.rrd(&words).output().unwrap().status.success());
+}

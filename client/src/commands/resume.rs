@@ -9,7 +9,7 @@ use std::{
     process::Command,
 };
 
-use rrd_proto::{HostState, Session, SessionKey, Status, TASK_VARIABLE, copy::CopyFile};
+use rrd_proto::{HostState, Issue, Session, SessionKey, Status, TASK_VARIABLE, copy::CopyFile};
 use serde::Serialize;
 
 use crate::{
@@ -150,8 +150,7 @@ fn go_on(args: &ResumeArgs) -> Result<(), CliError> {
     }
     let is_here = session.host_state == HostState::Here;
     // Harnesses delete old transcripts.
-    let is_gone =
-        is_here && session.transcript_path.as_deref().is_none_or(|path| !Path::new(path).exists());
+    let is_gone = is_here && is_gone(&session);
     // Its harness can do that by itself, and knows better how.
     let own_fork = args.fork && is_here && !is_gone && layout == Layout::ClaudeCode;
     let is_copied = !is_here || is_gone || (args.fork && !own_fork);
@@ -245,6 +244,17 @@ fn daemon(answerer: &Answerer) -> Result<&Connection, CliError> {
 
 fn named(session: &Session) -> String {
     format!("{} of {}", session.session_id, session.host)
+}
+
+/// Whether its transcript is where it was no more. What the redactor touched is no path any more: there the
+/// daemon's word counts.
+fn is_gone(session: &Session) -> bool {
+    let says_so = || session.issues.iter().any(|one| one.kind == Issue::SOURCE_GONE);
+    match session.transcript_path.as_deref() {
+        Some(path) if path.contains("[REDACTED:") => !Path::new(path).exists() && says_so(),
+        Some(path) => !Path::new(path).exists(),
+        None => true,
+    }
 }
 
 fn lies_in(session: &Session, home: &Path) -> bool {
