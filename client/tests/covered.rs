@@ -375,3 +375,46 @@ fn every_host_says_that_a_mirror_has_failed_for_long() {
     });
     assert!(!one.run(&["status"]).contains("ftp://nowhere"));
 }
+
+#[test]
+fn every_host_says_how_much_is_missing_where_a_mirror_fails() {
+    let (mut one, mut two) = (Host::new("one"), Host::new("two"));
+    one.set("RRD_HTTP", "127.0.0.1:0");
+    one.start();
+    two.start();
+    let one = one.founds();
+    let mut two = one.takes_in(two);
+    two.mirrors_to("bucket", &[]);
+    two.run(&["mirror", "run"]);
+    fs::rename(two.path("bucket"), two.path("away")).unwrap();
+    fs::write(two.path("bucket"), "").unwrap();
+    for number in 1..5 {
+        two.has_done(&session(number), "first", 1_000);
+    }
+    let _ = two.rrd(&["mirror", "run"]).output().unwrap();
+    // As if that had been so for a while.
+    two.stop();
+    let db = rusqlite::Connection::open(two.state("mirror.db")).unwrap();
+    let change = "UPDATE targets SET failing_since = failing_since - 1200000";
+    assert_eq!(db.execute(change, []).unwrap(), 1);
+    drop(db);
+    two.start();
+    let own = two.until("its own figures", || {
+        let _ = two.rrd(&["mirror", "run"]).output().unwrap();
+        let place = two.json::<Vec<MirrorStatus>>(&["mirror", "status"]).remove(0);
+        if place.behind == 4 { Ok(place) } else { Err(format!("{place:?}")) }
+    });
+    let figures = (Some(4), Some(own.bytes_behind), own.pending_parts);
+    one.until("the same", || {
+        let two = one.hosts().into_iter().find(|host| host.host == "two").ok_or("not there")?;
+        let alarm = two.mirror.ok_or("no alarm")?;
+        let told = (alarm.transcripts_behind, alarm.bytes_behind, alarm.pending_parts);
+        if told == figures { Ok(()) } else { Err(format!("{alarm:?}, not {figures:?}")) }
+    });
+    for host in [&one, &two] {
+        let status = host.run(&["status"]);
+        let size = rrd_proto::shown::size(own.bytes_behind);
+        assert!(status.contains(&format!("4 transcripts, {size}, 0 parts behind")), "{status}");
+    }
+    assert!(get(&one, "/").contains("4 transcripts, 0 parts behind"));
+}

@@ -335,6 +335,12 @@ pub struct MirrorAlarm {
     pub since: Option<Timestamp>,
     /// Parts that are made and still to be sent.
     pub pending_parts: u64,
+    /// Transcripts with something that it has not; null where that is not known.
+    #[serde(default)]
+    pub transcripts_behind: Option<u64>,
+    /// Bytes of transcripts that it has not, as far as that is known.
+    #[serde(default)]
+    pub bytes_behind: Option<u64>,
     /// What it says, in a line.
     pub error: Option<String>,
 }

@@ -180,10 +180,9 @@ impl Mirror {
         let place = format!("{}/{}", worst.url, worst.project);
         let detail = match &worst.failing {
             Some(failing) => format!(
-                "{place} fails {}, {} ({}) behind: {}",
+                "{place} fails {}, {} behind: {}",
                 for_so_long(failing.since),
-                counted(worst.pending_parts, "part"),
-                counted(worst.behind, "transcript"),
+                behind(Some(worst.behind), Some(worst.bytes_behind), worst.pending_parts),
                 failing.error
             ),
             None if !worst.troubles.is_empty() => {
@@ -215,7 +214,14 @@ impl Mirror {
     pub(crate) fn alarm(&self, now: Timestamp) -> Option<MirrorAlarm> {
         if let Some((error, since)) = &*self.broken() {
             let (url, error) = ("mirror.db".to_owned(), Some(error.to_string()));
-            return Some(MirrorAlarm { url, since: Some(*since), pending_parts: 0, error });
+            return Some(MirrorAlarm {
+                url,
+                since: Some(*since),
+                pending_parts: 0,
+                transcripts_behind: None,
+                bytes_behind: None,
+                error,
+            });
         }
         let alarms = self.aims().into_iter().filter_map(|aim| aim.alarm(now));
         alarms.min_by_key(|alarm| (alarm.since.is_none(), alarm.since))
@@ -329,13 +335,21 @@ pub(crate) fn alarms(hosts: &[Host]) -> Vec<PartStatus> {
                 host.host,
                 alarm.url,
                 fails.unwrap_or_default(),
-                counted(alarm.pending_parts, "part"),
+                behind(alarm.transcripts_behind, alarm.bytes_behind, alarm.pending_parts),
                 error.unwrap_or_default()
             ),
             hint: Some(format!("rrd mirror status on {} shows all of it", host.host)),
         })
     };
     hosts.iter().filter_map(of).collect()
+}
+
+/// How much a place has not, in words, as far as that is known: not all of it is made into parts yet.
+fn behind(transcripts: Option<u64>, bytes: Option<u64>, parts: u64) -> String {
+    let transcripts = transcripts.map(|count| counted(count, "transcript"));
+    let bytes = bytes.map(rrd_proto::shown::size);
+    let parts = Some(counted(parts, "part"));
+    [transcripts, bytes, parts].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 /// Since when, in words.

@@ -691,7 +691,14 @@ mod tests {
             prop_assert!(text.len() <= MAX_RECORD);
             let Ok(Read { word: Word::Session(row), .. }) = read_of(&text, 1) else { panic!("{text}") };
             prop_assert!(row.coverage.len() == places || row.coverage.is_empty());
-            let mirror = MirrorAlarm { url, since: None, pending_parts: 7, error: Some(error) };
+            let mirror = MirrorAlarm {
+                url,
+                since: None,
+                pending_parts: 7,
+                transcripts_behind: Some(u64::MAX),
+                bytes_behind: Some(u64::MAX),
+                error: Some(error),
+            };
             let word = HostWord { mirror: Some(mirror), ..HostWord::default() };
             let text = of_host(&own(1), Place::default(), &word);
             let Ok(Read { word: Word::Host(word), .. }) = read_of(&text, 1) else { panic!("{text}") };

@@ -106,6 +106,8 @@ fn hosts_and_circles() {
         url: "s3://b".to_owned(),
         since: Some(at(-900_000)),
         pending_parts: 3,
+        transcripts_behind: None,
+        bytes_behind: None,
         error: Some("no such bucket".to_owned()),
     };
     let is_away = |rows: &[Seen]| kinds(0, rows, std::slice::from_ref(&away), &[]);

@@ -218,7 +218,8 @@ impl Redactor {
     /// That a place fails which this host mirrors to.
     #[must_use]
     pub fn alarm(&self, mut alarm: MirrorAlarm, report: &mut Report) -> Redacted<MirrorAlarm> {
-        let MirrorAlarm { url, error, since: _, pending_parts: _ } = &mut alarm;
+        // What is left are figures.
+        let MirrorAlarm { url, error, .. } = &mut alarm;
         [url].into_iter().chain(error).for_each(|text| self.clean(text, report));
         Redacted(alarm)
     }

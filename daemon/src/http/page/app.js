@@ -162,7 +162,8 @@ function hosts(list) {
       host.state === 'away' ? h('i', {}, 'away', ...(host.since ? [' since ', time(host.since, 'clock', clock(host.since))] : [])) : null,
       host.duplicated ? h('i', {}, 'runs twice') : null,
       host.mirror ? h('i', { class: 'alarm' }, 'mirror fails', ...(host.mirror.since ? [' since ', time(host.mirror.since, 'clock', clock(host.mirror.since))] : []), ': ' +
-        clean([host.mirror.url, `${host.mirror.pending_parts} parts behind`, host.mirror.error].filter(Boolean).join(', '))) : null))));
+        clean([host.mirror.url, host.mirror.transcripts_behind == null ? '' : `${host.mirror.transcripts_behind} transcripts`,
+          `${host.mirror.pending_parts} parts behind`, host.mirror.error].filter(Boolean).join(', '))) : null))));
 }
 
 // Who waits for whom, in short; and all of it again, where it is looked at.

@@ -31,8 +31,9 @@ pub(super) enum Group {
 
 /// Where a host's mirror fails, how much is missing there, and why.
 pub(super) fn alarm(alarm: &MirrorAlarm) -> String {
+    let transcripts = alarm.transcripts_behind.map(|count| format!("{count} transcripts"));
     let behind = format!("{} parts behind", alarm.pending_parts);
-    let said = [Some(&alarm.url), Some(&behind), alarm.error.as_ref()];
+    let said = [Some(&alarm.url), transcripts.as_ref(), Some(&behind), alarm.error.as_ref()];
     said.into_iter()
         .flatten()
         .filter(|said| !said.is_empty())

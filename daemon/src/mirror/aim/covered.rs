@@ -191,10 +191,15 @@ impl Aim {
             (None, Some(failing)) => (Some(failing.since), Some(failing.error.clone())),
             (None, None) => (None, None),
         };
+        let is_missing =
+            |told: &&Coverage| matches!(told.state, CoverageState::Behind | CoverageState::Failing);
+        let missing = known.told.values().filter(is_missing);
         let alarm = MirrorAlarm {
             url: address(&self.settings),
             since,
             pending_parts: known.pending,
+            transcripts_behind: Some(known.dirty.len() as u64),
+            bytes_behind: Some(missing.filter_map(|told| told.bytes_behind).sum()),
             error,
         };
         let is_alarming = is_alarming(alarm.since, alarm.pending_parts, now);
@@ -207,7 +212,7 @@ impl Aim {
         if let Some(failing) = &mut self.known().failing
             && !std::mem::replace(&mut failing.is_told, true)
         {
-            let MirrorAlarm { url, pending_parts, error, since } = alarm;
+            let MirrorAlarm { url, pending_parts, error, since, .. } = alarm;
             let since = since.map(|since| since.to_string());
             let failures = failing.failures;
             tracing::error!(
