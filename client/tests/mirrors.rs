@@ -461,3 +461,37 @@ fn what_lies_on_the_disk_is_there_after_a_run() {
         }
     }
 }
+
+#[test]
+fn what_is_lost_for_good_stays_said() {
+    let mut host = Host::new("mac");
+    let (bucket, id) = (host.path("bucket"), session(1));
+    host.has_done(&id, "first");
+    host.start();
+    host.mirrors_to(&bucket);
+    // The harness writes it anew, without what was said first; the bucket has that from before.
+    fs::remove_file(host.transcript(&id)).unwrap();
+    host.has_done(&id, "second");
+    host.until("two parts", || {
+        host.run(&["mirror", "run"]);
+        let count = parts(&bucket, &id).len();
+        if count >= 2 { Ok(()) } else { Err(count.to_string()) }
+    });
+    assert!(host.verifies(&[]).0);
+    fs::remove_file(&parts(&bucket, &id)[0]).unwrap();
+    let (is_good, said) = host.verifies(&[]);
+    assert!(!is_good && said.contains("is missing, with 2 records"), "{said}");
+    for _ in 0..2 {
+        host.run(&["mirror", "run"]);
+        let (is_good, said) = host.verifies(&[]);
+        assert!(!is_good && said.matches("2 records went from there").count() == 1, "{said}");
+        host.stop();
+        host.start();
+    }
+    // What its transcript still has is no loss, nor is it forgotten what is.
+    fs::remove_file(parts(&bucket, &id).pop().unwrap()).unwrap();
+    assert!(!host.verifies(&[]).0);
+    host.run(&["mirror", "run"]);
+    let (_, said) = host.verifies(&[]);
+    assert!(said.contains("2 records went from there") && !said.contains("missing"), "{said}");
+}

@@ -229,6 +229,12 @@ async fn compare(aim: &Aim, carrier: &Carrier, stream: &Stream) -> Result<Mirror
     }
     wrong.sort();
     wrong.extend(lost);
+    if stream.state.lost > 0 && !is_theirs {
+        let count = stream.state.lost;
+        wrong.push(format!(
+            "{count} records went from there earlier, and its transcript has them no more"
+        ));
+    }
     Ok(MirrorVerified {
         url: address(&aim.settings),
         directory: stream.name.directory(),

@@ -50,6 +50,8 @@ pub(super) struct Recognised {
     pub(super) parts: Vec<Part>,
     /// It has all of them.
     pub(super) has_all: bool,
+    /// So many it has not.
+    pub(super) missing: usize,
     /// It has others.
     pub(super) has_more: bool,
     /// It has not all by these hashes, and would have by the bucket's own bytes if a resume wrote it.
@@ -168,13 +170,15 @@ impl Carrier {
             Some(Copied::Relinked(hash)) => met.contains(hash),
             Some(Copied::Less(_)) | None => false,
         };
-        let has_all = is_there.iter().enumerate().all(|(at, there)| *there || is_needless(&at));
+        let is_missing = |(at, there): &(usize, &bool)| !**there && !is_needless(at);
+        let missing = is_there.iter().enumerate().filter(is_missing).count();
+        let has_all = missing == 0;
         let was_touched = |part: &Part| {
             part.about.redactor.as_deref() != Some(meta::RAW)
                 && (part.about.redactor.is_none() || !part.about.redactions.is_empty())
         };
         let may_be_copy = !is_read && !has_all && parts.iter().any(was_touched);
-        Ok(Recognised { parts, has_all, has_more, may_be_copy })
+        Ok(Recognised { parts, has_all, missing, has_more, may_be_copy })
     }
 }
 

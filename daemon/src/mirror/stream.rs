@@ -520,6 +520,12 @@ impl Carrier {
         let own = self.on_disk(move |carrier| carrier.recognise(&at, found)).await?;
         let there = own.parts;
         let is_ours = last.is_none_or(|owner| *owner.claim.node == *self.node);
+        let lost = match is_ours && stream.state.theirs.is_none() {
+            true => self.lost(stream.id, source, &there).await?,
+            // What became of it meanwhile the other host knows.
+            false => 0,
+        };
+        let lost = stream.state.lost + lost;
         let last_epoch = last.map_or(0, |owner| owner.epoch);
         let theirs =
             last.filter(|_| !is_ours && !own.has_all).map(|owner| owner.claim.host.clone());
@@ -536,7 +542,7 @@ impl Carrier {
         let diverged = diverged.then(|| stream.state.diverged.unwrap_or_else(now));
         let path = stream.state.path.clone();
         let state = State { path, epoch: last_epoch, next_seq, ..State::default() };
-        let state = State { theirs, diverged, settled, ..state };
+        let state = State { theirs, diverged, settled, lost, ..state };
         let merges: Vec<Merge> = directory
             .merges
             .iter()
@@ -556,5 +562,24 @@ impl Carrier {
             self.begin(stream, last_epoch, Why::TakenOver)?;
         }
         Ok(())
+    }
+
+    /// How many records the bucket is known to have had that are neither there nor in the source.
+    async fn lost(&self, id: StreamId, source: &At, there: &[Part]) -> Result<u64, Failure> {
+        let names: HashSet<PartName> = there.iter().map(|part| part.name).collect();
+        let known = self.outbox().parts(id)?.into_iter().filter(|(_, is_sent)| *is_sent);
+        let (left, mut gone): (Vec<Part>, Vec<Part>) =
+            known.map(|(part, _)| part).partition(|part| names.contains(&part.name));
+        let count = |parts: &[Part]| parts.iter().map(|part| part.hashes.len()).sum::<usize>();
+        // Whoever knows the parts as they were before these were made fewer misses none of their records.
+        let fewer = (count(&left) + count(&gone)).saturating_sub(count(there));
+        if gone.is_empty() || fewer == 0 {
+            return Ok(0);
+        }
+        let left: HashSet<u64> = left.iter().flat_map(|part| &part.hashes).copied().collect();
+        gone.iter_mut().for_each(|part| part.hashes.retain(|record| !left.contains(record)));
+        let source = source.clone();
+        let own = move |carrier: &Self| carrier.recognise(&source, Found::kept(gone));
+        Ok(self.on_disk(own).await?.missing.min(fewer) as u64)
     }
 }
