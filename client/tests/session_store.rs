@@ -21,7 +21,7 @@ use std::{
 };
 
 use host::Host;
-use rrd_proto::{MirrorStatus, SearchHit, Session, Timestamp};
+use rrd_proto::{Coverage, CoverageState, MirrorStatus, SearchHit, Session, Timestamp};
 use serde_json::{Value, json};
 
 const ID: &str = "0dd95a2a-43a5-4d86-b88b-6ee3a9a2ba8f";
@@ -507,6 +507,38 @@ fn an_id_with_capitals_is_found_by_its_start_and_travels() {
         // Another one, though some disks would take it for the same.
         assert_eq!(lap.get(&entries(&id.to_lowercase())).status, 204);
     }
+}
+
+#[test]
+fn what_is_no_delegates_stays_here_and_is_told_so() {
+    let store = Store::new("desk");
+    let url = format!("file://{}", store.host.path("bucket").display());
+    store.append(ENTRIES, &turn(1, "Chart the estuary"));
+    store.append(&format!("{ENTRIES}&subpath=subagents/agent-a1"), &of_delegate(turn(2, "Sound")));
+    store.row(|row| row.session_id == "a1");
+    store.host.run(&["mirror", "enable", &url]);
+    store.host.run(&["mirror", "run"]);
+    let told = |count: u64| {
+        store.row(|row| {
+            let place = row.coverage.first();
+            let is_there = |place: &Coverage| place.state == CoverageState::Mirrored;
+            row.session_id == ID
+                && place.is_some_and(|place| is_there(place) && place.only_here == count)
+        });
+    };
+    told(0);
+    for subpath in ["notes", "notes/agent-a1"] {
+        store.append(&format!("{ENTRIES}&subpath={subpath}"), &turn(3, "Remember"));
+    }
+    store.host.run(&["mirror", "run"]);
+    told(2);
+    let shown = store.host.run(&["sessions", "show", ID]);
+    assert!(shown.contains("but for 2 transcripts only in the session store"), "{shown}");
+    let lap = Store::new("lap");
+    lap.host.run(&["mirror", "enable", &url]);
+    let keys = "/session-store/subkeys?project=-w&session=0dd95a2a-43a5-4d86-b88b-6ee3a9a2ba8f";
+    assert_eq!(lap.get(keys).json(), json!(["subagents/agent-a1"]));
+    assert_eq!(lap.get(&format!("{ENTRIES}&subpath=notes/agent-a1")).status, 204);
 }
 
 #[test]

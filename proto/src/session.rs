@@ -171,6 +171,10 @@ pub struct Coverage {
     pub bytes_behind: Option<u64>,
     /// Since when it has been like that; of what is mirrored, when the last of it was acknowledged.
     pub since: Option<Timestamp>,
+    /// Transcripts that belong to it and that no place takes: what a program keeps of it in the session store
+    /// beneath other subpaths than `subagents/…/agent-…`.
+    #[serde(default)]
+    pub only_here: u64,
 }
 
 /// That a harness deletes its own copies of sessions.

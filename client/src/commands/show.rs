@@ -232,7 +232,11 @@ fn covered(place: &Coverage, now: Timestamp) -> String {
         CoverageState::Expired => "no more, it has been over for too long".to_owned(),
         CoverageState::Unknown => "not known".to_owned(),
     };
-    format!("{how} · {}", place.url)
+    let but = match place.only_here {
+        0 => String::new(),
+        count => format!(", but for {} only in the session store", counted(count, "transcript")),
+    };
+    format!("{how}{but} · {}", place.url)
 }
 
 /// How long its harness keeps its own copy.

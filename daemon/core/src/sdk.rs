@@ -77,6 +77,16 @@ impl Key {
         Self { below: Vec::new(), ..self.clone() }
     }
 
+    /// The session whose own transcript lies there, wherever its home is.
+    #[must_use]
+    pub fn of_transcript(path: &str) -> Option<Self> {
+        let path = path.replace('\\', "/");
+        let mut parts = path.strip_suffix(END)?.rsplit('/').map(real);
+        let (session, project) = (parts.next()?, parts.next()?);
+        (parts.next()? == "projects").then_some(())?;
+        Self::new(&project, &session, None).ok()
+    }
+
     /// Another transcript of the session; `None` where that is no subpath.
     #[must_use]
     pub fn beside(&self, subpath: &str) -> Option<Self> {
@@ -183,6 +193,14 @@ pub fn subpath_of(below: &str) -> Option<String> {
     let parts: Option<Vec<String>> = below.strip_suffix(END)?.split('/').map(unsegment).collect();
     let parts = parts?;
     parts.iter().all(|part| !part.is_empty()).then(|| parts.join("/"))
+}
+
+/// Whether what a program keeps beneath this subpath is a delegate's transcript, as its harness would name it.
+#[must_use]
+pub fn is_delegates(subpath: &str) -> bool {
+    let rest = subpath.strip_prefix("subagents/");
+    let last = rest.map(|rest| rest.rsplit('/').next().unwrap_or(rest));
+    last.and_then(|last| last.strip_prefix("agent-")).is_some_and(|id| !id.is_empty())
 }
 
 /// One path segment for `part` alone. Dots go, so that no folder is called like a file; so do capitals, for
@@ -317,12 +335,16 @@ mod tests {
         assert_eq!(sub.stream().unwrap().agent.as_deref(), Some("a9"));
         for none in ["notes", "notes/agent-a9", "agent-a9", "subagents/a9", "subagents/agent-"] {
             assert_eq!(key("p", "s", Some(none)).stream(), None, "{none}");
+            assert!(!is_delegates(none), "{none}");
         }
+        assert!(is_delegates("subagents/agent-a9") && is_delegates("subagents/x/agent-a9"));
         // On whichever host it lay.
         for home in ["/home/me/.claude", "/srv/rrd/state/session-store", "C:\\Users\\me\\.claude"] {
             let native =
                 |path: String| if home.contains('\\') { path.replace('/', "\\") } else { path };
-            assert!(main.is_at(&native(format!("{home}/{}", main.transcript()))));
+            let own = native(format!("{home}/{}", main.transcript()));
+            assert!(main.is_at(&own));
+            assert_eq!(Key::of_transcript(&own).as_ref(), Some(&main));
             let at = native(format!("{home}/{}", sub.transcript()));
             assert_eq!(main.subpath_at(&at).as_deref(), Some("subagents/agent-a9"));
             assert!(!main.is_at(&at));

@@ -11,7 +11,7 @@ mod told;
 
 use std::{
     collections::{HashMap, HashSet},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -78,6 +78,7 @@ pub(crate) struct Aim {
     /// Why it is not followed any more.
     stuck: OnceLock<String>,
     hub: Arc<Hub>,
+    state_dir: PathBuf,
     fleet: Option<Arc<Fleet>>,
     outbox: Arc<Mutex<Outbox>>,
     /// Nothing where it cannot even be opened, and why.
@@ -217,6 +218,7 @@ impl Aim {
             begun: now(),
             stuck: OnceLock::new(),
             hub: Arc::clone(&mirror.hub),
+            state_dir: mirror.dirs.state.clone(),
             fleet: mirror.fleet.clone(),
             outbox: Arc::clone(outbox),
             carrier,

@@ -244,19 +244,7 @@ impl SessionStore {
     pub(crate) async fn subkeys(self: &Arc<Self>, key: Key) -> Result<Vec<String>, Failed> {
         let of = key.clone();
         let here = self.aside(move |store| {
-            let mut found = Vec::new();
-            let top = store.root.join(of.session_folder());
-            let mut folders = vec![top.clone()];
-            while let Some(folder) = folders.pop() {
-                for entry in entries_of(&folder)? {
-                    let kind = entry.file_type()?;
-                    if kind.is_dir() {
-                        folders.push(entry.path());
-                    } else if kind.is_file() {
-                        found.extend(subpath(&top, &entry.path()));
-                    }
-                }
-            }
+            let found = subpaths(&store.root.join(of.session_folder()))?;
             let is_here = transcript::open(&store.at(&of))?.is_some();
             Ok((found, is_here, store.is_deleted(&of)))
         });
@@ -380,6 +368,31 @@ impl SessionStore {
         let done = tokio::task::spawn_blocking(move || work(&store)).await;
         done.map_err(|_| Failed::Inside)?
     }
+}
+
+/// How many transcripts a program keeps here of the session that lies there, of which no mirror takes any: they
+/// are no delegates', so they have no row.
+pub(crate) fn not_mirrored(state: &Path, transcript: &str) -> u64 {
+    let key = Key::of_transcript(transcript);
+    let found = key.and_then(|key| subpaths(&folder(state).join(key.session_folder())).ok());
+    let found = found.unwrap_or_default();
+    found.iter().filter(|subpath| !sdk::is_delegates(subpath)).count() as u64
+}
+
+/// The subpaths of all transcripts beneath a session's folder.
+fn subpaths(top: &Path) -> io::Result<Vec<String>> {
+    let (mut found, mut folders) = (Vec::new(), vec![top.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        for entry in entries_of(&folder)? {
+            let kind = entry.file_type()?;
+            if kind.is_dir() {
+                folders.push(entry.path());
+            } else if kind.is_file() {
+                found.extend(subpath(top, &entry.path()));
+            }
+        }
+    }
+    Ok(found)
 }
 
 fn subpath(top: &Path, path: &Path) -> Option<String> {

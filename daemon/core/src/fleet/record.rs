@@ -283,11 +283,14 @@ const HOUR: i64 = 3_600_000;
 
 /// What a place has of a session: where, how, what is missing, and since when.
 fn told(place: &Coverage) -> Value {
-    let Coverage { url, state, bytes_behind, since } = place;
+    let Coverage { url, state, bytes_behind, since, only_here } = place;
     let mut url = url.clone();
     shorten(&mut url, MAX_URL);
     let since = since.map(Timestamp::as_millis);
-    serde_json::json!([url, state.as_str(), bytes_behind, since])
+    match only_here {
+        0 => serde_json::json!([url, state.as_str(), bytes_behind, since]),
+        some => serde_json::json!([url, state.as_str(), bytes_behind, since, some]),
+    }
 }
 
 /// The same again; what is no place of one is nothing.
@@ -298,6 +301,7 @@ fn heard(place: &Value) -> Option<Coverage> {
         state: state.as_str()?.parse().unwrap_or(CoverageState::Unknown),
         bytes_behind: bytes_behind.as_u64(),
         since: since.as_i64().map(Timestamp::from_millis),
+        only_here: place.get(4).and_then(Value::as_u64).unwrap_or(0),
     })
 }
 

@@ -421,7 +421,7 @@ impl Redactor {
             detail
         });
         let places = coverage.iter_mut().map(|place| {
-            let Coverage { url, state: _, bytes_behind: _, since: _ } = place;
+            let Coverage { url, state: _, bytes_behind: _, since: _, only_here: _ } = place;
             url
         });
         let evidence = links.iter_mut().map(|link| {

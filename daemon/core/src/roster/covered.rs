@@ -34,6 +34,7 @@ impl Covered {
                 state: CoverageState::Unknown,
                 bytes_behind: None,
                 since: None,
+                only_here: 0,
             })
         };
         self.places.iter().map(place).collect()

@@ -68,8 +68,13 @@ fn a_place_of_which_nothing_was_said_is_unknown_and_one_given_up_is_none() {
         let row = roster.row_of(&key(id), NOW).unwrap();
         row.coverage.into_iter().map(|place| (place.url, place.state)).collect::<Vec<_>>()
     };
-    let of =
-        |url: &str, state| Coverage { url: url.into(), state, bytes_behind: None, since: None };
+    let of = |url: &str, state| Coverage {
+        url: url.into(),
+        state,
+        bytes_behind: None,
+        since: None,
+        only_here: 0,
+    };
     // Told by a place that nobody named (it was given up just now): not shown.
     roster.set_coverage(vec![(key("a"), of("file:///a", CoverageState::Mirrored))]);
     assert_eq!(states(&roster, "a"), []);

@@ -6,12 +6,13 @@
 use std::time::Duration;
 
 use rrd_core::roster::Entry;
-use rrd_proto::{Coverage, CoverageState, MirrorAlarm, SessionKey, Timestamp};
+use rrd_proto::{Coverage, CoverageState, Harness, MirrorAlarm, SessionKey, Timestamp};
 
 use super::{Aim, LOOK, OutboxError, address, at, is_alarming};
 use crate::{
     hub::{Input, now},
     mirror::outbox::{EVERYWHERE, Outbox, Stop},
+    sdk::not_mirrored,
 };
 
 /// How long a session that is stopped while it is carried may take to come to an end.
@@ -76,7 +77,17 @@ impl Aim {
     /// How it is with one session.
     pub(super) fn coverage(&self, key: &SessionKey, entry: &Entry) -> Coverage {
         let url = address(&self.settings);
-        let only = |state, since| Coverage { url: url.clone(), state, bytes_behind: None, since };
+        let only_here = match key.harness {
+            Harness::ClaudeCode => not_mirrored(&self.state_dir, &entry.path),
+            _ => 0,
+        };
+        let only = |state, since| Coverage {
+            url: url.clone(),
+            state,
+            bytes_behind: None,
+            since,
+            only_here,
+        };
         if let Some(since) = self.stopped_at(key) {
             return only(CoverageState::Stopped, Some(since));
         }
@@ -115,7 +126,8 @@ impl Aim {
         let before = known.told.get(key);
         if is_there {
             let since = stream.and_then(|stream| known.taken_at.get(&stream.id).copied());
-            return Coverage { state: CoverageState::Mirrored, bytes_behind, url, since };
+            let state = CoverageState::Mirrored;
+            return Coverage { url, state, bytes_behind, since, only_here };
         }
         let is_failing = known.failing.is_some() || known.troubles.contains_key(key);
         let is_failing = is_failing || self.standstill().is_some();
@@ -125,7 +137,7 @@ impl Aim {
         });
         let since = since.and_then(|before| before.since);
         let since = Some(since.or(known.behind.get(key).copied()).unwrap_or_else(now));
-        Coverage { url, state, bytes_behind, since }
+        Coverage { url, state, bytes_behind, since, only_here }
     }
 
     /// Since when it is stopped, by itself or with whoever sent it.
