@@ -37,6 +37,8 @@ pub(crate) struct Answers {
     pub(crate) mirror: Arc<Mirror>,
     pub(crate) waits: Waits,
     pub(crate) graphs: Arc<Graphs>,
+    /// Whether hooks may tell sessions of their messages.
+    pub(crate) deliver: bool,
 }
 
 impl Answers {

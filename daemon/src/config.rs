@@ -3,6 +3,8 @@
 //! Binds, opens and creates nothing but the reading of one file. Not here: the flags themselves
 //! (the client parses them) and what each setting does.
 
+mod messages;
+
 use std::{
     collections::BTreeMap,
     ffi::OsString,
@@ -61,6 +63,8 @@ pub struct Config {
     pub limits: Limits,
     /// Whether members that resume a session of this host get its files as they are.
     pub(crate) resume_raw: bool,
+    /// Whether hooks tell sessions of their messages.
+    pub(crate) deliver: bool,
     /// Where each harness keeps its files, in the order they are looked at.
     pub roots: Vec<HarnessRoot>,
     settings: Vec<Setting>,
@@ -169,6 +173,7 @@ struct File {
     http: HttpFile,
     activity: ActivityFile,
     resume: ResumeFile,
+    messages: messages::MessagesFile,
     harness: BTreeMap<String, HarnessFile>,
 }
 
@@ -278,6 +283,9 @@ impl Config {
             value_error("resume.raw", &from, format!("`{raw}` is neither true nor false"))
         })?;
 
+        let of_file = file.messages.deliver.map(|deliver| deliver.to_string());
+        let deliver = messages::settle(&mut settle, of_file)?;
+
         let mut roots = Vec::new();
         for format in formats() {
             let name = format.name;
@@ -310,6 +318,7 @@ impl Config {
             http,
             limits,
             resume_raw,
+            deliver,
             roots,
             settings,
         })

@@ -18,6 +18,7 @@ mod host;
 mod id;
 pub mod json;
 mod looker;
+pub mod message;
 mod mirror;
 mod node;
 mod part;
@@ -53,7 +54,7 @@ pub use event::{Body, Direction, Event, EventKind};
 pub use fleet::{
     FleetCall, FleetInvite, FleetMember, FleetReply, FleetRotation, FleetStatus, MemberState,
 };
-pub use graph::{Cause, Chain, Edge, EdgeKind, EdgeState, Graph, GraphNode, Link};
+pub use graph::{Cause, Chain, Edge, EdgeKind, EdgeState, Graph, GraphNode, Link, MESSAGE};
 pub use harness::Harness;
 pub use hook::{HookCall, HookProcess, HookTmux};
 pub use host::Host;

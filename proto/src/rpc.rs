@@ -10,6 +10,7 @@ use crate::{
     OutlineQuery, PartStatus, Refusal, SearchQuery, SearchReply, Task, TaskCall,
     binding::{BindCall, Binding},
     copy::{CopyCall, CopyReply},
+    message::{MessageCall, MessageReply},
     wait::{WaitCall, WaitNews},
 };
 
@@ -50,6 +51,8 @@ pub trait Local {
     async fn task(call: TaskCall) -> Result<Vec<Task>, Refusal>;
     /// Binds sessions to each other, and tells of that.
     async fn bind(call: BindCall) -> Result<Vec<Binding>, Refusal>;
+    /// Sends messages between sessions, and tells of them.
+    async fn message(call: MessageCall) -> Result<MessageReply, Refusal>;
     /// Mirrors transcripts into buckets, and tells how that goes.
     async fn mirror(call: MirrorCall) -> Result<MirrorReply, Refusal>;
 }

@@ -8,7 +8,7 @@
 use rrd_proto::{
     Activity, Body, Coverage, Event, EventKind, EventPage, HookCall, Issue, Link, ListReply,
     Lookup, MirrorAlarm, Outline, PartStatus, Root, RootState, SearchHit, SearchReply, Session,
-    Stretch, Subagent, Task, Unheard, binding::Binding,
+    Stretch, Subagent, Task, Unheard, binding::Binding, message::Message,
 };
 
 use super::{
@@ -267,6 +267,19 @@ impl Redactor {
             }
         }
         Redacted(bindings)
+    }
+
+    /// Messages.
+    #[must_use]
+    pub fn messages(
+        &self,
+        mut messages: Vec<Message>,
+        report: &mut Report,
+    ) -> Redacted<Vec<Message>> {
+        for Message { text, trouble, .. } in &mut messages {
+            [text].into_iter().chain(trouble).for_each(|text| self.clean(text, report));
+        }
+        Redacted(messages)
     }
 
     /// A call of a hook.
