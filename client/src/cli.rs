@@ -258,8 +258,9 @@ Which session asks is known for Claude Code and Codex.")]
     Mcp,
     /// What a hook runs: takes one call on stdin, is gone in a twentieth of a second, exits 0.
     #[command(after_help = "\
-For the settings of a harness; rrd hooks install writes it there. Prints nothing and never fails:
-a harness waits for it and may show what it prints to its model.
+For the settings of a harness; rrd hooks install writes it there. It never fails, and prints nothing, for a
+harness waits for it and may show what it prints to its model: but for messages to the session, where
+[messages] deliver = true in config.toml says so.
 
 Example:
   echo '{\"hook_event_name\":\"Stop\",\"session_id\":\"…\"}' | rrd hook claude-code")]

@@ -142,8 +142,14 @@ pub(crate) enum NotSent {
     Keep(#[from] KeepError),
 }
 
+/// As it stands in the table.
 const fn number_of(state: MessageState) -> i64 {
-    state as i64
+    match state {
+        MessageState::Queued => 0,
+        MessageState::Unread => 1,
+        MessageState::Read => 2,
+        MessageState::Failed => 3,
+    }
 }
 
 impl Keep {

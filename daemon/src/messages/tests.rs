@@ -455,3 +455,20 @@ fn of_a_forgotten_session_no_message_is_left_on_the_disk() {
     };
     assert!(has("between others") && !has("by the forgotten"));
 }
+
+#[test]
+fn when_it_was_sent_is_shown_by_this_hosts_clock_and_orders_nothing() {
+    let mut nodes = [Node::new(1, 3_600_000), Node::new(2, 0)];
+    // A clock that is set back between two messages.
+    for (text, at) in [("first", 60_000), ("second", 1_000)] {
+        nodes[0].send(0, 0, (1, 0), text, at);
+    }
+    let push = nodes[0].keep().outgoing(node(1), &HashSet::new()).unwrap();
+    let now = nodes[1].now(61_000);
+    nodes[1].keep().take_messages(node(0), -3_600_000, &push, &|_| Some(true), now).unwrap();
+    let (messages, _) = nodes[1].keep().inbox(Some(&key(0)), false, 9).unwrap();
+    let shown: Vec<(&str, Timestamp, Option<Timestamp>)> =
+        messages.iter().map(|m| (m.text.as_str(), m.sent_at, m.received_at)).collect();
+    let (first, second) = (nodes[1].now(60_000), nodes[1].now(1_000));
+    assert_eq!(shown, [("first", first, Some(now)), ("second", second, Some(now))]);
+}

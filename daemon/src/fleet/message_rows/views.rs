@@ -45,6 +45,7 @@ pub(crate) struct Traffic {
     pub(crate) count: u64,
 }
 
+/// By their numbers in the table.
 const STATES: [MessageState; 4] =
     [MessageState::Queued, MessageState::Unread, MessageState::Read, MessageState::Failed];
 
