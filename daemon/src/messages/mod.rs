@@ -258,7 +258,7 @@ async fn inbox(
             }
         }
         if let Some(awaiting) = awaiting.filter(|_| !messages.is_empty()) {
-            awaiting.is_over();
+            awaiting.ends();
         }
         return Ok(MessageReply::Page(page(answers, fleet, messages, more)));
     }

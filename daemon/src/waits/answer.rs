@@ -36,7 +36,7 @@ pub(crate) struct Awaiting {
 
 impl Awaiting {
     /// It came.
-    pub(crate) fn is_over(self) {
+    pub(crate) fn ends(self) {
         self.answers.waits.held().awaited.remove(&self.of);
         self.answers.waits.tell(&self.answers.hub);
     }

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use rrd_proto::{
-    Cause, EdgeState, Harness, HostState, ParentKind, SessionKey, Status, Timestamp, WaitingFor,
+    Cause, EdgeState, Harness, HostState, MESSAGE, ParentKind, SessionKey, Status, Timestamp,
+    WaitingFor,
 };
 
 use super::*;

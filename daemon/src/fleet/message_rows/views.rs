@@ -166,15 +166,13 @@ impl Keep {
         let rows = self.rows(sql, [after.as_millis()], |row| {
             let state = STATES.get(usize::from(row.get::<_, u16>(5)?)).copied();
             let to_node: String = row.get(2)?;
-            Ok(to_node.parse().ok().zip(state).map(|(to_node, state)| (to_node, state)).zip(Some(
-                (
-                    key(row, 0)?,
-                    key(row, 3)?,
-                    Timestamp::from_millis(row.get(6)?),
-                    Timestamp::from_millis(row.get(7)?),
-                    row.get::<_, i64>(8)?.unsigned_abs(),
-                ),
-            )))
+            Ok(to_node.parse().ok().zip(state).zip(Some((
+                key(row, 0)?,
+                key(row, 3)?,
+                Timestamp::from_millis(row.get(6)?),
+                Timestamp::from_millis(row.get(7)?),
+                row.get::<_, i64>(8)?.unsigned_abs(),
+            ))))
         })?;
         let traffic = |((to_node, state), (from, to, since, state_at, count))| Traffic {
             from,
