@@ -492,11 +492,18 @@ impl Keep {
     }
 }
 
-/// Deletes what sessions were sent, and what they sent: nobody wants to know of them.
+/// Deletes what a session was sent, and what it sent, as far as it is on this host: nobody wants to know of it.
 pub(super) fn forget(db: &Transaction<'_>, key: &SessionKey) -> rusqlite::Result<()> {
-    let of = [key.harness.as_str(), &key.session_id];
-    db.execute("DELETE FROM received WHERE to_harness = ?1 AND to_session = ?2", of)?;
-    db.execute("DELETE FROM sent WHERE from_harness = ?1 AND from_session = ?2", of).map(drop)
+    for sql in [
+        "DELETE FROM received WHERE (node, epoch, seq) IN (SELECT node, epoch, seq FROM sent
+            WHERE from_harness = ?1 AND from_session = ?2 AND to_node = node)",
+        "DELETE FROM received WHERE to_harness = ?1 AND to_session = ?2",
+        "DELETE FROM sent WHERE from_harness = ?1 AND from_session = ?2",
+        "DELETE FROM sent WHERE to_harness = ?1 AND to_session = ?2 AND to_node = node",
+    ] {
+        db.execute(sql, [key.harness.as_str(), &key.session_id])?;
+    }
+    Ok(())
 }
 
 /// One that came.

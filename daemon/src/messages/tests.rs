@@ -443,6 +443,7 @@ fn of_a_forgotten_session_no_message_is_left_on_the_disk() {
     let mut one = Node::new(1, 0);
     one.send(0, 0, (0, 1), "read by the forgotten", 0);
     one.send(0, 1, (1, 0), "sent by the forgotten", 0);
+    one.send(0, 1, (0, 2), "sent near by the forgotten", 0);
     one.send(0, 0, (0, 2), "between others", 0);
     let now = one.now(0);
     one.keep().forget_sessions(&[key(1)], now).unwrap();
