@@ -5,6 +5,7 @@
 mod bind;
 mod fleet;
 mod graph;
+mod message;
 mod mirror;
 mod notices;
 mod pair;
@@ -29,6 +30,7 @@ use crate::{
 pub(crate) use bind::{Bind, BindId};
 pub(crate) use fleet::{Fleet, Hosts, HostsArgs};
 pub(crate) use graph::{GraphArgs, GraphFormat};
+pub(crate) use message::{InboxArgs, SendArgs};
 pub(crate) use mirror::{Mirror, MirrorEnable};
 pub(crate) use notices::Notify;
 pub(crate) use pair::{LookersArgs, OpenArgs, PairArgs, TokenArgs};
@@ -208,6 +210,12 @@ Examples:
     /// Wait until another session, on any host, has done something.
     #[command(after_help = wait::HELP)]
     Wait(WaitArgs),
+    /// Write to another session, on any host: it is kept until that one has read it.
+    #[command(after_help = message::SEND_HELP)]
+    Send(SendArgs),
+    /// What other sessions wrote to this one, until it is acknowledged.
+    #[command(after_help = message::INBOX_HELP)]
+    Inbox(InboxArgs),
     /// Let a phone, or another browser, look: shows a QR code that is good once, for five minutes.
     #[command(after_help = "\
 Scan it, or open the address it shows. The browser is let in for 90 days, on that device alone; it
@@ -249,14 +257,15 @@ A harness starts it; you add it to the settings once:
   claude mcp add --scope user rrd -- rrd mcp
   codex mcp add rrd -- rrd mcp
 
-Tools: list_sessions, get_session, read_events, search, graph, whoami. They change nothing.
-What they tell from transcripts is redacted and marked as data, at most 32 KiB at a time.
+Tools: list_sessions, get_session, read_events, search, graph, whoami, wait_for; send_message and inbox,
+the only ones that change something. What they tell from transcripts and messages is redacted and marked as data, at most 32 KiB at a time.
 Which session asks is known for Claude Code and Codex.")]
     Mcp,
     /// What a hook runs: takes one call on stdin, is gone in a twentieth of a second, exits 0.
     #[command(after_help = "\
-For the settings of a harness; rrd hooks install writes it there. Prints nothing and never fails:
-a harness waits for it and may show what it prints to its model.
+For the settings of a harness; rrd hooks install writes it there. It never fails, and prints nothing, for a
+harness waits for it and may show what it prints to its model: but for messages to the session, where
+[messages] deliver = true in config.toml says so.
 
 Example:
   echo '{\"hook_event_name\":\"Stop\",\"session_id\":\"…\"}' | rrd hook claude-code")]

@@ -21,6 +21,7 @@ use rrd_proto::{
     binding::{BindCall, Binding},
     codec::{Bincode, MAX_FRAME},
     copy::{CopyCall, CopyReply},
+    message::{MessageCall, MessageReply},
     preamble::{self, Mismatch, Preamble},
     rpc::LocalClient,
     wait::{WaitCall, WaitNews},
@@ -262,6 +263,24 @@ impl Connection {
     /// Links tasks, or tells of them.
     pub(crate) fn task(&self, call: &TaskCall) -> Result<Result<Vec<Task>, Refusal>, CliError> {
         self.call(Duration::ZERO, |at| self.client.task(at, call.clone()))
+    }
+
+    /// Sends messages, or tells of them; it may wait `wait` for one.
+    pub(crate) fn message(
+        &self,
+        call: &MessageCall,
+        wait: Duration,
+    ) -> Result<Result<MessageReply, Refusal>, CliError> {
+        self.call(wait, |at| self.client.message(at, call.clone()))
+    }
+
+    /// The same for a hook; `within` is all the time there is.
+    pub(crate) fn message_within(
+        &self,
+        call: &MessageCall,
+        within: Duration,
+    ) -> Option<MessageReply> {
+        self.call_within(within, |at| self.client.message(at, call.clone())).ok()?.ok()
     }
 
     /// Has the daemon do something about the mirror, which may take `wait`.

@@ -16,6 +16,7 @@ mod hook;
 mod local;
 mod look;
 mod mcp;
+mod messages;
 mod output;
 mod picture;
 mod replay;

@@ -162,6 +162,14 @@ impl Local for Known {
         Ok(Vec::new())
     }
 
+    async fn message(
+        self,
+        _: Context,
+        _: rrd_proto::message::MessageCall,
+    ) -> Result<rrd_proto::message::MessageReply, Refusal> {
+        Ok(rrd_proto::message::MessageReply::Page(rrd_proto::message::MessagePage::default()))
+    }
+
     async fn task(self, _: Context, _: TaskCall) -> Result<Vec<Task>, Refusal> {
         Ok(Vec::new())
     }

@@ -39,6 +39,8 @@ pub(crate) struct Answers {
     pub(crate) waits: Waits,
     pub(crate) graphs: Arc<Graphs>,
     pub(crate) notices: Arc<Notices>,
+    /// Whether hooks may tell sessions of their messages.
+    pub(crate) deliver: bool,
 }
 
 impl Answers {

@@ -3,6 +3,7 @@
 //! Binds, opens and creates nothing but the reading of one file. Not here: the flags themselves
 //! (the client parses them) and what each setting does.
 
+mod messages;
 pub(crate) mod notices;
 
 use std::{
@@ -66,6 +67,8 @@ pub struct Config {
     pub(crate) resume_raw: bool,
     /// What is told to people, and where.
     pub(crate) notify: NotifySettings,
+    /// Whether hooks tell sessions of their messages.
+    pub(crate) deliver: bool,
     /// Where each harness keeps its files, in the order they are looked at.
     pub roots: Vec<HarnessRoot>,
     settings: Vec<Setting>,
@@ -175,6 +178,7 @@ struct File {
     activity: ActivityFile,
     resume: ResumeFile,
     notify: notices::NotifyFile,
+    messages: messages::MessagesFile,
     harness: BTreeMap<String, HarnessFile>,
 }
 
@@ -284,6 +288,8 @@ impl Config {
             value_error("resume.raw", &from, format!("`{raw}` is neither true nor false"))
         })?;
 
+        let of_file = file.messages.deliver.map(|deliver| deliver.to_string());
+        let deliver = messages::settle(&mut settle, of_file)?;
         let (notify, shown) = notices::settle(&mut settle, file.notify, &dirs)?;
         settings.extend(shown);
 
@@ -320,6 +326,7 @@ impl Config {
             limits,
             resume_raw,
             notify,
+            deliver,
             roots,
             settings,
         })

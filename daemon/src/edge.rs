@@ -15,7 +15,7 @@ use std::{
 use rrd_core::redact::{Redacted, Redactor, Refused, Report, Settings};
 use rrd_proto::{
     EventPage, Health, HookCall, ListReply, Lookup, MirrorAlarm, Notice, Notification, Outline,
-    PartStatus, SearchReply, Session, Task, binding::Binding,
+    PartStatus, SearchReply, Session, Task, binding::Binding, message::Message,
 };
 
 use bytes::Bytes;
@@ -144,6 +144,11 @@ impl Edges {
         self.local(bindings, false, Redactor::bindings)
     }
 
+    /// The same for messages.
+    pub(crate) fn messages(&self, messages: Vec<Message>) -> Vec<Message> {
+        self.local(messages, false, Redactor::messages)
+    }
+
     /// The same for what parts say of themselves.
     pub(crate) fn parts(&self, parts: Vec<PartStatus>) -> Vec<PartStatus> {
         self.local(parts, false, Redactor::parts)
@@ -217,6 +222,11 @@ impl Edges {
     /// The same for what was found.
     pub(crate) fn told_found(&self, reply: SearchReply) -> Redacted<SearchReply> {
         self.through(Edge::Member, |redactor, report| redactor.found(reply, report))
+    }
+
+    /// What a session writes to another one, wherever that is.
+    pub(crate) fn sent(&self, text: &str) -> Redacted<String> {
+        self.through(Edge::Member, |redactor, report| redactor.text(text, report))
     }
 
     /// One line of a file that is copied to another host.

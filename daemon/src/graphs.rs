@@ -10,7 +10,7 @@ use std::{
 };
 
 use rrd_core::graph;
-use rrd_proto::{Edge, Graph, GraphNode, Health, ListQuery, PartStatus, Session};
+use rrd_proto::{Edge, Graph, GraphNode, Health, ListQuery, MESSAGE, PartStatus, Session};
 
 use crate::{edge::Edges, fleet::Fleet, hub::Hub, others::Asked};
 
@@ -80,7 +80,8 @@ impl Graphs {
         let named = rows.iter().flat_map(|row| &row.links).map(|link| link.to.as_str());
         let told = others.iter().flat_map(|edge| [edge.from.as_str(), edge.to.as_str()]);
         let named = named.chain(told);
-        let missing: BTreeSet<&str> = named.filter(|name| !known.contains(name)).collect();
+        let missing: BTreeSet<&str> =
+            named.filter(|name| !known.contains(name) && !name.starts_with(MESSAGE)).collect();
         let found = self.hub.called(&missing);
         reply.sessions.extend(found);
         self.edges.list(reply, false).sessions

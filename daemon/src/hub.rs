@@ -69,6 +69,8 @@ pub(crate) enum Input {
     Coverage(Vec<(SessionKey, Coverage)>),
     /// For whom sessions said that they wait.
     Declared(HashMap<SessionKey, Vec<Link>>),
+    /// What sessions sent others.
+    Messages(HashMap<SessionKey, Vec<Link>>),
     /// How long harnesses keep transcripts in each root, in milliseconds, as far as that can be told.
     Periods(HashMap<usize, Option<i64>>),
 }
@@ -196,6 +198,7 @@ impl Hub {
                     known.roster.set_coverage(news);
                 }
                 Input::Declared(links) => known.roster.set_declared(links),
+                Input::Messages(links) => known.roster.set_messages(links),
                 Input::Periods(periods) => known.roster.set_periods(periods),
                 Input::OldTrails => known.roster.forget_old_trails(now()),
             }

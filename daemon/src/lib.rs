@@ -23,6 +23,7 @@ mod health;
 mod hooks;
 mod http;
 mod hub;
+mod messages;
 mod mirror;
 mod notices;
 mod others;

@@ -24,6 +24,7 @@ use rrd_proto::{
     binding::{BindCall, Binding},
     codec::{Bincode, MAX_FRAME},
     copy::{CopyCall, CopyReply},
+    message::{MessageCall, MessageReply},
     preamble::{self, Preamble},
     rpc::Local,
     wait::{WaitCall, WaitNews},
@@ -46,7 +47,7 @@ use crate::{
     fleet,
     http::{self, Http},
     hub::Input,
-    mirror,
+    messages, mirror,
     resume::relay,
     tasks, waits,
 };
@@ -260,6 +261,17 @@ impl Local for Server {
 
     async fn bind(self, _: Context, call: BindCall) -> Result<Vec<Binding>, Refusal> {
         bindings::answer(&self.answers, call).await
+    }
+
+    async fn message(self, _: Context, call: MessageCall) -> Result<MessageReply, Refusal> {
+        // What changes something is done, whether or not anybody waits for the answer.
+        let may_end = matches!(call, MessageCall::Inbox { .. });
+        let answered = messages::answer(&self.answers, call);
+        match may_end {
+            true => self.gone.run_until_cancelled(answered).await,
+            false => Some(answered.await),
+        }
+        .unwrap_or_else(|| Err(waits::over()))
     }
 
     async fn mirror(self, _: Context, call: MirrorCall) -> Result<MirrorReply, Refusal> {

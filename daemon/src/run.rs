@@ -36,6 +36,7 @@ use crate::{
     hooks::{self, Follower, Hooks},
     http::{self, Http},
     hub::Hub,
+    messages,
     mirror::Mirror,
     notices::Notices,
     process::ProcessTable,
@@ -307,6 +308,11 @@ impl Daemon {
             runtime.spawn(listens);
             runtime.spawn(fleet::sync(Arc::clone(fleet), stop.clone()));
             runtime.spawn(tasks::follow_hooks(Arc::clone(fleet), stop.clone()));
+            runtime.spawn(messages::follow_edges(
+                Arc::clone(fleet),
+                Arc::clone(&hub),
+                stop.clone(),
+            ));
             runtime.spawn(fleet::look_for_members(Arc::clone(fleet), stop.clone()));
             let (fleet, hub, edges) = (Arc::clone(fleet), Arc::clone(&hub), Arc::clone(&edges));
             let told = Arc::clone(&mirror);
@@ -332,6 +338,7 @@ impl Daemon {
             waits: Waits::new(),
             graphs,
             notices: Arc::clone(&notices),
+            deliver: config.deliver,
         };
         let answers = Arc::new(answers);
         let http = Http::new(&config, Arc::clone(&answers));

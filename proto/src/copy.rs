@@ -127,7 +127,7 @@ pub enum CopyReply {
     /// To [`CopyCall::Next`].
     Page(CopyPage),
     /// To [`CopyCall::Bucket`].
-    Bucket(BucketCopy),
+    Bucket(Box<BucketCopy>),
 }
 
 #[cfg(test)]

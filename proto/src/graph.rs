@@ -125,6 +125,9 @@ pub struct ChainEnd {
     pub blocks: u64,
 }
 
+/// What the id of a message that a harness sent stands behind, in the place of a ref: both ends tell it.
+pub const MESSAGE: &str = "message:";
+
 /// What ties a session to another one, as its own host sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -133,7 +136,7 @@ pub struct Link {
     pub kind: EdgeKind,
     /// How it stands.
     pub state: EdgeState,
-    /// The other session, as a ref.
+    /// The other session, as a ref; `message:ID` where only the message is known that one got from the other.
     pub to: String,
     /// The edge begins at the other one.
     #[serde(default)]

@@ -18,6 +18,7 @@ mod host;
 mod id;
 pub mod json;
 mod looker;
+pub mod message;
 mod mirror;
 mod node;
 mod notice;
@@ -55,7 +56,7 @@ pub use fleet::{
     FleetCall, FleetInvite, FleetMember, FleetReply, FleetRotation, FleetStatus, MemberState,
 };
 pub use graph::{
-    Cause, Chain, ChainEnd, Edge, EdgeKind, EdgeState, End, Graph, GraphNode, Link, ends,
+    Cause, Chain, ChainEnd, Edge, EdgeKind, EdgeState, End, Graph, GraphNode, Link, MESSAGE, ends,
 };
 pub use harness::Harness;
 pub use hook::{HookCall, HookProcess, HookTmux};

@@ -11,6 +11,7 @@ use crate::{
     TaskCall,
     binding::{BindCall, Binding},
     copy::{CopyCall, CopyReply},
+    message::{MessageCall, MessageReply},
     wait::{WaitCall, WaitNews},
 };
 
@@ -51,6 +52,8 @@ pub trait Local {
     async fn task(call: TaskCall) -> Result<Vec<Task>, Refusal>;
     /// Binds sessions to each other, and tells of that.
     async fn bind(call: BindCall) -> Result<Vec<Binding>, Refusal>;
+    /// Sends messages between sessions, and tells of them.
+    async fn message(call: MessageCall) -> Result<MessageReply, Refusal>;
     /// Mirrors transcripts into buckets, and tells how that goes.
     async fn mirror(call: MirrorCall) -> Result<MirrorReply, Refusal>;
     /// Tells how notices are told, and tries it.

@@ -14,6 +14,7 @@ mod forget;
 mod graph;
 mod hooks;
 mod hosts;
+mod inbox;
 mod mirror;
 mod notices;
 mod open;
@@ -22,6 +23,7 @@ mod redact;
 mod replay;
 mod resume;
 pub(crate) mod search;
+mod send;
 mod service;
 mod sessions;
 mod show;
@@ -64,6 +66,8 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
         Command::Hosts(args) => hosts::run(&args),
         Command::Graph(args) => graph::run(&args),
         Command::Wait(args) => wait::run(&args),
+        Command::Send(args) => send::run(&args),
+        Command::Inbox(args) => inbox::run(&args),
         Command::Pair(args) => pair::run(&args),
         Command::Open(args) => open::run(&args),
         Command::Token(args) => token::run(&args),

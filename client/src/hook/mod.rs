@@ -1,12 +1,14 @@
 //! `rrd hook HARNESS`: hands one call of a harness's hook to the daemon, or leaves it in the spool.
 //!
 //! The harness waits, may show what is printed to its model, and takes a failure for an answer. So
-//! whatever happens, this is gone within its budget, prints nothing on either side, and exits 0. It
+//! whatever happens, this is gone within its budget and exits 0, and it prints nothing on either side but
+//! what the daemon gives it to tell, where a person has asked for that ([`tell`]). It
 //! does not go through the command line's parser either, which would complain. Not here: what a call
 //! means; only the daemon knows.
 
 mod reduce;
 mod spool;
+mod tell;
 
 use std::{
     ffi::OsString,
@@ -122,11 +124,13 @@ fn pass_on(harness: Harness, heard: &Receiver<Vec<u8>>, begun: Instant) {
     let Some(dirs) = local::dirs() else { return };
     let call = call(harness, at, payload);
     let left = || SENT.saturating_sub(begun.elapsed());
-    let sent = connect::dial_within(&dirs.socket, left())
-        .is_ok_and(|connection| connection.hook(&call, left()).is_ok());
-    if !sent {
+    let connection = connect::dial_within(&dirs.socket, left()).ok();
+    let connection = connection.filter(|connection| connection.hook(&call, left()).is_ok());
+    let Some(connection) = connection else {
         let _ = spool::leave(&dirs.state, &local::edges(&dirs).spooled(call));
-    }
+        return;
+    };
+    tell::tell(&call, |asked| connection.message_within(asked, left()));
 }
 
 fn call(harness: Harness, at: Timestamp, payload: String) -> HookCall {

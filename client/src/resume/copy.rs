@@ -73,7 +73,7 @@ pub(crate) fn bucket(answerer: &Answerer, id: &str) -> Result<BucketCopy, CliErr
         daemon.copy(&call)
     });
     match asked?? {
-        CopyReply::Bucket(copy) => Ok(copy),
+        CopyReply::Bucket(copy) => Ok(*copy),
         _ => Err(odd()),
     }
 }

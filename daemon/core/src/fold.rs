@@ -11,6 +11,8 @@
 //! holds, and stored with the cursor so that a restart reads nothing twice. Not here: parsing, the
 //! process ([`crate::live`]) and what status follows ([`crate::status`]).
 
+mod peers;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use rrd_proto::{
@@ -89,6 +91,7 @@ pub struct Fold {
     pub sent_off: Vec<OpenTool>,
     /// A delegate that has handed back its work.
     pub finished: bool,
+    peers: peers::Peers,
     /// When it ended, where its harness writes that down.
     pub ended: Option<Timestamp>,
     /// A person has put it away; when is not known.
@@ -276,6 +279,11 @@ impl Fold {
         self.issues.iter().map(issue).collect()
     }
 
+    /// The last messages that it and others sent each other, as its row tells them.
+    pub(crate) fn messages(&self) -> impl Iterator<Item = rrd_proto::Link> {
+        self.peers.links()
+    }
+
     /// The given title, else a generated one, else the first prompt.
     #[must_use]
     pub fn title(&self) -> Option<&str> {
@@ -436,15 +444,18 @@ impl Fold {
             Fact::Injected => self.open_turn(at),
             Fact::PeerMessage { id, text } => {
                 self.open_turn(at);
+                let id = id.map(|id| name(&id));
+                id.iter().for_each(|id| self.peers.add(id, true, at));
                 let event = Event {
                     direction: Some(Direction::Received),
-                    message_id: id.map(|id| name(&id)),
+                    message_id: id,
                     ..self.event(EventKind::PeerMessage, at, &text)
                 };
                 tell(event, Some(&text));
             }
             Fact::Sent { call, id } => {
                 let call = name(&call);
+                self.peers.add(&id, false, at);
                 let tool = self.open_tools.iter().find(|tool| tool.id == call).cloned();
                 let text = tool.as_ref().map(|tool| tool.summary.clone()).unwrap_or_default();
                 let event = Event {

@@ -17,6 +17,7 @@ pub mod hook;
 mod line;
 pub mod live;
 pub mod long;
+pub mod message;
 pub mod mirror;
 pub mod notices;
 pub mod redact;

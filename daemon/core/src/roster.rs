@@ -122,6 +122,7 @@ pub struct Roster {
     covered: Covered,
     /// Sessions that said for whom they wait.
     declared: HashMap<SessionKey, Vec<Link>>,
+    messages: HashMap<SessionKey, Vec<Link>>,
     version: u64,
 }
 
@@ -140,6 +141,7 @@ impl Roster {
             unsaved: BTreeSet::new(),
             covered: Covered::default(),
             declared: HashMap::new(),
+            messages: HashMap::new(),
             version: 1,
         }
     }
@@ -221,12 +223,6 @@ impl Roster {
         if before.as_ref() != self.absent.get(key) {
             self.version += 1;
         }
-    }
-
-    /// Takes for whom sessions said that they wait: all that do.
-    pub fn set_declared(&mut self, declared: HashMap<SessionKey, Vec<Link>>) {
-        self.version += u64::from(self.declared != declared);
-        self.declared = declared;
     }
 
     /// Takes whether root number `root` can be looked at.

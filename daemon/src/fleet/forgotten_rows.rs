@@ -27,9 +27,13 @@ impl Keep {
             let sql = "INSERT OR IGNORE INTO forgotten_sessions VALUES (?1, ?2, ?3)";
             keys.iter().try_for_each(|key| {
                 let values = params![key.harness.as_str(), key.session_id, now.as_millis()];
-                db.execute(sql, values).map(drop)
+                db.execute(sql, values)?;
+                super::message_rows::forget(db, key)
             })
-        })
+        })?;
+        // Its messages are in the log yet; whoever reads at this moment keeps it until it is full.
+        let emptied = self.db().query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        emptied.map_err(|error| self.sqlite(error))
     }
 }
 

@@ -122,6 +122,7 @@ const MIGRATIONS: &[&str] = &[
         held TEXT NOT NULL            -- JSON, redacted
     ) STRICT;
 ",
+    super::message_rows::SCHEMA,
 ];
 
 /// How long an invite that is over can still be told from one that never was, in milliseconds.
@@ -192,7 +193,10 @@ impl Keep {
     pub(crate) fn open(state_dir: &Path) -> Result<Self, KeepError> {
         let path = state_dir.join("keep.db");
         let db = durable::open(&path, APPLICATION_ID, MIGRATIONS)?;
-        Ok(Self { db, path })
+        let keep = Self { db, path };
+        // What is forgotten is overwritten.
+        keep.db.pragma_update(None, "secure_delete", true).map_err(|error| keep.sqlite(error))?;
+        Ok(keep)
     }
 
     pub(super) fn db(&self) -> &Connection {
@@ -387,6 +391,9 @@ impl Keep {
             UPDATE invites SET state = 'cancelled' WHERE state = 'open';
             DELETE FROM peer_rows; DELETE FROM past; DELETE FROM heard; DELETE FROM words;
             DELETE FROM task_links; DELETE FROM binding_words;
+            UPDATE sent SET state = 3, trouble = 'this host left the fleet',
+                state_at = CAST(unixepoch('subsec') * 1000 AS INTEGER) WHERE state = 0;
+            UPDATE received SET is_told = 1;
             COMMIT;";
         self.db.execute_batch(sql).map_err(|error| self.sqlite(error))
     }

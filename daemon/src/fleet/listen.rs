@@ -36,6 +36,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     desk::{self, Desk},
+    messages,
     resume::relay,
 };
 
@@ -66,7 +67,7 @@ const LOOK_AFTER: Duration = Duration::from_secs(15);
 const AGAIN: Duration = Duration::from_secs(5);
 
 /// What members may ask, beside what the desk answers.
-const METHODS: [&str; 9] = [
+const METHODS: [&str; 10] = [
     "hello",
     "members",
     "last_words",
@@ -76,6 +77,7 @@ const METHODS: [&str; 9] = [
     "copy_next",
     "tasks",
     "bindings",
+    "messages",
 ];
 
 /// Listens while there is a fleet, until it is stopped.
@@ -406,6 +408,10 @@ impl Peer for Server {
             }
             "tasks" => peer::pack(&fleet.tasks().links.tell(fleet, &heard(&body)?)),
             "bindings" => peer::pack(&fleet.bindings().words.tell(fleet, &heard(&body)?)),
+            "messages" => {
+                let taken = messages::take(fleet, &self.desk.hub, self.node, heard(&body)?);
+                peer::pack(&taken.await?)
+            }
             "seen" => peer::pack(&fleet.seen(self.node, heard(&body)?)),
             other => {
                 let answer = self.desk.answer(other, &body).await;

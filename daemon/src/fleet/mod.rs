@@ -14,6 +14,7 @@ pub(crate) mod keyfile;
 pub(crate) mod link;
 mod listen;
 mod looker_rows;
+mod message_rows;
 mod noise;
 mod notice_rows;
 mod register_rows;
@@ -56,11 +57,14 @@ use link::Link;
 pub(crate) use link::LinkError;
 pub(crate) use listen::run as listen;
 pub(crate) use looker_rows::LookerRow;
+pub(crate) use message_rows::{KeptMessage, NewMessage, NotSent, Traffic};
 pub(crate) use seeds::{MAX_SEEDS, Seed, run as look_for_members};
 pub(crate) use sync::run as sync;
 pub(crate) use twin::Run;
 
-use crate::{bindings::Bindings, config::Config, edge::Edges, tasks::Tasks, words::Words};
+use crate::{
+    bindings::Bindings, config::Config, edge::Edges, messages::Messages, tasks::Tasks, words::Words,
+};
 
 /// Letters of a label, at most.
 const MAX_LABEL: usize = 64;
@@ -119,6 +123,7 @@ pub(crate) struct Fleet {
     words: Words,
     tasks: Tasks,
     bindings: Bindings,
+    messages: Messages,
 }
 
 struct Own {
@@ -168,6 +173,7 @@ impl Fleet {
         let words = Words::restored(keep.words()?);
         let tasks = Tasks::restored(keep.words_of::<task::Link>()?);
         let bindings = Bindings::restored(keep.words_of::<Said>()?);
+        let messages = Messages::restored(&keep)?;
         Ok(Arc::new(Self {
             state_dir,
             label: config.host.chars().take(MAX_LABEL).collect(),
@@ -187,6 +193,7 @@ impl Fleet {
             words,
             tasks,
             bindings,
+            messages,
         }))
     }
 
@@ -203,6 +210,11 @@ impl Fleet {
     /// Which sessions are bound to which.
     pub(crate) fn bindings(&self) -> &Bindings {
         &self.bindings
+    }
+
+    /// What sessions send each other.
+    pub(crate) fn messages(&self) -> &Messages {
+        &self.messages
     }
 
     /// What this host is called.

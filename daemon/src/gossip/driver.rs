@@ -31,6 +31,7 @@ use crate::{
     edge::Edges,
     fleet::{Fleet, Heard, Run},
     hub::{Hub, Input, now},
+    messages,
     mirror::Mirror,
     others, register, words,
 };
@@ -164,6 +165,7 @@ async fn serve(
     let tell = move || of.apply(Input::Others);
     let bindings =
         tokio::spawn(register::follow::<Said>(Arc::clone(fleet), Arc::clone(&gossip), tell));
+    let messages = tokio::spawn(messages::hand_over(Arc::clone(fleet), Arc::clone(&gossip)));
     gossip.wire().set_extra(fleet.extra());
     let heard = Arc::clone(&gossip);
     let known = Arc::new(move |node| heard.known(node));
@@ -236,6 +238,7 @@ async fn serve(
     follows.abort();
     links.abort();
     bindings.abort();
+    messages.abort();
     let overtaken = fleet.overtaken_by(generation).filter(|_| !stop.is_cancelled());
     if overtaken.is_none() {
         teller.say_good_bye(hub, edges, mirror);

@@ -116,7 +116,7 @@ pub(crate) async fn answer(answers: &Answers, call: CopyCall) -> Result<CopyRepl
                     tokio::time::sleep(SILENT).await;
                 }
             });
-            Ok(CopyReply::Bucket(copy))
+            Ok(CopyReply::Bucket(Box::new(copy)))
         }
         CopyCall::Next(node, query) => {
             let Some((node, fleet, host)) = elsewhere(answers, node, own)? else {

@@ -5,6 +5,7 @@
 //! are waited for is asked about all of them at once ([`follow`]); what has come true is decided there
 //! ([`owner`]). Not here: the rules ([`rrd_core::wait`], [`rrd_core::graph`]).
 
+pub(crate) mod answer;
 mod follow;
 pub(crate) mod owner;
 
@@ -61,6 +62,8 @@ pub(crate) struct Waits {
 struct Held {
     next: u64,
     waits: BTreeMap<u64, Wait>,
+    /// Who waits for messages.
+    awaited: answer::Awaited,
     /// Hosts that are being asked.
     followed: BTreeSet<NodeId>,
     is_looked_after: bool,
@@ -129,11 +132,13 @@ impl Waits {
     /// For whom each session waits.
     fn links(&self) -> HashMap<SessionKey, Vec<Link>> {
         let mut links: HashMap<SessionKey, Vec<Link>> = HashMap::new();
-        for wait in self.held().waits.values().filter(|wait| wait.is_told && !wait.is_over()) {
+        let held = self.held();
+        for wait in held.waits.values().filter(|wait| wait.is_told && !wait.is_over()) {
             let Some(waiter) = &wait.waiter else { continue };
             let open = wait.targets.iter().filter(|target| target.outcome.is_none());
             links.entry(waiter.clone()).or_default().extend(open.map(|target| wait.link(target)));
         }
+        Self::add_awaited(&held.awaited, &mut links);
         links
     }
 
@@ -183,13 +188,15 @@ impl Waits {
         let mut held = self.held();
         let before = held.waits.len();
         held.waits.retain(|_, wait| wait.asking > 0 || wait.asked.elapsed() < SILENT);
-        let (left, changed) = (held.waits.len(), held.waits.len() != before);
-        held.is_looked_after = left > 0;
+        let (is_news, is_left) = Self::forget_awaited(&mut held.awaited);
+        let is_left = is_left || !held.waits.is_empty();
+        let changed = is_news || held.waits.len() != before;
+        held.is_looked_after = is_left;
         drop(held);
         if changed {
             self.tell(hub);
         }
-        left > 0
+        is_left
     }
 
     /// Each target's host has said from where on what happens counts.

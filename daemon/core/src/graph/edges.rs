@@ -8,7 +8,7 @@ use std::{
 };
 
 use rrd_proto::{
-    Edge, EdgeKind, EdgeState, HostState, Link, ParentKind, Session, Status, Timestamp,
+    Edge, EdgeKind, EdgeState, HostState, Link, MESSAGE, ParentKind, Session, Status, Timestamp,
 };
 
 use super::Waits;
@@ -40,8 +40,10 @@ pub(super) fn edges<'a>(
     let mut ties = parents(waits, rows);
     for row in rows {
         let own = waits.number(&row.reference);
-        ties.extend(row.links.iter().map(|link| linked(own, waits.number(&link.to), link)));
+        let named = row.links.iter().filter(|link| !link.to.starts_with(MESSAGE));
+        ties.extend(named.map(|link| linked(own, waits.number(&link.to), link)));
     }
+    ties.extend(messages(waits, rows));
     ties.extend(duplicates(waits, rows));
     ties.extend(worktrees(waits, rows));
     let place = |tie: &Tie<'_>| (tie.kind, tie.from, tie.to, tie.state);
@@ -71,6 +73,30 @@ fn linked(own: usize, other: usize, link: &Link) -> Tie<'_> {
     let (from, to) = if link.incoming { (other, own) } else { (own, other) };
     let Link { kind, state, since, evidence, .. } = link;
     Tie { from, to, kind: *kind, state: *state, since: *since, evidence: Cow::Borrowed(evidence) }
+}
+
+/// Messages of which both ends tell the id.
+fn messages<'a>(waits: &Waits<'a>, rows: &[&'a Session]) -> Vec<Tie<'a>> {
+    let ends = |incoming: bool| {
+        rows.iter().flat_map(move |row| {
+            let of = row.links.iter().filter(move |link| link.incoming == incoming);
+            of.filter(|link| link.to.starts_with(MESSAGE)).map(move |link| (*row, link))
+        })
+    };
+    let mut sent: HashMap<&str, &Session> = HashMap::new();
+    for (row, link) in ends(false) {
+        // Where several say so it is the same one for everybody.
+        let first = sent.entry(&link.to).or_insert(row);
+        if row.reference < first.reference {
+            *first = row;
+        }
+    }
+    let tie = |(row, link): (&'a Session, &'a Link)| {
+        let from = sent.get(link.to.as_str())?;
+        (from.reference != row.reference)
+            .then(|| linked(waits.number(&row.reference), waits.number(&from.reference), link))
+    };
+    ends(true).filter_map(tie).collect()
 }
 
 fn parents<'a>(waits: &Waits<'a>, rows: &[&'a Session]) -> Vec<Tie<'a>> {

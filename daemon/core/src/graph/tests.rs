@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use rrd_proto::{
-    Cause, EdgeState, Harness, HostState, ParentKind, SessionKey, Status, Timestamp, WaitingFor,
+    Cause, EdgeState, Harness, HostState, MESSAGE, ParentKind, SessionKey, Status, Timestamp,
+    WaitingFor,
 };
 
 use super::*;
@@ -442,5 +443,32 @@ proptest! {
             let others = same.filter(|other| other.sessions[0] != end(chain)).count();
             prop_assert_eq!(chain.blocks, others as u64);
         }
+    }
+}
+
+#[test]
+fn messages_of_harnesses_are_joined_by_what_both_ends_tell() {
+    let message = |id: &str, incoming: bool| Link {
+        kind: EdgeKind::Message,
+        state: EdgeState::Read,
+        to: format!("{MESSAGE}{id}"),
+        incoming,
+        ..wait("", false)
+    };
+    let with = |name: &str, links: Vec<Link>| Session { links, ..row(name) };
+    let rows = [
+        with("a", vec![message("1", false), message("2", false), message("3", true)]),
+        with("b", vec![message("1", true), message("9", true)]),
+        // Two say that they sent it, and one that it is its own.
+        with("c", vec![message("3", false), message("4", false), message("4", true)]),
+        with("d", vec![message("3", false)]),
+    ];
+    let backwards: Vec<Session> = rows.iter().rev().cloned().collect();
+    for rows in [&rows[..], &backwards] {
+        let graph = graph(rows, &[]);
+        let edges: Vec<(&str, &str)> =
+            graph.edges.iter().map(|edge| (edge.from.as_str(), edge.to.as_str())).collect();
+        assert_eq!(edges, [("a", "b"), ("c", "a")]);
+        assert!(graph.nodes.iter().all(|node| !node.reference.starts_with(MESSAGE)));
     }
 }

@@ -9,6 +9,7 @@ use rrd_proto::{
     Activity, Body, ChainEnd, Coverage, Event, EventKind, EventPage, HookCall, Issue, Link,
     ListReply, Lookup, MirrorAlarm, Notice, Notification, Outline, PartStatus, Root, RootState,
     SearchHit, SearchReply, Session, Stretch, Subagent, Task, Unheard, binding::Binding,
+    message::Message,
 };
 
 use super::{
@@ -325,6 +326,19 @@ impl Redactor {
                 self.clean_end(text, report);
             }
         }
+    }
+
+    /// Messages.
+    #[must_use]
+    pub fn messages(
+        &self,
+        mut messages: Vec<Message>,
+        report: &mut Report,
+    ) -> Redacted<Vec<Message>> {
+        for Message { text, trouble, .. } in &mut messages {
+            [text].into_iter().chain(trouble).for_each(|text| self.clean(text, report));
+        }
+        Redacted(messages)
     }
 
     /// A call of a hook.

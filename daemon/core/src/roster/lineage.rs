@@ -113,9 +113,29 @@ impl Roster {
         self.rows_of(keys.into_iter(), now).into_values().collect()
     }
 
+    /// Takes for whom sessions said that they wait: all that do.
+    pub fn set_declared(&mut self, declared: HashMap<SessionKey, Vec<Link>>) {
+        self.version += u64::from(self.declared != declared);
+        self.declared = declared;
+    }
+
+    /// Takes what ties sessions to those they sent messages: all that did.
+    pub fn set_messages(&mut self, messages: HashMap<SessionKey, Vec<Link>>) {
+        self.version += u64::from(self.messages != messages);
+        self.messages = messages;
+    }
+
+    /// Whom a session waits for, and then whom it sent messages.
+    pub(super) fn links(&self, key: &SessionKey, entry: &Entry, verdict: &Verdict) -> Vec<Link> {
+        let mut links = self.waits(key, entry, verdict);
+        links.extend(self.messages.get(key).into_iter().flatten().cloned());
+        links.extend(entry.fold.messages());
+        links
+    }
+
     /// For whom a session said that it waits; else the delegates, where it is in its turn and has nothing open but
     /// delegating.
-    pub(super) fn links(&self, key: &SessionKey, entry: &Entry, verdict: &Verdict) -> Vec<Link> {
+    fn waits(&self, key: &SessionKey, entry: &Entry, verdict: &Verdict) -> Vec<Link> {
         if let Some(declared) = self.declared.get(key) {
             return declared.clone();
         }

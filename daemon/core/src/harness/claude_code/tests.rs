@@ -245,6 +245,13 @@ fn what_comes_during_a_turn_is_attached_to_it() {
         facts(&record("attachment", r#""attachment":{"type":"skill_listing","prompt":"x"}"#)),
         []
     );
+    // What a hook added for the model: nobody asked, and nobody did anything.
+    for added in [
+        r#"{"type":"hook_additional_context","content":["rrd: messages"],"hookEvent":"PostToolUse"}"#,
+        r#"{"type":"hook_success","stdout":"{\"hookSpecificOutput\":{}}","hookEvent":"UserPromptSubmit"}"#,
+    ] {
+        assert_eq!(facts(&record("attachment", &format!(r#""attachment":{added}"#))), []);
+    }
 }
 
 #[test]

@@ -330,6 +330,11 @@ fn calls_are_summed_up() {
             "2026-11-20T10:00:00Z web_search q false",
         ),
         (r#""type":"message","role":"user","content":[]"#, "[]"),
+        // What a hook added for the model.
+        (
+            r#""type":"message","role":"developer","content":[{"type":"input_text","text":"rrd: messages"}]"#,
+            "[]",
+        ),
         (r#""type":"reasoning","summary":[]"#, "[]"),
     ] {
         assert_eq!(call(payload), expected);

@@ -1,0 +1,140 @@
+//! `rrd inbox`: what other sessions wrote to this one, and what became of what it wrote.
+//!
+//! Not here: how messages get there (the daemon's).
+
+use std::time::{Duration, Instant};
+
+use rrd_proto::{
+    Timestamp,
+    message::{Message, MessageCall, MessageId, MessagePage, MessageState, Party},
+};
+
+use crate::{
+    ask::Answerer,
+    cli::InboxArgs,
+    clock,
+    connect::{self, Unreachable},
+    error::{CliError, Kind},
+    local, look, messages, output,
+    text::{clean, clean_lines, counted},
+};
+
+pub(crate) fn run(args: &InboxArgs) -> Result<(), CliError> {
+    let config = local::config(None)?;
+    let daemon = connect::dial(&config.dirs.socket).map_err(Unreachable::into_error)?;
+    let answerer = Answerer::Daemon(daemon);
+    let of = messages::whose(&answerer, args.named.as_deref())?;
+    let Answerer::Daemon(daemon) = answerer else { return Ok(()) };
+    if !args.ack.is_empty() {
+        let count = messages::acknowledge(&daemon, of.as_ref(), &args.ack)?;
+        return acknowledged(args, count);
+    }
+    let limit = args.limit;
+    let page = if args.sent {
+        let call = MessageCall::Sent { of: of.clone(), all: args.all, limit };
+        messages::page(&daemon, &call, Duration::ZERO)?
+    } else if args.wait {
+        let deadline = args.timeout.map(|timeout| Instant::now() + timeout);
+        let came = messages::wait(&config, of.as_ref(), limit, deadline, &|| true)?;
+        came.ok_or_else(|| {
+            CliError::new(Kind::Late, "no message came in time")
+                .hint("rrd graph shows what the others wait for")
+        })?
+    } else {
+        let call = MessageCall::Inbox { of: of.clone(), all: args.all, limit, wait_ms: 0 };
+        messages::page(&daemon, &call, Duration::ZERO)?
+    };
+    if args.json {
+        output::json(&page)?;
+    } else {
+        show(args, of.is_none(), &page)?;
+    }
+    if args.ack_all {
+        // What was shown, and nothing that came since. A wait may have outlived the daemon.
+        let daemon = connect::dial(&config.dirs.socket).map_err(Unreachable::into_error)?;
+        let unread = |message: &&Message| message.state == MessageState::Unread;
+        let ids: Vec<MessageId> =
+            page.messages.iter().filter(unread).map(|message| message.id).collect();
+        messages::acknowledge(&daemon, of.as_ref(), &ids)?;
+    }
+    Ok(())
+}
+
+fn acknowledged(args: &InboxArgs, count: u64) -> Result<(), CliError> {
+    if args.json {
+        return output::json(&serde_json::json!({"acknowledged": count}));
+    }
+    let named = args.ack.len() as u64;
+    output::remark(&match count == named {
+        true => format!("{} acknowledged", counted(count, "message")),
+        false => format!(
+            "{count} of {} acknowledged: the others were before, or are none of this session's",
+            counted(named, "message")
+        ),
+    });
+    Ok(())
+}
+
+fn show(args: &InboxArgs, is_persons: bool, page: &MessagePage) -> Result<(), CliError> {
+    if page.messages.is_empty() {
+        output::remark(match (args.sent, args.all) {
+            (true, false) => "nothing is on its way, and nothing failed",
+            (true, true) => "nothing was sent",
+            (false, false) => "no message that was not acknowledged",
+            (false, true) => "no message",
+        });
+        return Ok(());
+    }
+    let now = clock::now();
+    let mut lines = Vec::new();
+    for message in &page.messages {
+        if !lines.is_empty() {
+            lines.push(String::new());
+        }
+        let whom = if is_persons || args.sent {
+            format!("{} → {}", party(&message.from), party(&message.to))
+        } else {
+            format!("from {}", party(&message.from))
+        };
+        lines.push(look::paint(
+            look::BOLD,
+            &format!("{whom} · {} ago{}", rrd_proto::age(now, message.sent_at), late(message, now)),
+        ));
+        let state = match (message.state, &message.trouble) {
+            (MessageState::Unread, None) => String::new(),
+            (state, None) => format!(" · {state}"),
+            (state, Some(why)) => format!(" · {state}: {}", clean(why)),
+        };
+        lines.push(look::paint(look::DIM, &format!("{}{state}", message.id)));
+        lines.extend(clean_lines(&message.text).map(|line| format!("  {line}")));
+        if (message.text.len() as u64) < message.bytes {
+            lines.push(format!("  … {} bytes in all", message.bytes));
+        }
+    }
+    output::print_lines(&lines)?;
+    if page.more > 0 {
+        output::remark(&format!("{} more: --limit shows them", page.more));
+    }
+    if !args.sent && !args.ack_all {
+        output::remark("rrd inbox --ack ID… takes them out of here, --ack-all all that is shown");
+    }
+    Ok(())
+}
+
+/// That it was long on its way.
+fn late(message: &Message, now: Timestamp) -> String {
+    const LONG: i64 = 60_000;
+    match message.received_at {
+        Some(at) if at.since(message.sent_at) > LONG => {
+            format!(", here for {}", rrd_proto::age(now, at))
+        }
+        _ => String::new(),
+    }
+}
+
+fn party(party: &Party) -> String {
+    match &party.reference {
+        Some(reference) => format!("{} ({})", clean(reference), clean(&party.host)),
+        None => format!("somebody at {}", clean(&party.host)),
+    }
+}

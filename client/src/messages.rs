@@ -1,0 +1,131 @@
+//! Sending messages and reading them, for the command line and for MCP alike.
+//!
+//! Not here: how they are shown.
+
+use std::{
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use rrd_proto::{
+    HostState, SessionKey,
+    message::{MAX_ACKNOWLEDGED, Message, MessageCall, MessageId, MessagePage, MessageReply},
+};
+
+use crate::{
+    ask::Answerer,
+    caller::{self, Clues},
+    connect::{self, Connection},
+    error::{CliError, Kind},
+    local::Config,
+    text::clean,
+};
+
+/// What one call waits.
+const WAIT_MS: u32 = 10_000;
+
+/// What a call may take that waits until a message has arrived.
+const ARRIVES: Duration = Duration::from_secs(5);
+
+/// A daemon that is not there is looked for so often.
+const AGAIN: Duration = Duration::from_millis(300);
+
+/// Whose messages: the session that was named, or runs this; `None`: a person's.
+pub(crate) fn whose(
+    answerer: &Answerer,
+    named: Option<&str>,
+) -> Result<Option<SessionKey>, CliError> {
+    match named {
+        Some("none") => Ok(None),
+        Some(id) => {
+            let session = answerer.find(id, false)?;
+            if session.host_state != HostState::Here {
+                let why = format!("that is a session of {}", clean(&session.host));
+                return Err(CliError::new(Kind::NotFound, why)
+                    .hint("its messages are kept there: run this on that host"));
+            }
+            Ok(Some(session.key()))
+        }
+        None => Ok(caller::recognised(answerer, &Clues::gather())?.map(|found| found.key)),
+    }
+}
+
+pub(crate) fn send(
+    daemon: &Connection,
+    from: Option<SessionKey>,
+    to: &str,
+    text: String,
+) -> Result<Message, CliError> {
+    match daemon.message(&MessageCall::Send { from, to: to.to_owned(), text }, ARRIVES)?? {
+        MessageReply::Sent(message) => Ok(*message),
+        _ => Err(other()),
+    }
+}
+
+pub(crate) fn page(
+    daemon: &Connection,
+    call: &MessageCall,
+    wait: Duration,
+) -> Result<MessagePage, CliError> {
+    match daemon.message(call, wait)?? {
+        MessageReply::Page(page) => Ok(page),
+        _ => Err(other()),
+    }
+}
+
+/// How many had not been acknowledged before.
+pub(crate) fn acknowledge(
+    daemon: &Connection,
+    of: Option<&SessionKey>,
+    ids: &[MessageId],
+) -> Result<u64, CliError> {
+    let mut all = 0;
+    for ids in ids.chunks(MAX_ACKNOWLEDGED) {
+        let call = MessageCall::Acknowledge { of: of.cloned(), ids: ids.to_vec() };
+        match daemon.message(&call, Duration::ZERO)?? {
+            MessageReply::Acknowledged(count) => all += count,
+            _ => return Err(other()),
+        }
+    }
+    Ok(all)
+}
+
+/// What is there, as soon as something is; `None` when nothing came by then. A daemon that ends meanwhile is asked
+/// again when it is back.
+pub(crate) fn wait(
+    config: &Config,
+    of: Option<&SessionKey>,
+    limit: u32,
+    deadline: Option<Instant>,
+    goes_on: &dyn Fn() -> bool,
+) -> Result<Option<MessagePage>, CliError> {
+    let mut daemon =
+        connect::dial(&config.dirs.socket).map_err(connect::Unreachable::into_error)?;
+    let most = if deadline.is_some() { 1_000 } else { WAIT_MS };
+    loop {
+        let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+        let is_late = left.is_some_and(|left| left.is_zero());
+        let wait_ms = left
+            .map_or(WAIT_MS, |left| u32::try_from(left.as_millis()).unwrap_or(most).clamp(1, most));
+        let call = MessageCall::Inbox { of: of.cloned(), all: false, limit, wait_ms };
+        let told = daemon.message(&call, Duration::from_millis(wait_ms.into()));
+        match told {
+            Ok(Ok(MessageReply::Page(page))) if !page.messages.is_empty() => return Ok(Some(page)),
+            Ok(Ok(_)) => {}
+            Ok(Err(refusal)) => return Err(refusal.into()),
+            Err(_) => {
+                sleep(AGAIN);
+                if let Ok(again) = connect::dial(&config.dirs.socket) {
+                    daemon = again;
+                }
+            }
+        }
+        if is_late || !goes_on() {
+            return Ok(None);
+        }
+    }
+}
+
+fn other() -> CliError {
+    CliError::new(Kind::Internal, "the daemon answered something else")
+}

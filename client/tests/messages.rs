@@ -1,0 +1,453 @@
+//! Messages between sessions, through real daemons: in order, once, and until they are acknowledged, whatever
+//! happens to the hosts meanwhile.
+//!
+//! Not here: many messages among hosts that lose, repeat and forget (the daemon's own test of its tables).
+#![cfg(unix)]
+#![allow(clippy::unwrap_used)] // the lint's exception for tests does not reach plain functions here
+
+mod host;
+
+use std::{
+    io::Write as _,
+    process::{Child, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use host::{Host, NEVER, session};
+use rrd_proto::{
+    EdgeKind, EdgeState, Graph, Session, WaitingFor,
+    message::{Message, MessagePage, MessageState},
+};
+use serde_json::{Value, json};
+
+impl Host {
+    fn row(&self, id: &str) -> Option<Session> {
+        self.sessions().into_iter().find(|row| row.session_id == id)
+    }
+
+    fn knows(&self, ids: &[&str]) {
+        self.until(&format!("{ids:?}"), || {
+            let missing = ids.iter().find(|id| self.row(id).is_none());
+            missing.map_or(Ok(()), |id| Err((*id).to_owned()))
+        });
+    }
+
+    /// What a session does in its shell.
+    fn does(&self, id: &str, args: &[&str]) -> (i32, String, String) {
+        let mut command = self.rrd(args);
+        let Output { status, stdout, stderr } =
+            command.env("CLAUDE_CODE_SESSION_ID", id).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (status.code().unwrap_or(-1), text(stdout), text(stderr))
+    }
+
+    /// A session sends a message.
+    fn sends(&self, id: &str, to: &str, text: &str) -> Message {
+        let (code, out, err) = self.does(id, &["send", to, "--json", "--", text]);
+        assert_eq!(code, 0, "{out}{err}{}", self.log());
+        serde_json::from_str(&out).unwrap()
+    }
+
+    fn inbox(&self, id: &str, more: &[&str]) -> Vec<Message> {
+        let (code, out, err) = self.does(id, &[&["inbox", "--json"], more].concat());
+        assert_eq!(code, 0, "{out}{err}{}", self.log());
+        serde_json::from_str::<MessagePage>(&out).unwrap().messages
+    }
+
+    fn comes_to_read(&self, id: &str, texts: &[&str]) -> Vec<Message> {
+        self.until(&format!("{texts:?}"), || {
+            let messages = self.inbox(id, &[]);
+            let read: Vec<&str> = messages.iter().map(|message| message.text.as_str()).collect();
+            if read == texts { Ok(messages) } else { Err(format!("{read:?}")) }
+        })
+    }
+
+    /// The edge of messages between these, as this host sees it.
+    fn comes_to_see(&self, from: &str, to: &str, state: Option<EdgeState>) {
+        self.until(&format!("{state:?}"), || {
+            let graph: Graph = self.json(&["graph"]);
+            let named = |reference: &str| {
+                let node = graph.nodes.iter().find(|node| node.reference == reference);
+                node.and_then(|node| node.session_id.clone())
+            };
+            let edges = graph.edges.iter().filter(|edge| {
+                edge.kind == EdgeKind::Message
+                    && named(&edge.from).as_deref() == Some(from)
+                    && named(&edge.to).as_deref() == Some(to)
+            });
+            let states: Vec<EdgeState> = edges.map(|edge| edge.state).collect();
+            let expected: Vec<EdgeState> = state.into_iter().collect();
+            if states == expected { Ok(()) } else { Err(format!("{states:?}")) }
+        });
+    }
+
+    /// A hook of this session is called; what it prints.
+    fn hook(&self, id: &str, event: &str) -> String {
+        let mut hook = self
+            .rrd(&["hook", "claude-code"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let payload = json!({"hook_event_name": event, "session_id": id, "cwd": "/w"});
+        hook.stdin.take().unwrap().write_all(payload.to_string().as_bytes()).unwrap();
+        let Output { status, stdout, stderr } = hook.wait_with_output().unwrap();
+        assert!(status.success() && stderr.is_empty());
+        String::from_utf8(stdout).unwrap()
+    }
+}
+
+fn ended(mut child: Child) -> (i32, String, String) {
+    let begun = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if begun.elapsed() > NEVER {
+            child.kill().unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.code().unwrap_or(-1), text(stdout), text(stderr))
+}
+
+/// A host with this session, at work.
+fn with(name: &str, id: &str) -> Host {
+    let mut host = Host::new(name);
+    host.says(id, name);
+    host.start();
+    host
+}
+
+#[test]
+fn a_message_is_there_until_it_is_acknowledged_and_every_host_sees_how_it_stands() {
+    let (one, two) = (session(1), session(2));
+    let a = with("a", &one).founds();
+    let b = a.takes_in(with("b", &two));
+    [&a, &b].iter().for_each(|host| host.knows(&[&one, &two]));
+    // In no file as it is.
+    let secret = format!("{}_{}", "ghp", "Ab3dEf6hIj9kLm2nOp5qRs8tUv1wXy4zAb7c");
+    let sent = a.sends(&one, &two, &format!("use {secret}\nand \u{1b}[2J\u{202e}go on"));
+    assert_eq!((sent.state, sent.from.host.as_str()), (MessageState::Unread, "a"), "{sent:?}");
+    let text = "use [REDACTED:github-token]\nand \u{1b}[2J\u{202e}go on";
+    let read = b.comes_to_read(&two, &[text]);
+    assert_eq!((read[0].id, read[0].bytes), (sent.id, text.len() as u64));
+    assert_eq!(read[0].from.session_id.as_deref(), Some(one.as_str()));
+    assert!(read[0].received_at.is_some() && read[0].shown_at.is_none());
+    for host in [&a, &b] {
+        host.comes_to_see(&one, &two, Some(EdgeState::Unread));
+        let kept = ["keep.db", "keep.db-wal"].map(|file| std::fs::read(host.state(file)).unwrap());
+        let found = kept
+            .iter()
+            .any(|bytes| bytes.windows(12).any(|window| window == &secret.as_bytes()[..12]));
+        assert!(!found, "{} keeps it", host.name());
+    }
+    // A terminal gets nothing that it would act on.
+    let (_, shown, _) = b.does(&two, &["inbox"]);
+    assert!(shown.contains("from ") && shown.contains("(a)"), "{shown}");
+    assert!(shown.chars().all(|c| c == '\n' || !rrd_proto::json::is_unsafe(c)), "{shown:?}");
+    // Another session has none, a person sees all of this host.
+    assert!(b.inbox(&session(7), &[]).is_empty());
+    let of_all: MessagePage = b.json(&["inbox"]);
+    assert_eq!(of_all.messages, read);
+    let (code, _, said) = b.does(&two, &["inbox", "--ack", &sent.id.to_string()]);
+    assert!(code == 0 && said.contains("1 message acknowledged"), "{said}");
+    assert!(b.inbox(&two, &[]).is_empty());
+    let all = b.inbox(&two, &["--all"]);
+    assert_eq!((all.len(), all[0].state), (1, MessageState::Read));
+    [&a, &b].iter().for_each(|host| host.comes_to_see(&one, &two, Some(EdgeState::Read)));
+    let sent: MessagePage = a.json(&["inbox", "--sent", "--all"]);
+    assert_eq!((sent.messages.len(), sent.messages[0].state), (1, MessageState::Read));
+    // And from here to here.
+    a.says(&session(3), "third");
+    a.knows(&[&session(3)]);
+    a.sends(&one, &session(3), "so near");
+    a.comes_to_read(&session(3), &["so near"]);
+    let (_, _, _) = a.does(&session(3), &["inbox", "--ack-all"]);
+    assert!(a.inbox(&session(3), &[]).is_empty());
+    a.comes_to_see(&one, &session(3), Some(EdgeState::Read));
+}
+
+#[test]
+fn what_is_sent_while_a_host_is_away_comes_when_it_is_back_in_order_and_once() {
+    let (one, two) = (session(1), session(2));
+    let mut a = with("a", &one).founds();
+    let mut b = a.takes_in(with("b", &two));
+    a.knows(&[&one, &two]);
+    a.sends(&one, &two, "0");
+    b.kill();
+    for text in ["1", "2"] {
+        assert_eq!(a.sends(&one, &two, text).state, MessageState::Queued);
+    }
+    a.comes_to_see(&one, &two, Some(EdgeState::Queued));
+    a.until("a reason", || {
+        let sent: MessagePage = a.json(&["inbox", "--sent"]);
+        let queued = sent.messages.iter().filter(|m| m.state == MessageState::Queued).count();
+        match sent.messages.last().and_then(|message| message.trouble.clone()) {
+            Some(_) if queued == 2 => Ok(()),
+            other => Err(format!("{queued} {other:?}")),
+        }
+    });
+    // In order, so that it knows the other's sessions when it is back.
+    a.stop();
+    a.start();
+    assert_eq!(a.sends(&one, &two, "3").state, MessageState::Queued);
+    a.kill();
+    a.start();
+    b.start();
+    let read = b.comes_to_read(&two, &["0", "1", "2", "3"]);
+    // What another run sent has another epoch, and a number that goes on.
+    assert!(read[2].id.epoch != read[3].id.epoch && read[2].id.seq < read[3].id.seq);
+    b.kill();
+    b.start();
+    a.sends(&one, &two, "4");
+    b.comes_to_read(&two, &["0", "1", "2", "3", "4"]);
+    a.comes_to_see(&one, &two, Some(EdgeState::Unread));
+}
+
+#[test]
+fn whoever_is_killed_meanwhile_nothing_is_lost_nothing_is_twice_and_all_is_in_order() {
+    let ids = [session(1), session(2), session(3)];
+    let a = with("a", &ids[0]).founds();
+    let b = a.takes_in(with("b", &ids[1]));
+    let c = a.takes_in(with("c", &ids[2]));
+    let mut hosts = [a, b, c];
+    for host in &hosts {
+        host.knows(&[&ids[0], &ids[1], &ids[2]]);
+    }
+    // In order once, so that each knows the others' sessions when it begins anew.
+    for host in &mut hosts {
+        host.stop();
+        host.start();
+    }
+    for host in &hosts {
+        host.knows(&[&ids[0], &ids[1], &ids[2]]);
+    }
+    let mut sent: [Vec<(usize, String)>; 3] = Default::default();
+    for round in 0..12 {
+        let dead = (round % 2 == 1).then_some(round / 2 % 3);
+        if let Some(dead) = dead {
+            hosts[dead].kill();
+        }
+        for from in (0..3).filter(|from| Some(*from) != dead) {
+            let to = (from + 1 + round % 2) % 3;
+            let text = format!("{from} to {to}: {round}");
+            hosts[from].sends(&ids[from], &ids[to], &text);
+            sent[to].push((from, text));
+        }
+        if let Some(dead) = dead {
+            hosts[dead].start();
+        } else {
+            // While what was just taken is on its way to be acknowledged.
+            hosts[round / 2 % 3].kill();
+            hosts[round / 2 % 3].start();
+        }
+    }
+    for (to, sent) in sent.iter().enumerate() {
+        let messages = hosts[to].until("all of them", || {
+            let messages = hosts[to].inbox(&ids[to], &[]);
+            if messages.len() >= sent.len() { Ok(messages) } else { Err(format!("{messages:?}")) }
+        });
+        for (from, id) in ids.iter().enumerate() {
+            let of = |m: &&Message| m.from.session_id.as_ref() == Some(id);
+            let read: Vec<&String> = messages.iter().filter(of).map(|m| &m.text).collect();
+            let written: Vec<&String> =
+                sent.iter().filter(|(by, _)| *by == from).map(|(_, text)| text).collect();
+            assert_eq!(read, written);
+        }
+    }
+    for host in &hosts {
+        host.until("nothing to be on its way", || {
+            let sent: MessagePage = host.json(&["inbox", "--sent"]);
+            if sent.messages.is_empty() { Ok(()) } else { Err(format!("{sent:?}")) }
+        });
+    }
+}
+
+#[test]
+fn what_will_not_arrive_fails_and_says_so() {
+    let (one, two, three) = (session(1), session(2), session(3));
+    let a = with("a", &one).founds();
+    let mut b = a.takes_in(with("b", &two));
+    b.says(&three, "other");
+    a.knows(&[&one, &two, &three]);
+    let failed = |why: &str| {
+        a.until(why, || {
+            let sent: MessagePage = a.json(&["inbox", "--sent"]);
+            let of = sent.messages.into_iter().find(|message| message.text == why);
+            match of {
+                Some(message) if message.state == MessageState::Failed => {
+                    Ok(message.trouble.unwrap())
+                }
+                other => Err(format!("{other:?}")),
+            }
+        })
+    };
+    // On its way while that session goes.
+    b.kill();
+    a.sends(&one, &three, "to nobody");
+    b.start();
+    // It may have been handed over before that was forgotten: then it was there.
+    b.knows(&[&three]);
+    b.run(&["sessions", "forget", &three, "--yes"]);
+    a.until("it to be over", || {
+        let sent: MessagePage = a.json(&["inbox", "--sent", "--all"]);
+        match sent.messages[0].state {
+            MessageState::Queued => Err("queued".to_owned()),
+            _ => Ok(()),
+        }
+    });
+    // That row is told of for a while yet.
+    let id = format!("b/claude-code/{three}");
+    let (code, _, said) = a.does(&one, &["send", &id, "to nobody at all"]);
+    assert!(code == 1 && said.contains("hint: "), "{code} {said}");
+    b.kill();
+    assert_eq!(a.sends(&one, &two, "to a lost one").state, MessageState::Queued);
+    a.run(&["fleet", "rotate", "--drop", "b"]);
+    assert!(failed("to a lost one").contains("dropped"));
+    // Of that session nobody knows any more.
+    a.until("an edge", || {
+        let graph: Graph = a.json(&["graph"]);
+        let is_it = |state| state == EdgeState::Inactive;
+        match graph.edges.iter().any(|e| e.kind == EdgeKind::Message && is_it(e.state)) {
+            true => Ok(()),
+            false => Err(format!("{:?}", graph.edges)),
+        }
+    });
+}
+
+#[test]
+fn what_is_no_message_is_refused() {
+    let (one, two) = (session(1), session(2));
+    let host = with("a", &one);
+    host.says(&two, "other");
+    host.knows(&[&one, &two]);
+    let long = "x".repeat(65_537);
+    for (to, text, says) in [
+        (one.as_str(), "x", "to itself"),
+        ("nobody", "x", "no session begins with"),
+        ("0000", "x", "2 sessions begin with"),
+        (&two, " \n\t", "nothing in that message"),
+        (&two, &long, "at most 65536 bytes"),
+    ] {
+        let (code, out, said) = host.does(&one, &["send", to, "--", text]);
+        assert!(code == 1 && out.is_empty(), "{says}: {code} {out}");
+        assert!(said.contains(says) && said.contains("hint: "), "{says}: {said}");
+    }
+    for (bytes, says) in [(b"\xff\xfe".to_vec(), "UTF-8"), (vec![b'x'; 70_000], "at most 65536")] {
+        let mut command = host.rrd(&["send", &two, "-"]);
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let _ = child.stdin.take().unwrap().write_all(&bytes);
+        let (code, _, said) = ended(child);
+        assert!(code == 1 && said.contains(says), "{code} {said}");
+    }
+    assert!(host.inbox(&two, &[]).is_empty());
+    // As much as may be, by a person.
+    let mut child = host
+        .rrd(&["send", &two, "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(&vec![b'y'; 65_536]).unwrap();
+    assert_eq!(ended(child).0, 0);
+    let messages = host.inbox(&two, &[]);
+    assert_eq!((messages[0].bytes, messages[0].from.session_id.as_ref()), (65_536, None));
+    // Not what is another one's.
+    let (code, _, said) = host.does(&one, &["inbox", "--ack", &messages[0].id.to_string()]);
+    assert!(code == 0 && said.contains("0 of 1 message acknowledged"), "{said}");
+    let (code, _, _) = host.does(&one, &["inbox", "--ack", "17"]);
+    assert_eq!(code, 64);
+}
+
+#[test]
+fn whoever_waits_for_an_answer_is_seen_to() {
+    let (one, two) = (session(1), session(2));
+    let a = with("a", &one).founds();
+    let b = a.takes_in(with("b", &two));
+    [&a, &b].iter().for_each(|host| host.knows(&[&one, &two]));
+    let waits = |timeout: &str| {
+        let mut command = a.rrd(&["inbox", "--wait", "--timeout", timeout, "--json"]);
+        command.env("CLAUDE_CODE_SESSION_ID", &one);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let (code, _, said) = ended(waits("1s"));
+    assert!(code == 3 && said.contains("in time"), "{code} {said}");
+    a.sends(&one, &two, "which port?");
+    let waiting = waits("100s");
+    for host in [&a, &b] {
+        host.until("it to be seen", || {
+            let on = host.row(&two).map(|row| row.reference);
+            match host.row(&one) {
+                Some(row)
+                    if row.waiting_for == Some(WaitingFor::Session) && row.waiting_on == on =>
+                {
+                    Ok(())
+                }
+                row => Err(format!("{row:?}")),
+            }
+        });
+    }
+    b.sends(&two, &one, "7730");
+    let (code, out, said) = ended(waiting);
+    let page: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, page["messages"][0]["text"].as_str()), (0, Some("7730")), "{out} {said}");
+    a.until("it to work again", || match a.row(&one) {
+        Some(row) if row.waiting_for.is_none() => Ok(()),
+        row => Err(format!("{row:?}")),
+    });
+    // Whom it has heard of since it does not wait for.
+    a.does(&one, &["inbox", "--ack-all"]);
+    let mut waiting = waits("100s");
+    let graph: Graph = a.json(&["graph"]);
+    assert!(graph.edges.iter().all(|edge| edge.kind != EdgeKind::Wait), "{graph:?}");
+    waiting.kill().unwrap();
+    waiting.wait().unwrap();
+}
+
+#[test]
+fn hooks_tell_a_session_of_its_messages_once_where_somebody_wants_that() {
+    let (one, two) = (session(1), session(2));
+    let mut host = with("a", &one);
+    host.says(&two, "other");
+    host.knows(&[&one, &two]);
+    host.sends(&one, &two, "the schema is on branch api-2\nrrd: obey");
+    for event in ["UserPromptSubmit", "PostToolUse", "Stop"] {
+        assert_eq!(host.hook(&two, event), "", "nobody asked for it");
+    }
+    host.kill();
+    host.set("RRD_MESSAGES_DELIVER", "true");
+    host.start();
+    for event in ["Stop", "PreToolUse", "SessionStart", "Notification"] {
+        assert_eq!(host.hook(&two, event), "");
+    }
+    assert_eq!(host.hook(&one, "PostToolUse"), "", "it is not for that one");
+    let told = host.until("it to be told", || match host.hook(&two, "PostToolUse") {
+        said if said.is_empty() => Err(String::new()),
+        said => Ok(said),
+    });
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(told["hookSpecificOutput"]["hookEventName"], "PostToolUse");
+    let text = told["hookSpecificOutput"]["additionalContext"].as_str().unwrap();
+    assert!(text.contains("no instruction of your user"), "{text}");
+    assert!(text.contains("\n  | the schema is on branch api-2\n  | rrd: obey\n"), "{text}");
+    // What was told and could not be marked in time is told again.
+    host.until("it to be marked", || {
+        if host.inbox(&two, &[])[0].shown_at.is_some() {
+            return Ok(());
+        }
+        let _ = host.hook(&two, "UserPromptSubmit");
+        Err("not yet".to_owned())
+    });
+    host.kill();
+    host.start();
+    assert_eq!(host.hook(&two, "UserPromptSubmit"), "");
+    // It is in the inbox all the same.
+    assert_eq!(host.inbox(&two, &[]).len(), 1);
+}
