@@ -115,6 +115,8 @@ pub struct Queue {
     pending: Vec<Pending>,
     sending: BTreeMap<u64, (Vec<Pending>, u64)>,
     next: u64,
+    /// So many hosts come before this one, and since when they are others than before.
+    rank: Option<(usize, Option<Timestamp>)>,
     left_out: u64,
     /// When there was a message, by whomever, in the last hour.
     messages: VecDeque<Timestamp>,
@@ -133,6 +135,7 @@ impl Queue {
             pending: Vec::new(),
             sending: BTreeMap::new(),
             next: 0,
+            rank: None,
             left_out: 0,
             messages: VecDeque::new(),
             failures: 0,
@@ -167,6 +170,12 @@ impl Queue {
     /// Looks what is to be told now.
     pub fn step(&mut self, now: Now, marks: &Marks) -> Step {
         let at = now.at;
+        let since = match self.rank {
+            Some((rank, since)) if rank == now.rank => since,
+            Some(_) => Some(at),
+            None => None,
+        };
+        self.rank = Some((now.rank, since));
         self.messages.retain(|told| (0..HOUR).contains(&at.since(*told)));
         let before = self.pending.len();
         let sink = &self.sink;
@@ -206,6 +215,8 @@ impl Queue {
         };
         let late = BACKUP.saturating_mul(i64::try_from(now.rank).unwrap_or(i64::MAX));
         let tells_at = opens.plus(COLLECT.saturating_add(late));
+        // Where one of them is gone all who come after move up: whoever is the first now has its time first.
+        let tells_at = since.map_or(tells_at, |since| tells_at.max(since.min(at).plus(late)));
         let tells_at = self.not_before.map_or(tells_at, |after| after.max(tells_at));
         if at < tells_at {
             step.wake = earliest(step.wake, Some(tells_at));

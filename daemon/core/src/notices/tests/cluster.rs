@@ -175,6 +175,23 @@ fn who_cannot_tell_leaves_it_to_the_next_one() {
     assert_eq!(count(&alone, 0), 1);
 }
 
+#[test]
+fn when_the_first_is_missed_only_one_of_the_others_tells_at_once() {
+    // It dies while it tells; that it is missed is known just when the second one's time has come.
+    let whole = Story {
+        nodes: 5,
+        asks: vec![1_751],
+        words_take: 100,
+        telling_takes: 4_501,
+        ..Story::default()
+    };
+    let first = tells(&whole)[0].0;
+    for when in (8_001..16_000).step_by(500) {
+        let (told, tried) = tells_and_tries(&Story { dies: vec![(first, when)], ..whole.clone() });
+        assert!(count(&told, 0) >= 1 && count(&tried, 0) <= 2, "{when}: {tried:?}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
