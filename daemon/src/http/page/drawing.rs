@@ -1,7 +1,7 @@
 //! A drawing of who waits for whom: whoever is waited for above whoever waits, as SVG.
 //!
 //! Sessions that are tied, directly or not, are one picture; pictures stand side by side where there is room.
-//! None is wider than a phone. Not here: what is told in words ([`super::graph`]).
+//! None is wider than a phone. Not here: what is told in words ([`mod@super::graph`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 
