@@ -21,7 +21,7 @@ use std::{
 };
 
 use host::{Host, NEVER, session};
-use rrd_proto::Timestamp;
+use rrd_proto::{Session, Timestamp};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -690,6 +690,22 @@ fn an_agent_waits_for_another_and_everybody_sees_it() {
     let came = client.does("wait_for", arguments);
     assert_eq!(came["outcome"], "true", "{came}");
     assert!(came["untrusted"]["targets"][0]["outcome"]["seq"].is_u64(), "{came}");
+    // Who goes waits no more: that is settled, and not left until somebody misses it.
+    let waits = json!({"ids": [other], "until": "ended", "seconds": 600});
+    client.send(&request("last", "tools/call", &json!({"name": "wait_for", "arguments": waits})));
+    let is_shown = |waits: bool| {
+        let is_it = |row: &Session| row.session_id == id && row.waiting_on.is_some() == waits;
+        host.until("its row says otherwise", || match host.sessions().iter().any(is_it) {
+            true => Ok(()),
+            false => Err(format!("{:?}", host.sessions())),
+        });
+    };
+    is_shown(true);
+    drop(client.input.take());
+    let answer = client.answer(&json!("last"));
+    assert_eq!(answer["result"]["structuredContent"]["outcome"], "timeout", "{answer}");
+    is_shown(false);
+    assert_eq!(client.ends(), "");
 }
 
 #[test]

@@ -159,6 +159,11 @@ pub enum WaitCall {
         /// Milliseconds.
         wait_ms: u32,
     },
+    /// Nobody waits any more.
+    End {
+        /// Which wait it was.
+        handle: u64,
+    },
 }
 
 /// The answer.

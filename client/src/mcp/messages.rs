@@ -93,7 +93,7 @@ pub(super) fn inbox(call: &Call, args: Inbox) -> Result<Reply, CliError> {
         Some(seconds) if !args.all => {
             drop(daemon);
             let deadline = Some(Instant::now() + Duration::from_secs(seconds));
-            let goes_on = || !call.is_cancelled();
+            let goes_on = || !call.is_left();
             let came = messages::wait(call.config(), Some(&you), limit, deadline, &goes_on)?;
             came.unwrap_or_default()
         }

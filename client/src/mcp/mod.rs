@@ -27,6 +27,7 @@ use rmcp::{
 };
 use rrd_proto::{Harness, SessionKey};
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     caller,
@@ -70,13 +71,15 @@ pub(crate) fn run() -> Result<(), CliError> {
 }
 
 async fn serve(config: Arc<Config>) -> Result<(), CliError> {
+    let gone = CancellationToken::new();
     let server = Server {
         config,
+        gone: gone.clone(),
         tools: tools::all().into(),
         running: Arc::new(Semaphore::new(AT_ONCE)),
         waiting: Arc::new(Semaphore::new(WAITS)),
     };
-    let wire = Wire::new(tokio::io::stdin(), tokio::io::stdout());
+    let wire = Wire::new(tokio::io::stdin(), tokio::io::stdout(), gone);
     match server.serve(wire).await {
         Ok(service) => service.waiting().await.map(drop).map_err(|error| internal(&error)),
         Err(ServerInitializeError::ConnectionClosed(_)) => Ok(()),
@@ -90,6 +93,8 @@ fn internal(error: &dyn std::fmt::Display) -> CliError {
 
 struct Server {
     config: Arc<Config>,
+    /// The client asks no more.
+    gone: CancellationToken,
     tools: Arc<[tools::Tool]>,
     running: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
@@ -143,7 +148,7 @@ impl ServerHandler for Server {
         };
         let (tools, arguments) = (Arc::clone(&self.tools), request.arguments.unwrap_or_default());
         let config = Arc::clone(&self.config);
-        let call = Call::new(config, told(&context.meta), context.ct.clone());
+        let call = Call::new(config, told(&context.meta), context.ct.clone(), self.gone.clone());
         // Asking a daemon blocks, and a look without one takes its time.
         let answer = tokio::task::spawn_blocking(move || {
             let answered = tools[at].call(&call, arguments);

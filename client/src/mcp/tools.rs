@@ -435,6 +435,7 @@ pub(crate) struct Call {
     config: Arc<Config>,
     told: Option<SessionKey>,
     cancelled: CancellationToken,
+    gone: CancellationToken,
 }
 
 /// Without a daemon, one look at a time: it reads much.
@@ -446,8 +447,9 @@ impl Call {
         config: Arc<Config>,
         told: Option<SessionKey>,
         cancelled: CancellationToken,
+        gone: CancellationToken,
     ) -> Self {
-        Self { config, told, cancelled }
+        Self { config, told, cancelled, gone }
     }
 
     /// The daemon, for what nobody else can answer.
@@ -483,6 +485,11 @@ impl Call {
     /// The client waits for the answer no longer.
     pub(super) fn is_cancelled(&self) -> bool {
         self.cancelled.is_cancelled()
+    }
+
+    /// Nor waits for anything that is still to come: it has gone, and only what is answered at once reaches it.
+    pub(super) fn is_left(&self) -> bool {
+        self.is_cancelled() || self.gone.is_cancelled()
     }
 }
 

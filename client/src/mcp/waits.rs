@@ -65,8 +65,13 @@ pub(super) fn wait_for(call: &Call, args: WaitFor) -> Result<Reply, CliError> {
         let left = deadline.saturating_duration_since(Instant::now());
         let is_away = |t: &WaitTarget| t.outcome.is_none() && t.host_state == HostState::Away;
         let away = news.targets.iter().any(is_away);
-        if news.came.is_some() || away || left.is_zero() || call.is_cancelled() {
+        if news.came.is_some() || away || left.is_zero() {
             return Ok(told(&news, away));
+        }
+        if call.is_left() {
+            // Nobody is shown to wait on.
+            let end = WaitCall::End { handle: news.handle };
+            return Ok(told(&daemon.wait(&end, Duration::ZERO)??, false));
         }
         let wait_ms = u32::try_from(left.as_millis()).unwrap_or(LOOK_MS).clamp(1, LOOK_MS);
         let next = WaitCall::Next { handle: news.handle, wait_ms };

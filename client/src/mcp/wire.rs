@@ -22,6 +22,7 @@ use tokio::{
     sync::{Mutex, OwnedSemaphorePermit, Semaphore},
     task::JoinHandle,
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::output;
 
@@ -41,6 +42,7 @@ type Hold = Arc<OwnedSemaphorePermit>;
 pub(crate) struct Wire<R, W> {
     input: BufReader<R>,
     output: Arc<Mutex<W>>,
+    gone: CancellationToken,
     line: Vec<u8>,
     /// All of a line is there.
     whole: bool,
@@ -68,8 +70,10 @@ enum Read {
 }
 
 impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin + Send + 'static> Wire<R, W> {
-    pub(crate) fn new(input: R, output: W) -> Self {
+    /// `gone` is cancelled once nothing more can come.
+    pub(crate) fn new(input: R, output: W, gone: CancellationToken) -> Self {
         Self {
+            gone,
             input: BufReader::new(input),
             output: Arc::new(Mutex::new(output)),
             line: Vec::new(),
@@ -177,6 +181,20 @@ where
     }
 
     async fn receive(&mut self) -> Option<ClientJsonRpcMessage> {
+        let message = self.next().await;
+        if message.is_none() {
+            self.gone.cancel();
+        }
+        message
+    }
+
+    async fn close(&mut self) -> io::Result<()> {
+        self.output.lock().await.flush().await
+    }
+}
+
+impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin + Send + 'static> Wire<R, W> {
+    async fn next(&mut self) -> Option<ClientJsonRpcMessage> {
         loop {
             if let Some(answer) = &mut self.answer {
                 let written = answer.await;
@@ -215,10 +233,6 @@ where
                 Err(_) => self.refuse(ErrorCode::PARSE_ERROR, "this is no JSON", None),
             }
         }
-    }
-
-    async fn close(&mut self) -> io::Result<()> {
-        self.output.lock().await.flush().await
     }
 }
 

@@ -224,7 +224,9 @@ impl Waits {
                 session_id: session_id.clone(),
                 title: title.clone(),
                 host_state: host.map_or(HostState::Away, |(state, _)| *state),
-                away_since: host.and_then(|(_, since)| *since),
+                away_since: host
+                    .filter(|(state, _)| *state == HostState::Away)
+                    .and_then(|(_, since)| *since),
                 outcome: target.outcome.clone(),
                 from: target.from,
             }
@@ -259,6 +261,12 @@ pub(crate) async fn answer(answers: &Arc<Answers>, call: WaitCall) -> Result<Wai
             begin(answers, waiter, targets, until, any).await
         }
         WaitCall::Next { handle, wait_ms } => next(answers, handle, wait_ms).await,
+        WaitCall::End { handle } => {
+            let news = answers.waits.news(handle, answers).ok_or_else(over)?;
+            answers.waits.held().waits.remove(&handle);
+            answers.waits.tell(&answers.hub);
+            Ok(news)
+        }
     }
 }
 
