@@ -191,7 +191,11 @@ fn a_program_is_told_on_its_stdin_and_what_it_is_told_is_no_shell() {
     assert!(environment.contains("RRD_NOTICE_KIND=needs_you"), "{environment}");
     assert!(!environment.contains(&secret()) && !environment.contains('\u{1b}'), "{environment}");
     assert!(!host.path("owned").exists(), "a text was run");
-    let sink = host.sinks().remove(0);
+    // It is counted once the program has ended.
+    let sink = host.until("it to be counted", || {
+        let sink = host.sinks().remove(0);
+        if sink.sent + sink.failed > 0 { Ok(sink) } else { Err(format!("{sink:?}")) }
+    });
     assert_eq!((sink.sent, sink.failed, sink.error), (1, 0, None));
     let parts: Vec<PartStatus> = host.json(&["status"]);
     let part = parts.iter().find(|part| part.part == "notify").unwrap();
