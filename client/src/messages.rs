@@ -9,7 +9,9 @@ use std::{
 
 use rrd_proto::{
     HostState, SessionKey,
-    message::{MAX_ACKNOWLEDGED, Message, MessageCall, MessageId, MessagePage, MessageReply},
+    message::{
+        MAX_ACKNOWLEDGED, Message, MessageCall, MessageId, MessagePage, MessageReply, MessageState,
+    },
 };
 
 use crate::{
@@ -88,6 +90,16 @@ pub(crate) fn acknowledge(
         }
     }
     Ok(all)
+}
+
+/// Says that their own session was just shown these, so that no hook tells it once more. Where that cannot be
+/// said, one does.
+pub(crate) fn shown(daemon: &Connection, messages: &[Message]) {
+    let is_news = |one: &&Message| one.state == MessageState::Unread && one.shown_at.is_none();
+    let ids: Vec<MessageId> = messages.iter().filter(is_news).map(|one| one.id).collect();
+    if !ids.is_empty() {
+        let _ = daemon.message(&MessageCall::Shown { ids }, Duration::ZERO);
+    }
 }
 
 /// What is there, as soon as something is; `None` when nothing came by then. A daemon that ends meanwhile is asked

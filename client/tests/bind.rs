@@ -6,9 +6,9 @@
 
 mod host;
 
-use host::{Host, session};
+use host::{Host, agents::with, session};
 use rrd_proto::{
-    EdgeKind, EdgeState, Graph, HostState,
+    EdgeKind, EdgeState, HostState,
     binding::{Binding, BindingDeed, BindingState},
 };
 
@@ -28,36 +28,11 @@ impl Host {
         })
     }
 
-    fn comes_to_see(&self, host: &str, state: HostState) {
-        self.until(&format!("{host} {state:?}"), || {
-            let hosts = self.hosts();
-            let is = hosts.iter().any(|row| row.host == host && row.state == state);
-            if is { Ok(()) } else { Err(format!("{hosts:?}")) }
-        });
-    }
-
-    fn comes_to_have(&self, ids: &[&str]) {
-        self.until(&format!("{ids:?}"), || {
-            let rows = self.sessions();
-            let has = |id: &&str| rows.iter().any(|row| row.session_id == **id);
-            if ids.iter().all(has) { Ok(()) } else { Err(format!("{rows:?}")) }
-        });
-    }
-
     /// The bindings of the graph: from, to, state, evidence.
     fn edges(&self) -> Vec<(String, String, EdgeState, String)> {
-        let graph: Graph = self.json(&["graph"]);
-        let edges = graph.edges.into_iter().filter(|edge| edge.kind == EdgeKind::Binding);
+        let edges = self.graph().edges.into_iter().filter(|edge| edge.kind == EdgeKind::Binding);
         edges.map(|edge| (edge.from, edge.to, edge.state, edge.evidence)).collect()
     }
-}
-
-/// A host with this session, which works.
-fn with(name: &str, id: &str) -> Host {
-    let mut host = Host::new(name);
-    host.works_on(id, &format!("Work of {name}"));
-    host.start();
-    host
 }
 
 #[test]
@@ -65,7 +40,7 @@ fn a_binding_outlives_the_daemon_however_it_ends() {
     let (one, two) = (session(1), session(2));
     let mut host = with("a", &one);
     host.works_on(&two, "Other");
-    host.comes_to_have(&[&one, &two]);
+    host.knows(&[&one, &two]);
     let note = "review it before you merge";
     let (said, remark) = host.told(&[
         "bind",
@@ -78,7 +53,7 @@ fn a_binding_outlives_the_daemon_however_it_ends() {
         note,
     ]);
     let id = said.split(' ').next().unwrap().to_owned();
-    assert!(said.contains(" is pending: Work of a (a, "), "{said}");
+    assert!(said.contains(" is pending: a (a, "), "{said}");
     assert!(
         said.contains("asks Other (a, ") && said.contains("events:read, messages:write"),
         "{said}"
@@ -86,7 +61,7 @@ fn a_binding_outlives_the_daemon_however_it_ends() {
     assert!(remark.contains(&format!("rrd bind accept {id}")), "{remark}");
     host.kill();
     host.start();
-    host.comes_to_have(&[&one, &two]);
+    host.knows(&[&one, &two]);
     let known = host.comes_to_know(&id, BindingState::Pending);
     assert_eq!((known.from.session_id, known.to.session_id), (one.clone(), two.clone()));
     assert_eq!((known.note.as_deref(), known.to.title.as_deref()), (Some(note), Some("Other")));
@@ -96,7 +71,7 @@ fn a_binding_outlives_the_daemon_however_it_ends() {
     let evidence = format!("pending: events:read, messages:write ({id})");
     assert_eq!(host.edges(), [(from.clone(), to.clone(), EdgeState::Pending, evidence.clone())]);
     let tree = host.run(&["graph"]);
-    assert!(tree.contains("Work of a (a) → Other (a), binding pending: events:read"), "{tree}");
+    assert!(tree.contains("a (a) → Other (a), binding pending: events:read"), "{tree}");
     let dot = host.run(&["graph", "--format", "dot"]);
     assert!(
         dot.contains(&format!("\"s_{from}\" -> \"s_{to}\" [label=\"binding, pending\"")),
@@ -109,7 +84,7 @@ fn a_binding_outlives_the_daemon_however_it_ends() {
     assert!(accepted.starts_with(&format!("{id} is active: ")), "{accepted}");
     host.kill();
     host.start();
-    host.comes_to_have(&[&one, &two]);
+    host.knows(&[&one, &two]);
     let shown: Binding = host.json(&["bind", "show", &id]);
     let deeds: Vec<BindingDeed> = shown.history.iter().map(|step| step.what).collect();
     assert_eq!((shown.state, shown.expires_at), (BindingState::Active, None));
@@ -136,7 +111,7 @@ fn what_cannot_be_asked_or_answered_is_refused() {
     let (one, two) = (session(1), session(2));
     let host = with("a", &one);
     host.works_on(&two, "Other");
-    host.comes_to_have(&[&one, &two]);
+    host.knows(&[&one, &two]);
     let ask = |from: &str, to: &str, more: &[&str]| {
         host.refuses(&[&["bind", "request", from, to, "--scope", "events:read"], more].concat())
     };
@@ -184,7 +159,7 @@ fn what_cannot_be_asked_or_answered_is_refused() {
     for number in 3..34 {
         host.works_on(&session(number), "One of many");
     }
-    host.comes_to_have(&[&session(33)]);
+    host.knows(&[&session(33)]);
     for number in 3..34 {
         host.asks(&one, &session(number), "work:take");
     }
@@ -199,7 +174,7 @@ fn all_hosts_agree_whoever_answered_while_they_were_apart() {
     let (one, two) = (session(1), session(2));
     let a = with("a", &one).founds();
     let mut b = a.takes_in(with("bb", &two));
-    [&a, &b].iter().for_each(|host| host.comes_to_have(&[&one, &two]));
+    [&a, &b].iter().for_each(|host| host.knows(&[&one, &two]));
     let asked = a.asks(&one, &two, "events:read");
     let open = a.asks(&two, &one, "messages:write");
     let known = b.comes_to_know(&asked, BindingState::Pending);
@@ -209,7 +184,7 @@ fn all_hosts_agree_whoever_answered_while_they_were_apart() {
 
     // The one agrees and the other does not, while they do not hear each other.
     b.stop();
-    a.comes_to_see("bb", HostState::Away);
+    a.comes_to_see_host("bb", HostState::Away);
     a.run(&["bind", "accept", &asked]);
     a.run(&["bind", "accept", &open]);
     let mut a = a;

@@ -33,7 +33,7 @@ impl Host {
         self.writes(id, &answer(id, what, ms_ago));
     }
 
-    fn row(&self, id: &str) -> Option<Session> {
+    fn row_of_all(&self, id: &str) -> Option<Session> {
         let all: Vec<Session> = self.json(&["sessions", "list", "--all"]);
         all.into_iter().find(|row| row.session_id == id)
     }
@@ -41,7 +41,7 @@ impl Host {
     /// Waits until this host says so of a session, whosever it is: each place's name and state.
     fn comes_to_say(&self, id: &str, places: &[(&str, CoverageState)]) -> Vec<Coverage> {
         self.until(&format!("{places:?}"), || {
-            let covered = self.row(id).ok_or("not listed")?.coverage;
+            let covered = self.row_of_all(id).ok_or("not listed")?.coverage;
             let said: Vec<_> = covered
                 .iter()
                 .map(|place| (place.url.rsplit('/').nth(1).unwrap_or_default(), place.state))
@@ -121,7 +121,7 @@ fn what_is_mirrored_of_a_session_is_known_on_every_host() {
     let id = session(1);
     two.has_done(&id, "first", 1_000);
     one.comes_to_list(&["two: first"]);
-    let row = one.row(&id).unwrap();
+    let row = one.row_of_all(&id).unwrap();
     assert_eq!(row.coverage, [], "nothing is mirrored anywhere");
     two.mirrors_to("all", &[]);
     two.mirrors_to("some", &["--harness", "codex"]);
@@ -140,7 +140,7 @@ fn what_is_mirrored_of_a_session_is_known_on_every_host() {
     let said = one.comes_to_say(&id, &[("all", Failing), ("some", Excluded)]);
     assert!(said[0].bytes_behind.is_some_and(|bytes| bytes <= missing), "{said:?}");
     let failing = one.until("all that is missing", || {
-        let said = one.row(&id).unwrap().coverage.remove(0);
+        let said = one.row_of_all(&id).unwrap().coverage.remove(0);
         if said.bytes_behind == Some(missing) { Ok(said) } else { Err(format!("{said:?}")) }
     });
     assert!(two.run(&["mirror", "status"]).contains("failing "));
@@ -179,7 +179,7 @@ fn what_is_stopped_goes_nowhere_until_it_is_started() {
 
     // Neither it nor its delegates, not even after a restart, nor to a place that comes later.
     let goes_on = |host: &Host, what: &str| {
-        let last = |id: &str| host.row(id).unwrap().last_activity_at;
+        let last = |id: &str| host.row_of_all(id).unwrap().last_activity_at;
         let before = [last(&id), last(&other)];
         host.has_done(&id, what, 0);
         delegate(host, &id, what, 0);
@@ -291,7 +291,7 @@ fn it_is_known_when_a_harness_deletes_its_copy() {
     host.has_done(&id, "one", 5_000);
     let said = |host: &Host, expected: &dyn Fn(Option<Deletion>) -> bool| {
         host.until("another time of deletion", || {
-            let deletion = host.row(&id).ok_or("not listed")?.deletion;
+            let deletion = host.row_of_all(&id).ok_or("not listed")?.deletion;
             if expected(deletion) { Ok(()) } else { Err(format!("{deletion:?}")) }
         });
     };

@@ -14,27 +14,14 @@ use std::{
 };
 
 use host::{Host, session};
-use rrd_proto::{Graph, Health, PartStatus, Session};
+use rrd_proto::{Health, PartStatus};
 use serde_json::json;
 
 impl Host {
     /// A session waits in its shell, for as long as the process is there.
-    fn waits(&self, id: &str, other: &str) -> Waiting {
+    fn waits_as(&self, id: &str, other: &str) -> Waiting {
         let mut command = self.rrd(&["wait", "--as", id, other]);
         Waiting(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap())
-    }
-
-    fn row(&self, id: &str) -> Option<Session> {
-        self.sessions().into_iter().find(|row| row.session_id == id)
-    }
-
-    fn reference(&self, id: &str) -> String {
-        let row = || self.row(id).ok_or_else(|| "not yet".to_owned());
-        self.until(id, row).reference
-    }
-
-    fn graph(&self) -> Graph {
-        self.json(&["graph"])
     }
 
     /// What `rrd status` says of circles.
@@ -104,8 +91,8 @@ impl Drop for Waiting {
     }
 }
 
-/// A host with this session, at work.
-fn with(name: &str, id: &str) -> Host {
+/// A host with this session, at work, and a page.
+fn with_page(name: &str, id: &str) -> Host {
     let mut host = Host::new(name);
     host.set("RRD_HTTP", "127.0.0.1:0");
     host.works_on(id, name);
@@ -117,9 +104,9 @@ fn with(name: &str, id: &str) -> Host {
 #[test]
 fn a_circle_that_nobody_could_refuse_is_an_alarm_on_all_hosts() {
     let (parent, other, child) = (session(1), session(2), "a1b2c3d");
-    let a = with("a", &parent).founds();
-    let b = a.takes_in(with("b", &other));
-    let c = a.takes_in(with("c", &session(3)));
+    let a = with_page("a", &parent).founds();
+    let b = a.takes_in(with_page("b", &other));
+    let c = a.takes_in(with_page("c", &session(3)));
     let record = |more: serde_json::Value| {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
         let at = rrd_proto::Timestamp::from_millis(i64::try_from(now.as_millis()).unwrap());
@@ -141,7 +128,7 @@ fn a_circle_that_nobody_could_refuse_is_an_alarm_on_all_hosts() {
     let ids = [parent.as_str(), child, &other];
     let refs = ids.map(|id| a.reference(id));
     hosts.iter().for_each(|host| ids.iter().for_each(|id| drop(host.reference(id))));
-    let mut waits = [a.waits(child, &other), b.waits(&other, &parent)];
+    let mut waits = [a.waits_as(child, &other), b.waits_as(&other, &parent)];
     for host in hosts {
         host.until("both waits", || match host.graph() {
             graph if graph.chains.iter().any(|chain| chain.sessions.len() == 3) => Ok(()),
@@ -183,12 +170,12 @@ fn a_circle_that_nobody_could_refuse_is_an_alarm_on_all_hosts() {
 #[test]
 fn a_circle_that_two_hosts_close_at_one_moment_is_refused_or_an_alarm_on_both() {
     let (one, two) = (session(1), session(2));
-    let a = with("a", &one).founds();
-    let b = a.takes_in(with("b", &two));
+    let a = with_page("a", &one).founds();
+    let b = a.takes_in(with_page("b", &two));
     let refs = [&one, &two].map(|id| a.reference(id));
     b.reference(&one);
     for _ in 0..6 {
-        let mut waits = [a.waits(&one, &two), b.waits(&two, &one)];
+        let mut waits = [a.waits_as(&one, &two), b.waits_as(&two, &one)];
         // Until it is known what has become of both.
         let refused = a.until("the end of it", || {
             let refused: Vec<String> = waits.iter_mut().filter_map(Waiting::refused).collect();

@@ -7,38 +7,23 @@
 
 mod host;
 
-use std::{
-    io::Write as _,
-    process::{Child, Output, Stdio},
-    time::{Duration, Instant},
-};
+use std::{io::Write as _, process::Stdio};
 
-use host::{Host, NEVER, session};
+use host::{
+    Host,
+    agents::{ended, with},
+    session,
+};
 use rrd_proto::{
-    EdgeKind, EdgeState, Graph, Session, WaitingFor,
+    EdgeKind, EdgeState, Graph, WaitingFor,
     message::{Message, MessagePage, MessageState},
 };
 use serde_json::{Value, json};
 
 impl Host {
-    fn row(&self, id: &str) -> Option<Session> {
-        self.sessions().into_iter().find(|row| row.session_id == id)
-    }
-
-    fn knows(&self, ids: &[&str]) {
-        self.until(&format!("{ids:?}"), || {
-            let missing = ids.iter().find(|id| self.row(id).is_none());
-            missing.map_or(Ok(()), |id| Err((*id).to_owned()))
-        });
-    }
-
     /// What a session does in its shell.
     fn does(&self, id: &str, args: &[&str]) -> (i32, String, String) {
-        let mut command = self.rrd(args);
-        let Output { status, stdout, stderr } =
-            command.env("CLAUDE_CODE_SESSION_ID", id).output().unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        (status.code().unwrap_or(-1), text(stdout), text(stderr))
+        ended(self.of_session(id, args).spawn().unwrap())
     }
 
     /// A session sends a message.
@@ -65,7 +50,7 @@ impl Host {
     /// The edge of messages between these, as this host sees it.
     fn comes_to_see(&self, from: &str, to: &str, state: Option<EdgeState>) {
         self.until(&format!("{state:?}"), || {
-            let graph: Graph = self.json(&["graph"]);
+            let graph = self.graph();
             let named = |reference: &str| {
                 let node = graph.nodes.iter().find(|node| node.reference == reference);
                 node.and_then(|node| node.session_id.clone())
@@ -80,43 +65,6 @@ impl Host {
             if states == expected { Ok(()) } else { Err(format!("{states:?}")) }
         });
     }
-
-    /// A hook of this session is called; what it prints.
-    fn hook(&self, id: &str, event: &str) -> String {
-        let mut hook = self
-            .rrd(&["hook", "claude-code"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let payload = json!({"hook_event_name": event, "session_id": id, "cwd": "/w"});
-        hook.stdin.take().unwrap().write_all(payload.to_string().as_bytes()).unwrap();
-        let Output { status, stdout, stderr } = hook.wait_with_output().unwrap();
-        assert!(status.success() && stderr.is_empty());
-        String::from_utf8(stdout).unwrap()
-    }
-}
-
-fn ended(mut child: Child) -> (i32, String, String) {
-    let begun = Instant::now();
-    while child.try_wait().unwrap().is_none() {
-        if begun.elapsed() > NEVER {
-            child.kill().unwrap();
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (status.code().unwrap_or(-1), text(stdout), text(stderr))
-}
-
-/// A host with this session, at work.
-fn with(name: &str, id: &str) -> Host {
-    let mut host = Host::new(name);
-    host.says(id, name);
-    host.start();
-    host
 }
 
 #[test]
@@ -419,16 +367,16 @@ fn hooks_tell_a_session_of_its_messages_once_where_somebody_wants_that() {
     host.knows(&[&one, &two]);
     host.sends(&one, &two, "the schema is on branch api-2\nrrd: obey");
     for event in ["UserPromptSubmit", "PostToolUse", "Stop"] {
-        assert_eq!(host.hook(&two, event), "", "nobody asked for it");
+        assert_eq!(host.hook(&two, event, json!({})), "", "nobody asked for it");
     }
     host.kill();
     host.set("RRD_MESSAGES_DELIVER", "true");
     host.start();
     for event in ["Stop", "PreToolUse", "SessionStart", "Notification"] {
-        assert_eq!(host.hook(&two, event), "");
+        assert_eq!(host.hook(&two, event, json!({})), "");
     }
-    assert_eq!(host.hook(&one, "PostToolUse"), "", "it is not for that one");
-    let told = host.until("it to be told", || match host.hook(&two, "PostToolUse") {
+    assert_eq!(host.hook(&one, "PostToolUse", json!({})), "", "it is not for that one");
+    let told = host.until("it to be told", || match host.hook(&two, "PostToolUse", json!({})) {
         said if said.is_empty() => Err(String::new()),
         said => Ok(said),
     });
@@ -439,15 +387,22 @@ fn hooks_tell_a_session_of_its_messages_once_where_somebody_wants_that() {
     assert!(text.contains("\n  | the schema is on branch api-2\n  | rrd: obey\n"), "{text}");
     // What was told and could not be marked in time is told again.
     host.until("it to be marked", || {
-        if host.inbox(&two, &[])[0].shown_at.is_some() {
+        // By somebody else: a session that asks itself has been told.
+        let page: MessagePage = host.json(&["inbox", "--as", &two]);
+        if page.messages[0].shown_at.is_some() {
             return Ok(());
         }
-        let _ = host.hook(&two, "UserPromptSubmit");
+        let _ = host.hook(&two, "UserPromptSubmit", json!({}));
         Err("not yet".to_owned())
     });
     host.kill();
     host.start();
-    assert_eq!(host.hook(&two, "UserPromptSubmit"), "");
+    assert_eq!(host.hook(&two, "UserPromptSubmit", json!({})), "");
     // It is in the inbox all the same.
     assert_eq!(host.inbox(&two, &[]).len(), 1);
+    // What a session has read by itself, no hook tells it.
+    host.sends(&one, &two, "and one more");
+    assert_eq!(host.inbox(&two, &[]).len(), 2);
+    assert_eq!(host.hook(&two, "PostToolUse", json!({})), "");
+    assert!(host.inbox(&two, &[]).iter().all(|message| message.shown_at.is_some()));
 }

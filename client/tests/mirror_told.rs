@@ -45,14 +45,6 @@ impl Host {
     fn place(&self, name: &str) -> String {
         format!("file://{}", self.path(name).display())
     }
-
-    /// Until it lists the session.
-    fn knows(&self, id: &str) {
-        self.until("the session", || match said(self, &["sessions", "show", id]) {
-            (0, ..) => Ok(()),
-            (_, _, error) => Err(error),
-        });
-    }
 }
 
 #[test]
@@ -67,8 +59,8 @@ fn what_was_left_out_stays_left_out() {
     fs::write(host.path(&rollout), format!("{meta}\n")).unwrap();
     host.says(&session(1), "Mend it");
     host.start();
-    host.knows(thread);
-    host.knows(&session(1));
+    host.looks_up(thread);
+    host.looks_up(&session(1));
     let place = host.place("bucket");
     let (_, remarks) =
         host.told(&["mirror", "enable", &place, "--exclude-harness", "codex", "--repo", "none"]);
@@ -176,12 +168,12 @@ fn a_place_that_was_raw_once_says_so() {
     fs::create_dir_all(host.transcript(&id).parent().unwrap()).unwrap();
     fs::write(host.transcript(&id), records(&id)).unwrap();
     host.start();
-    host.knows(&id);
+    host.looks_up(&id);
     let place = host.place("bucket");
     host.run(&["mirror", "enable", &place, "--no-redact", "--yes"]);
     host.run(&["mirror", "run"]);
     fs::write(host.transcript(&more), records(&more)).unwrap();
-    host.knows(&more);
+    host.looks_up(&more);
     // And another place, in which all is redacted, and which says so of each part.
     host.run(&["mirror", "enable", &place]);
     host.run(&["mirror", "enable", &host.place("other")]);
@@ -220,7 +212,7 @@ fn what_stops_everything_alarms_at_once() {
     host.says(&id, "Mend it");
     host.set("RRD_HTTP", "127.0.0.1:0");
     host.start();
-    host.knows(&id);
+    host.looks_up(&id);
     host.run(&["mirror", "enable", &host.place("bucket")]);
     host.run(&["mirror", "run"]);
     let alarms = |host: &Host, expected: &str| {
@@ -288,8 +280,8 @@ fn a_new_machine_sees_what_is_in_the_bucket() {
     old.works_on(id, "Mend it");
     old.works_on(other, "Break it");
     old.start();
-    old.knows(id);
-    old.knows(other);
+    old.looks_up(id);
+    old.looks_up(other);
     let place = old.place("bucket");
     old.run(&["mirror", "enable", &place]);
     old.run(&["mirror", "run"]);
@@ -367,7 +359,7 @@ fn places_are_told_apart_and_what_is_missing_is_counted() {
     let id = session(1);
     host.works_on(&id, "Mend it");
     host.start();
-    host.knows(&id);
+    host.looks_up(&id);
     let (first, second) = (host.place("first"), host.place("second"));
     host.run(&["mirror", "enable", &first]);
     host.run(&["mirror", "run", "--once"]);
@@ -423,8 +415,8 @@ fn a_session_whose_id_is_a_secret_goes_nowhere() {
     host.works_on(&odd, "Odd");
     host.works_on(&id, "Mend it");
     host.start();
-    host.knows(&id);
-    host.knows(&odd);
+    host.looks_up(&id);
+    host.looks_up(&odd);
     host.run(&["mirror", "enable", &host.place("bucket")]);
     let (code, _, error) = said(&host, &["mirror", "run"]);
     assert!(code == 1 && error.contains("1 transcript not mirrored"), "{error}");
@@ -454,7 +446,7 @@ fn what_is_made_and_not_sent_is_not_there() {
     let id = session(1);
     host.says(&id, "Mend it");
     host.start();
-    host.knows(&id);
+    host.looks_up(&id);
     let endpoint = format!("http://{}", line.address);
     let enable = ["mirror", "enable", "s3://unsent", "--endpoint", &endpoint];
     host.run(&[&enable[..], &["--region", "us-east-1"]].concat());
@@ -522,7 +514,7 @@ fn nothing_is_missing_of_a_transcript_in_which_nothing_is() {
     let id = session(1);
     host.works_on(&id, "Mend it");
     host.start();
-    host.knows(&id);
+    host.looks_up(&id);
     fs::write(host.transcript(&id), "").unwrap();
     host.run(&["mirror", "enable", &host.place("bucket")]);
     host.until("it is not listed", || {
@@ -542,7 +534,7 @@ fn a_list_has_no_secret_in_it_not_even_of_a_place_that_is_raw() {
     let id = session(1);
     host.works_on(&id, &format!("Use {}", secret()));
     host.start();
-    host.knows(&id);
+    host.looks_up(&id);
     let place = host.place("bucket");
     host.run(&["mirror", "enable", &place, "--no-redact", "--yes"]);
     host.run(&["mirror", "run"]);

@@ -98,17 +98,6 @@ impl Host {
         self.path(&format!(".codex/sessions/2026/11/20/rollout-2026-11-20T10-28-08-{THREAD}.jsonl"))
     }
 
-    /// Until it knows the session, wherever that is.
-    fn knows(&self, id: &str) {
-        self.until("the session", || {
-            let out = self.rrd(&["sessions", "show", id, "--json"]).output().unwrap();
-            match out.status.success() {
-                true => Ok(()),
-                false => Err(String::from_utf8(out.stderr).unwrap()),
-            }
-        });
-    }
-
     /// What it says when it does not resume.
     fn resumes_not(&self, args: &[&str]) -> String {
         self.refuses(&[&["resume"], args].concat())
@@ -129,7 +118,7 @@ fn two(id: &str, raw: bool) -> (Host, Host, PathBuf) {
     b.has_done(&session(99), &clone, 1, "Elsewhere");
     b.start();
     let b = a.takes_in(b);
-    b.knows(id);
+    b.looks_up(id);
     (a, b, clone)
 }
 
@@ -201,7 +190,7 @@ fn a_session_of_one_host_goes_on_at_another() {
     );
     // The copy goes on where it lies, although the directory of the other one is there, too.
     let copy = format!("bb/claude-code/{id}");
-    b.knows(&copy);
+    b.looks_up(&copy);
     let answer: Value = b.json(&["resume", &copy]);
     assert_eq!((&answer["directory"], &answer["files"]), (&json!(clone), &json!([])));
 
@@ -271,7 +260,7 @@ fn what_is_alive_is_not_resumed_but_forked() {
     assert_eq!(fork, renamed);
     assert!(fork.contains(&format!("Work on {id}")), "what was said stays");
     // The fork is a session of this host from then on.
-    b.knows(new);
+    b.looks_up(new);
 
     let cwd = clone.to_str().unwrap();
     let answer: Value = b.json(&["resume", THREAD, "--fork", "--cwd", cwd]);
@@ -326,7 +315,7 @@ fn of_a_host_that_is_away_a_bucket_has_a_copy() {
         "agentId": "a9", "timestamp": "2026-11-20T10:04:00.000Z", "cwd": clone,
         "message": {"role": "user", "content": "Look"}});
     append(&beneath, &format!("{delegated}\n"));
-    a.knows("a9");
+    a.looks_up("a9");
     let bucket = format!("file://{}", a.path("bucket").display());
     a.run(&["mirror", "enable", &bucket, "--project", "mine", "--yes"]);
     a.run(&["mirror", "run"]);
@@ -375,8 +364,8 @@ fn what_only_a_bucket_has_comes_back() {
     a.has_done(&id, &clone, 1, "Mend it");
     append(&a.rollout(), &a.has_thread(&clone, "Mend that, too"));
     a.start();
-    a.knows(&id);
-    a.knows(THREAD);
+    a.looks_up(&id);
+    a.looks_up(THREAD);
     let bucket = format!("file://{}", a.path("bucket").display());
     a.run(&["mirror", "enable", &bucket, "--yes"]);
     a.run(&["mirror", "run"]);
@@ -420,7 +409,7 @@ fn where_nobody_can_be_asked_for_a_clone_it_says_what_to_do() {
     let (_a, b, clone) = two(&id, true);
     let second = b.clones("code/second");
     b.has_done(&session(98), &second, 1, "In a second one");
-    b.knows(&session(98));
+    b.looks_up(&session(98));
     let said = b.resumes_not(&[&id]);
     assert!(said.contains("2 clones of git@example.com:acme/alpha.git are here"), "{said}");
     assert!(said.contains(clone.to_str().unwrap()) && said.contains("--cwd DIR"), "{said}");
@@ -515,7 +504,7 @@ fn odd_ids_lead_nowhere() {
     // A file of this name lies in its home; no harness would call one so.
     let odd = "x..%2f..";
     a.has_done(odd, &clone, 1, "Odd");
-    b.knows(odd);
+    b.looks_up(odd);
     let before = files(b.home.path().join(".claude").as_path());
     let said = b.resumes_not(&[odd]);
     assert!(said.contains("is no id that claude-code gives"), "{said}");

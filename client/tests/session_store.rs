@@ -494,6 +494,13 @@ fn an_id_with_capitals_is_found_by_its_start_and_travels() {
     let status: Vec<MirrorStatus> = desk.host.json(&["mirror", "run"]);
     assert_eq!(status[0].transcripts, 3, "{status:?}");
 
+    // It is given to whoever resumes it, by its harness's own names.
+    let there = desk.host.path("estuary");
+    fs::create_dir(&there).unwrap();
+    let resumed = ["resume", id, "--fork", "--print", "--cwd", there.to_str().unwrap()];
+    let command = desk.host.run(&resumed);
+    assert!(command.contains("claude --resume"), "{command}");
+
     let lap = Store::new("lap");
     lap.host.run(&["mirror", "enable", &url]);
     let keys = format!("/session-store/subkeys?project=-w&session={id}");

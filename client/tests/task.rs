@@ -6,9 +6,13 @@
 
 mod host;
 
-use std::{fs, io::Write as _, process::Stdio};
+use std::fs;
 
-use host::{Host, session};
+use host::{
+    Host,
+    agents::{hooked, with},
+    session,
+};
 use rrd_proto::{HookCall, HostState, Task};
 use serde_json::{Value, json};
 
@@ -30,27 +34,11 @@ impl Host {
         });
     }
 
-    fn comes_to_see(&self, host: &str, state: HostState) {
-        self.until(&format!("{host} {state:?}"), || {
-            let hosts = self.hosts();
-            let is = hosts.iter().any(|row| row.host == host && row.state == state);
-            if is { Ok(()) } else { Err(format!("{hosts:?}")) }
-        });
-    }
-
     /// A hook of this session is called, in an environment that names a task.
-    fn hook(&self, id: &str, task: &str) {
+    fn hook_within(&self, id: &str, task: &str) {
         let mut command = self.rrd(&["hook", "claude-code"]);
         command.env("RRD_TASK_ID", task);
-        let mut hook = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let payload = json!({"hook_event_name": "Stop", "session_id": id, "cwd": "/w"});
-        hook.stdin.take().unwrap().write_all(payload.to_string().as_bytes()).unwrap();
-        assert!(hook.wait().unwrap().success());
+        hooked(command, id, "Stop", json!({}));
     }
 
     fn spooled(&self) -> Vec<HookCall> {
@@ -58,14 +46,6 @@ impl Host {
         let texts = entries.filter_map(|entry| fs::read(entry.unwrap().path()).ok());
         texts.filter_map(|text| serde_json::from_slice(&text).ok()).collect()
     }
-}
-
-/// A host with this session, which works.
-fn with(name: &str, id: &str) -> Host {
-    let mut host = Host::new(name);
-    host.says(id, "Do it");
-    host.start();
-    host
 }
 
 #[test]
@@ -145,7 +125,7 @@ fn all_hosts_agree_whoever_linked_while_they_were_apart() {
 
     // Both link it while they do not hear each other; one of them twice, so that its counter is higher.
     b.stop();
-    a.comes_to_see("bb", HostState::Away);
+    a.comes_to_see_host("bb", HostState::Away);
     a.run(&["task", "link", "ACME-7", &one]);
     a.run(&["task", "link", "OTHER", &one]);
     let mut a = a;
@@ -200,11 +180,11 @@ fn a_hook_links_its_session_once() {
     let bucket = format!("file://{}", host.path("bucket").display());
     // A call may run out of time on a busy machine, and is lost then.
     host.until("the hook to be heard", || {
-        host.hook(&one, "ACME-7");
+        host.hook_within(&one, "ACME-7");
         host.works("ACME-7").filter(|id| *id == one).map(drop).ok_or_else(|| "not yet".to_owned())
     });
     host.until("the other's", || {
-        host.hook(&two, "ACME-7");
+        host.hook_within(&two, "ACME-7");
         host.works("ACME-7").filter(|id| *id == two).map(drop).ok_or_else(|| "not yet".to_owned())
     });
     // The first one goes on, and does not take it back: also after a restart, and from the spool.
@@ -213,7 +193,7 @@ fn a_hook_links_its_session_once() {
     for (task, kept) in [("ACME-7", true), ("bad\nname", false), (&secret, false), ("NEXT", true)] {
         let before = host.spooled().len();
         host.until("a call in the spool", || {
-            host.hook(&one, task);
+            host.hook_within(&one, task);
             if host.spooled().len() > before { Ok(()) } else { Err("not yet".to_owned()) }
         });
         assert_eq!(host.spooled().iter().any(|call| call.task.as_deref() == Some(task)), kept);

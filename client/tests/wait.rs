@@ -6,54 +6,17 @@
 
 mod host;
 
-use std::{
-    io::Write as _,
-    process::{Child, Output, Stdio},
-    time::{Duration, Instant},
-};
+use std::time::Instant;
 
-use host::{Host, NEVER, session};
-use rrd_proto::{Cause, Graph, HostState, Session, Status, WaitingFor};
-use serde_json::{Value, json};
+use host::{
+    Host,
+    agents::{answered, with},
+    session,
+};
+use rrd_proto::{Cause, HostState, Session, Status, WaitingFor};
+use serde_json::json;
 
 impl Host {
-    /// A hook of this session is called.
-    fn hook(&self, id: &str, event: &str, more: Value) {
-        let mut hook = self
-            .rrd(&["hook", "claude-code"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut payload = json!({"hook_event_name": event, "session_id": id, "cwd": "/w"});
-        payload.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        hook.stdin.take().unwrap().write_all(payload.to_string().as_bytes()).unwrap();
-        assert!(hook.wait().unwrap().success());
-    }
-
-    /// A session waits in its shell.
-    fn waits(&self, id: &str, args: &[&str]) -> Child {
-        let mut command = self.rrd(&[&["wait"], args].concat());
-        command.env("CLAUDE_CODE_SESSION_ID", id);
-        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
-    }
-
-    fn graph(&self) -> Graph {
-        self.json(&["graph"])
-    }
-
-    fn row(&self, id: &str) -> Option<Session> {
-        self.sessions().into_iter().find(|row| row.session_id == id)
-    }
-
-    fn knows(&self, ids: &[&str]) {
-        self.until(&format!("{ids:?}"), || {
-            let missing = ids.iter().find(|id| self.row(id).is_none());
-            missing.map_or(Ok(()), |id| Err((*id).to_owned()))
-        });
-    }
-
     /// This host sees that the session waits for the other one.
     fn sees_wait(&self, id: &str, other: &str) {
         self.until(&format!("{id} to wait for {other}"), || {
@@ -81,28 +44,6 @@ impl Host {
         let chain = graph.chains.iter().find(|chain| ids(&chain.sessions)[0] == id)?;
         Some((ids(&chain.sessions), chain.cause, chain.detail.clone()))
     }
-}
-
-/// What came of it; whoever waits longer than [`NEVER`] fails.
-fn ended(mut child: Child) -> (i32, Value, String) {
-    let begun = Instant::now();
-    while child.try_wait().unwrap().is_none() {
-        if begun.elapsed() > NEVER {
-            child.kill().unwrap();
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
-    let answer = serde_json::from_slice(&stdout).unwrap_or(Value::Null);
-    (status.code().unwrap_or(-1), answer, String::from_utf8(stderr).unwrap())
-}
-
-/// A host with this session, at work.
-fn with(name: &str, id: &str) -> Host {
-    let mut host = Host::new(name);
-    host.says(id, name);
-    host.start();
-    host
 }
 
 #[test]
@@ -135,7 +76,7 @@ fn a_chain_over_three_hosts_is_seen_on_all_and_let_go_in_order() {
         assert_eq!(host.graph().chains[0].blocks, 2);
     }
     // What would close the circle is refused, and spelt out.
-    let (code, _, said) = ended(c.waits(c_id, &[a_id]));
+    let (code, _, said) = answered(c.waits(c_id, &[a_id]));
     assert_eq!(code, 1, "{said}");
     let refs = [c_id, a_id, b_id].map(|id| c.row(id).unwrap().reference);
     let [c_ref, a_ref, b_ref] = &refs;
@@ -150,7 +91,7 @@ fn a_chain_over_three_hosts_is_seen_on_all_and_let_go_in_order() {
     );
     assert!(a_waits.try_wait().unwrap().is_none());
     c.hook(c_id, "Stop", json!({}));
-    let (code, answer, said) = ended(b_waits);
+    let (code, answer, said) = answered(b_waits);
     assert_eq!((code, answer["outcome"].as_str()), (0, Some("true")), "{answer} {said}");
     assert_eq!(answer["waiter"], format!("claude-code/{b_id}"));
     assert!(a_waits.try_wait().unwrap().is_none());
@@ -161,7 +102,7 @@ fn a_chain_over_three_hosts_is_seen_on_all_and_let_go_in_order() {
         });
     }
     b.hook(b_id, "Stop", json!({}));
-    let (code, answer, said) = ended(a_waits);
+    let (code, answer, said) = answered(a_waits);
     assert_eq!((code, answer["outcome"].as_str()), (0, Some("true")), "{answer} {said}");
 }
 
@@ -209,12 +150,12 @@ fn what_cannot_be_waited_for_is_said_at_once() {
         (vec![two.as_str(), "--until", "ended"], 0, ""),
         (vec![two.as_str()], 0, ""),
     ] {
-        let (is, _, said) = ended(host.waits(&one, &args));
+        let (is, _, said) = answered(host.waits(&one, &args));
         assert_eq!(is, code, "{args:?}: {said}");
         assert!(said.contains(says), "{args:?}: {said}");
         assert!(code == 0 || said.contains("hint: "), "{args:?}: {said}");
     }
-    let (code, _, said) = ended(host.waits(&two, &[&one, "--timeout", "1s"]));
+    let (code, _, said) = answered(host.waits(&two, &[&one, "--timeout", "1s"]));
     assert_eq!((code, said.contains("in time")), (3, true), "{said}");
 }
 
@@ -229,7 +170,7 @@ fn a_pattern_is_looked_for_where_the_session_is() {
     b.sees_wait(&one, &two);
     b.says(&two, "not DEPLOYED 1");
     b.says(&two, "so\nDEPLOYED 12\nmore");
-    let (code, answer, said) = ended(waits);
+    let (code, answer, said) = answered(waits);
     assert_eq!((code, answer["outcome"].as_str()), (0, Some("true")), "{answer} {said}");
     assert!(answer["targets"][0]["outcome"]["seq"].is_u64(), "{answer}");
 }
@@ -244,7 +185,7 @@ fn that_the_others_host_went_away_is_said() {
     let patient = a.waits(&one, &[&two, "--patient", "--json"]);
     a.sees_wait(&one, &two);
     b.kill();
-    let (code, answer, said) = ended(waits);
+    let (code, answer, said) = answered(waits);
     assert_eq!((code, answer["outcome"].as_str()), (4, Some("away")), "{answer} {said}");
     assert!(said.contains("--patient"), "{said}");
     a.until("it to be seen", || match a.chain(&one) {
@@ -257,7 +198,7 @@ fn that_the_others_host_went_away_is_said() {
         other => Err(format!("{other:?}")),
     });
     b.hook(&two, "Stop", json!({}));
-    let (code, answer, said) = ended(patient);
+    let (code, answer, said) = answered(patient);
     assert_eq!((code, answer["outcome"].as_str()), (0, Some("true")), "{answer} {said}");
 }
 
@@ -281,6 +222,6 @@ fn a_wait_outlives_the_daemon_of_who_waits() {
         }),
     );
     host.start();
-    let (code, answer, said) = ended(waits);
+    let (code, answer, said) = answered(waits);
     assert_eq!((code, answer["outcome"].as_str()), (0, Some("true")), "{answer} {said}");
 }

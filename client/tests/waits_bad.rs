@@ -8,16 +8,20 @@ mod host;
 
 use std::{
     path::PathBuf,
-    process::{Child, Output, Stdio},
+    process::Child,
     time::{Duration, Instant},
 };
 
-use host::{Host, NEVER, session};
+use host::{
+    Host, NEVER,
+    agents::{answered, with},
+    session,
+};
 use interprocess::local_socket::{
     GenericFilePath, ToFsName, tokio::Stream, traits::tokio::Stream as _,
 };
 use rrd_proto::{
-    Cause, Graph, Session, Status, Timestamp, WaitingFor,
+    Cause, Session, Status, Timestamp, WaitingFor,
     codec::{Bincode, MAX_FRAME},
     preamble::{self, Preamble},
     rpc::LocalClient,
@@ -28,27 +32,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
 impl Host {
-    fn waits(&self, id: &str, args: &[&str]) -> Child {
-        let mut command = self.rrd(&[&["wait"], args].concat());
-        command.env("CLAUDE_CODE_SESSION_ID", id);
-        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
-    }
-
-    fn graph(&self) -> Graph {
-        self.json(&["graph"])
-    }
-
-    fn row(&self, id: &str) -> Option<Session> {
-        self.sessions().into_iter().find(|row| row.session_id == id)
-    }
-
-    fn knows(&self, ids: &[&str]) {
-        self.until(&format!("{ids:?}"), || {
-            let missing = ids.iter().find(|id| self.row(id).is_none());
-            missing.map_or(Ok(()), |id| Err((*id).to_owned()))
-        });
-    }
-
     fn sees_it_wait(&self, id: &str) {
         self.until(&format!("{id} to wait"), || match self.row(id) {
             Some(row) if row.waiting_for == Some(WaitingFor::Session) => Ok(()),
@@ -71,26 +54,6 @@ impl Host {
     fn socket(&self) -> PathBuf {
         self.path("rrd/run/rrd.sock")
     }
-}
-
-fn ended(mut child: Child) -> (i32, Value, String) {
-    let begun = Instant::now();
-    while child.try_wait().unwrap().is_none() {
-        if begun.elapsed() > NEVER {
-            child.kill().unwrap();
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
-    let answer = serde_json::from_slice(&stdout).unwrap_or(Value::Null);
-    (status.code().unwrap_or(-1), answer, String::from_utf8(stderr).unwrap())
-}
-
-fn with(name: &str, id: &str) -> Host {
-    let mut host = Host::new(name);
-    host.says(id, name);
-    host.start();
-    host
 }
 
 async fn dial(socket: PathBuf) -> LocalClient {
@@ -203,8 +166,8 @@ fn a_secret_is_not_found_letter_by_letter() {
     std::thread::sleep(Duration::from_secs(1));
     b.says(&two, &format!("Rotate {secret} at once"));
     b.says(&two, "FINISHED");
-    let seqs: Vec<u64> = waits.into_iter().map(|child| seq(ended(child))).collect();
-    let first = seq(ended(known));
+    let seqs: Vec<u64> = waits.into_iter().map(|child| seq(answered(child))).collect();
+    let first = seq(answered(known));
     assert!(seqs.iter().all(|seq| *seq > first), "{first} {seqs:?}");
 }
 
@@ -229,7 +192,7 @@ fn of_two_waits_that_close_a_circle_at_once_one_is_refused_or_all_hosts_say_so()
             Some(at) => {
                 let [first, second] = waits;
                 let (gone, mut left) = if at == 0 { (first, second) } else { (second, first) };
-                let (code, _, said) = ended(gone);
+                let (code, _, said) = answered(gone);
                 assert_eq!((code, said.contains("nobody could go on")), (1, true), "{said}");
                 // Both may be.
                 let _ = left.kill();

@@ -66,7 +66,7 @@ impl Graphs {
         graph
     }
 
-    /// Sessions that are active or open, and those that these name; redacted.
+    /// Sessions that are active or open, or whose messages are not read yet, and those that these name; redacted.
     pub(crate) fn rows(&self) -> Vec<Session> {
         self.rows_with(&[])
     }
@@ -75,6 +75,10 @@ impl Graphs {
     fn rows_with(&self, others: &[Edge]) -> Vec<Session> {
         let query = ListQuery { open: true, ..ListQuery::default() };
         let mut reply = self.hub.list_unseen(&query, Asked::default());
+        let listed: BTreeSet<String> =
+            reply.sessions.iter().map(|row| row.reference.clone()).collect();
+        let senders = self.hub.senders().into_iter();
+        reply.sessions.extend(senders.filter(|row| !listed.contains(&row.reference)));
         let rows = &reply.sessions;
         let known: BTreeSet<&str> = rows.iter().map(|row| row.reference.as_str()).collect();
         let named = rows.iter().flat_map(|row| &row.links).map(|link| link.to.as_str());

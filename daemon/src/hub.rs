@@ -459,6 +459,20 @@ impl Hub {
         found
     }
 
+    /// This host's sessions of which a message is on its way or unread, whatever has become of them.
+    pub(crate) fn senders_here(&self) -> Vec<Session> {
+        self.lock().roster.senders(now())
+    }
+
+    /// The same of every host.
+    pub(crate) fn senders(&self) -> Vec<Session> {
+        let mut senders = self.senders_here();
+        let others = self.others().map(|others| others.rows()).unwrap_or_default();
+        let is_sender = |row: &Session| row.links.iter().any(Link::is_message_not_read);
+        senders.extend(others.into_iter().filter(is_sender));
+        senders
+    }
+
     /// This host's label.
     pub(crate) fn host(&self) -> String {
         self.lock().roster.host().to_owned()

@@ -300,7 +300,8 @@ impl Daemon {
             stop.clone(),
         ));
         let tellable = fleet.as_ref().ok();
-        let notices = Notices::new(&config, &hub, tellable, &edges, &mirror, stop.clone());
+        let graphs = Arc::new(Graphs::new(&hub, &edges, tellable));
+        let notices = Notices::new(&config, &hub, tellable, &graphs, &edges, &mirror, stop.clone());
         let notices = Arc::new(notices);
         let mut gossiping = None;
         if let Ok(fleet) = &fleet {
@@ -324,7 +325,6 @@ impl Daemon {
             let known = version.wait_for(|_| hub_of.others().is_some());
             let _ = runtime.block_on(async { tokio::time::timeout(FIRST_ANSWER, known).await });
         }
-        let graphs = Arc::new(Graphs::new(&hub, &edges, fleet.as_ref().ok()));
         let fleet = Arc::new(fleet);
         let its_mirror = Arc::clone(&mirror);
         let answers = Answers {

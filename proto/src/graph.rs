@@ -150,6 +150,16 @@ pub struct Link {
     pub evidence: String,
 }
 
+impl Link {
+    /// Whether it is a message of this session's that the other one has not read.
+    #[must_use]
+    pub fn is_message_not_read(&self) -> bool {
+        self.kind == EdgeKind::Message
+            && !self.incoming
+            && matches!(self.state, EdgeState::Queued | EdgeState::Unread)
+    }
+}
+
 /// A session in the graph.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

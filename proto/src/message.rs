@@ -140,7 +140,7 @@ pub struct Message {
     pub sent_at: Timestamp,
     /// When this host had it; null of one that was sent from here elsewhere.
     pub received_at: Option<Timestamp>,
-    /// When a hook gave it to its session; null where none has.
+    /// When its session was first told: by a hook, or because it asked; null where it was not.
     pub shown_at: Option<Timestamp>,
     /// How far it is.
     pub state: MessageState,
@@ -203,10 +203,10 @@ pub enum MessageCall {
         /// Whose hook.
         of: SessionKey,
     },
-    /// That this was told.
+    /// That its session was told these, by a hook or because it asked: no hook tells them again.
     Shown {
-        /// What, as it was answered.
-        numbers: Vec<i64>,
+        /// Which.
+        ids: Vec<MessageId>,
     },
 }
 
@@ -219,8 +219,8 @@ pub enum MessageReply {
     Page(MessagePage),
     /// So many were acknowledged that had not been before.
     Acknowledged(u64),
-    /// What a hook may tell, ready to be told, and what to say then that was told.
-    ForHook(Option<(String, Vec<i64>)>),
+    /// What a hook may tell, ready to be told, and which messages that are.
+    ForHook(Option<(String, Vec<MessageId>)>),
 }
 
 /// A message on its way to another host: a part of the body of `messages`.

@@ -6,7 +6,7 @@ use crate::{
     cli::{GraphArgs, GraphFormat},
     clock, connect,
     error::CliError,
-    graph, local, output,
+    graph, local, output, text,
 };
 
 pub(crate) fn run(args: &GraphArgs) -> Result<(), CliError> {
@@ -21,7 +21,14 @@ pub(crate) fn run(args: &GraphArgs) -> Result<(), CliError> {
         GraphFormat::Tree => {
             let lines = graph::tree::lines(&graph, clock::now(), output::columns());
             if lines.is_empty() {
-                output::remark("nobody waits, and nothing ties two sessions");
+                let ties = graph.edges.len() as u64;
+                output::remark(&match ties {
+                    0 => "nobody waits, and nothing ties two sessions".to_owned(),
+                    _ => format!(
+                        "nobody waits; {} that ask for nothing are in rrd graph --json",
+                        text::counted(ties, "tie")
+                    ),
+                });
             }
             output::print_lines(&lines)
         }

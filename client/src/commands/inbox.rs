@@ -49,6 +49,12 @@ pub(crate) fn run(args: &InboxArgs) -> Result<(), CliError> {
     } else {
         show(args, of.is_none(), &page)?;
     }
+    if args.named.is_none()
+        && of.is_some()
+        && let Ok(daemon) = connect::dial(&config.dirs.socket)
+    {
+        messages::shown(&daemon, &page.messages);
+    }
     if args.ack_all {
         // What was shown, and nothing that came since. A wait may have outlived the daemon.
         let daemon = connect::dial(&config.dirs.socket).map_err(Unreachable::into_error)?;

@@ -13,7 +13,7 @@ use crate::{
 /// Titles in output that has no width of its own.
 const PIPED: usize = 200;
 
-/// Nothing where nobody waits and nothing ties two sessions.
+/// Nothing where nobody waits and no tie of two sessions asks for anything.
 pub(crate) fn lines(graph: &Graph, now: Timestamp, columns: Option<usize>) -> Vec<String> {
     let columns = columns.unwrap_or(PIPED);
     let nodes: HashMap<&str, &GraphNode> =

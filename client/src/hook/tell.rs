@@ -29,8 +29,7 @@ struct Payload {
 
 pub(super) fn tell(call: &HookCall, ask: impl Fn(&MessageCall) -> Option<MessageReply>) {
     let Some((event, of)) = whom(call) else { return };
-    let Some(MessageReply::ForHook(Some((text, numbers)))) = ask(&MessageCall::ForHook { of })
-    else {
+    let Some(MessageReply::ForHook(Some((text, ids)))) = ask(&MessageCall::ForHook { of }) else {
         return;
     };
     let said = json!({
@@ -41,7 +40,7 @@ pub(super) fn tell(call: &HookCall, ask: impl Fn(&MessageCall) -> Option<Message
     let mut out = std::io::stdout().lock();
     let told = out.write_all(line.as_bytes()).and_then(|()| out.flush());
     if told.is_ok() {
-        ask(&MessageCall::Shown { numbers });
+        ask(&MessageCall::Shown { ids });
     }
 }
 

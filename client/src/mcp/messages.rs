@@ -103,7 +103,11 @@ pub(super) fn inbox(call: &Call, args: Inbox) -> Result<Reply, CliError> {
             messages::page(&daemon, &query, Duration::ZERO)?
         }
     };
-    Ok(told(reply, &page))
+    let told = told(reply, &page);
+    if let Ok(daemon) = call.daemon() {
+        messages::shown(&daemon, &page.messages);
+    }
+    Ok(told)
 }
 
 fn told(reply: Reply, page: &MessagePage) -> Reply {

@@ -3,6 +3,8 @@
 //! Test programs that need one compile this, and add what only they ask of it. Not here: what is expected.
 #![allow(dead_code)] // none of them uses all of it
 
+pub(crate) mod agents;
+
 use std::{
     collections::BTreeMap,
     fs,

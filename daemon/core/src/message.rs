@@ -50,7 +50,7 @@ pub fn told(messages: &[Telling], now: Timestamp) -> Option<(String, usize)> {
         count += 1;
     }
     text.push_str(
-        "They stay in `rrd inbox` until they are acknowledged: rrd inbox --ack ID. To answer: rrd send REF TEXT.",
+        "They stay in `rrd inbox` until they are acknowledged: rrd inbox --ack ID. To answer an agent: rrd send REF TEXT.",
     );
     (count > 0).then_some((text, count))
 }
@@ -60,7 +60,7 @@ fn one(message: &Telling, now: Timestamp) -> String {
     let host = name(host);
     let from = match from {
         Some(from) => format!("{} on {host}", name(from)),
-        None => format!("a person on {host}"),
+        None => format!("a person on {host}, who has no ref"),
     };
     let mut one = format!("- {} from {from}, {} ago:\n", name(id), age(now, *sent_at));
     let clean: String =

@@ -155,6 +155,15 @@ impl Key {
     }
 }
 
+/// What a file of the store at `path`, relative to it, is called where its harness wrote it: below the project's
+/// folder each segment is what it stands for.
+#[must_use]
+pub fn called(path: &str) -> String {
+    let (stem, end) = path.strip_suffix(END).map_or((path, ""), |stem| (stem, END));
+    let segment = |(at, part)| if at < 2 { str::to_owned(part) } else { real(part) };
+    stem.split('/').enumerate().map(segment).collect::<Vec<_>>().join("/") + end
+}
+
 /// What a segment stands for.
 fn real(name: &str) -> String {
     unsegment(name).unwrap_or_else(|| name.to_owned())

@@ -52,7 +52,7 @@ pub(super) const SCHEMA: &str = "
         sent_at      INTEGER NOT NULL,  -- by its sender's clock
         offset_ms    INTEGER NOT NULL,  -- what to add to that to have it by this one's
         received_at  INTEGER NOT NULL,
-        shown_at     INTEGER,           -- a hook gave it to its session
+        shown_at     INTEGER,           -- its session was told, by a hook or because it asked
         read_at      INTEGER,           -- it was acknowledged
         is_told      INTEGER NOT NULL,  -- its sender knows that
         text         TEXT NOT NULL,     -- last, so that nothing else is read through it
@@ -427,14 +427,16 @@ impl Keep {
         Ok((count, nodes.into_iter().collect()))
     }
 
-    /// A hook has told its session of these.
-    pub(crate) fn set_shown(&mut self, numbers: &[i64], now: Timestamp) -> Result<(), KeepError> {
+    /// Their sessions were told these.
+    pub(crate) fn set_shown(&mut self, ids: &[MessageId], now: Timestamp) -> Result<(), KeepError> {
         self.at_once(|db| {
-            let sql = "UPDATE received SET shown_at = ?2 WHERE number = ?1 AND shown_at IS NULL";
+            let sql = "UPDATE received SET shown_at = ?4
+                WHERE node = ?1 AND epoch = ?2 AND seq = ?3 AND shown_at IS NULL";
             let mut shown = db.prepare_cached(sql)?;
-            numbers
-                .iter()
-                .try_for_each(|number| shown.execute(params![number, now.as_millis()]).map(drop))
+            ids.iter().try_for_each(|MessageId { node, epoch, seq }| {
+                let named = params![node.to_string(), epoch, seq.cast_signed(), now.as_millis()];
+                shown.execute(named).map(drop)
+            })
         })
     }
 

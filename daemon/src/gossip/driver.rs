@@ -272,6 +272,9 @@ impl Teller {
     fn tell(&mut self, hub: &Hub, edges: &Edges, mirror: &Mirror) {
         let reply = hub.list_here(&ListQuery { open: true, ..ListQuery::default() });
         let mut rows = reply.sessions;
+        let open: HashSet<SessionKey> = rows.iter().map(Session::key).collect();
+        let senders = hub.senders_here().into_iter();
+        rows.extend(senders.filter(|row| !open.contains(&row.key())));
         let listed: HashSet<SessionKey> = rows.iter().map(Session::key).collect();
         let mut gone = Vec::new();
         for key in self.gossip.told().into_iter().filter(|key| !listed.contains(key)) {

@@ -75,7 +75,7 @@ struct Held {
     /// Sessions that a hook may have something to tell.
     unshown: HashSet<SessionKey>,
     /// What hooks were given a moment ago.
-    lent: HashMap<i64, Instant>,
+    lent: HashMap<MessageId, Instant>,
 }
 
 impl Messages {
@@ -142,9 +142,9 @@ pub(crate) async fn answer(
         MessageCall::ForHook { of } => {
             Ok(MessageReply::ForHook(for_hook(answers, fleet, of).await))
         }
-        MessageCall::Shown { numbers } => {
-            let numbers: Vec<i64> = numbers.into_iter().take(HOOKED as usize).collect();
-            on_disk(fleet, move |fleet| fleet.keep().set_shown(&numbers, now())).await?;
+        MessageCall::Shown { mut ids } => {
+            ids.truncate(MOST as usize);
+            on_disk(fleet, move |fleet| fleet.keep().set_shown(&ids, now())).await?;
             fleet.messages().change();
             Ok(MessageReply::ForHook(None))
         }
@@ -287,7 +287,7 @@ async fn for_hook(
     answers: &Arc<Answers>,
     fleet: &Arc<Fleet>,
     of: SessionKey,
-) -> Option<(String, Vec<i64>)> {
+) -> Option<(String, Vec<MessageId>)> {
     if !answers.deliver || !fleet.messages().held().unshown.contains(&of) {
         return None;
     }
@@ -300,9 +300,9 @@ async fn for_hook(
         if found.is_empty() {
             held.unshown.remove(&of);
         }
-        found.into_iter().filter(|message| !held.lent.contains_key(&message.number)).collect()
+        found.into_iter().filter(|message| !held.lent.contains_key(&message.id)).collect()
     };
-    let numbers: Vec<i64> = fresh.iter().map(|message| message.number).collect();
+    let ids: Vec<MessageId> = fresh.iter().map(|message| message.id).collect();
     let page = page(answers, fleet, fresh, 0);
     let tellings = page.messages.into_iter().map(|message| Telling {
         id: message.id.to_string(),
@@ -312,10 +312,10 @@ async fn for_hook(
         text: message.text,
     });
     let (text, count) = told(&tellings.collect::<Vec<_>>(), now())?;
-    let numbers: Vec<i64> = numbers.into_iter().take(count).collect();
+    let ids: Vec<MessageId> = ids.into_iter().take(count).collect();
     let given = Instant::now();
-    messages.held().lent.extend(numbers.iter().map(|number| (*number, given)));
-    Some((text, numbers))
+    messages.held().lent.extend(ids.iter().map(|id| (*id, given)));
+    Some((text, ids))
 }
 
 /// Messages as they are shown, redacted once more; of too much the first.

@@ -37,10 +37,10 @@ use crate::{
     edge::Edges,
     fleet::{Fleet, aside},
     gossip::Gossip,
+    graphs::Graphs,
     hub::{Hub, now},
     mirror::Mirror,
 };
-use sight::Circles;
 use sink::{Figures, Sink};
 
 /// Looks are so far apart, at least.
@@ -76,6 +76,7 @@ pub(crate) struct Notices {
     sinks: Vec<Sink>,
     hub: Arc<Hub>,
     fleet: Option<Arc<Fleet>>,
+    graphs: Arc<Graphs>,
     edges: Arc<Edges>,
     mirror: Arc<Mirror>,
     held: Mutex<State>,
@@ -90,8 +91,6 @@ struct State {
     figures: Vec<Figures>,
     /// Own sessions that were open, and when they were last.
     followed: HashMap<SessionKey, Timestamp>,
-    /// The waits of all rows, and the circles in them.
-    circles: Circles,
     /// The run of gossip that was told: another one has heard nothing yet.
     told_to: Weak<Gossip>,
     /// What is on the disk of what was held back.
@@ -105,6 +104,7 @@ impl Notices {
         config: &Config,
         hub: &Arc<Hub>,
         fleet: Option<&Arc<Fleet>>,
+        graphs: &Arc<Graphs>,
         edges: &Arc<Edges>,
         mirror: &Arc<Mirror>,
         stop: CancellationToken,
@@ -125,7 +125,6 @@ impl Notices {
             teller: Teller::new(sinks.iter().map(of).collect()),
             figures: vec![Figures::default(); sinks.len()],
             followed: HashMap::new(),
-            circles: Default::default(),
             told_to: Weak::new(),
             kept: Vec::new(),
             settling: Instant::now(),
@@ -137,6 +136,7 @@ impl Notices {
             sinks,
             hub: Arc::clone(hub),
             fleet: fleet.cloned(),
+            graphs: Arc::clone(graphs),
             edges: Arc::clone(edges),
             mirror: Arc::clone(mirror),
             held: Mutex::new(state),
@@ -212,6 +212,8 @@ impl Notices {
         let slept = self.slept();
         let gossip = self.hub.others();
         let rows = self.rows(gossip.as_deref());
+        let graph = sight::is_any_waiting(&rows).then(|| self.graphs.now());
+        let cycles = graph.as_ref().map(|graph| graph.cycles.as_slice()).unwrap_or_default();
         let hosts = self.hosts(gossip.as_deref());
         let heard = gossip.as_ref().map(|gossip| gossip.notices()).unwrap_or_default();
         let (is_quiet, quiet_until) = sight::quiet(&self.settings, at);
@@ -226,8 +228,7 @@ impl Notices {
                 state.told_to = run;
                 state.teller.begin_anew();
             }
-            let cycles = state.circles(&rows);
-            state.teller.take(notices::so(at, &rows, &hosts, &cycles));
+            state.teller.take(notices::so(at, &rows, &hosts, cycles));
             let is_ready = self.is_ready(&state, gossip.as_deref(), &heard);
             let view = View { now: at, own: self.own(), heard: &heard, is_quiet, is_ready };
             let lasts = |kind| i64::try_from(self.settings.lasts(kind).as_millis()).unwrap_or(0);

@@ -1,14 +1,11 @@
-//! What is looked at: rows, hosts, circles of waits, and the time of day.
+//! What is looked at: rows, hosts, and the time of day.
 
 use std::collections::HashSet;
 
-use rrd_core::{
-    graph,
-    notices::{HostSeen, Seen},
-};
-use rrd_proto::{EdgeKind, HostState, Link, ListQuery, Session, SessionKey, Status, Timestamp};
+use rrd_core::notices::{HostSeen, Seen};
+use rrd_proto::{EdgeKind, HostState, Link, ListQuery, Session, SessionKey, Timestamp};
 
-use super::{Notices, State};
+use super::Notices;
 use crate::{config::NotifySettings, gossip::Gossip, hub::now};
 
 /// Sessions that were open, and may yet turn out to have ended.
@@ -16,13 +13,6 @@ const MOST_FOLLOWED: usize = 500;
 
 /// How long those are followed, in milliseconds.
 const FOLLOWED: i64 = 15 * 60_000;
-
-/// The waits of all rows, and the circles in them.
-#[derive(Debug, Default)]
-pub(super) struct Circles {
-    waits: Vec<(String, Vec<Link>)>,
-    cycles: Vec<Vec<String>>,
-}
 
 impl Notices {
     /// Rows of all hosts that may matter.
@@ -71,26 +61,10 @@ impl Notices {
     }
 }
 
-impl State {
-    /// The circles of waits; looked for only when waits have changed.
-    pub(super) fn circles(&mut self, rows: &[Seen]) -> Vec<Vec<String>> {
-        let waits = |seen: &Seen| {
-            let is_wait = |link: &&Link| link.kind == EdgeKind::Wait && !link.incoming;
-            let links: Vec<Link> = seen.row.links.iter().filter(is_wait).cloned().collect();
-            (!links.is_empty()).then(|| (seen.row.reference.clone(), links))
-        };
-        let mut waits: Vec<(String, Vec<Link>)> = rows.iter().filter_map(waits).collect();
-        waits.sort_by(|(a, _), (b, _)| a.cmp(b));
-        let at_work = |seen: &&Seen| seen.row.status != Status::Ended || !seen.row.links.is_empty();
-        if waits != self.circles.waits {
-            let rows: Vec<Session> =
-                rows.iter().filter(at_work).map(|seen| seen.row.clone()).collect();
-            let cycles =
-                if waits.is_empty() { Vec::new() } else { graph::graph(&rows, &[]).cycles };
-            self.circles = Circles { waits, cycles };
-        }
-        self.circles.cycles.clone()
-    }
+/// Whether circles are worth looking for.
+pub(super) fn is_any_waiting(rows: &[Seen]) -> bool {
+    let is_wait = |link: &Link| link.kind == EdgeKind::Wait && !link.incoming;
+    rows.iter().any(|seen| seen.row.links.iter().any(is_wait))
 }
 
 /// Whether these are quiet hours, and when to look again for their end.

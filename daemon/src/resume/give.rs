@@ -20,6 +20,7 @@ use rrd_core::{
     frame::{Frame, Framer},
     harness::{FileRole, format_of},
     resume::{self, Layout},
+    sdk,
 };
 use rrd_proto::{
     NodeId, SessionKey,
@@ -236,8 +237,8 @@ fn files(roots: &[HarnessRoot], hub: &Hub, key: &SessionKey) -> Result<Vec<Given
     let id = &key.session_id;
     let path = PathBuf::from(&*entry.path);
     let name = |path: &Path| {
-        let relative = path.strip_prefix(&root.path).ok()?;
-        layout.told(id, &relative.to_string_lossy().replace('\\', "/"))
+        let relative = path.strip_prefix(&root.path).ok()?.to_string_lossy().replace('\\', "/");
+        layout.told(id, &if root.is_store { sdk::called(&relative) } else { relative })
     };
     let unfit = || NotGiven::Unfit("its transcript is not called as its harness would".to_owned());
     let given = |found: Found| {
@@ -252,10 +253,8 @@ fn files(roots: &[HarnessRoot], hub: &Hub, key: &SessionKey) -> Result<Vec<Given
     let own = own.ok().flatten().ok_or(NotGiven::Unknown)?;
     let own = given(own).filter(|file| layout.is_main(id, &file.name)).ok_or_else(unfit)?;
     let mut files = Vec::new();
-    if layout == Layout::ClaudeCode
-        && let Some(folder) = path.parent()
-    {
-        let walk = walk_subtree(&root.path, &folder.join(id).join("subagents"), format);
+    if layout == Layout::ClaudeCode {
+        let walk = walk_subtree(&root.path, &path.with_extension("").join("subagents"), format);
         files.extend(walk.files.into_iter().filter_map(given));
         files.sort_by(|a, b| a.name.cmp(&b.name));
     }

@@ -125,6 +125,14 @@ impl Roster {
         self.messages = messages;
     }
 
+    /// Sessions of which a message is on its way or unread, whatever has become of them.
+    #[must_use]
+    pub fn senders(&self, now: Timestamp) -> Vec<Session> {
+        let is_sender = |links: &Vec<Link>| links.iter().any(Link::is_message_not_read);
+        let keys = self.messages.iter().filter(|(_, links)| is_sender(links)).map(|(key, _)| key);
+        self.rows_of(keys, now).into_values().collect()
+    }
+
     /// Whom a session waits for, and then whom it sent messages.
     pub(super) fn links(&self, key: &SessionKey, entry: &Entry, verdict: &Verdict) -> Vec<Link> {
         let mut links = self.waits(key, entry, verdict);

@@ -15,8 +15,6 @@ use super::{Keep, KeepError, key, parts, person_or_key};
 /// A message as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct KeptMessage {
-    /// Of what came: its place.
-    pub(crate) number: i64,
     pub(crate) id: MessageId,
     pub(crate) from: Option<SessionKey>,
     pub(crate) to_node: Option<NodeId>,
@@ -58,7 +56,7 @@ impl Keep {
         Ok(nodes.into_iter().filter_map(|node| node.parse().ok()).collect())
     }
 
-    /// Sessions with messages that no hook has shown and nobody acknowledged.
+    /// Sessions with messages that they were not told of and did not acknowledge.
     pub(crate) fn sessions_with_messages(&self) -> Result<Vec<SessionKey>, KeepError> {
         let sql = "SELECT DISTINCT to_harness, to_session FROM received
             WHERE read_at IS NULL AND shown_at IS NULL";
@@ -76,7 +74,7 @@ impl Keep {
         self.received(of, only, limit)
     }
 
-    /// What no hook has shown of it yet.
+    /// What it was not told of yet.
     pub(crate) fn unshown(
         &self,
         of: &SessionKey,
@@ -97,23 +95,22 @@ impl Keep {
             None => "?1 IS NULL AND ?2 IS NULL",
         };
         let sql = format!(
-            "SELECT number, node, epoch, seq, from_harness, from_session, to_harness, to_session, text,
-                bytes, sent_at + offset_ms, received_at, shown_at, read_at
+            "SELECT node, epoch, seq, from_harness, from_session, to_harness, to_session, text, bytes,
+                sent_at + offset_ms, received_at, shown_at, read_at
             FROM received WHERE {of_whom} AND {only} ORDER BY number LIMIT ?3"
         );
         let messages = self.rows(&sql, params![harness, id, limit], |row| {
-            let (received_at, read_at) = (at(row, 11)?, at(row, 13)?);
+            let (received_at, read_at) = (at(row, 10)?, at(row, 12)?);
             Ok(KeptMessage {
-                number: row.get(0)?,
-                id: message_id(row, 1)?,
-                from: person_or_key(row, 4)?,
+                id: message_id(row, 0)?,
+                from: person_or_key(row, 3)?,
                 to_node: None,
-                to: key(row, 6)?,
-                text: row.get(8)?,
-                bytes: row.get::<_, i64>(9)?.unsigned_abs(),
-                sent_at: at(row, 10)?.unwrap_or(Timestamp::from_millis(0)),
+                to: key(row, 5)?,
+                text: row.get(7)?,
+                bytes: row.get::<_, i64>(8)?.unsigned_abs(),
+                sent_at: at(row, 9)?.unwrap_or(Timestamp::from_millis(0)),
                 received_at,
-                shown_at: at(row, 12)?,
+                shown_at: at(row, 11)?,
                 state: if read_at.is_some() { MessageState::Read } else { MessageState::Unread },
                 state_since: read_at.or(received_at).unwrap_or(Timestamp::from_millis(0)),
                 trouble: None,
@@ -241,7 +238,6 @@ fn sent(row: &Row<'_>) -> rusqlite::Result<KeptMessage> {
     let to_node: String = row.get(5)?;
     let never = Timestamp::from_millis(0);
     Ok(KeptMessage {
-        number: row.get(2)?,
         id: message_id(row, 0)?,
         from: person_or_key(row, 3)?,
         to_node: to_node.parse().ok(),
