@@ -97,7 +97,10 @@ fn a_message_is_there_until_it_is_acknowledged_and_every_host_sees_how_it_stands
     // Another session has none, a person sees all of this host.
     assert!(b.inbox(&session(7), &[]).is_empty());
     let of_all: MessagePage = b.json(&["inbox"]);
-    assert_eq!(of_all.messages, read);
+    // Since then it was told.
+    let told = of_all.messages[0].shown_at;
+    assert!(told.is_some());
+    assert_eq!(of_all.messages, [Message { shown_at: told, ..read[0].clone() }]);
     let (code, _, said) = b.does(&two, &["inbox", "--ack", &sent.id.to_string()]);
     assert!(code == 0 && said.contains("1 message acknowledged"), "{said}");
     assert!(b.inbox(&two, &[]).is_empty());
@@ -114,6 +117,26 @@ fn a_message_is_there_until_it_is_acknowledged_and_every_host_sees_how_it_stands
     let (_, _, _) = a.does(&session(3), &["inbox", "--ack-all"]);
     assert!(a.inbox(&session(3), &[]).is_empty());
     a.comes_to_see(&one, &session(3), Some(EdgeState::Read));
+}
+
+#[test]
+fn a_message_is_in_the_graph_until_it_is_read_though_its_sender_has_ended() {
+    let (one, two) = (session(1), session(2));
+    let mut a = with("a", &one).founds();
+    let b = a.takes_in(with("b", &two));
+    [&a, &b].iter().for_each(|host| host.knows(&[&one, &two]));
+    let sent = a.sends(&one, &two, "I leave; it is on branch api-2");
+    let ended = || {
+        let _ = a.hook(&one, "SessionEnd", json!({"reason": "other"}));
+        if a.row(&one).is_none() { Ok(()) } else { Err("it is open".to_owned()) }
+    };
+    a.until("its end", ended);
+    [&a, &b].iter().for_each(|host| host.comes_to_see(&one, &two, Some(EdgeState::Unread)));
+    a.kill();
+    a.start();
+    [&a, &b].iter().for_each(|host| host.comes_to_see(&one, &two, Some(EdgeState::Unread)));
+    b.does(&two, &["inbox", "--ack", &sent.id.to_string()]);
+    [&a, &b].iter().for_each(|host| host.comes_to_see(&one, &two, None));
 }
 
 #[test]

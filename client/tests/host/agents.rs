@@ -4,8 +4,9 @@
 //! Not here: what is expected, and what only one test program asks.
 
 use std::{
-    io::Write as _,
+    io::{Read, Write as _},
     process::{Child, Command, Output, Stdio},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -95,16 +96,26 @@ pub(crate) fn with(name: &str, id: &str) -> Host {
 /// How a program ended: its code, what it printed, what it remarked. One that runs longer than [`NEVER`] is
 /// killed, and has the code -1.
 pub(crate) fn ended(mut child: Child) -> (i32, String, String) {
+    // Read meanwhile: a pipe holds little.
+    let out = child.stdout.take().map(|pipe| thread::spawn(|| text_of(pipe)));
+    let err = child.stderr.take().map(|pipe| thread::spawn(|| text_of(pipe)));
     let begun = Instant::now();
     while child.try_wait().unwrap().is_none() {
         if begun.elapsed() > NEVER {
             child.kill().unwrap();
         }
-        std::thread::sleep(Duration::from_millis(20));
+        thread::sleep(Duration::from_millis(20));
     }
-    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (status.code().unwrap_or(-1), text(stdout), text(stderr))
+    let text = |reader: Option<thread::JoinHandle<String>>| {
+        reader.map_or_else(String::new, |reader| reader.join().unwrap())
+    };
+    (child.wait().unwrap().code().unwrap_or(-1), text(out), text(err))
+}
+
+fn text_of(mut pipe: impl Read) -> String {
+    let mut text = String::new();
+    pipe.read_to_string(&mut text).unwrap();
+    text
 }
 
 /// The same of one that prints JSON; null where it printed none.

@@ -13,7 +13,7 @@ use rrd_core::{
     },
     redact::Redacted,
 };
-use rrd_proto::{Session, SessionKey};
+use rrd_proto::{Link, Session, SessionKey};
 
 /// Sessions told of at once; more are had from their host by whoever asks.
 const SLOTS: usize = 200;
@@ -45,6 +45,11 @@ impl Told {
     fn is_over(&self) -> bool {
         self.row.as_ref().is_none_or(|row| !row.active && row.live != Some(true))
     }
+
+    /// A message of it was on its way or unread when it was told of last.
+    fn is_sender(&self) -> bool {
+        self.row.iter().flat_map(|row| &row.links).any(Link::is_message_not_read)
+    }
 }
 
 impl Published {
@@ -60,9 +65,9 @@ impl Published {
         }
     }
 
-    /// Whose last state is still to be told of: active or open when it was told last.
+    /// Whose last state is still to be told of: active or open when it was told last, or its messages were not read.
     pub(super) fn keys(&self) -> Vec<SessionKey> {
-        let open = self.told.iter().filter(|(_, told)| !told.is_over());
+        let open = self.told.iter().filter(|(_, told)| !told.is_over() || told.is_sender());
         open.map(|(key, _)| key.clone()).collect()
     }
 
