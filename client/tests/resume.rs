@@ -273,6 +273,36 @@ fn what_is_alive_is_not_resumed_but_forked() {
 }
 
 #[test]
+fn what_was_left_in_its_turn_goes_on_when_a_person_says_so() {
+    let id = session(1);
+    let mut a = Host::new("a");
+    a.set("RRD_IDLE_TIMEOUT", "2h");
+    let cwd = a.clones("src/alpha");
+    // As a copy of it lies where no harness ever ran.
+    a.says_ago(&id, "Publish it", 20 * 60_000);
+    a.start();
+    a.looks_up(&id);
+    let at = ["--cwd", cwd.to_str().unwrap()];
+    let said = a.resumes_not(&[&[&*id], &at[..]].concat());
+    assert!(
+        said.contains("its turn on a is open, and nothing tells whether it still runs"),
+        "{said}"
+    );
+    assert!(said.contains("last written 20m ago"), "{said}");
+    assert!(said.contains(&format!("rrd resume {id} --take-over")), "{said}");
+    let (line, said) = a.told(&[&["resume", &id, "--take-over"], &at[..]].concat());
+    assert!(line.ends_with(&format!("claude --resume {id}\n")), "{line}");
+    assert!(said.contains("if so, end it there"), "{said}");
+    // Something is written again: it may be at work after all.
+    a.says(&id, "And the tag");
+    a.until("its activity", || {
+        let said = a.rrd(&["resume", &id, "--take-over"]).args(at).output().unwrap();
+        let said = String::from_utf8(said.stderr).unwrap();
+        if said.contains("executing on a") { Ok(()) } else { Err(said) }
+    });
+}
+
+#[test]
 fn a_session_of_this_host_is_resumed_as_it_is() {
     let id = session(1);
     let (a, _b, _) = two(&id, true);

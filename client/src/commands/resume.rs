@@ -9,12 +9,13 @@ use std::{
     process::Command,
 };
 
-use rrd_proto::{HostState, Issue, Session, SessionKey, Status, TASK_VARIABLE, copy::CopyFile};
+use rrd_proto::{HostState, Issue, Session, SessionKey, TASK_VARIABLE, copy::CopyFile};
 use serde::Serialize;
 
 use crate::{
     ask::Answerer,
     cli::{ResumeArgs, ResumeFrom},
+    clock,
     commands::task,
     connect::Connection,
     error::{CliError, Kind},
@@ -131,10 +132,8 @@ fn go_on(args: &ResumeArgs) -> Result<(), CliError> {
             CliError::new(Kind::NotFound, why).hint("rrd sessions export keeps what it did")
         );
     }
-    resume::may(&session, &copies, Wish { fork: args.fork, take_over: args.take_over })?;
-    let nobody_tells = |row: &&Session| {
-        row.live.is_none() && row.status == Status::Idle && row.host_state != HostState::Away
-    };
+    let now = clock::now();
+    resume::may(&session, &copies, Wish { fork: args.fork, take_over: args.take_over }, now)?;
     let mut answer = Answer {
         host: session.host.clone(),
         harness: session.harness.to_string(),
@@ -142,11 +141,8 @@ fn go_on(args: &ResumeArgs) -> Result<(), CliError> {
         resumed_as: session.session_id.clone(),
         ..Answer::default()
     };
-    if let Some(row) = copies.iter().find(nobody_tells).filter(|_| !args.fork) {
-        answer.remark(&format!(
-            "nothing tells whether it is still open on {}: if so, end it there",
-            row.host
-        ));
+    if let Some(doubt) = resume::doubt(&copies, now).filter(|_| !args.fork) {
+        answer.remark(&doubt);
     }
     let is_here = session.host_state == HostState::Here;
     // Harnesses delete old transcripts.
