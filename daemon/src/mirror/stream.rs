@@ -502,9 +502,11 @@ impl Carrier {
         source: &At,
         directory: &Directory,
     ) -> Result<(), Failure> {
-        let mut found = Found::of(&stream.name);
+        let mut found = Found::of(&stream.name, self.edges.redactor());
+        let redacted = fetch::redacted(directory.meta.as_ref());
         fetch::parts(&self.target, &stream.name, directory, &mut |name, epoch, body| {
-            found.take(name, epoch, body);
+            let is_redacted = epoch > 0 && redacted.contains(&(name.seq, name.tag()));
+            found.take(name, epoch, body, is_redacted);
             Ok(())
         })
         .await?;
