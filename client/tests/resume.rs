@@ -434,6 +434,35 @@ fn what_only_a_bucket_has_comes_back() {
 }
 
 #[test]
+fn what_this_host_has_forgotten_is_on_no_host_that_is_away() {
+    let id = session(1);
+    let mut a = Host::new("v1");
+    let clone = a.clones("src/alpha");
+    a.has_done(&id, &clone, 1, "Mend it");
+    a.start();
+    a.looks_up(&id);
+    let bucket = format!("file://{}", a.path("bucket").display());
+    a.run(&["mirror", "enable", &bucket, "--yes"]);
+    a.run(&["mirror", "run"]);
+    a.run(&["sessions", "forget", &id, "--yes"]);
+    let of_bucket = ["resume", &id, "--from", "bucket", "--cwd", clone.to_str().unwrap()];
+    for args in [&["resume", &*id][..], &of_bucket, &["sessions", "show", &id]] {
+        let said = a.refuses(args);
+        assert!(!said.contains("away"), "{args:?}: {said}");
+    }
+    let said = a.refuses(&of_bucket);
+    assert!(
+        said.contains("knows nothing of it any more") && said.contains("--take-over"),
+        "{said}"
+    );
+    let (line, said) = a.told(&[&of_bucket[..], &["--take-over"]].concat());
+    assert!(line.ends_with(&format!("claude --resume {id}\n")), "{line}");
+    assert!(!said.contains("away") && !said.contains("not on this host"), "{said}");
+    assert!(said.contains("is there already, the same"), "{said}");
+    assert!(a.hosts().iter().all(|row| row.state == HostState::Here), "{:?}", a.hosts());
+}
+
+#[test]
 fn where_nobody_can_be_asked_for_a_clone_it_says_what_to_do() {
     let id = session(1);
     let (_a, b, clone) = two(&id, true);

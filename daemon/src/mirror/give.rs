@@ -119,6 +119,7 @@ async fn give(found: Place<'_>, copies: &Copies, id: &str) -> Result<Option<Buck
     Ok(Some(BucketCopy {
         key: SessionKey { harness: stream.harness.clone(), session_id: stream.session_id.clone() },
         url: address(&aim.settings),
+        is_own: told.node.as_deref() == Some(&*carrier.node),
         host: say(told.host.or(told.agent_id)),
         cwd: say(told.cwd),
         repo: say(told.repo),
