@@ -345,6 +345,11 @@ fn of_a_host_that_is_away_a_bucket_has_a_copy() {
         "agentId": "a9", "timestamp": "2026-11-20T10:04:00.000Z", "cwd": clone,
         "message": {"role": "user", "content": "Look"}});
     append(&beneath, &format!("{delegated}\n"));
+    let sidecar = beneath.with_extension("meta.json");
+    append(
+        &sidecar,
+        &format!("{{\"agentType\":\"Explore\",\"description\":\"Use {}\"}}", secret()),
+    );
     a.looks_up("a9");
     let bucket = format!("file://{}", a.path("bucket").display());
     a.run(&["mirror", "enable", &bucket, "--project", "mine", "--yes"]);
@@ -382,7 +387,9 @@ fn of_a_host_that_is_away_a_bucket_has_a_copy() {
     let place = looked_for(&b, &clone, &id);
     assert_eq!(fs::read_to_string(&place).unwrap(), expected(&a.transcript(&id)));
     let agents = place.with_extension("").join("subagents/workflows/w1/agent-a9.jsonl");
-    assert_eq!(fs::read_to_string(agents).unwrap(), expected(&beneath));
+    assert_eq!(fs::read_to_string(&agents).unwrap(), expected(&beneath));
+    let beside = agents.with_extension("meta.json");
+    assert_eq!(fs::read_to_string(beside).unwrap(), expected(&sidecar));
     assert!(fs::read_dir(b.state("copies")).unwrap().next().is_none());
 }
 

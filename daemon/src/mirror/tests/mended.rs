@@ -125,3 +125,36 @@ fn a_claim_that_was_made_twice_stands_in_nobodys_way() {
     }
     assert!(claimed.get() > 0, "it never broke off in between");
 }
+
+#[test]
+fn what_lies_beside_a_delegate_is_told_and_stays() {
+    run(async {
+        let mut scene = Scene::new().await;
+        scene.stream.name.agent = Some("a9".to_owned());
+        let told = |scene: &Scene| {
+            let directory = scene.home.path().join("bucket/sessions/claude-code/s-1");
+            let told = fs::read(directory.join("subagents/agent-a9/stream.json")).unwrap();
+            serde_json::from_slice::<serde_json::Value>(&told).unwrap()["delegate"].take()
+        };
+        let beside = scene.path().with_extension("meta.json");
+        scene.append(&[1]);
+        scene.bring().await.unwrap();
+        assert!(told(&scene).is_null());
+        // It comes late, and is rewritten when nothing comes any more.
+        let about =
+            |more: &str| format!(r#"{{"agentType":"Explore","description":"Use {TOKEN}"{more}}}"#);
+        for more in ["", r#","finished":true"#] {
+            fs::write(&beside, about(more)).unwrap();
+            scene.bring().await.unwrap();
+            let told = told(&scene);
+            assert_eq!(told["agentType"], "Explore");
+            assert_eq!(told["description"], "Use [REDACTED:github-token]");
+            assert_eq!(told["finished"].as_bool(), (!more.is_empty()).then_some(true));
+        }
+        // Its harness deletes it, and what was told of it stays.
+        fs::remove_file(&beside).unwrap();
+        scene.append(&[2]);
+        scene.bring().await.unwrap();
+        assert_eq!(told(&scene)["finished"], true);
+    });
+}
