@@ -273,6 +273,36 @@ fn what_is_alive_is_not_resumed_but_forked() {
 }
 
 #[test]
+fn what_was_left_in_its_turn_goes_on_when_a_person_says_so() {
+    let id = session(1);
+    let mut a = Host::new("a");
+    a.set("RRD_IDLE_TIMEOUT", "2h");
+    let cwd = a.clones("src/alpha");
+    // As a copy of it lies where no harness ever ran.
+    a.says_ago(&id, "Publish it", 20 * 60_000);
+    a.start();
+    a.looks_up(&id);
+    let at = ["--cwd", cwd.to_str().unwrap()];
+    let said = a.resumes_not(&[&[&*id], &at[..]].concat());
+    assert!(
+        said.contains("its turn on a is open, and nothing tells whether it still runs"),
+        "{said}"
+    );
+    assert!(said.contains("last written 20m ago"), "{said}");
+    assert!(said.contains(&format!("rrd resume {id} --take-over")), "{said}");
+    let (line, said) = a.told(&[&["resume", &id, "--take-over"], &at[..]].concat());
+    assert!(line.ends_with(&format!("claude --resume {id}\n")), "{line}");
+    assert!(said.contains("if so, end it there"), "{said}");
+    // Something is written again: it may be at work after all.
+    a.says(&id, "And the tag");
+    a.until("its activity", || {
+        let said = a.rrd(&["resume", &id, "--take-over"]).args(at).output().unwrap();
+        let said = String::from_utf8(said.stderr).unwrap();
+        if said.contains("executing on a") { Ok(()) } else { Err(said) }
+    });
+}
+
+#[test]
 fn a_session_of_this_host_is_resumed_as_it_is() {
     let id = session(1);
     let (a, _b, _) = two(&id, true);
@@ -315,6 +345,11 @@ fn of_a_host_that_is_away_a_bucket_has_a_copy() {
         "agentId": "a9", "timestamp": "2026-11-20T10:04:00.000Z", "cwd": clone,
         "message": {"role": "user", "content": "Look"}});
     append(&beneath, &format!("{delegated}\n"));
+    let sidecar = beneath.with_extension("meta.json");
+    append(
+        &sidecar,
+        &format!("{{\"agentType\":\"Explore\",\"description\":\"Use {}\"}}", secret()),
+    );
     a.looks_up("a9");
     let bucket = format!("file://{}", a.path("bucket").display());
     a.run(&["mirror", "enable", &bucket, "--project", "mine", "--yes"]);
@@ -352,7 +387,9 @@ fn of_a_host_that_is_away_a_bucket_has_a_copy() {
     let place = looked_for(&b, &clone, &id);
     assert_eq!(fs::read_to_string(&place).unwrap(), expected(&a.transcript(&id)));
     let agents = place.with_extension("").join("subagents/workflows/w1/agent-a9.jsonl");
-    assert_eq!(fs::read_to_string(agents).unwrap(), expected(&beneath));
+    assert_eq!(fs::read_to_string(&agents).unwrap(), expected(&beneath));
+    let beside = agents.with_extension("meta.json");
+    assert_eq!(fs::read_to_string(beside).unwrap(), expected(&sidecar));
     assert!(fs::read_dir(b.state("copies")).unwrap().next().is_none());
 }
 
@@ -401,6 +438,35 @@ fn what_only_a_bucket_has_comes_back() {
     assert_eq!(fs::read(c.rollout()).unwrap(), rollout);
     let said = c.resumes_not(&["nothing-like-it", "--from", "bucket"]);
     assert!(said.contains("nothing of it is in"), "{said}");
+}
+
+#[test]
+fn what_this_host_has_forgotten_is_on_no_host_that_is_away() {
+    let id = session(1);
+    let mut a = Host::new("v1");
+    let clone = a.clones("src/alpha");
+    a.has_done(&id, &clone, 1, "Mend it");
+    a.start();
+    a.looks_up(&id);
+    let bucket = format!("file://{}", a.path("bucket").display());
+    a.run(&["mirror", "enable", &bucket, "--yes"]);
+    a.run(&["mirror", "run"]);
+    a.run(&["sessions", "forget", &id, "--yes"]);
+    let of_bucket = ["resume", &id, "--from", "bucket", "--cwd", clone.to_str().unwrap()];
+    for args in [&["resume", &*id][..], &of_bucket, &["sessions", "show", &id]] {
+        let said = a.refuses(args);
+        assert!(!said.contains("away"), "{args:?}: {said}");
+    }
+    let said = a.refuses(&of_bucket);
+    assert!(
+        said.contains("knows nothing of it any more") && said.contains("--take-over"),
+        "{said}"
+    );
+    let (line, said) = a.told(&[&of_bucket[..], &["--take-over"]].concat());
+    assert!(line.ends_with(&format!("claude --resume {id}\n")), "{line}");
+    assert!(!said.contains("away") && !said.contains("not on this host"), "{said}");
+    assert!(said.contains("is there already, the same"), "{said}");
+    assert!(a.hosts().iter().all(|row| row.state == HostState::Here), "{:?}", a.hosts());
 }
 
 #[test]

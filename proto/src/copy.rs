@@ -97,6 +97,8 @@ pub struct BucketCopy {
     pub url: String,
     /// Who put it there, as its user calls it.
     pub host: Option<String>,
+    /// That is the host that answers: it may have forgotten the session, but it is not away.
+    pub is_own: bool,
     /// Where it was started.
     pub cwd: Option<String>,
     /// The remote of its repository, or what that is called.

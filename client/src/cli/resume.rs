@@ -11,13 +11,14 @@ that is there is overwritten by anything else. A session of this host is resumed
 session saw of its repository is compared with the clone here. The command is printed; --exec runs it.
 
 A session that is alive somewhere is not resumed, for two would write it; --fork begins another one.
+Where its turn was left open and nothing tells whether it still runs, --take-over goes on with it.
 
 Examples:
   rrd resume b41f                     prints: cd ~/src/rrd && claude --resume b41f…
   rrd resume b41f --exec              and runs it
   rrd resume b41f --cwd ~/src/rrd     in this clone; else one is found by its remote
   rrd resume b41f --fork              under a new id; the first one stays what it is
-  rrd resume b41f --take-over         although its host is away
+  rrd resume b41f --take-over         although its host is away, or its turn was left open
   rrd resume --task ACME-7            what works on that task (rrd task)";
 
 #[derive(Debug, Default, Args)]
@@ -43,7 +44,7 @@ pub(crate) struct ResumeArgs {
     /// Begin another session with its past, under a new id.
     #[arg(long)]
     pub(crate) fork: bool,
-    /// Resume it although its host is away, and may have it open.
+    /// Resume it although it may be open: its host is away, or nothing tells of its open turn.
     #[arg(long)]
     pub(crate) take_over: bool,
     /// Print JSON: the command, the directory, what was written, what differs.

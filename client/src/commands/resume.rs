@@ -9,12 +9,16 @@ use std::{
     process::Command,
 };
 
-use rrd_proto::{HostState, Issue, Session, SessionKey, Status, TASK_VARIABLE, copy::CopyFile};
+use rrd_proto::{
+    HostState, Issue, Session, SessionKey, TASK_VARIABLE,
+    copy::{BucketCopy, CopyFile},
+};
 use serde::Serialize;
 
 use crate::{
     ask::Answerer,
     cli::{ResumeArgs, ResumeFrom},
+    clock,
     commands::task,
     connect::Connection,
     error::{CliError, Kind},
@@ -131,10 +135,11 @@ fn go_on(args: &ResumeArgs) -> Result<(), CliError> {
             CliError::new(Kind::NotFound, why).hint("rrd sessions export keeps what it did")
         );
     }
-    resume::may(&session, &copies, Wish { fork: args.fork, take_over: args.take_over })?;
-    let nobody_tells = |row: &&Session| {
-        row.live.is_none() && row.status == Status::Idle && row.host_state != HostState::Away
-    };
+    if let Some(found) = found.as_ref().filter(|_| !args.take_over && !args.fork) {
+        is_known_here(found)?;
+    }
+    let now = clock::now();
+    resume::may(&session, &copies, Wish { fork: args.fork, take_over: args.take_over }, now)?;
     let mut answer = Answer {
         host: session.host.clone(),
         harness: session.harness.to_string(),
@@ -142,15 +147,12 @@ fn go_on(args: &ResumeArgs) -> Result<(), CliError> {
         resumed_as: session.session_id.clone(),
         ..Answer::default()
     };
-    if let Some(row) = copies.iter().find(nobody_tells).filter(|_| !args.fork) {
-        answer.remark(&format!(
-            "nothing tells whether it is still open on {}: if so, end it there",
-            row.host
-        ));
+    if let Some(doubt) = resume::doubt(&copies, now).filter(|_| !args.fork) {
+        answer.remark(&doubt);
     }
     let is_here = session.host_state == HostState::Here;
     // Harnesses delete old transcripts.
-    let is_gone = is_here && is_gone(&session);
+    let is_gone = is_here && (found.is_some() || is_gone(&session));
     // Its harness can do that by itself, and knows better how.
     let own_fork = args.fork && is_here && !is_gone && layout == Layout::ClaudeCode;
     let is_copied = !is_here || is_gone || (args.fork && !own_fork);
@@ -158,7 +160,7 @@ fn go_on(args: &ResumeArgs) -> Result<(), CliError> {
         let why = "it is a session of this host: nothing has to come from elsewhere";
         return Err(CliError::new(Kind::Usage, why).hint("leave --from out"));
     }
-    if is_gone {
+    if is_gone && found.is_none() {
         answer.remark("its transcript is not on this host any more: a bucket is asked for it");
     }
     let from = if is_gone { Some(ResumeFrom::Bucket) } else { args.from };
@@ -240,6 +242,17 @@ fn daemon(answerer: &Answerer) -> Result<&Connection, CliError> {
         Answerer::Scan(_) => Err(CliError::new(Kind::NoDaemon, "only a daemon knows tasks")
             .hint("rrd service install keeps one running")),
     }
+}
+
+/// What this host put into a bucket and knows no more may be open here all the same.
+fn is_known_here(found: &BucketCopy) -> Result<(), CliError> {
+    if !found.is_own {
+        return Ok(());
+    }
+    let why = "this host put it there and knows nothing of it any more: it was forgotten, or its index is new; \
+               nothing tells whether it is still open here";
+    let hint = format!("rrd resume {} --take-over resumes it all the same", found.key.session_id);
+    Err(CliError::new(Kind::NotFound, why).hint(hint))
 }
 
 fn named(session: &Session) -> String {

@@ -81,6 +81,7 @@ pub(crate) fn bucket(answerer: &Answerer, id: &str) -> Result<BucketCopy, CliErr
 /// The row of a session that only a bucket has: nobody knows what became of it on its host.
 pub(crate) fn row(found: &BucketCopy) -> Session {
     Session {
+        host_state: if found.is_own { HostState::Here } else { HostState::Away },
         host: found.host.clone().unwrap_or_else(|| "its host".to_owned()),
         repo_remote: found.repo.clone(),
         cwd: found.cwd.clone(),

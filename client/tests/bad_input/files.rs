@@ -132,6 +132,54 @@ fn doctor_tells_what_could_not_be_taken() {
 }
 
 #[test]
+fn what_rrd_makes_of_its_home_is_its_owners_alone() {
+    fn folders(path: &Path, found: &mut Vec<(PathBuf, u32)>) {
+        let mode = fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        found.push((path.to_owned(), mode));
+        for entry in fs::read_dir(path).unwrap().map(Result::unwrap) {
+            if entry.file_type().unwrap().is_dir() {
+                folders(&entry.path(), found);
+            }
+        }
+    }
+    let host = Host::new();
+    host.write(ID, &Talk::new(ID).turn("First"));
+    // Whoever comes first makes it: here a hook.
+    let mut hook = host.command(&["hook", "claude-code"]);
+    let mut hook = hook.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let call = json!({"hook_event_name": "Stop", "session_id": ID, "cwd": "/w"}).to_string();
+    hook.stdin.take().unwrap().write_all(call.as_bytes()).unwrap();
+    assert!(hook.wait().unwrap().success());
+    let mut made = Vec::new();
+    folders(&host.path("rrd"), &mut made);
+    assert!(made.len() > 2, "{made:?}");
+    let daemon = host.daemon();
+    let bucket = format!("file://{}", host.path("bucket").display());
+    host.run(&["mirror", "enable", &bucket, "--yes"]);
+    host.run(&["mirror", "run"]);
+    folders(&host.path("rrd"), &mut made);
+    for name in ["rrd/state/mirror-parts", "rrd/run", "rrd/state/session-store/projects"] {
+        assert!(made.iter().any(|(path, _)| *path == host.path(name)), "{name} of {made:?}");
+    }
+    let open: Vec<_> = made.iter().filter(|(_, mode)| mode & 0o077 != 0).collect();
+    assert!(open.is_empty(), "{open:?}");
+    daemon.stop();
+
+    // One that was there is left as its owner made it, and told; what lies in it is closed all the same.
+    let set = |path: &str, mode| {
+        fs::set_permissions(host.path(path), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let made = ["rrd", "rrd/state", "rrd/run"];
+    made.iter().for_each(|path| set(path, 0o777));
+    let doctor = String::from_utf8(host.output(&["doctor"]).stdout).unwrap();
+    let said = format!("{} is open to other users (mode 777)", host.path("rrd").display());
+    assert!(doctor.contains(&said), "{doctor}");
+    let _daemon = host.daemon();
+    let mode = |path| fs::metadata(host.path(path)).unwrap().permissions().mode() & 0o777;
+    assert_eq!(made.map(mode), [0o777, 0o700, 0o700]);
+}
+
+#[test]
 fn roots_may_be_links_and_several_and_late() {
     let mut host = Host::new();
     fs::create_dir_all(host.path("disk/projects")).unwrap();

@@ -13,11 +13,12 @@ use rrd_proto::Timestamp;
 use super::{
     gather::At,
     outbox::{Epoch, Merge, Part, Stream},
-    stream::{About, Carrier, Failure, LONGEST_PART, SMALL, TRIES},
+    stream::{About, Carrier, Failure, SMALL, TRIES},
     target::{Created, Replaced},
 };
 
-/// A part made of several is no larger than this: whoever reads it has it in memory.
+/// A part made of several is no larger than this: whoever sends or reads it has it in memory. What it is made of
+/// comes one after the other, each with the bytes that were told of it and no more.
 const LARGE: u64 = 32 << 20;
 
 /// What was replaced is deleted so long after that was said, in milliseconds.
@@ -69,12 +70,18 @@ impl Carrier {
         group: &[Part],
         now: Timestamp,
     ) -> Result<(), Failure> {
+        if size(group) > LARGE {
+            let (name, size) = (Self::name(stream, &group[0].name.to_string()), size(group));
+            return Err(Failure::Odd(format!(
+                "a merge from {name} on was begun that would have {size} bytes, more than a part may"
+            )));
+        }
         let mut draft = self.outbox().bodies().draft()?;
         for part in group {
             let object = Self::name(stream, &part.name.to_string());
             let (bytes, _) = self
                 .target
-                .get(&object, LONGEST_PART)
+                .get(&object, part.about.uploaded_bytes)
                 .await?
                 .ok_or_else(|| Failure::Odd(format!("{object} is not there any more")))?;
             let whole = part.about.sha256.as_deref() == Some(&*Digest::of(&bytes).to_string());
@@ -199,13 +206,18 @@ fn all_of(merge: &Merge, parts: &[Part]) -> Option<Vec<Part>> {
     merge.of.iter().map(part).collect::<Option<Vec<_>>>().filter(|of| !of.is_empty())
 }
 
+/// Bytes of all of them.
+fn size(parts: &[Part]) -> u64 {
+    parts.iter().fold(0, |size, part| size.saturating_add(part.about.uploaded_bytes))
+}
+
 /// Neighbours of one epoch that together are no larger than a part may be, where there are several.
 fn groups(parts: Vec<Part>) -> Vec<Vec<Part>> {
     let mut groups: Vec<Vec<Part>> = Vec::new();
     for part in parts {
         let fits = |group: &Vec<Part>| {
-            let size: u64 = group.iter().map(|part| part.about.uploaded_bytes).sum();
-            group[0].about.epoch == part.about.epoch && size + part.about.uploaded_bytes <= LARGE
+            group[0].about.epoch == part.about.epoch
+                && size(group).saturating_add(part.about.uploaded_bytes) <= LARGE
         };
         match groups.last_mut() {
             Some(group) if fits(group) => group.push(part),
@@ -214,4 +226,41 @@ fn groups(parts: Vec<Part>) -> Vec<Vec<Part>> {
     }
     groups.retain(|group| group.len() > 1);
     groups
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn part(seq: u32, epoch: u32, bytes: u64) -> Part {
+        let name = PartName::of(epoch, "n", seq, &Digest::of(b""));
+        let about =
+            meta::Part { seq, epoch: Some(epoch), uploaded_bytes: bytes, ..meta::Part::default() };
+        Part { name, about, hashes: Vec::new() }
+    }
+
+    proptest! {
+        /// What is sent at once never has more than [`LARGE`] bytes, whatever a bucket says of its parts.
+        #[test]
+        fn no_part_becomes_too_large_to_be_in_memory(
+            parts in prop::collection::vec(
+                (0_u32..3, prop_oneof![1..LARGE / 3, LARGE - 2..LARGE + 2, Just(u64::MAX)]),
+                0..40,
+            ),
+        ) {
+            let mut epochs: Vec<(u32, u64)> = parts;
+            epochs.sort_by_key(|(epoch, _)| *epoch);
+            let all: Vec<Part> =
+                (0..).zip(epochs).map(|(seq, (epoch, bytes))| part(seq, epoch, bytes)).collect();
+            for group in groups(all) {
+                prop_assert!(group.len() > 1 && size(&group) <= LARGE);
+                for two in group.windows(2) {
+                    prop_assert_eq!(two[0].about.seq + 1, two[1].about.seq);
+                    prop_assert_eq!(two[0].about.epoch, two[1].about.epoch);
+                }
+            }
+        }
+    }
 }

@@ -230,7 +230,7 @@ pub(crate) async fn fetch(
 }
 
 /// Parts of which `meta.json` says that rrd redacted them.
-fn redacted(meta: Option<&Meta>) -> HashSet<(u32, String)> {
+pub(super) fn redacted(meta: Option<&Meta>) -> HashSet<(u32, String)> {
     let parts = meta.into_iter().flat_map(|meta| &meta.parts);
     parts.filter(|part| part.is_redacted()).map(|part| (part.seq, part.uuid.clone())).collect()
 }

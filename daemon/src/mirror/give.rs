@@ -22,6 +22,7 @@ use super::{
     Mirror,
     aim::{Aim, address},
     calls::{failed, refusal},
+    delegate,
     fetch::{self, Fetched},
     found,
     inspect::{Place, UNREACHED, dropped, newest},
@@ -81,7 +82,7 @@ async fn give(found: Place<'_>, copies: &Copies, id: &str) -> Result<Option<Buck
     let folder = copies.folder().map_err(unwritten)?;
     let (mut files, mut told, mut wrong) = (Vec::new(), Meta::default(), Vec::new());
     let (mut redacted, mut redacted_here) = (true, 0);
-    for stream in &all {
+    for (at, stream) in all.iter().enumerate() {
         let path = folder.path().join(files.len().to_string());
         let fetched = fetch::fetch(&carrier, stream, owner_only(&path).map_err(unwritten)?);
         let Some(mut fetched) = fetched.await.map_err(failed)? else { continue };
@@ -92,11 +93,24 @@ async fn give(found: Place<'_>, copies: &Copies, id: &str) -> Result<Option<Buck
             let why = "an owner's word about the order of its records cannot be followed";
             return Err(refusal(why.to_owned(), "rrd mirror verify ID tells more"));
         }
-        let meta = fetched.meta.take().unwrap_or_default();
+        let mut meta = fetched.meta.take().unwrap_or_default();
+        let about = meta.delegate.take().filter(|_| stream.agent.is_some());
         let (bytes, first_line) = put(path.clone(), fetched).await.map_err(unwritten)?;
         let name = called(layout, stream, meta.source_path.as_deref(), &first_line);
         match name {
-            Some(name) => files.push(CopyFile { name, bytes, zstd: false }),
+            Some(name) => {
+                let beside = about.zip(delegate::called(&name));
+                files.push(CopyFile { name, bytes, zstd: false });
+                // Transcripts come first where there are too many files.
+                if let Some((about, name)) = beside
+                    && files.len() + all.len() - at <= MAX_FILES
+                {
+                    let path = folder.path().join(files.len().to_string());
+                    let file = owner_only(&path).map_err(unwritten)?;
+                    let bytes = carrier.write_delegate(&about, file).map_err(unwritten)?;
+                    files.push(CopyFile { name, bytes, zstd: false });
+                }
+            }
             // The next one gets its number.
             None if stream.agent.is_some() => fs::remove_file(&path).map_err(unwritten)?,
             None => {
@@ -119,6 +133,7 @@ async fn give(found: Place<'_>, copies: &Copies, id: &str) -> Result<Option<Buck
     Ok(Some(BucketCopy {
         key: SessionKey { harness: stream.harness.clone(), session_id: stream.session_id.clone() },
         url: address(&aim.settings),
+        is_own: told.node.as_deref() == Some(&*carrier.node),
         host: say(told.host.or(told.agent_id)),
         cwd: say(told.cwd),
         repo: say(told.repo),

@@ -9,6 +9,7 @@ mod aim;
 mod body;
 mod calls;
 mod compact;
+mod delegate;
 mod fetch;
 mod found;
 mod gather;

@@ -112,6 +112,8 @@ pub(crate) struct State {
     pub(crate) meta_is_due: bool,
     /// The version of it that this host wrote last.
     pub(crate) meta: Option<Version>,
+    /// What `meta.json` says of a delegate beside its parts, by its mark.
+    pub(crate) delegate: Option<u64>,
     /// The source as it looked when there was nothing more in it: size and modification time.
     pub(crate) settled: Option<(u64, i64)>,
     /// Records that were there, went from there, and are in no transcript: nothing can bring them again.

@@ -1,13 +1,17 @@
 //! Whether a transcript has all that a bucket has of a stream: then its host may go on with it.
 //!
 //! Records are known by their lines: as the source has them, as they would go out, or as a resume writes them, which
-//! leaves signed thinking out where something secret was taken out of it ([`Unsigned`]). Not here: what becomes of
-//! that.
+//! takes out what is secret where the bucket has it (nobody gets that but from a host that says so), and leaves signed
+//! thinking out where something was taken out of it ([`Unsigned`]). Not here: what becomes of that.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    sync::Arc,
+};
 
 use rrd_core::{
     mirror::{Digest, Meta, PartName, StreamName, meta},
+    redact::{Redactor, Report},
     resume::Unsigned,
 };
 use rrd_proto::Harness;
@@ -24,8 +28,10 @@ pub(super) struct Found {
     pub(super) parts: Vec<Part>,
     /// What a resume changes in records, by their number among all.
     copied: BTreeMap<usize, Copied>,
-    /// Reads on in the order of the parts; `None` where a resume changes nothing.
+    /// Reads on in the order of the parts; `None` where a resume leaves no thinking out.
     unsigned: Option<Unsigned>,
+    /// As a resume takes secrets out.
+    redactor: Option<Arc<Redactor>>,
     /// So many records were taken.
     records: usize,
     /// What was read are the bucket's own bytes.
@@ -60,24 +66,31 @@ pub(super) struct Recognised {
 
 impl Found {
     /// Of a stream, to be filled with what is in the bucket.
-    pub(super) fn of(name: &StreamName) -> Self {
+    pub(super) fn of(name: &StreamName, redactor: Arc<Redactor>) -> Self {
         let unsigned = (name.harness == Harness::ClaudeCode).then(Unsigned::default);
-        Self { unsigned, is_read: true, ..Self::kept(Vec::new()) }
+        let redactor = Some(redactor);
+        Self { unsigned, redactor, is_read: true, ..Self::kept(Vec::new()) }
     }
 
     /// What is known without the bucket.
     pub(super) fn kept(parts: Vec<Part>) -> Self {
-        Self { parts, copied: BTreeMap::new(), unsigned: None, records: 0, is_read: false }
+        Self {
+            parts,
+            copied: BTreeMap::new(),
+            unsigned: None,
+            redactor: None,
+            records: 0,
+            is_read: false,
+        }
     }
 
-    /// A part in the bucket.
-    pub(super) fn take(&mut self, name: PartName, epoch: u32, body: &[u8]) {
+    /// A part in the bucket, and whether it is known to have been redacted before it came there.
+    pub(super) fn take(&mut self, name: PartName, epoch: u32, body: &[u8], is_redacted: bool) {
         let mut hashes = Vec::new();
         for line in body.split_inclusive(|byte| *byte == b'\n') {
             let line = line.strip_suffix(b"\n").unwrap_or(line);
             hashes.push(rrd_core::hash(line));
-            if let Some(copied) = self.unsigned.as_mut().and_then(|unsigned| copied(unsigned, line))
-            {
+            if let Some(copied) = self.copied(line, is_redacted) {
                 self.copied.insert(self.records, copied);
             }
             self.records += 1;
@@ -93,15 +106,25 @@ impl Found {
         };
         self.parts.push(Part { name, about, hashes });
     }
-}
 
-fn copied(unsigned: &mut Unsigned, line: &[u8]) -> Option<Copied> {
-    let (dropped, relinked) = (unsigned.dropped, unsigned.relinked);
-    match unsigned.line(line) {
-        None => Some(Copied::Gone),
-        Some(line) if unsigned.relinked > relinked => Some(Copied::Relinked(rrd_core::hash(&line))),
-        Some(line) if unsigned.dropped > dropped => Some(Copied::Less(rrd_core::hash(&line))),
-        Some(_) => None,
+    /// What a resume makes of the next record; nothing where it stays what it is.
+    fn copied(&mut self, line: &[u8], is_redacted: bool) -> Option<Copied> {
+        let redactor = self.redactor.as_deref().filter(|_| !is_redacted);
+        let redacted = redactor.map(|redactor| redactor.line(line, &mut Report::default()));
+        let redacted: &[u8] = redacted.as_ref().map_or(line, |redacted| redacted.as_ref());
+        let less = |line: &[u8]| Some(Copied::Less(rrd_core::hash(line)));
+        let Some(unsigned) = &mut self.unsigned else {
+            return if redacted == line { None } else { less(redacted) };
+        };
+        let relinked = unsigned.relinked;
+        match unsigned.line(redacted) {
+            None => Some(Copied::Gone),
+            Some(copy) if unsigned.relinked > relinked => {
+                Some(Copied::Relinked(rrd_core::hash(&copy)))
+            }
+            Some(copy) if *copy != *line => less(&copy),
+            Some(_) => None,
+        }
     }
 }
 
@@ -173,10 +196,9 @@ impl Carrier {
         let is_missing = |(at, there): &(usize, &bool)| !**there && !is_needless(at);
         let missing = is_there.iter().enumerate().filter(is_missing).count();
         let has_all = missing == 0;
-        let was_touched = |part: &Part| {
-            part.about.redactor.as_deref() != Some(meta::RAW)
-                && (part.about.redactor.is_none() || !part.about.redactions.is_empty())
-        };
+        // What is there as its source had it nobody has looked through for secrets.
+        let was_touched =
+            |part: &Part| !part.about.is_redacted() || !part.about.redactions.is_empty();
         let may_be_copy = !is_read && !has_all && parts.iter().any(was_touched);
         Ok(Recognised { parts, has_all, missing, has_more, may_be_copy })
     }
@@ -186,13 +208,35 @@ impl Carrier {
 mod tests {
     use super::*;
 
+    fn of(harness: Harness) -> Found {
+        let name = StreamName { harness, session_id: "s".into(), agent: None };
+        Found::of(&name, Arc::new(Redactor::new()))
+    }
+
+    #[test]
+    fn what_a_resume_takes_out_is_known() {
+        let secret = format!("{}_{}", "ghp", "16C7e42F292c6912E7710c838347Ae178B4a");
+        let said = |secret: &str| {
+            format!(r#"{{"type":"user","uuid":"u","message":{{"content":"use {secret}"}}}}"#)
+        };
+        let (raw, redacted) = (said(&secret), said("[REDACTED:github-token]"));
+        for harness in [Harness::ClaudeCode, Harness::from("codex")] {
+            let mut found = of(harness);
+            let name = PartName::of(1, "n", 0, &Digest::of(b""));
+            let body = format!("{raw}\n{redacted}\n{{}}\n");
+            found.take(name, 1, body.as_bytes(), false);
+            let copied: Vec<_> = found.copied.iter().collect();
+            let expected = rrd_core::hash(redacted.as_bytes());
+            assert!(
+                matches!(copied[..], [(0, Copied::Less(hash))] if *hash == expected),
+                "{copied:?}"
+            );
+        }
+    }
+
     #[test]
     fn what_a_resume_changes_is_known() {
-        let mut found = Found::of(&StreamName {
-            harness: Harness::ClaudeCode,
-            session_id: "s".into(),
-            agent: None,
-        });
+        let mut found = of(Harness::ClaudeCode);
         let answer = |uuid: &str, parent: &str, thinking: &str, text: &str| {
             let text = match text {
                 "" => String::new(),
@@ -209,7 +253,7 @@ mod tests {
             answer("d", "c", "fine", "y"),
         ];
         let name = PartName::of(1, "n", 0, &Digest::of(b""));
-        found.take(name, 1, (lines.join("\n") + "\n").as_bytes());
+        found.take(name, 1, (lines.join("\n") + "\n").as_bytes(), true);
         assert!(matches!(found.copied[&0], Copied::Less(_)));
         assert!(matches!(found.copied[&1], Copied::Gone));
         assert!(matches!(found.copied[&2], Copied::Relinked(_)));

@@ -17,6 +17,7 @@ use rrd_proto::Timestamp;
 use tokio::sync::{OnceCell, Semaphore};
 
 use super::{
+    delegate,
     fetch::{self, Directory},
     gather::{self, At, Gathered, There, Writer},
     outbox::{Epoch, Merge, Outbox, OutboxError, Part, State, Stream, StreamId},
@@ -141,10 +142,18 @@ impl Carrier {
             let id = stream.id;
             stream.state = self.on_disk(move |carrier| Ok(carrier.outbox().state(id)?)).await?;
         }
-        if stream.state.meta_is_due && stream.state.theirs.is_none() {
+        if stream.state.theirs.is_none()
+            && (stream.state.meta_is_due || self.is_told_otherwise(stream, source).await?)
+        {
             self.tell(stream, source, about).await?;
         }
         Ok(())
+    }
+
+    /// Whether there is something else to be said of a delegate than what was.
+    async fn is_told_otherwise(&self, stream: &Stream, source: &At) -> Result<bool, Failure> {
+        let about = self.delegate(stream, source).await?.filter(|_| stream.state.next_seq > 0);
+        Ok(about.is_some_and(|about| Some(delegate::mark(&about)) != stream.state.delegate))
     }
 
     /// Whether another host may have claimed it, or this one may go on with what another one writes.
@@ -359,8 +368,13 @@ impl Carrier {
         };
         let mut meta = self.meta(stream, source, about, &parts);
         meta.replaces = merges.iter().filter_map(replaced).collect();
+        meta.delegate = match self.delegate(stream, source).await? {
+            Some(about) => Some(about),
+            None => self.delegate_told(stream, source).await,
+        };
         let body = serde_json::to_vec_pretty(&meta).unwrap_or_default();
         stream.state.meta = self.put_meta(stream, &body.into()).await?;
+        stream.state.delegate = meta.delegate.as_ref().map(delegate::mark);
         stream.state.meta_is_due = false;
         self.outbox().set_state(stream.id, &stream.state)?;
         Ok(())
@@ -502,9 +516,11 @@ impl Carrier {
         source: &At,
         directory: &Directory,
     ) -> Result<(), Failure> {
-        let mut found = Found::of(&stream.name);
+        let mut found = Found::of(&stream.name, self.edges.redactor());
+        let redacted = fetch::redacted(directory.meta.as_ref());
         fetch::parts(&self.target, &stream.name, directory, &mut |name, epoch, body| {
-            found.take(name, epoch, body);
+            let is_redacted = epoch > 0 && redacted.contains(&(name.seq, name.tag()));
+            found.take(name, epoch, body, is_redacted);
             Ok(())
         })
         .await?;

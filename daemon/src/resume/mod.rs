@@ -11,8 +11,8 @@ pub mod place;
 pub(crate) mod relay;
 
 pub use rrd_core::resume::{
-    Checkout, Header, Layout, No, Rollout, Saw, Wish, command, directory, facts, layout, may,
-    same_remote,
+    Checkout, Header, Layout, No, Rollout, Saw, Wish, command, directory, doubt, facts, layout,
+    may, same_remote,
 };
 
 /// A new id, as the harness would give one: at random, and for Codex beginning with the time.

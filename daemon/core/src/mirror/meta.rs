@@ -62,6 +62,10 @@ pub struct Meta {
     /// The repository that it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repo: Option<String>,
+    /// Of a delegate: what its harness keeps of it beside its transcript (`agent-….meta.json` of Claude Code: what
+    /// it is called and was told to do, who delegated it, whether it has ended), redacted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delegate: Option<Map<String, Value>>,
     /// Parts that one part stands for now; they are deleted later. For whoever reads nothing
     /// else: what counts is [`super::Merge`].
     #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -19,7 +19,7 @@ pub use facts::{Checkout, Header, Saw, facts, same_remote};
 pub use fork::with_id;
 pub use names::{Layout, Rollout, directory};
 pub use thinking::Unsigned;
-pub use verdict::{Wish, may};
+pub use verdict::{Wish, doubt, may};
 
 /// Why something is not done, and what to do instead.
 #[derive(Debug, Clone, PartialEq, Eq)]

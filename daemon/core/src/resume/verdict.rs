@@ -3,16 +3,21 @@
 //! Two agents that write one session under one name are the harm to avoid: their transcripts part, and no
 //! merge mends that. Not here: whether a copy can be had.
 
-use rrd_proto::{HostState, Session, Status};
+use rrd_proto::{HostState, Issue, Session, Status, StatusSource, Timestamp, age};
 
 use super::No;
+
+/// A turn that is open where nothing tells whether its process lives may still run if something of it is no
+/// older than this, in milliseconds.
+const FRESH_MS: i64 = 5 * 60_000;
 
 /// What whoever asks allows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Wish {
     /// Another session with the same past is to begin.
     pub fork: bool,
-    /// Its host is away and may still have it open; that is taken into account.
+    /// It may still be open somewhere: its host is away, or its turn was left open and nothing tells of its
+    /// process. That is taken into account.
     pub take_over: bool,
 }
 
@@ -20,7 +25,7 @@ pub struct Wish {
 ///
 /// # Errors
 /// [`No`], with what would allow it.
-pub fn may(session: &Session, copies: &[Session], wish: Wish) -> Result<(), No> {
+pub fn may(session: &Session, copies: &[Session], wish: Wish, now: Timestamp) -> Result<(), No> {
     let id = &session.session_id;
     if session.is_subagent() {
         let parent = session.parent_session_id.as_deref().unwrap_or("the one it belongs to");
@@ -32,7 +37,8 @@ pub fn may(session: &Session, copies: &[Session], wish: Wish) -> Result<(), No> 
     if wish.fork {
         return Ok(());
     }
-    if let Some(alive) = copies.iter().find(|copy| is_alive(copy)) {
+    let with = |sign| copies.iter().find(|copy| sign_of_life(copy, now) == Some(sign));
+    if let Some(alive) = with(Sign::Known) {
         let process = match (alive.live, alive.pid) {
             (Some(true), Some(pid)) => format!(" (process {pid})"),
             _ => String::new(),
@@ -45,6 +51,16 @@ pub fn may(session: &Session, copies: &[Session], wish: Wish) -> Result<(), No> 
             format!("end it there, or rrd resume {id} --fork begins another one with its past"),
         ));
     }
+    if let Some(left) = with(Sign::Left).filter(|_| !wish.take_over) {
+        return Err(No::new(
+            format!(
+                "its turn on {} is open, and nothing tells whether it still runs; {}",
+                left.host,
+                last_written(left, now)
+            ),
+            format!("if it does not, rrd resume {id} --take-over, else --fork"),
+        ));
+    }
     let away = copies.iter().find(|copy| copy.host_state == HostState::Away);
     if let Some(away) = away.filter(|_| !wish.take_over) {
         return Err(No::new(
@@ -55,15 +71,60 @@ pub fn may(session: &Session, copies: &[Session], wish: Wish) -> Result<(), No> 
     Ok(())
 }
 
-/// Known to be at work or open; of a host that is away its last word is no knowledge.
-fn is_alive(session: &Session) -> bool {
+/// Of a copy that may be open somewhere although nothing says so: a person is to know, and may go on.
+#[must_use]
+pub fn doubt(copies: &[Session], now: Timestamp) -> Option<String> {
+    // What is over by its age alone was given up without a word.
+    let nobody_tells = |row: &&Session| {
+        let is_gone = row.issues.iter().any(|issue| issue.kind == Issue::SOURCE_GONE);
+        let is_given_up = row.status_source == StatusSource::Age && !is_gone;
+        row.live.is_none()
+            && row.host_state != HostState::Away
+            && (row.status != Status::Ended || is_given_up)
+    };
+    let row = copies.iter().find(nobody_tells)?;
+    Some(format!(
+        "nothing tells whether it is still open on {}, {}: if so, end it there",
+        row.host,
+        last_written(row, now)
+    ))
+}
+
+/// Why a copy may be at work or open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sign {
+    /// Its process lives, or nothing tells of that and its turn is open and fresh.
+    Known,
+    /// Its turn is open, and nothing has come of it for a while: so looks what works in silence or waits for an
+    /// answer, and so does a copy, or what died unseen.
+    Left,
+}
+
+/// Of a host that is away its last word is no knowledge.
+fn sign_of_life(session: &Session, now: Timestamp) -> Option<Sign> {
     let is_open = matches!(session.status, Status::Executing | Status::Waiting);
     match session.live {
-        _ if session.host_state == HostState::Away => false,
-        Some(live) => live,
-        // No harness tells, and its log says that a turn is open.
-        None => is_open,
+        _ if session.host_state == HostState::Away => None,
+        Some(live) => live.then_some(Sign::Known),
+        None if !is_open => None,
+        None => {
+            // One of a clock that is ahead is no older than one of now.
+            let is_fresh = last_sign(session).is_some_and(|at| now.since(at) <= FRESH_MS);
+            Some(if is_fresh { Sign::Known } else { Sign::Left })
+        }
     }
+}
+
+/// The latest of what its transcript and what its hooks say.
+fn last_sign(session: &Session) -> Option<Timestamp> {
+    session.last_activity_at.max(session.status_since)
+}
+
+fn last_written(session: &Session, now: Timestamp) -> String {
+    session.last_activity_at.map_or_else(
+        || "it is not known when it was last written".to_owned(),
+        |at| format!("last written {} ago", age(now, at)),
+    )
 }
 
 #[cfg(test)]
@@ -113,6 +174,13 @@ mod tests {
         serde_json::from_value(row).unwrap()
     }
 
+    /// Its last record is so many milliseconds old.
+    fn written(row: Session, ago: i64) -> Session {
+        Session { last_activity_at: Some(NOW.plus(-ago)), ..row }
+    }
+
+    const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+
     #[test]
     fn nobody_resumes_what_is_alive_somewhere() {
         let (fork, over) =
@@ -121,20 +189,68 @@ mod tests {
             (row("a", "ended", Some(false), "live"), true, true),
             (row("a", "idle", None, "live"), true, true),
             (row("a", "idle", Some(true), "live"), false, false),
-            (row("a", "executing", None, "here"), false, false),
-            (row("a", "waiting", None, "live"), false, false),
+            (written(row("a", "executing", None, "here"), 60_000), false, false),
+            (written(row("a", "waiting", None, "live"), FRESH_MS), false, false),
+            (written(row("a", "executing", None, "here"), -3_600_000), false, false),
+            // Nothing was written for a while, or nobody knows when: in doubt a person says so.
+            (written(row("a", "executing", None, "here"), FRESH_MS + 1), false, true),
+            (written(row("a", "waiting", None, "live"), 3 * 3_600_000), false, true),
+            (row("a", "waiting", None, "live"), false, true),
+            // Its process is known to live, however silent it is.
+            (written(row("a", "executing", Some(true), "live"), 3 * 3_600_000), false, false),
             (row("a", "executing", Some(true), "away"), false, true),
             (row("a", "ended", Some(false), "away"), false, true),
         ] {
             let rows = [row.clone()];
-            assert_eq!(may(&row, &rows, Wish::default()).is_ok(), plain, "{row:?}");
-            assert_eq!(may(&row, &rows, over).is_ok(), taken, "{row:?}");
-            assert_eq!(may(&row, &rows, fork), Ok(()));
+            assert_eq!(may(&row, &rows, Wish::default(), NOW).is_ok(), plain, "{row:?}");
+            assert_eq!(may(&row, &rows, over, NOW).is_ok(), taken, "{row:?}");
+            assert_eq!(may(&row, &rows, fork, NOW), Ok(()));
         }
         // A copy of it that was resumed on a third host counts as well.
         let rows = [row("a", "ended", Some(false), "here"), row("b", "idle", Some(true), "live")];
-        let no = may(&rows[0], &rows, over).unwrap_err();
+        let no = may(&rows[0], &rows, over, NOW).unwrap_err();
         assert!(no.why.contains("idle on b") && no.next.contains("--fork"), "{no:?}");
+    }
+
+    #[test]
+    fn of_a_copy_whose_turn_was_left_open_it_says_what_is_known() {
+        let three_days = 3 * 86_400_000;
+        let copy = written(row("b", "waiting", None, "here"), three_days);
+        let rows = [row("a", "ended", Some(false), "live"), copy];
+        let no = may(&rows[0], &rows, Wish::default(), NOW).unwrap_err();
+        let known =
+            "its turn on b is open, and nothing tells whether it still runs; last written 3d ago";
+        assert_eq!(no.why, known);
+        assert!(no.next.contains("rrd resume 7f2c --take-over") && no.next.contains("--fork"));
+        // What a hook said since then is as good as a record, and what lives comes before what may.
+        let mut asked = rows.clone();
+        asked[1].status_since = Some(NOW.plus(-1_000));
+        assert!(
+            may(&asked[0], &asked, Wish::default(), NOW).unwrap_err().why.contains("waiting on b")
+        );
+        let alive = [&rows[..], &[row("c", "idle", Some(true), "live")]].concat();
+        assert!(
+            may(&alive[0], &alive, Wish::default(), NOW).unwrap_err().why.contains("idle on c")
+        );
+    }
+
+    #[test]
+    fn who_goes_on_in_doubt_is_told_of_it() {
+        let said = |status, live, state| {
+            let row = written(row("a", status, live, state), 3 * 86_400_000);
+            doubt(&[row], NOW)
+        };
+        let told = said("idle", None, "live").unwrap();
+        assert!(told.contains("still open on a, last written 3d ago"), "{told}");
+        assert!(said("executing", None, "here").is_some(), "taken over");
+        for (status, live, state) in
+            [("idle", Some(false), "live"), ("ended", None, "live"), ("idle", None, "away")]
+        {
+            assert_eq!(said(status, live, state), None, "{status} {live:?} {state}");
+        }
+        let mut aged = written(row("a", "ended", None, "live"), 3 * 86_400_000);
+        aged.status_source = StatusSource::Age;
+        assert!(doubt(&[aged], NOW).is_some());
     }
 
     #[test]
@@ -142,7 +258,7 @@ mod tests {
         let mut row = row("a", "ended", Some(false), "live");
         row.parent_kind = Some(ParentKind::Subagent);
         row.parent_session_id = Some("0dd9".to_owned());
-        let no = may(&row, &[], Wish { fork: true, take_over: true }).unwrap_err();
+        let no = may(&row, &[], Wish { fork: true, take_over: true }, NOW).unwrap_err();
         assert_eq!(no.next, "rrd resume 0dd9");
     }
 }

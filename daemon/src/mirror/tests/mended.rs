@@ -1,6 +1,7 @@
 //! What is not in the bucket any more, or was changed in the transcript without a trace at its end.
 
 use super::*;
+use crate::mirror::target::Kind;
 
 /// The names of a stream's parts that lie in the bucket.
 fn parts(scene: &Scene) -> Vec<PathBuf> {
@@ -40,6 +41,28 @@ fn a_part_that_went_is_brought_again() {
             assert_eq!(parts(&scene), before);
         });
     }
+}
+
+#[test]
+fn a_compaction_reads_no_more_than_it_knows_to_be_there() {
+    run(async {
+        let mut scene = Scene::new().await;
+        for number in 1..4 {
+            scene.append(&[number]);
+            scene.bring().await.unwrap();
+        }
+        let part = parts(&scene).remove(1);
+        let told = fs::metadata(&part).unwrap().len();
+        // Somebody has put something large there: it is never in memory.
+        fs::File::options().write(true).open(&part).unwrap().set_len(told + (64 << 20)).unwrap();
+        let at = At::new(&key(), &scene.path());
+        let now = rrd_proto::Timestamp::from_millis(3_600_000);
+        let about = About::default();
+        let failed = scene.carrier.compact(&mut scene.stream, &at, &about, now).await.unwrap_err();
+        let Failure::Bucket(fault) = &failed else { panic!("{failed}") };
+        assert_eq!(fault.kind, Kind::TooLarge);
+        assert!(failed.to_string().contains(&format!("no more than {told} are read")), "{failed}");
+    });
 }
 
 /// As an editor does it that writes into the file, and as one does that writes another one.
@@ -101,4 +124,37 @@ fn a_claim_that_was_made_twice_stands_in_nobodys_way() {
         });
     }
     assert!(claimed.get() > 0, "it never broke off in between");
+}
+
+#[test]
+fn what_lies_beside_a_delegate_is_told_and_stays() {
+    run(async {
+        let mut scene = Scene::new().await;
+        scene.stream.name.agent = Some("a9".to_owned());
+        let told = |scene: &Scene| {
+            let directory = scene.home.path().join("bucket/sessions/claude-code/s-1");
+            let told = fs::read(directory.join("subagents/agent-a9/stream.json")).unwrap();
+            serde_json::from_slice::<serde_json::Value>(&told).unwrap()["delegate"].take()
+        };
+        let beside = scene.path().with_extension("meta.json");
+        scene.append(&[1]);
+        scene.bring().await.unwrap();
+        assert!(told(&scene).is_null());
+        // It comes late, and is rewritten when nothing comes any more.
+        let about =
+            |more: &str| format!(r#"{{"agentType":"Explore","description":"Use {TOKEN}"{more}}}"#);
+        for more in ["", r#","finished":true"#] {
+            fs::write(&beside, about(more)).unwrap();
+            scene.bring().await.unwrap();
+            let told = told(&scene);
+            assert_eq!(told["agentType"], "Explore");
+            assert_eq!(told["description"], "Use [REDACTED:github-token]");
+            assert_eq!(told["finished"].as_bool(), (!more.is_empty()).then_some(true));
+        }
+        // Its harness deletes it, and what was told of it stays.
+        fs::remove_file(&beside).unwrap();
+        scene.append(&[2]);
+        scene.bring().await.unwrap();
+        assert_eq!(told(&scene)["finished"], true);
+    });
 }

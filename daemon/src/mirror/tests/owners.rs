@@ -194,3 +194,51 @@ fn a_copy_without_thinking_that_held_a_secret_is_gone_on_with() {
         assert!(scene.stream.state.theirs.is_some());
     });
 }
+
+#[test]
+fn a_redacted_copy_of_what_lies_in_a_raw_place_is_gone_on_with() {
+    run(async {
+        let mut scene = Scene::new().await;
+        scene.carrier.redacts = false;
+        let thought = |uuid: &str, parent: &str, thinking: &str| {
+            format!(
+                r#"{{"parentUuid":"{parent}","type":"assistant","uuid":"{uuid}","message":{{"content":[{{"type":"thinking","thinking":"{thinking}","signature":"s"}}]}}}}"#
+            ) + "\n"
+        };
+        let secret = format!("the token is {TOKEN}");
+        scene.append(&[0, 1]);
+        scene.lines.extend([thought("a", "p", &secret), thought("b", "a", "fine")]);
+        scene.append(&[0, 2]);
+        scene.write();
+        scene.bring().await.unwrap();
+        let (there, all) = scene.there().await;
+        assert_eq!((there, all.len()), (scene.lines.concat(), 6));
+        // As a host gives it that gives nothing raw.
+        let mut unsigned = Unsigned::default();
+        let redacted: Vec<String> = scene.lines.iter().map(|line| scene.redacted(line)).collect();
+        let mut copy: Vec<String> = Vec::new();
+        for line in &redacted {
+            let line = unsigned.line(line.trim_end().as_bytes());
+            copy.extend(line.map(|line| String::from_utf8(line.into_owned()).unwrap() + "\n"));
+        }
+        assert_eq!((copy.len(), copy.concat().contains(TOKEN)), (5, false));
+        let mut hosts = [Other::of(&scene, "node-b"), Other::of(&scene, "node-c")];
+        // The second one has known the stream for long, and has an older copy of it.
+        hosts[1].carrier.redacts = false;
+        hosts[1].has(&scene.lines[..1]);
+        hosts[1].bring().await;
+        assert!(hosts[1].stream.state.theirs.is_some());
+        for (number, host) in (7..).zip(&mut hosts) {
+            host.carrier.redacts = false;
+            copy.push(line(number) + "\n");
+            host.has(&copy);
+            host.bring().await;
+            assert_eq!((&host.stream.state.theirs, host.stream.state.diverged), (&None, None));
+        }
+        // Its own, and two beyond it; the one that was made of another one is one by itself.
+        let (_, all) = scene.there().await;
+        assert_eq!(all.len(), 6 + 1 + 2, "{all:#?}");
+        let last = all[all.len() - 2..].concat();
+        assert_eq!(last, format!("{}\n{}\n", line(7), line(8)));
+    });
+}
