@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use anstyle::Style;
-use rrd_proto::{HostState, ListReply, Session, Status, Timestamp, Unheard, WaitingFor};
+use rrd_proto::{HostState, ListReply, Session, Timestamp, Unheard, needing};
 
 use crate::{
     clock, look,
@@ -65,10 +65,11 @@ fn parts(reply: &ListReply, chosen: Chosen, now: Timestamp) -> Vec<(String, Styl
         count => format!("{active} on {}", counted(count as u64, "host")),
     };
     parts.push((active, look::PLAIN));
-    let needs = needs_someone(reply, chosen);
+    let needs = needing(&reply.sessions);
     if needs > 0 {
+        let of_these = if chosen.filtered { " of these" } else { "" };
         let verb = if needs == 1 { "needs" } else { "need" };
-        parts.push((format!("{needs} {verb} you"), look::AMBER));
+        parts.push((format!("{needs}{of_these} {verb} you"), look::AMBER));
     }
     if totals.open > 0 && !chosen.open && !chosen.all {
         let open = format!("{} open but idle for long (--open)", totals.open);
@@ -94,16 +95,6 @@ fn parts(reply: &ListReply, chosen: Chosen, now: Timestamp) -> Vec<(String, Styl
 
 fn hosts(sessions: &[Session]) -> BTreeMap<&str, &Session> {
     sessions.iter().map(|s| (s.host.as_str(), s)).collect()
-}
-
-/// Waiting for a person; one that waits for another session needs nobody yet.
-fn needs_someone(reply: &ListReply, chosen: Chosen) -> u64 {
-    if chosen.filtered {
-        return reply.totals.waiting;
-    }
-    let waits =
-        |s: &&Session| s.status == Status::Waiting && s.waiting_for != Some(WaitingFor::Session);
-    reply.sessions.iter().filter(waits).count() as u64
 }
 
 /// That transcripts are still being read, while they are.
@@ -138,7 +129,7 @@ pub(crate) fn unheard(reply: &ListReply) -> Vec<String> {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use rrd_proto::{IndexProgress, Totals};
+    use rrd_proto::{IndexProgress, ParentKind, Totals};
 
     use super::*;
     use crate::table::tests::{NOW, executing, session, waiting};
@@ -177,7 +168,16 @@ pub(crate) mod tests {
         let all = Chosen { all: true, ..Chosen::default() };
         assert!(plain(&one, all).starts_with("312 sessions · 3 active"));
         let filtered = Chosen { filtered: true, ..Chosen::default() };
-        assert!(plain(&one, filtered).starts_with("3 shown · 3 active"));
+        assert_eq!(
+            plain(&one, filtered).split(" · ").take(3).collect::<Vec<_>>(),
+            ["3 shown", "3 active on 2 hosts", "1 of these needs you"]
+        );
+        // Asked once, though two rows show it.
+        let mut child = waiting("c0de", "x");
+        (child.parent_session_id, child.parent_kind) =
+            (Some(one.sessions[0].session_id.clone()), Some(ParentKind::Subagent));
+        one.sessions.push(child);
+        assert!(plain(&one, Chosen::default()).contains("1 needs you"));
     }
 
     #[test]

@@ -46,7 +46,16 @@ struct Row {
     /// Colour of everything but the sign and the status.
     rest: Style,
     cells: [String; 7],
-    detail: Option<(Style, String)>,
+    detail: Option<Detail>,
+}
+
+/// The line below a row.
+struct Detail {
+    style: Style,
+    /// Gives way where it is narrow.
+    text: String,
+    /// What stands behind it in any case.
+    end: String,
 }
 
 /// Draws `sessions` as they are at `now`, in at most `columns`.
@@ -72,9 +81,9 @@ pub(crate) fn draw(sessions: &[Session], now: Timestamp, columns: Option<usize>)
             }
         }
         lines.push(Line { text: line, row: Some(index) });
-        if let Some((style, detail)) = &row.detail {
-            let detail = fit_end(detail, columns.unwrap_or(usize::MAX).saturating_sub(4));
-            let text = format!("{}{detail}", look::paint(*style, "│   "));
+        if let Some(Detail { style, text, end }) = &row.detail {
+            let room = columns.unwrap_or(usize::MAX).saturating_sub(4 + width(end));
+            let text = format!("{}{}{end}", look::paint(*style, "│   "), fit_end(text, room));
             lines.push(Line { text, row: Some(index) });
         }
     }
@@ -193,36 +202,42 @@ pub(crate) fn title(session: &Session) -> String {
 }
 
 /// What someone must see to act: of what waits for a person, and of what that one waits for in the end.
-fn detail(session: &Session, now: Timestamp) -> Option<(Style, String)> {
+fn detail(session: &Session, now: Timestamp) -> Option<Detail> {
     if session.status != Status::Waiting || session.host_state == HostState::Away {
         return None;
     }
     let end = session.chain.as_ref();
     if session.is_in_circle() {
-        return Some((look::RED, "waits in a circle: nobody in it can go on".to_owned()));
+        let text = "waits in a circle: nobody in it can go on".to_owned();
+        return Some(Detail { style: look::RED, text, end: String::new() });
     }
     if session.waiting_for == Some(WaitingFor::Session) {
-        return end.map(|end| (look::DIM, in_the_end(end, now)));
+        return end.map(|end| in_the_end(end, now));
     }
     let detail = session.waiting_detail.as_deref().map(clean).unwrap_or_default();
     let blocks = match end.map_or(0, |end| end.blocks) {
-        0 => None,
-        1 => Some("1 waits behind it".to_owned()),
-        many => Some(format!("{many} wait behind it")),
+        0 => String::new(),
+        1 => "1 waits behind it".to_owned(),
+        many => format!("{many} wait behind it"),
     };
-    let parts = Some(detail.into_owned()).filter(|detail| !detail.is_empty());
-    let parts: Vec<String> = parts.into_iter().chain(blocks).collect();
-    (!parts.is_empty()).then(|| (look::AMBER, parts.join(" · ")))
+    let between = if detail.is_empty() || blocks.is_empty() { "" } else { " · " };
+    let end = format!("{between}{blocks}");
+    (!detail.is_empty() || !end.is_empty()).then(|| Detail {
+        style: look::AMBER,
+        text: detail.into_owned(),
+        end,
+    })
 }
 
 /// `for Publish (server): needs permission: Bash: npm publish, 14m`
-fn in_the_end(end: &ChainEnd, now: Timestamp) -> String {
+fn in_the_end(end: &ChainEnd, now: Timestamp) -> Detail {
     let name = clean(end.title.as_deref().unwrap_or(&end.reference));
     let host = end.host.as_deref().map_or_else(String::new, |host| format!(" ({})", clean(host)));
     let detail = end.detail.as_deref().map_or_else(String::new, |d| format!(": {}", clean(d)));
     let since = end.since.filter(|at| now.since(*at) < rrd_proto::AGES);
     let since = since.map_or_else(String::new, |at| format!(", {}", rrd_proto::age(now, at)));
-    format!("for {name}{host}: {}{detail}{since}", end.cause.words())
+    let text = format!("for {name}{host}: {}{detail}", end.cause.words());
+    Detail { style: look::DIM, text, end: since }
 }
 
 /// What stands before each row: a subagent hangs beneath its parent when that is right above.

@@ -123,6 +123,19 @@ pub(crate) fn fit_end(text: &str, columns: usize) -> Cow<'_, str> {
     Cow::Owned(format!("{}…", head.trim_end()))
 }
 
+/// Two texts that together have at most `columns`: where both are long each has half, else the longer one what the
+/// other leaves.
+pub(crate) fn fit_both<'t>(
+    one: &'t str,
+    other: &'t str,
+    columns: usize,
+) -> (Cow<'t, str>, Cow<'t, str>) {
+    let (first, second) = (width(one), width(other));
+    let half = columns / 2;
+    let room = first.min(columns.saturating_sub(second).max(half));
+    (fit_end(one, room), fit_end(other, columns - room))
+}
+
 /// At most `columns` columns, cut in the middle: both ends of a path tell something.
 pub(crate) fn fit_middle(text: &str, columns: usize) -> Cow<'_, str> {
     if width(text) <= columns {

@@ -83,7 +83,7 @@ pub use replay::{
 pub use search::{MAX_HITS, MAX_TEXT, SearchHit, SearchKind, SearchQuery, SearchReply};
 pub use session::{
     Activity, Counts, Coverage, CoverageState, Deletion, EndReason, HostState, Issue, ParentKind,
-    Session, Status, StatusSource, Tokens, TurnResult, WaitingFor,
+    Session, Status, StatusSource, Tokens, TurnResult, WaitingFor, needing,
 };
 pub use since::{Since, parse_duration};
 pub use task::{MAX_TASK, TASK_VARIABLE, Task, TaskCall, TaskLink, is_task};

@@ -413,9 +413,30 @@ impl Session {
         self.chain.as_ref().filter(is_own).is_some_and(|end| end.cause == Cause::Deadlock)
     }
 
+    /// It asks a person, or lies in a circle that only a person opens.
+    #[must_use]
+    pub fn needs_person(&self) -> bool {
+        let asks = self.status == Status::Waiting && self.waiting_for != Some(WaitingFor::Session);
+        asks || self.is_in_circle()
+    }
+
     /// True for a subagent, which `list` indents under its parent.
     #[must_use]
     pub fn is_subagent(&self) -> bool {
         self.parent_kind == Some(ParentKind::Subagent)
     }
+}
+
+/// How many of these need a person. What a delegate asks is asked once, though its parent shows it, too.
+#[must_use]
+pub fn needing(sessions: &[Session]) -> usize {
+    let asking: Vec<&Session> = sessions.iter().filter(|one| one.needs_person()).collect();
+    let is_told = |child: &Session| {
+        asking.iter().any(|one| {
+            one.node_id == child.node_id
+                && one.harness == child.harness
+                && Some(&one.session_id) == child.parent_session_id.as_ref()
+        })
+    };
+    asking.iter().filter(|one| !(one.is_subagent() && is_told(one))).count()
 }

@@ -7,7 +7,7 @@ use rrd_proto::{EdgeKind, EdgeState, End, Graph, GraphNode, Timestamp, age, ends
 use super::name;
 use crate::{
     look,
-    text::{clean, fit_end},
+    text::{clean, fit_both, fit_end, width},
 };
 
 /// Titles in output that has no width of its own.
@@ -19,27 +19,33 @@ pub(crate) fn lines(graph: &Graph, now: Timestamp, columns: Option<usize>) -> Ve
     let nodes: HashMap<&str, &GraphNode> =
         graph.nodes.iter().map(|node| (node.reference.as_str(), node)).collect();
     let named = |one: &str| nodes.get(one).map_or_else(|| clean(one).into_owned(), |n| name(n));
+    // The name and what it says give way; since when, and the ref that one types, do not.
+    let fitted = |before: &str, name: &str, words: &str, detail: &str, end: &str| {
+        let fixed = [before, "  ", words, end].map(width).iter().sum();
+        let (name, detail) = fit_both(name, detail, columns.saturating_sub(fixed));
+        fit_end(&format!("{before}{name}  {words}{detail}{end}"), columns).into_owned()
+    };
     let mut lines = Vec::new();
     for End { at, chain, circle, behind } in ends(graph) {
         let since = chain.since.map_or_else(String::new, |at| format!(", {}", age(now, at)));
         let detail =
             chain.detail.as_deref().map_or_else(String::new, |d| format!(": {}", clean(d)));
-        let words = chain.cause.words();
-        let what = match circle {
+        let (detail, since) = match circle {
             Some(cycle) => {
                 let round = cycle.iter().chain(cycle.first()).map(|one| clean(one));
-                format!("{words}: {}", round.collect::<Vec<_>>().join(" → "))
+                (format!(": {}", round.collect::<Vec<_>>().join(" → ")), String::new())
             }
-            None => format!("{words}{detail}{since}"),
+            None => (detail, since),
         };
-        let sign = if behind.is_empty() { "●" } else { "◆" };
-        let line = format!("{sign} {}  {what}  {}", named(at), clean(at));
+        let sign = if behind.is_empty() { "● " } else { "◆ " };
+        let end = format!("{since}  {}", clean(at));
+        let line = fitted(sign, &named(at), chain.cause.words(), &detail, &end);
         let color = if circle.is_some() { look::RED } else { look::AMBER };
-        lines.push(look::paint(color, &fit_end(&line, columns)));
+        lines.push(look::paint(color, &line));
         for (depth, one) in behind {
-            let line =
-                format!("{}└ {}  waits  {}", "  ".repeat(depth.min(20)), named(one), clean(one));
-            lines.push(fit_end(&line, columns).into_owned());
+            let indent = "  ".repeat(depth.min(columns / 8));
+            let end = format!("  {}", clean(one));
+            lines.push(fitted(&format!("{indent}└ "), &named(one), "waits", "", &end));
         }
     }
     let others: Vec<String> = graph
@@ -144,6 +150,17 @@ mod tests {
             ]
         );
         assert!(lines(&Graph::default(), NOW, None).is_empty());
+        // Where it is narrow the age and the refs stay.
+        let narrow = lines(&graph, NOW, Some(44));
+        let narrow = narrow.iter().map(|line| anstream::adapter::strip_str(line).to_string());
+        assert_eq!(
+            narrow.take(3).collect::<Vec<_>>(),
+            [
+                "◆ Publi…  needs permission: Bas…, 14m  ccccc",
+                "  └ Build[2J (mac)  waits  bbbbb",
+                "    └ Ship it (web)  waits  aaaaa",
+            ]
+        );
     }
 
     #[test]

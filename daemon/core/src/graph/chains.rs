@@ -144,6 +144,7 @@ fn detail(row: &Session, cause: Cause) -> Option<String> {
         }),
         _ => None,
     }
+    .filter(|detail| !detail.is_empty())
 }
 
 fn since(row: &Session, cause: Cause) -> Option<Timestamp> {

@@ -141,15 +141,19 @@ fn duplicates<'a>(waits: &Waits<'a>, rows: &[&'a Session]) -> Vec<Tie<'a>> {
 
 /// Sessions at work in one worktree of one host, or on one branch of one repository.
 fn worktrees<'a>(waits: &Waits<'a>, rows: &[&'a Session]) -> Vec<Tie<'a>> {
-    let mut places: BTreeMap<[&str; 3], Vec<&Session>> = BTreeMap::new();
+    let mut places: BTreeMap<[&str; 4], Vec<&Session>> = BTreeMap::new();
     for row in rows.iter().filter(|row| works(row)) {
         let node = row.node_id.as_deref().unwrap_or_default();
         // Without a repository nobody can tell what is one's work.
         if let (Some(cwd), Some(_)) = (&row.cwd, &row.repo) {
-            places.entry(["worktree", node, cwd]).or_default().push(row);
+            places.entry(["worktree", node, cwd, ""]).or_default().push(row);
         }
-        if let (Some(remote), Some(branch)) = (&row.repo_remote, &row.branch) {
-            places.entry(["branch", remote, branch]).or_default().push(row);
+        // Git has a branch in one worktree of a checkout alone, in whichever of its directories one works.
+        if let (Some(root), Some(branch)) = (&row.repo_root, named_branch(row)) {
+            places.entry(["worktree", node, root, branch]).or_default().push(row);
+        }
+        if let (Some(remote), Some(branch)) = (&row.repo_remote, named_branch(row)) {
+            places.entry(["branch", remote, branch, ""]).or_default().push(row);
         }
     }
     let mut ties: BTreeMap<(usize, usize), Tie<'_>> = BTreeMap::new();
@@ -163,6 +167,11 @@ fn worktrees<'a>(waits: &Waits<'a>, rows: &[&'a Session]) -> Vec<Tie<'a>> {
         }
     }
     ties.into_values().collect()
+}
+
+/// Its branch, where it is on one.
+fn named_branch(row: &Session) -> Option<&str> {
+    row.branch.as_deref().filter(|branch| *branch != "HEAD")
 }
 
 /// In its turn, on a host that is there, and nobody's delegate: those work where they were sent.

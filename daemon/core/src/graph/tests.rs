@@ -147,9 +147,20 @@ fn ties_that_are_no_waits() {
         node_id: Some(node.to_owned()),
         ..row(name)
     };
+    let below = |name: &str, cwd: &str, branch: &str| Session {
+        repo_root: Some("/x".to_owned()),
+        repo_remote: None,
+        ..at(name, "m", cwd, branch)
+    };
     let rows = [
         row("a"),
         child,
+        below("u", "/x", "main"),
+        below("v", "/x/sub", "main"),
+        // Another worktree of it, and no branch at all.
+        below("w", "/x/.claude/worktrees/y", "y"),
+        below("y", "/x/one", "HEAD"),
+        below("z", "/x/other", "HEAD"),
         Session { reference: "o".to_owned(), session_id: "o".to_owned(), ..other_host },
         copy,
         at("p", "m", "/w", "main"),
@@ -171,6 +182,7 @@ fn ties_that_are_no_waits() {
             "duplicate a>k the same transcript on two hosts",
             "same_worktree p>q both work in one worktree",
             "same_worktree p>r both work on branch main",
+            "same_worktree u>v both work in one worktree",
         ]
     );
 }

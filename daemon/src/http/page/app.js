@@ -146,7 +146,9 @@ function arrange(order) {
   }
 }
 function headline() {
-  const waiting = all($('list'), 'li.waiting').length, lost = all($('list'), 'li.failed[data-group=needs]').length;
+  const asking = new Set(all($('list'), 'li.waiting').map(li => li.dataset.key));
+  // What a delegate asks is asked once, though its parent shows it, too.
+  const waiting = all($('list'), 'li.waiting').filter(li => !asking.has(li.dataset.parent)).length, lost = all($('list'), 'li.failed[data-group=needs]').length;
   const made = h('h1', { id: 'count', 'aria-live': 'polite', class: waiting ? 'call' : 'calm' },
     waiting && h('b', {}, String(waiting)), !waiting ? 'Nothing needs you' : waiting === 1 ? ' needs you' : ' need you',
     lost ? h('small', {}, `${lost} failed`) : null);

@@ -1,6 +1,6 @@
 //! The list: a line of hosts, one big number, and every session by what it needs.
 
-use rrd_proto::{Host, HostState, Session, Timestamp};
+use rrd_proto::{Host, HostState, Session, Timestamp, needing};
 
 use super::{
     Shell, close,
@@ -31,7 +31,7 @@ pub(crate) struct ListView<'a> {
 
 /// The page at `/`.
 pub(crate) fn list(view: &ListView<'_>) -> String {
-    let count = view.sessions.iter().filter(|s| words::waits_for_someone(s)).count();
+    let count = needing(view.sessions);
     let title = if count == 0 { "rrd".to_owned() } else { format!("({count}) rrd") };
     let shell = Shell {
         title: &title,
@@ -115,7 +115,7 @@ fn hosts(page: &mut Html, view: &ListView<'_>) {
 
 /// The number and word that a person opens the page for.
 fn headline(page: &mut Html, sessions: &[Session]) {
-    let waiting = sessions.iter().filter(|s| words::waits_for_someone(s)).count() as u64;
+    let waiting = needing(sessions) as u64;
     let failed = sessions.iter().filter(|s| words::failed(s)).count() as u64;
     let class = if waiting == 0 { "calm" } else { "call" };
     page.raw("<h1 id=\"count\" aria-live=\"polite\"").attr("class", class).raw(">");

@@ -58,7 +58,7 @@ impl Group {
 }
 
 pub(super) fn group(s: &Session) -> Group {
-    if waits_for_someone(s) || failed(s) {
+    if s.needs_person() || failed(s) {
         return Group::Needs;
     }
     match s.status {
@@ -67,11 +67,6 @@ pub(super) fn group(s: &Session) -> Group {
         Status::Idle => Group::Idle,
         Status::Ended => Group::Ended,
     }
-}
-
-/// What the big number counts: who asks a person, and who lies in a circle that only a person opens.
-pub(super) fn waits_for_someone(s: &Session) -> bool {
-    s.status == Status::Waiting && s.waiting_for != Some(WaitingFor::Session) || s.is_in_circle()
 }
 
 /// Somebody should have a look: of late it crashed, or its turn did not come to its end by itself.
@@ -98,7 +93,7 @@ pub(super) fn sign(s: &Session) -> &'static str {
 /// The class of a row: what it is coloured by.
 pub(super) fn class(s: &Session) -> &'static str {
     match s.status {
-        Status::Waiting if waits_for_someone(s) => "waiting",
+        Status::Waiting if s.needs_person() => "waiting",
         Status::Waiting => "blocked",
         Status::Executing => "executing",
         _ if crashed(s) || failed(s) => "failed",
@@ -143,7 +138,7 @@ pub(super) fn status(s: &Session) -> (&'static str, String) {
 pub(super) fn what(s: &Session) -> String {
     let what = match s.status {
         _ if s.is_in_circle() => Some("waits in a circle: nobody in it can go on"),
-        Status::Waiting if waits_for_someone(s) => s.waiting_detail.as_deref(),
+        Status::Waiting if s.needs_person() => s.waiting_detail.as_deref(),
         Status::Waiting => return s.chain.as_ref().map(end).unwrap_or_default(),
         Status::Executing => s.activity.as_ref().map(|activity| activity.summary.as_str()),
         _ => None,
