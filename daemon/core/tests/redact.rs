@@ -198,6 +198,47 @@ fn ids_signatures_and_images_stay_whatever_they_hold() {
 }
 
 #[test]
+fn a_key_that_says_nothing_of_its_value_hides_nothing_else() {
+    let keys = [
+        "sessionId",
+        "file_path",
+        "session",
+        "api_key",
+        "apiKeyName",
+        "token_count",
+        "sort_partition_key",
+        "-token",
+        "access_id",
+    ];
+    let mut found = 0;
+    for key in
+        keys.iter().map(|key| (*key).to_owned()).chain([format!("{}_token_id", "x".repeat(60))])
+    {
+        let value = secret(24);
+        for shape in [
+            format!(r#""{key}":"{value}""#),
+            format!(r#""{key}" : "{value}""#),
+            format!(r#""{key}":["{value}"]"#),
+            format!(r#""input":{{"{key}":"{value}"}}"#),
+            format!(r#""name":"{key}","value":"{value}""#),
+            format!(r#""content":"{{\"{key}\":\"{value}\"}}""#),
+            format!(r#""content":"{key}=\"{value}\"""#),
+            format!(r#""my password for the \"{key}":"{value}""#),
+            format!(r#""{key}":"{{\"password\":\"{value}\"}}""#),
+            format!(r#""{key}":1}} password="{value}""#),
+        ] {
+            // An escape that no text needs has every string looked at.
+            let (few, all) =
+                (format!(r#"{{{shape},"z":"a"}}"#), format!(r#"{{{shape},"z":"\u0061"}}"#));
+            let (few, counts) = redacted(&few);
+            assert_eq!(few.replace(r#""z":"a""#, r#""z":"\u0061""#), redacted(&all).0);
+            found += counts.len();
+        }
+    }
+    assert!(found > 20, "{found}");
+}
+
+#[test]
 fn every_other_byte_stays() {
     let k = secret(32);
     let line = format!(

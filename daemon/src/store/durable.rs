@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, config::DbConfig};
 
 use super::owner_only;
 
@@ -43,6 +43,8 @@ pub(crate) fn open(
     db.pragma_update(None, "journal_mode", "WAL").map_err(sqlite)?;
     db.pragma_update(None, "synchronous", "FULL").map_err(sqlite)?;
     db.pragma_update(None, "foreign_keys", true).map_err(sqlite)?;
+    // Else a query is planned anew for each value that is bound to it.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(sqlite)?;
     if let Err((found, known)) = migrate(&mut db, application_id, migrations).map_err(sqlite)? {
         return Err(DurableError::Newer { path: path.to_owned(), found, known });
     }

@@ -160,7 +160,9 @@ impl Matcher {
                     let rule = &RULES[rule];
                     rule.back > 0 || begins_raw(line, at) && has_run(line, at + len, rule.run)
                 }
-                Meaning::Name => may_be_assigned(line, at, at + len),
+                Meaning::Name => {
+                    may_be_assigned(line, at, at + len) && !is_in_plain_key(line, at, at + len)
+                }
                 Meaning::Url => may_have_userinfo(line, at + len),
                 Meaning::Kind => kube::is_secret(line, at + len),
                 Meaning::Escape => {
@@ -520,6 +522,19 @@ fn may_be_assigned(line: &[u8], start: usize, end: usize) -> bool {
         // The end of a line, of a JSON string, of an object.
         _ => at > end && matches!(line[at - 1], b'"' | b'n' | b'}' | b']'),
     }
+}
+
+/// Whether the word is in a key that says nothing of its value, as `"sessionId":`, which nearly every record
+/// has. Without escapes, so it is the whole key, and the same in every view.
+fn is_in_plain_key(line: &[u8], start: usize, end: usize) -> bool {
+    const MOST: usize = 32;
+    let is_name = |b: &&u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
+    let from = start - line[..start].iter().rev().take(MOST).take_while(is_name).count();
+    let to = end + line[end..].iter().take(MOST).take_while(is_name).count();
+    line[to..].starts_with(b"\":")
+        && line[..from].ends_with(b"\"")
+        && !line[..from].ends_with(b"\\\"")
+        && names::classify(&line[from..to]) == names::Class::None
 }
 
 /// Whether an `@` follows before the address must have ended.
