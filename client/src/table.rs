@@ -50,12 +50,12 @@ struct Row {
 }
 
 /// The line below a row.
-struct Detail {
-    style: Style,
+pub(crate) struct Detail {
+    pub(crate) style: Style,
     /// Gives way where it is narrow.
-    text: String,
+    pub(crate) text: String,
     /// What stands behind it in any case.
-    end: String,
+    pub(crate) end: String,
 }
 
 /// Draws `sessions` as they are at `now`, in at most `columns`.
@@ -202,7 +202,7 @@ pub(crate) fn title(session: &Session) -> String {
 }
 
 /// What someone must see to act: of what waits for a person, and of what that one waits for in the end.
-fn detail(session: &Session, now: Timestamp) -> Option<Detail> {
+pub(crate) fn detail(session: &Session, now: Timestamp) -> Option<Detail> {
     if session.status != Status::Waiting || session.host_state == HostState::Away {
         return None;
     }

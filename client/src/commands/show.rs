@@ -14,7 +14,8 @@ use crate::{
     local::{self, resume},
     look, output,
     statuses::Statuses,
-    table, text,
+    table::{self, Detail},
+    text,
     text::{clean, counted, fit_end, fit_middle, pad, wrap},
     timeline, why,
 };
@@ -129,7 +130,9 @@ fn header(session: &Session, now: Timestamp, columns: Option<usize>) -> Vec<Stri
     let status = look::paint(style, &format!("{sign} {words}"));
     let mut lines =
         vec![bold(&table::title(session)), format!("{status}{}", lasts.unwrap_or_default())];
-    if let Some(detail) = &session.waiting_detail {
+    if let Some(Detail { style, text, end }) = table::detail(session, now) {
+        lines.push(format!("{}{text}{end}", look::paint(style, "│   ")));
+    } else if let Some(detail) = &session.waiting_detail {
         lines.push(format!("{}{}", look::paint(look::AMBER, "│   "), clean(detail)));
     }
     lines.push(String::new());

@@ -2,7 +2,9 @@
 //!
 //! Titles come from transcripts: in both languages they are quoted, and what could end a quotation is left out.
 
-use rrd_proto::{Edge, EdgeKind, EdgeState, Graph, GraphNode};
+use std::collections::HashMap;
+
+use rrd_proto::{Cause, Edge, EdgeKind, EdgeState, Graph, GraphNode};
 
 use super::name;
 
@@ -12,8 +14,12 @@ const TITLE: usize = 60;
 /// Lines of `dot`.
 pub(crate) fn dot(graph: &Graph) -> Vec<String> {
     let mut lines = vec!["digraph rrd {".to_owned(), "  rankdir=LR; node [shape=box];".to_owned()];
+    let causes = causes(graph);
     for node in &graph.nodes {
-        lines.push(format!("  \"{}\" [label=\"{}\"];", id(&node.reference), label(node, "\\n")));
+        let cause = causes.get(node.reference.as_str()).copied();
+        let urgent = if cause.is_some_and(Cause::needs_person) { ", penwidth=3" } else { "" };
+        let (name, label) = (id(&node.reference), label(node, cause, "\\n"));
+        lines.push(format!("  \"{name}\" [label=\"{label}\"{urgent}];"));
     }
     for edge in drawn(graph) {
         let style = match edge.kind {
@@ -32,8 +38,14 @@ pub(crate) fn dot(graph: &Graph) -> Vec<String> {
 /// Lines of `mermaid`.
 pub(crate) fn mermaid(graph: &Graph) -> Vec<String> {
     let mut lines = vec!["flowchart LR".to_owned()];
+    let causes = causes(graph);
     for node in &graph.nodes {
-        lines.push(format!("  {}[\"{}\"]", id(&node.reference), label(node, "<br/>")));
+        let cause = causes.get(node.reference.as_str()).copied();
+        let (name, label) = (id(&node.reference), label(node, cause, "<br/>"));
+        lines.push(format!("  {name}[\"{label}\"]"));
+        if cause.is_some_and(Cause::needs_person) {
+            lines.push(format!("  style {name} stroke-width:4px"));
+        }
     }
     for edge @ Edge { from, to, kind, .. } in drawn(graph) {
         let arrow = match kind {
@@ -45,6 +57,16 @@ pub(crate) fn mermaid(graph: &Graph) -> Vec<String> {
         lines.push(format!("  {} {arrow}|{}| {}", id(from), what(edge), id(to)));
     }
     lines
+}
+
+/// Why they do not go on: those at whom chains end, and those who wait for each other.
+fn causes(graph: &Graph) -> HashMap<&str, Cause> {
+    let ends = graph.chains.iter().filter_map(|chain| {
+        let last = chain.sessions.last()?;
+        Some((last.as_str(), chain.cause))
+    });
+    let circles = graph.cycles.iter().flatten().map(|one| (one.as_str(), Cause::Deadlock));
+    ends.chain(circles).collect()
 }
 
 /// What is over ties nobody.
@@ -67,8 +89,9 @@ fn id(reference: &str) -> String {
     format!("s_{}", letters.collect::<String>())
 }
 
-fn label(node: &GraphNode, newline: &str) -> String {
+fn label(node: &GraphNode, cause: Option<Cause>, newline: &str) -> String {
     let status = node.status.map_or("unknown", rrd_proto::Status::as_str);
+    let status = cause.map_or(status, Cause::words);
     let harmless = |c: char| {
         !matches!(c, '"' | '\\' | '<' | '>' | '&' | '#' | '`' | '[' | ']' | '{' | '}' | '|' | ';')
     };
@@ -78,11 +101,12 @@ fn label(node: &GraphNode, newline: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use rrd_proto::Chain;
+
     use super::*;
 
-    #[test]
-    fn no_title_gets_out_of_its_quotes() {
-        let node = |one: &str, title: &str| GraphNode {
+    fn node(one: &str, title: &str) -> GraphNode {
+        GraphNode {
             reference: one.to_owned(),
             host: Some("mac\"]".to_owned()),
             host_state: None,
@@ -94,7 +118,37 @@ mod tests {
             status_since: None,
             waiting_for: None,
             waiting_detail: None,
+        }
+    }
+
+    #[test]
+    fn whoever_needs_a_person_stands_out_with_the_cause() {
+        let chain = |sessions: &[&str], cause| Chain {
+            sessions: sessions.iter().map(|&one| one.to_owned()).collect(),
+            cause,
+            detail: None,
+            since: None,
+            blocks: 1,
         };
+        let graph = Graph {
+            nodes: vec![node("a", "A"), node("b", "B"), node("c", "C"), node("d", "D")],
+            chains: vec![
+                chain(&["a", "b"], Cause::Permission),
+                chain(&["c", "d", "c"], Cause::Deadlock),
+            ],
+            cycles: vec![vec!["c".to_owned(), "d".to_owned()]],
+            ..Graph::default()
+        };
+        let dot = dot(&graph);
+        assert_eq!(dot[2], "  \"s_a\" [label=\"A (mac)\\nunknown\"];");
+        assert_eq!(dot[3], "  \"s_b\" [label=\"B (mac)\\nneeds permission\", penwidth=3];");
+        assert!(dot[4].contains("wait for each other") && dot[5].contains("wait for each other"));
+        let mermaid = mermaid(&graph);
+        assert_eq!(mermaid[3], "  style s_b stroke-width:4px");
+    }
+
+    #[test]
+    fn no_title_gets_out_of_its_quotes() {
         let hostile = "\"]; click a \"javascript:alert(1)\" <b>\\\n\u{1b}[31m`x` #quot; end";
         let edge = Edge {
             from: "end".to_owned(),
