@@ -60,7 +60,7 @@ pub(super) fn write(page: &mut Html, view: &ListView<'_>) {
         words => page.text(words),
     };
     page.raw("</a></nav></header><main id=\"list\">");
-    headline(page, view.sessions);
+    headline(page, view);
     let filter = Filter::new(view.filter);
     let grouped = grouped(view.sessions);
     for group in Group::ALL {
@@ -114,7 +114,13 @@ fn hosts(page: &mut Html, view: &ListView<'_>) {
 }
 
 /// The number and word that a person opens the page for.
-fn headline(page: &mut Html, sessions: &[Session]) {
+fn headline(page: &mut Html, view: &ListView<'_>) {
+    let sessions = view.sessions;
+    if view.event_id.is_empty() {
+        // Beside something else the script fills the list: until then nothing is known of it.
+        page.raw("<h1 id=\"count\" aria-live=\"polite\" class=\"calm\">…</h1>");
+        return;
+    }
     let waiting = needing(sessions) as u64;
     let failed = sessions.iter().filter(|s| words::failed(s)).count() as u64;
     let class = if waiting == 0 { "calm" } else { "call" };
@@ -262,7 +268,8 @@ fn nothing(page: &mut Html, view: &ListView<'_>, filter: &Filter) {
     page.raw("<p id=\"none\"");
     page.raw(if shown || view.sessions.is_empty() { " hidden>" } else { ">" });
     page.raw("No session matches. <a href=\"/\">Show all</a></p><div id=\"empty\"");
-    page.raw(if view.sessions.is_empty() { ">" } else { " hidden>" });
+    let is_known = !view.event_id.is_empty();
+    page.raw(if is_known && view.sessions.is_empty() { ">" } else { " hidden>" });
     page.raw(concat!(
         "<p>Every agent session that is at work on any of your hosts will be here, what needs you first.</p>",
         "<p>Start one (Claude Code, Codex, OpenClaw, Hermes, pi), or see played ones with:</p>",

@@ -183,6 +183,8 @@ fn last_words_say_that_they_are_no_more_than_that() {
     assert!(html.contains(" does not answer: these are its last words, said "), "{html}");
     assert!(html.contains(" and kept by &lt;b&gt;Büro.</p>"), "{html}");
     assert!(!view(&Outline::default()).contains("last words"));
+    // Of what is not on it the page says nothing.
+    assert!(!html.contains("Nothing needs you") && html.contains("id=\"empty\" hidden"));
 }
 
 fn page_of(events: &[Event]) -> Events<'_> {
