@@ -120,8 +120,8 @@ Ctrl-C or SIGTERM ends it in order; a second one at once.")]
     Daemon(DaemonArgs),
     /// Three hosts in this process, with agents that are only played: see a fleet before you have one.
     #[command(after_help = "\
-The daemons, their fleet and their lists are real; only the agents are played. Everything lies in a
-temporary directory that is removed at the end; nothing of yours is read or written, and nothing
+The daemons, their fleet and their lists are real; only the agents are played. Everything lies in a \
+temporary directory that is removed at the end; nothing of yours is read or written, and nothing \
 leaves this machine. Without --once it goes on until Ctrl-C.
 
 Examples:
@@ -130,7 +130,7 @@ Examples:
     Demo(DemoArgs),
     /// Keep the daemon running: at every login, and again when it fails.
     #[command(after_help = "\
-The service remembers where this shell looks (RRD_HOME, CODEX_HOME, …), so that both list the
+The service remembers where this shell looks (RRD_HOME, CODEX_HOME, …), so that both list the \
 same. Install again after changing them, or after updating rrd.
 
 Examples:
@@ -142,7 +142,7 @@ Examples:
     #[command(
         subcommand,
         after_help = "\
-Everything works without hooks. With them a permission dialog of Codex shows at once (its log is
+Everything works without hooks. With them a permission dialog of Codex shows at once (its log is \
 silent about it), and a session that was left shows as ended the same moment.
 
 Examples:
@@ -155,8 +155,8 @@ Examples:
     #[command(
         subcommand,
         after_help = "\
-A fleet is hosts that share a key; each keeps the whole list, and none is the server. The daemons
-speak over Tailscale where that is, else only on this machine; [fleet] listen in config.toml, or
+A fleet is hosts that share a key; each keeps the whole list, and none is the server. The daemons \
+speak over Tailscale where that is, else only on this machine; [fleet] listen in config.toml, or \
 rrd daemon --listen ADDRESS, names another address. The key never stands on a command line.
 
 Examples:
@@ -171,7 +171,7 @@ Examples:
     #[command(
         subcommand,
         after_help = "\
-The daemon brings what agents write into a bucket or a folder that you own: exactly once, redacted,
+The daemon brings what agents write into a bucket or a folder that you own: exactly once, redacted, \
 and it stays there when a harness deletes its own copy or the machine is lost.
 
 Examples:
@@ -186,7 +186,7 @@ Examples:
     Notify(Notify),
     /// The hosts of the fleet: which are live, since when, what each has.
     #[command(after_help = "\
-A host that is away keeps its rows: they are its last word. CLOCK is how far its clock is from this
+A host that is away keeps its rows: they are its last word. CLOCK is how far its clock is from this \
 one's; times of its sessions are shown by this one's.
 
 Signs: ● live  ○ away  ◆ this host
@@ -198,8 +198,8 @@ Examples:
     /// Who waits for whom, on all hosts, and what you must do first.
     #[command(after_help = "\
 A session that cannot go on stands below what it waits for in the end; what blocks most comes first.
-Sessions say that they wait (rrd wait), or it follows from what they do: one that has nothing open but
-a subagent waits for that. Below: what sessions ask each other for (rrd bind); and warnings: two at work
+Sessions say that they wait (rrd wait), or it follows from what they do: one that has nothing open but \
+a subagent waits for that. Below: what sessions ask each other for (rrd bind); and warnings: two at work \
 in one worktree or on one branch, and one transcript on two hosts.
 
 Examples:
@@ -218,8 +218,8 @@ Examples:
     Inbox(InboxArgs),
     /// Let a phone, or another browser, look: shows a QR code that is good once, for five minutes.
     #[command(after_help = "\
-Scan it, or open the address it shows. The browser is let in for 90 days, on that device alone; it
-sees sessions and their transcripts of every host, redacted, and can change nothing. A phone of your
+Scan it, or open the address it shows. The browser is let in for 90 days, on that device alone; it \
+sees sessions and their transcripts of every host, redacted, and can change nothing. A phone of your \
 own on the tailnet sees the page without that, unless [http] pairing = \"required\".
 
 Examples:
@@ -229,7 +229,7 @@ Examples:
     Pair(PairArgs),
     /// Open the page in this machine's browser, and let it in.
     #[command(after_help = "\
-The browser is let in as by rrd pair. The address with the code goes to it by way of a file that only
+The browser is let in as by rrd pair. The address with the code goes to it by way of a file that only \
 you can read: what a command line says, every user of this machine can see.
 
 Examples:
@@ -238,9 +238,9 @@ Examples:
     Open(OpenArgs),
     /// Print a token with which a script may look: once, on stdout, and nothing else.
     #[command(after_help = "\
-It counts until it is taken back, from everywhere the page can be reached, and allows what a paired
+It counts until it is taken back, from everywhere the page can be reached, and allows what a paired \
 browser may: to read. Keep it in a file that only you can read, past the shell's history.
-One of --session-store is for programs made with the Claude Agent SDK: they keep their sessions here
+One of --session-store is for programs made with the Claude Agent SDK: they keep their sessions here \
 and read them back as they are, and see nothing else (client/adapters has what they need).
 
 Examples:
@@ -257,14 +257,14 @@ A harness starts it; you add it to the settings once:
   claude mcp add --scope user rrd -- rrd mcp
   codex mcp add rrd -- rrd mcp
 
-Tools: list_sessions, get_session, read_events, search, graph, whoami, wait_for; send_message and inbox,
+Tools: list_sessions, get_session, read_events, search, graph, whoami, wait_for; send_message and inbox, \
 the only ones that change something. What they tell from transcripts and messages is redacted and marked as data, at most 32 KiB at a time.
 Which session asks is known for Claude Code and Codex.")]
     Mcp,
     /// What a hook runs: takes one call on stdin, is gone in a twentieth of a second, exits 0.
     #[command(after_help = "\
-For the settings of a harness; rrd hooks install writes it there. It never fails, and prints nothing, for a
-harness waits for it and may show what it prints to its model: but for messages to the session, where
+For the settings of a harness; rrd hooks install writes it there. It never fails, and prints nothing, for a \
+harness waits for it and may show what it prints to its model: but for messages to the session, where \
 [messages] deliver = true in config.toml says so.
 
 Example:
@@ -275,7 +275,7 @@ Example:
     },
     /// Take secrets out of JSONL: a filter from stdin to stdout.
     #[command(after_help = "\
-Each secret becomes [REDACTED:rule]; every other byte stays as it came, and a second run changes
+Each secret becomes [REDACTED:rule]; every other byte stays as it came, and a second run changes \
 nothing. Lines that are no JSON are redacted, too. How many each rule found goes to stderr.
 
 Your own rules stand in redact.toml, beside config.toml (rrd config says where that is):
@@ -344,7 +344,7 @@ Examples:
   rrd sessions tail b41f -f
   rrd sessions tail b41f --limit 200 --json | jq -r 'select(.kind == \"tool_call\") | .text'
 
-Following survives a restart of the daemon. Ctrl-C ends it. With --json what is no event has a type:
+Following survives a restart of the daemon. Ctrl-C ends it. With --json what is no event has a type: \
 status, a change of status; last_words, before those that another host tells.")]
     Tail(TailArgs),
     /// All of a session in a file: everything that is kept of what it did.
@@ -355,12 +355,12 @@ Examples:
   rrd sessions export b41f --format html -o b41f.html
   rrd sessions export b41f | jq -r 'select(.kind == \"prompt\") | .body.text'
 
-JSON Lines have a type each: session (with last_words where another host told them, copied_to of a
+JSON Lines have a type each: session (with last_words where another host told them, copied_to of a \
 fork), gap for what a limit took, event, and status for what it waited for and what else it was.")]
     Export(ExportArgs),
     /// Take a session, and all that is kept of it, out of rrd on this host, for good.
     #[command(after_help = "\
-What it did goes from the index, and so does what it delegated; nothing brings it back, also not its
+What it did goes from the index, and so does what it delegated; nothing brings it back, also not its \
 transcript, which stays where its harness put it. Other hosts show it no more once they have asked anew.
 
 Examples:
@@ -369,9 +369,9 @@ Examples:
     Forget(ForgetArgs),
     /// Find what was said and done, on every host: prompts, answers, commands, file paths, errors.
     #[command(after_help = "\
-Words are all to be found in one event; \"words in quotes\" one after the other; wor* is the beginning of
-a word. Upper and lower case and accents are the same, and so are - _ . / and blanks: src/main.rs finds
-those three words in a row. What tools printed is not looked through unless they failed, nor what was
+Words are all to be found in one event; \"words in quotes\" one after the other; wor* is the beginning of \
+a word. Upper and lower case and accents are the same, and so are - _ . / and blanks: src/main.rs finds \
+those three words in a row. What tools printed is not looked through unless they failed, nor what was \
 written into files.
 
 Examples:

@@ -7,8 +7,8 @@ use super::JsonArgs;
 
 /// What `rrd bind --help` ends with.
 pub(super) const HELP: &str = "\
-One session asks another one for something, and whoever looks after that one agrees or does not: a
-handoff that every host of the fleet shows, in rrd graph from the moment it is asked for. A request
+One session asks another one for something, and whoever looks after that one agrees or does not: a \
+handoff that every host of the fleet shows, in rrd graph from the moment it is asked for. A request \
 that nobody answers expires after 24 hours; what is over is shown for 7 days.
 
 Scopes: events:read     to read what the other one says and does
@@ -16,7 +16,7 @@ Scopes: events:read     to read what the other one says and does
         messages:write  to send it messages
         work:take       to take its work over
 
-A binding makes visible what was agreed, and holds nobody back: whoever may use rrd on one of the
+A binding makes visible what was agreed, and holds nobody back: whoever may use rrd on one of the \
 hosts may do all of this without one, and may answer every request.
 
 Examples:

@@ -10,7 +10,7 @@ pub(crate) enum Fleet {
     Init,
     /// Print the line that lets one more host in; good once, for ten minutes.
     #[command(after_help = "\
-The line holds a token, not the key; once used it is worth nothing. On a terminal it is shown as a
+The line holds a token, not the key; once used it is worth nothing. On a terminal it is shown as a \
 QR code, too.
 
 Examples:

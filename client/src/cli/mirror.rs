@@ -12,12 +12,12 @@ pub(crate) enum Mirror {
     ///
     /// Once more for a place changes what is named, and says what is in force.
     #[command(after_help = "\
-Whatever leaves has passed the redactor. A session goes out when its turn ends, and about once a
-minute while it works. Credentials come from the daemon's environment (AWS_ACCESS_KEY_ID, …), from
+Whatever leaves has passed the redactor. A session goes out when its turn ends, and about once a \
+minute while it works. Credentials come from the daemon's environment (AWS_ACCESS_KEY_ID, …), from \
 mirror.env beside config.toml (NAME=value a line, chmod 600), or from the profiles in ~/.aws.
 
-Of a place that is enabled already what you do not name stays: sessions that were left out stay left
-out. Names add up; --all takes the choice of sessions back, --keep-forever the days. Secrets stay in
+Of a place that is enabled already what you do not name stays: sessions that were left out stay left \
+out. Names add up; --all takes the choice of sessions back, --keep-forever the days. Secrets stay in \
 only with --no-redact each time.
 
 Examples:

@@ -6,7 +6,7 @@ use super::JsonArgs;
 
 /// What `rrd notify --help` ends with.
 pub(super) const HELP: &str = "\
-What is told, and where, stands in config.toml; rrd service restart takes it up. Of the hosts that
+What is told, and where, stands in config.toml; rrd service restart takes it up. Of the hosts that \
 have the same sink one tells each notice; another one does, 15 seconds later, when that one cannot.
 
 Example config.toml:
@@ -27,7 +27,7 @@ Example config.toml:
   [notify.sinks.desk]
   kind = \"desktop\"
 
-Events: needs_you, crashed, deadlock, host_away_with_work, mirror_failing, and finished, which is told
+Events: needs_you, crashed, deadlock, host_away_with_work, mirror_failing, and finished, which is told \
 only where a sink names it. A sink with details = false is told no texts at all.
 
 Examples:

@@ -6,8 +6,8 @@ use clap::{Args, ValueEnum};
 
 /// What `rrd resume --help` ends with.
 pub(super) const HELP: &str = "\
-The transcript is copied from the host that has it to where the harness looks for it here; nothing
-that is there is overwritten by anything else. A session of this host is resumed as it is. What the
+The transcript is copied from the host that has it to where the harness looks for it here; nothing \
+that is there is overwritten by anything else. A session of this host is resumed as it is. What the \
 session saw of its repository is compared with the clone here. The command is printed; --exec runs it.
 
 A session that is alive somewhere is not resumed, for two would write it; --fork begins another one.

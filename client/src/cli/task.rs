@@ -6,9 +6,9 @@ use super::JsonArgs;
 
 /// What `rrd task --help` ends with.
 pub(super) const HELP: &str = "\
-A task is any short name that you or an orchestrator gives: a ticket, a job. It points at the session
-that works on it now, on every host of the fleet. Whoever links it after having heard of another's
-link wins; of two who had not heard of each other all hosts choose the same one. What was linked
+A task is any short name that you or an orchestrator gives: a ticket, a job. It points at the session \
+that works on it now, on every host of the fleet. Whoever links it after having heard of another's \
+link wins; of two who had not heard of each other all hosts choose the same one. What was linked \
 before is kept: the last 16 links of a task, and 1,000 tasks.
 
 With rrd's hooks a session links itself: start its harness with RRD_TASK_ID set.
