@@ -24,7 +24,7 @@ use rrd_proto::{
     message::{MessageCall, MessageReply},
     preamble::{self, Mismatch, Preamble},
     rpc::LocalClient,
-    wait::{WaitCall, WaitNews},
+    wait::{NoWait, WaitCall, WaitNews},
 };
 use tarpc::{client::RpcError, context};
 use tokio::{
@@ -225,7 +225,7 @@ impl Connection {
         &self,
         call: &WaitCall,
         wait: Duration,
-    ) -> Result<Result<WaitNews, Refusal>, CliError> {
+    ) -> Result<Result<WaitNews, NoWait>, CliError> {
         self.call(wait, |at| self.client.wait(at, call.clone()))
     }
 

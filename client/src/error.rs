@@ -5,7 +5,7 @@
 
 use std::process::ExitCode;
 
-use rrd_proto::Refusal;
+use rrd_proto::{Refusal, wait::NoWait};
 
 use crate::local::resume::No;
 
@@ -118,6 +118,12 @@ impl From<Refusal> for CliError {
             Some(hint) => error.hint(hint),
             None => error,
         }
+    }
+}
+
+impl From<NoWait> for CliError {
+    fn from(no: NoWait) -> Self {
+        no.why.into()
     }
 }
 

@@ -209,7 +209,7 @@ impl Local for Known {
         self,
         _: Context,
         _: rrd_proto::wait::WaitCall,
-    ) -> Result<rrd_proto::wait::WaitNews, Refusal> {
+    ) -> Result<rrd_proto::wait::WaitNews, rrd_proto::wait::NoWait> {
         unreachable!("nobody waits here")
     }
     async fn graph(self, _: Context) -> rrd_proto::Graph {

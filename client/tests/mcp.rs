@@ -668,8 +668,14 @@ fn an_agent_waits_for_another_and_everybody_sees_it() {
     let said = client.fails("wait_for", json!({"ids": [other], "until": "done"}));
     assert!(said.contains("idle, ended, waiting, error"), "{said}");
     let first = client.does("wait_for", json!({"ids": [other], "seconds": 1}));
+    let id_start = &other[..8];
     assert_eq!(first["outcome"], "timeout");
     assert!(first["from"][0].is_u64() && first["notes"][0].as_str().unwrap().contains("again"));
+    // However often it is named, what is told is of each.
+    let twice = client.does("wait_for", json!({"ids": [other, id_start], "seconds": 1}));
+    assert_eq!(twice["from"], json!([first["from"][0], first["from"][0]]));
+    let short = json!({"ids": [other, id_start], "from": first["from"]});
+    assert!(client.fails("wait_for", short).contains("one entry for each of ids"));
     // What happens between two calls counts, also where a new turn has begun since.
     host.writes(
         &other,

@@ -27,7 +27,7 @@ use rrd_proto::{
     message::{MessageCall, MessageReply},
     preamble::{self, Preamble},
     rpc::Local,
-    wait::{WaitCall, WaitNews},
+    wait::{NoWait, WaitCall, WaitNews},
 };
 use tarpc::{
     context::Context,
@@ -230,12 +230,12 @@ impl Local for Server {
         Graph::clone(&self.answers.graphs.now())
     }
 
-    async fn wait(self, _: Context, call: WaitCall) -> Result<WaitNews, Refusal> {
+    async fn wait(self, _: Context, call: WaitCall) -> Result<WaitNews, NoWait> {
         if let Some(place) = &self.place {
             place.waits();
         }
         let answered = waits::answer(&self.answers, call);
-        self.gone.run_until_cancelled(answered).await.unwrap_or_else(|| Err(waits::over()))
+        self.gone.run_until_cancelled(answered).await.unwrap_or_else(|| Err(waits::lost()))
     }
 
     async fn hook(self, _: Context, call: HookCall) {

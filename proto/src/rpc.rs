@@ -12,7 +12,7 @@ use crate::{
     binding::{BindCall, Binding},
     copy::{CopyCall, CopyReply},
     message::{MessageCall, MessageReply},
-    wait::{WaitCall, WaitNews},
+    wait::{NoWait, WaitCall, WaitNews},
 };
 
 /// Asks a daemon on the same host, of the same release.
@@ -43,7 +43,7 @@ pub trait Local {
     /// Who waits for whom, on all hosts.
     async fn graph() -> Graph;
     /// Waits for what other sessions do.
-    async fn wait(call: WaitCall) -> Result<WaitNews, Refusal>;
+    async fn wait(call: WaitCall) -> Result<WaitNews, NoWait>;
     /// Does what `rrd fleet` asks for.
     async fn fleet(call: FleetCall) -> Result<FleetReply, Refusal>;
     /// Lets somebody look at the page, tells who may, and takes it back.

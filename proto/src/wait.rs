@@ -6,7 +6,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    EndReason, Harness, HostState, SessionKey, Status, Timestamp, TurnResult, session::words,
+    EndReason, Harness, HostState, Refusal, SessionKey, Status, Timestamp, TurnResult,
+    session::words,
 };
 
 /// Bytes of a pattern, at most.
@@ -71,7 +72,7 @@ words! {
         True = "true",
         /// The session ended, so it cannot come true any more.
         Ended = "ended",
-        /// Its host does not know the session.
+        /// Its host does not know the session, or is no member any more.
         Unknown = "unknown",
     }
 }
@@ -144,7 +145,8 @@ pub enum WaitCall {
     Begin {
         /// Who waits, of this host's sessions; `None`: a person, of whom no other session knows.
         waiter: Option<SessionKey>,
-        /// For whom: as a person types them, and the event to go on from, if that is known already.
+        /// For whom: as a person types them, and the event to go on from, if that is known already: then one that
+        /// nobody knows any more has that outcome, and is no reason to refuse.
         targets: Vec<(String, Option<u64>)>,
         /// What for.
         until: Until,
@@ -173,8 +175,40 @@ pub struct WaitNews {
     pub handle: u64,
     /// What came of it all: that what was waited for came true, or why it cannot any more. `None`: it is not over.
     pub came: Option<Came>,
-    /// Each session that is waited for.
+    /// Each session that is waited for, as they were asked for: in that order, and as often.
     pub targets: Vec<WaitTarget>,
+}
+
+impl WaitNews {
+    /// The session whose host is away, where waiting on is for nothing until that is back. Where `any` of several
+    /// is enough, each of those that are still waited for must be on such a host.
+    #[must_use]
+    pub fn held_up(&self, any: bool) -> Option<&WaitTarget> {
+        let mut open = self.targets.iter().filter(|target| target.outcome.is_none());
+        let first = self.away().next();
+        first.filter(|_| !any || open.all(WaitTarget::is_away))
+    }
+
+    /// Sessions that are waited for on hosts that are away.
+    pub fn away(&self) -> impl Iterator<Item = &WaitTarget> {
+        self.targets.iter().filter(|target| target.outcome.is_none() && target.is_away())
+    }
+}
+
+/// Why there is no such wait, or none any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NoWait {
+    /// In words.
+    pub why: Refusal,
+    /// It may be otherwise in a moment: nobody asked on in time, or the daemon has only begun, and may not know
+    /// every session yet.
+    pub passes: bool,
+}
+
+impl From<Refusal> for NoWait {
+    fn from(why: Refusal) -> Self {
+        Self { why, passes: false }
+    }
 }
 
 /// A session that is waited for, as `rrd wait --json` shows it.
@@ -191,8 +225,8 @@ pub struct WaitTarget {
     pub session_id: String,
     /// Its title when the wait began.
     pub title: Option<String>,
-    /// How this node knows its host.
-    pub host_state: HostState,
+    /// How this node knows its host; null: it is no member of the fleet any more.
+    pub host_state: Option<HostState>,
     /// Since when it is away.
     pub away_since: Option<Timestamp>,
     /// What came of it; null while nothing has.
@@ -201,9 +235,51 @@ pub struct WaitTarget {
     pub from: Option<u64>,
 }
 
+impl WaitTarget {
+    fn is_away(&self) -> bool {
+        self.host_state == Some(HostState::Away)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn target(state: Option<HostState>, came: Option<Came>) -> WaitTarget {
+        let outcome =
+            |came| Outcome { came, status: None, turn_result: None, end_reason: None, seq: None };
+        WaitTarget {
+            reference: "abcde".to_owned(),
+            host: "mac".to_owned(),
+            harness: Harness::Codex,
+            session_id: "x".to_owned(),
+            title: None,
+            host_state: state,
+            away_since: None,
+            outcome: came.map(outcome),
+            from: None,
+        }
+    }
+
+    #[test]
+    fn a_host_that_is_away_holds_up_whoever_needs_it() {
+        let (live, away) = (Some(HostState::Live), Some(HostState::Away));
+        for (targets, all, any) in [
+            (vec![(live, None)], false, false),
+            (vec![(away, None)], true, true),
+            (vec![(away, None), (live, None)], true, false),
+            (vec![(live, None), (away, None)], true, false),
+            (vec![(away, None), (away, None)], true, true),
+            (vec![(away, None), (live, Some(Came::Ended))], true, true),
+            (vec![(away, Some(Came::True)), (live, None)], false, false),
+            (vec![(None, Some(Came::Unknown)), (away, None)], true, true),
+        ] {
+            let each = targets.iter().map(|(state, came)| target(*state, *came)).collect();
+            let news = WaitNews { handle: 1, came: None, targets: each };
+            let is = [false, true].map(|any| news.held_up(any).is_some());
+            assert_eq!(is, [all, any], "{targets:?}");
+        }
+    }
 
     #[test]
     fn conditions_are_written_as_they_are_read() {

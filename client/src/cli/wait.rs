@@ -9,8 +9,12 @@ For agents: run it in the shell, and go on when it returns. The session it runs 
 every host shows that it waits, and for whom; a wait that would close a circle is refused. The target's
 own host decides, from the moment the wait begins, so a turn that is over quickly is not missed.
 
-Exit status: 0 what was waited for came true · 1 refused, or nobody knows the session · 2 it ended, so it
-cannot come true any more · 3 the timeout · 4 the target's host went away (--patient waits on).
+match=REGEX looks at what each event says, line by line, with secrets already taken out. Of an event that
+is longer than the daemon keeps (activity.event, 64 KiB by default) it sees head and tail, not the middle.
+
+Exit status: 0 what was waited for came true · 1 refused, or nobody knows the session, or its host is in
+the fleet no more · 2 it ended, so it cannot come true any more · 3 the timeout · 4 the target's host went
+away (--patient waits on; with --any only once no other one is left) · 64 usage · 69 no daemon.
 
 Examples:
   rrd wait b41f                            until its turn is over
@@ -25,7 +29,7 @@ pub(crate) struct WaitArgs {
     /// Until it is idle, ended, waiting (it asks a person), error, or match=REGEX in what it says and does.
     #[arg(long, value_name = "WHAT", default_value = "idle")]
     pub(crate) until: Until,
-    /// Wait no longer than this: 90s, 30m, 2h. Without it, for ever.
+    /// Wait no longer than this: 90s, 30m, 2h. Without it, or where no clock goes so far, for ever.
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub(crate) timeout: Option<std::time::Duration>,
     /// One of several is enough.

@@ -34,7 +34,7 @@ pub(crate) fn run(args: &InboxArgs) -> Result<(), CliError> {
         let call = MessageCall::Sent { of: of.clone(), all: args.all, limit };
         messages::page(&daemon, &call, Duration::ZERO)?
     } else if args.wait {
-        let deadline = args.timeout.map(|timeout| Instant::now() + timeout);
+        let deadline = args.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let came = messages::wait(&config, of.as_ref(), limit, deadline, &|| true)?;
         came.ok_or_else(|| {
             CliError::new(Kind::Late, "no message came in time")

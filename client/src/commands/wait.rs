@@ -9,7 +9,7 @@ use std::{
 };
 
 use rrd_proto::{
-    HostState, SessionKey,
+    SessionKey,
     wait::{Came, WaitCall, WaitNews, WaitTarget},
 };
 use serde::Serialize;
@@ -43,7 +43,7 @@ struct Answer<'a> {
 }
 
 pub(crate) fn run(args: &WaitArgs) -> Result<(), CliError> {
-    let deadline = args.timeout.map(|timeout| Instant::now() + timeout);
+    let deadline = args.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let config = local::config(None)?;
     let daemon = connect::dial(&config.dirs.socket).map_err(Unreachable::into_error)?;
     let answerer = Answerer::Daemon(daemon);
@@ -67,24 +67,25 @@ pub(crate) fn run(args: &WaitArgs) -> Result<(), CliError> {
         loop {
             let news = match told {
                 Ok(Ok(news)) => news,
-                // After a restart the daemon may not know the session yet.
-                Ok(Err(refusal)) if last.is_none() => return Err(refusal.into()),
-                Ok(Err(_)) | Err(_) => break,
+                // It began, and the daemon has lost it, or is another one that does not know the session yet.
+                Ok(Err(no)) if no.passes && last.is_some() => break,
+                Ok(Err(no)) => return Err(no.into()),
+                Err(error) if error.kind() == Kind::NoDaemon && last.is_some() => break,
+                Err(error) => return Err(error),
             };
             if let Some(came) = news.came {
                 return over(args, waiter.as_ref(), &news, came);
             }
-            let away = news.targets.iter().find(|target| is_away(target));
-            if let Some(target) = away {
-                if !args.patient {
-                    return Err(away_error(args, waiter.as_ref(), &news, target));
-                }
-                if !std::mem::replace(&mut said_away, true) {
-                    output::remark(&format!("{} is away; waiting on", clean(&target.host)));
-                }
-            } else {
-                said_away = false;
+            if !args.patient
+                && let Some(target) = news.held_up(args.any)
+            {
+                return Err(away_error(args, waiter.as_ref(), &news, target));
             }
+            let away = news.away().next();
+            if let Some(target) = away.filter(|_| !said_away) {
+                output::remark(&format!("{} is away; waiting on", clean(&target.host)));
+            }
+            said_away = away.is_some();
             let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
             if left == Some(Duration::ZERO) {
                 return Err(late(args, waiter.as_ref(), &news));
@@ -101,8 +102,9 @@ pub(crate) fn run(args: &WaitArgs) -> Result<(), CliError> {
         }
         // The daemon is gone, or was for a while.
         loop {
-            if deadline.is_some_and(|at| at <= Instant::now()) {
-                let Some(news) = &last else { break };
+            if let Some(news) = &last
+                && deadline.is_some_and(|at| at <= Instant::now())
+            {
                 return Err(late(args, waiter.as_ref(), news));
             }
             sleep(AGAIN);
@@ -116,10 +118,6 @@ pub(crate) fn run(args: &WaitArgs) -> Result<(), CliError> {
             }
         }
     }
-}
-
-fn is_away(target: &WaitTarget) -> bool {
-    target.outcome.is_none() && target.host_state == HostState::Away
 }
 
 fn full(target: &WaitTarget) -> String {
@@ -168,9 +166,15 @@ fn over(
             output::print_lines(&[format!("{who}: {}{status}", clean(&until))])
         }
         Came::Unknown => {
-            let host = target.map_or("its host", |target| &target.host);
-            let why = format!("{} does not know {who} any more", clean(host));
-            let hint = "rrd sessions list --all shows what it has";
+            let host = clean(target.map_or("its host", |target| &target.host));
+            let is_out = target.is_some_and(|target| target.host_state.is_none());
+            let (why, hint) = if is_out {
+                let why = format!("{who}: {host} is no member of the fleet any more");
+                (why, "rrd fleet status shows who is")
+            } else {
+                let why = format!("{host} does not know {who} any more");
+                (why, "rrd sessions list --all shows what it has")
+            };
             Err(CliError::new(Kind::NotFound, why).hint(hint))
         }
         Came::Ended => {

@@ -5,10 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use rrd_proto::{
-    HostState,
-    wait::{Came, Until, WaitCall, WaitNews, WaitTarget},
-};
+use rrd_proto::wait::{Came, Until, WaitCall, WaitNews};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -56,17 +53,21 @@ pub(super) fn wait_for(call: &Call, args: WaitFor) -> Result<Reply, CliError> {
     let answerer = Answerer::Daemon(call.daemon()?);
     let waiter = call.caller(&answerer)?.map(|you| you.key);
     let Answerer::Daemon(daemon) = answerer else { return Ok(Reply::default()) };
-    let mut from = args.from.unwrap_or_default();
-    from.resize(args.ids.len(), None);
+    let from = args.from.unwrap_or_else(|| vec![None; args.ids.len()]);
+    if from.len() != args.ids.len() {
+        return Err(wrong(
+            "from has one entry for each of ids, as the last answer told them".to_owned(),
+        ));
+    }
     let targets = args.ids.into_iter().zip(from).collect();
-    let begin = WaitCall::Begin { waiter, targets, until, any: args.any };
+    let any = args.any;
+    let begin = WaitCall::Begin { waiter, targets, until, any };
     let mut news = daemon.wait(&begin, Duration::ZERO)??;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        let is_away = |t: &WaitTarget| t.outcome.is_none() && t.host_state == HostState::Away;
-        let away = news.targets.iter().any(is_away);
-        if news.came.is_some() || away || left.is_zero() {
-            return Ok(told(&news, away));
+        let is_held_up = news.held_up(any).is_some();
+        if news.came.is_some() || is_held_up || left.is_zero() {
+            return Ok(told(&news, is_held_up));
         }
         if call.is_left() {
             // Nobody is shown to wait on.
@@ -79,18 +80,21 @@ pub(super) fn wait_for(call: &Call, args: WaitFor) -> Result<Reply, CliError> {
     }
 }
 
-fn told(news: &WaitNews, away: bool) -> Reply {
+fn told(news: &WaitNews, is_held_up: bool) -> Reply {
     let (outcome, note) = match news.came {
         Some(came @ Came::True) => (came.as_str(), None),
         Some(came @ Came::Unknown) => (
             came.as_str(),
-            Some("a host does not know its session any more: see list_sessions with all"),
+            Some(
+                "a host does not know its session any more, or (host_state null) is in the fleet no more: see \
+                 list_sessions with all",
+            ),
         ),
         Some(came @ Came::Ended) => (
             came.as_str(),
             Some("a session has ended, so that cannot come true any more: see get_session"),
         ),
-        None if away => {
+        None if is_held_up => {
             ("away", Some("a host is away: nothing can be told of its sessions until it is back"))
         }
         None => (
@@ -101,5 +105,7 @@ fn told(news: &WaitNews, away: bool) -> Reply {
     let from: Vec<Option<u64>> = news.targets.iter().map(|target| target.from).collect();
     let reply = Reply::default();
     let reply = reply.fact("outcome", outcome).fact("from", from).theirs("targets", &news.targets);
-    note.into_iter().fold(reply, Reply::note)
+    let elsewhere = news.came.is_none() && !is_held_up && news.away().next().is_some();
+    let elsewhere = elsewhere.then_some("the host of one of them is away: see targets");
+    note.into_iter().chain(elsewhere).fold(reply, Reply::note)
 }

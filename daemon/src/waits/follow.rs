@@ -25,7 +25,7 @@ const AGAIN: Duration = Duration::from_millis(500);
 /// Asks whoever is not asked yet.
 pub(super) fn begin(answers: &Arc<Answers>) {
     let mut held = answers.waits.held();
-    let nodes: Vec<NodeId> =
+    let nodes: Vec<Option<NodeId>> =
         held.waits.values().flat_map(|wait| wait.targets.iter().map(|t| t.node)).collect();
     for node in nodes {
         if held.followed.insert(node) {
@@ -35,7 +35,7 @@ pub(super) fn begin(answers: &Arc<Answers>) {
 }
 
 /// Until nobody waits for any of this host's sessions.
-async fn follow(answers: Arc<Answers>, node: NodeId) {
+async fn follow(answers: Arc<Answers>, node: Option<NodeId>) {
     let waits = &answers.waits;
     let mut changed = waits.changed.subscribe();
     loop {
@@ -80,13 +80,11 @@ async fn follow(answers: Arc<Answers>, node: NodeId) {
 
 async fn ask(
     answers: &Arc<Answers>,
-    node: NodeId,
+    node: Option<NodeId>,
     items: Vec<WaitItem>,
 ) -> Result<WaitReply, LinkError> {
     let query = WaitQuery { items, wait_ms: WAIT_MS };
-    if node == answers.own_node() {
-        return Ok(owner::wait(&answers.desk, query).await);
-    }
+    let Some(node) = node else { return Ok(owner::wait(&answers.desk, query).await) };
     let Some((fleet, _)) = answers.others() else { return Err(LinkError::NoFleet) };
     let within = Duration::from_millis(WAIT_MS.into()) + GRACE;
     fleet.link(node).call_bulk(fleet, "wait", &query, within).await

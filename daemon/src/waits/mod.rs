@@ -20,9 +20,9 @@ use rrd_core::{
     wait::{self, Condition},
 };
 use rrd_proto::{
-    EdgeKind, EdgeState, HostState, Link, Lookup, LookupQuery, NodeId, Refusal, Session,
+    EdgeKind, EdgeState, Harness, HostState, Link, Lookup, LookupQuery, NodeId, Refusal, Session,
     SessionKey, Timestamp, session_ref,
-    wait::{Came, MAX_TARGETS, Outcome, Until, WaitCall, WaitItem, WaitNews, WaitTarget},
+    wait::{Came, MAX_TARGETS, NoWait, Outcome, Until, WaitCall, WaitItem, WaitNews, WaitTarget},
 };
 use tokio::{
     sync::watch,
@@ -44,7 +44,10 @@ const BEGINS: Duration = Duration::from_secs(2);
 /// How often whoever waits looks at hosts, while anything changes.
 const HOSTS: Duration = Duration::from_millis(500);
 
-/// How often who is silent is looked for, while anybody waits.
+/// A daemon that runs for less may not have heard of every host, and so not of their sessions.
+const SETTLES: Duration = Duration::from_secs(10);
+
+/// How often who is silent, and whose host has gone for good, is looked for, while anybody waits.
 const LOOK: Duration = Duration::from_millis(300);
 
 /// Waits at once. Each is a process of this host's user.
@@ -65,7 +68,7 @@ struct Held {
     /// Who waits for messages.
     awaited: answer::Awaited,
     /// Hosts that are being asked.
-    followed: BTreeSet<NodeId>,
+    followed: BTreeSet<Option<NodeId>>,
     is_looked_after: bool,
 }
 
@@ -85,7 +88,8 @@ struct Wait {
 
 #[derive(Debug)]
 struct Target {
-    node: NodeId,
+    /// Whose; `None`: this host's, whatever it is called by then.
+    node: Option<NodeId>,
     row: Box<Session>,
     from: Option<u64>,
     outcome: Option<Outcome>,
@@ -112,6 +116,17 @@ impl Wait {
             evidence: format!("rrd wait --until {}", self.until),
         }
     }
+
+    /// One for each session, however often it was named.
+    fn links(&self, is_meant: impl Fn(&Target) -> bool) -> Vec<Link> {
+        let mut links: Vec<Link> = Vec::new();
+        for target in self.targets.iter().filter(|target| is_meant(target)) {
+            if !links.iter().any(|link| link.to == target.row.reference) {
+                links.push(self.link(target));
+            }
+        }
+        links
+    }
 }
 
 impl Waits {
@@ -135,15 +150,15 @@ impl Waits {
         let held = self.held();
         for wait in held.waits.values().filter(|wait| wait.is_told && !wait.is_over()) {
             let Some(waiter) = &wait.waiter else { continue };
-            let open = wait.targets.iter().filter(|target| target.outcome.is_none());
-            links.entry(waiter.clone()).or_default().extend(open.map(|target| wait.link(target)));
+            let open = wait.links(|target| target.outcome.is_none());
+            links.entry(waiter.clone()).or_default().extend(open);
         }
         Self::add_awaited(&held.awaited, &mut links);
         links
     }
 
-    /// What is waited for on this host, each once.
-    fn items(&self, node: NodeId) -> Vec<WaitItem> {
+    /// What is waited for on a host, each once.
+    fn items(&self, node: Option<NodeId>) -> Vec<WaitItem> {
         let held = self.held();
         let mut items = BTreeSet::new();
         for wait in held.waits.values().filter(|wait| !wait.is_over()) {
@@ -160,7 +175,7 @@ impl Waits {
     /// Takes how these stand; true where that is news.
     fn take(
         &self,
-        node: NodeId,
+        node: Option<NodeId>,
         item: &WaitItem,
         from: Option<u64>,
         outcome: Option<Outcome>,
@@ -199,6 +214,31 @@ impl Waits {
         is_left
     }
 
+    /// What is waited for on hosts that are no members any more never comes: they cannot be back under that name.
+    fn drop_strangers(&self, answers: &Answers) {
+        let open = |target: &Target| target.node.filter(|_| target.outcome.is_none());
+        let nodes: BTreeSet<NodeId> = {
+            let held = self.held();
+            held.waits.values().flat_map(|wait| wait.targets.iter().filter_map(open)).collect()
+        };
+        if nodes.is_empty() {
+            return;
+        }
+        let hosts = answers.hosts_by_node();
+        let mut is_news = false;
+        for node in nodes.into_iter().filter(|node| host(answers, &hosts, Some(*node)).is_none()) {
+            for wait in self.held().waits.values_mut() {
+                for target in wait.targets.iter_mut().filter(|target| open(target) == Some(node)) {
+                    target.outcome = Some(wait::unknown());
+                    is_news = true;
+                }
+            }
+        }
+        if is_news {
+            self.tell(&answers.hub);
+        }
+    }
+
     /// Each target's host has said from where on what happens counts.
     fn is_begun(&self, handle: u64) -> bool {
         let held = self.held();
@@ -215,7 +255,7 @@ impl Waits {
         let held = self.held();
         let wait = held.waits.get(&handle)?;
         let told = |target: &Target| {
-            let host = hosts.get(&target.node);
+            let known = host(answers, &hosts, target.node);
             let Session { reference, host: label, harness, session_id, title, .. } = &*target.row;
             WaitTarget {
                 reference: reference.clone(),
@@ -223,10 +263,10 @@ impl Waits {
                 harness: harness.clone(),
                 session_id: session_id.clone(),
                 title: title.clone(),
-                host_state: host.map_or(HostState::Away, |(state, _)| *state),
-                away_since: host
+                host_state: known.map(|(state, _)| state),
+                away_since: known
                     .filter(|(state, _)| *state == HostState::Away)
-                    .and_then(|(_, since)| *since),
+                    .and_then(|(_, since)| since),
                 outcome: target.outcome.clone(),
                 from: target.from,
             }
@@ -255,14 +295,14 @@ impl Drop for Asking<'_> {
 }
 
 /// Does what a client asks.
-pub(crate) async fn answer(answers: &Arc<Answers>, call: WaitCall) -> Result<WaitNews, Refusal> {
+pub(crate) async fn answer(answers: &Arc<Answers>, call: WaitCall) -> Result<WaitNews, NoWait> {
     match call {
         WaitCall::Begin { waiter, targets, until, any } => {
             begin(answers, waiter, targets, until, any).await
         }
         WaitCall::Next { handle, wait_ms } => next(answers, handle, wait_ms).await,
         WaitCall::End { handle } => {
-            let news = answers.waits.news(handle, answers).ok_or_else(over)?;
+            let news = answers.waits.news(handle, answers).ok_or_else(lost)?;
             answers.waits.held().waits.remove(&handle);
             answers.waits.tell(&answers.hub);
             Ok(news)
@@ -276,24 +316,18 @@ async fn begin(
     targets: Vec<(String, Option<u64>)>,
     until: Until,
     any: bool,
-) -> Result<WaitNews, Refusal> {
+) -> Result<WaitNews, NoWait> {
     if let Err(why) = Condition::new(until.clone()) {
-        return Err(refusal(
-            format!("that is no pattern: {why}"),
-            "patterns are as ripgrep's, for bytes",
-        ));
+        let why = format!("that is no pattern: {why}");
+        return Err(refusal(why, "patterns are as ripgrep's, for bytes").into());
     }
     if targets.is_empty() || targets.len() > MAX_TARGETS {
         let why = format!("one call waits for one to {MAX_TARGETS} sessions");
-        return Err(refusal(why, "rrd sessions list shows every id"));
+        return Err(refusal(why, "rrd sessions list shows every id").into());
     }
     let mut found: Vec<Target> = Vec::new();
     for (id, from) in targets {
-        let row = find(answers, &id).await?;
-        if !found.iter().any(|known| known.row.reference == row.reference) {
-            let node = node_of(answers, &row);
-            found.push(Target { node, row, from, outcome: None });
-        }
+        found.push(target(answers, &id, from).await?);
     }
     let wait = Wait {
         waiter,
@@ -305,7 +339,7 @@ async fn begin(
         asking: 0,
         asked: Instant::now(),
     };
-    let links: Vec<Link> = wait.targets.iter().map(|target| wait.link(target)).collect();
+    let links = wait.links(|target| target.outcome.is_none());
     let waiter = wait.waiter.clone();
     may(answers, waiter.as_ref(), &links)?;
     let waits = &answers.waits;
@@ -313,7 +347,7 @@ async fn begin(
         let mut held = waits.held();
         if held.waits.len() >= MOST {
             let why = format!("{MOST} wait already");
-            return Err(refusal(why, "rrd graph shows who waits for whom"));
+            return Err(refusal(why, "rrd graph shows who waits for whom").into());
         }
         held.next += 1;
         let handle = held.next;
@@ -323,7 +357,7 @@ async fn begin(
         }
         handle
     };
-    let _asking = Asking::begin(waits, handle).ok_or_else(over)?;
+    let _asking = Asking::begin(waits, handle).ok_or_else(lost)?;
     let mut changed = waits.changed.subscribe();
     waits.changed.send_modify(|version| *version += 1);
     follow::begin(answers);
@@ -331,39 +365,40 @@ async fn begin(
     // One that began at the same moment is told by now.
     if let Err(refusal) = may(answers, waiter.as_ref(), &links) {
         waits.held().waits.remove(&handle);
-        return Err(refusal);
+        return Err(refusal.into());
     }
     if let Some(wait) = waits.held().waits.get_mut(&handle) {
         wait.is_told = true;
     }
     waits.tell(&answers.hub);
-    waits.news(handle, answers).ok_or_else(over)
+    waits.news(handle, answers).ok_or_else(lost)
 }
 
 /// Waits no more for whoever asks no more.
 async fn look_after(answers: Arc<Answers>) {
     loop {
         sleep(LOOK).await;
+        answers.waits.drop_strangers(&answers);
         if !answers.waits.forget_silent(&answers.hub) {
             return;
         }
     }
 }
 
-async fn next(answers: &Arc<Answers>, handle: u64, wait_ms: u32) -> Result<WaitNews, Refusal> {
+async fn next(answers: &Arc<Answers>, handle: u64, wait_ms: u32) -> Result<WaitNews, NoWait> {
     let waits = &answers.waits;
     let mut changed = waits.changed.subscribe();
-    let _asking = Asking::begin(waits, handle).ok_or_else(over)?;
+    let _asking = Asking::begin(waits, handle).ok_or_else(lost)?;
     let mut others = answers.hub.version();
     let states = |news: &WaitNews| news.targets.iter().map(|t| t.host_state).collect::<Vec<_>>();
-    let before = states(&waits.news(handle, answers).ok_or_else(over)?);
+    let before = states(&waits.news(handle, answers).ok_or_else(lost)?);
     let deadline = Instant::now() + desk::wait(wait_ms);
     let (mut looked, mut is_owed) = (Instant::now(), false);
     // A thousand may wait: whatever changes, each looks at little.
     loop {
         let is_due = is_owed && looked.elapsed() >= HOSTS;
-        if waits.is_over(handle).ok_or_else(over)? || is_due || Instant::now() >= deadline {
-            let news = waits.news(handle, answers).ok_or_else(over)?;
+        if waits.is_over(handle).ok_or_else(lost)? || is_due || Instant::now() >= deadline {
+            let news = waits.news(handle, answers).ok_or_else(lost)?;
             if news.came.is_some() || states(&news) != before || Instant::now() >= deadline {
                 return Ok(news);
             }
@@ -378,9 +413,74 @@ async fn next(answers: &Arc<Answers>, handle: u64, wait_ms: u32) -> Result<WaitN
     }
 }
 
+/// The session that is to be waited for.
+async fn target(answers: &Answers, id: &str, from: Option<u64>) -> Result<Target, NoWait> {
+    let looked = look_up(answers, id).await;
+    let is_unknown = matches!(looked, Lookup::NotFound);
+    let why = match one(looked, id) {
+        Ok(row) => {
+            let node = Some(node_of(answers, &row)).filter(|node| *node != answers.own_node());
+            return Ok(Target { node, row, from, outcome: None });
+        }
+        Err(why) => why,
+    };
+    let is_settled = answers.hub.is_surveyed() && answers.health.started.elapsed() >= SETTLES;
+    // Whoever says from which event on has seen it.
+    let forgotten = from.and_then(|_| forgotten(answers, id)).filter(|_| is_unknown && is_settled);
+    match forgotten {
+        Some((node, row)) => Ok(Target { node, row, from, outcome: Some(wait::unknown()) }),
+        None => Err(NoWait { why, passes: is_unknown && !is_settled }),
+    }
+}
+
+/// A session that was named in full, of which there is no more than that.
+fn forgotten(answers: &Answers, id: &str) -> Option<(Option<NodeId>, Box<Session>)> {
+    /// The name of nobody: that of a host which is no member.
+    const NOBODY: [u8; 8] = [0; 8];
+    let mut parts = id.splitn(3, '/');
+    let (label, harness, session_id) = (parts.next()?, parts.next()?, parts.next()?);
+    let key = SessionKey { harness: Harness::from(harness), session_id: session_id.to_owned() };
+    let hosts = answers.hosts();
+    let host = hosts.iter().find(|host| host.host == label);
+    let node = match host {
+        Some(host) if host.state == HostState::Here => None,
+        host => Some(host.and_then(|host| host.node_id.parse().ok())),
+    };
+    let node = node.map(|node| node.unwrap_or_else(|| NodeId::from_hash(NOBODY)));
+    let of = node.unwrap_or_else(|| answers.own_node()).to_string();
+    let (reference, host) = (session_ref(&of, &key), label.to_owned());
+    Some((node, Box::new(Session { reference, host, ..Session::unknown(key) })))
+}
+
+/// How the host of a session is, and since when; `None`: it is no member.
+fn host(
+    answers: &Answers,
+    hosts: &HashMap<NodeId, (HostState, Option<Timestamp>)>,
+    node: Option<NodeId>,
+) -> Option<(HostState, Option<Timestamp>)> {
+    let Some(node) = node else { return Some((HostState::Here, None)) };
+    let fleet = answers.fleet.as_ref().as_ref().ok()?;
+    match hosts.get(&node) {
+        Some(known) if fleet.members().has(node) => Some(*known),
+        // Until this host has begun to listen to the others nothing is known of them.
+        None if answers.hub.others().is_none() && fleet.members().has(node) => {
+            Some((HostState::Away, None))
+        }
+        _ => None,
+    }
+}
+
+async fn look_up(answers: &Answers, id: &str) -> Lookup {
+    answers.show(&LookupQuery { id: id.to_owned(), raw: false }).await
+}
+
 /// The session that a person typed.
 pub(crate) async fn find(answers: &Answers, id: &str) -> Result<Box<Session>, Refusal> {
-    match answers.show(&LookupQuery { id: id.to_owned(), raw: false }).await {
+    one(look_up(answers, id).await, id)
+}
+
+fn one(looked: Lookup, id: &str) -> Result<Box<Session>, Refusal> {
+    match looked {
         Lookup::Found(row) => Ok(row),
         Lookup::NotFound => {
             let why = format!("no session begins with {id:?}");
@@ -428,7 +528,12 @@ fn may(answers: &Answers, waiter: Option<&SessionKey>, links: &[Link]) -> Result
     })
 }
 
-/// That a wait is no more.
+/// That a wait is no more, and may begin anew.
+pub(crate) fn lost() -> NoWait {
+    NoWait { why: over(), passes: true }
+}
+
+/// That nobody asks any more.
 pub(crate) fn over() -> Refusal {
     refusal("nobody asked on in time, so that wait is over".to_owned(), "run it again")
 }

@@ -1,0 +1,230 @@
+//! Waits whose daemon or whose target's host is lost on the way: each ends, and says why, or goes on.
+//!
+//! Not here: what waiting is good for (`wait`), and waits that somebody means ill with (`waits_bad`).
+#![cfg(unix)]
+#![allow(clippy::unwrap_used)] // the lint's exception for tests does not reach plain functions here
+
+mod host;
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    process::{Child, Command},
+};
+
+use host::{
+    Host,
+    agents::{answered, with},
+    session,
+};
+use rrd_proto::{HostState, WaitingFor};
+use serde_json::{Value, json};
+
+/// More seconds than any clock has.
+const BEYOND: &str = "18446744073709551615s";
+
+impl Host {
+    /// It sees a session wait for others, or not.
+    fn sees_it_wait(&self, id: &str, waits: bool) {
+        self.until(&format!("{id} waits: {waits}"), || match self.row(id) {
+            Some(row) if (row.waiting_for == Some(WaitingFor::Session)) == waits => Ok(()),
+            row => Err(format!("{row:?}")),
+        });
+    }
+
+    /// It is a member no more; its daemon still runs.
+    fn leaves(&self) {
+        self.run(&["fleet", "leave"]);
+    }
+}
+
+fn signal(child: &Child, signal: &str) {
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+}
+
+/// Hosts of one fleet, and of each its session, which all know.
+fn fleet<const N: usize>(names: [&str; N]) -> ([Host; N], [String; N]) {
+    let ids = std::array::from_fn(|at| session(at + 1));
+    let mut hosts: Vec<Host> = Vec::new();
+    for (name, id) in names.iter().zip(&ids) {
+        let host = with(name, id);
+        hosts.push(match hosts.first() {
+            Some(first) => first.takes_in(host),
+            None => host.founds(),
+        });
+    }
+    let all: Vec<&str> = ids.iter().map(String::as_str).collect();
+    hosts.iter().for_each(|host| host.knows(&all));
+    (hosts.try_into().unwrap_or_else(|_| panic!("as many as names")), ids)
+}
+
+/// It ended because its target's host is in the fleet no more.
+fn assert_out((code, answer, said): (i32, Value, String)) {
+    assert_eq!((code, answer["outcome"].as_str()), (1, Some("unknown")), "{answer} {said}");
+    assert!(answer["targets"][0]["host_state"].is_null(), "{answer}");
+    assert!(said.contains("no member of the fleet any more"), "{said}");
+    assert!(!said.contains("--patient"), "{said}");
+}
+
+#[test]
+fn one_that_was_stopped_meanwhile_does_not_wait_on_in_a_circle() {
+    let (one, two) = (session(1), session(2));
+    let host = with("a", &one);
+    host.says(&two, "other");
+    host.knows(&[&one, &two]);
+    let first = host.waits(&one, &[&two]);
+    host.sees_it_wait(&one, true);
+    signal(&first, "-STOP");
+    host.sees_it_wait(&one, false);
+    let mut second = host.waits(&two, &[&one]);
+    host.sees_it_wait(&two, true);
+    signal(&first, "-CONT");
+    let (code, _, said) = answered(first);
+    assert_eq!((code, said.contains("nobody could go on")), (1, true), "{said}");
+    assert!(second.try_wait().unwrap().is_none());
+    second.kill().unwrap();
+    second.wait().unwrap();
+}
+
+#[test]
+fn one_that_was_stopped_meanwhile_waits_on_where_it_may() {
+    let (one, two) = (session(1), session(2));
+    let host = with("a", &one);
+    host.says(&two, "other");
+    host.knows(&[&one, &two]);
+    let waits = host.waits(&one, &[&two, "--json"]);
+    host.sees_it_wait(&one, true);
+    signal(&waits, "-STOP");
+    host.sees_it_wait(&one, false);
+    signal(&waits, "-CONT");
+    host.sees_it_wait(&one, true);
+    host.hook(&two, "Stop", json!({}));
+    let (code, answer, said) = answered(waits);
+    assert_eq!((code, answer["outcome"].as_str()), (0, Some("true")), "{answer} {said}");
+}
+
+#[test]
+fn a_session_that_is_gone_after_a_restart_is_not_waited_for() {
+    let (one, two) = (session(1), session(2));
+    let mut host = with("a", &one);
+    host.says(&two, "other");
+    host.knows(&[&one, &two]);
+    let waits = host.waits(&one, &[&two, "--until", "error", "--json"]);
+    host.sees_it_wait(&one, true);
+    host.stop();
+    fs::remove_file(host.transcript(&two)).unwrap();
+    // As if it were the first start: nothing is kept of it.
+    fs::remove_dir_all(host.path("rrd/state")).unwrap();
+    host.start();
+    let (code, answer, said) = answered(waits);
+    assert_eq!((code, answer["outcome"].as_str()), (1, Some("unknown")), "{answer} {said}");
+    assert!(said.contains("does not know") && said.contains("any more"), "{said}");
+}
+
+#[test]
+fn a_host_that_left_while_the_waiters_daemon_was_down_is_not_waited_for() {
+    let ([mut a, b, c], [one, _, three]) = fleet(["a", "b", "c"]);
+    let waits = a.waits(&one, &[&three, "--json"]);
+    b.sees_it_wait(&one, true);
+    a.kill();
+    c.leaves();
+    b.until("c to be gone", || match b.hosts().len() {
+        2 => Ok(()),
+        _ => Err(format!("{:?}", b.hosts())),
+    });
+    a.start();
+    assert_out(answered(waits));
+}
+
+#[test]
+fn patience_ends_with_the_membership_of_the_others_host() {
+    let ([a, b, c], [one, two, three]) = fleet(["a", "b", "c"]);
+    let for_b = a.waits(&one, &[&two, "--patient", "--json"]);
+    let for_c = a.waits(&one, &[&three, "--patient", "--json"]);
+    let either = a.waits(&one, &[&two, &three, "--any", "--json"]);
+    a.sees_it_wait(&one, true);
+    c.leaves();
+    assert_out(answered(for_c));
+    a.run(&["fleet", "rotate", "--drop", "b"]);
+    assert_out(answered(for_b));
+    assert_out(answered(either));
+    drop(b);
+}
+
+#[test]
+fn any_of_several_is_waited_for_while_one_of_their_hosts_is_there() {
+    let ([a, b, mut c], [one, two, three]) = fleet(["a", "b", "c"]);
+    let any = a.waits(&one, &[&three, &two, "--any", "--json"]);
+    let all = a.waits(&one, &[&three, &two, "--json"]);
+    let none = a.waits(&one, &[&three, "--any", "--json"]);
+    a.sees_it_wait(&one, true);
+    c.kill();
+    for waits in [all, none] {
+        let (code, answer, said) = answered(waits);
+        assert_eq!((code, answer["outcome"].as_str()), (4, Some("away")), "{answer} {said}");
+    }
+    a.comes_to_see_host("c", HostState::Away);
+    let mut late = a.waits(&one, &[&three, &two, "--any", "--json"]);
+    let mut remark = String::new();
+    BufReader::new(late.stderr.take().unwrap()).read_line(&mut remark).unwrap();
+    assert!(remark.contains("c is away; waiting on"), "{remark}");
+    b.hook(&two, "Stop", json!({}));
+    for waits in [any, late] {
+        let (code, answer, said) = answered(waits);
+        assert_eq!((code, answer["outcome"].as_str()), (0, Some("true")), "{answer} {said}");
+    }
+}
+
+#[test]
+fn a_session_of_this_host_is_waited_for_also_when_the_host_leaves_its_fleet() {
+    let ([a, _b], [one, _]) = fleet(["a", "b"]);
+    let other = session(7);
+    let third = session(8);
+    [&other, &third].iter().for_each(|id| a.says(id, "other"));
+    a.knows(&[&other, &third]);
+    let waits = a.waits(&one, &[&other, "--json"]);
+    let mut killed = a.waits(&third, &[&other, "--until", "error"]);
+    [&one, &third].iter().for_each(|id| a.sees_it_wait(id, true));
+    a.leaves();
+    // Less is waited for, so it is asked anew.
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    a.sees_it_wait(&third, false);
+    a.hook(&other, "Stop", json!({}));
+    let (code, answer, said) = answered(waits);
+    assert_eq!((code, answer["outcome"].as_str()), (0, Some("true")), "{answer} {said}");
+}
+
+#[test]
+fn a_timeout_beyond_every_clock_is_none() {
+    let (one, two) = (session(1), session(2));
+    let host = with("a", &one);
+    host.says(&two, "other");
+    host.knows(&[&one, &two]);
+    let waits = host.waits(&one, &[&two, "--timeout", BEYOND]);
+    let inbox = host.of_session(&one, &["inbox", "--wait", "--timeout", BEYOND]).spawn().unwrap();
+    host.sees_it_wait(&one, true);
+    host.hook(&two, "Stop", json!({}));
+    host.run(&["send", &one, "hello", "--as", &two]);
+    for child in [waits, inbox] {
+        let (code, _, said) = answered(child);
+        assert_eq!(code, 0, "{said}");
+    }
+}
+
+#[test]
+fn whoever_names_a_session_twice_is_told_of_it_twice() {
+    let (one, two) = (session(1), session(2));
+    let host = with("a", &one);
+    host.says(&two, "other");
+    host.knows(&[&one, &two]);
+    let waits = host.waits(&one, &[&two, &two[..8], "--json"]);
+    host.sees_it_wait(&one, true);
+    assert_eq!(host.graph().edges.len(), 1);
+    host.hook(&two, "Stop", json!({}));
+    let (code, answer, said) = answered(waits);
+    assert_eq!(code, 0, "{said}");
+    let told = answer["targets"].as_array().unwrap();
+    assert!(told.len() == 2 && told[0] == told[1], "{answer}");
+}
