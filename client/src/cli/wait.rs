@@ -5,16 +5,17 @@ use rrd_proto::{parse_duration, wait::Until};
 
 /// What `rrd wait --help` ends with.
 pub(super) const HELP: &str = "\
-For agents: run it in the shell, and go on when it returns. The session it runs in is recognised, and
-every host shows that it waits, and for whom; a wait that would close a circle is refused. The target's
+For agents: run it in the shell, and go on when it returns. The session it runs in is recognised, and \
+every host shows that it waits, and for whom; a wait that would close a circle is refused. The target's \
 own host decides, from the moment the wait begins, so a turn that is over quickly is not missed.
 
-match=REGEX looks at what each event says, line by line, with secrets already taken out. Of an event that
-is longer than the daemon keeps (activity.event, 64 KiB by default) it sees head and tail, not the middle.
+match=REGEX looks at what each event says, with secrets already taken out; ^ and $ are the ends of a line. \
+Of an event that is longer than the daemon keeps (activity.event, 64 KiB by default) it sees head and tail, \
+not the middle.
 
-Exit status: 0 what was waited for came true · 1 refused, or nobody knows the session, or its host is in
-the fleet no more · 2 it ended, so it cannot come true any more · 3 the timeout · 4 the target's host went
-away (--patient waits on; with --any only once no other one is left) · 64 usage · 69 no daemon.
+Exit status: 0 what was waited for came true · 1 refused, or nobody knows the session, or its host is in \
+the fleet no more · 2 it ended, so it cannot come true any more · 3 the timeout · 4 the target's host went \
+away (--patient waits on; with --any not while another one's host is there) · 64 usage · 69 no daemon.
 
 Examples:
   rrd wait b41f                            until its turn is over
