@@ -23,6 +23,9 @@ use crate::{
     text::clean,
 };
 
+/// A daemon that ends while it is asked to send has so long to come back.
+const BACK: Duration = Duration::from_secs(10);
+
 /// What one call waits.
 const WAIT_MS: u32 = 10_000;
 
@@ -52,16 +55,52 @@ pub(crate) fn whose(
     }
 }
 
+/// Sends one, once: where the daemon ends before it answers, it is asked again when it is back, and knows the call
+/// by its key.
 pub(crate) fn send(
+    config: &Config,
     daemon: &Connection,
     from: Option<SessionKey>,
     to: &str,
     text: String,
 ) -> Result<Message, CliError> {
-    match daemon.message(&MessageCall::Send { from, to: to.to_owned(), text }, ARRIVES)?? {
-        MessageReply::Sent(message) => Ok(*message),
-        _ => Err(other()),
+    let mut idempotency_key = [0; 16];
+    getrandom::fill(&mut idempotency_key).map_err(|error| {
+        CliError::new(Kind::Internal, format!("the system gives no random numbers: {error}"))
+    })?;
+    let call = MessageCall::Send { from, to: to.to_owned(), text, idempotency_key };
+    let mut told = daemon.message(&call, ARRIVES);
+    let (mut is_again, deadline) = (false, Instant::now() + BACK);
+    loop {
+        let is_late = Instant::now() >= deadline;
+        match told {
+            Ok(Ok(MessageReply::Sent(message))) => return Ok(*message),
+            Ok(Ok(_)) => return Err(other()),
+            // When it has just started it may not know that session yet.
+            Ok(Err(refusal)) if is_late || !is_again => return Err(refusal.into()),
+            Err(error) if error.kind() != Kind::NoDaemon => return Err(error),
+            Err(error) if is_late => {
+                let why = format!("{}: the message may have been kept", error.message());
+                return Err(CliError::new(Kind::NoDaemon, why)
+                    .hint("rrd inbox --sent --all shows whether, once the daemon is back"));
+            }
+            Ok(Err(_)) | Err(_) => {}
+        }
+        sleep(AGAIN);
+        is_again = true;
+        told = connect::dial(&config.dirs.socket)
+            .map_err(connect::Unreachable::into_error)
+            .and_then(|again| again.message(&call, ARRIVES));
     }
+}
+
+/// One that came for this session, or for any; `None` where it is kept no more, or is another one's.
+pub(crate) fn one(
+    daemon: &Connection,
+    of: Option<SessionKey>,
+    id: MessageId,
+) -> Result<Option<Message>, CliError> {
+    Ok(page(daemon, &MessageCall::One { of, id }, Duration::ZERO)?.messages.pop())
 }
 
 pub(crate) fn page(

@@ -21,6 +21,7 @@ use crate::{
     health::Health,
     hooks::Hooks,
     hub::{Hub, now},
+    messages,
     mirror::{self, Mirror},
     notices::Notices,
     others::{self, Asked},
@@ -123,6 +124,9 @@ impl Answers {
             done
         };
         let done = tokio::task::spawn_blocking(forget).await;
+        if let Ok(fleet) = self.fleet.as_ref() {
+            messages::forgot(fleet).await;
+        }
         done.unwrap_or_else(|_| {
             Err(Refusal {
                 message: "it could not be forgotten: a fault of rrd".to_owned(),

@@ -16,6 +16,9 @@ pub const MAX_MESSAGE: usize = 64 << 10;
 /// Messages that one call acknowledges, at most.
 pub const MAX_ACKNOWLEDGED: usize = 1_024;
 
+/// Messages of one answer, at most; fewer where they are long.
+pub const MAX_PAGE: u32 = 1_000;
+
 /// What names a message on every host: `74akwaicamc-9f3a21bc-17`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MessageId {
@@ -170,6 +173,8 @@ pub enum MessageCall {
         to: String,
         /// What.
         text: String,
+        /// Random, and the same when it is asked for again because no answer came: so it is kept once.
+        idempotency_key: [u8; 16],
     },
     /// What came for this host's sessions.
     Inbox {
@@ -181,6 +186,13 @@ pub enum MessageCall {
         limit: u32,
         /// Milliseconds to wait for one when there is none; whoever waits is shown to wait.
         wait_ms: u32,
+    },
+    /// One of those that came, acknowledged or not.
+    One {
+        /// Only where it is for this session; `None`: whosever.
+        of: Option<SessionKey>,
+        /// Which.
+        id: MessageId,
     },
     /// Takes note that these were read.
     Acknowledge {
@@ -241,7 +253,8 @@ pub struct HandedMessage {
     pub sent_at: Timestamp,
 }
 
-/// Hands messages over, and tells which ones of the answering host were read: the body of `messages`.
+/// Hands messages over, and tells which ones of the answering host were read, or never will be: the body of
+/// `messages`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct MessagesPush {
@@ -249,6 +262,8 @@ pub struct MessagesPush {
     pub messages: Vec<HandedMessage>,
     /// Epoch and seq of messages that the answering host sent.
     pub read: Vec<(u32, u64)>,
+    /// The same of those that nobody read, and whose session was forgotten.
+    pub forgotten: Vec<(u32, u64)>,
 }
 
 /// The answer to `messages`: what became of each, in order.

@@ -56,7 +56,7 @@ pub(crate) struct InboxArgs {
     /// Acknowledge these, and show nothing.
     #[arg(long, value_name = "MESSAGE", num_args = 1.., conflicts_with_all = ["ack_all", "all", "wait", "sent"])]
     pub(crate) ack: Vec<MessageId>,
-    /// Acknowledge what is shown.
+    /// Acknowledge what is shown; outside of a session, --as says whose.
     #[arg(long, conflicts_with = "sent")]
     pub(crate) ack_all: bool,
     /// Also what was acknowledged, as far as it is kept: a week. With --sent: also what arrived.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rrd_proto::{
     Timestamp,
-    message::{Message, MessageCall, MessageId, MessagePage, MessageState, Party},
+    message::{MAX_PAGE, Message, MessageCall, MessageId, MessagePage, MessageState, Party},
 };
 
 use crate::{
@@ -28,6 +28,11 @@ pub(crate) fn run(args: &InboxArgs) -> Result<(), CliError> {
     if !args.ack.is_empty() {
         let count = messages::acknowledge(&daemon, of.as_ref(), &args.ack)?;
         return acknowledged(args, count);
+    }
+    if args.ack_all && of.is_none() && args.named.is_none() {
+        let why = "nothing tells whose messages --ack-all is to acknowledge";
+        return Err(CliError::new(Kind::Usage, why)
+            .hint("--as REF names the session; --as none means all of this host"));
     }
     let limit = args.limit;
     let page = if args.sent {
@@ -119,7 +124,14 @@ fn show(args: &InboxArgs, is_persons: bool, page: &MessagePage) -> Result<(), Cl
     }
     output::print_lines(&lines)?;
     if page.more > 0 {
-        output::remark(&format!("{} more: --limit shows them", page.more));
+        let is_cut = page.messages.len() >= args.limit.clamp(1, MAX_PAGE) as usize;
+        let how = match () {
+            () if is_cut && args.limit < MAX_PAGE => "a higher --limit shows more of them",
+            () if args.sent || args.all => "no answer holds more than these",
+            () if args.ack_all => "the next rrd inbox shows them",
+            () => "rrd inbox --ack-all takes these out of the way, and the next one shows them",
+        };
+        output::remark(&format!("{} more: {how}", page.more));
     }
     if !args.sent && !args.ack_all {
         output::remark("rrd inbox --ack ID… takes them out of here, --ack-all all that is shown");

@@ -25,7 +25,7 @@ pub(crate) fn run(args: &SendArgs) -> Result<(), CliError> {
     let answerer = Answerer::Daemon(daemon);
     let from = messages::whose(&answerer, args.named.as_deref())?;
     let Answerer::Daemon(daemon) = answerer else { return Ok(()) };
-    let message = messages::send(&daemon, from, &args.id, text)?;
+    let message = messages::send(&config, &daemon, from, &args.id, text)?;
     let whom = message.to.reference.as_deref().unwrap_or(&args.id);
     let (whom, host) = (clean(whom), clean(&message.to.host));
     let trouble = message.trouble.as_deref().map(clean).unwrap_or_default();

@@ -4,12 +4,12 @@
 
 use std::time::{Duration, Instant};
 
-use rrd_proto::message::{MAX_ACKNOWLEDGED, MessageCall, MessageId, MessagePage, MessageState};
+use rrd_proto::message::{MAX_ACKNOWLEDGED, Message, MessageCall, MessageId, MessageState};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
-    reply::{Keep, Reply, fitting, value_of, wrong},
+    reply::{Keep, Reply, fitting, piece, value_of, wrong},
     tools::{Call, within},
 };
 use crate::{ask::Answerer, caller, error::CliError, messages};
@@ -36,7 +36,7 @@ pub(super) fn send_message(call: &Call, args: SendMessage) -> Result<Reply, CliE
     let from = call.caller(&answerer)?.map(|you| you.key);
     let is_known = from.is_some();
     let Answerer::Daemon(daemon) = answerer else { return Ok(Reply::default()) };
-    let message = messages::send(&daemon, from, &args.id, args.text)?;
+    let message = messages::send(call.config(), &daemon, from, &args.id, args.text)?;
     let note = match message.state {
         MessageState::Queued => {
             Some("its host has not taken it yet: it is handed over when that host is there")
@@ -69,6 +69,10 @@ pub(super) struct Inbox {
     limit: Option<u32>,
     /// Wait so long for one when there is none: 1 to 600. Everybody sees that you wait.
     seconds: Option<u64>,
+    /// This message alone, by its id, with all of its text where a list has cut it.
+    id: Option<String>,
+    /// With `id`: its text from this byte on.
+    at: Option<usize>,
 }
 
 pub(super) fn inbox(call: &Call, args: Inbox) -> Result<Reply, CliError> {
@@ -80,6 +84,10 @@ pub(super) fn inbox(call: &Call, args: Inbox) -> Result<Reply, CliError> {
     }
     let read = |id: &String| id.parse().map_err(|error| wrong(format!("{error}")));
     let ids = args.acknowledge.iter().map(read).collect::<Result<Vec<MessageId>, _>>()?;
+    let one: Option<MessageId> = args.id.as_ref().map(read).transpose()?;
+    if one.is_none() && args.at.is_some() {
+        return Err(wrong("at goes with id: the message whose text it is"));
+    }
     let answerer = Answerer::Daemon(call.daemon()?);
     let Some(you) = call.caller(&answerer)?.map(|you| you.key) else {
         return Err(caller::nobody().hint("only a session that rrd knows has an inbox of its own"));
@@ -88,6 +96,15 @@ pub(super) fn inbox(call: &Call, args: Inbox) -> Result<Reply, CliError> {
     let mut reply = Reply::default();
     if !ids.is_empty() {
         reply = reply.fact("acknowledged", messages::acknowledge(&daemon, Some(&you), &ids)?);
+    }
+    if let Some(id) = one {
+        let found = messages::one(&daemon, Some(you), id)?;
+        let Some(message) = found else {
+            return Err(wrong("your session got no such message, or it is kept no more"));
+        };
+        let reply = text_of(reply, &message, args.at.unwrap_or(0))?;
+        messages::shown(&daemon, &[message]);
+        return Ok(reply);
     }
     let page = match seconds {
         Some(seconds) if !args.all => {
@@ -103,16 +120,12 @@ pub(super) fn inbox(call: &Call, args: Inbox) -> Result<Reply, CliError> {
             messages::page(&daemon, &query, Duration::ZERO)?
         }
     };
-    let told = told(reply, &page);
+    let (rows, out) = fitting(page.messages.iter().map(value_of).collect(), Keep::First);
+    // A hook still tells of what found no room.
+    let told = &page.messages[..rows.len()];
     if let Ok(daemon) = call.daemon() {
-        messages::shown(&daemon, &page.messages);
+        messages::shown(&daemon, told);
     }
-    Ok(told)
-}
-
-fn told(reply: Reply, page: &MessagePage) -> Reply {
-    let rows = page.messages.iter().map(value_of).collect();
-    let (rows, out) = fitting(rows, Keep::First);
     let more = page.more + out as u64;
     let mut reply = reply.fact("more", more).theirs("messages", rows);
     if more > 0 {
@@ -121,5 +134,23 @@ fn told(reply: Reply, page: &MessagePage) -> Reply {
     if page.messages.is_empty() {
         reply = reply.note("there is no message");
     }
-    reply
+    Ok(reply)
+}
+
+/// One message, its text from this byte on.
+fn text_of(reply: Reply, message: &Message, at: usize) -> Result<Reply, CliError> {
+    let bytes = message.text.len();
+    if !message.text.is_char_boundary(at) {
+        let why = format!("at is no beginning of a character of its {bytes} bytes");
+        return Err(wrong(why).hint("go on from the byte that the last answer told"));
+    }
+    let (text, taken) = piece(&message.text[at..]);
+    let next = at + taken;
+    let mut row = value_of(message);
+    row["text"] = text.into();
+    let mut reply = reply.fact("more_bytes", bytes - next).theirs("message", row).long();
+    if next < bytes {
+        reply = reply.fact("next_at", next).note("cut: go on with at as told in next_at");
+    }
+    Ok(reply)
 }

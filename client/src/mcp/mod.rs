@@ -131,7 +131,8 @@ impl ServerHandler for Server {
             || ErrorData::invalid_params(format!("no tool is called {:?}", request.name), None);
         let at =
             self.tools.iter().position(|tool| tool.name == request.name).ok_or_else(unknown)?;
-        let running = match self.tools[at].waits {
+        let arguments = request.arguments.unwrap_or_default();
+        let running = match (self.tools[at].waits)(&arguments) {
             false => Arc::clone(&self.running).acquire_owned().await.ok(),
             // One more would hold room until another is over, and other calls would find none.
             true => match Arc::clone(&self.waiting).try_acquire_owned() {
@@ -146,7 +147,7 @@ impl ServerHandler for Server {
                 }
             },
         };
-        let (tools, arguments) = (Arc::clone(&self.tools), request.arguments.unwrap_or_default());
+        let tools = Arc::clone(&self.tools);
         let config = Arc::clone(&self.config);
         let call = Call::new(config, told(&context.meta), context.ct.clone(), self.gone.clone());
         // Asking a daemon blocks, and a look without one takes its time.

@@ -4,6 +4,7 @@
 #![allow(dead_code)] // none of them uses all of it
 
 pub(crate) mod agents;
+pub(crate) mod mcp;
 
 use std::{
     collections::BTreeMap,

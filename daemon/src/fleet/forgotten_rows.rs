@@ -28,7 +28,7 @@ impl Keep {
             keys.iter().try_for_each(|key| {
                 let values = params![key.harness.as_str(), key.session_id, now.as_millis()];
                 db.execute(sql, values)?;
-                super::message_rows::forget(db, key)
+                super::message_rows::forget(db, key, now)
             })
         })?;
         // Its messages are in the log yet; whoever reads at this moment keeps it until it is full.

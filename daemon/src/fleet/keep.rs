@@ -123,6 +123,7 @@ const MIGRATIONS: &[&str] = &[
     ) STRICT;
 ",
     super::message_rows::SCHEMA,
+    super::message_rows::ONCE_AND_FORGOTTEN,
 ];
 
 /// How long an invite that is over can still be told from one that never was, in milliseconds.
@@ -393,7 +394,7 @@ impl Keep {
             DELETE FROM task_links; DELETE FROM binding_words;
             UPDATE sent SET state = 3, trouble = 'this host left the fleet',
                 state_at = CAST(unixepoch('subsec') * 1000 AS INTEGER) WHERE state = 0;
-            UPDATE received SET is_told = 1;
+            UPDATE received SET is_told = 1; DELETE FROM forgotten_messages;
             COMMIT;";
         self.db.execute_batch(sql).map_err(|error| self.sqlite(error))
     }
@@ -479,6 +480,21 @@ mod tests {
         assert_eq!(keep.floors().unwrap(), [(node, floor)]);
         keep.leave().unwrap();
         assert!(keep.floors().unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_an_earlier_release_sent_is_still_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let earlier = MIGRATIONS.split_last().unwrap().1;
+        let db = durable::open(&dir.path().join("keep.db"), APPLICATION_ID, earlier).unwrap();
+        let sent = "INSERT INTO sent VALUES
+            (NULL, 'aaaaaaaaaaa', 1, 'aaaaaaaaaaa', NULL, NULL, 'codex', 's', 2, 0, 1, 0, NULL, 'hi')";
+        db.execute(sent, []).unwrap();
+        db.execute(sent, []).unwrap();
+        drop(db);
+        let keep = Keep::open(dir.path()).unwrap();
+        assert_eq!(keep.sent(None, true, 9).unwrap().0.len(), 2);
+        assert!(keep.hosts_with_messages().unwrap().is_empty());
     }
 
     #[test]

@@ -73,6 +73,19 @@ pub(super) const SCHEMA: &str = "
     ) STRICT, WITHOUT ROWID;
 ";
 
+/// What came to the tables later.
+pub(super) const ONCE_AND_FORGOTTEN: &str = "
+    ALTER TABLE sent ADD COLUMN idempotency_key BLOB;  -- of the call that sent it
+    CREATE UNIQUE INDEX sent_once ON sent (idempotency_key) WHERE idempotency_key IS NOT NULL;
+    CREATE TABLE forgotten_messages (   -- that came for sessions that were forgotten; their senders are to be told
+        node    TEXT NOT NULL,
+        epoch   INTEGER NOT NULL,
+        seq     INTEGER NOT NULL,
+        is_read INTEGER NOT NULL,       -- it had been acknowledged
+        PRIMARY KEY (node, epoch, seq)
+    ) STRICT, WITHOUT ROWID;
+";
+
 /// Messages on their way to one host, at most.
 pub(crate) const MOST_OUT: u64 = 16_384;
 
@@ -126,6 +139,7 @@ pub(crate) struct NewMessage<'a> {
     pub(crate) from: Option<&'a SessionKey>,
     pub(crate) to: &'a SessionKey,
     pub(crate) text: &'a Redacted<String>,
+    pub(crate) idempotency_key: &'a [u8; 16],
 }
 
 /// Why a message is not kept to be sent.
@@ -153,13 +167,14 @@ const fn number_of(state: MessageState) -> i64 {
 }
 
 impl Keep {
-    /// Keeps a message to be sent; one to a session of this host is there at once. Says its number.
+    /// Keeps a message to be sent; one to a session of this host is there at once. Says its number. That no other
+    /// one has its key is the caller's to look up ([`Keep::sent_once`]).
     pub(crate) fn send_message(
         &mut self,
         new: &NewMessage<'_>,
         now: Timestamp,
     ) -> Result<u64, NotSent> {
-        let NewMessage { own: (node, epoch), to_node, from, to, text } = *new;
+        let NewMessage { own: (node, epoch), to_node, from, to, text, idempotency_key } = *new;
         let text: &String = text.as_ref();
         let is_here = to_node == node;
         if is_here {
@@ -180,7 +195,7 @@ impl Keep {
             let (harness, id) = parts(from);
             let state = if is_here { MessageState::Unread } else { MessageState::Queued };
             let sql = "INSERT INTO sent VALUES
-                (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?9, ?10, ?11, ?10, NULL, ?8)";
+                (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?9, ?10, ?11, ?10, NULL, ?8, ?12)";
             db.prepare_cached(sql)?.execute(params![
                 node.to_string(),
                 epoch,
@@ -193,6 +208,7 @@ impl Keep {
                 text.len() as i64,
                 now.as_millis(),
                 number_of(state),
+                idempotency_key.as_slice(),
             ])?;
             seq = db.last_insert_rowid();
             if is_here {
@@ -204,7 +220,8 @@ impl Keep {
         Ok(seq.cast_unsigned())
     }
 
-    /// The next messages for a host, in order, but for these sessions; and what it is to be told was read.
+    /// The next messages for a host, in order, but for these sessions; and what it is to be told was read, or
+    /// forgotten.
     pub(crate) fn outgoing(
         &self,
         to_node: NodeId,
@@ -238,13 +255,23 @@ impl Keep {
                     break;
                 }
             }
-            let sql = "SELECT epoch, seq FROM received
-                WHERE node = ?1 AND read_at IS NOT NULL AND is_told = 0 LIMIT 4096";
-            let mut statement = self.db().prepare_cached(sql)?;
-            let read = statement.query_map([&node], |row| {
-                Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned()))
-            })?;
-            push.read = read.collect::<rusqlite::Result<_>>()?;
+            let named = |sql: &str| -> rusqlite::Result<Vec<(u32, u64)>> {
+                let mut statement = self.db().prepare_cached(sql)?;
+                let named = statement.query_map([&node], |row| {
+                    Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned()))
+                })?;
+                named.collect()
+            };
+            push.read = named(
+                "SELECT epoch, seq FROM received
+                    WHERE node = ?1 AND read_at IS NOT NULL AND is_told = 0
+                UNION ALL SELECT epoch, seq FROM forgotten_messages WHERE node = ?1 AND is_read
+                LIMIT 4096",
+            )?;
+            push.forgotten = named(
+                "SELECT epoch, seq FROM forgotten_messages WHERE node = ?1 AND NOT is_read
+                LIMIT 4096",
+            )?;
             Ok(())
         };
         all(&mut push).map_err(|error| self.sqlite(error))?;
@@ -261,7 +288,7 @@ impl Keep {
     ) -> Result<(), KeepError> {
         self.at_once(|db| {
             let sql = "UPDATE sent SET state = ?3, state_at = ?4, trouble = ?5,
-                text = iif(?3 = 1, substr(text, 1, ?6), text)
+                text = iif(?3 = 1, ?6, text)
                 WHERE seq = ?1 AND epoch = ?2 AND state = 0";
             let mut settle = db.prepare_cached(sql)?;
             for (message, handed) in push.messages.iter().zip(handed) {
@@ -279,13 +306,17 @@ impl Keep {
                     number_of(state),
                     now.as_millis(),
                     trouble,
-                    BEGINNING as i64
+                    beginning(&message.text),
                 ])?;
             }
             let sql = "UPDATE received SET is_told = 1 WHERE node = ?1 AND epoch = ?2 AND seq = ?3";
             let mut told = db.prepare_cached(sql)?;
-            for (epoch, seq) in &push.read {
-                told.execute(params![to_node.to_string(), epoch, seq.cast_signed()])?;
+            let sql = "DELETE FROM forgotten_messages WHERE node = ?1 AND epoch = ?2 AND seq = ?3";
+            let mut told_of_forgotten = db.prepare_cached(sql)?;
+            for (epoch, seq) in push.read.iter().chain(&push.forgotten) {
+                let named = params![to_node.to_string(), epoch, seq.cast_signed()];
+                told.execute(named)?;
+                told_of_forgotten.execute(named)?;
             }
             Ok(())
         })
@@ -365,13 +396,23 @@ impl Keep {
                 set_floor.execute(params![from_node, epoch, harness, id, seq, at])?;
                 room.insert(to.clone(), (messages + 1, bytes + text.len() as u64));
             }
-            let sql = "UPDATE sent SET state = 2, state_at = ?4, text = substr(text, 1, ?5)
+            let sql = "SELECT text FROM sent
                 WHERE to_node = ?1 AND epoch = ?2 AND seq = ?3 AND state < 2";
-            let mut read = db.prepare_cached(sql)?;
-            for (epoch, seq) in &push.read {
-                let of =
-                    params![from_node, epoch, seq.cast_signed(), now.as_millis(), BEGINNING as i64];
-                read.execute(of)?;
+            let mut open = db.prepare_cached(sql)?;
+            let sql = "UPDATE sent SET state = ?4, state_at = ?5, trouble = ?6, text = ?7
+                WHERE to_node = ?1 AND epoch = ?2 AND seq = ?3";
+            let mut close = db.prepare_cached(sql)?;
+            let read = push.read.iter().map(|named| (named, MessageState::Read, None));
+            let forgotten = push
+                .forgotten
+                .iter()
+                .map(|named| (named, MessageState::Failed, Some(WAS_FORGOTTEN)));
+            for ((epoch, seq), state, trouble) in read.chain(forgotten) {
+                let (seq, state, at) = (seq.cast_signed(), number_of(state), now.as_millis());
+                let text = open.query_row(params![from_node, epoch, seq], |row| row.get(0));
+                let Some(text): Option<String> = text.optional()? else { continue };
+                let text = beginning(&text);
+                close.execute(params![from_node, epoch, seq, state, at, trouble, text])?;
             }
             Ok(())
         })?;
@@ -387,6 +428,7 @@ impl Keep {
     ) -> Result<usize, KeepError> {
         let node = to_node.to_string();
         self.run("UPDATE received SET is_told = 1 WHERE node = ?1 AND is_told = 0", [&node])?;
+        self.run("DELETE FROM forgotten_messages WHERE node = ?1", [&node])?;
         self.run(
             "UPDATE sent SET state = 3, state_at = ?2, trouble = ?3 WHERE state = 0 AND to_node = ?1",
             params![node, now.as_millis(), why],
@@ -495,18 +537,34 @@ impl Keep {
 }
 
 /// Deletes what a session was sent, and what it sent, as far as it is on this host: nobody wants to know of it.
-pub(super) fn forget(db: &Transaction<'_>, key: &SessionKey) -> rusqlite::Result<()> {
+/// That a message of another one will not be read is kept, without what it said, for its sender is to know.
+pub(super) fn forget(
+    db: &Transaction<'_>,
+    key: &SessionKey,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    let whose = [key.harness.as_str(), &key.session_id];
     for sql in [
         "DELETE FROM received WHERE (node, epoch, seq) IN (SELECT node, epoch, seq FROM sent
             WHERE from_harness = ?1 AND from_session = ?2 AND to_node = node)",
+        "INSERT OR IGNORE INTO forgotten_messages
+            SELECT node, epoch, seq, read_at IS NOT NULL FROM received
+            WHERE to_harness = ?1 AND to_session = ?2 AND is_told = 0",
         "DELETE FROM received WHERE to_harness = ?1 AND to_session = ?2",
         "DELETE FROM sent WHERE from_harness = ?1 AND from_session = ?2",
-        "DELETE FROM sent WHERE to_harness = ?1 AND to_session = ?2 AND to_node = node",
+        "DELETE FROM sent WHERE to_harness = ?1 AND to_session = ?2 AND to_node = node
+            AND state > 1",
     ] {
-        db.execute(sql, [key.harness.as_str(), &key.session_id])?;
+        db.execute(sql, whose)?;
     }
+    let sql = "UPDATE sent SET state = 3, state_at = ?3, trouble = ?4, text = ''
+        WHERE to_harness = ?1 AND to_session = ?2 AND to_node = node";
+    db.execute(sql, params![whose[0], whose[1], now.as_millis(), WAS_FORGOTTEN])?;
     Ok(())
 }
+
+/// Why a message will not be read any more.
+const WAS_FORGOTTEN: &str = "that session was forgotten on its host";
 
 /// One that came.
 struct Came<'a> {

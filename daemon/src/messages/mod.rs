@@ -20,8 +20,8 @@ use rrd_core::message::{Telling, told};
 use rrd_proto::{
     HostState, NodeId, Refusal, Session, SessionKey, Status,
     message::{
-        MAX_ACKNOWLEDGED, MAX_MESSAGE, Message, MessageCall, MessageId, MessagePage, MessageReply,
-        MessageState, MessagesPush, MessagesReply, Party,
+        MAX_ACKNOWLEDGED, MAX_MESSAGE, MAX_PAGE, Message, MessageCall, MessageId, MessagePage,
+        MessageReply, MessageState, MessagesPush, MessagesReply, Party,
     },
     peer::Refused,
     session_ref,
@@ -44,8 +44,7 @@ pub(crate) use outbox::run as hand_over;
 /// Whoever sends one hears that it is there, if it is by then.
 const ARRIVES: Duration = Duration::from_millis(1_500);
 
-/// Messages of one answer, at most, and bytes of them, and one more.
-const MOST: u32 = 1_000;
+/// Bytes of messages of one answer, at most, and one more.
 const MOST_BYTES: usize = 2 << 20;
 
 /// Messages that a hook is given to choose from.
@@ -128,13 +127,20 @@ pub(crate) async fn answer(
         refusal(format!("messages cannot be kept: {}", broken.what), &broken.remedy)
     })?;
     match call {
-        MessageCall::Send { from, to, text } => send(answers, fleet, from, &to, &text).await,
+        MessageCall::Send { from, to, text, idempotency_key } => {
+            send(answers, fleet, from, &to, &text, idempotency_key).await
+        }
         MessageCall::Inbox { of, all, limit, wait_ms } => {
             inbox(answers, fleet, of, all, limit, wait_ms).await
         }
+        MessageCall::One { of, id } => {
+            let found = on_disk(fleet, move |fleet| fleet.keep().received_one(of.as_ref(), id));
+            let found = Vec::from_iter(found.await?);
+            Ok(MessageReply::Page(page(answers, fleet, found, 0)))
+        }
         MessageCall::Acknowledge { of, ids } => acknowledge(fleet, of, ids).await,
         MessageCall::Sent { of, all, limit } => {
-            let limit = limit.clamp(1, MOST);
+            let limit = limit.clamp(1, MAX_PAGE);
             let found = on_disk(fleet, move |fleet| fleet.keep().sent(of.as_ref(), all, limit));
             let (messages, more) = found.await?;
             Ok(MessageReply::Page(page(answers, fleet, messages, more)))
@@ -143,7 +149,7 @@ pub(crate) async fn answer(
             Ok(MessageReply::ForHook(for_hook(answers, fleet, of).await))
         }
         MessageCall::Shown { mut ids } => {
-            ids.truncate(MOST as usize);
+            ids.truncate(MAX_PAGE as usize);
             on_disk(fleet, move |fleet| fleet.keep().set_shown(&ids, now())).await?;
             fleet.messages().change();
             Ok(MessageReply::ForHook(None))
@@ -157,7 +163,14 @@ async fn send(
     from: Option<SessionKey>,
     to: &str,
     text: &str,
+    idempotency_key: [u8; 16],
 ) -> Result<MessageReply, Refusal> {
+    // Asked for again, because no answer came: its session may not even be known yet.
+    let before = on_disk(fleet, move |fleet| fleet.keep().sent_once(&idempotency_key)).await?;
+    if let Some(message) = before {
+        let mut page = page(answers, fleet, vec![message], 0);
+        return page.messages.pop().map(Box::new).map(MessageReply::Sent).ok_or_else(fault);
+    }
     if text.trim().is_empty() {
         return Err(refusal(
             "there is nothing in that message".to_owned(),
@@ -183,7 +196,14 @@ async fn send(
     let sent = aside(fleet, move |fleet| {
         let epoch = fleet.messages().epoch().map_err(|error| error.to_string())?;
         let own = (fleet.node(), epoch);
-        let new = NewMessage { own, to_node: node, from: from.as_ref(), to: &key, text: &text };
+        let new = NewMessage {
+            own,
+            to_node: node,
+            from: from.as_ref(),
+            to: &key,
+            text: &text,
+            idempotency_key: &idempotency_key,
+        };
         Ok(fleet.keep().send_message(&new, now()).map(|seq| (seq, key)))
     });
     let (seq, key) = match sent.await {
@@ -240,7 +260,7 @@ async fn inbox(
     wait_ms: u32,
 ) -> Result<MessageReply, Refusal> {
     let deadline = Instant::now() + wait(wait_ms);
-    let limit = limit.clamp(1, MOST);
+    let limit = limit.clamp(1, MAX_PAGE);
     let mut changed = fleet.messages().changed();
     let mut awaiting = None;
     loop {
@@ -357,6 +377,16 @@ fn page(answers: &Answers, fleet: &Fleet, kept: Vec<KeptMessage>, more: u64) -> 
     }
     let left_out = (all - messages.len()) as u64;
     MessagePage { messages: answers.edges.messages(messages), more: more + left_out }
+}
+
+/// Sessions were forgotten: whoever wrote to them is to know.
+pub(crate) async fn forgot(fleet: &Arc<Fleet>) {
+    match aside(fleet, |fleet| fleet.keep().hosts_with_messages()).await {
+        Some(Ok(nodes)) => fleet.messages().stir(nodes),
+        Some(Err(error)) => tracing::warn!(%error, "messages cannot be read"),
+        None => {}
+    }
+    fleet.messages().change();
 }
 
 /// Takes what a member hands over.

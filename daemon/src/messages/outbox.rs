@@ -12,7 +12,7 @@ use std::{
 
 use rrd_proto::{
     NodeId, SessionKey,
-    message::{Handed, MessagesReply},
+    message::{Handed, MessagesPush, MessagesReply},
 };
 use tokio::{
     task::JoinSet,
@@ -108,7 +108,7 @@ async fn hand_over(fleet: &Arc<Fleet>, gossip: &Gossip, node: NodeId) {
             }
             None => return,
         };
-        if push.messages.is_empty() && push.read.is_empty() {
+        if push == MessagesPush::default() {
             if full.is_empty() {
                 messages.held().trouble.remove(&node);
                 return;

@@ -5,7 +5,10 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    sync::LazyLock,
+    sync::{
+        LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use rrd_core::redact::{Redacted, Redactor, Report};
@@ -31,6 +34,12 @@ fn key(number: usize) -> SessionKey {
 fn redacted(text: &str) -> Redacted<String> {
     static REDACTOR: LazyLock<Redactor> = LazyLock::new(Redactor::new);
     REDACTOR.text(text, &mut Report::default())
+}
+
+/// Another one each time.
+fn idempotency_key() -> [u8; 16] {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    u128::from(NEXT.fetch_add(1, Ordering::Relaxed)).to_le_bytes()
 }
 
 /// Numbers that look random, the same in each run (splitmix64).
@@ -76,8 +85,14 @@ impl Node {
     fn send(&mut self, own: usize, from: usize, to: (usize, usize), text: &str, at: i64) -> u64 {
         let (text, from, whom) = (redacted(text), key(from), key(to.1));
         let own = (node(own), self.epoch);
-        let new =
-            NewMessage { own, to_node: node(to.0), from: Some(&from), to: &whom, text: &text };
+        let new = NewMessage {
+            own,
+            to_node: node(to.0),
+            from: Some(&from),
+            to: &whom,
+            text: &text,
+            idempotency_key: &idempotency_key(),
+        };
         let now = self.now(at);
         self.keep().send_message(&new, now).unwrap()
     }
@@ -375,7 +390,15 @@ fn a_session_that_takes_no_more_holds_up_itself_only() {
     }
     let (text, from, whom) = (redacted("x"), key(0), key(1));
     let own = (node(0), 1);
-    let new = NewMessage { own, to_node: node(0), from: Some(&from), to: &whom, text: &text };
+    let idempotency_key = &idempotency_key();
+    let new = NewMessage {
+        own,
+        to_node: node(0),
+        from: Some(&from),
+        to: &whom,
+        text: &text,
+        idempotency_key,
+    };
     let sent = nodes[0].keep().send_message(&new, now);
     assert!(matches!(sent, Err(NotSent::Unread { messages: 256, .. })), "{sent:?}");
 }
@@ -388,13 +411,20 @@ fn what_is_on_its_way_to_one_host_is_bounded() {
         one.send(0, 0, (1, 0), &large, 0);
     }
     let (text, whom, now) = (redacted("x"), key(0), one.now(0));
-    let new =
-        |to_node| NewMessage { own: (node(0), 1), to_node, from: None, to: &whom, text: &text };
-    let refused = one.keep().send_message(&new(node(1)), now);
+    let keys = [(); 3].map(|()| idempotency_key());
+    let new = |to_node, at: usize| NewMessage {
+        own: (node(0), 1),
+        to_node,
+        from: None,
+        to: &whom,
+        text: &text,
+        idempotency_key: &keys[at],
+    };
+    let refused = one.keep().send_message(&new(node(1), 0), now);
     assert!(matches!(refused, Err(NotSent::Full { messages: 1_024, .. })), "{refused:?}");
-    one.keep().send_message(&new(node(2)), now).unwrap();
+    one.keep().send_message(&new(node(2), 1), now).unwrap();
     assert_eq!(one.keep().fail_messages(node(1), "dropped", now).unwrap(), 1_024);
-    one.keep().send_message(&new(node(1)), now).unwrap();
+    one.keep().send_message(&new(node(1), 2), now).unwrap();
 }
 
 #[test]
@@ -421,7 +451,8 @@ fn what_a_host_should_not_send_is_not_kept() {
         message(6, 7, "nobody"),
         message(7, 7, "behind that"),
     ];
-    let push = MessagesPush { messages, read: vec![(1, u64::MAX), (1, 1)] };
+    let never = vec![(1, u64::MAX), (1, 1)];
+    let push = MessagesPush { messages, read: never.clone(), forgotten: never };
     let knows = |of: &SessionKey| Some(*of != key(7));
     let now = nodes[1].now(0);
     let handed = nodes[1].keep().take_messages(node(0), i64::MAX, &push, &knows, now).unwrap();
@@ -433,7 +464,7 @@ fn what_a_host_should_not_send_is_not_kept() {
     let texts: Vec<String> = nodes[1].inbox(4).into_iter().map(|(_, _, text)| text).collect();
     assert_eq!(texts, ["fine"]);
     // Nobody can tell yet who is there.
-    let push = MessagesPush { messages: vec![message(9, 7, "x")], read: Vec::new() };
+    let push = MessagesPush { messages: vec![message(9, 7, "x")], ..MessagesPush::default() };
     let handed = nodes[1].keep().take_messages(node(0), 0, &push, &|_| None, now).unwrap();
     assert_eq!(handed, [Handed::Full]);
 }
@@ -472,4 +503,79 @@ fn when_it_was_sent_is_shown_by_this_hosts_clock_and_orders_nothing() {
         messages.iter().map(|m| (m.text.as_str(), m.sent_at, m.received_at)).collect();
     let (first, second) = (nodes[1].now(60_000), nodes[1].now(1_000));
     assert_eq!(shown, [("first", first, Some(now)), ("second", second, Some(now))]);
+}
+
+/// How what was sent stands.
+fn stands(node: &mut Node, seq: u64) -> (MessageState, String, Option<String>) {
+    let message = node.keep().sent_one(seq).unwrap().unwrap();
+    (message.state, message.text, message.trouble)
+}
+
+#[test]
+fn whoever_wrote_to_a_session_that_is_forgotten_is_told() {
+    let mut nodes = [Node::new(1, 0), Node::new(2, 0)];
+    let [read, unread] = ["was read", "was not"].map(|text| nodes[0].send(0, 0, (1, 0), text, 0));
+    let other = nodes[0].send(0, 0, (1, 1), "for another", 0);
+    hand_over(&mut nodes, &HashSet::new());
+    let near = nodes[1].send(1, 2, (1, 0), "from near by", 0);
+    let first = nodes[1].inbox(0)[0].0;
+    let now = nodes[1].now(5);
+    nodes[1].keep().acknowledge(None, &[first], now).unwrap();
+    nodes[1].keep().forget_sessions(&[key(0)], now).unwrap();
+    let why = Some("that session was forgotten on its host".to_owned());
+    assert_eq!(stands(&mut nodes[1], near), (MessageState::Failed, String::new(), why.clone()));
+    // So it is, whoever begins anew meanwhile.
+    nodes[1].dies(7);
+    assert_eq!(nodes[1].keep().hosts_with_messages().unwrap(), [node(0)]);
+    let told = nodes[1].keep().outgoing(node(0), &HashSet::new()).unwrap();
+    assert_eq!((&told.read, &told.forgotten), (&vec![(1, read)], &vec![(1, unread)]));
+    for _ in 0..2 {
+        nodes[0].take(1, &told, 0);
+    }
+    nodes[1].keep().settle(&told, node(0), &[], now).unwrap();
+    assert!(nodes[1].keep().hosts_with_messages().unwrap().is_empty());
+    let first = (MessageState::Read, "was read".to_owned(), None);
+    assert_eq!(stands(&mut nodes[0], read), first);
+    assert_eq!(stands(&mut nodes[0], unread), (MessageState::Failed, "was not".to_owned(), why));
+    assert_eq!(stands(&mut nodes[0], other).0, MessageState::Unread);
+}
+
+#[test]
+fn what_was_sent_is_found_by_the_key_of_its_call_and_kept_once() {
+    let mut one = Node::new(1, 0);
+    let (text, whom, now) = (redacted("x"), key(0), one.now(0));
+    let (known, other) = (idempotency_key(), idempotency_key());
+    let new = NewMessage {
+        own: (node(0), 1),
+        to_node: node(1),
+        from: None,
+        to: &whom,
+        text: &text,
+        idempotency_key: &known,
+    };
+    let seq = one.keep().send_message(&new, now).unwrap();
+    one.dies(2);
+    assert_eq!(one.keep().sent_once(&known).unwrap().unwrap().id.seq, seq);
+    assert_eq!(one.keep().sent_once(&other).unwrap(), None);
+    assert!(matches!(one.keep().send_message(&new, now), Err(NotSent::Keep(_))));
+    assert_eq!(one.keep().sent(None, true, 9).unwrap().0.len(), 1);
+}
+
+#[test]
+fn what_is_kept_of_a_text_does_not_end_at_a_nul() {
+    let mut nodes = [Node::new(1, 0), Node::new(2, 0)];
+    let text = "a\0b é".repeat(200);
+    let beginning: String = text.chars().take(400).collect();
+    let [taken, read] = [0, 1].map(|whom| nodes[0].send(0, 0, (1, whom), &text, 0));
+    let near = nodes[0].send(0, 0, (0, 1), &text, 0);
+    let mut push = nodes[0].keep().outgoing(node(1), &HashSet::new()).unwrap();
+    push.messages.truncate(1);
+    let now = nodes[0].now(0);
+    nodes[0].keep().settle(&push, node(1), &[Handed::Taken], now).unwrap();
+    // One that is read before its sender knows that it came.
+    let told = MessagesPush { read: vec![(1, read)], ..MessagesPush::default() };
+    nodes[0].take(1, &told, 0);
+    for seq in [taken, read, near] {
+        assert_eq!(stands(&mut nodes[0], seq).1, beginning);
+    }
 }

@@ -51,7 +51,8 @@ impl Keep {
     /// Hosts that something is on its way to.
     pub(crate) fn hosts_with_messages(&self) -> Result<Vec<NodeId>, KeepError> {
         let sql = "SELECT DISTINCT to_node FROM sent WHERE state = 0
-            UNION SELECT DISTINCT node FROM received WHERE read_at IS NOT NULL AND is_told = 0";
+            UNION SELECT DISTINCT node FROM received WHERE read_at IS NOT NULL AND is_told = 0
+            UNION SELECT DISTINCT node FROM forgotten_messages";
         let nodes = self.rows(sql, [], |row| row.get::<_, String>(0))?;
         Ok(nodes.into_iter().filter_map(|node| node.parse().ok()).collect())
     }
@@ -95,31 +96,26 @@ impl Keep {
             None => "?1 IS NULL AND ?2 IS NULL",
         };
         let sql = format!(
-            "SELECT node, epoch, seq, from_harness, from_session, to_harness, to_session, text, bytes,
-                sent_at + offset_ms, received_at, shown_at, read_at
-            FROM received WHERE {of_whom} AND {only} ORDER BY number LIMIT ?3"
+            "SELECT {RECEIVED} FROM received WHERE {of_whom} AND {only} ORDER BY number LIMIT ?3"
         );
-        let messages = self.rows(&sql, params![harness, id, limit], |row| {
-            let (received_at, read_at) = (at(row, 10)?, at(row, 12)?);
-            Ok(KeptMessage {
-                id: message_id(row, 0)?,
-                from: person_or_key(row, 3)?,
-                to_node: None,
-                to: key(row, 5)?,
-                text: row.get(7)?,
-                bytes: row.get::<_, i64>(8)?.unsigned_abs(),
-                sent_at: at(row, 9)?.unwrap_or(Timestamp::from_millis(0)),
-                received_at,
-                shown_at: at(row, 11)?,
-                state: if read_at.is_some() { MessageState::Read } else { MessageState::Unread },
-                state_since: read_at.or(received_at).unwrap_or(Timestamp::from_millis(0)),
-                trouble: None,
-            })
-        })?;
+        let messages = self.rows(&sql, params![harness, id, limit], received)?;
         let sql = format!("SELECT count(*), 0 FROM received WHERE {of_whom} AND {only}");
         let (count, _) = self.sums(&sql, params![harness, id])?;
         let more = count.saturating_sub(messages.len() as u64);
         Ok((messages, more))
+    }
+
+    /// One that came, if it is for this session; `None`: whosever.
+    pub(crate) fn received_one(
+        &self,
+        of: Option<&SessionKey>,
+        id: MessageId,
+    ) -> Result<Option<KeptMessage>, KeepError> {
+        let sql =
+            format!("SELECT {RECEIVED} FROM received WHERE node = ?1 AND epoch = ?2 AND seq = ?3");
+        let named = params![id.node.to_string(), id.epoch, id.seq.cast_signed()];
+        let found = self.rows(&sql, named, received)?.pop();
+        Ok(found.filter(|message| of.is_none_or(|of| message.to == *of)))
     }
 
     /// What a session sent, or all, the oldest first: the newest of what is on its way or failed, or of all.
@@ -152,6 +148,15 @@ impl Keep {
     pub(crate) fn sent_one(&self, seq: u64) -> Result<Option<KeptMessage>, KeepError> {
         let sql = format!("SELECT {SENT} FROM sent WHERE seq = ?1");
         Ok(self.rows(&sql, [seq.cast_signed()], sent)?.pop())
+    }
+
+    /// The one that a call with this key has sent already.
+    pub(crate) fn sent_once(
+        &self,
+        idempotency_key: &[u8; 16],
+    ) -> Result<Option<KeptMessage>, KeepError> {
+        let sql = format!("SELECT {SENT} FROM sent WHERE idempotency_key = ?1");
+        Ok(self.rows(&sql, [idempotency_key.as_slice()], sent)?.pop())
     }
 
     /// What sessions sent each other that is still on its way or unread, or came to an end after `after`.
@@ -227,6 +232,29 @@ fn message_id(row: &Row<'_>, first: usize) -> rusqlite::Result<MessageId> {
         node: node.parse().unwrap_or(NodeId::LEAST),
         epoch: row.get(first + 1)?,
         seq: row.get::<_, i64>(first + 2)?.cast_unsigned(),
+    })
+}
+
+const RECEIVED: &str =
+    "node, epoch, seq, from_harness, from_session, to_harness, to_session, text, bytes,
+    sent_at + offset_ms, received_at, shown_at, read_at";
+
+fn received(row: &Row<'_>) -> rusqlite::Result<KeptMessage> {
+    let (received_at, read_at) = (at(row, 10)?, at(row, 12)?);
+    let never = Timestamp::from_millis(0);
+    Ok(KeptMessage {
+        id: message_id(row, 0)?,
+        from: person_or_key(row, 3)?,
+        to_node: None,
+        to: key(row, 5)?,
+        text: row.get(7)?,
+        bytes: row.get::<_, i64>(8)?.unsigned_abs(),
+        sent_at: at(row, 9)?.unwrap_or(never),
+        received_at,
+        shown_at: at(row, 11)?,
+        state: if read_at.is_some() { MessageState::Read } else { MessageState::Unread },
+        state_since: read_at.or(received_at).unwrap_or(never),
+        trouble: None,
     })
 }
 
