@@ -102,8 +102,8 @@ fn a_line_that_changed_in_the_middle_is_brought() {
 
 #[test]
 fn a_claim_that_was_made_twice_stands_in_nobodys_way() {
-    let claimed = std::cell::Cell::new(0);
-    for steps in 0..40 {
+    let claimed = Cell::new(0);
+    for steps in until_met(&claimed) {
         run(async {
             let mut scene = Scene::new().await;
             // Its first claim is planned, and forgotten.
