@@ -23,17 +23,6 @@ use rrd_proto::{
 };
 
 impl Host {
-    /// What a session does in its shell.
-    fn does(&self, id: &str, args: &[&str]) -> (i32, String, String) {
-        ended(self.of_session(id, args).spawn().unwrap())
-    }
-
-    fn sends(&self, id: &str, to: &str, text: &str) -> Message {
-        let (code, out, err) = self.does(id, &["send", to, "--json", "--", text]);
-        assert_eq!(code, 0, "{out}{err}{}", self.log());
-        serde_json::from_str(&out).unwrap()
-    }
-
     /// What became of all that was sent from here.
     fn sent(&self) -> Vec<Message> {
         self.json::<MessagePage>(&["inbox", "--sent", "--all"]).messages

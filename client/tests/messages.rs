@@ -21,18 +21,6 @@ use rrd_proto::{
 use serde_json::{Value, json};
 
 impl Host {
-    /// What a session does in its shell.
-    fn does(&self, id: &str, args: &[&str]) -> (i32, String, String) {
-        ended(self.of_session(id, args).spawn().unwrap())
-    }
-
-    /// A session sends a message.
-    fn sends(&self, id: &str, to: &str, text: &str) -> Message {
-        let (code, out, err) = self.does(id, &["send", to, "--json", "--", text]);
-        assert_eq!(code, 0, "{out}{err}{}", self.log());
-        serde_json::from_str(&out).unwrap()
-    }
-
     fn inbox(&self, id: &str, more: &[&str]) -> Vec<Message> {
         let (code, out, err) = self.does(id, &[&["inbox", "--json"], more].concat());
         assert_eq!(code, 0, "{out}{err}{}", self.log());

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rrd_proto::{Graph, HostState, Session};
+use rrd_proto::{Graph, HostState, Session, message::Message};
 use serde_json::{Value, json};
 
 use super::{Host, NEVER};
@@ -26,6 +26,18 @@ impl Host {
         let mut command = self.rrd(args);
         command.env("CLAUDE_CODE_SESSION_ID", id).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
+    }
+
+    /// How that ends.
+    pub(crate) fn does(&self, id: &str, args: &[&str]) -> (i32, String, String) {
+        ended(self.of_session(id, args).spawn().unwrap())
+    }
+
+    /// A session sends a message.
+    pub(crate) fn sends(&self, id: &str, to: &str, text: &str) -> Message {
+        let (code, out, err) = self.does(id, &["send", to, "--json", "--", text]);
+        assert_eq!(code, 0, "{out}{err}{}", self.log());
+        serde_json::from_str(&out).unwrap()
     }
 
     /// A session waits in its shell.
