@@ -134,15 +134,13 @@ impl Keywords {
     /// One by which a word is found; the first `exact` bytes of it heed case.
     fn window(&mut self, bytes: [u8; 4], exact: usize, word: u32, offset: u8) {
         self.windows.push(Window { gram: gram(bytes), word, offset });
-        for cases in 0..16 {
-            let mut spelled = bytes;
-            for (i, byte) in spelled.iter_mut().enumerate().skip(exact) {
+        let spelled = u32::from_le_bytes(bytes);
+        for (three, exact) in [(spelled, exact), (spelled >> 8, exact.saturating_sub(1))] {
+            for cases in (0..8_u32).filter(|cases| cases & ((1 << exact.min(3)) - 1) == 0) {
                 // What `gram` takes for the same, be it a letter or not.
-                *byte ^= (cases >> i & 1) << 5;
+                let flips = (cases & 1) << 5 | (cases & 2) << 12 | (cases & 4) << 19;
+                self.threes.set(hash_of_three(three ^ flips));
             }
-            let spelled = u32::from_le_bytes(spelled);
-            self.threes.set(hash_of_three(spelled));
-            self.threes.set(hash_of_three(spelled >> 8));
         }
     }
 
