@@ -2,12 +2,13 @@
 
 use std::borrow::Cow;
 
-use rrd_proto::{EndReason, Harness};
+use rrd_proto::{EndReason, Harness, ListQuery, ListReply, Lookup, StatusSource};
 
 use super::*;
 use crate::{
     fact::{Fact, Origin, Parsed, TitleRank},
     harness::cleanup::deleted_at,
+    live::RegistryState,
 };
 
 const NOW: Timestamp = Timestamp::from_millis(1_795_170_000_000);
