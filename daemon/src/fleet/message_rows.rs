@@ -5,6 +5,7 @@
 //! whatever comes again is known, also long after it was read and is kept no more. Every change is one
 //! transaction: what is answered is on the disk. Not here: when messages go out ([`crate::messages`]).
 
+mod forgotten;
 mod views;
 
 use std::collections::{HashMap, HashSet};
@@ -17,6 +18,8 @@ use rrd_proto::{
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 use super::keep::{Keep, KeepError};
+pub(super) use forgotten::forget;
+use forgotten::{WAS_FORGOTTEN, is_forgotten};
 pub(crate) use views::{KeptMessage, Traffic};
 
 /// The tables, as they are made.
@@ -148,6 +151,9 @@ pub(crate) enum NotSent {
     /// Too many are on their way to that host.
     #[error("{messages} messages with {bytes} bytes are on their way to that host already")]
     Full { messages: u64, bytes: u64 },
+    /// That session of this host was forgotten since it was looked up.
+    #[error("that session was forgotten")]
+    Forgotten,
     /// Nobody acknowledges what that session gets.
     #[error("that session has {messages} messages with {bytes} bytes that nobody has acknowledged")]
     Unread { messages: u64, bytes: u64 },
@@ -190,8 +196,11 @@ impl Keep {
                 return Err(NotSent::Full { messages, bytes });
             }
         }
-        let mut seq = 0;
+        let mut seq = None;
         self.at_once(|db| {
+            if is_here && is_forgotten(db, to)? {
+                return Ok(());
+            }
             let (harness, id) = parts(from);
             let state = if is_here { MessageState::Unread } else { MessageState::Queued };
             let sql = "INSERT INTO sent VALUES
@@ -210,14 +219,16 @@ impl Keep {
                 number_of(state),
                 idempotency_key.as_slice(),
             ])?;
-            seq = db.last_insert_rowid();
+            let number = db.last_insert_rowid();
+            seq = Some(number.cast_unsigned());
             if is_here {
+                let seq = number;
                 let came = Came { node, epoch, seq, from, to, text, sent_at: now, offset_ms: 0 };
                 insert(db, &came, true, now)?;
             }
             Ok(())
         })?;
-        Ok(seq.cast_unsigned())
+        seq.ok_or(NotSent::Forgotten)
     }
 
     /// The next messages for a host, in order, but for these sessions; and what it is to be told was read, or
@@ -374,6 +385,8 @@ impl Keep {
                 let answer = match knows(to) {
                     _ if is_odd => Handed::Refused,
                     Some(false) => Handed::Unknown,
+                    // It may have been known a moment ago.
+                    _ if is_forgotten(db, to)? => Handed::Unknown,
                     Some(true) if !is_full && has_room(messages, bytes, text.len()) => {
                         Handed::Taken
                     }
@@ -535,36 +548,6 @@ impl Keep {
         Ok(self.rows(sql, of, read)?.pop().unwrap_or_default())
     }
 }
-
-/// Deletes what a session was sent, and what it sent, as far as it is on this host: nobody wants to know of it.
-/// That a message of another one will not be read is kept, without what it said, for its sender is to know.
-pub(super) fn forget(
-    db: &Transaction<'_>,
-    key: &SessionKey,
-    now: Timestamp,
-) -> rusqlite::Result<()> {
-    let whose = [key.harness.as_str(), &key.session_id];
-    for sql in [
-        "DELETE FROM received WHERE (node, epoch, seq) IN (SELECT node, epoch, seq FROM sent
-            WHERE from_harness = ?1 AND from_session = ?2 AND to_node = node)",
-        "INSERT OR IGNORE INTO forgotten_messages
-            SELECT node, epoch, seq, read_at IS NOT NULL FROM received
-            WHERE to_harness = ?1 AND to_session = ?2 AND is_told = 0",
-        "DELETE FROM received WHERE to_harness = ?1 AND to_session = ?2",
-        "DELETE FROM sent WHERE from_harness = ?1 AND from_session = ?2",
-        "DELETE FROM sent WHERE to_harness = ?1 AND to_session = ?2 AND to_node = node
-            AND state > 1",
-    ] {
-        db.execute(sql, whose)?;
-    }
-    let sql = "UPDATE sent SET state = 3, state_at = ?3, trouble = ?4, text = ''
-        WHERE to_harness = ?1 AND to_session = ?2 AND to_node = node";
-    db.execute(sql, params![whose[0], whose[1], now.as_millis(), WAS_FORGOTTEN])?;
-    Ok(())
-}
-
-/// Why a message will not be read any more.
-const WAS_FORGOTTEN: &str = "that session was forgotten on its host";
 
 /// One that came.
 struct Came<'a> {

@@ -246,6 +246,7 @@ fn not_sent(row: &Session, error: &NotSent) -> Refusal {
         NotSent::Unread { .. } => {
             format!("rrd inbox --as {} --ack-all, where they are not wanted", row.reference)
         }
+        NotSent::Forgotten => "rrd sessions list shows whom one can write to".to_owned(),
         NotSent::Keep(error) => error.remedy(),
     };
     refusal(error.to_string(), &hint)

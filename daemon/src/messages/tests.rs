@@ -541,6 +541,32 @@ fn whoever_wrote_to_a_session_that_is_forgotten_is_told() {
 }
 
 #[test]
+fn what_comes_for_a_session_in_the_moment_it_is_forgotten_is_not_kept() {
+    let mut nodes = [Node::new(1, 0), Node::new(2, 0)];
+    let late = nodes[0].send(0, 0, (1, 0), "late", 0);
+    let push = nodes[0].keep().outgoing(node(1), &HashSet::new()).unwrap();
+    let now = nodes[1].now(5);
+    nodes[1].keep().forget_sessions(&[key(0)], now).unwrap();
+    // Both were let in by a look at what was known before.
+    let handed = nodes[1].keep().take_messages(node(0), 0, &push, &|_| Some(true), now).unwrap();
+    assert_eq!(handed, [Handed::Unknown]);
+    nodes[0].keep().settle(&push, node(1), &handed, now).unwrap();
+    assert_eq!(stands(&mut nodes[0], late).0, MessageState::Failed);
+    let (text, whom, key_of_call) = (redacted("x"), key(0), idempotency_key());
+    let near = NewMessage {
+        own: (node(1), 1),
+        to_node: node(1),
+        from: None,
+        to: &whom,
+        text: &text,
+        idempotency_key: &key_of_call,
+    };
+    assert!(matches!(nodes[1].keep().send_message(&near, now), Err(NotSent::Forgotten)));
+    assert!(nodes[1].inbox(0).is_empty());
+    assert!(nodes[1].keep().sent(None, true, 9).unwrap().0.is_empty());
+}
+
+#[test]
 fn what_was_sent_is_found_by_the_key_of_its_call_and_kept_once() {
     let mut one = Node::new(1, 0);
     let (text, whom, now) = (redacted("x"), key(0), one.now(0));
