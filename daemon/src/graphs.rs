@@ -4,15 +4,17 @@
 //! by the clock is no audience. Not here: how it is made of rows ([`rrd_core::graph`]), and how it is drawn.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashSet},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use rrd_core::graph;
-use rrd_proto::{Edge, Graph, GraphNode, Health, ListQuery, MESSAGE, PartStatus, Session};
+use rrd_proto::{
+    Edge, Graph, GraphNode, Health, ListQuery, MESSAGE, PartStatus, Session, SessionKey,
+};
 
-use crate::{edge::Edges, fleet::Fleet, hub::Hub, others::Asked};
+use crate::{edge::Edges, fleet::Fleet, hub::Hub};
 
 /// A row changes by the clock alone, too, but nothing sooner than it matters.
 const GOOD_FOR: Duration = Duration::from_secs(1);
@@ -72,21 +74,26 @@ impl Graphs {
     }
 
     /// And those that these edges name.
-    fn rows_with(&self, others: &[Edge]) -> Vec<Session> {
+    fn rows_with(&self, edges: &[Edge]) -> Vec<Session> {
+        let is_tied = |row: &Session| row.is_active_or_open() || row.has_sent_unread();
+        let (tied, besides): (Vec<_>, Vec<_>) =
+            self.hub.rows_elsewhere().into_iter().partition(is_tied);
         let query = ListQuery { open: true, ..ListQuery::default() };
-        let mut reply = self.hub.list_unseen(&query, Asked::default());
-        let listed: BTreeSet<String> =
-            reply.sessions.iter().map(|row| row.reference.clone()).collect();
-        let senders = self.hub.senders().into_iter();
-        reply.sessions.extend(senders.filter(|row| !listed.contains(&row.reference)));
+        let mut reply = self.hub.list_here(&query);
+        let listed: HashSet<SessionKey> = reply.sessions.iter().map(Session::key).collect();
+        let senders = self.hub.senders_here().into_iter();
+        reply.sessions.extend(senders.filter(|row| !listed.contains(&row.key())));
+        reply.sessions.extend(tied);
         let rows = &reply.sessions;
-        let known: BTreeSet<&str> = rows.iter().map(|row| row.reference.as_str()).collect();
-        let named = rows.iter().flat_map(|row| &row.links).map(|link| link.to.as_str());
-        let told = others.iter().flat_map(|edge| [edge.from.as_str(), edge.to.as_str()]);
-        let named = named.chain(told);
-        let missing: BTreeSet<&str> =
-            named.filter(|name| !known.contains(name) && !name.starts_with(MESSAGE)).collect();
-        let found = self.hub.called(&missing);
+        let known: HashSet<&str> = rows.iter().map(|row| row.reference.as_str()).collect();
+        let linked = rows.iter().flat_map(|row| &row.links).map(|link| link.to.as_str());
+        let named = edges.iter().flat_map(|edge| [edge.from.as_str(), edge.to.as_str()]);
+        let missing: BTreeSet<&str> = linked
+            .chain(named)
+            .filter(|name| !known.contains(name) && !name.starts_with(MESSAGE))
+            .collect();
+        let mut found = self.hub.called_here(&missing);
+        found.extend(besides.into_iter().filter(|row| missing.contains(row.reference.as_str())));
         reply.sessions.extend(found);
         self.edges.list(reply, false).sessions
     }
@@ -167,7 +174,7 @@ pub(crate) fn spelt_out<'g>(
 
 #[cfg(test)]
 mod tests {
-    use rrd_proto::{EdgeKind, EdgeState, Harness, Link, SessionKey};
+    use rrd_proto::{EdgeKind, EdgeState, Harness, Link};
 
     use super::*;
 

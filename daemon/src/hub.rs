@@ -411,11 +411,6 @@ impl Hub {
     /// The same with what other hosts were asked for.
     pub(crate) fn list_with(&self, query: &ListQuery, asked: Asked) -> ListReply {
         let _looking = self.audience.look();
-        self.list_unseen(query, asked)
-    }
-
-    /// The same for whoever asks by the clock, and is no audience.
-    pub(crate) fn list_unseen(&self, query: &ListQuery, asked: Asked) -> ListReply {
         let reply = self.list_here(query);
         let Some(others) = self.others() else { return reply };
         let Asked { answered, rows, unheard } = asked;
@@ -448,14 +443,22 @@ impl Hub {
         }
     }
 
-    /// Sessions of all hosts by their refs.
+    /// This host's sessions by their refs.
+    pub(crate) fn called_here(&self, refs: &BTreeSet<&str>) -> Vec<Session> {
+        match refs.is_empty() {
+            true => Vec::new(),
+            false => self.lock().roster.called(refs, now()),
+        }
+    }
+
+    /// The same of every host.
     pub(crate) fn called(&self, refs: &BTreeSet<&str>) -> Vec<Session> {
         if refs.is_empty() {
             return Vec::new();
         }
-        let mut found = self.lock().roster.called(refs, now());
-        let others = self.others().map(|others| others.rows()).unwrap_or_default();
-        found.extend(others.into_iter().filter(|row| refs.contains(row.reference.as_str())));
+        let mut found = self.called_here(refs);
+        let others = self.rows_elsewhere().into_iter();
+        found.extend(others.filter(|row| refs.contains(row.reference.as_str())));
         found
     }
 
@@ -464,13 +467,9 @@ impl Hub {
         self.lock().roster.senders(now())
     }
 
-    /// The same of every host.
-    pub(crate) fn senders(&self) -> Vec<Session> {
-        let mut senders = self.senders_here();
-        let others = self.others().map(|others| others.rows()).unwrap_or_default();
-        let is_sender = |row: &Session| row.links.iter().any(Link::is_message_not_read);
-        senders.extend(others.into_iter().filter(is_sender));
-        senders
+    /// What gossip tells of all other hosts' sessions, in no order.
+    pub(crate) fn rows_elsewhere(&self) -> Vec<Session> {
+        self.others().map(|others| others.rows()).unwrap_or_default()
     }
 
     /// This host's label.

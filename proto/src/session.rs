@@ -420,6 +420,18 @@ impl Session {
         asks || self.is_in_circle()
     }
 
+    /// Active, or its process is there still.
+    #[must_use]
+    pub fn is_active_or_open(&self) -> bool {
+        self.active || self.live == Some(true)
+    }
+
+    /// It sent a message that is on its way or unread.
+    #[must_use]
+    pub fn has_sent_unread(&self) -> bool {
+        self.links.iter().any(Link::is_message_not_read)
+    }
+
     /// True for a subagent, which `list` indents under its parent.
     #[must_use]
     pub fn is_subagent(&self) -> bool {

@@ -13,7 +13,7 @@ use rrd_core::{
     },
     redact::Redacted,
 };
-use rrd_proto::{Link, Session, SessionKey};
+use rrd_proto::{Session, SessionKey};
 
 /// Sessions told of at once; more are had from their host by whoever asks.
 const SLOTS: usize = 200;
@@ -43,12 +43,12 @@ struct Told {
 impl Told {
     /// Neither active nor open when it was told of last.
     fn is_over(&self) -> bool {
-        self.row.as_ref().is_none_or(|row| !row.active && row.live != Some(true))
+        !self.row.as_ref().is_some_and(Session::is_active_or_open)
     }
 
     /// A message of it was on its way or unread when it was told of last.
     fn is_sender(&self) -> bool {
-        self.row.iter().flat_map(|row| &row.links).any(Link::is_message_not_read)
+        self.row.as_ref().is_some_and(Session::has_sent_unread)
     }
 }
 
