@@ -24,7 +24,7 @@ pub(crate) use asset::ASSETS;
 pub use export::{About, Export};
 pub(crate) use found::{FoundView, found};
 pub(crate) use graph::{GraphView, Tally, graph};
-pub(crate) use list::{ListView, list};
+pub(crate) use list::{ListView, Rows, list};
 use rrd_proto::Timestamp;
 pub(crate) use session::{Events, SessionView, session};
 

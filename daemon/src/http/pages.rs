@@ -18,7 +18,7 @@ use super::{
     gate::Caller,
     guard::{self, Form},
     lookers::{self, NotSpent},
-    page::{self, ASSETS, Events, GraphView, ListView, SessionView},
+    page::{self, ASSETS, Events, GraphView, ListView, Rows, SessionView},
     problem::Problem,
     routes::{Named, Pairs, Range, events_of, find, is_known, outline_of},
 };
@@ -77,17 +77,10 @@ pub(super) async fn list(State(http): State<Arc<Http>>, Query(pairs): Pairs) -> 
     let filter = pairs.iter().find(|(name, _)| name == "filter").map(|(_, text)| text.as_str());
     let (sessions, hosts, event_id, tally) = http.live.now().await;
     let (host, now) = (http.answers.hub.host(), now());
-    let view = ListView {
-        host: &host,
-        sessions: &sessions,
-        hosts: &hosts,
-        as_of: now,
-        now,
-        filter: filter.unwrap_or_default(),
-        event_id: &event_id,
-        tally: &tally,
-    };
-    html(StatusCode::OK, page::list(&view))
+    let filter = filter.unwrap_or_default();
+    let view = ListView { host: &host, now, filter, tally: &tally };
+    let rows = Rows { sessions: &sessions, hosts: &hosts, as_of: now, event_id: &event_id };
+    html(StatusCode::OK, page::list(&view, rows))
 }
 
 /// `/waits`.

@@ -13,8 +13,7 @@ use serde::Serialize;
 use super::{
     REFRESH, Shell, close, drawing,
     html::{Html, clean},
-    list::{self, ListView},
-    open,
+    list, open,
 };
 
 /// Ends that are shown, and those behind one of them, and other ties.
@@ -70,9 +69,7 @@ pub(crate) fn graph(view: &GraphView<'_>) -> String {
     let title = "Who waits for whom · rrd";
     let mut page =
         open(&Shell { title, event_id: "", as_of: now, live: true, style: Some("graph.css") });
-    let (sessions, hosts, filter, event_id) = (&[], &[], "", "");
-    let beside = ListView { host, sessions, hosts, as_of: now, now, filter, event_id, tally };
-    list::write(&mut page, &beside);
+    list::beside(&mut page, host, tally, now);
     page.raw("<article id=\"session\" class=\"graph\"").attr("data-graph", &tally.tag);
     page.raw("><header><a class=\"back\" href=\"/\" aria-label=\"All sessions\">‹</a>");
     page.raw("<div class=\"facts\"><h1>Who waits for whom</h1><p>");

@@ -10,46 +10,51 @@ use super::{
     words::{self, Group},
 };
 
-/// What the list is made of.
+/// What stands around the rows.
 #[derive(Debug)]
 pub(crate) struct ListView<'a> {
     /// This host's label.
     pub(crate) host: &'a str,
-    /// Every active or open session, in the order they are shown.
-    pub(crate) sessions: &'a [Session],
-    pub(crate) hosts: &'a [Host],
-    /// When the rows were so, by this node's clock.
-    pub(crate) as_of: Timestamp,
     pub(crate) now: Timestamp,
     /// What the person typed, if anything: words that a row must hold; `is:waiting` is a status.
     pub(crate) filter: &'a str,
-    /// The last change that the rows hold, for the stream to go on from.
-    pub(crate) event_id: &'a str,
     /// Who waits for whom, in short.
     pub(crate) tally: &'a Tally,
 }
 
+/// What is known of sessions and hosts at one moment.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rows<'a> {
+    /// Every active or open session, in the order they are shown.
+    pub(crate) sessions: &'a [Session],
+    pub(crate) hosts: &'a [Host],
+    /// The moment, by this node's clock.
+    pub(crate) as_of: Timestamp,
+    /// The last change that they hold, for the stream to go on from.
+    pub(crate) event_id: &'a str,
+}
+
 /// The page at `/`.
-pub(crate) fn list(view: &ListView<'_>) -> String {
-    let count = needing(view.sessions);
+pub(crate) fn list(view: &ListView<'_>, rows: Rows<'_>) -> String {
+    let count = needing(rows.sessions);
     let title = if count == 0 { "rrd".to_owned() } else { format!("({count}) rrd") };
-    let shell = Shell {
-        title: &title,
-        event_id: view.event_id,
-        as_of: view.as_of,
-        live: true,
-        style: None,
-    };
-    let mut page = open(&shell);
-    write(&mut page, view);
+    let Rows { event_id, as_of, .. } = rows;
+    let mut page = open(&Shell { title: &title, event_id, as_of, live: true, style: None });
+    write(&mut page, view, Some(rows));
     close(page)
 }
 
-/// Hosts, list and filter: what also stands beside an open session where there is room.
-pub(super) fn write(page: &mut Html, view: &ListView<'_>) {
+/// What stands beside something else where there is room: the script fills it from the stream, and until then
+/// nothing is known of it.
+pub(super) fn beside(page: &mut Html, host: &str, tally: &Tally, now: Timestamp) {
+    write(page, &ListView { host, now, filter: "", tally }, None);
+}
+
+/// Hosts, list and filter.
+fn write(page: &mut Html, view: &ListView<'_>, rows: Option<Rows<'_>>) {
     page.raw("<p id=\"stale\" role=\"status\" hidden></p>");
     page.raw("<header id=\"top\"><ul id=\"hosts\" aria-label=\"Hosts\">");
-    hosts(page, view);
+    hosts(page, view, rows.map_or(&[], |rows| rows.hosts));
     page.raw("</ul><nav><a id=\"find\" href=\"/find\">Find what was said</a>");
     page.raw("<a id=\"who\" href=\"/waits\"").raw(match view.tally.circles {
         0 => ">",
@@ -60,29 +65,31 @@ pub(super) fn write(page: &mut Html, view: &ListView<'_>) {
         words => page.text(words),
     };
     page.raw("</a></nav></header><main id=\"list\">");
-    headline(page, view);
+    let known = rows.map(|rows| rows.sessions);
+    headline(page, known);
     let filter = Filter::new(view.filter);
-    let grouped = grouped(view.sessions);
+    let sessions = known.unwrap_or_default();
+    let grouped = grouped(sessions);
     for group in Group::ALL {
         let rows = grouped.iter().filter(|(_, of)| *of == group).map(|(row, _)| *row);
-        section(page, group, &rows.collect::<Vec<_>>(), view, &filter);
+        section(page, group, &rows.collect::<Vec<_>>(), sessions, &filter, view.now);
         if group == Group::Executing {
             // What finished while nobody looked only the browser knows.
             page.raw("<section id=\"finished\"><h2>Finished since you last looked ");
             page.raw("<span class=\"n\">0</span></h2><ul></ul></section>");
         }
     }
-    nothing(page, view, &filter);
+    nothing(page, known, &filter);
     page.raw("</main>");
     form(page, view.filter);
 }
 
-fn hosts(page: &mut Html, view: &ListView<'_>) {
-    if view.hosts.is_empty() {
+fn hosts(page: &mut Html, view: &ListView<'_>, hosts: &[Host]) {
+    if hosts.is_empty() {
         page.raw("<li class=\"here\"><span class=\"dot\" aria-hidden=\"true\">●</span><b>");
         page.text(view.host).raw("</b></li>");
     }
-    for host in view.hosts {
+    for host in hosts {
         let (class, dot) = match host.state {
             HostState::Here => ("here", "●"),
             HostState::Live => ("live", "●"),
@@ -114,13 +121,11 @@ fn hosts(page: &mut Html, view: &ListView<'_>) {
 }
 
 /// The number and word that a person opens the page for.
-fn headline(page: &mut Html, view: &ListView<'_>) {
-    let sessions = view.sessions;
-    if view.event_id.is_empty() {
-        // Beside something else the script fills the list: until then nothing is known of it.
+fn headline(page: &mut Html, known: Option<&[Session]>) {
+    let Some(sessions) = known else {
         page.raw("<h1 id=\"count\" aria-live=\"polite\" class=\"calm\">…</h1>");
         return;
-    }
+    };
     let waiting = needing(sessions) as u64;
     let failed = sessions.iter().filter(|s| words::failed(s)).count() as u64;
     let class = if waiting == 0 { "calm" } else { "call" };
@@ -157,7 +162,14 @@ fn is_parent(parent: &Session, of: &Session) -> bool {
         && (&parent.node_id, &parent.harness) == (&of.node_id, &of.harness)
 }
 
-fn section(page: &mut Html, group: Group, rows: &[&Session], view: &ListView<'_>, filter: &Filter) {
+fn section(
+    page: &mut Html,
+    group: Group,
+    rows: &[&Session],
+    all: &[Session],
+    filter: &Filter,
+    now: Timestamp,
+) {
     let (heading, folds) = match group {
         Group::Needs => ("Needs you", false),
         Group::Executing => ("Executing", false),
@@ -170,14 +182,14 @@ fn section(page: &mut Html, group: Group, rows: &[&Session], view: &ListView<'_>
     if folds {
         // Folded only where there is something else to see.
         let seen = |s: &Session| matches!(words::group(s), Group::Needs | Group::Executing);
-        let unfold = !filter.is_empty() || !view.sessions.iter().any(seen);
+        let unfold = !filter.is_empty() || !all.iter().any(seen);
         page.raw(if unfold { "<details open><summary>" } else { "<details><summary>" });
     }
     page.raw("<h2>").raw(heading).raw(" <span class=\"n\">").number(shown as u64);
     page.raw("</span></h2>");
     page.raw(if folds { "</summary><ul>" } else { "<ul>" });
     for s in rows {
-        row(page, s, !filter.matches(s), view.now);
+        row(page, s, !filter.matches(s), now);
     }
     page.raw(if folds { "</ul></details></section>" } else { "</ul></section>" });
 }
@@ -263,13 +275,13 @@ pub(super) fn clock(page: &mut Html, at: Timestamp, now: Timestamp) {
 }
 
 /// In place of rows: that none matches, or what will be here and how.
-fn nothing(page: &mut Html, view: &ListView<'_>, filter: &Filter) {
-    let shown = view.sessions.iter().any(|s| filter.matches(s));
+fn nothing(page: &mut Html, known: Option<&[Session]>, filter: &Filter) {
+    let is_match = |sessions: &[Session]| sessions.iter().any(|s| filter.matches(s));
+    let is_filtered = known.is_some_and(|sessions| !sessions.is_empty() && !is_match(sessions));
     page.raw("<p id=\"none\"");
-    page.raw(if shown || view.sessions.is_empty() { " hidden>" } else { ">" });
+    page.raw(if is_filtered { ">" } else { " hidden>" });
     page.raw("No session matches. <a href=\"/\">Show all</a></p><div id=\"empty\"");
-    let is_known = !view.event_id.is_empty();
-    page.raw(if is_known && view.sessions.is_empty() { ">" } else { " hidden>" });
+    page.raw(if known.is_some_and(<[_]>::is_empty) { ">" } else { " hidden>" });
     page.raw(concat!(
         "<p>Every agent session that is at work on any of your hosts will be here, what needs you first.</p>",
         "<p>Start one (Claude Code, Codex, OpenClaw, Hermes, pi), or see played ones with:</p>",

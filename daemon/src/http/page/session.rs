@@ -12,8 +12,7 @@ use super::{
     event::{self, Answer},
     graph::Tally,
     html::{Html, clean},
-    list::{self, ListView},
-    open,
+    list, open,
     strip::Strip,
     within::Within,
     words,
@@ -63,10 +62,7 @@ pub(crate) fn session(view: &SessionView<'_>) -> String {
     let SessionView { host, session: s, as_of, now, .. } = *view;
     let title = format!("{} · rrd", words::title(s));
     let mut page = open(&Shell { title: &title, event_id: "", as_of, live: true, style: None });
-    // The script fills the list from the stream, for where there is room beside the session.
-    let (sessions, hosts, filter, event_id, tally) = (&[], &[], "", "", &Tally::default());
-    let beside = ListView { host, sessions, hosts, as_of, now, filter, event_id, tally };
-    list::write(&mut page, &beside);
+    list::beside(&mut page, host, &Tally::default(), now);
     page.raw("<article id=\"session\"").attr("class", words::class(s));
     page.attr("data-key", &words::key(s, &s.session_id)).raw("><header>");
     page.raw("<a class=\"back\" href=\"/\" aria-label=\"All sessions\">‹</a>");

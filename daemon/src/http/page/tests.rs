@@ -118,16 +118,8 @@ fn listed(sessions: &[Session], filter: &str) -> String {
         host("server", HostState::Live),
         host("laptop", HostState::Away),
     ];
-    list(&ListView {
-        host: "mac",
-        sessions,
-        hosts: &hosts,
-        as_of: NOW,
-        now: NOW,
-        filter,
-        event_id: "1-7",
-        tally: &Tally::default(),
-    })
+    let view = ListView { host: "mac", now: NOW, filter, tally: &Tally::default() };
+    list(&view, Rows { sessions, hosts: &hosts, as_of: NOW, event_id: "1-7" })
 }
 
 pub(super) fn event(seq: u64, kind: EventKind, text: &str) -> Event {
@@ -385,16 +377,10 @@ fn pages_saying(text: &str) -> Vec<String> {
         .collect();
     let mut hosts = [host(text, HostState::Here), host(text, HostState::Away)];
     hosts[0].node_id = text.to_owned();
-    let mut pages = vec![list(&ListView {
-        host: text,
-        sessions: &sessions,
-        hosts: &hosts,
-        as_of: NOW,
-        now: NOW,
-        filter: text,
-        event_id: text,
-        tally: &Tally { circles: 1, chains: 2, tag: text.to_owned() },
-    })];
+    let tally = Tally { circles: 1, chains: 2, tag: text.to_owned() };
+    let view = ListView { host: text, now: NOW, filter: text, tally: &tally };
+    let rows = Rows { sessions: &sessions, hosts: &hosts, as_of: NOW, event_id: text };
+    let mut pages = vec![list(&view, rows)];
     for s in &sessions {
         pages.push(shown(s, page_of(&events)));
         pages.push(shown(s, Events::Unavailable(text)));
