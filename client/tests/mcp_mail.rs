@@ -131,6 +131,23 @@ fn what_is_cut_of_an_event_says_how_much_it_was() {
         assert_eq!((said, left), (&text[..from], text.len() - from));
         assert!(from >= least, "{from}");
     }
+    let mut read = String::new();
+    while read.len() < text.len() {
+        let arguments = json!({"id": session(1), "limit": 1, "bodies": true, "at": read.len()});
+        let answer = client.does("read_events", arguments);
+        read += &body(&answer).unwrap();
+        let left = text.len() - read.len();
+        assert_eq!(answer["more_bytes"], left, "{answer}");
+        assert_eq!(
+            answer["next_at"].as_u64().map(|at| at as usize),
+            (left > 0).then_some(read.len())
+        );
+    }
+    assert_eq!(read, text);
+    let many = json!({"id": session(1), "bodies": true, "at": 3});
+    assert!(client.fails("read_events", many).contains("a limit of 1"));
+    let beyond = json!({"id": session(1), "limit": 1, "bodies": true, "at": 40_001});
+    assert!(client.fails("read_events", beyond).contains("beginning of a character"));
 }
 
 /// Every text in it.

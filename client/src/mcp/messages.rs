@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
-    reply::{Keep, Reply, fitting, piece, value_of, wrong},
+    reply::{Keep, Reply, fitting, value_of, wrong},
     tools::{Call, within},
 };
 use crate::{ask::Answerer, caller, error::CliError, messages};
@@ -139,18 +139,8 @@ pub(super) fn inbox(call: &Call, args: Inbox) -> Result<Reply, CliError> {
 
 /// One message, its text from this byte on.
 fn text_of(reply: Reply, message: &Message, at: usize) -> Result<Reply, CliError> {
-    let bytes = message.text.len();
-    if !message.text.is_char_boundary(at) {
-        let why = format!("at is no beginning of a character of its {bytes} bytes");
-        return Err(wrong(why).hint("go on from the byte that the last answer told"));
-    }
-    let (text, taken) = piece(&message.text[at..]);
-    let next = at + taken;
+    let (reply, text) = reply.piece(&message.text, at)?;
     let mut row = value_of(message);
     row["text"] = text.into();
-    let mut reply = reply.fact("more_bytes", bytes - next).theirs("message", row).long();
-    if next < bytes {
-        reply = reply.fact("next_at", next).note("cut: go on with at as told in next_at");
-    }
-    Ok(reply)
+    Ok(reply.theirs("message", row))
 }

@@ -65,6 +65,23 @@ impl Reply {
         self
     }
 
+    /// As much of a text as fits, from this byte of it on: what to put in its place; says what is left, and where it
+    /// goes on. The answer is about nothing else.
+    pub(crate) fn piece(self, raw: &str, at: usize) -> Result<(Self, String), CliError> {
+        let bytes = raw.len();
+        if !raw.is_char_boundary(at) {
+            let why = format!("at is no beginning of a character of its {bytes} bytes");
+            return Err(wrong(why).hint("go on from the byte that the last answer told"));
+        }
+        let (text, taken) = piece(&raw[at..]);
+        let next = at + taken;
+        let mut reply = self.fact("more_bytes", bytes - next).long();
+        if next < bytes {
+            reply = reply.fact("next_at", next).note("cut: go on with at as told in next_at");
+        }
+        Ok((reply, text))
+    }
+
     /// It is about one thing alone: a text in it may take all the room there is.
     #[must_use]
     pub(crate) fn long(mut self) -> Self {
@@ -178,7 +195,7 @@ fn text(raw: &str, most: usize) -> String {
 }
 
 /// As much of a text as fits into one answer, without what is not seen, and the byte of it that comes next.
-pub(crate) fn piece(raw: &str) -> (String, usize) {
+fn piece(raw: &str) -> (String, usize) {
     // As they stand in JSON.
     let taken = |c: char| if matches!(c, '"' | '\\' | '\n' | '\t') { 2 } else { c.len_utf8() };
     beginning(raw, LONGER[0], taken)

@@ -236,6 +236,8 @@ struct ReadEvents {
     /// Each with all that it says (`body`), not one line alone; long ones are cut, later where limit is 1.
     #[serde(default)]
     bodies: bool,
+    /// With `bodies` and a limit of 1: that body from this byte on.
+    at: Option<usize>,
 }
 
 /// What to ask for to go on, in either direction.
@@ -250,6 +252,9 @@ fn read_events(call: &Call, args: ReadEvents) -> Result<Reply, CliError> {
     if args.after.is_some() && args.before.is_some() {
         return Err(wrong("after and before exclude each other").hint("give one of them"));
     }
+    if args.at.is_some() && !(args.bodies && limit == 1) {
+        return Err(wrong("at goes with bodies and a limit of 1: the event whose body it is"));
+    }
     let (answerer, mut reply) = call.answerer()?;
     let session = answerer.find(&args.id, false)?;
     let query = EventQuery {
@@ -261,7 +266,16 @@ fn read_events(call: &Call, args: ReadEvents) -> Result<Reply, CliError> {
     let page = answerer.events(&query)?;
     // Whoever goes on wants what comes next; else the newest counts.
     let keep = if args.after.is_some() { Keep::First } else { Keep::Last };
-    let (events, out) = fitting(page.events.iter().map(value_of).collect(), keep);
+    let mut rows: Vec<Value> = page.events.iter().map(value_of).collect();
+    if let Some(at) = args.at
+        && let (Some(event), Some(row)) = (page.events.first(), rows.first_mut())
+    {
+        let Some(body) = &event.body else { return Err(wrong("there is no body of that event")) };
+        let text;
+        (reply, text) = reply.piece(&body.text, at)?;
+        row["body"]["text"] = text.into();
+    }
+    let (events, out) = fitting(rows, keep);
     let (first, last) = match keep {
         Keep::First => (0, events.len()),
         Keep::Last => (out, page.events.len()),
