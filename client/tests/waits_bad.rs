@@ -25,7 +25,7 @@ use rrd_proto::{
     codec::{Bincode, MAX_FRAME},
     preamble::{self, Preamble},
     rpc::LocalClient,
-    wait::{Came, Until, WaitCall, WaitNews},
+    wait::{Awaited, Came, Until, WaitCall, WaitNews},
 };
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -91,7 +91,7 @@ fn a_thousand_wait_for_one_and_keep_nobody_else_waiting() {
                 let (socket, target, told) = (socket.clone(), target.clone(), told.clone());
                 waiting.spawn(async move {
                     let client = dial(socket).await;
-                    let (targets, until) = (vec![(target, None)], Until::Idle);
+                    let (targets, until) = (vec![Awaited::new(target)], Until::Idle);
                     let begin = WaitCall::Begin { waiter: None, targets, until, any: false };
                     let mut news = asked(&client, begin).await;
                     told.send(()).unwrap();

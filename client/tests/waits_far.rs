@@ -17,7 +17,7 @@ use host::{
     agents::{answered, with},
     session,
 };
-use rrd_proto::{HostState, WaitingFor};
+use rrd_proto::{HostState, Status, WaitingFor};
 use serde_json::{Value, json};
 
 /// More seconds than any clock has.
@@ -120,6 +120,32 @@ fn a_session_that_is_gone_after_a_restart_is_not_waited_for() {
     let (code, answer, said) = answered(waits);
     assert_eq!((code, answer["outcome"].as_str()), (1, Some("unknown")), "{answer} {said}");
     assert!(said.contains("does not know") && said.contains("any more"), "{said}");
+}
+
+#[test]
+fn what_came_of_one_of_several_is_not_waited_for_again_after_a_restart() {
+    let [one, two, three] = [1, 2, 3].map(session);
+    let mut host = with("a", &one);
+    [&two, &three].iter().for_each(|id| host.says(id, "other"));
+    host.knows(&[&one, &two, &three]);
+    let mut waits = host.waits(&one, &[&two, &three, "--json"]);
+    host.sees_it_wait(&one, true);
+    host.hook(&two, "Stop", json!({}));
+    let mut remark = String::new();
+    BufReader::new(waits.stderr.take().unwrap()).read_line(&mut remark).unwrap();
+    assert!(remark.contains("now idle; waiting on for 1 more"), "{remark}");
+    host.kill();
+    // Its next turn, which is nobody's matter.
+    host.says(&two, "go on");
+    host.start();
+    host.sees_it_wait(&one, true);
+    host.until("its next turn to be known", || match host.row(&two) {
+        Some(row) if row.status == Status::Executing => Ok(()),
+        row => Err(format!("{row:?}")),
+    });
+    host.hook(&three, "Stop", json!({}));
+    let (code, answer, said) = answered(waits);
+    assert_eq!((code, answer["outcome"].as_str()), (0, Some("true")), "{answer} {said}");
 }
 
 #[test]

@@ -138,6 +138,26 @@ pub struct WaitReply {
     pub states: Vec<WaitState>,
 }
 
+/// One for whom somebody begins to wait, or waits on: its daemon may be another one than before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Awaited {
+    /// As a person types it.
+    pub id: String,
+    /// The event to go on from, if that is known already: then one that nobody knows any more has that outcome,
+    /// and is no reason to refuse.
+    pub from: Option<u64>,
+    /// What came of it already: that is not asked again.
+    pub outcome: Option<Outcome>,
+}
+
+impl Awaited {
+    /// One for whom nobody waited before.
+    #[must_use]
+    pub fn new(id: String) -> Self {
+        Self { id, from: None, outcome: None }
+    }
+}
+
 /// What a client asks its daemon for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum WaitCall {
@@ -145,16 +165,15 @@ pub enum WaitCall {
     Begin {
         /// Who waits, of this host's sessions; `None`: a person, of whom no other session knows.
         waiter: Option<SessionKey>,
-        /// For whom: as a person types them, and the event to go on from, if that is known already: then one that
-        /// nobody knows any more has that outcome, and is no reason to refuse.
-        targets: Vec<(String, Option<u64>)>,
+        /// For whom.
+        targets: Vec<Awaited>,
         /// What for.
         until: Until,
         /// One of them is enough.
         any: bool,
     },
-    /// How it stands: told when it is over, when a host went away or came back, at the latest after so long. Whoever
-    /// does not ask for two seconds waits no more.
+    /// How it stands: told when something came of one of its targets, when a host went away or came back, at the
+    /// latest after so long. Whoever does not ask for two seconds waits no more.
     Next {
         /// Of which wait.
         handle: u64,

@@ -4,13 +4,14 @@
 //! (the target's own host decides), and who this is ([`crate::caller`]).
 
 use std::{
+    collections::HashSet,
     thread::sleep,
     time::{Duration, Instant},
 };
 
 use rrd_proto::{
     SessionKey,
-    wait::{Came, WaitCall, WaitNews, WaitTarget},
+    wait::{Awaited, Came, WaitCall, WaitNews, WaitTarget},
 };
 use serde::Serialize;
 
@@ -53,8 +54,8 @@ pub(crate) fn run(args: &WaitArgs) -> Result<(), CliError> {
         None => caller::recognised(&answerer, &caller::Clues::gather())?.map(|found| found.key),
     };
     let Answerer::Daemon(mut daemon) = answerer else { return Ok(()) };
-    let mut targets: Vec<_> = args.ids.iter().map(|id| (id.clone(), None)).collect();
-    let mut said_away = false;
+    let mut targets: Vec<_> = args.ids.iter().cloned().map(Awaited::new).collect();
+    let (mut said_away, mut said) = (false, HashSet::new());
     let mut last: Option<WaitNews> = None;
     loop {
         let begin = WaitCall::Begin {
@@ -86,12 +87,25 @@ pub(crate) fn run(args: &WaitArgs) -> Result<(), CliError> {
                 output::remark(&format!("{} is away; waiting on", clean(&target.host)));
             }
             said_away = away.is_some();
+            let open = news.targets.iter().filter(|target| target.outcome.is_none()).count();
+            let came = news.targets.iter().filter(|target| target.outcome.is_some());
+            for (target, outcome) in
+                came.filter_map(|target| Some((target, target.outcome.as_ref()?)))
+            {
+                if said.insert(target.reference.clone()) {
+                    let status = outcome.status.map_or("not known", |status| status.as_str());
+                    output::remark(&format!(
+                        "{}: now {status}; waiting on for {open} more",
+                        named(target)
+                    ));
+                }
+            }
             let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
             if left == Some(Duration::ZERO) {
                 return Err(late(args, waiter.as_ref(), &news));
             }
             // So that a daemon that begins anew knows whom, whatever else begins so by then.
-            targets = news.targets.iter().map(|target| (full(target), target.from)).collect();
+            targets = news.targets.iter().map(again).collect();
             let handle = news.handle;
             last = Some(news);
             let ms = left.map_or(WAIT_MS, |left| {
@@ -120,8 +134,9 @@ pub(crate) fn run(args: &WaitArgs) -> Result<(), CliError> {
     }
 }
 
-fn full(target: &WaitTarget) -> String {
-    format!("{}/{}/{}", target.host, target.harness, target.session_id)
+fn again(target: &WaitTarget) -> Awaited {
+    let id = format!("{}/{}/{}", target.host, target.harness, target.session_id);
+    Awaited { id, from: target.from, outcome: target.outcome.clone() }
 }
 
 fn named(target: &WaitTarget) -> String {

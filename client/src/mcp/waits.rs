@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use rrd_proto::wait::{Came, Until, WaitCall, WaitNews};
+use rrd_proto::wait::{Awaited, Came, Until, WaitCall, WaitNews};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -59,7 +59,8 @@ pub(super) fn wait_for(call: &Call, args: WaitFor) -> Result<Reply, CliError> {
             "from has one entry for each of ids, as the last answer told them".to_owned(),
         ));
     }
-    let targets = args.ids.into_iter().zip(from).collect();
+    let awaited = |(id, from)| Awaited { from, ..Awaited::new(id) };
+    let targets = args.ids.into_iter().zip(from).map(awaited).collect();
     let any = args.any;
     let begin = WaitCall::Begin { waiter, targets, until, any };
     let mut news = daemon.wait(&begin, Duration::ZERO)??;
@@ -97,6 +98,13 @@ fn told(news: &WaitNews, is_held_up: bool) -> Reply {
         None if is_held_up => {
             ("away", Some("a host is away: nothing can be told of its sessions until it is back"))
         }
+        None if news.targets.iter().any(|target| target.outcome.is_some()) => (
+            "timeout",
+            Some(
+                "some are still waited for: to go on, call again with those of targets whose outcome is null, each \
+                 with its from",
+            ),
+        ),
         None => (
             "timeout",
             Some("nothing came of it yet: call again, with from as told, to go on waiting"),

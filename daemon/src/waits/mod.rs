@@ -22,7 +22,10 @@ use rrd_core::{
 use rrd_proto::{
     EdgeKind, EdgeState, Harness, HostState, Link, Lookup, LookupQuery, NodeId, Refusal, Session,
     SessionKey, Timestamp, session_ref,
-    wait::{Came, MAX_TARGETS, NoWait, Outcome, Until, WaitCall, WaitItem, WaitNews, WaitTarget},
+    wait::{
+        Awaited, Came, MAX_TARGETS, NoWait, Outcome, Until, WaitCall, WaitItem, WaitNews,
+        WaitTarget,
+    },
 };
 use tokio::{
     sync::watch,
@@ -81,6 +84,8 @@ struct Wait {
     targets: Vec<Target>,
     /// It is told: from here on what happens counts.
     is_told: bool,
+    /// Of how many targets its client knows what came of them.
+    told: usize,
     /// Calls that are being answered.
     asking: u32,
     asked: Instant,
@@ -103,6 +108,11 @@ impl Wait {
 
     fn is_over(&self) -> bool {
         self.came().is_some()
+    }
+
+    /// Of how many targets something has come.
+    fn decided(&self) -> usize {
+        self.targets.iter().filter(|target| target.outcome.is_some()).count()
     }
 
     fn link(&self, target: &Target) -> Link {
@@ -246,8 +256,19 @@ impl Waits {
         of.is_none_or(|wait| wait.targets.iter().all(|t| t.from.is_some() || t.outcome.is_some()))
     }
 
-    fn is_over(&self, handle: u64) -> Option<bool> {
-        self.held().waits.get(&handle).map(Wait::is_over)
+    /// Something came of it that its client has not been told.
+    fn has_news(&self, handle: u64) -> Option<bool> {
+        let held = self.held();
+        let wait = held.waits.get(&handle)?;
+        Some(wait.is_over() || wait.decided() > wait.told)
+    }
+
+    /// How it stands, for its client, who tells a daemon that begins anew of it.
+    fn tell_client(&self, handle: u64, answers: &Answers) -> Option<WaitNews> {
+        let news = self.news(handle, answers)?;
+        let told = news.targets.iter().filter(|target| target.outcome.is_some()).count();
+        self.held().waits.get_mut(&handle)?.told = told;
+        Some(news)
     }
 
     fn news(&self, handle: u64, answers: &Answers) -> Option<WaitNews> {
@@ -313,7 +334,7 @@ pub(crate) async fn answer(answers: &Arc<Answers>, call: WaitCall) -> Result<Wai
 async fn begin(
     answers: &Arc<Answers>,
     waiter: Option<SessionKey>,
-    targets: Vec<(String, Option<u64>)>,
+    targets: Vec<Awaited>,
     until: Until,
     any: bool,
 ) -> Result<WaitNews, NoWait> {
@@ -326,8 +347,8 @@ async fn begin(
         return Err(refusal(why, "rrd sessions list shows every id").into());
     }
     let mut found: Vec<Target> = Vec::new();
-    for (id, from) in targets {
-        found.push(target(answers, &id, from).await?);
+    for awaited in targets {
+        found.push(target(answers, awaited).await?);
     }
     let wait = Wait {
         waiter,
@@ -336,6 +357,7 @@ async fn begin(
         since: now(),
         targets: found,
         is_told: false,
+        told: 0,
         asking: 0,
         asked: Instant::now(),
     };
@@ -371,7 +393,7 @@ async fn begin(
         wait.is_told = true;
     }
     waits.tell(&answers.hub);
-    waits.news(handle, answers).ok_or_else(lost)
+    waits.tell_client(handle, answers).ok_or_else(lost)
 }
 
 /// Waits no more for whoever asks no more.
@@ -397,10 +419,13 @@ async fn next(answers: &Arc<Answers>, handle: u64, wait_ms: u32) -> Result<WaitN
     // A thousand may wait: whatever changes, each looks at little.
     loop {
         let is_due = is_owed && looked.elapsed() >= HOSTS;
-        if waits.is_over(handle).ok_or_else(lost)? || is_due || Instant::now() >= deadline {
-            let news = waits.news(handle, answers).ok_or_else(lost)?;
-            if news.came.is_some() || states(&news) != before || Instant::now() >= deadline {
-                return Ok(news);
+        let has_news = waits.has_news(handle).ok_or_else(lost)?;
+        if has_news || Instant::now() >= deadline {
+            return waits.tell_client(handle, answers).ok_or_else(lost);
+        }
+        if is_due {
+            if states(&waits.news(handle, answers).ok_or_else(lost)?) != before {
+                return waits.tell_client(handle, answers).ok_or_else(lost);
             }
             (looked, is_owed) = (Instant::now(), false);
         }
@@ -414,21 +439,24 @@ async fn next(answers: &Arc<Answers>, handle: u64, wait_ms: u32) -> Result<WaitN
 }
 
 /// The session that is to be waited for.
-async fn target(answers: &Answers, id: &str, from: Option<u64>) -> Result<Target, NoWait> {
-    let looked = look_up(answers, id).await;
+async fn target(answers: &Answers, awaited: Awaited) -> Result<Target, NoWait> {
+    let Awaited { id, from, outcome } = awaited;
+    let looked = look_up(answers, &id).await;
     let is_unknown = matches!(looked, Lookup::NotFound);
-    let why = match one(looked, id) {
+    let why = match one(looked, &id) {
         Ok(row) => {
             let node = Some(node_of(answers, &row)).filter(|node| *node != answers.own_node());
-            return Ok(Target { node, row, from, outcome: None });
+            return Ok(Target { node, row, from, outcome });
         }
         Err(why) => why,
     };
     let is_settled = answers.hub.is_surveyed() && answers.health.started.elapsed() >= SETTLES;
     // Whoever says from which event on has seen it.
-    let forgotten = from.and_then(|_| forgotten(answers, id)).filter(|_| is_unknown && is_settled);
+    let forgotten = from.and_then(|_| forgotten(answers, &id)).filter(|_| is_unknown && is_settled);
     match forgotten {
-        Some((node, row)) => Ok(Target { node, row, from, outcome: Some(wait::unknown()) }),
+        Some((node, row)) => {
+            Ok(Target { node, row, from, outcome: outcome.or_else(|| Some(wait::unknown())) })
+        }
         None => Err(NoWait { why, passes: is_unknown && !is_settled }),
     }
 }
