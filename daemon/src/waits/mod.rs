@@ -169,7 +169,10 @@ impl Waits {
 
     /// What is waited for on a host, each once.
     fn items(&self, node: Option<NodeId>) -> Vec<WaitItem> {
-        let held = self.held();
+        Self::items_of(&self.held(), node)
+    }
+
+    fn items_of(held: &Held, node: Option<NodeId>) -> Vec<WaitItem> {
         let mut items = BTreeSet::new();
         for wait in held.waits.values().filter(|wait| !wait.is_over()) {
             let open = wait.targets.iter().filter(|t| t.node == node && t.outcome.is_none());
@@ -180,6 +183,29 @@ impl Waits {
             }));
         }
         items.into_iter().collect()
+    }
+
+    /// Takes a wait, and says which it is; or refuses what is too much.
+    fn add(&self, wait: Wait) -> Result<u64, Refusal> {
+        let mut held = self.held();
+        let hint = "rrd graph shows who waits for whom";
+        if held.waits.len() >= MOST {
+            return Err(refusal(format!("{MOST} wait already"), hint));
+        }
+        let nodes: BTreeSet<Option<NodeId>> = wait.targets.iter().map(|t| t.node).collect();
+        held.next += 1;
+        let handle = held.next;
+        held.waits.insert(handle, wait);
+        // What is beyond it there nobody would look at.
+        if nodes.into_iter().any(|node| Self::items_of(&held, node).len() > owner::MOST) {
+            held.waits.remove(&handle);
+            let most = owner::MOST;
+            return Err(refusal(
+                format!("{most} things are waited for on that host already"),
+                hint,
+            ));
+        }
+        Ok(handle)
     }
 
     /// Takes how these stand; true where that is news.
@@ -365,20 +391,10 @@ async fn begin(
     let waiter = wait.waiter.clone();
     may(answers, waiter.as_ref(), &links)?;
     let waits = &answers.waits;
-    let handle = {
-        let mut held = waits.held();
-        if held.waits.len() >= MOST {
-            let why = format!("{MOST} wait already");
-            return Err(refusal(why, "rrd graph shows who waits for whom").into());
-        }
-        held.next += 1;
-        let handle = held.next;
-        held.waits.insert(handle, wait);
-        if !std::mem::replace(&mut held.is_looked_after, true) {
-            tokio::spawn(look_after(Arc::clone(answers)));
-        }
-        handle
-    };
+    let handle = waits.add(wait)?;
+    if !std::mem::replace(&mut waits.held().is_looked_after, true) {
+        tokio::spawn(look_after(Arc::clone(answers)));
+    }
     let _asking = Asking::begin(waits, handle).ok_or_else(lost)?;
     let mut changed = waits.changed.subscribe();
     waits.changed.send_modify(|version| *version += 1);
@@ -568,4 +584,38 @@ pub(crate) fn over() -> Refusal {
 
 fn refusal(message: String, hint: &str) -> Refusal {
     Refusal { message, facts: Vec::new(), hint: Some(hint.to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_than_a_host_is_asked_about_is_not_waited_for() {
+        let waits = Waits::new();
+        let wait = |node: Option<NodeId>, at: usize| {
+            let key = SessionKey { harness: Harness::Codex, session_id: at.to_string() };
+            let row = Box::new(Session::unknown(key));
+            Wait {
+                waiter: None,
+                until: Until::Idle,
+                any: false,
+                since: now(),
+                targets: vec![Target { node, row, from: None, outcome: None }],
+                is_told: false,
+                told: 0,
+                asking: 0,
+                asked: Instant::now(),
+            }
+        };
+        for at in 0..owner::MOST {
+            waits.add(wait(None, at)).unwrap();
+        }
+        let refused = waits.add(wait(None, owner::MOST)).unwrap_err();
+        assert!(refused.message.contains("on that host already"), "{refused:?}");
+        // Neither the same once more nor what is on another host is too much.
+        waits.add(wait(None, 0)).unwrap();
+        waits.add(wait(Some(NodeId::from_hash([7; 8])), owner::MOST)).unwrap();
+        assert_eq!(waits.items(None).len(), owner::MOST);
+    }
 }

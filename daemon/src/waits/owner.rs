@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::desk::{Desk, wait as bounded};
 
 /// What one call asks about, at most.
-const MOST: usize = 1_024;
+pub(super) const MOST: usize = 1_024;
 
 /// Events of one look.
 const PAGE: u32 = 200;
