@@ -184,6 +184,10 @@ impl Queue {
         if self.pending.len() < before {
             // Somebody told it: that was a message, too.
             self.messages.push_back(at);
+            if self.pending.is_empty() {
+                // And so was of how many it could not speak.
+                self.left_out = 0;
+            }
         }
         // What nobody was to be told of yet need not be told any more.
         self.pending.retain(|one| one.held || !one.notice.over);

@@ -203,11 +203,20 @@ fn marks_are_read_as_they_were_written_and_count_for_what_began_near() {
     for n in 0..200 {
         assert!(marks.add(Mark::of(&key(&n.to_string()), Some(at(n * 1_000)), "sink"), at(n)));
     }
-    let text = marks.text(650);
+    let mut telling = marks.telling(at(200));
+    let text = telling.text(650);
     assert!(text.len() <= 650 && text.len() > 630, "{}", text.len());
-    let read = mark::read(&text);
-    assert_eq!(read.len(), 54);
-    assert!(read.contains(&Mark::of(&key("199"), Some(at(199_000)), "sink")), "the newest");
+    assert_eq!(mark::read(&text).len(), 54);
+    let rest: String =
+        std::iter::from_fn(|| Some(telling.text(300)).filter(|t| !t.is_empty())).collect();
+    let read = mark::read(&format!("{text}{rest}"));
+    assert_eq!(read.len(), 200, "several texts are one");
+    let mut many = marks.clone();
+    (0..900).for_each(|n| drop(many.add(Mark::of(&key("x"), Some(at(n * 1_000)), "s"), at(900))));
+    assert_eq!(mark::read(&many.telling(at(900)).text(100_000)).len(), mark::TOLD);
+    // Heard again it is no younger; and nobody tells for ever of what is long over.
+    assert!(!marks.add(read[0], at(3_000_000)));
+    assert_eq!(marks.telling(at(3_000_000)).text(650), "");
     for nothing in ["", "!", "AAAA", "é"] {
         assert!(mark::read(nothing).is_empty());
     }
