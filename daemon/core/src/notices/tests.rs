@@ -114,6 +114,16 @@ fn hosts_and_circles() {
     assert_eq!(is_away(&[row("s-1", &json!({"host_state": "away"}))]), ["host_away_with_work mac"]);
     assert!(is_away(&[row("s-1", &json!({"status": "idle"}))]).is_empty(), "no work");
     assert!(is_away(&[row("s-1", &json!({"active": false}))]).is_empty(), "for days");
+    // Whatever the clock of who misses it: by its own it is the same moment, and one thing to tell.
+    let told = |seen: &HostSeen| {
+        let rows = [row("s-1", &json!({"host_state": "away"}))];
+        let so = so(at(0), &rows, std::slice::from_ref(seen), &[]);
+        let due = Watch::default().look(at(0), &so, |_| 0).due.remove(0);
+        (due.notice.id, Mark::of(&due.key, due.since, "sink"), due.notice.since)
+    };
+    let ahead = HostSeen { away_since: Some(at(600_000)), shift_ms: 600_000, ..away.clone() };
+    let (id, mark, _) = told(&away);
+    assert_eq!(told(&ahead), (id, mark, Some(at(600_000))), "and shown by the reader's");
     let there = HostSeen { is_away: false, alarm: Some(alarm), ..away.clone() };
     let said = kinds(0, &[row("s-1", &json!({}))], &[there], &[]);
     assert_eq!(said, ["mirror_failing s3://b: no such bucket"]);
