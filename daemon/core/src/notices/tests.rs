@@ -406,6 +406,48 @@ fn what_fails_is_tried_again_with_growing_pauses_and_given_up_in_the_end() {
 }
 
 #[test]
+fn what_fails_is_tried_again_as_it_was_and_what_came_meanwhile_comes_after_it() {
+    let mut queue = queue(60);
+    let alone = Now { at: at(0), rank: 0, others: 0, is_quiet: false, is_ready: true };
+    queue.push(due("a", NeedsYou));
+    steps(&mut queue, 0, 0, false);
+    let first = steps(&mut queue, COLLECT, 0, false).batch.unwrap();
+    queue.failed(first.number, Now { at: at(COLLECT), ..alone }, None);
+    queue.push(due("b", NeedsYou));
+    queue.push(due("a", NeedsYou));
+    assert_eq!(steps(&mut queue, 2_000, 0, false).wake, Some(at(COLLECT + 5_000)));
+    let second = steps(&mut queue, 6_000, 0, false);
+    assert_eq!(ids(&second), ["a"]);
+    assert_eq!(steps(&mut queue, 6_000, 0, false), Step::default(), "until it is told");
+    // Quiet hours hold it back.
+    queue.failed(second.batch.unwrap().number, Now { at: at(6_000), ..alone }, None);
+    assert_eq!(steps(&mut queue, 30_000, 0, true), Step::default());
+    assert_eq!((queue.waiting(), queue.held().len()), ((2, 2), 2));
+    let third = steps(&mut queue, 60_000, 0, false);
+    assert_eq!(ids(&third), ["a"]);
+    queue.told(third.batch.unwrap().number, at(60_000));
+    steps(&mut queue, 60_000, 0, false);
+    assert_eq!(ids(&steps(&mut queue, 60_000 + COLLECT, 0, false)), ["b"]);
+    // Two that are on their way at once and fail come again in their order; what another host told does not.
+    let mut queue = self::queue(60);
+    let mut numbers = Vec::new();
+    for (id, kind) in [("a", NeedsYou), ("b", Crashed), ("c", Crashed)] {
+        queue.push(due(id, kind));
+    }
+    steps(&mut queue, 0, 0, false);
+    numbers.extend((0..2).filter_map(|_| steps(&mut queue, COLLECT, 0, false).batch));
+    for batch in &numbers {
+        queue.failed(batch.number, Now { at: at(COLLECT), ..alone }, None);
+    }
+    let mut marks = Marks::default();
+    marks.add(Mark::of(&due("b", Crashed).key, Some(at(0)), "sink"), at(0));
+    let again = queue.step(Now { at: at(90_000), ..alone }, &marks);
+    assert_eq!(ids(&again), ["a"]);
+    queue.told(again.batch.unwrap().number, at(90_000));
+    assert_eq!(ids(&queue.step(Now { at: at(90_000), ..alone }, &marks)), ["c"]);
+}
+
+#[test]
 fn quiet_hours_go_over_midnight() {
     let quiet: Quiet = "22:00-07:00".parse().unwrap();
     for (minute, is, left) in
