@@ -32,6 +32,9 @@ pub const ATTEMPTS: u32 = 8;
 /// Messages on their way at once: one that takes long must not hold up another until the next host tells that.
 const AT_ONCE: usize = 8;
 
+/// For so long after a start what was kept is not said to be over, in milliseconds: not all is known yet.
+const SETTLES: i64 = 10_000;
+
 /// Milliseconds.
 const HOUR: i64 = 60 * 60_000;
 
@@ -71,6 +74,8 @@ struct Pending {
     open_at: Option<Timestamp>,
     /// It could not be told when it was due.
     held: bool,
+    /// It was held back by an earlier process: nobody here saw it begin.
+    kept: bool,
 }
 
 /// What is told in one message, however often it must be tried: the same notices, and so the same id.
@@ -125,6 +130,8 @@ pub struct Queue {
     sending: BTreeMap<u64, Attempt>,
     /// To be tried again, the first one first, and before anything else is told.
     again: VecDeque<Attempt>,
+    /// When it was looked at first.
+    begun: Option<Timestamp>,
     next: u64,
     /// So many hosts come before this one, and since when they are others than before.
     rank: Option<(usize, Option<Timestamp>)>,
@@ -146,6 +153,7 @@ impl Queue {
             pending: Vec::new(),
             sending: BTreeMap::new(),
             again: VecDeque::new(),
+            begun: None,
             next: 0,
             rank: None,
             left_out: 0,
@@ -170,8 +178,17 @@ impl Queue {
         } else if self.pending.len() >= MOST {
             self.left_out += 1;
         } else {
-            let one = Pending { key, since, notice, open_at: None, held: false };
+            let one = Pending { key, since, notice, open_at: None, held: false, kept: false };
             self.pending.push(one);
+        }
+    }
+
+    /// What is so, each with since when: what was kept of it is not over, be it due again or not, and the rest is.
+    pub fn are_so(&mut self, is_so: impl Fn(&Key) -> Option<Option<Timestamp>>) {
+        let again = self.again.iter_mut().flat_map(|one| &mut one.batch);
+        for one in self.pending.iter_mut().chain(again).filter(|one| one.kept) {
+            let since = is_so(&one.key);
+            one.notice.over = !since.is_some_and(|since| is_near(one.key.kind, one.since, since));
         }
     }
 
@@ -219,8 +236,15 @@ impl Queue {
         let told = self.messages.len() + self.sending.len();
         let is_limited = told >= self.rules.per_hour as usize;
         let through = &self.rules.through;
-        let is_closed =
-            |one: &Pending| is_limited || (now.is_quiet && !through.contains(&one.key.kind));
+        let settled = self.begun.map_or(at, |begun| begun.min(at)).plus(SETTLES);
+        self.begun = Some(settled.plus(-SETTLES));
+        let is_in_doubt = |one: &Pending| one.kept && one.notice.over && at < settled;
+        // With it waits what is told in one with it.
+        let doubts = self.pending.iter().any(is_in_doubt);
+        let is_closed = |one: &Pending| {
+            let is_closed_now = now.is_quiet && !through.contains(&one.key.kind);
+            is_limited || is_closed_now || (doubts && one.held)
+        };
         for one in &mut self.pending {
             if is_closed(one) {
                 (one.held, one.open_at) = (true, None);
@@ -240,9 +264,10 @@ impl Queue {
         } else if self.sending.values().any(|one| one.failed > 0) {
             opens = None;
         }
-        let mut step = Step::default();
+        let mut step = Step { batch: None, wake: doubts.then_some(settled) };
         if is_limited && self.left() > 0 {
-            step.wake = self.messages.front().map(|first| first.plus(HOUR));
+            let first = self.messages.front().map(|first| first.plus(HOUR));
+            step.wake = earliest(step.wake, first);
         }
         let Some(opens) = opens.filter(|_| self.sending.len() < AT_ONCE && now.is_ready) else {
             return step;
@@ -357,14 +382,14 @@ impl Queue {
         .collect()
     }
 
-    /// Takes back what was kept. It is over, unless it turns out to be so still.
+    /// Takes back what was kept. It is over, unless it turns out to be so still ([`Self::are_so`]).
     pub fn restore(&mut self, held: Held) {
         let Held { subject, since, mut notice } = held;
         notice.over = true;
         let key = Key { kind: notice.kind, subject };
         let is_wanted = self.rules.events.contains(&key.kind) && self.pending.len() < MOST;
         if is_wanted {
-            let one = Pending { key, since, notice, open_at: None, held: true };
+            let one = Pending { key, since, notice, open_at: None, held: true, kept: true };
             self.pending.push(one);
         }
     }

@@ -159,6 +159,9 @@ impl Teller {
             due.notice = redact(due.notice);
             self.sinks.iter_mut().for_each(|(_, queue)| queue.push(due.clone()));
         }
+        let so = &self.so;
+        let is_so = |key: &Key| so.get(key).map(|so| so.since);
+        self.sinks.iter_mut().for_each(|(_, queue)| queue.are_so(is_so));
         for key in &watched.over {
             self.sinks.iter_mut().for_each(|(_, queue)| queue.is_over(key));
         }
@@ -224,10 +227,16 @@ impl Teller {
             sinks.map(|(sink, _)| sink.id.as_str())
         };
         let needed = |marks: &Marks, is_local: bool| -> Vec<Mark> {
-            let due: Vec<_> = self.watch.due().collect();
+            // Also what is not due yet: of what lasts, an earlier process may have told it.
+            let due: BTreeMap<_, _> = self.watch.due().collect();
+            let so: Vec<_> = self
+                .so
+                .iter()
+                .map(|(key, so)| (key, due.get(key).copied().unwrap_or(so.since)))
+                .collect();
             let each =
-                ids(is_local).flat_map(|id| due.iter().map(move |(key, since)| (key, since, id)));
-            each.filter_map(|(key, since, id)| marks.find(Mark::of(key, *since, id), key.kind))
+                ids(is_local).flat_map(|id| so.iter().map(move |(key, since)| (*key, *since, id)));
+            each.filter_map(|(key, since, id)| marks.find(Mark::of(key, since, id), key.kind))
                 .collect()
         };
         let (shared, local) = (needed(&self.shared, false), needed(&self.local, true));

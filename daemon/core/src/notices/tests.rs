@@ -222,7 +222,9 @@ fn marks_are_read_as_they_were_written_and_count_for_what_began_near() {
     let read = mark::read(&format!("{text}{rest}"));
     assert_eq!(read.len(), 200, "several texts are one");
     let mut many = marks.clone();
-    (0..900).for_each(|n| drop(many.add(Mark::of(&key("x"), Some(at(n * 1_000)), "s"), at(900))));
+    for n in 0..900 {
+        many.add(Mark::of(&key("x"), Some(at(n * 1_000)), "s"), at(900));
+    }
     assert_eq!(mark::read(&many.telling(at(900)).text(100_000)).len(), mark::TOLD);
     // Heard again it is no younger; and nobody tells for ever of what is long over.
     assert!(!marks.add(read[0], at(3_000_000)));
@@ -330,11 +332,65 @@ fn in_quiet_hours_it_is_held_back_and_then_told_in_one() {
     queue.push(due("b", Crashed));
     let morning = 9 * 3_600_000;
     queue.push(due("d", NeedsYou));
+    assert_eq!(steps(&mut queue, morning - 10_001, 0, true).wake, Some(at(morning - 1)));
     assert_eq!(steps(&mut queue, morning - 1, 0, true), Step::default());
     assert_eq!(steps(&mut queue, morning, 0, false).wake, Some(at(morning + COLLECT)));
     let step = steps(&mut queue, morning + COLLECT, 0, false);
     assert_eq!(ids(&step), ["a over", "b", "d"]);
     assert!(step.batch.unwrap().digest);
+}
+
+#[test]
+fn what_is_so_still_after_a_restart_is_not_over_before_it_is_due_again() {
+    let away = HostSeen {
+        node: node(1).to_string(),
+        label: "mac".to_owned(),
+        is_away: true,
+        away_since: Some(at(0)),
+        ..HostSeen::default()
+    };
+    let rows = [row("s-1", &json!({"host_state": "away"}))];
+    let rules = Rules { events: NoticeKind::ALL.to_vec(), through: vec![], per_hour: 60 };
+    let sink = |is_local| teller::Sink { id: "sink".to_owned(), is_local, rules: rules.clone() };
+    let look = |teller: &mut teller::Teller, ms: i64, host: &HostSeen, is_quiet: bool| {
+        let view = teller::View { now: at(ms), own: node(2), heard: &[], is_quiet, is_ready: true };
+        teller.take(so(at(ms), &rows, std::slice::from_ref(host), &[]));
+        let looked = teller.look(&view, |_| 300_000, |notice| notice);
+        let told = looked.batches.into_iter().flat_map(|(_, batch)| batch.notices);
+        (told.map(|one| (one.kind, one.over)).collect::<Vec<_>>(), looked.wake)
+    };
+    let mut teller = teller::Teller::new(vec![sink(false)]);
+    look(&mut teller, 0, &away, true);
+    look(&mut teller, 300_000, &away, true);
+    let held = teller.held();
+    assert_eq!(held.len(), 1);
+    // It begins anew, at the end of quiet hours; what lasts is counted from then.
+    let again = |is_local: bool| {
+        let mut teller = teller::Teller::new(vec![sink(is_local)]);
+        teller.restore(Vec::new(), held.clone());
+        teller
+    };
+    let mut teller = again(false);
+    let morning = 3_600_000;
+    assert_eq!(look(&mut teller, morning, &away, false).0, []);
+    let told = look(&mut teller, morning + COLLECT, &away, false).0;
+    assert_eq!(told, [(NoticeKind::HostAwayWithWork, false)]);
+    // It came back meanwhile: that is said, but not before it is known.
+    let there = HostSeen { is_away: false, ..away.clone() };
+    let mut teller = again(true);
+    let (told, wake) = look(&mut teller, morning, &there, false);
+    assert_eq!((told, wake), (vec![], Some(at(morning + 10_000))));
+    assert_eq!(look(&mut teller, morning + 9_999, &there, false).0, []);
+    look(&mut teller, morning + 10_000, &there, false);
+    let told = look(&mut teller, morning + 10_000 + COLLECT, &there, false).0;
+    assert_eq!(told, [(NoticeKind::HostAwayWithWork, true)]);
+    // What was told hours ago is told no more, though it is not due again yet.
+    let mut teller = teller::Teller::new(vec![sink(false)]);
+    let key = Key { kind: NoticeKind::HostAwayWithWork, subject: away.node.clone() };
+    teller.restore(vec![(Mark::of(&key, Some(at(0)), "sink"), false, at(0))], Vec::new());
+    for ms in [0, 299_000, 300_000, 301_000] {
+        assert_eq!(look(&mut teller, 4 * morning + ms, &away, false).0, []);
+    }
 }
 
 #[test]
