@@ -5,9 +5,16 @@
 pub(crate) mod text;
 pub(crate) mod tree;
 
-use rrd_proto::GraphNode;
+use rrd_proto::{GraphNode, HostState};
 
 use crate::text::clean;
+
+/// What it is besides, where its host is away: whatever else is said of it is its last word.
+const AWAY: &str = " (host away)";
+
+fn is_away(node: &GraphNode) -> bool {
+    node.host_state == Some(HostState::Away)
+}
 
 /// What it is called: its title, else its id; and its host.
 fn name(node: &GraphNode) -> String {

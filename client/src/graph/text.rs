@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use rrd_proto::{Cause, Edge, EdgeKind, EdgeState, Graph, GraphNode};
 
-use super::name;
+use super::{AWAY, is_away, name};
 
 /// Letters of a title.
 const TITLE: usize = 60;
@@ -96,12 +96,13 @@ fn label(node: &GraphNode, cause: Option<Cause>, newline: &str) -> String {
         !matches!(c, '"' | '\\' | '<' | '>' | '&' | '#' | '`' | '[' | ']' | '{' | '}' | '|' | ';')
     };
     let name: String = name(node).chars().filter(|c| harmless(*c)).take(TITLE).collect();
-    format!("{name}{newline}{status}")
+    let away = if is_away(node) && cause != Some(Cause::Away) { AWAY } else { "" };
+    format!("{name}{newline}{status}{away}")
 }
 
 #[cfg(test)]
 mod tests {
-    use rrd_proto::Chain;
+    use rrd_proto::{Chain, HostState};
 
     use super::*;
 
@@ -130,11 +131,20 @@ mod tests {
             since: None,
             blocks: 1,
         };
+        let away = |name: &str| GraphNode { host_state: Some(HostState::Away), ..node(name, "E") };
         let graph = Graph {
-            nodes: vec![node("a", "A"), node("b", "B"), node("c", "C"), node("d", "D")],
+            nodes: vec![
+                node("a", "A"),
+                node("b", "B"),
+                node("c", "C"),
+                node("d", "D"),
+                away("e"),
+                away("f"),
+            ],
             chains: vec![
                 chain(&["a", "b"], Cause::Permission),
                 chain(&["c", "d", "c"], Cause::Deadlock),
+                chain(&["e", "f"], Cause::Away),
             ],
             cycles: vec![vec!["c".to_owned(), "d".to_owned()]],
             ..Graph::default()
@@ -145,6 +155,9 @@ mod tests {
         assert!(dot[4].contains("wait for each other") && dot[5].contains("wait for each other"));
         let mermaid = mermaid(&graph);
         assert_eq!(mermaid[3], "  style s_b stroke-width:4px");
+        assert_eq!(dot[6], "  \"s_e\" [label=\"E (mac)\\nunknown (host away)\"];");
+        assert_eq!(dot[7], "  \"s_f\" [label=\"E (mac)\\nits host is away\"];");
+        assert!(mermaid.contains(&"  s_e[\"E (mac)<br/>unknown (host away)\"]".to_owned()));
     }
 
     #[test]

@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
-use rrd_proto::{EdgeKind, EdgeState, End, Graph, GraphNode, Timestamp, age, ends};
+use rrd_proto::{Cause, Edge, EdgeKind, EdgeState, End, Graph, GraphNode, Timestamp, age, ends};
 
-use super::name;
+use super::{AWAY, is_away, name};
 use crate::{
     look,
-    text::{clean, fit_both, fit_end, width},
+    text::{clean, fit_both, fit_end, fit_middle, width},
 };
 
 /// Titles in output that has no width of its own.
@@ -19,6 +19,7 @@ pub(crate) fn lines(graph: &Graph, now: Timestamp, columns: Option<usize>) -> Ve
     let nodes: HashMap<&str, &GraphNode> =
         graph.nodes.iter().map(|node| (node.reference.as_str(), node)).collect();
     let named = |one: &str| nodes.get(one).map_or_else(|| clean(one).into_owned(), |n| name(n));
+    let away = |one: &str| nodes.get(one).filter(|node| is_away(node)).map_or("", |_| AWAY);
     // The name and what it says give way; since when, and the ref that one types, do not.
     let fitted = |before: &str, name: &str, words: &str, detail: &str, end: &str| {
         let fixed = [before, "  ", words, end].map(width).iter().sum();
@@ -39,13 +40,16 @@ pub(crate) fn lines(graph: &Graph, now: Timestamp, columns: Option<usize>) -> Ve
         };
         let sign = if behind.is_empty() { "● " } else { "◆ " };
         let end = format!("{since}  {}", clean(at));
-        let line = fitted(sign, &named(at), chain.cause.words(), &detail, &end);
+        let away_too = if chain.cause == Cause::Away { "" } else { away(at) };
+        let words = format!("{}{away_too}", chain.cause.words());
+        let line = fitted(sign, &named(at), &words, &detail, &end);
         let color = if circle.is_some() { look::RED } else { look::AMBER };
         lines.push(look::paint(color, &line));
         for (depth, one) in behind {
             let indent = "  ".repeat(depth.min(columns / 8));
             let end = format!("  {}", clean(one));
-            lines.push(fitted(&format!("{indent}└ "), &named(one), "waits", "", &end));
+            let words = format!("waits{}", away(one));
+            lines.push(fitted(&format!("{indent}└ "), &named(one), &words, "", &end));
         }
     }
     let others: Vec<String> = graph
@@ -53,17 +57,7 @@ pub(crate) fn lines(graph: &Graph, now: Timestamp, columns: Option<usize>) -> Ve
         .iter()
         .filter(|edge| !matches!(edge.kind, EdgeKind::Parent | EdgeKind::Wait))
         .filter(|edge| !matches!(edge.state, EdgeState::Read | EdgeState::Inactive))
-        .map(|edge| {
-            let (from, to) = (named(&edge.from), named(&edge.to));
-            let said = match edge.kind {
-                EdgeKind::Message => format!("{from} has a message for {to}, {}", edge.state),
-                EdgeKind::Binding => {
-                    format!("{from} → {to}, binding {}", clean(&edge.evidence))
-                }
-                _ => format!("{from} and {to}: {}", clean(&edge.evidence)),
-            };
-            fit_end(&format!("! {said}"), columns).into_owned()
-        })
+        .map(|edge| tie(edge, &named(&edge.from), &named(&edge.to), columns))
         .collect();
     if !lines.is_empty() && !others.is_empty() {
         lines.push(String::new());
@@ -72,9 +66,24 @@ pub(crate) fn lines(graph: &Graph, now: Timestamp, columns: Option<usize>) -> Ve
     lines
 }
 
+/// Two sessions and what ties them, which is told first: the names give way, then the middle of it, and neither
+/// how a binding stands nor the id that one types.
+fn tie(edge: &Edge, from: &str, to: &str, columns: usize) -> String {
+    let (between, before, what) = match edge.kind {
+        EdgeKind::Message => (" has a message for ", ", ", edge.state.to_string()),
+        EdgeKind::Binding => (" → ", ", binding ", clean(&edge.evidence).into_owned()),
+        _ => (" and ", ": ", clean(&edge.evidence).into_owned()),
+    };
+    let room = columns.saturating_sub(["! ", between, before].map(width).iter().sum());
+    let names = (width(from) + width(to)).min(columns / 5);
+    let what = fit_middle(&what, room.saturating_sub(names));
+    let (from, to) = fit_both(from, to, room.saturating_sub(width(&what)));
+    fit_end(&format!("! {from}{between}{to}{before}{what}"), columns).into_owned()
+}
+
 #[cfg(test)]
 mod tests {
-    use rrd_proto::{Cause, Chain, Edge, Harness, HostState, Status};
+    use rrd_proto::{Chain, Harness, HostState, Status};
 
     use super::*;
 
@@ -161,6 +170,56 @@ mod tests {
                 "    └ Ship it (web)  waits  aaaaa",
             ]
         );
+    }
+
+    #[test]
+    fn where_it_is_narrow_titles_give_way_and_not_what_ties_them() {
+        let long = "Review the migration of the invoices and everything behind";
+        let edge = |kind, state, evidence: &str| Edge {
+            from: "aaaaa".to_owned(),
+            to: "bbbbb".to_owned(),
+            kind,
+            state,
+            since: None,
+            evidence: evidence.to_owned(),
+        };
+        let pending = "pending: events:read, messages:write (k3x9a)";
+        let graph = Graph {
+            nodes: vec![node("aaaaa", "web", long), node("bbbbb", "mac", long)],
+            edges: vec![
+                edge(EdgeKind::Binding, EdgeState::Pending, pending),
+                edge(EdgeKind::Message, EdgeState::Unread, "m"),
+                edge(EdgeKind::SameWorktree, EdgeState::Active, "both work in one worktree"),
+            ],
+            ..Graph::default()
+        };
+        for columns in [50, 60, 80, 100] {
+            let told = lines(&graph, NOW, Some(columns));
+            assert!(told.iter().all(|line| width(line) <= columns), "{columns}: {told:#?}");
+            let has = |at: usize, words: &[&str]| words.iter().all(|word| told[at].contains(word));
+            assert!(has(0, &["! Rev", " → Rev", "binding pending", "(k3x9a)"]), "{told:#?}");
+            assert!(has(1, &["! Rev", " has a message for Rev", ", unread"]), "{told:#?}");
+            assert!(has(2, &["! Rev", " and Rev", "worktree"]), "{told:#?}");
+        }
+    }
+
+    #[test]
+    fn a_waiter_whose_host_is_away_is_said_to_be() {
+        let away = |one: &str| GraphNode {
+            host_state: Some(HostState::Away),
+            ..node(one, "web", "A task with a long name")
+        };
+        let graph = Graph {
+            nodes: vec![away("aaaaa"), node("bbbbb", "mac", "B"), away("ccccc")],
+            chains: vec![
+                chain(&["aaaaa", "bbbbb"], Cause::Permission, None, 1),
+                chain(&["bbbbb", "ccccc"], Cause::Away, None, 1),
+            ],
+            ..Graph::default()
+        };
+        let told = lines(&graph, NOW, Some(44)).join("\n");
+        assert!(told.contains("waits (host away)  aaaaa"), "{told}");
+        assert_eq!(told.matches("(host away)").count(), 2, "{told}");
     }
 
     #[test]

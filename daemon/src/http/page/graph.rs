@@ -172,6 +172,9 @@ impl<'a> Names<'a> {
         if let Some(host) = self.node(one).and_then(|node| node.host.as_deref()) {
             page.raw(" <span class=\"host\">").text(host).raw("</span>");
         }
+        if self.node(one).is_some_and(|node| node.host_state == Some(HostState::Away)) {
+            page.raw(" (host away)");
+        }
     }
 }
 

@@ -113,6 +113,15 @@ fn who_must_act_is_told_first_and_who_waits_for_that() {
 }
 
 #[test]
+fn a_waiter_whose_host_is_away_is_said_to_be() {
+    let mut graph = saying("Publish");
+    assert!(!shown(&graph).contains("host away"));
+    graph.nodes[1].host_state = Some(HostState::Away);
+    let told = words(&shown(&graph));
+    assert!(told.contains("2 wait behind it Publish Publish (host away) 30s"), "{told}");
+}
+
+#[test]
 fn where_nobody_waits_it_says_so() {
     let page = shown(&Graph::default());
     assert!(page.contains("Nobody waits for another session.") && page.contains("rrd wait"));
