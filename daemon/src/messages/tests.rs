@@ -466,6 +466,26 @@ fn what_was_read_on_a_host_that_left_is_read_once_that_host_says_so_under_whatev
 }
 
 #[test]
+fn what_one_hook_was_given_no_other_one_is() {
+    let mut one = Node::new(1, 0);
+    for text in ["a", "b", "c"] {
+        one.send(0, 0, (0, 1), text, 0);
+    }
+    let messages = super::Messages::restored(one.keep()).unwrap();
+    // Both looked before either told anything.
+    let found = [(); 2].map(|()| one.keep().unshown(&key(1), 16).unwrap());
+    let [first, second] = found.map(|found| messages.lend(&key(1), found));
+    assert_eq!((first.len(), second.len()), (3, 0));
+    // There was room for one.
+    let left: Vec<MessageId> = first[1..].iter().map(|message| message.id).collect();
+    messages.take_back(&left);
+    let next = one.keep().unshown(&key(1), 16).unwrap();
+    let texts: Vec<String> =
+        messages.lend(&key(1), next).into_iter().map(|message| message.text).collect();
+    assert_eq!(texts, ["b", "c"]);
+}
+
+#[test]
 fn what_a_host_should_not_send_is_not_kept() {
     let mut nodes = [Node::new(1, 0), Node::new(2, 0)];
     let message = |seq: u64, to: usize, text: &str| HandedMessage {
