@@ -56,6 +56,9 @@ const LOOK: Duration = Duration::from_millis(300);
 /// Waits at once. Each is a process of this host's user.
 pub(crate) const MOST: usize = 4_096;
 
+/// Others that one session waits for at once, in all its calls: every host is told of all of them.
+const MOST_OF_ONE: usize = 2 * MAX_TARGETS;
+
 /// All waits of this host's clients.
 #[derive(Debug)]
 pub(crate) struct Waits {
@@ -191,6 +194,18 @@ impl Waits {
         let hint = "rrd graph shows who waits for whom";
         if held.waits.len() >= MOST {
             return Err(refusal(format!("{MOST} wait already"), hint));
+        }
+        if let Some(waiter) = &wait.waiter {
+            let of_it = held.waits.values().filter(|held| held.waiter.as_ref() == Some(waiter));
+            let open = of_it
+                .filter(|wait| !wait.is_over())
+                .chain([&wait])
+                .flat_map(|wait| wait.targets.iter().filter(|target| target.outcome.is_none()));
+            let others: BTreeSet<&str> = open.map(|target| target.row.reference.as_str()).collect();
+            if others.len() > MOST_OF_ONE {
+                let why = format!("one session waits for at most {MOST_OF_ONE} others at once");
+                return Err(refusal(why, hint));
+            }
         }
         let nodes: BTreeSet<Option<NodeId>> = wait.targets.iter().map(|t| t.node).collect();
         held.next += 1;
@@ -589,6 +604,39 @@ fn refusal(message: String, hint: &str) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_session_waits_for_more_than_every_host_is_told_of() {
+        let waits = Waits::new();
+        let wait = |waiter: &str, targets: std::ops::Range<usize>| {
+            let key = |id: String| SessionKey { harness: Harness::Codex, session_id: id };
+            let target = |at: usize| {
+                let row = Session {
+                    reference: format!("t{at}"),
+                    ..Session::unknown(key(at.to_string()))
+                };
+                Target { node: None, row: Box::new(row), from: None, outcome: None }
+            };
+            Wait {
+                waiter: Some(key(waiter.to_owned())),
+                until: Until::Idle,
+                any: false,
+                since: now(),
+                targets: targets.map(target).collect(),
+                is_told: true,
+                told: 0,
+                asking: 0,
+                asked: Instant::now(),
+            }
+        };
+        waits.add(wait("a", 0..64)).unwrap();
+        waits.add(wait("a", 64..128)).unwrap();
+        let refused = waits.add(wait("a", 128..129)).unwrap_err();
+        assert!(refused.message.contains("at most 128"), "{refused:?}");
+        // Neither the same once more nor what another one waits for is too much.
+        waits.add(wait("a", 0..64)).unwrap();
+        waits.add(wait("b", 64..128)).unwrap();
+    }
 
     #[test]
     fn more_than_a_host_is_asked_about_is_not_waited_for() {
