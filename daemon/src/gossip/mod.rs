@@ -195,13 +195,16 @@ impl Gossip {
         tokio::spawn(async move { shared.put().await });
     }
 
-    /// Tells which sinks this host has, and what was told to them: `told` gives marks as text of at most so many
-    /// bytes. Only what is news is told.
-    pub(crate) fn tell_notices(&self, word: NoticesWord, told: impl FnOnce(usize) -> String) {
+    /// Tells which sinks this host has, and what was told to them: `told` gives the next marks as text of at most
+    /// so many bytes. Only what is news is told.
+    pub(crate) fn tell_notices(&self, word: &NoticesWord, told: impl FnMut(usize) -> String) {
         let shared = &self.shared;
         let news = lock(&shared.published).say_notices(&shared.own, word, told);
-        let Some(news) = news else { return };
-        shared.push(&[news]);
+        if news.is_empty() {
+            return;
+        }
+        // Each by itself: a push is one datagram.
+        news.into_iter().for_each(|record| shared.push(&[record]));
         let shared = Arc::clone(shared);
         tokio::spawn(async move { shared.put().await });
     }

@@ -23,7 +23,8 @@ pub(super) struct Published {
     generation: u64,
     seq: u64,
     word: Option<(HostWord, String)>,
-    notices: Option<(NoticesWord, String)>,
+    /// By the number of their part.
+    notices: Vec<(NoticesWord, String)>,
     told: HashMap<SessionKey, Told>,
     /// Sessions there was no slot for.
     pub(super) left_out: usize,
@@ -58,7 +59,7 @@ impl Published {
             generation,
             seq: 0,
             word: None,
-            notices: None,
+            notices: Vec::new(),
             told: HashMap::new(),
             left_out: 0,
             not_wanted: 0,
@@ -140,26 +141,38 @@ impl Published {
         Some(text)
     }
 
-    /// What the host says of notices, with as many marks as fit; a record when that is news.
+    /// What the host says of notices, in as many records as its marks need; those that are news. `told` gives the
+    /// next marks as text of at most so many bytes, until there are none.
     pub(super) fn say_notices(
         &mut self,
         own: &Identity,
-        word: NoticesWord,
-        told: impl FnOnce(usize) -> String,
-    ) -> Option<String> {
-        let mut marks = String::new();
-        let place = Place { generation: self.generation, seq: self.seq + 1 };
-        let text = record::of_notices(own, place, &word, |most| {
-            marks = told(most);
-            marks.clone()
-        });
-        let word = NoticesWord { told: marks, ..word };
-        if self.notices.as_ref().is_some_and(|(known, _)| *known == word) {
-            return None;
+        word: &NoticesWord,
+        mut told: impl FnMut(usize) -> String,
+    ) -> Vec<String> {
+        let mut news = Vec::new();
+        for part in 0..record::MAX_PARTS {
+            let mut marks = String::new();
+            let place = Place { generation: self.generation, seq: self.seq + 1 };
+            let word = NoticesWord { part, ..word.clone() };
+            let text = record::of_notices(own, place, &word, |most| {
+                marks = told(most);
+                marks.clone()
+            });
+            let known = self.notices.get_mut(usize::from(part));
+            // A part that was told stays one, be it empty by now.
+            if part > 0 && marks.is_empty() && known.is_none() {
+                break;
+            }
+            let word = NoticesWord { told: marks, ..word };
+            match known {
+                Some((known, _)) if *known == word => continue,
+                Some(known) => *known = (word, text.clone()),
+                None => self.notices.push((word, text.clone())),
+            }
+            self.seq += 1;
+            news.push(text);
         }
-        self.seq += 1;
-        self.notices = Some((word, text.clone()));
-        Some(text)
+        news
     }
 
     /// Every record, by the slot it lies in; the host's own last, since it may say that they are all.
@@ -167,7 +180,9 @@ impl Published {
         let word = self.word.iter().map(|(_, text)| ("h".to_owned(), text.as_str()));
         let rows =
             self.told.values().map(|told| (format!("s/{:03}", told.slot), told.text.as_str()));
-        let notices = self.notices.iter().map(|(_, text)| ("n".to_owned(), text.as_str()));
+        let slot = |part: usize| if part == 0 { "n".to_owned() } else { format!("n/{part:02}") };
+        let notices = self.notices.iter().enumerate();
+        let notices = notices.map(move |(part, (_, text))| (slot(part), text.as_str()));
         rows.chain(notices).chain(word)
     }
 

@@ -152,8 +152,8 @@ pub(crate) async fn answer(
         MessageCall::Send { from, to, text, idempotency_key } => {
             send(answers, fleet, from, &to, &text, idempotency_key).await
         }
-        MessageCall::Inbox { of, all, limit, wait_ms } => {
-            inbox(answers, fleet, of, all, limit, wait_ms).await
+        MessageCall::Inbox { of, all, limit, wait_ms, is_last } => {
+            inbox(answers, fleet, (of, all, limit), wait_ms, is_last).await
         }
         MessageCall::One { of, id } => {
             let found = on_disk(fleet, move |fleet| fleet.keep().received_one(of.as_ref(), id));
@@ -277,10 +277,9 @@ fn not_sent(row: &Session, error: &NotSent) -> Refusal {
 async fn inbox(
     answers: &Arc<Answers>,
     fleet: &Arc<Fleet>,
-    of: Option<SessionKey>,
-    all: bool,
-    limit: u32,
+    (of, all, limit): (Option<SessionKey>, bool, u32),
     wait_ms: u32,
+    is_last: bool,
 ) -> Result<MessageReply, Refusal> {
     let deadline = Instant::now() + wait(wait_ms);
     let limit = limit.clamp(1, MAX_PAGE);
@@ -300,7 +299,7 @@ async fn inbox(
                 continue;
             }
         }
-        if let Some(awaiting) = awaiting.filter(|_| !messages.is_empty()) {
+        if let Some(awaiting) = awaiting.filter(|_| is_last || !messages.is_empty()) {
             awaiting.ends();
         }
         return Ok(MessageReply::Page(page(answers, fleet, messages, more)));

@@ -267,7 +267,7 @@ impl Notices {
             self.keep(looked.marks, looked.forgotten, held, at).await;
         }
         if let (Some(word), Some(gossip)) = (looked.word, gossip) {
-            self.speak(gossip, word);
+            self.speak(gossip, &word, at);
         }
         for (number, batch) in looked.batches {
             let own = Arc::clone(self);
@@ -275,8 +275,9 @@ impl Notices {
         }
     }
 
-    fn speak(&self, gossip: &Gossip, word: NoticesWord) {
-        gossip.tell_notices(word, |most| self.held().teller.marks(most));
+    fn speak(&self, gossip: &Gossip, word: &NoticesWord, at: Timestamp) {
+        let mut marks = self.held().teller.marks(at);
+        gossip.tell_notices(word, |most| marks.text(most));
     }
 
     /// Has one sink tell this.

@@ -36,9 +36,14 @@ pub(crate) struct Awaiting {
 }
 
 impl Awaiting {
-    /// It came.
+    /// It came, or is not waited for any longer.
     pub(crate) fn ends(self) {
-        self.answers.waits.held().awaited.remove(&self.of);
+        let mut held = self.answers.waits.held();
+        // Another call of that session waits on.
+        if held.awaited.get(&self.of).is_some_and(|awaits| awaits.asking <= 1) {
+            held.awaited.remove(&self.of);
+        }
+        drop(held);
         self.answers.waits.tell(&self.answers.hub);
     }
 }

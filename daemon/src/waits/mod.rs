@@ -334,7 +334,8 @@ impl Waits {
             }
         };
         let targets = wait.targets.iter().map(told).collect();
-        Some(WaitNews { handle, came: wait.came(), targets })
+        let is_settling = answers.health.started.elapsed() < SETTLES;
+        Some(WaitNews { handle, came: wait.came(), is_settling, targets })
     }
 }
 
@@ -443,9 +444,17 @@ async fn next(answers: &Arc<Answers>, handle: u64, wait_ms: u32) -> Result<WaitN
     let mut changed = waits.changed.subscribe();
     let _asking = Asking::begin(waits, handle).ok_or_else(lost)?;
     let mut others = answers.hub.version();
-    let states = |news: &WaitNews| news.targets.iter().map(|t| t.host_state).collect::<Vec<_>>();
+    let states = |news: &WaitNews| {
+        let hosts: Vec<_> = news.targets.iter().map(|target| target.host_state).collect();
+        (news.is_settling, hosts)
+    };
     let before = states(&waits.news(handle, answers).ok_or_else(lost)?);
-    let deadline = Instant::now() + desk::wait(wait_ms);
+    let mut deadline = Instant::now() + desk::wait(wait_ms);
+    if before.0 {
+        // Who is still away by then is.
+        let left = SETTLES.saturating_sub(answers.health.started.elapsed());
+        deadline = deadline.min(Instant::now() + left);
+    }
     let (mut looked, mut is_owed) = (Instant::now(), false);
     // A thousand may wait: whatever changes, each looks at little.
     loop {
@@ -483,17 +492,22 @@ async fn target(answers: &Answers, awaited: Awaited) -> Result<Target, NoWait> {
     };
     let is_settled = answers.hub.is_surveyed() && answers.health.started.elapsed() >= SETTLES;
     // Whoever says from which event on has seen it.
-    let forgotten = from.and_then(|_| forgotten(answers, &id)).filter(|_| is_unknown && is_settled);
-    match forgotten {
-        Some((node, row)) => {
+    let named = from.filter(|_| is_unknown).and_then(|_| named(answers, &id));
+    let members = answers.fleet.as_ref().as_ref().ok().map(|fleet| fleet.members());
+    match named {
+        // What a member has, it says itself, if it has to be back for that.
+        Some((Some(node), row)) if members.is_some_and(|members| members.has(node)) => {
+            Ok(Target { node: Some(node), row, from, outcome })
+        }
+        Some((node, row)) if is_settled => {
             Ok(Target { node, row, from, outcome: outcome.or_else(|| Some(wait::unknown())) })
         }
-        None => Err(NoWait { why, passes: is_unknown && !is_settled }),
+        _ => Err(NoWait { why, passes: is_unknown && !is_settled }),
     }
 }
 
 /// A session that was named in full, of which there is no more than that.
-fn forgotten(answers: &Answers, id: &str) -> Option<(Option<NodeId>, Box<Session>)> {
+fn named(answers: &Answers, id: &str) -> Option<(Option<NodeId>, Box<Session>)> {
     /// The name of nobody: that of a host which is no member.
     const NOBODY: [u8; 8] = [0; 8];
     let mut parts = id.splitn(3, '/');
@@ -572,7 +586,10 @@ fn may(answers: &Answers, waiter: Option<&SessionKey>, links: &[Link]) -> Result
     if links.iter().any(|link| link.to == own) {
         return Err(refusal("a session cannot wait for itself".to_owned(), "name another one"));
     }
-    let rows = answers.graphs.rows();
+    let mut rows = answers.graphs.rows();
+    // What a host said before it went away may be over.
+    let away = rows.iter_mut().filter(|row| row.host_state == HostState::Away);
+    away.for_each(|row| row.links.clear());
     let Some(circle) = graph::would_close(&rows, &own, links.to_vec()) else { return Ok(()) };
     let name = |one: &String| match rows.iter().find(|row| row.reference == *one) {
         Some(row) => {

@@ -13,7 +13,7 @@ use rrd_proto::{Host, HostState, NodeId, Session, SessionKey, Timestamp, session
 use super::{
     members::{Member, Members},
     offset::Offset,
-    record::{HostWord, NoticesWord, Place, Read, Word, shift},
+    record::{HostWord, MAX_PARTS, NoticesWord, Place, Read, Word, shift},
 };
 
 /// Sessions kept of one host, at most; those that are over give way first.
@@ -40,7 +40,8 @@ pub struct Peers {
 #[derive(Debug, Clone, Default)]
 struct Peer {
     word: Option<(Place, HostWord, String)>,
-    notices: Option<(Place, NoticesWord)>,
+    /// By the number of their part, all of one generation.
+    notices: BTreeMap<u8, (Place, NoticesWord)>,
     /// A row each, or that there is none any more; and the record itself.
     rows: HashMap<SessionKey, Row>,
     /// The latest generation that said it had told of all its sessions.
@@ -90,9 +91,14 @@ impl Peers {
                 return later;
             }
             Word::Notices(word) => {
-                let later = peer.notices.as_ref().is_none_or(|(known, _)| *known < place);
+                let latest = peer.notices.values().map(|(known, _)| known.generation).max();
+                let known = peer.notices.get(&word.part);
+                let later = latest.is_none_or(|latest| latest <= place.generation)
+                    && known.is_none_or(|(known, _)| *known < place)
+                    && word.part < MAX_PARTS;
                 if later {
-                    peer.notices = Some((place, word));
+                    peer.notices.retain(|_, (known, _)| known.generation == place.generation);
+                    peer.notices.insert(word.part, (place, word));
                 }
                 return later;
             }
@@ -154,7 +160,7 @@ impl Peers {
         peer.forgotten = generation;
         peer.rows.retain(|_, row| row.place.generation > generation);
         peer.word.take_if(|(place, ..)| place.generation <= generation);
-        peer.notices.take_if(|(place, _)| place.generation <= generation);
+        peer.notices.retain(|_, (place, _)| place.generation > generation);
         true
     }
 
@@ -279,9 +285,13 @@ impl Peers {
     #[must_use]
     pub fn notices(&self, members: &Members) -> Vec<(NodeId, bool, NoticesWord)> {
         let of = |(node, peer): (&NodeId, &Peer)| {
-            let (place, word) = peer.notices.as_ref().filter(|_| members.has(*node))?;
+            let parts = peer.notices.values();
+            let (place, word) = parts.max_by_key(|(place, _)| *place)?;
             let spoken = peer.word.as_ref().map_or(0, |(place, ..)| place.generation);
-            Some((*node, peer.live && place.generation >= spoken, word.clone()))
+            let told = peer.notices.values().map(|(_, word)| &*word.told).collect();
+            let word = NoticesWord { told, part: 0, ..word.clone() };
+            let is_live = peer.live && place.generation >= spoken;
+            members.has(*node).then_some((*node, is_live, word))
         };
         self.known.iter().filter_map(of).collect()
     }

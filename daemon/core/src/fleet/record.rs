@@ -82,6 +82,17 @@ pub struct NoticesWord {
     /// Marks of what was told ([`crate::notices::mark`]).
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub told: String,
+    /// Of several records with marks the how manieth, from 0 on, below [`MAX_PARTS`].
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub part: u8,
+}
+
+/// Records of marks that a host has, at most: with sixteen sinks that all fail there is room for 25 marks in one.
+pub const MAX_PARTS: u8 = 24;
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_first(part: &u8) -> bool {
+    *part == 0
 }
 
 /// What a record says.
@@ -216,7 +227,7 @@ pub fn of_notices(
     let mut text = sign(own, place, &Body::Notices(word.clone()));
     if text.len() > MAX_RECORD {
         // More than settings may name.
-        word = NoticesWord::default();
+        word = NoticesWord { part: word.part, ..NoticesWord::default() };
         text = sign(own, place, &Body::Notices(word.clone()));
     }
     let room = MAX_RECORD.saturating_sub(text.len() + r#","told":"""#.len());
@@ -640,7 +651,7 @@ mod tests {
         };
         for sinks in [0, 1, 16, 500] {
             let sinks: Vec<String> = (0..sinks).map(|n| format!("sink{n:04}")).collect();
-            let word = NoticesWord { failing: sinks.clone(), sinks, told: String::new() };
+            let word = NoticesWord { failing: sinks.clone(), sinks, ..NoticesWord::default() };
             let text = of_notices(&own(1), place, &word, |most| "A".repeat(most));
             assert!(text.len() <= MAX_RECORD, "{}", text.len());
             let heard = words(&text);

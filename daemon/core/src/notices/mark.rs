@@ -4,7 +4,7 @@
 //! Evidence that comes later may move that by moments, so a mark counts for what began near it; what begins
 //! anew begins later than what had lasted long enough to be told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use rrd_proto::{NoticeKind, Timestamp};
@@ -17,8 +17,16 @@ const BYTES: usize = 9;
 /// Marks that a node remembers, at most; the oldest go first.
 pub const MOST: usize = 1_000;
 
+/// Marks that a node tells the others, at most: the newest. What was told at one moment beyond that, backups tell
+/// again.
+pub const TOLD: usize = 512;
+
 /// For so long a mark stays that nobody needs any more, in milliseconds.
 const STAYS: i64 = 60 * 60_000;
+
+/// For so long it is told: whoever hears of it must not keep it longer than that, or nodes would remind each
+/// other of it for ever.
+const IS_TOLD: i64 = STAYS / 2;
 
 /// That something was told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -59,9 +67,10 @@ pub struct Marks {
 }
 
 impl Marks {
-    /// Takes a mark; true when it is news.
+    /// Takes a mark; true when it is news. To hear of it again makes it no younger.
     pub fn add(&mut self, mark: Mark, now: Timestamp) -> bool {
-        let is_news = self.known.insert(mark, now).is_none();
+        let is_news = !self.known.contains_key(&mark);
+        self.known.entry(mark).or_insert(now);
         if self.known.len() > MOST {
             let oldest = self.known.iter().min_by_key(|(_, at)| **at).map(|(mark, _)| *mark);
             oldest.map(|mark| self.known.remove(&mark));
@@ -94,22 +103,37 @@ impl Marks {
         gone
     }
 
-    /// The newest ones as text, at most so many bytes of it.
+    /// What the others are to be told of: the newest, [`TOLD`] of them at most.
     #[must_use]
-    pub fn text(&self, most: usize) -> String {
+    pub fn telling(&self, now: Timestamp) -> Telling {
+        let is_young = |at: Timestamp| now.since(at) < IS_TOLD;
         let mut newest: Vec<(Timestamp, Mark)> =
-            self.known.iter().map(|(mark, at)| (*at, *mark)).collect();
+            self.known.iter().filter(|(_, at)| is_young(**at)).map(|(m, at)| (*at, *m)).collect();
         newest.sort_unstable_by_key(|(at, mark)| (std::cmp::Reverse(*at), *mark));
-        newest.truncate(most / (BYTES * 4 / 3));
-        // In one order, so that only a change is news.
-        newest.sort_unstable_by_key(|(_, mark)| *mark);
-        let bytes: Vec<u8> = newest.iter().flat_map(|(_, mark)| mark.bytes()).collect();
-        BASE64_URL_SAFE_NO_PAD.encode(bytes)
+        newest.truncate(TOLD);
+        // In the order in which it began: what is new changes the last text only.
+        newest.sort_unstable_by_key(|(_, mark)| (mark.since, mark.what));
+        Telling { left: newest.into_iter().map(|(_, mark)| mark).collect() }
     }
 
     /// All of them, for the disk.
     pub fn all(&self) -> impl Iterator<Item = (Mark, Timestamp)> {
         self.known.iter().map(|(mark, at)| (*mark, *at))
+    }
+}
+
+/// Marks on their way into records.
+#[derive(Debug, Clone, Default)]
+pub struct Telling {
+    left: VecDeque<Mark>,
+}
+
+impl Telling {
+    /// The next of them as text of at most so many bytes; empty when there are no more.
+    pub fn text(&mut self, most: usize) -> String {
+        let count = self.left.len().min(most / (BYTES * 4 / 3));
+        let bytes: Vec<u8> = self.left.drain(..count).flat_map(Mark::bytes).collect();
+        BASE64_URL_SAFE_NO_PAD.encode(bytes)
     }
 }
 

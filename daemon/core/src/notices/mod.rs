@@ -55,7 +55,7 @@ pub struct HostSeen {
 /// Something that is so.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct So {
-    /// Since when, by its owner's clock: the same on every node, but of hosts that are away.
+    /// Since when, by its owner's clock: the same on every node, but for moments of hosts that are away.
     pub since: Option<Timestamp>,
     /// As a row's.
     pub shift_ms: i64,

@@ -32,6 +32,9 @@ pub const ATTEMPTS: u32 = 8;
 /// Messages on their way at once: one that takes long must not hold up another until the next host tells that.
 const AT_ONCE: usize = 8;
 
+/// For so long after a start what was kept is not said to be over, in milliseconds: not all is known yet.
+const SETTLES: i64 = 10_000;
+
 /// Milliseconds.
 const HOUR: i64 = 60 * 60_000;
 
@@ -71,7 +74,18 @@ struct Pending {
     open_at: Option<Timestamp>,
     /// It could not be told when it was due.
     held: bool,
-    attempts: u32,
+    /// It was held back by an earlier process: nobody here saw it begin.
+    kept: bool,
+}
+
+/// What is told in one message, however often it must be tried: the same notices, and so the same id.
+#[derive(Debug, Clone)]
+struct Attempt {
+    batch: Vec<Pending>,
+    digest: bool,
+    left_out: u64,
+    /// So many failed.
+    failed: u32,
 }
 
 /// What was held back, as it is kept on the disk.
@@ -113,7 +127,11 @@ pub struct Queue {
     sink: String,
     rules: Rules,
     pending: Vec<Pending>,
-    sending: BTreeMap<u64, (Vec<Pending>, u64)>,
+    sending: BTreeMap<u64, Attempt>,
+    /// To be tried again, the first one first, and before anything else is told.
+    again: VecDeque<Attempt>,
+    /// When it was looked at first.
+    begun: Option<Timestamp>,
     next: u64,
     /// So many hosts come before this one, and since when they are others than before.
     rank: Option<(usize, Option<Timestamp>)>,
@@ -134,6 +152,8 @@ impl Queue {
             rules,
             pending: Vec::new(),
             sending: BTreeMap::new(),
+            again: VecDeque::new(),
+            begun: None,
             next: 0,
             rank: None,
             left_out: 0,
@@ -151,19 +171,31 @@ impl Queue {
             return;
         }
         let is_it = |one: &&mut Pending| one.key == key && is_near(key.kind, one.since, since);
-        if let Some(known) = self.pending.iter_mut().find(is_it) {
+        let mut waiting = self.again.iter_mut().flat_map(|one| &mut one.batch);
+        let known = waiting.find(is_it).or_else(|| self.pending.iter_mut().find(is_it));
+        if let Some(known) = known {
             known.notice.over = false;
         } else if self.pending.len() >= MOST {
             self.left_out += 1;
         } else {
-            let one = Pending { key, since, notice, open_at: None, held: false, attempts: 0 };
+            let one = Pending { key, since, notice, open_at: None, held: false, kept: false };
             self.pending.push(one);
+        }
+    }
+
+    /// What is so, each with since when: what was kept of it is not over, be it due again or not, and the rest is.
+    pub fn are_so(&mut self, is_so: impl Fn(&Key) -> Option<Option<Timestamp>>) {
+        let again = self.again.iter_mut().flat_map(|one| &mut one.batch);
+        for one in self.pending.iter_mut().chain(again).filter(|one| one.kept) {
+            let since = is_so(&one.key);
+            one.notice.over = !since.is_some_and(|since| is_near(one.key.kind, one.since, since));
         }
     }
 
     /// That is so no more.
     pub fn is_over(&mut self, key: &Key) {
-        let of_it = self.pending.iter_mut().filter(|one| one.key == *key);
+        let again = self.again.iter_mut().flat_map(|one| &mut one.batch);
+        let of_it = self.pending.iter_mut().chain(again).filter(|one| one.key == *key);
         of_it.for_each(|one| one.notice.over = true);
     }
 
@@ -177,16 +209,23 @@ impl Queue {
         };
         self.rank = Some((now.rank, since));
         self.messages.retain(|told| (0..HOUR).contains(&at.since(*told)));
-        let before = self.pending.len();
+        let before = self.left();
         let sink = &self.sink;
-        self.pending
-            .retain(|one| marks.find(Mark::of(&one.key, one.since, sink), one.key.kind).is_none());
-        if self.pending.len() < before {
+        let is_untold =
+            |one: &Pending| marks.find(Mark::of(&one.key, one.since, sink), one.key.kind).is_none();
+        self.pending.retain(is_untold);
+        self.again.iter_mut().for_each(|one| one.batch.retain(is_untold));
+        if self.left() < before {
             // Somebody told it: that was a message, too.
             self.messages.push_back(at);
+            if self.pending.is_empty() {
+                // And so was of how many it could not speak.
+                self.left_out = 0;
+            }
         }
         // What nobody was to be told of yet need not be told any more.
-        self.pending.retain(|one| one.held || !one.notice.over);
+        self.pending.retain(Pending::matters);
+        self.again.retain(|one| one.batch.iter().any(Pending::matters));
         if let Some(after) = self.not_before.filter(|_| self.waiting().0 == 0) {
             if at < after {
                 return Step { batch: None, wake: Some(after) };
@@ -196,19 +235,39 @@ impl Queue {
         }
         let told = self.messages.len() + self.sending.len();
         let is_limited = told >= self.rules.per_hour as usize;
+        let through = &self.rules.through;
+        let settled = self.begun.map_or(at, |begun| begun.min(at)).plus(SETTLES);
+        self.begun = Some(settled.plus(-SETTLES));
+        let is_in_doubt = |one: &Pending| one.kept && one.notice.over && at < settled;
+        // With it waits what is told in one with it.
+        let doubts = self.pending.iter().any(is_in_doubt);
+        let is_closed = |one: &Pending| {
+            let is_closed_now = now.is_quiet && !through.contains(&one.key.kind);
+            is_limited || is_closed_now || (doubts && one.held)
+        };
         for one in &mut self.pending {
-            let is_closed = now.is_quiet && !self.rules.through.contains(&one.key.kind);
-            if is_closed || is_limited {
+            if is_closed(one) {
                 (one.held, one.open_at) = (true, None);
             } else {
                 // A clock that was set back makes nobody wait for hours.
                 one.open_at = Some(one.open_at.map_or(at, |open| open.min(at)));
             }
         }
-        let opens = self.pending.iter().filter_map(|one| one.open_at).min();
-        let mut step = Step::default();
-        if is_limited && !self.pending.is_empty() {
-            step.wake = self.messages.front().map(|first| first.plus(HOUR));
+        let mut opens = self.pending.iter().filter_map(|one| one.open_at).min();
+        if let Some(first) = self.again.front_mut() {
+            // It is told as it was, so all of it or nothing.
+            let is_closed = first.batch.iter().any(is_closed);
+            first.batch.iter_mut().for_each(|one| one.held |= is_closed);
+            let is_tried = self.sending.values().any(|one| one.failed > 0);
+            let begun = first.batch.iter().filter_map(|one| one.open_at).min().unwrap_or(at);
+            opens = (!is_closed && !is_tried).then_some(begun);
+        } else if self.sending.values().any(|one| one.failed > 0) {
+            opens = None;
+        }
+        let mut step = Step { batch: None, wake: doubts.then_some(settled) };
+        if is_limited && self.left() > 0 {
+            let first = self.messages.front().map(|first| first.plus(HOUR));
+            step.wake = earliest(step.wake, first);
         }
         let Some(opens) = opens.filter(|_| self.sending.len() < AT_ONCE && now.is_ready) else {
             return step;
@@ -222,12 +281,27 @@ impl Queue {
             step.wake = earliest(step.wake, Some(tells_at));
             return step;
         }
-        step.batch = self.batch(opens);
+        let attempt = self.again.pop_front().or_else(|| self.batch(opens));
+        step.batch = attempt.map(|attempt| self.begin(attempt));
         step
     }
 
+    fn begin(&mut self, attempt: Attempt) -> Batch {
+        self.next += 1;
+        let number = self.next;
+        let notices = attempt.batch.iter().map(|one| one.notice.clone()).collect();
+        let Attempt { digest, left_out, .. } = attempt;
+        self.sending.insert(number, attempt);
+        Batch { number, notices, digest, left_out }
+    }
+
+    /// How many are on no way.
+    fn left(&self) -> usize {
+        self.pending.len() + self.again.iter().map(|one| one.batch.len()).sum::<usize>()
+    }
+
     /// All that was held back, or all of the kind that was due first.
-    fn batch(&mut self, opens: Timestamp) -> Option<Batch> {
+    fn batch(&mut self, opens: Timestamp) -> Option<Attempt> {
         let first = self.pending.iter().find(|one| one.open_at == Some(opens))?;
         let (kind, digest) = (first.key.kind, first.held);
         let belongs = |one: &Pending| {
@@ -236,18 +310,14 @@ impl Queue {
         let all = std::mem::take(&mut self.pending);
         let (batch, rest): (Vec<_>, Vec<_>) = all.into_iter().partition(belongs);
         self.pending = rest;
-        let notices = batch.iter().map(|one| one.notice.clone()).collect();
         let left_out = std::mem::take(&mut self.left_out);
-        self.next += 1;
-        let number = self.next;
-        self.sending.insert(number, (batch, left_out));
-        Some(Batch { number, notices, digest, left_out })
+        Some(Attempt { batch, digest, left_out, failed: 0 })
     }
 
     /// The marks of what is on its way.
     #[must_use]
     pub fn marks_of(&self, number: u64) -> Vec<Mark> {
-        let batch = self.sending.get(&number).into_iter().flat_map(|(batch, _)| batch);
+        let batch = self.sending.get(&number).into_iter().flat_map(|one| &one.batch);
         batch.map(|one| Mark::of(&one.key, one.since, &self.sink)).collect()
     }
 
@@ -262,20 +332,19 @@ impl Queue {
 
     /// It has not: it is tried again later, after the others who have the sink had their time.
     pub fn failed(&mut self, number: u64, now: Now, after: Option<i64>) {
-        let (batch, left_out) = self.sending.remove(&number).unwrap_or_default();
-        self.left_out += left_out;
         let pause = PAUSE.saturating_mul(3_i64.saturating_pow(self.failures)).min(LONGEST_PAUSE);
         self.failures = self.failures.saturating_add(1);
         let others = i64::try_from(now.others).unwrap_or(i64::MAX);
         let theirs = if others == 0 { 0 } else { BACKUP.saturating_mul(others.saturating_add(1)) };
         let pause = pause.max(theirs).max(after.unwrap_or(0).min(HOUR));
         self.not_before = Some(now.at.plus(pause));
-        for mut one in batch {
-            one.attempts += 1;
-            match one.attempts < ATTEMPTS {
-                true => self.pending.push(one),
-                false => self.lost += 1,
-            }
+        let Some(mut attempt) = self.sending.remove(&number) else { return };
+        attempt.failed += 1;
+        match attempt.failed < ATTEMPTS {
+            // What was tried first comes first.
+            true if attempt.failed > 1 => self.again.push_front(attempt),
+            true => self.again.push_back(attempt),
+            false => self.lost += attempt.batch.len() as u64 + attempt.left_out,
         }
     }
 
@@ -294,16 +363,17 @@ impl Queue {
     /// How many wait, and how many of these were held back.
     #[must_use]
     pub fn waiting(&self) -> (u64, u64) {
-        let sending: usize = self.sending.values().map(|(batch, _)| batch.len()).sum();
-        let held = self.pending.iter().filter(|one| one.held).count();
-        ((self.pending.len() + sending) as u64, held as u64)
+        let sending: usize = self.sending.values().map(|one| one.batch.len()).sum();
+        let again = self.again.iter().flat_map(|one| &one.batch);
+        let held = self.pending.iter().chain(again).filter(|one| one.held).count();
+        ((self.left() + sending) as u64, held as u64)
     }
 
     /// What must not be lost with this process: what was held back.
     #[must_use]
     pub fn held(&self) -> Vec<Held> {
-        let sending = self.sending.values().flat_map(|(batch, _)| batch);
-        let held = self.pending.iter().chain(sending).filter(|one| one.held);
+        let tried = self.again.iter().chain(self.sending.values()).flat_map(|one| &one.batch);
+        let held = self.pending.iter().chain(tried).filter(|one| one.held);
         held.map(|one| Held {
             subject: one.key.subject.clone(),
             since: one.since,
@@ -312,16 +382,23 @@ impl Queue {
         .collect()
     }
 
-    /// Takes back what was kept. It is over, unless it turns out to be so still.
+    /// Takes back what was kept. It is over, unless it turns out to be so still ([`Self::are_so`]).
     pub fn restore(&mut self, held: Held) {
         let Held { subject, since, mut notice } = held;
         notice.over = true;
         let key = Key { kind: notice.kind, subject };
         let is_wanted = self.rules.events.contains(&key.kind) && self.pending.len() < MOST;
         if is_wanted {
-            let one = Pending { key, since, notice, open_at: None, held: true, attempts: 0 };
+            let one = Pending { key, since, notice, open_at: None, held: true, kept: true };
             self.pending.push(one);
         }
+    }
+}
+
+impl Pending {
+    /// What was over before anybody was to be told of it need not be told.
+    const fn matters(&self) -> bool {
+        self.held || !self.notice.over
     }
 }
 

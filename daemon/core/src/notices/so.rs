@@ -115,7 +115,9 @@ fn away(host: &HostSeen, rows: &[Seen]) -> Option<(Key, So)> {
     let kind = NoticeKind::HostAwayWithWork;
     let notice = Notice { host: Some(host.label.clone()), sessions, ..nothing(kind) };
     let key = Key { kind, subject: host.node.clone() };
-    Some((key, So { since: host.away_since, shift_ms: 0, may_begin: true, notice }))
+    // By its own clock: those of the hosts that miss it may differ, and it is one thing that they tell.
+    let since = host.away_since.map(|at| at.plus(-host.shift_ms));
+    Some((key, So { since, shift_ms: host.shift_ms, may_begin: true, notice }))
 }
 
 fn failing(host: &HostSeen) -> Option<(Key, So)> {

@@ -11,7 +11,7 @@ use rrd_proto::{NodeId, Notice, NoticeKind, Timestamp};
 
 use super::{
     Key, So, Watch, earliest,
-    mark::{self, Mark, Marks},
+    mark::{self, Mark, Marks, Telling},
     queue::{Batch, Held, Now, Queue, Rules},
     tellers,
 };
@@ -87,6 +87,8 @@ pub struct Teller {
     watch: Watch,
     shared: Marks,
     local: Marks,
+    /// What each host said of its marks last.
+    read: BTreeMap<NodeId, String>,
     /// What the others were told of this host's sinks.
     word: Option<NoticesWord>,
     /// This host has marks that the others were not told, …
@@ -111,6 +113,7 @@ impl Teller {
             watch: Watch::default(),
             shared: Marks::default(),
             local: Marks::default(),
+            read: BTreeMap::new(),
             word: None,
             own_news: false,
             heard_news: false,
@@ -156,10 +159,18 @@ impl Teller {
             due.notice = redact(due.notice);
             self.sinks.iter_mut().for_each(|(_, queue)| queue.push(due.clone()));
         }
+        let so = &self.so;
+        let is_so = |key: &Key| so.get(key).map(|so| so.since);
+        self.sinks.iter_mut().for_each(|(_, queue)| queue.are_so(is_so));
         for key in &watched.over {
             self.sinks.iter_mut().for_each(|(_, queue)| queue.is_over(key));
         }
-        for (_, _, word) in view.heard {
+        for (node, _, word) in view.heard {
+            // Said once, it is read once: what this node has forgotten since nobody needs.
+            if self.read.get(node) == Some(&word.told) {
+                continue;
+            }
+            self.read.insert(*node, word.told.clone());
             for mark in mark::read(&word.told) {
                 if self.shared.add(mark, now) {
                     self.heard_news = true;
@@ -216,10 +227,16 @@ impl Teller {
             sinks.map(|(sink, _)| sink.id.as_str())
         };
         let needed = |marks: &Marks, is_local: bool| -> Vec<Mark> {
-            let due: Vec<_> = self.watch.due().collect();
+            // Also what is not due yet: of what lasts, an earlier process may have told it.
+            let due: BTreeMap<_, _> = self.watch.due().collect();
+            let so: Vec<_> = self
+                .so
+                .iter()
+                .map(|(key, so)| (key, due.get(key).copied().unwrap_or(so.since)))
+                .collect();
             let each =
-                ids(is_local).flat_map(|id| due.iter().map(move |(key, since)| (key, since, id)));
-            each.filter_map(|(key, since, id)| marks.find(Mark::of(key, *since, id), key.kind))
+                ids(is_local).flat_map(|id| so.iter().map(move |(key, since)| (*key, *since, id)));
+            each.filter_map(|(key, since, id)| marks.find(Mark::of(key, since, id), key.kind))
                 .collect()
         };
         let (shared, local) = (needed(&self.shared, false), needed(&self.local, true));
@@ -239,7 +256,7 @@ impl Teller {
         let word = NoticesWord {
             sinks: names(&|_| true),
             failing: names(&Queue::fails),
-            told: String::new(),
+            ..NoticesWord::default()
         };
         let tells_on = self.told_at.map_or(now, |at| at.min(now).plus(TELL_ON));
         if self.heard_news && now < tells_on {
@@ -255,10 +272,10 @@ impl Teller {
         looked.word = Some(word);
     }
 
-    /// The newest marks as text of at most so many bytes.
+    /// The marks that the others are to hear of.
     #[must_use]
-    pub fn marks(&self, most: usize) -> String {
-        self.shared.text(most)
+    pub fn marks(&self, now: Timestamp) -> Telling {
+        self.shared.telling(now)
     }
 
     /// Whoever hears now has heard nothing yet.

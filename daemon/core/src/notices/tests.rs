@@ -114,6 +114,16 @@ fn hosts_and_circles() {
     assert_eq!(is_away(&[row("s-1", &json!({"host_state": "away"}))]), ["host_away_with_work mac"]);
     assert!(is_away(&[row("s-1", &json!({"status": "idle"}))]).is_empty(), "no work");
     assert!(is_away(&[row("s-1", &json!({"active": false}))]).is_empty(), "for days");
+    // Whatever the clock of who misses it: by its own it is the same moment, and one thing to tell.
+    let told = |seen: &HostSeen| {
+        let rows = [row("s-1", &json!({"host_state": "away"}))];
+        let so = so(at(0), &rows, std::slice::from_ref(seen), &[]);
+        let due = Watch::default().look(at(0), &so, |_| 0).due.remove(0);
+        (due.notice.id, Mark::of(&due.key, due.since, "sink"), due.notice.since)
+    };
+    let ahead = HostSeen { away_since: Some(at(600_000)), shift_ms: 600_000, ..away.clone() };
+    let (id, mark, _) = told(&away);
+    assert_eq!(told(&ahead), (id, mark, Some(at(600_000))), "and shown by the reader's");
     let there = HostSeen { is_away: false, alarm: Some(alarm), ..away.clone() };
     let said = kinds(0, &[row("s-1", &json!({}))], &[there], &[]);
     assert_eq!(said, ["mirror_failing s3://b: no such bucket"]);
@@ -203,11 +213,22 @@ fn marks_are_read_as_they_were_written_and_count_for_what_began_near() {
     for n in 0..200 {
         assert!(marks.add(Mark::of(&key(&n.to_string()), Some(at(n * 1_000)), "sink"), at(n)));
     }
-    let text = marks.text(650);
+    let mut telling = marks.telling(at(200));
+    let text = telling.text(650);
     assert!(text.len() <= 650 && text.len() > 630, "{}", text.len());
-    let read = mark::read(&text);
-    assert_eq!(read.len(), 54);
-    assert!(read.contains(&Mark::of(&key("199"), Some(at(199_000)), "sink")), "the newest");
+    assert_eq!(mark::read(&text).len(), 54);
+    let rest: String =
+        std::iter::from_fn(|| Some(telling.text(300)).filter(|t| !t.is_empty())).collect();
+    let read = mark::read(&format!("{text}{rest}"));
+    assert_eq!(read.len(), 200, "several texts are one");
+    let mut many = marks.clone();
+    for n in 0..900 {
+        many.add(Mark::of(&key("x"), Some(at(n * 1_000)), "s"), at(900));
+    }
+    assert_eq!(mark::read(&many.telling(at(900)).text(100_000)).len(), mark::TOLD);
+    // Heard again it is no younger; and nobody tells for ever of what is long over.
+    assert!(!marks.add(read[0], at(3_000_000)));
+    assert_eq!(marks.telling(at(3_000_000)).text(650), "");
     for nothing in ["", "!", "AAAA", "é"] {
         assert!(mark::read(nothing).is_empty());
     }
@@ -311,11 +332,65 @@ fn in_quiet_hours_it_is_held_back_and_then_told_in_one() {
     queue.push(due("b", Crashed));
     let morning = 9 * 3_600_000;
     queue.push(due("d", NeedsYou));
+    assert_eq!(steps(&mut queue, morning - 10_001, 0, true).wake, Some(at(morning - 1)));
     assert_eq!(steps(&mut queue, morning - 1, 0, true), Step::default());
     assert_eq!(steps(&mut queue, morning, 0, false).wake, Some(at(morning + COLLECT)));
     let step = steps(&mut queue, morning + COLLECT, 0, false);
     assert_eq!(ids(&step), ["a over", "b", "d"]);
     assert!(step.batch.unwrap().digest);
+}
+
+#[test]
+fn what_is_so_still_after_a_restart_is_not_over_before_it_is_due_again() {
+    let away = HostSeen {
+        node: node(1).to_string(),
+        label: "mac".to_owned(),
+        is_away: true,
+        away_since: Some(at(0)),
+        ..HostSeen::default()
+    };
+    let rows = [row("s-1", &json!({"host_state": "away"}))];
+    let rules = Rules { events: NoticeKind::ALL.to_vec(), through: vec![], per_hour: 60 };
+    let sink = |is_local| teller::Sink { id: "sink".to_owned(), is_local, rules: rules.clone() };
+    let look = |teller: &mut teller::Teller, ms: i64, host: &HostSeen, is_quiet: bool| {
+        let view = teller::View { now: at(ms), own: node(2), heard: &[], is_quiet, is_ready: true };
+        teller.take(so(at(ms), &rows, std::slice::from_ref(host), &[]));
+        let looked = teller.look(&view, |_| 300_000, |notice| notice);
+        let told = looked.batches.into_iter().flat_map(|(_, batch)| batch.notices);
+        (told.map(|one| (one.kind, one.over)).collect::<Vec<_>>(), looked.wake)
+    };
+    let mut teller = teller::Teller::new(vec![sink(false)]);
+    look(&mut teller, 0, &away, true);
+    look(&mut teller, 300_000, &away, true);
+    let held = teller.held();
+    assert_eq!(held.len(), 1);
+    // It begins anew, at the end of quiet hours; what lasts is counted from then.
+    let again = |is_local: bool| {
+        let mut teller = teller::Teller::new(vec![sink(is_local)]);
+        teller.restore(Vec::new(), held.clone());
+        teller
+    };
+    let mut teller = again(false);
+    let morning = 3_600_000;
+    assert_eq!(look(&mut teller, morning, &away, false).0, []);
+    let told = look(&mut teller, morning + COLLECT, &away, false).0;
+    assert_eq!(told, [(NoticeKind::HostAwayWithWork, false)]);
+    // It came back meanwhile: that is said, but not before it is known.
+    let there = HostSeen { is_away: false, ..away.clone() };
+    let mut teller = again(true);
+    let (told, wake) = look(&mut teller, morning, &there, false);
+    assert_eq!((told, wake), (vec![], Some(at(morning + 10_000))));
+    assert_eq!(look(&mut teller, morning + 9_999, &there, false).0, []);
+    look(&mut teller, morning + 10_000, &there, false);
+    let told = look(&mut teller, morning + 10_000 + COLLECT, &there, false).0;
+    assert_eq!(told, [(NoticeKind::HostAwayWithWork, true)]);
+    // What was told hours ago is told no more, though it is not due again yet.
+    let mut teller = teller::Teller::new(vec![sink(false)]);
+    let key = Key { kind: NoticeKind::HostAwayWithWork, subject: away.node.clone() };
+    teller.restore(vec![(Mark::of(&key, Some(at(0)), "sink"), false, at(0))], Vec::new());
+    for ms in [0, 299_000, 300_000, 301_000] {
+        assert_eq!(look(&mut teller, 4 * morning + ms, &away, false).0, []);
+    }
 }
 
 #[test]
@@ -384,6 +459,48 @@ fn what_fails_is_tried_again_with_growing_pauses_and_given_up_in_the_end() {
     assert!(queue.fails());
     assert_eq!(steps(&mut queue, 2_400_000, 0, false), Step::default());
     assert!(!queue.fails());
+}
+
+#[test]
+fn what_fails_is_tried_again_as_it_was_and_what_came_meanwhile_comes_after_it() {
+    let mut queue = queue(60);
+    let alone = Now { at: at(0), rank: 0, others: 0, is_quiet: false, is_ready: true };
+    queue.push(due("a", NeedsYou));
+    steps(&mut queue, 0, 0, false);
+    let first = steps(&mut queue, COLLECT, 0, false).batch.unwrap();
+    queue.failed(first.number, Now { at: at(COLLECT), ..alone }, None);
+    queue.push(due("b", NeedsYou));
+    queue.push(due("a", NeedsYou));
+    assert_eq!(steps(&mut queue, 2_000, 0, false).wake, Some(at(COLLECT + 5_000)));
+    let second = steps(&mut queue, 6_000, 0, false);
+    assert_eq!(ids(&second), ["a"]);
+    assert_eq!(steps(&mut queue, 6_000, 0, false), Step::default(), "until it is told");
+    // Quiet hours hold it back.
+    queue.failed(second.batch.unwrap().number, Now { at: at(6_000), ..alone }, None);
+    assert_eq!(steps(&mut queue, 30_000, 0, true), Step::default());
+    assert_eq!((queue.waiting(), queue.held().len()), ((2, 2), 2));
+    let third = steps(&mut queue, 60_000, 0, false);
+    assert_eq!(ids(&third), ["a"]);
+    queue.told(third.batch.unwrap().number, at(60_000));
+    steps(&mut queue, 60_000, 0, false);
+    assert_eq!(ids(&steps(&mut queue, 60_000 + COLLECT, 0, false)), ["b"]);
+    // Two that are on their way at once and fail come again in their order; what another host told does not.
+    let mut queue = self::queue(60);
+    let mut numbers = Vec::new();
+    for (id, kind) in [("a", NeedsYou), ("b", Crashed), ("c", Crashed)] {
+        queue.push(due(id, kind));
+    }
+    steps(&mut queue, 0, 0, false);
+    numbers.extend((0..2).filter_map(|_| steps(&mut queue, COLLECT, 0, false).batch));
+    for batch in &numbers {
+        queue.failed(batch.number, Now { at: at(COLLECT), ..alone }, None);
+    }
+    let mut marks = Marks::default();
+    marks.add(Mark::of(&due("b", Crashed).key, Some(at(0)), "sink"), at(0));
+    let again = queue.step(Now { at: at(90_000), ..alone }, &marks);
+    assert_eq!(ids(&again), ["a"]);
+    queue.told(again.batch.unwrap().number, at(90_000));
+    assert_eq!(ids(&queue.step(Now { at: at(90_000), ..alone }, &marks)), ["c"]);
 }
 
 #[test]

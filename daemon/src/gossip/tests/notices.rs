@@ -86,7 +86,8 @@ impl Fleet {
             part.sending
                 .extend(looked.batches.into_iter().map(|(_, batch)| (Instant::now(), batch)));
             if let Some(word) = looked.word {
-                gossip.tell_notices(word, |most| part.teller.marks(most));
+                let mut marks = part.teller.marks(now);
+                gossip.tell_notices(&word, |most| marks.text(most));
             }
         }
     }

@@ -6,7 +6,7 @@ use super::{
     super::teller::{Sink, Teller, View},
     *,
 };
-use crate::fleet::record::NoticesWord;
+use crate::fleet::record::{MAX_PARTS, NoticesWord};
 
 /// Milliseconds of a step.
 const STEP: i64 = 250;
@@ -119,7 +119,9 @@ fn tells_and_tries(story: &Story) -> (Told, Told) {
                 nodes[n].sending.push((now + story.telling_takes, batch));
             }
             if let Some(word) = looked.word {
-                let told = nodes[n].teller.marks(650);
+                let mut marks = nodes[n].teller.marks(at(now));
+                // As records do: each has room for so much.
+                let told = (0..MAX_PARTS).map(|_| marks.text(650)).collect();
                 let word = NoticesWord { told, ..word };
                 let others = (0..nodes.len()).filter(|other| *other != n);
                 on_their_way.extend(others.map(|to| (now + story.words_take, n, to, word.clone())));
@@ -154,6 +156,16 @@ fn while_all_are_there_each_notice_is_told_once() {
     let told = tells(&story);
     (0..4).for_each(|n| assert_eq!(count(&told, n), 1, "{told:?}"));
     assert!(told.iter().all(|(who, _)| *who == told[0].0), "by one host: {told:?}");
+}
+
+#[test]
+fn of_hundreds_at_one_moment_and_of_hundreds_in_a_day_each_is_told_once() {
+    let whole = Story { nodes: 3, words_take: 500, telling_takes: 1_000, ..Story::default() };
+    let at_once = tells(&Story { asks: vec![0; 120], ..whole.clone() });
+    (0..120).for_each(|n| assert_eq!(count(&at_once, n), 1, "{n}"));
+    // Twelve at each of many moments, marks being told on meanwhile.
+    let one_by_one = tells(&Story { asks: (0..96).map(|n| n / 12 * 61_000).collect(), ..whole });
+    (0..96).for_each(|n| assert_eq!(count(&one_by_one, n), 1, "{n}"));
 }
 
 #[test]
