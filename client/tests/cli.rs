@@ -163,6 +163,24 @@ fn config_says_what_is_in_force_and_whence() {
 }
 
 #[test]
+fn what_the_help_says_of_notify_is_a_config_that_counts() {
+    let home = Home::new();
+    let help = home.run(&["notify", "--help"]).exits(0).out;
+    let (_, rest) = help.split_once("Example config.toml:\n").unwrap();
+    let (example, _) = rest.split_once("\n\n").unwrap();
+    assert!(example.contains("[notify.sinks.desk]"), "{example}");
+    for secret in ["ntfy-topic", "ntfy-token"] {
+        let at = home.0.path().join(".config/rrd").join(secret);
+        fs::create_dir_all(at.parent().unwrap()).unwrap();
+        fs::write(at, "https://ntfy.example/topic").unwrap();
+    }
+    home.config(example);
+    home.run(&["config"]).exits(0);
+    home.config(&example.replace("kind = \"desktop\"", "kind = \"desktops\""));
+    home.run(&["config"]).exits(78);
+}
+
+#[test]
 fn a_wrong_setting_exits_78_and_the_doctor_goes_on() {
     let home = Home::new();
     home.config("idle_timout = \"5m\"\n");

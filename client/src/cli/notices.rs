@@ -11,17 +11,17 @@ have the same sink one tells each notice; another one does, 15 seconds later, wh
 
 Example config.toml:
   [notify]
-  quiet = \"22:00-07:00\"              held back until then, and told in one
-  through = [\"deadlock\", \"needs_you\"]    told all the same
+  quiet = \"22:00-07:00\"            # held back until then, and told in one
+  through = [\"deadlock\"]           # told all the same
   [notify.lasts]
-  needs_you = \"30s\"                  what is granted sooner is not told
+  needs_you = \"30s\"                # what is granted sooner is not told
   [notify.sinks.phone]
   kind = \"webhook\"
   format = \"ntfy\"
   url = { file = \"~/.config/rrd/ntfy-topic\" }
   headers = { Authorization = { file = \"~/.config/rrd/ntfy-token\" } }
   [notify.sinks.bell]
-  kind = \"command\"                   never a shell; the notification is on its stdin, as JSON
+  kind = \"command\"                 # no shell; it reads JSON on stdin
   command = [\"~/bin/ring\", \"--softly\"]
   events = [\"needs_you\", \"finished\"]
   [notify.sinks.desk]

@@ -2,6 +2,7 @@
 //!
 //! Not here: how a binding stands (the daemon's), and how it is drawn ([`crate::graph`]).
 
+use anstyle::Style;
 use rrd_proto::{
     Timestamp,
     binding::{BindCall, Binding, BindingDeed, BindingEnd, BindingState, Scope},
@@ -12,11 +13,13 @@ use crate::{
     connect::{self, Connection, Unreachable},
     error::{CliError, Kind},
     grid, local, look, output,
-    text::{clean, fit_end},
+    text::{clean, fit_both, fit_end, width},
 };
 
 /// Columns that a session may have in the list.
 const NAME: usize = 36;
+/// And must have: with less, a binding has several lines.
+const LEAST_NAME: usize = 12;
 
 pub(crate) fn run(bind: &cli::Bind) -> Result<(), CliError> {
     let config = local::config(None)?;
@@ -91,28 +94,59 @@ fn table(all: &[Binding]) -> Result<(), CliError> {
         return Ok(());
     }
     let now = clock::now();
-    let mut rows = vec![["ID", "STATE", "SINCE", "FROM", "TO", "SCOPES"].map(str::to_owned)];
-    rows.extend(all.iter().map(|binding| {
-        let end = |end: &BindingEnd| fit_end(&named(end), NAME).into_owned();
-        [
-            clean(&binding.id).into_owned(),
-            binding.state.to_string(),
-            since(binding.since, now),
-            end(&binding.from),
-            end(&binding.to),
-            joined(&binding.scopes),
-        ]
-    }));
-    let mut lines = grid::lines(&rows, output::columns());
+    let Some(mut lines) = wide(all, now, output::columns()) else {
+        let columns = output::columns().unwrap_or(usize::MAX);
+        let lines: Vec<String> = all.iter().flat_map(|one| narrow(one, now, columns)).collect();
+        return output::print_lines(&lines);
+    };
     for (line, binding) in lines.iter_mut().skip(1).zip(all) {
-        let style = match binding.state {
-            BindingState::Pending => look::AMBER,
-            BindingState::Active => look::PLAIN,
-            _ => look::DIM,
-        };
-        *line = look::paint(style, line);
+        *line = look::paint(style(binding), line);
     }
     output::print_lines(&lines)
+}
+
+fn style(binding: &Binding) -> Style {
+    match binding.state {
+        BindingState::Pending => look::AMBER,
+        BindingState::Active => look::PLAIN,
+        _ => look::DIM,
+    }
+}
+
+/// A line each, if it has room for all that one asks for and something of both names.
+fn wide(all: &[Binding], now: Timestamp, columns: Option<usize>) -> Option<Vec<String>> {
+    let header = ["ID", "STATE", "SINCE", "FROM", "TO", "SCOPES"].map(str::to_owned);
+    let rows = |name: usize| {
+        let cells = |binding: &Binding| {
+            let end = |end: &BindingEnd| fit_end(&named(end), name).into_owned();
+            [
+                clean(&binding.id).into_owned(),
+                binding.state.to_string(),
+                since(binding.since, now),
+                end(&binding.from),
+                end(&binding.to),
+                joined(&binding.scopes),
+            ]
+        };
+        let rows: Vec<[String; 6]> =
+            std::iter::once(header.clone()).chain(all.iter().map(cells)).collect();
+        grid::lines(&rows, None)
+    };
+    let fits = |name: &usize| {
+        let lines = rows(*name);
+        columns.is_none_or(|columns| lines.iter().skip(1).all(|line| width(line) <= columns))
+    };
+    (LEAST_NAME..=NAME).rev().find(fits).map(rows)
+}
+
+/// Three lines: which and how it stands, between whom, for what.
+fn narrow(binding: &Binding, now: Timestamp, columns: usize) -> [String; 3] {
+    let Binding { id, state, from, to, scopes, .. } = binding;
+    let stands = format!("{}  {state}, {}", clean(id), since(binding.since, now));
+    let (from, to) = (named(from), named(to));
+    let (from, to) = fit_both(&from, &to, columns.saturating_sub(width("   → ")));
+    let lines = [stands, format!("  {from} → {to}"), format!("  {}", joined(scopes))];
+    lines.map(|line| look::paint(style(binding), &fit_end(&line, columns)))
 }
 
 fn since(at: Timestamp, now: Timestamp) -> String {
@@ -145,4 +179,49 @@ fn show(binding: &Binding) -> Result<(), CliError> {
     let columns = output::columns().unwrap_or(usize::MAX);
     let lines: Vec<String> = lines.iter().map(|line| fit_end(line, columns).into_owned()).collect();
     output::print_lines(&lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use rrd_proto::{Harness, NodeId};
+
+    use super::*;
+
+    #[test]
+    fn names_give_way_and_neither_the_id_nor_the_scopes() {
+        let end = |reference: &str| BindingEnd {
+            reference: reference.to_owned(),
+            host: Some("laptop".to_owned()),
+            node_id: NodeId::LEAST,
+            harness: Harness::Codex,
+            session_id: reference.to_owned(),
+            title: Some("Review the migration of the invoices and everything".to_owned()),
+        };
+        let binding = Binding {
+            id: "k3x9a".to_owned(),
+            state: BindingState::Pending,
+            since: Timestamp::from_millis(0),
+            from: end("aaaaa"),
+            to: end("bbbbb"),
+            scopes: vec![Scope::EventsRead, Scope::MessagesWrite],
+            note: None,
+            expires_at: None,
+            history: Vec::new(),
+        };
+        let (all, now) = ([binding], Timestamp::from_millis(60_000));
+        let plain = |line: &String| anstream::adapter::strip_str(line).to_string();
+        for columns in [40, 60, 80, 100, 160] {
+            let lines = wide(&all, now, Some(columns));
+            assert_eq!(lines.is_some(), columns >= 80, "{columns}");
+            let lines = lines.unwrap_or_else(|| narrow(&all[0], now, columns).to_vec());
+            let lines: Vec<String> = lines.iter().map(plain).collect();
+            assert!(lines.iter().all(|line| width(line) <= columns), "{columns}: {lines:#?}");
+            let text = lines.join("\n");
+            for word in ["k3x9a", "pending", "1m ago", "events:read, messages:write"] {
+                assert!(text.contains(word), "{columns}, {word}: {text}");
+            }
+            assert_eq!(text.matches("Review").count(), 2, "{text}");
+        }
+        assert!(wide(&all, now, None).is_some());
+    }
 }
