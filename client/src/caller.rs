@@ -98,6 +98,31 @@ pub(crate) fn session(
     found.ok_or_else(|| nobody().hint(hint))
 }
 
+/// A session of this host, the one that was named, or that runs this; `None` for a person, also where `none` is named.
+/// `why` says what only its own host has to do with.
+///
+/// # Errors
+/// When no session of this host is named so; when the clues tell of several.
+pub(crate) fn here(
+    answerer: &Answerer,
+    named: Option<&str>,
+    why: &str,
+) -> Result<Option<SessionKey>, CliError> {
+    match named {
+        Some("none") => Ok(None),
+        Some(id) => {
+            let session = answerer.find(id, false)?;
+            if session.host_state != HostState::Here {
+                let whose = format!("that is a session of {}", clean(&session.host));
+                return Err(CliError::new(Kind::NotFound, whose)
+                    .hint(format!("{why}: run this on that host")));
+            }
+            Ok(Some(session.key()))
+        }
+        None => Ok(recognised(answerer, &Clues::gather())?.map(|found| found.key)),
+    }
+}
+
 /// The session that the clues tell of; `None` for a person at a terminal.
 ///
 /// # Errors

@@ -29,6 +29,7 @@ mod statuses;
 mod table;
 mod text;
 mod timeline;
+mod waits;
 mod why;
 
 use std::process::ExitCode;

@@ -8,19 +8,16 @@ use std::{
 };
 
 use rrd_proto::{
-    HostState, SessionKey,
+    SessionKey,
     message::{
         MAX_ACKNOWLEDGED, Message, MessageCall, MessageId, MessagePage, MessageReply, MessageState,
     },
 };
 
 use crate::{
-    ask::Answerer,
-    caller::{self, Clues},
     connect::{self, Connection},
     error::{CliError, Kind},
     local::Config,
-    text::clean,
 };
 
 /// A daemon that ends while it is asked to send has so long to come back.
@@ -34,26 +31,6 @@ const ARRIVES: Duration = Duration::from_secs(5);
 
 /// A daemon that is not there is looked for so often.
 const AGAIN: Duration = Duration::from_millis(300);
-
-/// Whose messages: the session that was named, or runs this; `None`: a person's.
-pub(crate) fn whose(
-    answerer: &Answerer,
-    named: Option<&str>,
-) -> Result<Option<SessionKey>, CliError> {
-    match named {
-        Some("none") => Ok(None),
-        Some(id) => {
-            let session = answerer.find(id, false)?;
-            if session.host_state != HostState::Here {
-                let why = format!("that is a session of {}", clean(&session.host));
-                return Err(CliError::new(Kind::NotFound, why)
-                    .hint("its messages are kept there: run this on that host"));
-            }
-            Ok(Some(session.key()))
-        }
-        None => Ok(caller::recognised(answerer, &Clues::gather())?.map(|found| found.key)),
-    }
-}
 
 /// Sends one, once: where the daemon ends before it answers, it is asked again when it is back, and knows the call
 /// by its key.
@@ -158,7 +135,9 @@ pub(crate) fn wait(
         let is_late = left.is_some_and(|left| left.is_zero());
         let wait_ms = left
             .map_or(WAIT_MS, |left| u32::try_from(left.as_millis()).unwrap_or(most).clamp(1, most));
-        let call = MessageCall::Inbox { of: of.cloned(), all: false, limit, wait_ms };
+        // Nobody is shown to wait on after the last call.
+        let is_last = left.is_some_and(|left| left.as_millis() <= u128::from(wait_ms));
+        let call = MessageCall::Inbox { of: of.cloned(), all: false, limit, wait_ms, is_last };
         let told = daemon.message(&call, Duration::from_millis(wait_ms.into()));
         match told {
             Ok(Ok(MessageReply::Page(page))) if !page.messages.is_empty() => return Ok(Some(page)),

@@ -202,3 +202,54 @@ fn a_circle_that_two_hosts_close_at_one_moment_is_refused_or_an_alarm_on_both() 
         }
     }
 }
+
+/// One call may name many, and a title be long: each of the waits is known everywhere.
+#[test]
+fn a_circle_through_any_of_many_is_refused_on_another_host_and_all_hosts_tell_the_same() {
+    let waiter = session(1);
+    let others: Vec<String> = (10..22).map(session).collect();
+    let long = "A title that says much more than is needed ".repeat(12);
+    let mut a = Host::new("a");
+    a.works_on(&waiter, &long);
+    a.start();
+    let a = a.founds();
+    let mut b = Host::new("b");
+    others.iter().for_each(|id| b.works_on(id, id));
+    b.start();
+    let b = a.takes_in(b);
+    let c = a.takes_in(with_page("c", &session(3)));
+    let hosts = [&a, &b, &c];
+    let own = a.reference(&waiter);
+    hosts.iter().for_each(|host| others.iter().for_each(|id| drop(host.reference(id))));
+    let refs: Vec<String> = others.iter().map(|id| b.reference(id)).collect();
+    let mut args = vec!["wait", "--as", &waiter];
+    args.extend(refs.iter().map(String::as_str));
+    let mut command = a.rrd(&args);
+    let mut wait = Waiting(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
+    let graphs = hosts.map(|host| {
+        host.until("every wait", || {
+            let graph = host.graph();
+            match graph.edges.iter().filter(|edge| edge.from == own).count() {
+                12 => Ok(graph),
+                some => Err(format!("{some}: {:?}", graph.edges)),
+            }
+        })
+    });
+    // Times are by each host's clock, which may be some milliseconds from the others'.
+    let told = graphs.map(|graph| {
+        let edges = graph.edges.into_iter().map(|edge| (edge.from, edge.to, edge.evidence));
+        let chains = graph.chains.into_iter().map(|chain| (chain.sessions, chain.cause));
+        (edges.collect::<Vec<_>>(), chains.collect::<Vec<_>>())
+    });
+    assert_eq!(told[0], told[1]);
+    assert_eq!(told[0], told[2]);
+    for (id, reference) in
+        [(&others[0], &refs[0]), (&others[7], &refs[7]), (&others[11], &refs[11])]
+    {
+        let said = b.refuses(&["wait", "--as", id, &own]);
+        let circle = format!("nobody could go on: {reference} waits for {own} waits for");
+        assert!(said.contains(&circle), "{said}");
+    }
+    assert!(wait.refused().is_none());
+    hosts.iter().for_each(|host| assert!(host.alarms().is_empty()));
+}

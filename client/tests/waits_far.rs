@@ -15,6 +15,7 @@ use std::{
 use host::{
     Host,
     agents::{answered, with},
+    mcp::{Client, request},
     session,
 };
 use rrd_proto::{HostState, Status, WaitingFor};
@@ -253,4 +254,86 @@ fn whoever_names_a_session_twice_is_told_of_it_twice() {
     assert_eq!(code, 0, "{said}");
     let told = answer["targets"].as_array().unwrap();
     assert!(told.len() == 2 && told[0] == told[1], "{answer}");
+}
+
+#[test]
+fn a_daemon_that_has_only_begun_takes_nobody_for_away() {
+    let ([mut a, b], [one, two]) = fleet(["a", "b"]);
+    let before = a.waits(&one, &[&two, "--json"]);
+    a.sees_it_wait(&one, true);
+    a.kill();
+    b.signal("-STOP");
+    a.start();
+    a.comes_to_see_host("b", HostState::Away);
+    let after = a.waits(&one, &[&two, "--json"]);
+    a.sees_it_wait(&one, true);
+    b.signal("-CONT");
+    a.comes_to_see_host("b", HostState::Live);
+    b.hook(&two, "Stop", json!({}));
+    for waits in [before, after] {
+        let (code, answer, said) = answered(waits);
+        assert_eq!((code, answer["outcome"].as_str()), (0, Some("true")), "{answer} {said}");
+    }
+    // Who stays away is, before it is long.
+    let waits = a.waits(&one, &[&two, "--until", "error", "--json"]);
+    a.sees_it_wait(&one, true);
+    a.kill();
+    b.signal("-STOP");
+    a.start();
+    let (code, answer, said) = answered(waits);
+    b.signal("-CONT");
+    assert_eq!((code, answer["outcome"].as_str()), (4, Some("away")), "{answer} {said}");
+}
+
+#[test]
+fn who_waits_on_a_host_that_is_away_closes_no_circle() {
+    let ([mut a, b], [one, two]) = fleet(["a", "b"]);
+    let mut first = a.waits(&one, &[&two]);
+    b.sees_it_wait(&one, true);
+    a.kill();
+    b.comes_to_see_host("a", HostState::Away);
+    let (code, answer, said) = answered(b.waits(&two, &[&one, "--json"]));
+    assert_eq!((code, answer["outcome"].as_str()), (4, Some("away")), "{answer} {said}");
+    first.kill().unwrap();
+    first.wait().unwrap();
+}
+
+#[test]
+fn nobody_waits_on_after_its_time_is_up() {
+    let ([a, b], [one, two]) = fleet(["a", "b"]);
+    let third = session(9);
+    a.says(&third, "other");
+    a.knows(&[&third]);
+    for arguments in
+        [&["wait", &one, "--timeout", "1s"][..], &["inbox", "--wait", "--timeout", "1s"]]
+    {
+        a.sends(&third, &one, "what do you think?");
+        let (code, _, said) = a.does(&third, arguments);
+        assert_eq!(code, 3, "{said}");
+        // At once: it would close a circle if that one still waited.
+        let (code, _, said) = a.does(&one, &["wait", &third, "--timeout", "0s"]);
+        assert_eq!(code, 3, "{said}");
+    }
+    let (code, _, said) = a.does(&one, &["wait", &third, "--as", &two, "--timeout", "0s"]);
+    assert_eq!((code, said.contains("that is a session of b")), (1, true), "{said}");
+    drop(b);
+}
+
+#[test]
+fn an_agent_that_waits_by_mcp_waits_on_when_the_daemon_begins_anew() {
+    let (one, two) = (session(1), session(2));
+    let mut host = with("a", &one);
+    host.says(&two, "other");
+    host.knows(&[&one, &two]);
+    let mut client = Client::start(host.of_session(&one, &["mcp"])).initialized("2025-06-18");
+    let arguments = json!({"ids": [two], "until": "match=^THIRD", "seconds": 60});
+    client.send(&request("w", "tools/call", &json!({"name": "wait_for", "arguments": arguments})));
+    host.sees_it_wait(&one, true);
+    host.kill();
+    host.says(&two, "THIRD and last");
+    host.start();
+    let answer = client.answer(&json!("w"));
+    let text = answer["result"]["content"][0]["text"].as_str().unwrap_or_default();
+    let told: Value = serde_json::from_str(text).unwrap_or_default();
+    assert_eq!(told["outcome"], "true", "{answer}");
 }

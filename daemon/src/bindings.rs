@@ -85,10 +85,12 @@ impl Bindings {
     }
 
     /// All that are told, as edges of the graph.
-    pub(crate) fn edges(&self, fleet: &Fleet) -> Vec<Edge> {
+    pub(crate) fn edges(&self, fleet: &Fleet, hub: &Hub) -> Vec<Edge> {
         let counts = Counts::of(fleet);
         let register = &self.words.known().register;
-        all(register, &counts, now()).map(|(id, standing)| standing.edge(id)).collect()
+        all(register, &counts, now())
+            .map(|(id, standing)| standing.edge(id, |node| offset_ms(hub, node)))
+            .collect()
     }
 
     /// The one that begins so.
@@ -200,25 +202,33 @@ impl Bindings {
         };
         let step = |said: &&Said| BindingStep {
             what: said.deed,
-            at: said.at,
+            at: said.at.plus(offset_ms(hub, said.node)),
             node_id: said.node,
             host: counts.label(fleet, said.node),
         };
         let tell = |(id, standing): &(&str, Standing<'_>)| Binding {
             id: (*id).to_owned(),
             state: standing.state,
-            since: standing.since,
+            since: standing.since_here(|node| offset_ms(hub, node)),
             from: end(&standing.request.from),
             to: end(&standing.request.to),
             scopes: standing.request.scopes.clone(),
             note: standing.request.note.clone(),
-            expires_at: (standing.state == BindingState::Pending).then_some(standing.expires_at),
+            expires_at: (standing.state == BindingState::Pending).then(|| {
+                let asked = standing.steps.first();
+                standing.expires_at.plus(asked.map_or(0, |said| offset_ms(hub, said.node)))
+            }),
             history: standing.steps.iter().map(step).collect(),
         };
         let mut told: Vec<Binding> = standings.iter().map(tell).collect();
         told.sort_by(|a, b| (a.state, b.since, &a.id).cmp(&(b.state, a.since, &b.id)));
         told
     }
+}
+
+/// What to add to that host's times to show them by this one's clock.
+fn offset_ms(hub: &Hub, node: NodeId) -> i64 {
+    hub.others().map_or(0, |others| others.offset_of(node))
 }
 
 /// Four random bytes.

@@ -61,7 +61,7 @@ impl Graphs {
             return Arc::clone(&made.graph);
         }
         let at = Instant::now();
-        let bound = self.fleet.as_ref().map(|fleet| fleet.bindings().edges(fleet));
+        let bound = self.fleet.as_ref().map(|fleet| fleet.bindings().edges(fleet, &self.hub));
         let bound = bound.unwrap_or_default();
         let graph = Arc::new(graph::graph(&self.rows_with(&bound), &bound));
         *made = Some(Made { version, at, graph: Arc::clone(&graph) });

@@ -186,6 +186,8 @@ pub enum MessageCall {
         limit: u32,
         /// Milliseconds to wait for one when there is none; whoever waits is shown to wait.
         wait_ms: u32,
+        /// Whoever asks waits no longer, and is shown to wait no more when this is answered.
+        is_last: bool,
     },
     /// One of those that came, acknowledged or not.
     One {

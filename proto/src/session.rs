@@ -349,6 +349,9 @@ pub struct Session {
     /// The end of its chain, where it waits for another session or another one waits for it.
     #[serde(default)]
     pub chain: Option<ChainEnd>,
+    /// Marks of where it works, of a row that was cut on its way here; `None` of a whole one. Nobody is shown them.
+    #[serde(skip)]
+    pub workplaces: Option<Vec<String>>,
 }
 
 impl Session {
@@ -397,6 +400,7 @@ impl Session {
             deletion: None,
             links: Vec::new(),
             chain: None,
+            workplaces: None,
         }
     }
 

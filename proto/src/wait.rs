@@ -194,6 +194,8 @@ pub struct WaitNews {
     pub handle: u64,
     /// What came of it all: that what was waited for came true, or why it cannot any more. `None`: it is not over.
     pub came: Option<Came>,
+    /// The daemon has only begun: hosts that it has not heard of yet count as away, and may not be.
+    pub is_settling: bool,
     /// Each session that is waited for, as they were asked for: in that order, and as often.
     pub targets: Vec<WaitTarget>,
 }
@@ -210,7 +212,8 @@ impl WaitNews {
 
     /// Sessions that are waited for on hosts that are away.
     pub fn away(&self) -> impl Iterator<Item = &WaitTarget> {
-        self.targets.iter().filter(|target| target.outcome.is_none() && target.is_away())
+        let is_it = |target: &&WaitTarget| target.outcome.is_none() && target.is_away();
+        self.targets.iter().filter(move |target| !self.is_settling && is_it(target))
     }
 }
 
@@ -294,9 +297,11 @@ mod tests {
             (vec![(None, Some(Came::Unknown)), (away, None)], true, true),
         ] {
             let each = targets.iter().map(|(state, came)| target(*state, *came)).collect();
-            let news = WaitNews { handle: 1, came: None, targets: each };
+            let mut news = WaitNews { handle: 1, came: None, is_settling: false, targets: each };
             let is = [false, true].map(|any| news.held_up(any).is_some());
             assert_eq!(is, [all, any], "{targets:?}");
+            news.is_settling = true;
+            assert_eq!(news.held_up(false), None, "{targets:?}");
         }
     }
 

@@ -11,6 +11,7 @@ use rrd_proto::{
 
 use crate::{
     ask::Answerer,
+    caller,
     cli::InboxArgs,
     clock,
     connect::{self, Unreachable},
@@ -23,7 +24,7 @@ pub(crate) fn run(args: &InboxArgs) -> Result<(), CliError> {
     let config = local::config(None)?;
     let daemon = connect::dial(&config.dirs.socket).map_err(Unreachable::into_error)?;
     let answerer = Answerer::Daemon(daemon);
-    let of = messages::whose(&answerer, args.named.as_deref())?;
+    let of = caller::here(&answerer, args.named.as_deref(), "its messages are kept there")?;
     let Answerer::Daemon(daemon) = answerer else { return Ok(()) };
     if !args.ack.is_empty() {
         let count = messages::acknowledge(&daemon, of.as_ref(), &args.ack)?;
@@ -46,7 +47,8 @@ pub(crate) fn run(args: &InboxArgs) -> Result<(), CliError> {
                 .hint("rrd graph shows what the others wait for")
         })?
     } else {
-        let call = MessageCall::Inbox { of: of.clone(), all: args.all, limit, wait_ms: 0 };
+        let call =
+            MessageCall::Inbox { of: of.clone(), all: args.all, limit, wait_ms: 0, is_last: true };
         messages::page(&daemon, &call, Duration::ZERO)?
     };
     if args.json {

@@ -8,6 +8,7 @@ use rrd_proto::message::{MAX_MESSAGE, MessageState};
 
 use crate::{
     ask::Answerer,
+    caller,
     cli::SendArgs,
     connect::{self, Unreachable},
     error::{CliError, Kind},
@@ -23,7 +24,7 @@ pub(crate) fn run(args: &SendArgs) -> Result<(), CliError> {
     let config = local::config(None)?;
     let daemon = connect::dial(&config.dirs.socket).map_err(Unreachable::into_error)?;
     let answerer = Answerer::Daemon(daemon);
-    let from = messages::whose(&answerer, args.named.as_deref())?;
+    let from = caller::here(&answerer, args.named.as_deref(), "its messages are kept there")?;
     let Answerer::Daemon(daemon) = answerer else { return Ok(()) };
     let message = messages::send(&config, &daemon, from, &args.id, text)?;
     let whom = message.to.reference.as_deref().unwrap_or(&args.id);

@@ -5,13 +5,12 @@
 
 use std::{
     collections::HashSet,
-    thread::sleep,
     time::{Duration, Instant},
 };
 
 use rrd_proto::{
     SessionKey,
-    wait::{Awaited, Came, WaitCall, WaitNews, WaitTarget},
+    wait::{Awaited, Came, WaitNews, WaitTarget},
 };
 use serde::Serialize;
 
@@ -24,13 +23,11 @@ use crate::{
     error::{CliError, Kind},
     local, output,
     text::clean,
+    waits::Waiting,
 };
 
 /// What one call waits: a host that is away is noticed within.
-const WAIT_MS: u32 = 10_000;
-
-/// A daemon that is not there is looked for so often.
-const AGAIN: Duration = Duration::from_millis(300);
+const WAIT: Duration = Duration::from_secs(10);
 
 /// What came of it, for a script.
 #[derive(Debug, Serialize)]
@@ -48,95 +45,56 @@ pub(crate) fn run(args: &WaitArgs) -> Result<(), CliError> {
     let config = local::config(None)?;
     let daemon = connect::dial(&config.dirs.socket).map_err(Unreachable::into_error)?;
     let answerer = Answerer::Daemon(daemon);
-    let waiter = match args.named.as_deref() {
-        Some("none") => None,
-        Some(id) => Some(caller::session(&answerer, Some(id), "name it by its ref")?.key),
-        None => caller::recognised(&answerer, &caller::Clues::gather())?.map(|found| found.key),
-    };
-    let Answerer::Daemon(mut daemon) = answerer else { return Ok(()) };
-    let mut targets: Vec<_> = args.ids.iter().cloned().map(Awaited::new).collect();
+    let waiter = caller::here(&answerer, args.named.as_deref(), "its waits are told there")?;
+    let Answerer::Daemon(daemon) = answerer else { return Ok(()) };
+    let targets = args.ids.iter().cloned().map(Awaited::new).collect();
+    let at = (&*config.dirs.socket, daemon);
+    let mut waiting = Waiting::new(at, waiter.clone(), targets, args.until.clone(), args.any);
     let (mut said_away, mut said) = (false, HashSet::new());
-    let mut last: Option<WaitNews> = None;
+    let mut within = Duration::ZERO;
     loop {
-        let begin = WaitCall::Begin {
-            waiter: waiter.clone(),
-            targets: targets.clone(),
-            until: args.until.clone(),
-            any: args.any,
+        waiting.ask(within)?;
+        let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+        let is_late = left.is_some_and(|left| left.is_zero());
+        let Some(news) = waiting.news() else {
+            if is_late {
+                return Err(waiting.refused());
+            }
+            within = left.map_or(WAIT, |left| left.min(WAIT));
+            continue;
         };
-        let mut told = daemon.wait(&begin, Duration::ZERO);
-        loop {
-            let news = match told {
-                Ok(Ok(news)) => news,
-                // It began, and the daemon has lost it, or is another one that does not know the session yet.
-                Ok(Err(no)) if no.passes && last.is_some() => break,
-                Ok(Err(no)) => return Err(no.into()),
-                Err(error) if error.kind() == Kind::NoDaemon && last.is_some() => break,
-                Err(error) => return Err(error),
-            };
-            if let Some(came) = news.came {
-                return over(args, waiter.as_ref(), &news, came);
-            }
-            if !args.patient
-                && let Some(target) = news.held_up(args.any)
-            {
-                return Err(away_error(args, waiter.as_ref(), &news, target));
-            }
-            let away = news.away().next();
-            if let Some(target) = away.filter(|_| !said_away) {
-                output::remark(&format!("{} is away; waiting on", clean(&target.host)));
-            }
-            said_away = away.is_some();
-            let open = news.targets.iter().filter(|target| target.outcome.is_none()).count();
-            let came = news.targets.iter().filter(|target| target.outcome.is_some());
-            for (target, outcome) in
-                came.filter_map(|target| Some((target, target.outcome.as_ref()?)))
-            {
-                if said.insert(target.reference.clone()) {
-                    let status = outcome.status.map_or("not known", |status| status.as_str());
-                    output::remark(&format!(
-                        "{}: now {status}; waiting on for {open} more",
-                        named(target)
-                    ));
-                }
-            }
-            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-            if left == Some(Duration::ZERO) {
-                return Err(late(args, waiter.as_ref(), &news));
-            }
-            // So that a daemon that begins anew knows whom, whatever else begins so by then.
-            targets = news.targets.iter().map(again).collect();
-            let handle = news.handle;
-            last = Some(news);
-            let ms = left.map_or(WAIT_MS, |left| {
-                u32::try_from(left.as_millis()).unwrap_or(WAIT_MS).clamp(1, WAIT_MS)
-            });
-            let call = WaitCall::Next { handle, wait_ms: ms };
-            told = daemon.wait(&call, Duration::from_millis(ms.into()));
+        if let Some(came) = news.came {
+            return over(args, waiter.as_ref(), news, came);
         }
-        // The daemon is gone, or was for a while.
-        loop {
-            if let Some(news) = &last
-                && deadline.is_some_and(|at| at <= Instant::now())
-            {
-                return Err(late(args, waiter.as_ref(), news));
-            }
-            sleep(AGAIN);
-            match connect::dial(&config.dirs.socket) {
-                Ok(again) => {
-                    daemon = again;
-                    break;
-                }
-                Err(Unreachable::NotRunning | Unreachable::Silent) => {}
-                Err(other) => return Err(other.into_error()),
-            }
+        if !args.patient
+            && let Some(target) = news.held_up(args.any)
+        {
+            return Err(away_error(args, waiter.as_ref(), news, target));
         }
+        remark(news, &mut said_away, &mut said);
+        if is_late {
+            return Err(late(args, waiter.as_ref(), news));
+        }
+        within = left.map_or(WAIT, |left| left.min(WAIT));
     }
 }
 
-fn again(target: &WaitTarget) -> Awaited {
-    let id = format!("{}/{}/{}", target.host, target.harness, target.session_id);
-    Awaited { id, from: target.from, outcome: target.outcome.clone() }
+/// Says what has changed while it is waited on.
+fn remark(news: &WaitNews, said_away: &mut bool, said: &mut HashSet<String>) {
+    let away = news.away().next();
+    if let Some(target) = away.filter(|_| !*said_away) {
+        output::remark(&format!("{} is away; waiting on", clean(&target.host)));
+    }
+    *said_away = away.is_some();
+    let open = news.targets.iter().filter(|target| target.outcome.is_none()).count();
+    let came = news.targets.iter().filter_map(|target| Some((target, target.outcome.as_ref()?)));
+    for (target, outcome) in came {
+        if said.insert(target.reference.clone()) {
+            let status = outcome.status.map_or("not known", |status| status.as_str());
+            let who = named(target);
+            output::remark(&format!("{who}: now {status}; waiting on for {open} more"));
+        }
+    }
 }
 
 fn named(target: &WaitTarget) -> String {

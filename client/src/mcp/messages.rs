@@ -116,7 +116,7 @@ pub(super) fn inbox(call: &Call, args: Inbox) -> Result<Reply, CliError> {
         }
         _ => {
             let of = Some(you);
-            let query = MessageCall::Inbox { of, all: args.all, limit, wait_ms: 0 };
+            let query = MessageCall::Inbox { of, all: args.all, limit, wait_ms: 0, is_last: true };
             messages::page(&daemon, &query, Duration::ZERO)?
         }
     };

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use rrd_proto::wait::{Awaited, Came, Until, WaitCall, WaitNews};
+use rrd_proto::wait::{Awaited, Came, Until, WaitNews};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -13,14 +13,14 @@ use super::{
     reply::{Reply, wrong},
     tools::{Call, parsed, within},
 };
-use crate::{ask::Answerer, error::CliError};
+use crate::{ask::Answerer, error::CliError, waits::Waiting};
 
 /// Seconds that one call waits, unless told otherwise, and at most: clients give up after a minute or more.
 const SECONDS: u64 = 45;
 const MAX_SECONDS: u64 = 600;
 
 /// A client that gives up is noticed within.
-const LOOK_MS: u32 = 1_000;
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Sessions of one call.
 const MAX_IDS: usize = 16;
@@ -61,23 +61,24 @@ pub(super) fn wait_for(call: &Call, args: WaitFor) -> Result<Reply, CliError> {
     }
     let awaited = |(id, from)| Awaited { from, ..Awaited::new(id) };
     let targets = args.ids.into_iter().zip(from).map(awaited).collect();
-    let any = args.any;
-    let begin = WaitCall::Begin { waiter, targets, until, any };
-    let mut news = daemon.wait(&begin, Duration::ZERO)??;
+    let at = (&*call.config().dirs.socket, daemon);
+    let mut waiting = Waiting::new(at, waiter, targets, until, args.any);
+    let mut within = Duration::ZERO;
     loop {
+        waiting.ask(within)?;
         let left = deadline.saturating_duration_since(Instant::now());
-        let is_held_up = news.held_up(any).is_some();
-        if news.came.is_some() || is_held_up || left.is_zero() {
-            return Ok(told(&news, is_held_up));
+        let is_over = left.is_zero() || call.is_left();
+        match waiting.news() {
+            Some(news) => {
+                let is_held_up = news.held_up(args.any).is_some();
+                if news.came.is_some() || is_held_up || is_over {
+                    return Ok(told(news, is_held_up));
+                }
+            }
+            None if is_over => return Err(waiting.refused()),
+            None => {}
         }
-        if call.is_left() {
-            // Nobody is shown to wait on.
-            let end = WaitCall::End { handle: news.handle };
-            return Ok(told(&daemon.wait(&end, Duration::ZERO)??, false));
-        }
-        let wait_ms = u32::try_from(left.as_millis()).unwrap_or(LOOK_MS).clamp(1, LOOK_MS);
-        let next = WaitCall::Next { handle: news.handle, wait_ms };
-        news = daemon.wait(&next, Duration::from_millis(wait_ms.into()))??;
+        within = left.min(LOOK);
     }
 }
 

@@ -240,9 +240,20 @@ impl<'w> Standing<'w> {
         self.request.from == *end || self.request.to == *end
     }
 
-    /// As an edge of the graph.
+    /// Since when, by the clock of whoever shows it: `offset_ms` is what to add to a host's times for that.
     #[must_use]
-    pub fn edge(&self, id: &str) -> Edge {
+    pub fn since_here(&self, offset_ms: impl Fn(NodeId) -> i64) -> Timestamp {
+        // That it expired follows from when it was asked for.
+        let by = match self.state {
+            BindingState::Expired => self.steps.first(),
+            _ => self.steps.last(),
+        };
+        self.since.plus(by.map_or(0, |said| offset_ms(said.node)))
+    }
+
+    /// As an edge of the graph; times as [`since_here`](Self::since_here) has them.
+    #[must_use]
+    pub fn edge(&self, id: &str, offset_ms: impl Fn(NodeId) -> i64) -> Edge {
         let scopes: Vec<&str> = self.request.scopes.iter().map(|scope| scope.as_str()).collect();
         Edge {
             from: self.request.from.reference(),
@@ -255,7 +266,7 @@ impl<'w> Standing<'w> {
                     EdgeState::Inactive
                 }
             },
-            since: Some(self.since),
+            since: Some(self.since_here(offset_ms)),
             evidence: format!("{}: {} ({id})", self.state, scopes.join(", ")),
         }
     }

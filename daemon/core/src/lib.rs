@@ -31,6 +31,7 @@ pub mod status;
 pub mod task;
 pub mod tree;
 pub mod wait;
+pub mod workplace;
 
 /// The hash behind every stored identity (record keys, first lines, cursor tails): XXH3, 64 bits.
 /// On disk, so it must never change.

@@ -378,6 +378,7 @@ impl Roster {
                 .filter(|_| self.absence(key, entry) != Some(Absence::Gone)),
             links: self.links(key, entry, &judged.verdict),
             chain: None,
+            workplaces: None,
         }
     }
 }

@@ -5,9 +5,11 @@
 
 use regex_automata::{meta::Regex, util::syntax};
 use rrd_proto::{
-    EndReason, Event, EventKind, Session, Status, TurnResult, WaitingFor,
+    EndReason, Event, EventKind, Harness, Session, Status, TurnResult, WaitingFor,
     wait::{Came, Outcome, Until},
 };
+
+use crate::harness::is_question;
 
 /// Bytes that a pattern's automata may take, each.
 const MAX_SIZE: usize = 1 << 20;
@@ -61,13 +63,18 @@ impl Condition {
         Some(outcome(came, row, None))
     }
 
-    /// Whether this event is what is waited for.
+    /// Whether this event of a session of that harness is what is waited for.
     #[must_use]
-    pub fn by_event(&self, event: &Event) -> bool {
+    pub fn by_event(&self, harness: &Harness, event: &Event) -> bool {
+        // Answered by now, perhaps: it was asked.
+        let is_asked = || {
+            let tool = event.tool.as_deref().unwrap_or_default();
+            event.kind == EventKind::ToolCall && is_question(harness, tool)
+        };
         match &self.until {
             Until::Idle => event.kind == EventKind::TurnEnd,
             Until::Ended => event.kind == EventKind::Ended,
-            Until::Waiting => event.kind == EventKind::PermissionRequest,
+            Until::Waiting => event.kind == EventKind::PermissionRequest || is_asked(),
             Until::Error => event.kind == EventKind::Error,
             Until::Match(_) => self.pattern.as_ref().is_some_and(|pattern| {
                 let body = event.body.as_ref().map(|body| body.text.as_str());
@@ -119,14 +126,18 @@ fn compile(pattern: &str) -> Result<Regex, String> {
     let syntax = syntax::Config::new().unicode(false).utf8(false).multi_line(true);
     let built = Regex::builder().configure(config).syntax(syntax).build(pattern);
     built.map_err(|error| match error.syntax_error() {
-        Some(error) => error.to_string().lines().last().unwrap_or("no pattern").to_owned(),
+        Some(error) => {
+            let said = error.to_string();
+            let last = said.lines().last().unwrap_or("no pattern");
+            last.strip_prefix("error: ").unwrap_or(last).to_owned()
+        }
         None => "it is too large".to_owned(),
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use rrd_proto::{Harness, SessionKey};
+    use rrd_proto::SessionKey;
 
     use super::*;
 
@@ -188,8 +199,15 @@ mod tests {
     #[test]
     fn what_an_event_tells() {
         let is = |until: &str, kind, text: &str| {
-            Condition::new(until.parse().unwrap()).unwrap().by_event(&event(kind, text))
+            let condition = Condition::new(until.parse().unwrap()).unwrap();
+            condition.by_event(&Harness::Codex, &event(kind, text))
         };
+        let asks = |harness, tool: &str| {
+            let call = Event { tool: Some(tool.to_owned()), ..event(EventKind::ToolCall, "?") };
+            Condition::new(Until::Waiting).unwrap().by_event(&harness, &call)
+        };
+        assert!(asks(Harness::ClaudeCode, "AskUserQuestion") && asks(Harness::Hermes, "clarify"));
+        assert!(!asks(Harness::ClaudeCode, "Bash") && !asks(Harness::Codex, "clarify"));
         assert!(is("idle", EventKind::TurnEnd, "") && !is("idle", EventKind::Message, "idle"));
         assert!(is("match=^done: [0-9]+$", EventKind::Message, "so\ndone: 12\nmore"));
         assert!(!is("match=^done", EventKind::Message, "not done"));

@@ -129,7 +129,7 @@ fn a_request_expires_and_what_is_over_goes() {
     drop((fleet, hub));
     let node = opened(home);
     assert_eq!(node.told(), before);
-    let edges = node.fleet.bindings().edges(&node.fleet);
+    let edges = node.fleet.bindings().edges(&node.fleet, &node.hub);
     assert_eq!(edges.len(), 4);
 }
 
@@ -187,7 +187,7 @@ fn whose_word_does_not_count_asks_for_nothing() {
     };
     node.merges(&stranger, said);
     assert_eq!(node.told(), [("mine".to_owned(), BindingState::Pending)]);
-    assert_eq!(node.fleet.bindings().edges(&node.fleet).len(), 1);
+    assert_eq!(node.fleet.bindings().edges(&node.fleet, &node.hub).len(), 1);
     let told = node.fleet.bindings().words.tell(&node.fleet, &RegisterQuery::default());
     assert_eq!(told.links.len(), 1, "it is not handed on either");
     assert_eq!((node.kept(), Said::NAMES), (3, 1_000));

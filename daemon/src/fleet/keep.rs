@@ -392,9 +392,11 @@ impl Keep {
             UPDATE invites SET state = 'cancelled' WHERE state = 'open';
             DELETE FROM peer_rows; DELETE FROM past; DELETE FROM heard; DELETE FROM words;
             DELETE FROM task_links; DELETE FROM binding_words;
-            UPDATE sent SET state = 3, trouble = 'this host left the fleet',
-                state_at = CAST(unixepoch('subsec') * 1000 AS INTEGER) WHERE state = 0;
-            UPDATE received SET is_told = 1; DELETE FROM forgotten_messages;
+            UPDATE sent SET state = 3, state_at = CAST(unixepoch('subsec') * 1000 AS INTEGER),
+                trouble = 'this host left the fleet'
+                    || iif(state = 0, '', ': whether it was read is not known')
+                WHERE state < 2 AND to_node <> node;
+            DELETE FROM forgotten_messages;
             COMMIT;";
         self.db.execute_batch(sql).map_err(|error| self.sqlite(error))
     }

@@ -409,11 +409,13 @@ impl Keep {
                 set_floor.execute(params![from_node, epoch, harness, id, seq, at])?;
                 room.insert(to.clone(), (messages + 1, bytes + text.len() as u64));
             }
-            let sql = "SELECT text FROM sent
-                WHERE to_node = ?1 AND epoch = ?2 AND seq = ?3 AND state < 2";
+            // A host that left is back under another name, and its word that it was read counts then, too: nobody
+            // but who was handed a message knows its epoch.
+            let sql = "SELECT text FROM sent WHERE epoch = ?2 AND seq = ?3
+                AND (to_node = ?1 AND state < 2 OR state = 3 AND ?4)";
             let mut open = db.prepare_cached(sql)?;
-            let sql = "UPDATE sent SET state = ?4, state_at = ?5, trouble = ?6, text = ?7
-                WHERE to_node = ?1 AND epoch = ?2 AND seq = ?3";
+            let sql = "UPDATE sent SET state = ?1, state_at = ?4, trouble = ?5, text = ?6
+                WHERE epoch = ?2 AND seq = ?3";
             let mut close = db.prepare_cached(sql)?;
             let read = push.read.iter().map(|named| (named, MessageState::Read, None));
             let forgotten = push
@@ -421,18 +423,21 @@ impl Keep {
                 .iter()
                 .map(|named| (named, MessageState::Failed, Some(WAS_FORGOTTEN)));
             for ((epoch, seq), state, trouble) in read.chain(forgotten) {
+                let is_read = state == MessageState::Read;
                 let (seq, state, at) = (seq.cast_signed(), number_of(state), now.as_millis());
-                let text = open.query_row(params![from_node, epoch, seq], |row| row.get(0));
+                let named = params![from_node, epoch, seq, is_read];
+                let text = open.query_row(named, |row| row.get(0));
                 let Some(text): Option<String> = text.optional()? else { continue };
                 let text = beginning(&text);
-                close.execute(params![from_node, epoch, seq, state, at, trouble, text])?;
+                close.execute(params![state, epoch, seq, at, trouble, text])?;
             }
             Ok(())
         })?;
         Ok(handed)
     }
 
-    /// What is on its way to this host will not arrive. Says how many.
+    /// What is on its way to this host will not arrive, and whether what is there was read nobody says any more.
+    /// Says how many that are. What was read here stays untold: the host may be a member again.
     pub(crate) fn fail_messages(
         &mut self,
         to_node: NodeId,
@@ -440,10 +445,11 @@ impl Keep {
         now: Timestamp,
     ) -> Result<usize, KeepError> {
         let node = to_node.to_string();
-        self.run("UPDATE received SET is_told = 1 WHERE node = ?1 AND is_told = 0", [&node])?;
         self.run("DELETE FROM forgotten_messages WHERE node = ?1", [&node])?;
         self.run(
-            "UPDATE sent SET state = 3, state_at = ?2, trouble = ?3 WHERE state = 0 AND to_node = ?1",
+            "UPDATE sent SET state = 3, state_at = ?2,
+                trouble = iif(state = 0, ?3, ?3 || ': whether it was read is not known')
+                WHERE state < 2 AND to_node = ?1 AND to_node <> node",
             params![node, now.as_millis(), why],
         )
     }
@@ -509,6 +515,7 @@ impl Keep {
             db.execute(sql, [(4 * MOST_OVER).cast_signed()])?;
             // What its sender does not know yet stays, so that it can be told.
             db.execute("DELETE FROM received WHERE read_at < ?1 AND is_told = 1", [over])?;
+            db.execute("DELETE FROM received WHERE read_at < ?1", [followed])?;
             let sql = "DELETE FROM received WHERE read_at IS NOT NULL AND is_told = 1 AND number NOT IN
                 (SELECT number FROM received WHERE read_at IS NOT NULL ORDER BY read_at DESC LIMIT ?1)";
             db.execute(sql, [MOST_OVER.cast_signed()])?;

@@ -12,7 +12,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use rrd_core::fleet::{members::Members, record::MAX_RECORD};
+use rrd_core::fleet::{members::Members, record::MAX_TIED};
 use rrd_proto::NodeId;
 
 use super::cluster;
@@ -92,7 +92,7 @@ impl Vet {
                 1 => {
                     let (key, value) = (operations.text()?, operations.text()?);
                     let is_slot = key.is_ascii() && key.len() <= MAX_KEY;
-                    (is_slot && value.len() <= MAX_RECORD).then_some(())?;
+                    (is_slot && value.len() <= MAX_TIED).then_some(())?;
                     operations.number()?;
                     // Nothing is ever deleted: slots are used again.
                     (operations.byte()? == 0).then_some(())?;
@@ -276,7 +276,7 @@ mod tests {
         assert!(!passes(&attacks::value((node(1), 7), "h", "{}", 1)), "of its own");
         assert!(!passes(&attacks::value(other, "s/000", "{}", u64::MAX)));
         assert!(!passes(&attacks::value(other, "s/é", "{}", 1)));
-        assert!(!passes(&attacks::value(other, "s/000", &"x".repeat(MAX_RECORD + 1), 1)));
+        assert!(!passes(&attacks::value(other, "s/000", &"x".repeat(MAX_TIED + 1), 1)));
         assert!(passes(&attacks::heartbeats([other].into_iter(), 9)));
         assert!(!passes(&attacks::heartbeats([other].into_iter(), u64::MAX)));
         assert!(!passes(&attacks::bomb()));

@@ -3,10 +3,14 @@
 //!
 //! Not here: how rows are told, and how edges are joined.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
-use rrd_core::message::edge_state;
-use rrd_proto::{EdgeKind, Link, SessionKey, Timestamp, message::MessageState, session_ref};
+use rrd_core::{fleet::ties::and_more, message::edge_state};
+use rrd_proto::{EdgeKind, Link, SessionKey, message::MessageState, session_ref};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -21,8 +25,8 @@ const SHOWN: i64 = 10 * 60_000;
 /// Changes that come together are looked at together.
 const APART: Duration = Duration::from_millis(100);
 
-/// Edges of one session, at most: what is on its way first, then the latest.
-const MOST: usize = 6;
+/// Edges of one session, at most: what is on its way first, then the latest. That there are more is said.
+const MOST: usize = 64;
 
 /// Tells rows, until it is stopped.
 pub(crate) async fn follow(fleet: Arc<Fleet>, hub: Arc<Hub>, stop: CancellationToken) {
@@ -63,11 +67,16 @@ fn links(mut traffic: Vec<Traffic>) -> HashMap<SessionKey, Vec<Link>> {
     // Of what is over the one that came last tells how they stand.
     let how_far = |one: &Traffic| (!is_over(one)).then_some(one.state);
     traffic.sort_by_key(|one| (is_over(one), how_far(one), std::cmp::Reverse(one.state_at)));
-    let mut links: HashMap<SessionKey, Vec<(Link, Timestamp)>> = HashMap::new();
+    // And to whom it wrote besides.
+    let mut links: HashMap<SessionKey, (Vec<Link>, HashSet<String>)> = HashMap::new();
     for one in traffic {
         let to = session_ref(&one.to_node.to_string(), &one.to);
-        let of = links.entry(one.from).or_default();
-        if of.len() >= MOST || of.iter().any(|(link, _)| link.to == to) {
+        let (of, more) = links.entry(one.from).or_default();
+        if of.iter().any(|link| link.to == to) {
+            continue;
+        }
+        if of.len() >= MOST {
+            more.insert(to);
             continue;
         }
         let evidence = match one.state {
@@ -75,7 +84,7 @@ fn links(mut traffic: Vec<Traffic>) -> HashMap<SessionKey, Vec<Link>> {
             _ if one.count == 1 => "rrd send: one message".to_owned(),
             _ => format!("rrd send: {} messages", one.count),
         };
-        let link = Link {
+        of.push(Link {
             kind: EdgeKind::Message,
             state: edge_state(one.state),
             to,
@@ -83,13 +92,15 @@ fn links(mut traffic: Vec<Traffic>) -> HashMap<SessionKey, Vec<Link>> {
             any: false,
             since: Some(one.since),
             evidence,
-        };
-        of.push((link, one.state_at));
+        });
     }
-    links
-        .into_iter()
-        .map(|(key, of)| (key, of.into_iter().map(|(link, _)| link).collect()))
-        .collect()
+    let told = |(key, (mut of, more)): (_, (Vec<Link>, HashSet<String>))| {
+        if let Some(last) = of.last_mut().filter(|_| !more.is_empty()) {
+            last.evidence = and_more(&last.evidence, more.len() as u64, "to whom it wrote are");
+        }
+        (key, of)
+    };
+    links.into_iter().map(told).collect()
 }
 
 #[cfg(test)]
@@ -100,6 +111,7 @@ mod tests {
 
     #[test]
     fn two_sessions_are_tied_once_by_what_is_least_far() {
+        use rrd_proto::Timestamp;
         let key = |id: &str| SessionKey { harness: Harness::Codex, session_id: id.to_owned() };
         let one = |to: &str, state, at| Traffic {
             from: key("a"),
@@ -119,8 +131,10 @@ mod tests {
         let links_of = |all: &[Traffic]| links(all.to_vec()).remove(&key("a")).unwrap();
         let states: Vec<EdgeState> = links_of(&all).iter().map(|link| link.state).collect();
         assert_eq!(states, [EdgeState::Unread, EdgeState::Inactive]);
-        all.extend((0..50).map(|n| one(&format!("d{n}"), MessageState::Queued, n)));
+        all.extend((0..100).map(|n| one(&format!("d{n}"), MessageState::Queued, n)));
         let links = links_of(&all);
+        let last = &links.last().unwrap().evidence;
+        assert_eq!(last, "rrd send: 2 messages (38 more to whom it wrote are not told)");
         assert!(links.len() == MOST && links.iter().all(|link| link.state == EdgeState::Queued));
     }
 }

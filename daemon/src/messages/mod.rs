@@ -113,6 +113,28 @@ impl Messages {
         Ok(epoch)
     }
 
+    /// Of what was found for a session, what no other hook was given a moment ago: from here on it is this one's.
+    fn lend(&self, of: &SessionKey, found: Vec<KeptMessage>) -> Vec<KeptMessage> {
+        let mut held = self.held();
+        held.lent.retain(|_, at| at.elapsed() < LENT);
+        if found.is_empty() {
+            held.unshown.remove(of);
+        }
+        let fresh = found.into_iter().filter(|message| !held.lent.contains_key(&message.id));
+        let fresh: Vec<KeptMessage> = fresh.collect();
+        let given = Instant::now();
+        held.lent.extend(fresh.iter().map(|message| (message.id, given)));
+        fresh
+    }
+
+    /// The hook had no room for these.
+    fn take_back(&self, ids: &[MessageId]) {
+        let mut held = self.held();
+        for id in ids {
+            held.lent.remove(id);
+        }
+    }
+
     fn held(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -130,8 +152,8 @@ pub(crate) async fn answer(
         MessageCall::Send { from, to, text, idempotency_key } => {
             send(answers, fleet, from, &to, &text, idempotency_key).await
         }
-        MessageCall::Inbox { of, all, limit, wait_ms } => {
-            inbox(answers, fleet, of, all, limit, wait_ms).await
+        MessageCall::Inbox { of, all, limit, wait_ms, is_last } => {
+            inbox(answers, fleet, (of, all, limit), wait_ms, is_last).await
         }
         MessageCall::One { of, id } => {
             let found = on_disk(fleet, move |fleet| fleet.keep().received_one(of.as_ref(), id));
@@ -255,10 +277,9 @@ fn not_sent(row: &Session, error: &NotSent) -> Refusal {
 async fn inbox(
     answers: &Arc<Answers>,
     fleet: &Arc<Fleet>,
-    of: Option<SessionKey>,
-    all: bool,
-    limit: u32,
+    (of, all, limit): (Option<SessionKey>, bool, u32),
     wait_ms: u32,
+    is_last: bool,
 ) -> Result<MessageReply, Refusal> {
     let deadline = Instant::now() + wait(wait_ms);
     let limit = limit.clamp(1, MAX_PAGE);
@@ -278,7 +299,7 @@ async fn inbox(
                 continue;
             }
         }
-        if let Some(awaiting) = awaiting.filter(|_| !messages.is_empty()) {
+        if let Some(awaiting) = awaiting.filter(|_| is_last || !messages.is_empty()) {
             awaiting.ends();
         }
         return Ok(MessageReply::Page(page(answers, fleet, messages, more)));
@@ -315,14 +336,7 @@ async fn for_hook(
     let whose = of.clone();
     let found = on_disk(fleet, move |fleet| fleet.keep().unshown(&whose, HOOKED)).await.ok()?;
     let messages = fleet.messages();
-    let fresh: Vec<KeptMessage> = {
-        let mut held = messages.held();
-        held.lent.retain(|_, at| at.elapsed() < LENT);
-        if found.is_empty() {
-            held.unshown.remove(&of);
-        }
-        found.into_iter().filter(|message| !held.lent.contains_key(&message.id)).collect()
-    };
+    let fresh = messages.lend(&of, found);
     let ids: Vec<MessageId> = fresh.iter().map(|message| message.id).collect();
     let page = page(answers, fleet, fresh, 0);
     let tellings = page.messages.into_iter().map(|message| Telling {
@@ -332,11 +346,10 @@ async fn for_hook(
         sent_at: message.sent_at,
         text: message.text,
     });
-    let (text, count) = told(&tellings.collect::<Vec<_>>(), now())?;
-    let ids: Vec<MessageId> = ids.into_iter().take(count).collect();
-    let given = Instant::now();
-    messages.held().lent.extend(ids.iter().map(|id| (*id, given)));
-    Some((text, ids))
+    let (text, count) = told(&tellings.collect::<Vec<_>>(), now()).unwrap_or_default();
+    let (ids, left) = ids.split_at(count.min(ids.len()));
+    messages.take_back(left);
+    (!ids.is_empty()).then(|| (text, ids.to_vec()))
 }
 
 /// Messages as they are shown, redacted once more; of too much the first.

@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use crate::{
-    fleet::{Fleet, aside},
+    fleet::{Fleet, KeepError, aside},
     gossip::Gossip,
     hub::now,
 };
@@ -43,10 +43,8 @@ const PRUNE: Duration = Duration::from_secs(600);
 /// Runs until it is dropped.
 pub(crate) async fn run(fleet: Arc<Fleet>, gossip: Arc<Gossip>) {
     let messages = fleet.messages();
-    // What an earlier one of these had taken up.
-    if let Some(Ok(nodes)) = aside(&fleet, |fleet| fleet.keep().hosts_with_messages()).await {
-        messages.held().pending.extend(nodes);
-    }
+    let mut members = fleet.changed();
+    members.mark_changed();
     let (mut tasks, mut running) = (JoinSet::new(), BTreeSet::new());
     let mut prune = tokio::time::interval(PRUNE);
     loop {
@@ -65,6 +63,12 @@ pub(crate) async fn run(fleet: Arc<Fleet>, gossip: Arc<Gossip>) {
         }
         tokio::select! {
             () = messages.stirred.notified() => {}
+            // What an earlier one of these had taken up, and what becomes of it by who is a member.
+            Ok(()) = members.changed() => {
+                if let Some(Ok(nodes)) = aside(&fleet, to_look_at).await {
+                    messages.held().pending.extend(nodes);
+                }
+            }
             Some(ended) = tasks.join_next() => match ended {
                 Ok(node) => { running.remove(&node); }
                 Err(error) => {
@@ -80,6 +84,15 @@ pub(crate) async fn run(fleet: Arc<Fleet>, gossip: Arc<Gossip>) {
             }
         }
     }
+}
+
+/// Hosts that something is on its way to, and those that have something unread and are no members any more.
+fn to_look_at(fleet: &Fleet) -> Result<Vec<NodeId>, KeepError> {
+    let members = fleet.members();
+    let unread = fleet.keep().hosts_with_unread()?.into_iter();
+    let mut nodes = fleet.keep().hosts_with_messages()?;
+    nodes.extend(unread.filter(|node| !members.has(*node)));
+    Ok(nodes)
 }
 
 /// Until nothing is on its way there any more.

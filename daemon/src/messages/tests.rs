@@ -428,6 +428,64 @@ fn what_is_on_its_way_to_one_host_is_bounded() {
 }
 
 #[test]
+fn what_was_read_on_a_host_that_left_is_read_once_that_host_says_so_under_whatever_name() {
+    let mut nodes = [Node::new(1, 0), Node::new(2, 0)];
+    let sent = ["read", "never"].map(|text| nodes[0].send(0, 0, (1, 0), text, 0));
+    let near = nodes[0].send(0, 0, (0, 1), "near by", 0);
+    hand_over(&mut nodes, &HashSet::new());
+    let later = nodes[0].send(0, 0, (1, 0), "on its way", 0);
+    assert_eq!(nodes[0].keep().hosts_with_unread().unwrap(), [node(1)]);
+    let now = nodes[0].now(1);
+    let why = "its host left the fleet";
+    assert_eq!(nodes[0].keep().fail_messages(node(1), why, now).unwrap(), 3);
+    assert!(nodes[0].keep().hosts_with_unread().unwrap().is_empty());
+    for seq in sent {
+        let (state, _, trouble) = stands(&mut nodes[0], seq);
+        assert_eq!(state, MessageState::Failed);
+        assert_eq!(trouble.unwrap(), format!("{why}: whether it was read is not known"));
+    }
+    assert_eq!(stands(&mut nodes[0], later).2.as_deref(), Some(why));
+    assert_eq!(stands(&mut nodes[0], near).0, MessageState::Unread);
+    // There nobody is a member either, and it is read meanwhile.
+    let now = nodes[1].now(2);
+    nodes[1].keep().fail_messages(node(0), why, now).unwrap();
+    let first = nodes[1].inbox(0)[0].0;
+    nodes[1].keep().acknowledge(None, &[first], now).unwrap();
+    nodes[1].keep().fail_messages(node(0), why, now).unwrap();
+    // Back, and called node(2).
+    assert_eq!(nodes[1].keep().hosts_with_messages().unwrap(), [node(0)]);
+    let told = nodes[1].keep().outgoing(node(0), &HashSet::new()).unwrap();
+    nodes[0].take(2, &told, 3);
+    assert_eq!(stands(&mut nodes[0], sent[0]), (MessageState::Read, "read".to_owned(), None));
+    assert_eq!(stands(&mut nodes[0], sent[1]).0, MessageState::Failed);
+    // What is unread on a member is only that member's to tell of.
+    let other = nodes[0].send(0, 0, (3, 0), "another", 0);
+    let push = MessagesPush { read: vec![(1, other)], ..MessagesPush::default() };
+    nodes[0].take(2, &push, 3);
+    assert_eq!(stands(&mut nodes[0], other).0, MessageState::Queued);
+}
+
+#[test]
+fn what_one_hook_was_given_no_other_one_is() {
+    let mut one = Node::new(1, 0);
+    for text in ["a", "b", "c"] {
+        one.send(0, 0, (0, 1), text, 0);
+    }
+    let messages = super::Messages::restored(one.keep()).unwrap();
+    // Both looked before either told anything.
+    let found = [(); 2].map(|()| one.keep().unshown(&key(1), 16).unwrap());
+    let [first, second] = found.map(|found| messages.lend(&key(1), found));
+    assert_eq!((first.len(), second.len()), (3, 0));
+    // There was room for one.
+    let left: Vec<MessageId> = first[1..].iter().map(|message| message.id).collect();
+    messages.take_back(&left);
+    let next = one.keep().unshown(&key(1), 16).unwrap();
+    let texts: Vec<String> =
+        messages.lend(&key(1), next).into_iter().map(|message| message.text).collect();
+    assert_eq!(texts, ["b", "c"]);
+}
+
+#[test]
 fn what_a_host_should_not_send_is_not_kept() {
     let mut nodes = [Node::new(1, 0), Node::new(2, 0)];
     let message = |seq: u64, to: usize, text: &str| HandedMessage {

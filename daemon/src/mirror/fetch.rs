@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::{Stream, StreamExt, TryStreamExt, stream};
+use futures::{Stream, StreamExt, TryStreamExt, future::try_join3, stream};
 use rrd_core::{
     mirror::{
         Merge, Merged, Meta, Owner, PartName, StreamName, merge,
@@ -19,6 +19,7 @@ use rrd_core::{
     redact::{Report, Stream as Lines},
 };
 
+use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
 use super::{
@@ -26,7 +27,7 @@ use super::{
     target::Target,
 };
 
-/// Parts that are asked for at once.
+/// Objects that are asked for at once.
 const AT_ONCE: usize = 16;
 
 /// What a stream's directory has.
@@ -80,31 +81,25 @@ pub(crate) async fn directory(target: &Target, stream: &StreamName) -> Result<Di
     let found = target.list(directory.trim_end_matches('/')).await?;
     let names: Vec<&str> =
         found.iter().filter_map(|object| object.name.strip_prefix(&directory)).collect();
-    let mut owners = Vec::new();
-    for epoch in names.iter().filter_map(|name| Owner::epoch_of(name)) {
-        let name = directory.clone() + &Owner::name(epoch);
-        let Some((body, _)) = target.get(&name, SMALL).await? else { continue };
-        let claim = serde_json::from_slice(&body)
-            .map_err(|error| Failure::Odd(format!("{name} cannot be read: {error}")))?;
-        owners.push(Owner { epoch, claim });
-    }
-    let meta = target.get(&meta_name(stream), SMALL).await?;
+    let epochs: Vec<u32> = names.iter().filter_map(|name| Owner::epoch_of(name)).collect();
+    let claims = said(target, &directory, epochs, Owner::name);
+    let parts: Vec<PartName> = names.iter().filter_map(|name| PartName::parse(name)).collect();
+    let merges = said(target, &directory, may_be_merged(&names, &parts), Merge::name);
+    let name = meta_name(stream);
+    // A request to a bucket takes longer than what it brings.
+    let meta = async { target.get(&name, SMALL).await.map_err(Failure::from) };
+    let (claims, merges, meta) = try_join3(claims, merges, meta).await?;
+    let owners = claims.into_iter().map(|(epoch, claim)| Owner { epoch, claim }).collect();
+    let merges = merges.into_iter().map(|(part, merge)| Merged { part, merge }).collect();
     // It is derived: one that cannot be read says nothing.
     let is_there = meta.is_some();
     let meta: Option<Meta> = meta.and_then(|(body, _)| serde_json::from_slice(&body).ok());
     let is_odd = is_there && meta.is_none();
-    let parts: Vec<PartName> = names.iter().filter_map(|name| PartName::parse(name)).collect();
-    let merges = merges(target, &directory, &names, &parts).await?;
     Ok(Directory { owners, parts, merges, meta, is_odd })
 }
 
-/// What a directory says of parts that were made of several.
-async fn merges(
-    target: &Target,
-    directory: &str,
-    names: &[&str],
-    parts: &[PartName],
-) -> Result<Vec<Merged>, Failure> {
+/// Parts that may have been made of several.
+fn may_be_merged(names: &[&str], parts: &[PartName]) -> Vec<PartName> {
     // A list need not be of one moment. Where a part that was made of several has been seen, what it was made
     // of has not all gone before that: so two have one number, and what came before the part is there.
     let mut of_seq: HashMap<u32, usize> = HashMap::new();
@@ -114,15 +109,28 @@ async fn merges(
     of.extend(twins);
     of.sort();
     of.dedup();
-    let mut merges = Vec::new();
-    for part in of {
-        let name = directory.to_owned() + &Merge::name(part);
-        let Some((body, _)) = target.get(&name, SMALL).await? else { continue };
-        let merge = serde_json::from_slice(&body)
-            .map_err(|error| Failure::Odd(format!("{name} cannot be read: {error}")))?;
-        merges.push(Merged { part, merge });
-    }
-    Ok(merges)
+    of
+}
+
+/// What small objects of a directory say, as far as they are there: each by what it is called after.
+async fn said<K: Copy, T: DeserializeOwned>(
+    target: &Target,
+    directory: &str,
+    of: Vec<K>,
+    name: impl Fn(K) -> String,
+) -> Result<Vec<(K, T)>, Failure> {
+    let get = |key: K| {
+        let name = directory.to_owned() + &name(key);
+        async move {
+            let Some((body, _)) = target.get(&name, SMALL).await? else { return Ok(None) };
+            let said = serde_json::from_slice(&body)
+                .map_err(|error| Failure::Odd(format!("{name} cannot be read: {error}")))?;
+            Ok::<_, Failure>(Some((key, said)))
+        }
+    };
+    let all: Vec<Option<(K, T)>> =
+        stream::iter(of).map(get).buffered(AT_ONCE).try_collect().await?;
+    Ok(all.into_iter().flatten().collect())
 }
 
 /// Every part that nothing stands for, in order, with its content. So many are asked for at once.

@@ -29,7 +29,7 @@ const MOST_GROWTH: (u64, u64) = (64 << 20, 400);
 /// What the writing of such a file ends with.
 const TOO_MUCH: &str = "more than it said";
 
-/// Read at once of a file that is here.
+/// Read at once of a file that is here, and written at once.
 const CHUNK: usize = 256 << 10;
 
 /// Of a transcript's first line no more is looked at.

@@ -5,6 +5,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use rrd_core::fleet::ties::and_more;
 use rrd_proto::{EdgeKind, EdgeState, Link, SessionKey, session_ref};
 use tokio::time::Instant;
 
@@ -14,8 +15,8 @@ use crate::{
     fleet::{Fleet, aside},
 };
 
-/// Whom one session waits for, at most.
-const MOST: usize = 8;
+/// Whom one session waits for, at most: whoever was asked last.
+const MOST: usize = 64;
 
 /// Sessions that wait for an answer, and for whom.
 pub(super) type Awaited = BTreeMap<SessionKey, Awaits>;
@@ -35,9 +36,14 @@ pub(crate) struct Awaiting {
 }
 
 impl Awaiting {
-    /// It came.
+    /// It came, or is not waited for any longer.
     pub(crate) fn ends(self) {
-        self.answers.waits.held().awaited.remove(&self.of);
+        let mut held = self.answers.waits.held();
+        // Another call of that session waits on.
+        if held.awaited.get(&self.of).is_some_and(|awaits| awaits.asking <= 1) {
+            held.awaited.remove(&self.of);
+        }
+        drop(held);
         self.answers.waits.tell(&self.answers.hub);
     }
 }
@@ -66,7 +72,11 @@ pub(crate) async fn begin(answers: &Arc<Answers>, fleet: &Arc<Fleet>, of: &Sessi
         since: Some(at),
         evidence: "rrd inbox --wait: it has not answered".to_owned(),
     };
-    let links: Vec<Link> = open.into_iter().take(MOST).map(link).collect();
+    let more = open.len().saturating_sub(MOST) as u64;
+    let mut links: Vec<Link> = open.into_iter().take(MOST).map(link).collect();
+    if let Some(last) = links.last_mut().filter(|_| more > 0) {
+        last.evidence = and_more(&last.evidence, more, "that it waits for are");
+    }
     let waits = &answers.waits;
     {
         let mut held = waits.held();

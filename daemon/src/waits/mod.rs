@@ -56,6 +56,9 @@ const LOOK: Duration = Duration::from_millis(300);
 /// Waits at once. Each is a process of this host's user.
 pub(crate) const MOST: usize = 4_096;
 
+/// Others that one session waits for at once, in all its calls: every host is told of all of them.
+const MOST_OF_ONE: usize = 2 * MAX_TARGETS;
+
 /// All waits of this host's clients.
 #[derive(Debug)]
 pub(crate) struct Waits {
@@ -192,6 +195,18 @@ impl Waits {
         if held.waits.len() >= MOST {
             return Err(refusal(format!("{MOST} wait already"), hint));
         }
+        if let Some(waiter) = &wait.waiter {
+            let of_it = held.waits.values().filter(|held| held.waiter.as_ref() == Some(waiter));
+            let open = of_it
+                .filter(|wait| !wait.is_over())
+                .chain([&wait])
+                .flat_map(|wait| wait.targets.iter().filter(|target| target.outcome.is_none()));
+            let others: BTreeSet<&str> = open.map(|target| target.row.reference.as_str()).collect();
+            if others.len() > MOST_OF_ONE {
+                let why = format!("one session waits for at most {MOST_OF_ONE} others at once");
+                return Err(refusal(why, hint));
+            }
+        }
         let nodes: BTreeSet<Option<NodeId>> = wait.targets.iter().map(|t| t.node).collect();
         held.next += 1;
         let handle = held.next;
@@ -319,7 +334,8 @@ impl Waits {
             }
         };
         let targets = wait.targets.iter().map(told).collect();
-        Some(WaitNews { handle, came: wait.came(), targets })
+        let is_settling = answers.health.started.elapsed() < SETTLES;
+        Some(WaitNews { handle, came: wait.came(), is_settling, targets })
     }
 }
 
@@ -428,9 +444,17 @@ async fn next(answers: &Arc<Answers>, handle: u64, wait_ms: u32) -> Result<WaitN
     let mut changed = waits.changed.subscribe();
     let _asking = Asking::begin(waits, handle).ok_or_else(lost)?;
     let mut others = answers.hub.version();
-    let states = |news: &WaitNews| news.targets.iter().map(|t| t.host_state).collect::<Vec<_>>();
+    let states = |news: &WaitNews| {
+        let hosts: Vec<_> = news.targets.iter().map(|target| target.host_state).collect();
+        (news.is_settling, hosts)
+    };
     let before = states(&waits.news(handle, answers).ok_or_else(lost)?);
-    let deadline = Instant::now() + desk::wait(wait_ms);
+    let mut deadline = Instant::now() + desk::wait(wait_ms);
+    if before.0 {
+        // Who is still away by then is.
+        let left = SETTLES.saturating_sub(answers.health.started.elapsed());
+        deadline = deadline.min(Instant::now() + left);
+    }
     let (mut looked, mut is_owed) = (Instant::now(), false);
     // A thousand may wait: whatever changes, each looks at little.
     loop {
@@ -468,17 +492,22 @@ async fn target(answers: &Answers, awaited: Awaited) -> Result<Target, NoWait> {
     };
     let is_settled = answers.hub.is_surveyed() && answers.health.started.elapsed() >= SETTLES;
     // Whoever says from which event on has seen it.
-    let forgotten = from.and_then(|_| forgotten(answers, &id)).filter(|_| is_unknown && is_settled);
-    match forgotten {
-        Some((node, row)) => {
+    let named = from.filter(|_| is_unknown).and_then(|_| named(answers, &id));
+    let members = answers.fleet.as_ref().as_ref().ok().map(|fleet| fleet.members());
+    match named {
+        // What a member has, it says itself, if it has to be back for that.
+        Some((Some(node), row)) if members.is_some_and(|members| members.has(node)) => {
+            Ok(Target { node: Some(node), row, from, outcome })
+        }
+        Some((node, row)) if is_settled => {
             Ok(Target { node, row, from, outcome: outcome.or_else(|| Some(wait::unknown())) })
         }
-        None => Err(NoWait { why, passes: is_unknown && !is_settled }),
+        _ => Err(NoWait { why, passes: is_unknown && !is_settled }),
     }
 }
 
 /// A session that was named in full, of which there is no more than that.
-fn forgotten(answers: &Answers, id: &str) -> Option<(Option<NodeId>, Box<Session>)> {
+fn named(answers: &Answers, id: &str) -> Option<(Option<NodeId>, Box<Session>)> {
     /// The name of nobody: that of a host which is no member.
     const NOBODY: [u8; 8] = [0; 8];
     let mut parts = id.splitn(3, '/');
@@ -557,7 +586,10 @@ fn may(answers: &Answers, waiter: Option<&SessionKey>, links: &[Link]) -> Result
     if links.iter().any(|link| link.to == own) {
         return Err(refusal("a session cannot wait for itself".to_owned(), "name another one"));
     }
-    let rows = answers.graphs.rows();
+    let mut rows = answers.graphs.rows();
+    // What a host said before it went away may be over.
+    let away = rows.iter_mut().filter(|row| row.host_state == HostState::Away);
+    away.for_each(|row| row.links.clear());
     let Some(circle) = graph::would_close(&rows, &own, links.to_vec()) else { return Ok(()) };
     let name = |one: &String| match rows.iter().find(|row| row.reference == *one) {
         Some(row) => {
@@ -589,6 +621,39 @@ fn refusal(message: String, hint: &str) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_session_waits_for_more_than_every_host_is_told_of() {
+        let waits = Waits::new();
+        let wait = |waiter: &str, targets: std::ops::Range<usize>| {
+            let key = |id: String| SessionKey { harness: Harness::Codex, session_id: id };
+            let target = |at: usize| {
+                let row = Session {
+                    reference: format!("t{at}"),
+                    ..Session::unknown(key(at.to_string()))
+                };
+                Target { node: None, row: Box::new(row), from: None, outcome: None }
+            };
+            Wait {
+                waiter: Some(key(waiter.to_owned())),
+                until: Until::Idle,
+                any: false,
+                since: now(),
+                targets: targets.map(target).collect(),
+                is_told: true,
+                told: 0,
+                asking: 0,
+                asked: Instant::now(),
+            }
+        };
+        waits.add(wait("a", 0..64)).unwrap();
+        waits.add(wait("a", 64..128)).unwrap();
+        let refused = waits.add(wait("a", 128..129)).unwrap_err();
+        assert!(refused.message.contains("at most 128"), "{refused:?}");
+        // Neither the same once more nor what another one waits for is too much.
+        waits.add(wait("a", 0..64)).unwrap();
+        waits.add(wait("b", 64..128)).unwrap();
+    }
 
     #[test]
     fn more_than_a_host_is_asked_about_is_not_waited_for() {

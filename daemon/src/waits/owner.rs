@@ -88,7 +88,7 @@ async fn look(desk: &Desk, item: &WaitItem, condition: &Condition, state: &mut W
         let events = &page.as_ref().events;
         let Some(last) = events.last() else { break };
         at = last.seq + 1;
-        let found = events.iter().find(|event| condition.by_event(event));
+        let found = events.iter().find(|event| condition.by_event(&item.key.harness, event));
         if let Some(event) = found {
             state.outcome = Some(by_event(&row, event.seq));
             break;

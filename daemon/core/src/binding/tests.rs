@@ -90,7 +90,7 @@ fn it_expires_after_a_day_and_goes_after_a_week() {
 fn an_edge_tells_what_it_is_for() {
     let words = [said(1, 1, BindingDeed::Request, 0), said(2, 2, BindingDeed::Accept, 1)];
     let edge = |count: usize, hours| {
-        Standing::of(words[..count].iter(), at(hours)).unwrap().edge("1a2b3c4d")
+        Standing::of(words[..count].iter(), at(hours)).unwrap().edge("1a2b3c4d", |_| 0)
     };
     assert_eq!((edge(1, 0).state, edge(1, 24).state), (EdgeState::Pending, EdgeState::Inactive));
     let active = edge(2, 99);
@@ -98,6 +98,14 @@ fn an_edge_tells_what_it_is_for() {
     assert_eq!((active.from, active.to), (end(1, "a").reference(), end(2, "b").reference()));
     assert_eq!(active.evidence, "active: events:read, messages:write (1a2b3c4d)");
     assert_eq!(active.since, Some(at(1)));
+    // Whose clock is how far from this one.
+    let offset_ms = |node| if node == own(1).node() { 10 * HOUR } else { -HOUR };
+    let since = |count: usize, hours| {
+        Standing::of(words[..count].iter(), at(hours)).unwrap().edge("1a2b3c4d", offset_ms).since
+    };
+    assert_eq!(since(1, 0), Some(at(10)));
+    assert_eq!(since(2, 99), Some(at(0)));
+    assert_eq!(since(1, 30), Some(at(34)));
 }
 
 #[test]

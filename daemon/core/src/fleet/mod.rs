@@ -13,5 +13,6 @@ pub mod offset;
 pub mod peers;
 pub mod record;
 pub mod seal;
+pub mod ties;
 pub mod window;
 pub mod words;

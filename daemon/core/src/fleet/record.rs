@@ -1,22 +1,29 @@
 //! What a node tells of itself: records of one session each, or of the host, small and signed.
 //!
 //! A record says more than [`MAX_RECORD`] bytes never: a longer text is cut, and what a row can do without
-//! is left out. Only what has passed the redactor can be put into one. What a later release says of a
+//! is left out. What ties a session to others comes on top, with room of its own ([`MAX_TIED`]): no long title
+//! costs a wait, and no wait what is known of a row. Only what has passed the redactor can be put into one. What a later release says of a
 //! session besides is passed by. Not here: how records travel, and which of several counts
 //! ([`super::peers`]).
 
 use rrd_proto::{
-    Coverage, CoverageState, Deletion, Link, MirrorAlarm, NodeId, Session, SessionKey, Timestamp,
+    Coverage, CoverageState, Deletion, MirrorAlarm, NodeId, Session, SessionKey, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, value::RawValue};
 
-use super::identity::{Identity, Purpose, Signed, SigningPublic};
-use crate::redact::Redacted;
+use super::{
+    identity::{Identity, Purpose, Signed, SigningPublic},
+    ties,
+};
+use crate::{redact::Redacted, workplace};
 
 /// Bytes of a record, at most. A single value beyond 64 KB would keep all later ones of its node from
 /// its peers (chitchat measures lengths with 16 bits and drops what does not fit).
 pub const MAX_RECORD: usize = 1_024;
+
+/// Bytes of one with what ties its session to others, and marks of where that works, at most.
+pub const MAX_TIED: usize = 4 * MAX_RECORD;
 
 /// Bytes of a place's address in a record, at most.
 const MAX_URL: usize = 100;
@@ -169,10 +176,16 @@ pub fn of_session(own: &Identity, place: Place, session: &Redacted<Session>) -> 
     for step in 0..=SHORTER.len() {
         let mut row = whole.clone();
         SHORTER[..step].iter().for_each(|shorten| shorten(&mut row));
-        let text = sign(own, place, &Body::Session(row));
-        if text.len() <= MAX_RECORD {
-            return Some(text);
+        let text = sign(own, place, &Body::Session(row.clone()));
+        if text.len() > MAX_RECORD {
+            continue;
         }
+        let marks = Value::from(workplace::marks(session.as_ref()));
+        let more = r#","places":,"ties":"#.len() + marks.to_string().len();
+        let ties = ties::told(&session.as_ref().links, MAX_TIED - text.len() - more);
+        row.insert(PLACES.into(), marks);
+        ties.map(|ties| row.insert(TIES.into(), ties));
+        return Some(sign(own, place, &Body::Session(row)));
     }
     None
 }
@@ -233,7 +246,7 @@ pub fn read(
     text: &str,
     member: impl FnOnce(NodeId) -> Option<SigningPublic>,
 ) -> Result<Read, Invalid> {
-    if text.len() > MAX_RECORD {
+    if text.len() > MAX_TIED {
         return Err(Invalid::Malformed);
     }
     let record: Envelope<'_> = serde_json::from_str(text).map_err(|_| Invalid::Malformed)?;
@@ -282,12 +295,11 @@ const NOT_SAID: [&str; 5] = ["ref", "host", "node_id", "host_state", "host_seen_
 const MIRRORS: &str = "mirrors";
 const DELETED: &str = "deleted";
 
-/// What ties it to other sessions, so many at most, shorter than in JSON, too.
-const TIES: &str = "ties";
-const MOST_TIES: usize = 8;
+/// Marks of where it works.
+const PLACES: &str = "places";
 
-/// Bytes of what one of them is known by, at most.
-const MAX_EVIDENCE: usize = 60;
+/// What ties it to other sessions.
+const TIES: &str = "ties";
 
 /// Milliseconds.
 const HOUR: i64 = 3_600_000;
@@ -316,42 +328,13 @@ fn heard(place: &Value) -> Option<Coverage> {
     })
 }
 
-/// What a tie says, the other session, whether it begins there, whether one of several is enough, since when,
-/// and by what it is known.
-fn tied(link: &Link) -> Value {
-    let Link { kind, state, to, incoming, any, since, evidence } = link;
-    let mut evidence = evidence.clone();
-    shorten(&mut evidence, MAX_EVIDENCE);
-    let flags = u8::from(*incoming) + 2 * u8::from(*any);
-    let since = since.map(Timestamp::as_millis);
-    serde_json::json!([kind.as_str(), state.as_str(), to, flags, since, evidence])
-}
-
-/// The same again; what this release does not know is passed by.
-fn tie(told: &Value) -> Option<Link> {
-    let [kind, state, to, flags, since, evidence] = told.as_array()?.get(..6)? else { return None };
-    let flags = flags.as_u64()?;
-    Some(Link {
-        kind: kind.as_str()?.parse().ok()?,
-        state: state.as_str()?.parse().ok()?,
-        to: to.as_str().filter(|to| to.len() <= 16)?.to_owned(),
-        incoming: flags & 1 != 0,
-        any: flags & 2 != 0,
-        since: since.as_i64().map(Timestamp::from_millis),
-        evidence: evidence.as_str()?.to_owned(),
-    })
-}
-
-/// A row's fields, without those that say nothing.
+/// A row's fields, without those that say nothing, its ties, and the marks of its places.
 fn row(session: &Session) -> Map<String, Value> {
     let Ok(Value::Object(mut row)) = serde_json::to_value(session) else { return Map::new() };
-    let Session { coverage, deletion, links, .. } = session;
+    let Session { coverage, deletion, .. } = session;
     ["coverage", "deletion", "links"].iter().for_each(|name| drop(row.remove(*name)));
     if !coverage.is_empty() {
         row.insert(MIRRORS.into(), coverage.iter().map(told).collect());
-    }
-    if !links.is_empty() {
-        row.insert(TIES.into(), links.iter().take(MOST_TIES).map(tied).collect());
     }
     if let Some(Deletion { at }) = deletion {
         // Where that cannot be told: 0.
@@ -367,7 +350,7 @@ fn row(session: &Session) -> Map<String, Value> {
 }
 
 /// How a row is made shorter, the least loss first.
-const SHORTER: [fn(&mut Map<String, Value>); 11] = [
+const SHORTER: [fn(&mut Map<String, Value>); 10] = [
     |row| cut(row, "title", 120),
     |row| {
         row.remove("transcript_path");
@@ -393,12 +376,6 @@ const SHORTER: [fn(&mut Map<String, Value>); 11] = [
     |row| {
         row.remove("repo_remote");
     },
-    // That somebody waits is more than what tells so.
-    |row| {
-        let ties = row.get_mut(TIES).and_then(Value::as_array_mut);
-        let evidence = ties.into_iter().flatten().filter_map(|tie| tie.get_mut(5));
-        evidence.for_each(|evidence| *evidence = Value::String(String::new()));
-    },
     |row| ["title", "waiting_detail", "cwd", "branch"].iter().for_each(|name| cut(row, name, 60)),
     |row| {
         row.remove("activity");
@@ -407,7 +384,7 @@ const SHORTER: [fn(&mut Map<String, Value>); 11] = [
         row.remove("model");
     },
     |row| {
-        const KEPT: [&str; 12] = [
+        const KEPT: [&str; 11] = [
             "harness",
             "session_id",
             "title",
@@ -419,13 +396,9 @@ const SHORTER: [fn(&mut Map<String, Value>); 11] = [
             "last_activity_at",
             "waiting_for",
             "waiting_on",
-            TIES,
         ];
         row.retain(|name, _| KEPT.contains(&name.as_str()));
         cut(row, "title", 40);
-        if let Some(Value::Array(ties)) = row.get_mut(TIES) {
-            ties.truncate(4);
-        }
     },
 ];
 
@@ -435,7 +408,7 @@ fn cut(row: &mut Map<String, Value>, name: &str, most: usize) {
     }
 }
 
-fn shorten(text: &mut String, most: usize) {
+pub(super) fn shorten(text: &mut String, most: usize) {
     if text.len() > most {
         let most = most.saturating_sub('…'.len_utf8());
         let end = (0..=most).rev().find(|end| text.is_char_boundary(*end));
@@ -455,18 +428,27 @@ fn session(mut row: Map<String, Value>) -> Option<Session> {
     row.entry("issues").or_insert_with(|| Value::Array(Vec::new()));
     row.insert("host_state".into(), Value::String("away".into()));
     let (mirrors, deleted) = (row.remove(MIRRORS), row.remove(DELETED));
-    let ties = row.remove(TIES);
+    let (ties, places) = (row.remove(TIES), row.remove(PLACES));
     ["coverage", "deletion", "links"].iter().for_each(|name| drop(row.remove(*name)));
     let mut session: Session = serde_json::from_value(Value::Object(row)).ok()?;
     (session.node_id, session.host_seen_at) = (None, None);
     let mirrors = mirrors.as_ref().and_then(Value::as_array);
     session.coverage = mirrors.into_iter().flatten().filter_map(heard).collect();
-    let ties = ties.as_ref().and_then(Value::as_array);
-    session.links = ties.into_iter().flatten().filter_map(tie).take(MOST_TIES).collect();
+    session.links = ties.as_ref().map(ties::heard).unwrap_or_default();
+    session.workplaces = Some(places.map(places_heard).unwrap_or_default());
     session.deletion = deleted.and_then(|deleted| deleted.as_i64()).map(|hour| Deletion {
         at: (hour > 0).then(|| Timestamp::from_millis(hour.saturating_mul(HOUR))),
     });
     Some(session)
+}
+
+fn places_heard(told: Value) -> Vec<String> {
+    let Value::Array(marks) = told else { return Vec::new() };
+    let mark = |told: Value| match told {
+        Value::String(mark) if mark.len() <= workplace::MARK => Some(mark),
+        _ => None,
+    };
+    marks.into_iter().filter_map(mark).take(workplace::MARKS).collect()
 }
 
 /// Moves every time in a row by `ms`: from its owner's clock to the reader's.
@@ -524,8 +506,8 @@ mod tests {
         serde_json::from_value(row).unwrap()
     }
 
-    fn some_link() -> Link {
-        Link {
+    fn some_link() -> rrd_proto::Link {
+        rrd_proto::Link {
             kind: rrd_proto::EdgeKind::Wait,
             state: rrd_proto::EdgeState::Declared,
             to: "abcde".to_owned(),
@@ -553,11 +535,71 @@ mod tests {
         assert_eq!(got.links, sent.links);
         shift(&mut got, 5_000);
         assert_eq!(got.links[0].since, Some(Timestamp::from_millis(1_795_000_005_000)));
-        // What a later release says, and what harms.
-        for (from, to) in [("\"wait\"", "\"marry\""), ("abcde", "a/../../../../../b")] {
-            let told = tied(&some_link()).to_string().replace(from, to);
-            assert_eq!(tie(&serde_json::from_str(&told).unwrap()), None, "{told}");
+    }
+
+    #[test]
+    fn however_long_a_row_is_all_whom_it_waits_for_are_told_and_cost_it_nothing() {
+        let target =
+            |at: u8| format!("ab{}{}e", char::from(b'a' + at / 26), char::from(b'a' + at % 26));
+        let links: Vec<rrd_proto::Link> =
+            (0..128).map(|at| rrd_proto::Link { to: target(at), ..some_link() }).collect();
+        for title in ["Ship it".to_owned(), "long ".repeat(100), "\u{1}".repeat(500)] {
+            let alone = some_session(&title, &title);
+            let waits = Session { links: links.clone(), ..alone.clone() };
+            let got = |session: Session| {
+                let text = of_session(&own(1), Place::default(), &redacted(session)).unwrap();
+                assert!(text.len() <= MAX_TIED, "{}", text.len());
+                let Word::Session(got) = read_of(&text, 1).unwrap().word else { panic!("{text}") };
+                *got
+            };
+            let (alone, mut waits) = (got(alone), got(waits));
+            assert_eq!(std::mem::take(&mut waits.links), links);
+            assert_eq!(waits, alone);
         }
+    }
+
+    #[test]
+    fn a_warning_is_the_same_however_much_of_the_rows_arrives() {
+        let node = |n: u8| Some(own(n).node().to_string());
+        let long = |end: &str| format!("/home/u/{}/{end}", "worktrees-of-the-project/".repeat(9));
+        let works = |n: u8, reference: &str, text: &str| Session {
+            node_id: node(n),
+            reference: reference.to_owned(),
+            session_id: format!("{}-{reference}", "0".repeat(150)),
+            ..some_session(text, text)
+        };
+        let text = "permission to do what is long to tell ".repeat(20);
+        let rows = [
+            // Two worktrees whose paths begin alike, and one that two are in.
+            Session { cwd: Some(long("one")), branch: Some("x".into()), ..works(1, "a", &text) },
+            Session { cwd: Some(long("two")), branch: Some("y".into()), ..works(1, "b", &text) },
+            Session { cwd: Some(long("two")), branch: Some("HEAD".into()), ..works(1, "c", &text) },
+            // One branch on two hosts, and another one that begins like it.
+            Session { branch: Some("x".into()), cwd: Some(long("four")), ..works(2, "d", &text) },
+            Session { branch: Some(format!("x{}", "y".repeat(200))), ..works(2, "e", &text) },
+            Session { branch: Some(format!("x{}z", "y".repeat(199))), ..works(1, "f", "") },
+        ];
+        let heard = |row: &Session| {
+            let text = of_session(&own(1), Place::default(), &redacted(row.clone())).unwrap();
+            let Word::Session(got) = read_of(&text, 1).unwrap().word else { panic!("{text}") };
+            Session {
+                node_id: row.node_id.clone(),
+                reference: row.reference.clone(),
+                host_state: rrd_proto::HostState::Live,
+                ..*got
+            }
+        };
+        let warned = |rows: &[Session]| -> Vec<(String, String)> {
+            let edges = crate::graph::graph(rows, &[]).edges.into_iter();
+            edges.map(|edge| (edge.from, edge.to)).collect()
+        };
+        let near = warned(&rows);
+        let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+        assert_eq!(near, [pair("a", "d"), pair("b", "c")]);
+        let heard: Vec<Session> = rows.iter().map(heard).collect();
+        assert!(heard.iter().any(|row| row.repo_remote.is_none()), "nothing was left out");
+        assert_eq!(warned(&heard), near);
+        assert_eq!(warned(&[&heard[..2], &rows[2..]].concat()), near);
     }
 
     #[test]
@@ -565,7 +607,7 @@ mod tests {
         let sent = some_session("Ship it", "Bash: npm publish");
         let place = Place { generation: 1_800_000_000_000, seq: 4 };
         let text = of_session(&own(1), place, &redacted(sent.clone())).unwrap();
-        assert!(text.len() <= MAX_RECORD, "{}", text.len());
+        assert!(text.len() <= MAX_RECORD + 64, "{}", text.len());
         let read = read_of(&text, 1).unwrap();
         assert_eq!((read.node, read.place), (own(1).node(), place));
         let Word::Session(mut got) = read.word else { panic!("{text}") };
@@ -576,6 +618,7 @@ mod tests {
             (row.reference, row.host) = (String::new(), String::new());
             (row.host_state, row.transcript_path) = (rrd_proto::HostState::Live, None);
             row.issues.clear();
+            row.workplaces = Some(workplace::marks(row));
         }
         assert_eq!(*got, asked);
     }
@@ -681,7 +724,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_makes_a_record_too_long(title in ".{0,3000}", detail in "\\PC{0,3000}", id in "[a-z0-9-]{1,2000}", links in 0_usize..20) {
+        fn no_text_makes_a_record_too_long(title in ".{0,3000}", detail in "\\PC{0,3000}", id in "[a-z0-9-]{1,2000}", links in 0_usize..192) {
             let mut session = some_session(&title, &detail);
             session.links = vec![some_link(); links];
             session.session_id = id;
@@ -693,8 +736,8 @@ mod tests {
                 Ok(Read { word: Word::Session(row), .. }) => Some(row.links.len()),
                 _ => None,
             });
-            prop_assert!(tied.is_none_or(|tied| tied == links.min(MOST_TIES) || !fits || tied == 4), "{tied:?}");
-            prop_assert!(text.is_none_or(|text| text.len() <= MAX_RECORD && read_of(&text, 1).is_ok()));
+            prop_assert!(tied.is_none_or(|tied| tied == links), "{tied:?}");
+            prop_assert!(text.is_none_or(|text| text.len() <= MAX_TIED && read_of(&text, 1).is_ok()));
         }
 
         #[test]
@@ -703,7 +746,7 @@ mod tests {
             session.coverage[0].url = url.clone();
             session.coverage = vec![session.coverage[0].clone(); places];
             let text = of_session(&own(1), Place::default(), &redacted(session)).unwrap();
-            prop_assert!(text.len() <= MAX_RECORD);
+            prop_assert!(text.len() <= MAX_RECORD + 64);
             let Ok(Read { word: Word::Session(row), .. }) = read_of(&text, 1) else { panic!("{text}") };
             prop_assert!(row.coverage.len() == places || row.coverage.is_empty());
             let mirror = MirrorAlarm {

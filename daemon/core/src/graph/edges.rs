@@ -12,6 +12,7 @@ use rrd_proto::{
 };
 
 use super::Waits;
+use crate::workplace::{self, Workplace, named_branch};
 
 /// An edge between two numbers.
 pub(super) struct Tie<'a> {
@@ -141,37 +142,29 @@ fn duplicates<'a>(waits: &Waits<'a>, rows: &[&'a Session]) -> Vec<Tie<'a>> {
 
 /// Sessions at work in one worktree of one host, or on one branch of one repository.
 fn worktrees<'a>(waits: &Waits<'a>, rows: &[&'a Session]) -> Vec<Tie<'a>> {
-    let mut places: BTreeMap<[&str; 4], Vec<&Session>> = BTreeMap::new();
+    // One worktree says more than one branch, and comes first.
+    let mut places: BTreeMap<(bool, &str, String), Vec<&Session>> = BTreeMap::new();
     for row in rows.iter().filter(|row| works(row)) {
-        let node = row.node_id.as_deref().unwrap_or_default();
-        // Without a repository nobody can tell what is one's work.
-        if let (Some(cwd), Some(_)) = (&row.cwd, &row.repo) {
-            places.entry(["worktree", node, cwd, ""]).or_default().push(row);
-        }
-        // Git has a branch in one worktree of a checkout alone, in whichever of its directories one works.
-        if let (Some(root), Some(branch)) = (&row.repo_root, named_branch(row)) {
-            places.entry(["worktree", node, root, branch]).or_default().push(row);
-        }
-        if let (Some(remote), Some(branch)) = (&row.repo_remote, named_branch(row)) {
-            places.entry(["branch", remote, branch, ""]).or_default().push(row);
+        for mark in workplace::marks(row) {
+            let is_branch = Workplace::of(&mark) == Workplace::Branch;
+            let node = row.node_id.as_deref().filter(|_| !is_branch).unwrap_or_default();
+            places.entry((is_branch, node, mark)).or_default().push(row);
         }
     }
     let mut ties: BTreeMap<(usize, usize), Tie<'_>> = BTreeMap::new();
-    for (place, rows) in places.into_iter().rev().filter(|(_, rows)| rows.len() > 1) {
-        let evidence = || match place[0] {
-            "worktree" => Cow::Borrowed("both work in one worktree"),
-            _ => Cow::Owned(format!("both work on branch {}", place[2])),
+    for ((is_branch, ..), rows) in places.into_iter().filter(|(_, rows)| rows.len() > 1) {
+        // Some may have been cut on their way.
+        let name = rows.iter().filter_map(|row| named_branch(row)).max_by_key(|name| name.len());
+        let evidence = || match (is_branch, name) {
+            (false, _) => Cow::Borrowed("both work in one worktree"),
+            (true, Some(name)) => Cow::Owned(format!("both work on branch {name}")),
+            (true, None) => Cow::Borrowed("both work on one branch"),
         };
         for tie in star(waits, rows, EdgeKind::SameWorktree, evidence) {
             ties.entry((tie.from, tie.to)).or_insert(tie);
         }
     }
     ties.into_values().collect()
-}
-
-/// Its branch, where it is on one.
-fn named_branch(row: &Session) -> Option<&str> {
-    row.branch.as_deref().filter(|branch| *branch != "HEAD")
 }
 
 /// In its turn, on a host that is there, and nobody's delegate: those work where they were sent.
@@ -186,7 +179,7 @@ fn star<'a>(
     waits: &Waits<'a>,
     rows: Vec<&'a Session>,
     kind: EdgeKind,
-    evidence: impl Fn() -> Cow<'static, str>,
+    evidence: impl Fn() -> Cow<'a, str>,
 ) -> Vec<Tie<'a>> {
     let Some((first, others)) = rows.split_first() else { return Vec::new() };
     let tie = |other: &&Session| Tie {

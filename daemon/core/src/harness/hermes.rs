@@ -12,11 +12,12 @@
 
 use std::borrow::Cow;
 
-use rrd_proto::{ParentKind, Timestamp, Tokens, TurnResult};
+use rrd_proto::{Harness, ParentKind, Timestamp, Tokens, TurnResult};
 
 use super::{
     FileRole, Format, Parser, ParserState,
     head::{Head, Raw},
+    is_question,
     json::{Field, Str, first, object},
     lines::{self, Records},
     summary::{Input, of_text},
@@ -373,7 +374,7 @@ fn assistant<'a>(mut message: Message<'a>, into: &mut Parsed<'a>) {
         };
         let mut function = call.function.take().unwrap_or_default();
         let name = function.name.some().unwrap_or_default();
-        let asks = name == "clarify";
+        let asks = is_question(&Harness::Hermes, &name);
         let summary = arguments(function.arguments.text());
         into.facts.push(Fact::ToolCall {
             id: call.id.some().unwrap_or_default(),

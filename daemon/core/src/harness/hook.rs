@@ -7,11 +7,12 @@
 use std::borrow::Cow;
 
 use rrd_proto::{
-    HookCall, HookTmux, SessionKey, TurnResult, WaitingFor,
+    Harness, HookCall, HookTmux, SessionKey, TurnResult, WaitingFor,
     hook::{HOOK_PATH, MAX_HOOK_PAYLOAD},
 };
 
 use super::{
+    is_question,
     json::{Field, Str, first, object},
     summary::{Input, tells_of_a_limit},
 };
@@ -168,7 +169,7 @@ fn tool(payload: &mut Payload<'_>, extra: &mut Extra<'_>) -> HookTool {
     HookTool {
         id: id.map(|id| name(&id)),
         summary: payload.input.get().map(|input| short(&input.summary())).unwrap_or_default(),
-        asks: matches!(&*tool, "AskUserQuestion" | "ExitPlanMode" | "request_user_input"),
+        asks: [Harness::ClaudeCode, Harness::Codex].iter().any(|of| is_question(of, &tool)),
         name: tool,
     }
 }
@@ -223,7 +224,7 @@ fn name(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use rrd_proto::{Harness, HookProcess, Timestamp};
+    use rrd_proto::{HookProcess, Timestamp};
 
     use super::*;
 

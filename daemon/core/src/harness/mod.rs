@@ -166,6 +166,19 @@ pub fn formats() -> &'static [Format] {
     FORMATS
 }
 
+/// Whether a tool of this harness asks its user something: its turn waits for the answer.
+#[must_use]
+pub fn is_question(harness: &Harness, tool: &str) -> bool {
+    match harness {
+        Harness::ClaudeCode => matches!(tool, "AskUserQuestion" | "ExitPlanMode"),
+        Harness::Codex => tool == "request_user_input",
+        Harness::Hermes => tool == "clarify",
+        // Of the extensions in pi's own `examples/`; pi itself never asks.
+        Harness::Pi => matches!(tool, "question" | "questionnaire"),
+        Harness::OpenClaw | Harness::Other(_) => false,
+    }
+}
+
 /// The format of `harness`, if this release reads it.
 #[must_use]
 pub fn format_of(harness: &Harness) -> Option<&'static Format> {

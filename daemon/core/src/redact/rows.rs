@@ -379,6 +379,7 @@ impl Redactor {
             links,
             chain,
             deletion: _,
+            workplaces: _,
             reference: _,
             host: _,
             node_id: _,

@@ -15,7 +15,7 @@ use super::{Entry, MAX_CHAIN, Roster};
 use crate::{fold::Turn, status::Verdict};
 
 /// Delegates of one session that are told of.
-const MAX_LINKS: usize = 8;
+const MAX_LINKS: usize = 64;
 
 /// Whether a tool only waits for a delegate. Claude Code, Codex (the last two from its public source),
 /// Hermes.

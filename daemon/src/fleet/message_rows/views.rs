@@ -57,6 +57,13 @@ impl Keep {
         Ok(nodes.into_iter().filter_map(|node| node.parse().ok()).collect())
     }
 
+    /// Other hosts that have messages of this one of which nobody has said yet that they were read.
+    pub(crate) fn hosts_with_unread(&self) -> Result<Vec<NodeId>, KeepError> {
+        let sql = "SELECT DISTINCT to_node FROM sent WHERE state = 1 AND to_node <> node";
+        let nodes = self.rows(sql, [], |row| row.get::<_, String>(0))?;
+        Ok(nodes.into_iter().filter_map(|node| node.parse().ok()).collect())
+    }
+
     /// Sessions with messages that they were not told of and did not acknowledge.
     pub(crate) fn sessions_with_messages(&self) -> Result<Vec<SessionKey>, KeepError> {
         let sql = "SELECT DISTINCT to_harness, to_session FROM received

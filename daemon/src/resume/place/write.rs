@@ -13,7 +13,7 @@ use rrd_core::{
 };
 use tempfile::NamedTempFile;
 
-use super::TOO_MUCH;
+use super::{CHUNK, TOO_MUCH};
 use crate::tail::MAX_ZSTD_WINDOW_LOG;
 
 /// What is to be different in the lines that come.
@@ -46,7 +46,8 @@ impl Writing {
         let file = tempfile::Builder::new().tempfile_in(staging)?;
         let is_changed = change.fork.is_some() || change.unsigned.is_some();
         let lines = Lines {
-            to: BufWriter::new(file),
+            // Lines are short, and a file system takes a few large writes sooner than many small ones.
+            to: BufWriter::with_capacity(CHUNK, file),
             change: Some(change).filter(|_| is_changed && !is_sidecar),
             framer: Framer::new(0),
             written: 0,

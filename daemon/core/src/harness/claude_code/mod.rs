@@ -11,14 +11,14 @@ mod files;
 mod prompt;
 mod record;
 
-use rrd_proto::{ParentKind, Timestamp, Tokens, TurnResult};
+use rrd_proto::{Harness, ParentKind, Timestamp, Tokens, TurnResult};
 
 use self::{
     prompt::{Said, queued, said, task},
     record::{Block, Content, Outcome, Record, extra, is_chain, is_known},
 };
 use super::{
-    Format, Parser, ParserState,
+    Format, Parser, ParserState, is_question,
     json::Field,
     lines::{self, Records},
     summary::{of_json, tells_of_a_limit},
@@ -414,7 +414,7 @@ fn call(mut block: Block<'_>) -> Fact<'_> {
         id: block.id.take().unwrap_or_default(),
         summary: of_json(block.input.json()),
         input: Long::input(block.input.json()),
-        asks: matches!(&*name, "AskUserQuestion" | "ExitPlanMode"),
+        asks: is_question(&Harness::ClaudeCode, &name),
         name,
     }
 }

@@ -5,12 +5,15 @@
 
 use std::borrow::Cow;
 
+use rrd_proto::Harness;
+
 use super::Payload;
 use crate::{
     fact::{Fact, Parsed, issue},
     harness::{
         ParserState,
         head::{Head, Raw},
+        is_question,
         json::{Field, Str, object},
         summary::{Input, of_json, of_text},
     },
@@ -98,7 +101,7 @@ fn call<'a>(mut payload: Box<Payload<'a>>, tool: &str, id: Cow<'a, str>) -> Fact
         (None, "web_search") => Cow::Borrowed("web_search"),
         (None, tool) => Cow::Owned(tool.to_owned()),
     };
-    let asks = name == "request_user_input";
+    let asks = is_question(&Harness::Codex, &name);
     Fact::ToolCall { id, name, summary, input, asks }
 }
 

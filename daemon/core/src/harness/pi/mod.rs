@@ -10,12 +10,12 @@ mod record;
 
 use std::borrow::Cow;
 
-use rrd_proto::{ParentKind, Timestamp, Tokens, TurnResult};
+use rrd_proto::{Harness, ParentKind, Timestamp, Tokens, TurnResult};
 
 use self::record::{Block, Content, Record, Usage, is_bookkeeping, is_known};
 pub(super) use self::{place::entries, record::Message};
 use super::{
-    FileRole, Format, Parser, ParserState,
+    FileRole, Format, Parser, ParserState, is_question,
     json::Field,
     lines::{self, Records},
     names::{after_time, timed},
@@ -51,8 +51,7 @@ pub(super) const FORMAT: Format = Format {
 
 const DIALECT: Dialect = Dialect {
     speaker: |_| Speaker::ItsRole,
-    // Of the extensions in pi's own `examples/`; pi itself never asks.
-    asks: |tool| matches!(tool, "question" | "questionnaire"),
+    asks: |tool| is_question(&Harness::Pi, tool),
     // It has no delegates but what extensions make of other processes.
     began: |_, _| None,
     done: |_| None,
