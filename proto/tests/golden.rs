@@ -85,6 +85,7 @@ fn session() -> Session {
             since: at(1_000),
             blocks: 2,
         }),
+        workplaces: None,
     }
 }
 
