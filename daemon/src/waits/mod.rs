@@ -622,65 +622,54 @@ fn refusal(message: String, hint: &str) -> Refusal {
 mod tests {
     use super::*;
 
+    fn key(id: impl ToString) -> SessionKey {
+        SessionKey { harness: Harness::Codex, session_id: id.to_string() }
+    }
+
+    /// A wait for these sessions of one host.
+    fn wait(waiter: Option<&str>, node: Option<NodeId>, targets: std::ops::Range<usize>) -> Wait {
+        let target = |at: usize| {
+            let row = Session { reference: format!("t{at}"), ..Session::unknown(key(at)) };
+            Target { node, row: Box::new(row), from: None, outcome: None }
+        };
+        Wait {
+            waiter: waiter.map(key),
+            until: Until::Idle,
+            any: false,
+            since: now(),
+            targets: targets.map(target).collect(),
+            is_told: true,
+            told: 0,
+            asking: 0,
+            asked: Instant::now(),
+        }
+    }
+
     #[test]
     fn no_session_waits_for_more_than_every_host_is_told_of() {
         let waits = Waits::new();
-        let wait = |waiter: &str, targets: std::ops::Range<usize>| {
-            let key = |id: String| SessionKey { harness: Harness::Codex, session_id: id };
-            let target = |at: usize| {
-                let row = Session {
-                    reference: format!("t{at}"),
-                    ..Session::unknown(key(at.to_string()))
-                };
-                Target { node: None, row: Box::new(row), from: None, outcome: None }
-            };
-            Wait {
-                waiter: Some(key(waiter.to_owned())),
-                until: Until::Idle,
-                any: false,
-                since: now(),
-                targets: targets.map(target).collect(),
-                is_told: true,
-                told: 0,
-                asking: 0,
-                asked: Instant::now(),
-            }
-        };
-        waits.add(wait("a", 0..64)).unwrap();
-        waits.add(wait("a", 64..128)).unwrap();
-        let refused = waits.add(wait("a", 128..129)).unwrap_err();
+        let add = |waiter, targets| waits.add(wait(Some(waiter), None, targets));
+        add("a", 0..64).unwrap();
+        add("a", 64..128).unwrap();
+        let refused = add("a", 128..129).unwrap_err();
         assert!(refused.message.contains("at most 128"), "{refused:?}");
         // Neither the same once more nor what another one waits for is too much.
-        waits.add(wait("a", 0..64)).unwrap();
-        waits.add(wait("b", 64..128)).unwrap();
+        add("a", 0..64).unwrap();
+        add("b", 64..128).unwrap();
     }
 
     #[test]
     fn more_than_a_host_is_asked_about_is_not_waited_for() {
         let waits = Waits::new();
-        let wait = |node: Option<NodeId>, at: usize| {
-            let key = SessionKey { harness: Harness::Codex, session_id: at.to_string() };
-            let row = Box::new(Session::unknown(key));
-            Wait {
-                waiter: None,
-                until: Until::Idle,
-                any: false,
-                since: now(),
-                targets: vec![Target { node, row, from: None, outcome: None }],
-                is_told: false,
-                told: 0,
-                asking: 0,
-                asked: Instant::now(),
-            }
-        };
+        let add = |node, at| waits.add(wait(None, node, at..at + 1));
         for at in 0..owner::MOST {
-            waits.add(wait(None, at)).unwrap();
+            add(None, at).unwrap();
         }
-        let refused = waits.add(wait(None, owner::MOST)).unwrap_err();
+        let refused = add(None, owner::MOST).unwrap_err();
         assert!(refused.message.contains("on that host already"), "{refused:?}");
         // Neither the same once more nor what is on another host is too much.
-        waits.add(wait(None, 0)).unwrap();
-        waits.add(wait(Some(NodeId::from_hash([7; 8])), owner::MOST)).unwrap();
+        add(None, 0).unwrap();
+        add(Some(NodeId::from_hash([7; 8])), owner::MOST).unwrap();
         assert_eq!(waits.items(None).len(), owner::MOST);
     }
 }

@@ -93,15 +93,20 @@ fn what_is_so() {
     assert_eq!(kinds(0, &[asking("s-1", 0), child], &[], &[]), ["needs_you s-1"]);
 }
 
-#[test]
-fn hosts_and_circles() {
-    let away = HostSeen {
+/// A host that is away from the beginning on.
+fn mac_away() -> HostSeen {
+    HostSeen {
         node: node(1).to_string(),
         label: "mac".to_owned(),
         is_away: true,
         away_since: Some(at(0)),
         ..HostSeen::default()
-    };
+    }
+}
+
+#[test]
+fn hosts_and_circles() {
+    let away = mac_away();
     let alarm = MirrorAlarm {
         url: "s3://b".to_owned(),
         since: Some(at(-900_000)),
@@ -342,13 +347,7 @@ fn in_quiet_hours_it_is_held_back_and_then_told_in_one() {
 
 #[test]
 fn what_is_so_still_after_a_restart_is_not_over_before_it_is_due_again() {
-    let away = HostSeen {
-        node: node(1).to_string(),
-        label: "mac".to_owned(),
-        is_away: true,
-        away_since: Some(at(0)),
-        ..HostSeen::default()
-    };
+    let away = mac_away();
     let rows = [row("s-1", &json!({"host_state": "away"}))];
     let rules = Rules { events: NoticeKind::ALL.to_vec(), through: vec![], per_hour: 60 };
     let sink = |is_local| teller::Sink { id: "sink".to_owned(), is_local, rules: rules.clone() };
