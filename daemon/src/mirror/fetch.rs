@@ -3,14 +3,18 @@
 //! Each part is checked against its name. Not here: where the transcript goes then.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, VecDeque},
     fs::File,
     io::{self, Read, Seek, SeekFrom, Write},
     pin::pin,
 };
 
 use bytes::Bytes;
-use futures::{Stream, StreamExt, TryStreamExt, future::try_join3, stream};
+use futures::{
+    Stream, StreamExt, TryStreamExt,
+    future::try_join3,
+    stream::{self, FuturesOrdered},
+};
 use rrd_core::{
     mirror::{
         Merge, Merged, Meta, Owner, PartName, StreamName, merge,
@@ -24,17 +28,22 @@ use tokio::sync::mpsc;
 
 use super::{
     stream::{Carrier, Failure, LONGEST_PART, SMALL},
-    target::Target,
+    target::{Object, Target},
 };
 
-/// Objects that are asked for at once.
+/// Objects that are asked for at once, …
 const AT_ONCE: usize = 16;
+
+/// … and bytes of parts, by what the list says of them: as many as are held in memory. A longer part comes alone.
+const BYTES_AT_ONCE: u64 = 64 << 20;
 
 /// What a stream's directory has.
 #[derive(Debug)]
 pub(crate) struct Directory {
     pub(crate) owners: Vec<Owner>,
     pub(crate) parts: Vec<PartName>,
+    /// So many bytes has each of them.
+    sizes: HashMap<PartName, u64>,
     /// Parts that others are still there of.
     pub(crate) merges: Vec<Merged>,
     pub(crate) meta: Option<Meta>,
@@ -84,6 +93,10 @@ pub(crate) async fn directory(target: &Target, stream: &StreamName) -> Result<Di
     let epochs: Vec<u32> = names.iter().filter_map(|name| Owner::epoch_of(name)).collect();
     let claims = said(target, &directory, epochs, Owner::name);
     let parts: Vec<PartName> = names.iter().filter_map(|name| PartName::parse(name)).collect();
+    let size = |object: &Object| {
+        Some((PartName::parse(object.name.strip_prefix(&directory)?)?, object.size))
+    };
+    let sizes = found.iter().filter_map(size).collect();
     let merges = said(target, &directory, may_be_merged(&names, &parts), Merge::name);
     let name = meta_name(stream);
     // A request to a bucket takes longer than what it brings.
@@ -95,7 +108,7 @@ pub(crate) async fn directory(target: &Target, stream: &StreamName) -> Result<Di
     let is_there = meta.is_some();
     let meta: Option<Meta> = meta.and_then(|(body, _)| serde_json::from_slice(&body).ok());
     let is_odd = is_there && meta.is_none();
-    Ok(Directory { owners, parts, merges, meta, is_odd })
+    Ok(Directory { owners, parts, sizes, merges, meta, is_odd })
 }
 
 /// Parts that may have been made of several.
@@ -133,7 +146,7 @@ async fn said<K: Copy, T: DeserializeOwned>(
     Ok(all.into_iter().flatten().collect())
 }
 
-/// Every part that nothing stands for, in order, with its content. So many are asked for at once.
+/// Every part that nothing stands for, in order, with its content. Several are asked for at once.
 fn bodies<'a>(
     target: &'a Target,
     stream: &'a StreamName,
@@ -141,15 +154,38 @@ fn bodies<'a>(
 ) -> impl Stream<Item = Result<(PartName, Bytes), Failure>> + Send + use<'a> {
     let replaced = merge::replaced(&directory.parts, &directory.merges);
     let names = Reading::sorted(directory.parts.iter().copied(), &replaced);
-    let get = move |name: PartName| async move {
+    let sized = |name| (name, directory.sizes.get(&name).copied().unwrap_or(0));
+    let get = move |name: PartName, size| async move {
         let object = stream.directory() + &name.to_string();
         // Deleted since the list was made: what stands for it is in the next list.
         let (body, _) = target.get(&object, LONGEST_PART).await?.ok_or_else(|| {
             Failure::Odd(format!("{object} went while the session was being read; try again"))
         })?;
-        Ok::<_, Failure>((name, body))
+        Ok((size, (name, body)))
     };
-    stream::iter(names).map(get).buffered(AT_ONCE)
+    at_once(names.into_iter().map(sized).collect(), get)
+}
+
+/// What `get` brings of each of these, whose sizes stand beside them, in their order.
+fn at_once<K, T, F: Future<Output = Result<(u64, T), Failure>>>(
+    left: VecDeque<(K, u64)>,
+    get: impl Fn(K, u64) -> F,
+) -> impl Stream<Item = Result<T, Failure>> {
+    let asking = (left, FuturesOrdered::new(), 0_u64, get);
+    stream::try_unfold(asking, async |(mut left, mut asked, mut bytes, get)| {
+        while let Some((key, size)) = left.pop_front() {
+            let more = bytes.saturating_add(size);
+            if asked.len() == AT_ONCE || !asked.is_empty() && more > BYTES_AT_ONCE {
+                left.push_front((key, size));
+                break;
+            }
+            bytes = more;
+            asked.push_back(get(key, size));
+        }
+        let Some(got) = asked.next().await else { return Ok(None) };
+        let (size, got) = got?;
+        Ok(Some((got, (left, asked, bytes.saturating_sub(size), get))))
+    })
 }
 
 /// Hands over every part that counts, in order, with its epoch; and gives what does not count.
@@ -342,5 +378,48 @@ impl Fetched {
     fn end_of(&self, record: u64) -> u64 {
         let before = usize::try_from(record).ok().and_then(|record| record.checked_sub(1));
         before.and_then(|before| self.ends.get(before)).copied().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_asked_for_at_once_fits_into_memory() {
+        let most = Cell::new((0, 0));
+        let now = Cell::new((0, 0));
+        let sizes = |nth: u64| match nth {
+            7 => BYTES_AT_ONCE * 3,
+            nth => [1, BYTES_AT_ONCE / 3, BYTES_AT_ONCE - 1][usize::try_from(nth / 100).unwrap()],
+        };
+        let get = |nth: u64, size| {
+            let (bytes, count) = now.get();
+            now.set((bytes + size, count + 1));
+            let (most_bytes, most_count) = most.get();
+            let of_one = if count == 0 { 0 } else { bytes + size };
+            most.set((most_bytes.max(of_one), most_count.max(count + 1)));
+            async move {
+                // The later ones are there first.
+                for _ in 0..(AT_ONCE as u64 - nth % AT_ONCE as u64) {
+                    tokio::task::yield_now().await;
+                }
+                Ok((size, (nth, size)))
+            }
+        };
+        let all = at_once((0..300).map(|nth| (nth, sizes(nth))).collect(), get);
+        let mut all = pin!(all);
+        for nth in 0..300 {
+            let (got, size) = all.try_next().await.unwrap().unwrap();
+            assert_eq!(got, nth);
+            let (bytes, count) = now.get();
+            now.set((bytes - size, count - 1));
+        }
+        assert!(all.try_next().await.unwrap().is_none());
+        let (bytes, count) = most.get();
+        assert_eq!(count, AT_ONCE);
+        assert!((BYTES_AT_ONCE - 16..=BYTES_AT_ONCE).contains(&bytes), "{bytes}");
     }
 }

@@ -165,6 +165,8 @@ impl Teller {
         for key in &watched.over {
             self.sinks.iter_mut().for_each(|(_, queue)| queue.is_over(key));
         }
+        // Of whoever left nothing is kept.
+        self.read.retain(|node, _| view.heard.iter().any(|(heard, ..)| heard == node));
         for (node, _, word) in view.heard {
             // Said once, it is read once: what this node has forgotten since nobody needs.
             if self.read.get(node) == Some(&word.told) {
