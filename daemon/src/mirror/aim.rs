@@ -1,9 +1,11 @@
-//! One bucket: which transcripts it is to have, when something is brought there, and how that goes.
+//! One bucket: what it is to have, when something is brought there, and how that goes.
 //!
 //! A session that gained records is due when its turn ends, or later while it goes on
 //! ([`rrd_core::mirror::due`]). A few are carried at a time; when the bucket fails, all of them wait.
-//! When nothing changes nothing is done.
+//! When nothing changes nothing is done. Not here: how one session is carried ([`super::stream`]).
 
+mod came;
+mod chosen;
 mod covered;
 mod fewer;
 mod over;
@@ -19,12 +21,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rrd_core::{
-    fold::Turn,
-    mirror::{StreamName, due},
-    roster::Entry,
-};
-use rrd_proto::{Coverage, CoverageState, MirrorTarget, SessionKey, Timestamp};
+use rrd_core::{mirror::due, roster::Entry};
+use rrd_proto::{Coverage, MirrorTarget, SessionKey, Timestamp};
 use tokio::{
     sync::{Notify, Semaphore, watch},
     task::JoinSet,
@@ -35,8 +33,8 @@ use super::{
     Mirror,
     gather::At,
     is_alarming,
-    outbox::{Outbox, OutboxError, State, Stream, StreamId, TargetId},
-    stream::{About, Ask, Carrier, Failure},
+    outbox::{Outbox, OutboxError, Stream, StreamId, TargetId},
+    stream::{Ask, Carrier, Failure},
     target::{Access, Fault, Kind, Target, TargetError, plain},
 };
 use crate::{
@@ -502,273 +500,6 @@ impl Aim {
         drop(known);
         self.tell([key.clone()]);
         self.wake.notify_one();
-    }
-
-    /// What went on here and on another host: there it may be as it is here meanwhile.
-    fn look_at_diverged(&self) {
-        let mut known = self.known();
-        let diverged = |stream: &&Stream| stream.state.diverged.is_some();
-        let ids: HashSet<StreamId> =
-            known.streams.values().filter(diverged).map(|stream| stream.id).collect();
-        known.looked_at.retain(|id| !ids.contains(id));
-    }
-
-    /// Every session whose source is not as it was when there was nothing more in it.
-    fn look_at_all(&self) {
-        // Not deleted yet: whoever has just said how long sessions are kept may look first.
-        self.find_over();
-        self.has_looked.store(true, Ordering::Relaxed);
-        let all = self.hub.keys(None, None);
-        for key in all.clone() {
-            let Some(entry) = self.hub.entry(&key).filter(|entry| self.wants(&key, entry)) else {
-                continue;
-            };
-            let looks = at(&key, &entry).looks();
-            let known = self.known();
-            let stream = known.streams.get(&key).map(|stream| &stream.state);
-            let is_settled = stream.is_some_and(|state| {
-                !state.meta_is_due
-                    && state.theirs.is_none()
-                    && *entry.path == *state.path
-                    && (looks.is_none() || state.settled == looks)
-            });
-            drop(known);
-            if !is_settled && looks.is_some() {
-                self.mark(&key);
-            }
-        }
-        let backlog = self.outbox().backlog(self.id).unwrap_or_default();
-        let parts = backlog.iter().map(|(_, parts, _)| parts).sum();
-        let pending: HashSet<StreamId> = backlog.into_iter().map(|(stream, ..)| stream).collect();
-        let mut known = self.known();
-        known.pending = parts;
-        let keys: Vec<SessionKey> = known
-            .streams
-            .values()
-            .filter(|stream| pending.contains(&stream.id))
-            .map(|stream| stream.key.clone())
-            .collect();
-        drop(known);
-        let now = Instant::now();
-        for key in keys {
-            if self.hub.entry(&key).is_some_and(|entry| self.wants(&key, &entry)) {
-                let dirty = Dirty { since: now, last: now, bytes: 0 };
-                self.known().dirty.entry(key).or_insert(dirty);
-            }
-        }
-        self.tell(all);
-    }
-
-    /// It has gained records.
-    fn mark(&self, key: &SessionKey) {
-        let Some(entry) = self.hub.entry(key).filter(|entry| self.wants(key, entry)) else {
-            return;
-        };
-        let now = Instant::now();
-        let size = at(key, &entry).looks().map_or(0, |(size, _)| size);
-        let mut known = self.known();
-        let stream = known.streams.get(key).and_then(|stream| stream.state.cursor);
-        let bytes = size.saturating_sub(stream.map_or(0, |at| at.offset));
-        let dirty =
-            known.dirty.entry(key.clone()).or_insert(Dirty { since: now, last: now, bytes });
-        (dirty.last, dirty.bytes) = (now, bytes);
-    }
-
-    /// Whether the user wants it here, and has not stopped it, and it is not over for too long.
-    fn wants(&self, key: &SessionKey, entry: &Entry) -> bool {
-        self.chooses(key, entry)
-            && self.stopped_at(key).is_none()
-            && self.kept_until(key, entry).is_none()
-    }
-
-    /// Whether it is one of those that the user chose for this place.
-    fn chooses(&self, key: &SessionKey, entry: &Entry) -> bool {
-        let MirrorTarget { harness, repo, exclude_harness, exclude_repo, .. } = &self.settings;
-        let is = |name: &String| name == key.harness.as_str();
-        let in_repo = |name: &String| entry.repo.name.as_ref() == Some(name);
-        !entry.path.is_empty()
-            && (harness.is_empty() || harness.iter().any(is))
-            && (repo.is_empty() || repo.iter().any(in_repo))
-            && !exclude_harness.iter().any(is)
-            && !exclude_repo.iter().any(in_repo)
-    }
-
-    fn turn_is_open(&self, key: &SessionKey) -> bool {
-        self.hub.entry(key).is_some_and(|entry| matches!(entry.fold.turn(), Turn::Open { .. }))
-    }
-
-    /// What carries this session; a new one the first time.
-    fn stream_of(&self, key: &SessionKey) -> Option<(Stream, At, About, Ask)> {
-        let entry = self.hub.entry(key)?;
-        let source = at(key, &entry);
-        let tasks = self.fleet.as_ref().map(|fleet| fleet.tasks().of(fleet, key));
-        let task = tasks.unwrap_or_default().into_iter().next();
-        let about = About {
-            cwd: entry.fold.cwd.clone(),
-            title: entry.fold.title().map(str::to_owned),
-            repo: entry.repo.remote.clone().or_else(|| entry.repo.name.clone()),
-            ended_at: entry.fold.ended,
-            task,
-        };
-        let known = self.known().streams.get(key).cloned();
-        let stream = match known {
-            Some(mut stream) => {
-                stream.state.path = entry.path.to_string();
-                stream
-            }
-            None => {
-                let state = State { path: entry.path.to_string(), ..State::default() };
-                let added = self.outbox().add_stream(self.id, &self.name(key), key, state);
-                match added {
-                    Ok(stream) => stream,
-                    Err(error) => {
-                        tracing::error!(%error, "the mirror cannot note down a session");
-                        self.trouble(key, error.to_string());
-                        return None;
-                    }
-                }
-            }
-        };
-        let mut known = self.known();
-        let ask = match (known.looked_at.insert(stream.id), known.to_mend.contains(key)) {
-            (_, true) => Ask::Parts,
-            (true, false) => Ask::Names,
-            (false, false) => Ask::Claims,
-        };
-        known.streams.insert(key.clone(), stream.clone());
-        Some((stream, source, about, ask))
-    }
-
-    /// Whoever took it out only to do something else leaves that to who brings the next records.
-    fn is_still_to_be_looked_at(&self, stream: &Stream, ask: Ask) {
-        if ask != Ask::Claims {
-            self.known().looked_at.remove(&stream.id);
-        }
-    }
-
-    /// Where in the bucket it is: a delegate is beneath the session that all began with.
-    fn name(&self, key: &SessionKey) -> StreamName {
-        let root = self.lineage(key).pop().unwrap_or_else(|| key.clone());
-        let agent = (root != *key).then(|| key.session_id.clone());
-        StreamName { harness: key.harness.clone(), session_id: root.session_id, agent }
-    }
-
-    /// It, who sent it, and so on up to the session that all began with.
-    fn lineage(&self, key: &SessionKey) -> Vec<SessionKey> {
-        let mut lineage = vec![key.clone()];
-        while let Some(last) = lineage.last()
-            && let Some(parent) =
-                self.hub.entry(last).and_then(|entry| entry.fold.delegated_by(last))
-            && !lineage.contains(&parent)
-        {
-            lineage.push(parent);
-        }
-        lineage
-    }
-
-    fn trouble(&self, key: &SessionKey, error: String) {
-        let mut known = self.known();
-        known.troubles.insert(key.clone(), (error, Instant::now()));
-    }
-
-    /// The bucket has done what was asked of it.
-    fn works(&self, known: &mut Known, key: &SessionKey) {
-        known.failed.remove(key);
-        known.worked_at = Some(Instant::now());
-        if known.failing_since.take().is_some() {
-            self.note(|outbox| outbox.set_failing_since(self.id, None));
-        }
-        if let Some(failing) = known.failing.take() {
-            let url = &self.settings.url;
-            tracing::info!(url, failures = failing.failures, "the bucket takes parts again");
-        }
-    }
-
-    /// What came of it.
-    fn take(&self, done: Done) {
-        let Done { key, mut stream, asked, result } = done;
-        let mut known = self.known();
-        known.compacting.take_if(|compacting| *compacting == key);
-        if result.is_ok() && asked == Some(Ask::Parts) {
-            known.to_mend.remove(&key);
-        }
-        known.carried.remove(&key);
-        if self.hub.is_forgotten(&key) {
-            // Meanwhile: nothing is noted down of it any more.
-            return;
-        }
-        let was_failing = known.failing.is_some();
-        let before = known.streams.get(&key).map_or(0, |before| before.state.next_seq);
-        let was_behind =
-            known.told.get(&key).is_some_and(|told| told.state == CoverageState::Failing);
-        if result.is_ok() && (stream.state.next_seq != before || was_behind) {
-            known.taken_at.insert(stream.id, now());
-        }
-        if let Err(Failure::Source { source, .. }) = &result
-            && source.kind() == std::io::ErrorKind::NotFound
-        {
-            // Whatever was new in it is not there.
-            stream.state.settled = None;
-            if let Err(error) = self.outbox().set_state(stream.id, &stream.state) {
-                tracing::error!(%error, "the mirror cannot note down a session");
-            }
-        }
-        known.streams.insert(key.clone(), stream.clone());
-        let mut changed = vec![key.clone()];
-        match result {
-            Ok(()) => {
-                known.troubles.remove(&key);
-                // Of a transcript without a record, or with few parts, nobody was asked anything.
-                if asked.is_some_and(|ask| ask != Ask::Claims || stream.state.next_seq > 0) {
-                    self.works(&mut known, &key);
-                }
-                if known.pending > 0 {
-                    known.pending = self.pending();
-                }
-            }
-            Err(Failure::Bucket(fault)) if !known.is_of_one(&key, &fault) => {
-                known.failed.insert(key.clone(), Instant::now());
-                let failures = known.failing.as_ref().map_or(0, |failing| failing.failures) + 1;
-                let asked = match fault.kind {
-                    Kind::Passing { after } => after,
-                    _ => None,
-                };
-                let wait =
-                    due::back_off(failures, rrd_core::hash(key.session_id.as_bytes()), asked);
-                let since = known.failing_since.unwrap_or_else(now);
-                if known.failing_since.replace(since).is_none() {
-                    self.note(|outbox| outbox.set_failing_since(self.id, Some(since)));
-                }
-                let is_told = known.failing.as_ref().is_some_and(|failing| failing.is_told);
-                known.pending = self.pending();
-                let (url, error) = (&self.settings.url, fault.to_string());
-                tracing::warn!(url, error, failures, wait_s = wait.as_secs(), "the bucket fails");
-                known.looked_at.remove(&stream.id);
-                let again = Instant::now() + wait;
-                known.failing = Some(Failing { since, failures, error, again, is_told });
-                let now = Instant::now();
-                known.dirty.entry(key).or_insert(Dirty { since: now, last: now, bytes: 0 });
-            }
-            // Its source went, or moved: a later look finds it where it is.
-            Err(Failure::Source { source, .. })
-                if source.kind() == std::io::ErrorKind::NotFound => {}
-            Err(failure) => {
-                let error = failure.to_string();
-                let (harness, id) = (&key.harness, &key.session_id);
-                tracing::warn!(%harness, id, error, "a transcript cannot be mirrored");
-                known.looked_at.remove(&stream.id);
-                let now = Instant::now();
-                known.failed.insert(key.clone(), now);
-                known.troubles.insert(key.clone(), (error, now));
-                known.dirty.entry(key).or_insert(Dirty { since: now, last: now, bytes: 0 });
-            }
-        }
-        if was_failing != known.failing.is_some() {
-            changed.extend(known.dirty.keys().cloned());
-        }
-        drop(known);
-        self.tell(changed);
-        self.tell_of_alarm();
     }
 
     /// Returns when everything is there, or the bucket fails.

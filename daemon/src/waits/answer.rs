@@ -9,7 +9,10 @@ use rrd_core::fleet::ties::and_more;
 use rrd_proto::{EdgeKind, EdgeState, Link, SessionKey, session_ref};
 use tokio::time::Instant;
 
-use super::{SILENT, Waits, look_after};
+use super::{
+    book::{SILENT, Waits},
+    look_after,
+};
 use crate::{
     answers::Answers,
     fleet::{Fleet, aside},

@@ -1,0 +1,124 @@
+//! What came of carrying a session into a bucket: what is known of it then, and whether the bucket fails.
+//!
+//! Not here: what is to be carried ([`super::chosen`]).
+
+use std::time::Instant;
+
+use rrd_core::mirror::due;
+use rrd_proto::{CoverageState, SessionKey};
+
+use super::{
+    super::{
+        stream::{Ask, Failure},
+        target::Kind,
+    },
+    Aim, Dirty, Done, Failing, Known,
+};
+use crate::hub::now;
+
+impl Aim {
+    pub(super) fn trouble(&self, key: &SessionKey, error: String) {
+        let mut known = self.known();
+        known.troubles.insert(key.clone(), (error, Instant::now()));
+    }
+
+    /// The bucket has done what was asked of it.
+    fn works(&self, known: &mut Known, key: &SessionKey) {
+        known.failed.remove(key);
+        known.worked_at = Some(Instant::now());
+        if known.failing_since.take().is_some() {
+            self.note(|outbox| outbox.set_failing_since(self.id, None));
+        }
+        if let Some(failing) = known.failing.take() {
+            let url = &self.settings.url;
+            tracing::info!(url, failures = failing.failures, "the bucket takes parts again");
+        }
+    }
+
+    /// What came of it.
+    pub(super) fn take(&self, done: Done) {
+        let Done { key, mut stream, asked, result } = done;
+        let mut known = self.known();
+        known.compacting.take_if(|compacting| *compacting == key);
+        if result.is_ok() && asked == Some(Ask::Parts) {
+            known.to_mend.remove(&key);
+        }
+        known.carried.remove(&key);
+        if self.hub.is_forgotten(&key) {
+            // Meanwhile: nothing is noted down of it any more.
+            return;
+        }
+        let was_failing = known.failing.is_some();
+        let before = known.streams.get(&key).map_or(0, |before| before.state.next_seq);
+        let was_behind =
+            known.told.get(&key).is_some_and(|told| told.state == CoverageState::Failing);
+        if result.is_ok() && (stream.state.next_seq != before || was_behind) {
+            known.taken_at.insert(stream.id, now());
+        }
+        if let Err(Failure::Source { source, .. }) = &result
+            && source.kind() == std::io::ErrorKind::NotFound
+        {
+            // Whatever was new in it is not there.
+            stream.state.settled = None;
+            if let Err(error) = self.outbox().set_state(stream.id, &stream.state) {
+                tracing::error!(%error, "the mirror cannot note down a session");
+            }
+        }
+        known.streams.insert(key.clone(), stream.clone());
+        let mut changed = vec![key.clone()];
+        match result {
+            Ok(()) => {
+                known.troubles.remove(&key);
+                // Of a transcript without a record, or with few parts, nobody was asked anything.
+                if asked.is_some_and(|ask| ask != Ask::Claims || stream.state.next_seq > 0) {
+                    self.works(&mut known, &key);
+                }
+                if known.pending > 0 {
+                    known.pending = self.pending();
+                }
+            }
+            Err(Failure::Bucket(fault)) if !known.is_of_one(&key, &fault) => {
+                known.failed.insert(key.clone(), Instant::now());
+                let failures = known.failing.as_ref().map_or(0, |failing| failing.failures) + 1;
+                let asked = match fault.kind {
+                    Kind::Passing { after } => after,
+                    _ => None,
+                };
+                let wait =
+                    due::back_off(failures, rrd_core::hash(key.session_id.as_bytes()), asked);
+                let since = known.failing_since.unwrap_or_else(now);
+                if known.failing_since.replace(since).is_none() {
+                    self.note(|outbox| outbox.set_failing_since(self.id, Some(since)));
+                }
+                let is_told = known.failing.as_ref().is_some_and(|failing| failing.is_told);
+                known.pending = self.pending();
+                let (url, error) = (&self.settings.url, fault.to_string());
+                tracing::warn!(url, error, failures, wait_s = wait.as_secs(), "the bucket fails");
+                known.looked_at.remove(&stream.id);
+                let again = Instant::now() + wait;
+                known.failing = Some(Failing { since, failures, error, again, is_told });
+                let now = Instant::now();
+                known.dirty.entry(key).or_insert(Dirty { since: now, last: now, bytes: 0 });
+            }
+            // Its source went, or moved: a later look finds it where it is.
+            Err(Failure::Source { source, .. })
+                if source.kind() == std::io::ErrorKind::NotFound => {}
+            Err(failure) => {
+                let error = failure.to_string();
+                let (harness, id) = (&key.harness, &key.session_id);
+                tracing::warn!(%harness, id, error, "a transcript cannot be mirrored");
+                known.looked_at.remove(&stream.id);
+                let now = Instant::now();
+                known.failed.insert(key.clone(), now);
+                known.troubles.insert(key.clone(), (error, now));
+                known.dirty.entry(key).or_insert(Dirty { since: now, last: now, bytes: 0 });
+            }
+        }
+        if was_failing != known.failing.is_some() {
+            changed.extend(known.dirty.keys().cloned());
+        }
+        drop(known);
+        self.tell(changed);
+        self.tell_of_alarm();
+    }
+}

@@ -1,0 +1,322 @@
+//! Files of a session on their way to their places: beside those first, whole, and then all at once.
+//!
+//! Not here: where those places are ([`super`]), and what is different in what comes ([`super::write`]).
+
+use std::{
+    collections::HashSet,
+    fs::File,
+    io::{self, BufRead, BufReader, Read},
+    path::{Path, PathBuf},
+};
+
+use rrd_core::resume::{Layout, No, Unsigned};
+use rrd_proto::copy::{CopyFile, CopyPage, MAX_FILES};
+use sha2::{Digest, Sha256};
+use tempfile::{NamedTempFile, TempDir};
+
+use super::{
+    CHUNK, Place, TOO_MUCH,
+    beside::{Compared, Seen, compare, is_sidecar, is_zstd, make_dirs, make_dirs_beneath, synced},
+    existing, no,
+    write::{Change, Writing},
+};
+
+/// How much larger than it was said to be a file may become by being unpacked or redacted.
+pub(super) const MOST_GROWTH: (u64, u64) = (64 << 20, 400);
+
+/// Of a transcript's first line no more is looked at.
+const MAX_FIRST_LINE: u64 = 4 << 20;
+
+/// What became of one file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Became {
+    /// It was not there.
+    New,
+    /// It was there, the same.
+    Same,
+    /// What is there goes on from what has come, and stays.
+    NewerHere,
+    /// What was there was the beginning of what has come.
+    Replaced,
+}
+
+/// One file in its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placed {
+    /// Where.
+    pub path: PathBuf,
+    /// How.
+    pub became: Became,
+    /// It is the session's own transcript.
+    pub is_main: bool,
+}
+
+/// Files that come, and are not in place yet. Dropped, nothing of them is left.
+pub struct Coming {
+    place: Place,
+    redacted: bool,
+    staging: TempDir,
+    files: Vec<Expected>,
+    /// Files that came whole.
+    came: Vec<NamedTempFile>,
+    current: Option<Writing>,
+    /// Of what came of it.
+    hash: Sha256,
+    /// Blocks of signed thinking that were left out.
+    pub dropped_thinking: u64,
+}
+
+/// A file that is to come.
+struct Expected {
+    target: PathBuf,
+    bytes: u64,
+    zstd: bool,
+    is_main: bool,
+}
+
+impl Expected {
+    /// What comes need not be as long as it was said to be.
+    fn may_grow(&self, redacted: bool) -> bool {
+        self.zstd || redacted
+    }
+}
+
+impl Coming {
+    /// Makes ready for what was announced; nothing is put in place yet.
+    ///
+    /// # Errors
+    /// [`No`] for names that no file of the session can have, and where nothing can be written.
+    pub fn begin(place: Place, redacted: bool, announced: &[CopyFile]) -> Result<Self, No> {
+        let mut files = Vec::new();
+        let mut targets = HashSet::new();
+        let strange = || {
+            let why = "its host names files that no such session has";
+            no(why, "nothing was written; update rrd on both hosts")
+        };
+        if announced.len() > MAX_FILES {
+            return Err(strange());
+        }
+        for file in announced {
+            let (id, new) = (&place.id, &place.new);
+            let relative = place.layout.placed(id, &file.name, new, &place.directory);
+            let relative = relative.ok_or_else(strange)?;
+            let is_main = place.layout.is_main(id, &file.name);
+            let target = match &place.existing {
+                Some(existing) if is_main => existing.clone(),
+                _ => relative.split('/').fold(place.home.clone(), |path, part| path.join(part)),
+            };
+            if !targets.insert(target.clone()) {
+                return Err(strange());
+            }
+            files.push(Expected { target, bytes: file.bytes, zstd: file.zstd, is_main });
+        }
+        if files.iter().filter(|file| file.is_main).count() != 1 {
+            return Err(strange());
+        }
+        let base = place.base();
+        make_dirs(&base).map_err(|error| unwritable(&base, &error))?;
+        // No harness takes such a folder for a project or a year.
+        let staging = tempfile::Builder::new().prefix(".rrd-resume-").tempdir_in(&base);
+        let staging = staging.map_err(|error| unwritable(&base, &error))?;
+        let (came, current) = (Vec::new(), None);
+        let hash = Sha256::new();
+        Ok(Self { place, redacted, staging, files, came, current, hash, dropped_thinking: 0 })
+    }
+
+    /// Takes the next page; true after the last.
+    ///
+    /// # Errors
+    /// [`No`] where it is not what was announced, or cannot be written.
+    pub fn take(&mut self, page: &CopyPage) -> Result<bool, No> {
+        let at = self.came.len();
+        if page.file as usize != at {
+            return Err(wrong("files in another order than it said"));
+        }
+        self.write(&page.bytes)?;
+        self.hash.update(&page.bytes);
+        if let Some(hash) = &page.sha256 {
+            if *hash != self.hash.finalize_reset().as_slice() {
+                return Err(wrong("something else than it has"));
+            }
+            self.end()?;
+        }
+        if page.is_last && self.came.len() != self.files.len() {
+            return Err(wrong("less than it said"));
+        }
+        Ok(page.is_last)
+    }
+
+    /// Takes all files from a folder of this host, in which each has its number from 0.
+    ///
+    /// # Errors
+    /// As of [`Self::take`].
+    pub fn take_all(&mut self, folder: &Path) -> Result<(), No> {
+        let mut chunk = vec![0; CHUNK];
+        for at in 0..self.files.len() {
+            let path = folder.join(at.to_string());
+            let unreadable = |error| {
+                let why = format!("the copy in {} cannot be read: {error}", path.display());
+                no(why, "run it again")
+            };
+            let mut file = File::open(&path).map_err(unreadable)?;
+            loop {
+                let got = file.read(&mut chunk).map_err(unreadable)?;
+                // Also of an empty one there is a file.
+                self.write(&chunk[..got])?;
+                if got == 0 {
+                    break;
+                }
+            }
+            self.end()?;
+        }
+        Ok(())
+    }
+
+    /// Writes what comes next of the file that is on its way.
+    fn write(&mut self, bytes: &[u8]) -> Result<(), No> {
+        let expected = self.files.get(self.came.len());
+        let expected = expected.ok_or_else(|| wrong("more files than it said"))?;
+        let (least, times) = MOST_GROWTH;
+        let writing = match &mut self.current {
+            Some(writing) => writing,
+            none => {
+                let change = Change {
+                    layout: self.place.layout,
+                    fork: (self.place.id != self.place.new)
+                        .then(|| (self.place.id.clone(), self.place.new.clone())),
+                    unsigned: (self.redacted && self.place.layout == Layout::ClaudeCode)
+                        .then(Unsigned::default),
+                };
+                let most = match expected.may_grow(self.redacted) {
+                    true => expected.bytes.saturating_mul(times).saturating_add(least),
+                    false => expected.bytes,
+                };
+                let how = (is_sidecar(&expected.target), expected.zstd);
+                let writing = Writing::begin(self.staging.path(), how, change, most);
+                none.insert(writing.map_err(|error| unwritable(self.staging.path(), &error))?)
+            }
+        };
+        let written = writing.write(bytes);
+        let is_longer = !expected.may_grow(self.redacted) && writing.received > expected.bytes;
+        if is_longer || written.as_ref().is_err_and(|error| error.to_string() == TOO_MUCH) {
+            return Err(wrong(TOO_MUCH));
+        }
+        written.map_err(|error| unwritable(&expected.target, &error))
+    }
+
+    /// The file that is on its way has come whole.
+    fn end(&mut self) -> Result<(), No> {
+        let expected = self.files.get(self.came.len());
+        let Some((expected, writing)) = expected.zip(self.current.take()) else { return Ok(()) };
+        if !expected.may_grow(self.redacted) && writing.received != expected.bytes {
+            return Err(wrong("something else than it has"));
+        }
+        let (file, dropped) =
+            writing.end().map_err(|error| unwritable(&expected.target, &error))?;
+        self.dropped_thinking += dropped;
+        self.came.push(file);
+        Ok(())
+    }
+
+    /// The first line of the session's own transcript, as it came.
+    #[must_use]
+    pub fn first_line(&self) -> Vec<u8> {
+        let main = self.files.iter().zip(&self.came).find(|(file, _)| file.is_main);
+        let mut line = Vec::new();
+        if let Some((_, came)) = main
+            && let Ok(file) = File::open(came.path())
+        {
+            let _ = BufReader::new(file).take(MAX_FIRST_LINE).read_until(b'\n', &mut line);
+        }
+        line
+    }
+
+    /// Whether Codex's home has the rollout of this thread.
+    #[must_use]
+    pub fn has_rollout(&self, id: &str) -> bool {
+        existing(Layout::Codex, &self.place.home, id, "").is_some()
+    }
+
+    /// Puts everything in place, or nothing.
+    ///
+    /// # Errors
+    /// [`No`] where something else is there, or where what is there is shorter and `may_replace` says no.
+    pub fn put(self, may_replace: bool) -> Result<Vec<Placed>, No> {
+        let mut steps = Vec::new();
+        for (expected, came) in self.files.iter().zip(&self.came) {
+            let target = &expected.target;
+            let seen = Seen::at(target).map_err(|error| unwritable(target, &error))?;
+            let found = match &seen {
+                None => Became::New,
+                Some(_) => {
+                    let compared = compare(came.path(), target);
+                    match compared.map_err(|error| unwritable(target, &error))? {
+                        Compared::Same => Became::Same,
+                        Compared::OursBegins => Became::NewerHere,
+                        // A summary beside a subagent is rewritten as it goes on: what is here stays.
+                        _ if is_sidecar(target) => Became::NewerHere,
+                        Compared::TheirsBegins if is_zstd(target) => {
+                            let why = format!("{} is an older copy, compressed", target.display());
+                            let next =
+                                "nothing was changed; --fork takes the newer one under a new id";
+                            return Err(no(why, next));
+                        }
+                        Compared::TheirsBegins if may_replace => Became::Replaced,
+                        Compared::TheirsBegins => {
+                            let why =
+                                format!("{} is an older copy that may be in use", target.display());
+                            return Err(no(why, "end the session here first, or use --fork"));
+                        }
+                        Compared::Differs => {
+                            let why =
+                                format!("{} is there and says something else", target.display());
+                            return Err(no(
+                                why,
+                                "nothing was changed; --fork takes the copy under a new id",
+                            ));
+                        }
+                    }
+                }
+            };
+            steps.push((seen, found));
+        }
+        let base = self.place.base();
+        let mut placed = Vec::new();
+        for ((expected, came), (seen, became)) in self.files.iter().zip(self.came).zip(steps) {
+            let Expected { target, is_main, .. } = expected;
+            let wrong = |error: io::Error| unwritable(target, &error);
+            match became {
+                Became::Same | Became::NewerHere => {}
+                Became::New => {
+                    let folder = target.parent().unwrap_or(&base);
+                    make_dirs_beneath(&base, folder).map_err(wrong)?;
+                    came.into_temp_path().persist_noclobber(target).map_err(|e| wrong(e.error))?;
+                    synced(folder);
+                }
+                Became::Replaced => {
+                    if Seen::at(target).map_err(wrong)? != seen {
+                        let why = format!("{} has just been written", target.display());
+                        return Err(no(why, "somebody is at work in it: end that first"));
+                    }
+                    came.into_temp_path().persist(target).map_err(|e| wrong(e.error))?;
+                    target.parent().into_iter().for_each(synced);
+                }
+            }
+            placed.push(Placed { path: target.clone(), became, is_main: *is_main });
+        }
+        Ok(placed)
+    }
+}
+
+/// What comes is not what was announced.
+fn wrong(why: &str) -> No {
+    no(format!("its host sends {why}"), "run it again")
+}
+
+fn unwritable(what: &Path, error: &io::Error) -> No {
+    let next = match error.kind() {
+        io::ErrorKind::StorageFull => "make room, and run it again; nothing was put in place",
+        _ => "nothing more was put in place; rrd doctor looks into it",
+    };
+    no(format!("{} cannot be written: {error}", what.display()), next)
+}
