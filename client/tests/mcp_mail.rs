@@ -50,7 +50,7 @@ fn whoever_waits_for_a_message_holds_no_other_call_up() {
         assert!(client.does("whoami", json!({}))["evidence"].is_string());
     }
     // Nor is one that does not wait.
-    client.does("inbox", json!({"seconds": null}));
+    client.does("inbox", json!({"seconds": null, "all": null, "acknowledge": null}));
     of_session(&host, &session(1))
         .does("send_message", json!({"id": session(2), "text": "at last"}));
     for id in 0..8 {

@@ -131,7 +131,9 @@ impl ServerHandler for Server {
             || ErrorData::invalid_params(format!("no tool is called {:?}", request.name), None);
         let at =
             self.tools.iter().position(|tool| tool.name == request.name).ok_or_else(unknown)?;
-        let arguments = request.arguments.unwrap_or_default();
+        let mut arguments = request.arguments.unwrap_or_default();
+        // Models say null of what they leave out.
+        arguments.retain(|_, value| !value.is_null());
         let running = match (self.tools[at].waits)(&arguments) {
             false => Arc::clone(&self.running).acquire_owned().await.ok(),
             // One more would hold room until another is over, and other calls would find none.
