@@ -11,18 +11,18 @@ use crate::{
     live::RegistryState,
 };
 
-const NOW: Timestamp = Timestamp::from_millis(1_795_170_000_000);
+pub(in crate::roster) const NOW: Timestamp = Timestamp::from_millis(1_795_170_000_000);
 
-fn roster() -> Roster {
+pub(in crate::roster) fn roster() -> Roster {
     Roster::new(Place { host: "mac".into(), node_id: None, idle_timeout: Duration::from_secs(300) })
 }
 
-fn key(id: &str) -> SessionKey {
+pub(in crate::roster) fn key(id: &str) -> SessionKey {
     SessionKey { harness: Harness::ClaudeCode, session_id: id.into() }
 }
 
 /// A session whose last record is `age` seconds old.
-fn entry(age: i64, facts: Vec<Fact<'static>>) -> Entry {
+pub(in crate::roster) fn entry(age: i64, facts: Vec<Fact<'static>>) -> Entry {
     let mut fold = Fold::default();
     let parsed = Parsed { at: Some(NOW.plus(-age * 1000)), facts, ..Parsed::default() };
     fold.apply(parsed, 0, &mut Vec::new());
@@ -38,7 +38,7 @@ fn entry(age: i64, facts: Vec<Fact<'static>>) -> Entry {
     }
 }
 
-fn prompt() -> Fact<'static> {
+pub(in crate::roster) fn prompt() -> Fact<'static> {
     Fact::Prompt { text: "do it".into() }
 }
 
@@ -47,7 +47,7 @@ fn question() -> Fact<'static> {
     Fact::ToolCall { id, name, summary: "which one?".into(), input: "".into(), asks: true }
 }
 
-fn child_of(parent: &'static str) -> Fact<'static> {
+pub(in crate::roster) fn child_of(parent: &'static str) -> Fact<'static> {
     Fact::Parent { id: Cow::Borrowed(parent), kind: ParentKind::Subagent }
 }
 

@@ -1,55 +1,22 @@
 //! Hooks beside everything else that is known of a session.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use rrd_proto::{EndReason, Harness, ListQuery, Lookup, Session, Status, StatusSource, TurnResult};
+use rrd_proto::{EndReason, ListQuery, Lookup, Session, Status, StatusSource, TurnResult};
 
 use super::*;
 use crate::{
     fact::{Fact, Parsed},
-    fold::Fold,
     hook::{HookTool, HookWord},
     live::{Evidence, RegistryState},
-    roster::{Place, RootLive},
+    roster::{
+        RootLive,
+        tests::{NOW, child_of, entry, key, prompt, roster},
+    },
 };
-
-const NOW: Timestamp = Timestamp::from_millis(1_795_170_000_000);
-
-fn roster() -> Roster {
-    Roster::new(Place { host: "mac".into(), node_id: None, idle_timeout: Duration::from_secs(300) })
-}
-
-fn key(id: &str) -> SessionKey {
-    SessionKey { harness: Harness::ClaudeCode, session_id: id.into() }
-}
-
-/// A session whose last record is `age` seconds old.
-fn entry(age: i64, facts: Vec<Fact<'static>>) -> Entry {
-    let mut fold = Fold::default();
-    let parsed = Parsed { at: Some(NOW.plus(-age * 1000)), facts, ..Parsed::default() };
-    fold.apply(parsed, 0, &mut Vec::new());
-    Entry {
-        fold: Arc::new(fold),
-        path: "t.jsonl".into(),
-        root: 0,
-        repo: Arc::default(),
-        index_title: None,
-        complete: true,
-        archived: false,
-        changed: None,
-    }
-}
-
-fn prompt() -> Fact<'static> {
-    Fact::Prompt { text: "do it".into() }
-}
 
 fn over() -> Vec<Fact<'static>> {
     vec![prompt(), Fact::TurnEnd(TurnResult::Completed)]
-}
-
-fn child_of(parent: &'static str) -> Fact<'static> {
-    Fact::Parent { id: Cow::Borrowed(parent), kind: ParentKind::Subagent }
 }
 
 /// A call `ms` before now.
