@@ -186,6 +186,7 @@ mod tests {
             to: other.to_owned(),
             incoming: false,
             any: false,
+            group: 0,
             since: None,
             evidence: String::new(),
         };

@@ -141,9 +141,12 @@ pub struct Link {
     /// The edge begins at the other one.
     #[serde(default)]
     pub incoming: bool,
-    /// Of several waits with this mark one is enough.
+    /// Of several waits with this mark, and of one group, one is enough.
     #[serde(default)]
     pub any: bool,
+    /// Which of them belong together: those of one call.
+    #[serde(default)]
+    pub group: u32,
     /// Since when.
     pub since: Option<Timestamp>,
     /// What is known it by: one line.

@@ -420,8 +420,20 @@ impl Session {
     /// It asks a person, or lies in a circle that only a person opens.
     #[must_use]
     pub fn needs_person(&self) -> bool {
-        let asks = self.status == Status::Waiting && self.waiting_for != Some(WaitingFor::Session);
-        asks || self.is_in_circle()
+        self.asks_person() || self.is_in_circle()
+    }
+
+    /// It asks a person, whatever it waits for besides.
+    #[must_use]
+    pub fn asks_person(&self) -> bool {
+        self.status == Status::Waiting && self.waiting_for != Some(WaitingFor::Session)
+    }
+
+    /// The one that it was delegated by, or forked from.
+    #[must_use]
+    pub fn is_child_of(&self, other: &Self) -> bool {
+        (&self.node_id, &self.harness) == (&other.node_id, &other.harness)
+            && self.parent_session_id.as_ref() == Some(&other.session_id)
     }
 
     /// Active, or its process is there still.
@@ -447,12 +459,6 @@ impl Session {
 #[must_use]
 pub fn needing(sessions: &[Session]) -> usize {
     let asking: Vec<&Session> = sessions.iter().filter(|one| one.needs_person()).collect();
-    let is_told = |child: &Session| {
-        asking.iter().any(|one| {
-            one.node_id == child.node_id
-                && one.harness == child.harness
-                && Some(&one.session_id) == child.parent_session_id.as_ref()
-        })
-    };
+    let is_told = |child: &Session| asking.iter().any(|one| child.is_child_of(one));
     asking.iter().filter(|one| !(one.is_subagent() && is_told(one))).count()
 }

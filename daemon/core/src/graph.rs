@@ -1,8 +1,9 @@
 //! Who waits for whom: one graph of all rows that a node knows, and what a person must do first.
 //!
 //! Made of what is replicated alone, so every node that has the same rows has the same graph. A session can go on when it
-//! waits for nobody, or when all that it waits for can (of waits with `any`: one of them); what is left then
-//! lies in a circle or waits for one. Not here: where rows and their links come from.
+//! waits for nobody, or when all that it waits for can (of waits with `any`: one of each group); what is left then
+//! lies in a circle or waits for one. Who has ended waits for nobody, whatever it left running. Not here: where
+//! rows and their links come from.
 
 mod chains;
 mod edges;
@@ -11,7 +12,7 @@ mod knots;
 
 use std::collections::HashMap;
 
-use rrd_proto::{Edge, EdgeKind, Graph, GraphNode, Link, Session};
+use rrd_proto::{Edge, EdgeKind, Graph, GraphNode, Link, Session, Status};
 
 pub use first::first;
 pub use knots::would_close;
@@ -23,8 +24,17 @@ struct Waits<'a> {
     rows: Vec<Option<&'a Session>>,
     refs: Vec<&'a str>,
     numbers: HashMap<&'a str, usize>,
-    /// To whom, and whether one of several is enough.
-    of: Vec<Vec<(usize, bool)>>,
+    of: Vec<Vec<Awaited>>,
+    /// Who waits for each.
+    behind: Vec<Vec<(usize, Awaited)>>,
+}
+
+/// For whom somebody waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Awaited {
+    to: usize,
+    /// One of this group is enough, the groups of each session counted from 0; `None`: this very one.
+    group: Option<usize>,
 }
 
 impl<'a> Waits<'a> {
@@ -40,15 +50,23 @@ impl<'a> Waits<'a> {
         for (at, name) in refs.iter().enumerate() {
             numbers.insert(name, at);
         }
-        let mut waits =
-            Self { rows: vec![None; refs.len()], of: vec![Vec::new(); refs.len()], refs, numbers };
+        let mut waits = Self {
+            rows: vec![None; refs.len()],
+            of: vec![Vec::new(); refs.len()],
+            behind: vec![Vec::new(); refs.len()],
+            refs,
+            numbers,
+        };
         for row in rows {
             let from = waits.number(&row.reference);
             waits.rows[from].get_or_insert(row);
-            for link in row.links.iter().filter(|link| is_wait(link)) {
+            let mut groups: Vec<u32> = Vec::new();
+            for link in row.links.iter().filter(|link| is_wait(link) && !has_ended(row)) {
                 let to = waits.number(&link.to);
-                if to != from && !waits.of[from].iter().any(|(known, _)| *known == to) {
-                    waits.of[from].push((to, link.any));
+                let awaited = Awaited { to, group: link.any.then(|| nth(&mut groups, link.group)) };
+                if to != from && !waits.of[from].contains(&awaited) {
+                    waits.of[from].push(awaited);
+                    waits.behind[to].push((from, awaited));
                 }
             }
         }
@@ -63,6 +81,18 @@ impl<'a> Waits<'a> {
     fn len(&self) -> usize {
         self.rows.len()
     }
+}
+
+/// Its place among those that were named; it is named now.
+fn nth(groups: &mut Vec<u32>, group: u32) -> usize {
+    groups.iter().position(|known| *known == group).unwrap_or_else(|| {
+        groups.push(group);
+        groups.len() - 1
+    })
+}
+
+fn has_ended(row: &Session) -> bool {
+    row.status == Status::Ended
 }
 
 /// A wait that is told at its beginning.

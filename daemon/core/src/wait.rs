@@ -5,7 +5,7 @@
 
 use regex_automata::{meta::Regex, util::syntax};
 use rrd_proto::{
-    EndReason, Event, EventKind, Harness, Session, Status, TurnResult, WaitingFor,
+    EndReason, Event, EventKind, Harness, Session, Status, TurnResult,
     wait::{Came, Outcome, Until},
 };
 
@@ -49,9 +49,7 @@ impl Condition {
         let is_true = match self.until {
             Until::Idle => row.status == Status::Idle || has_ended && !crashed,
             Until::Ended => has_ended,
-            Until::Waiting => {
-                row.status == Status::Waiting && row.waiting_for != Some(WaitingFor::Session)
-            }
+            Until::Waiting => row.asks_person(),
             Until::Error => failed || crashed,
             Until::Match(_) => false,
         };

@@ -90,6 +90,7 @@ fn links(mut traffic: Vec<Traffic>) -> HashMap<SessionKey, Vec<Link>> {
             to,
             incoming: false,
             any: false,
+            group: 0,
             since: Some(one.since),
             evidence,
         });

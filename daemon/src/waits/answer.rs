@@ -72,6 +72,7 @@ pub(crate) async fn begin(answers: &Arc<Answers>, fleet: &Arc<Fleet>, of: &Sessi
         to: session_ref(&node.to_string(), &to),
         incoming: false,
         any: true,
+        group: 0,
         since: Some(at),
         evidence: "rrd inbox --wait: it has not answered".to_owned(),
     };

@@ -92,27 +92,24 @@ impl Wait {
         self.targets.iter().filter(|target| target.outcome.is_some()).count()
     }
 
-    fn link(&self, target: &Target) -> Link {
-        Link {
+    /// One for each session of which nothing has come, however often it was named; `group` is this wait among
+    /// all of its session.
+    pub(super) fn links(&self, group: u32) -> Vec<Link> {
+        let open = self.targets.iter().filter(|target| target.outcome.is_none());
+        let names: BTreeSet<&str> = open.map(|target| &*target.row.reference).collect();
+        // One of one is that one.
+        let any = self.any && names.len() > 1;
+        let link = |to: &str| Link {
             kind: EdgeKind::Wait,
             state: EdgeState::Declared,
-            to: target.row.reference.clone(),
+            to: to.to_owned(),
             incoming: false,
-            any: self.any,
+            any,
+            group: if any { group } else { 0 },
             since: Some(self.since),
             evidence: format!("rrd wait --until {}", self.until),
-        }
-    }
-
-    /// One for each session, however often it was named.
-    pub(super) fn links(&self, is_meant: impl Fn(&Target) -> bool) -> Vec<Link> {
-        let mut links: Vec<Link> = Vec::new();
-        for target in self.targets.iter().filter(|target| is_meant(target)) {
-            if !links.iter().any(|link| link.to == target.row.reference) {
-                links.push(self.link(target));
-            }
-        }
-        links
+        };
+        names.into_iter().map(link).collect()
     }
 }
 
@@ -137,8 +134,9 @@ impl Waits {
         let held = self.held();
         for wait in held.waits.values().filter(|wait| wait.is_told && !wait.is_over()) {
             let Some(waiter) = &wait.waiter else { continue };
-            let open = wait.links(|target| target.outcome.is_none());
-            links.entry(waiter.clone()).or_default().extend(open);
+            let links = links.entry(waiter.clone()).or_default();
+            let last = links.iter().map(|link| link.group).max().unwrap_or(0);
+            links.extend(wait.links(last + 1));
         }
         Self::add_awaited(&held.awaited, &mut links);
         links
@@ -372,6 +370,22 @@ mod tests {
         // Neither the same once more nor what another one waits for is too much.
         add("a", 0..64).unwrap();
         add("b", 64..128).unwrap();
+    }
+
+    #[test]
+    fn calls_that_are_content_with_one_of_theirs_are_told_apart() {
+        let waits = Waits::new();
+        for (any, targets) in [(true, 0..2), (false, 1..2), (true, 1..4), (true, 5..6)] {
+            waits.add(Wait { any, ..wait(Some("a"), None, targets) }).unwrap();
+        }
+        let links = waits.links().remove(&key("a")).unwrap();
+        let told = |link: &Link| (link.to.clone(), link.any, link.group);
+        let told: Vec<_> = links.iter().map(told).collect();
+        let of = |to: &str, any, group| (to.to_owned(), any, group);
+        let first = [of("t0", true, 1), of("t1", true, 1), of("t1", false, 0)];
+        let then = [of("t1", true, 2), of("t2", true, 2), of("t3", true, 2)];
+        // One of one is that one.
+        assert_eq!(told, [&first[..], &then, &[of("t5", false, 0)]].concat());
     }
 
     #[test]

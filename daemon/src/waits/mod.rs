@@ -82,7 +82,7 @@ async fn begin(
         asking: 0,
         asked: Instant::now(),
     };
-    let links = wait.links(|target| target.outcome.is_none());
+    let links = wait.links(0);
     let waiter = wait.waiter.clone();
     may(answers, waiter.as_ref(), &links)?;
     let waits = &answers.waits;

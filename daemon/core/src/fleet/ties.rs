@@ -57,8 +57,8 @@ pub(super) fn told(links: &[Link], room: usize) -> Option<Value> {
 /// `[[kind, state, flags, since, evidence, "ref ref@milliseconds-later …"], …, how many more]`
 fn told_as(links: &[&Link], form: Form, more: usize) -> Value {
     let mut groups: Vec<Group<'_>> = Vec::new();
-    for Link { kind, state, to, incoming, any, since, evidence } in links {
-        let flags = u8::from(*incoming) + 2 * u8::from(*any);
+    for Link { kind, state, to, incoming, any, group, since, evidence } in links {
+        let flags = u64::from(*incoming) + 2 * u64::from(*any) + 4 * u64::from(*group);
         let head = [json!(kind.as_str()), json!(state.as_str()), json!(flags)];
         let mut evidence = if form.evidence { evidence.clone() } else { String::new() };
         super::record::shorten(&mut evidence, MAX_EVIDENCE);
@@ -124,6 +124,7 @@ fn group(told: &Value) -> Option<Vec<Link>> {
             to: to.to_owned(),
             incoming: flags & 1 != 0,
             any: flags & 2 != 0,
+            group: u32::try_from(flags >> 2).unwrap_or(0),
             since: first.map(|first| first.plus(later)),
             evidence: evidence.to_owned(),
         })
@@ -158,6 +159,7 @@ mod tests {
                 + &[at / 676, at / 26, at].map(letter).iter().collect::<String>(),
             incoming: false,
             any: at.is_multiple_of(2),
+            group: if at.is_multiple_of(2) { u32::try_from(at % 3).unwrap() } else { 0 },
             since: Some(Timestamp::from_millis(1_795_000_000_000 + since)),
             evidence: evidence.to_owned(),
         }

@@ -46,6 +46,7 @@ impl Peers {
             to: format!("{MESSAGE}{}", peer.id),
             incoming: peer.came,
             any: false,
+            group: 0,
             since: peer.at,
             evidence: "a message of the harness".to_owned(),
         })

@@ -30,9 +30,16 @@ pub(super) fn chains(waits: &Waits<'_>, knots: &Knots, circles: &[Vec<usize>]) -
     }
     // Who is on the way of a chain, by the chain that it was met on last.
     let mut met = vec![usize::MAX; waits.len()];
-    let is_told = |at: &usize| {
-        let row = waits.rows[*at];
-        !waits.of[*at].is_empty() || row.is_some_and(|row| row.status == Status::Waiting)
+    let asking: Vec<&Session> =
+        waits.rows.iter().copied().flatten().filter(|row| row.asks_person()).collect();
+    // What a delegate asks its parent asks, too.
+    let is_asked_above = |row: &Session| {
+        row.is_subagent() && row.asks_person() && asking.iter().any(|one| row.is_child_of(one))
+    };
+    let is_told = |at: &usize| match waits.rows[*at] {
+        Some(row) if blocks[*at] == 0 && is_asked_above(row) => false,
+        Some(row) => row.status == Status::Waiting || !waits.of[*at].is_empty(),
+        None => false,
     };
     let way = |at: usize| {
         let mut way = vec![at];
@@ -89,27 +96,29 @@ fn ends(waits: &Waits<'_>, knots: &Knots, circles: &[Vec<usize>]) -> Vec<End> {
             ends[at] = Some(End { next: knots.next[at], at: end, cause: Cause::Deadlock });
         }
     }
-    let mut begun = vec![false; waits.len()];
-    for from in 0..waits.len() {
-        // Without recursion: chains may be as long as there are sessions. What is not stuck has no circle
-        // but among waits of which one is enough, whose ways are followed once.
-        let mut left = vec![from];
-        while let Some(at) = left.pop() {
-            if ends[at].is_some() {
-                continue;
+    // All others can go on, so each of them waits in the end for somebody who waits for nobody, or whom only a
+    // person can answer. From the most urgent of these back, and the shortest way first.
+    let is_end = |at: &usize| {
+        !knots.stuck[*at]
+            && (waits.of[*at].is_empty() || waits.rows[*at].is_some_and(Session::asks_person))
+    };
+    let mut last: Vec<usize> = (0..waits.len()).filter(is_end).collect();
+    last.sort_by_key(|at| (cause(waits.rows[*at]), *at));
+    last.iter().for_each(|at| ends[*at] = Some(alone(*at)));
+    for end in last {
+        let mut near = vec![end];
+        while !near.is_empty() {
+            let mut far = Vec::new();
+            for next in near {
+                for (from, _) in &waits.behind[next] {
+                    if ends[*from].is_none() && !knots.stuck[*from] {
+                        ends[*from] = Some(End { next: Some(next), ..alone(end) });
+                        far.push(*from);
+                    }
+                }
             }
-            let waits_for = || waits.of[at].iter().map(|(to, _)| *to);
-            if !std::mem::replace(&mut begun[at], true) {
-                left.push(at);
-                left.extend(waits_for().filter(|to| !begun[*to]));
-                continue;
-            }
-            let best = waits_for().filter_map(|to| Some((to, ends[to]?)));
-            let best = best.min_by_key(|(to, end)| (end.cause, end.at, *to));
-            ends[at] = Some(best.map_or_else(
-                || alone(at),
-                |(next, end)| End { next: Some(next), at: end.at, cause: end.cause },
-            ));
+            far.sort_unstable();
+            near = far;
         }
     }
     (0..waits.len()).map(|at| ends[at].unwrap_or_else(|| alone(at))).collect()

@@ -11,7 +11,7 @@ use rrd_proto::{
     Edge, EdgeKind, EdgeState, HostState, Link, MESSAGE, ParentKind, Session, Status, Timestamp,
 };
 
-use super::Waits;
+use super::{Waits, has_ended, is_wait};
 use crate::workplace::{self, Workplace, named_branch};
 
 /// An edge between two numbers.
@@ -41,7 +41,8 @@ pub(super) fn edges<'a>(
     let mut ties = parents(waits, rows);
     for row in rows {
         let own = waits.number(&row.reference);
-        let named = row.links.iter().filter(|link| !link.to.starts_with(MESSAGE));
+        let is_over = |link: &&Link| is_wait(link) && has_ended(row);
+        let named = row.links.iter().filter(|link| !link.to.starts_with(MESSAGE) && !is_over(link));
         ties.extend(named.map(|link| linked(own, waits.number(&link.to), link)));
     }
     ties.extend(messages(waits, rows));

@@ -8,7 +8,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
-use rrd_proto::{Cause, ChainEnd, Graph, GraphNode, Session, Status, Timestamp, WaitingFor};
+use rrd_proto::{Cause, ChainEnd, Graph, GraphNode, Session, Timestamp};
 
 /// How soon somebody must act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,7 +65,7 @@ pub fn first(rows: &mut Vec<Session>, graph: &Graph) {
 }
 
 fn place_of(row: &Session) -> (Turn, Reverse<u64>, (bool, Option<Timestamp>)) {
-    let asks = row.status == Status::Waiting && row.waiting_for != Some(WaitingFor::Session);
+    let asks = row.asks_person();
     match row.chain.as_ref().filter(|end| end.reference == row.reference) {
         Some(end) if end.cause.needs_person() => {
             (turn(end.cause, end.blocks), Reverse(end.blocks), longest(row.status_since))

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use rrd_proto::{Link, Session};
 
-use super::{Waits, in_order};
+use super::{Awaited, Waits, in_order};
 
 /// What cannot go on.
 pub(super) struct Knots {
@@ -20,23 +20,20 @@ impl Knots {
     /// Every session that waits for nobody may go on, and so may, one after the other, those whose waits can
     /// come true. What is left cannot.
     pub(super) fn of(waits: &Waits<'_>) -> Self {
-        let mut behind: Vec<Vec<usize>> = vec![Vec::new(); waits.len()];
-        // How many of them must come true yet.
-        let mut left: Vec<usize> = Vec::with_capacity(waits.len());
-        for (from, targets) in waits.of.iter().enumerate() {
-            targets.iter().for_each(|(to, _)| behind[*to].push(from));
-            let all = targets.iter().filter(|(_, any)| !any).count();
-            left.push(all + usize::from(all < targets.len()));
-        }
+        // How many of them must come true yet, and for which groups one has.
+        let groups =
+            |of: &Vec<Awaited>| of.iter().filter_map(|one| one.group).max().map_or(0, |n| n + 1);
+        let alone = |of: &Vec<Awaited>| of.iter().filter(|one| one.group.is_none()).count();
+        let mut left: Vec<usize> = waits.of.iter().map(|of| alone(of) + groups(of)).collect();
+        let mut came: Vec<Vec<bool>> = waits.of.iter().map(|of| vec![false; groups(of)]).collect();
         let mut free: VecDeque<usize> = (0..waits.len()).filter(|at| left[*at] == 0).collect();
         let mut stuck = vec![true; waits.len()];
-        let mut one_is_free = vec![false; waits.len()];
         free.iter().for_each(|at| stuck[*at] = false);
         while let Some(to) = free.pop_front() {
-            for from in &behind[to] {
+            for (from, awaited) in &waits.behind[to] {
                 let from = *from;
-                let any = waits.of[from].iter().any(|(other, any)| *other == to && *any);
-                if any && std::mem::replace(&mut one_is_free[from], true) {
+                let is_no_news = |group| std::mem::replace(&mut came[from][group], true);
+                if awaited.group.is_some_and(is_no_news) {
                     continue;
                 }
                 left[from] = left[from].saturating_sub(1);
@@ -47,9 +44,8 @@ impl Knots {
             }
         }
         let next = (0..waits.len()).map(|at| {
-            let others =
-                waits.of[at].iter().map(|(to, _)| *to).filter(|to| stuck[at] && stuck[*to]);
-            others.min()
+            let others = waits.of[at].iter().map(|one| one.to);
+            others.filter(|to| stuck[at] && stuck[*to]).min()
         });
         Self { next: next.collect(), stuck }
     }
@@ -86,9 +82,13 @@ impl Knots {
 /// The circle that these links of a session would close: refs from it to those that it would wait for, and on to
 /// itself again.
 #[must_use]
-pub fn would_close(rows: &[Session], of: &str, links: Vec<Link>) -> Option<Vec<String>> {
+pub fn would_close(rows: &[Session], of: &str, mut links: Vec<Link>) -> Option<Vec<String>> {
     let mut rows = rows.to_vec();
     let row = rows.iter_mut().find(|row| row.reference == of)?;
+    // They are of one call, and of no other.
+    let group =
+        row.links.iter().map(|link| link.group).max().map_or(1, |last| last.saturating_add(1));
+    links.iter_mut().for_each(|link| link.group = group);
     row.links.extend(links);
     let rows = in_order(&rows);
     let waits = Waits::new(&rows, &[]);

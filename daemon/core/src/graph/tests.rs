@@ -30,6 +30,7 @@ fn wait(to: &str, any: bool) -> Link {
         to: to.to_owned(),
         incoming: false,
         any,
+        group: 0,
         since: None,
         evidence: String::new(),
     }
@@ -114,6 +115,81 @@ fn one_of_several_is_a_way_out() {
     assert_eq!(chain_of(&graph(&rows, &[]), "b").cause, Cause::Working);
     let rows = [any("a", &["b", "c"]), waits_for("b", &["a"]), waits_for("c", &["a"])];
     assert_eq!(graph(&rows, &[]).cycles, [["a", "b"]]);
+}
+
+/// Waits for one of these, in one call.
+fn waits_for_one(name: &str, others: &[&str]) -> Session {
+    Session { links: others.iter().map(|to| wait(to, true)).collect(), ..row(name) }
+}
+
+#[test]
+fn a_ring_with_a_way_out_ends_where_that_leads_whatever_it_is_called() {
+    for [a, b, c] in [["a", "b", "c"], ["a", "c", "b"], ["b", "a", "c"], ["c", "b", "a"]] {
+        let rows = [waits_for_one(a, &[b, c]), waits_for(b, &[a]), row(c)];
+        let graph = graph(&rows, &[]);
+        let chain = chain_of(&graph, b);
+        assert_eq!((chain.cause, chain.blocks), (Cause::Working, 2));
+        assert_eq!(chain.sessions, [b, a, c]);
+        assert_eq!(chain_of(&graph, a).sessions, [a, c]);
+    }
+}
+
+#[test]
+fn who_asks_a_person_is_an_end_whatever_it_waits_for() {
+    let b = Session { links: vec![wait("c", false)], ..asks("b", "Bash: rm -rf build", 3) };
+    let mut rows = vec![waits_for("a", &["b"]), b, row("c")];
+    let made = graph(&rows, &[]);
+    assert_eq!(chain_of(&made, "a").sessions, ["a", "b"]);
+    let own = chain_of(&made, "b");
+    assert_eq!(
+        (own.cause, own.blocks, &*own.sessions),
+        (Cause::Permission, 1, &["b".to_owned()][..])
+    );
+    assert_eq!(made.edges.len(), 2);
+    rows[2] = asks("c", "Bash: ls", 1);
+    let ends = |made: &Graph| made.chains.iter().filter(|one| one.sessions.len() == 1).count();
+    assert_eq!(ends(&graph(&rows, &[])), 2);
+}
+
+#[test]
+fn who_has_ended_waits_for_nobody() {
+    let over = Session { status: Status::Ended, ..waits_for("a", &["b"]) };
+    let rows = [over, waits_for("b", &["a"])];
+    let graph = graph(&rows, &[]);
+    assert_eq!((graph.edges.len(), graph.cycles.len()), (1, 0));
+    assert_eq!(chain_of(&graph, "b").cause, Cause::Ended);
+    assert_eq!(would_close(&rows, "b", vec![wait("a", false)]), None);
+}
+
+#[test]
+fn what_one_call_is_content_with_another_one_need_not_be() {
+    let rows =
+        [waits_for_one("a", &["b", "c"]), waits_for("b", &["a"]), row("c"), waits_for("d", &["a"])];
+    let closes =
+        |to: &[&str], any| would_close(&rows, "a", to.iter().map(|to| wait(to, any)).collect());
+    // It waits for one of b and c already; for b alone nobody could go on.
+    assert_eq!(closes(&["b"], false).unwrap(), ["a", "b", "a"]);
+    assert!(closes(&["d"], true).is_some() && closes(&["b", "d"], true).is_some());
+    assert_eq!(closes(&["d", "c"], true), None);
+}
+
+#[test]
+fn what_a_delegate_asks_is_asked_once() {
+    let mut child = asks("d", "Bash: rm", 1);
+    (child.parent_session_id, child.parent_kind) =
+        (Some("id-p".to_owned()), Some(ParentKind::Subagent));
+    let mut rows = vec![asks("p", "Bash: rm", 1), child, waits_for("a", &["p"])];
+    let lasts = |rows: &[Session]| {
+        let graph = graph(rows, &[]);
+        let lasts = graph.chains.iter().map(|one| one.sessions.last().unwrap().clone());
+        lasts.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>()
+    };
+    assert_eq!(lasts(&rows), ["p"]);
+    // Of whom somebody waits for the delegate itself that is told.
+    rows.push(waits_for("b", &["d"]));
+    assert_eq!(lasts(&rows), ["d", "p"]);
+    rows[0].status = Status::Executing;
+    assert_eq!(lasts(&rows), ["d", "p"]);
 }
 
 #[test]
@@ -290,15 +366,11 @@ impl Plain<'_> {
         self.0.iter().find(|row| row.reference == name)
     }
 
-    /// The first wait for somebody counts.
-    fn targets(&self, name: &str) -> Vec<(&str, bool)> {
-        let mut targets: Vec<(&str, bool)> = Vec::new();
-        for link in self.row(name).into_iter().flat_map(|row| &row.links) {
-            if !targets.iter().any(|(known, _)| *known == link.to) {
-                targets.push((&link.to, link.any));
-            }
-        }
-        targets
+    /// For whom, and of which group one is enough. Who has ended waits for nobody.
+    fn targets(&self, name: &str) -> BTreeSet<(&str, Option<u32>)> {
+        let row = self.row(name).filter(|row| row.status != Status::Ended);
+        let links = row.into_iter().flat_map(|row| &row.links);
+        links.map(|link| (link.to.as_str(), link.any.then_some(link.group))).collect()
     }
 
     fn stuck(&self) -> BTreeSet<&str> {
@@ -306,10 +378,14 @@ impl Plain<'_> {
         let mut stuck: BTreeSet<&str> = names.collect();
         loop {
             let may_go_on = |name: &&str| {
-                let is_free = |(to, _): &(&str, bool)| !stuck.contains(to);
-                let (any, all): (Vec<_>, Vec<_>) =
-                    self.targets(name).into_iter().partition(|(_, any)| *any);
-                all.iter().all(is_free) && (any.is_empty() || any.iter().any(is_free))
+                let targets = self.targets(name);
+                targets.iter().all(|(to, group)| match group {
+                    None => !stuck.contains(to),
+                    Some(_) => {
+                        let mut same = targets.iter().filter(|(_, other)| other == group);
+                        same.any(|(to, _)| !stuck.contains(to))
+                    }
+                })
             };
             let Some(free) = stuck.iter().copied().find(may_go_on) else { return stuck };
             stuck.remove(free);
@@ -352,31 +428,41 @@ impl Plain<'_> {
         circles.into_iter().collect()
     }
 
-    /// The end of a chain and the way there; `None` where that goes over a circle that has a way out.
-    fn end(&self, name: &str, before: &[&str]) -> Option<(Cause, String, Vec<String>)> {
-        if before.contains(&name) {
-            return None;
+    fn cause(&self, name: &str) -> Cause {
+        match self.row(name).map(|row| row.status) {
+            None => Cause::Unknown,
+            Some(Status::Waiting) => Cause::Permission,
+            Some(Status::Executing) => Cause::Working,
+            Some(Status::Idle) => Cause::Idle,
+            Some(Status::Ended) => Cause::Ended,
         }
-        let before = [before, &[name]].concat();
-        let mut ends = Vec::new();
-        for (to, _) in self.targets(name) {
-            let (cause, end, way) = self.end(to, &before)?;
-            ends.push((cause, end, way));
+    }
+
+    fn is_end(&self, name: &str) -> bool {
+        self.targets(name).is_empty() || self.cause(name) == Cause::Permission
+    }
+
+    /// Of one that can go on: the most urgent end that it can come to over others that can, and the shortest way
+    /// there, each step of it the least.
+    fn end(&self, name: &str) -> (Cause, Vec<String>) {
+        let stuck = self.stuck();
+        let mut ways: Vec<Vec<&str>> = vec![vec![name]];
+        let mut best: Option<(Cause, &str, usize, Vec<&str>)> = None;
+        while let Some(way) = ways.pop() {
+            let last = way[way.len() - 1];
+            if self.is_end(last) {
+                let found = (self.cause(last), last, way.len(), way);
+                best = Some(best.map_or(found.clone(), |best| best.min(found)));
+                continue;
+            }
+            for (to, _) in self.targets(last) {
+                if !way.contains(&to) && !stuck.contains(to) {
+                    ways.push([&way[..], &[to]].concat());
+                }
+            }
         }
-        ends.sort_by(|a, b| (a.0, &a.1, &a.2[0]).cmp(&(b.0, &b.1, &b.2[0])));
-        let Some((cause, end, way)) = ends.into_iter().next() else {
-            let cause = match self.row(name) {
-                None => Cause::Unknown,
-                Some(row) => match row.status {
-                    Status::Waiting => Cause::Permission,
-                    Status::Executing => Cause::Working,
-                    Status::Idle => Cause::Idle,
-                    Status::Ended => Cause::Ended,
-                },
-            };
-            return Some((cause, name.to_owned(), vec![name.to_owned()]));
-        };
-        Some((cause, end, [vec![name.to_owned()], way].concat()))
+        let (cause, _, _, way) = best.unwrap();
+        (cause, way.into_iter().map(str::to_owned).collect())
     }
 }
 
@@ -414,7 +500,7 @@ proptest! {
     /// What is quick is the same as what is plain.
     #[test]
     fn as_by_the_plain_rules(
-        waits in prop::collection::vec((0usize..12, 0usize..14, prop::bool::weighted(0.2)), 0..24),
+        waits in prop::collection::vec((0usize..12, 0usize..14, prop::option::weighted(0.3, 0u32..3)), 0..24),
         statuses in prop::collection::vec(0usize..4, 12),
     ) {
         let name = |at: usize| format!("s{at:02}");
@@ -427,21 +513,23 @@ proptest! {
                 Session { status: status(at), waiting_for, ..row(&name(at)) }
             })
             .collect();
-        for (from, to, any) in waits.into_iter().filter(|(from, to, _)| from != to) {
-            rows[from].links.push(wait(&name(to), any));
+        for (from, to, group) in waits.into_iter().filter(|(from, to, _)| from != to) {
+            let group = Link { group: group.unwrap_or(0), ..wait(&name(to), group.is_some()) };
+            rows[from].links.push(group);
         }
         let (made, plain) = (graph(&rows, &[]), Plain(&rows));
         prop_assert_eq!(&made.cycles, &plain.cycles());
         let stuck = plain.stuck();
-        let is_told = |row: &&Session| !row.links.is_empty() || row.status == Status::Waiting;
+        let waits = |row: &Session| !plain.targets(&row.reference).is_empty();
+        let is_told = |row: &&Session| waits(row) || row.status == Status::Waiting;
         prop_assert_eq!(made.chains.len(), rows.iter().filter(is_told).count());
         for chain in &made.chains {
             let first = chain.sessions[0].as_str();
             if stuck.contains(first) {
                 prop_assert_eq!(chain.cause, Cause::Deadlock);
                 prop_assert_eq!(&chain.sessions, &plain.round(first));
-            } else if let Some((cause, _, way)) = plain.end(first, &[]) {
-                prop_assert_eq!((chain.cause, &chain.sessions), (cause, &way));
+            } else {
+                prop_assert_eq!((chain.cause, chain.sessions.clone()), plain.end(first));
             }
         }
         // So many end where this one does, but for the end itself.

@@ -440,7 +440,16 @@ impl Redactor {
             url
         });
         let evidence = links.iter_mut().map(|link| {
-            let Link { evidence, kind: _, state: _, to: _, incoming: _, any: _, since: _ } = link;
+            let Link {
+                evidence,
+                kind: _,
+                state: _,
+                to: _,
+                incoming: _,
+                any: _,
+                group: _,
+                since: _,
+            } = link;
             evidence
         });
         let plain = plain.into_iter().chain(details).filter_map(Option::as_mut);

@@ -167,6 +167,7 @@ impl Roster {
             to: session_ref(self.node(), of),
             incoming: false,
             any: false,
+            group: 0,
             since: open.first().and_then(|tool| tool.since),
             evidence: "nothing of it is open but delegating".to_owned(),
         };

@@ -587,6 +587,7 @@ fn whoever_said_that_it_waits_is_shown_so_unless_it_asks_a_person() {
         to: "abcde".into(),
         incoming: false,
         any: false,
+        group: 0,
         since: Some(NOW.plus(-60_000)),
         evidence: "rrd wait --until idle".into(),
     };

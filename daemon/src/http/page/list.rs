@@ -147,7 +147,7 @@ fn grouped(sessions: &[Session]) -> Vec<(&Session, Group)> {
     let place = |s| {
         let own = words::group(s);
         let below = s.is_subagent() && own != Group::Needs;
-        let parent = top.filter(|(parent, _)| below && is_parent(parent, s));
+        let parent = top.filter(|(parent, _)| below && s.is_child_of(parent));
         if let Some((_, group)) = parent {
             return (s, group);
         }
@@ -155,11 +155,6 @@ fn grouped(sessions: &[Session]) -> Vec<(&Session, Group)> {
         (s, own)
     };
     sessions.iter().map(place).collect()
-}
-
-fn is_parent(parent: &Session, of: &Session) -> bool {
-    of.parent_session_id.as_ref() == Some(&parent.session_id)
-        && (&parent.node_id, &parent.harness) == (&of.node_id, &of.harness)
 }
 
 fn section(

@@ -1,3 +1,5 @@
+//! Sessions put into made-up homes.
+
 use std::io::Write as _;
 
 use rrd_proto::copy::{CopyFile, CopyPage};

@@ -1,3 +1,5 @@
+//! Records made and read: what fits, what is left out, and whose word counts.
+
 use proptest::prelude::*;
 use rrd_proto::{CoverageState, Timestamp};
 use serde_json::{Map, Value};
@@ -44,6 +46,7 @@ fn some_link() -> rrd_proto::Link {
         to: "abcde".to_owned(),
         incoming: false,
         any: true,
+        group: 2,
         since: Some(Timestamp::from_millis(1_795_000_000_000)),
         evidence: "rrd wait --until idle".to_owned(),
     }
