@@ -257,6 +257,66 @@ fn the_protocol_depends_on_no_crate_of_ours() {
     assert_eq!(ours.count(), 0, "{tree}");
 }
 
+/// Where a Markdown text's links and pictures lead, but for other sites.
+fn addresses(text: &str) -> impl Iterator<Item = &str> {
+    let kinds = [("](", ')'), ("src=\"", '"')].into_iter();
+    let all = kinds.flat_map(move |(begin, end)| {
+        text.split(begin).skip(1).filter_map(move |rest| rest.split(end).next())
+    });
+    all.filter(|address| !address.contains("://"))
+}
+
+/// The anchors of its headings, as GitHub makes them.
+fn anchors(text: &str) -> Vec<String> {
+    let mut in_code = false;
+    let headings = text.lines().filter(|line| {
+        in_code ^= line.starts_with("```");
+        !in_code && line.starts_with('#')
+    });
+    let kept = |c: char| c.is_alphanumeric() || c == '-' || c == '_';
+    let anchor = |line: &str| {
+        let words = line.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+        words.chars().filter(|c| kept(*c)).collect()
+    };
+    headings.map(anchor).collect()
+}
+
+/// The addresses of the text of `file` that lead nowhere.
+fn dead_links<'a>(file: &Path, text: &'a str) -> Vec<&'a str> {
+    let leads = |address: &&str| {
+        let (path, anchor) = address.split_once('#').unwrap_or((address, ""));
+        let to = if path.is_empty() { file.into() } else { file.with_file_name("").join(path) };
+        let there =
+            || fs::read_to_string(&to).is_ok_and(|it| anchors(&it).iter().any(|a| a == anchor));
+        to.exists() && (anchor.is_empty() || there())
+    };
+    addresses(text).filter(|address| !leads(address)).collect()
+}
+
+#[test]
+fn every_link_in_the_markdown_files_leads_somewhere() {
+    let (mut read, mut dead) = (0, Vec::new());
+    for folder in ["", "docs", "client/adapters"] {
+        for entry in fs::read_dir(root().join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension() == Some("md".as_ref()) {
+                let text = fs::read_to_string(&path).unwrap();
+                read += addresses(&text).count();
+                dead.extend(
+                    dead_links(&path, &text).iter().map(|to| format!("{}: {to}", path.display())),
+                );
+            }
+        }
+    }
+    assert!(read > 100, "{read} links");
+    assert!(dead.is_empty(), "{dead:#?}");
+    // It can find one.
+    let text = "# A thing\n[a](docs) [b](#a-thing) [c](https://x.example) <img src=\"none.png\"> \
+                [d](README.md#nothing) [e](nowhere.md)";
+    let found = dead_links(&root().join("README.md"), text);
+    assert_eq!(found, ["#a-thing", "README.md#nothing", "nowhere.md", "none.png"]);
+}
+
 #[test]
 fn each_rule_sees_a_violation_and_lets_the_like_of_it_pass() {
     let long = format!("//! x\n{}", "fn x() {}\n".repeat(LONGEST));
