@@ -325,7 +325,12 @@ fn each_rule_sees_a_violation_and_lets_the_like_of_it_pass() {
         (one_file_gives_raw_copies, "daemon/src/desk.rs", "//! x\nRawCopies::x()", true),
         (one_file_gives_raw_copies, "daemon/src/edge.rs", "//! x\nRawCopies::x()", false),
         (one_file_places_transcripts, "daemon/src/a.rs", "//! x\nf.persist(to)", true),
-        (one_file_places_transcripts, "daemon/src/resume/place/coming.rs", "//! x\nf.persist(to)", false),
+        (
+            one_file_places_transcripts,
+            "daemon/src/resume/place/coming.rs",
+            "//! x\nf.persist(to)",
+            false,
+        ),
         (one_file_writes_the_log, "daemon/src/a.rs", "//! x\neprintln!(\"{text}\");\n", true),
         (one_file_writes_the_log, "daemon/src/a.rs", "//! x\ntracing::warn!(\"x\");\n", false),
         (one_file_writes_the_log, "daemon/src/edge.rs", "//! x\nio::stderr()\n", false),

@@ -73,6 +73,7 @@ fn session() -> Session {
             to: "bcdef".to_owned(),
             incoming: false,
             any: false,
+            group: 0,
             since: at(1_000),
             evidence: "rrd wait --until idle".to_owned(),
         }],
@@ -89,7 +90,7 @@ fn session() -> Session {
     }
 }
 
-const SESSION: &str = r#"{"ref":"abcde","host":"mac","node_id":null,"harness":"claude-code","session_id":"b41f","repo":"rrd","repo_root":"/src/rrd","repo_remote":null,"branch":"main","cwd":"/src/rrd","started_at":"2026-11-20T10:20:00.000Z","last_activity_at":"2026-11-20T10:20:01.500Z","transcript_path":"/t.jsonl","title":"Publish the crate","model":null,"status":"executing","status_since":"2026-11-20T10:20:01.000Z","status_source":"open_record","waiting_for":null,"waiting_detail":null,"waiting_on":null,"activity":{"tool":"Bash","summary":"ls","since":null,"may_wait":false},"turn_result":null,"end_reason":null,"active":true,"live":true,"interactive":true,"pid":7,"parent_session_id":"p","parent_kind":"fork","counts":{"prompts":1,"messages":2,"tool_calls":3,"errors":4},"tokens":{"input":1,"output":2,"cache_read":3,"cache_write":4},"complete":true,"host_state":"here","host_seen_at":null,"attach":"tmux attach -t t7","issues":[{"kind":"damaged_line","count":1,"offset":9,"detail":null}],"coverage":[{"url":"file:///backup/rrd","state":"behind","bytes_behind":12,"since":"2026-11-20T10:20:01.000Z","only_here":2}],"deletion":{"at":"2026-12-20T10:20:00.000Z"},"links":[{"kind":"wait","state":"declared","to":"bcdef","incoming":false,"any":false,"since":"2026-11-20T10:20:01.000Z","evidence":"rrd wait --until idle"}],"chain":{"ref":"bcdef","host":"server","title":"Publish","cause":"permission","detail":"Bash: npm publish","since":"2026-11-20T10:20:01.000Z","blocks":2}}"#;
+const SESSION: &str = r#"{"ref":"abcde","host":"mac","node_id":null,"harness":"claude-code","session_id":"b41f","repo":"rrd","repo_root":"/src/rrd","repo_remote":null,"branch":"main","cwd":"/src/rrd","started_at":"2026-11-20T10:20:00.000Z","last_activity_at":"2026-11-20T10:20:01.500Z","transcript_path":"/t.jsonl","title":"Publish the crate","model":null,"status":"executing","status_since":"2026-11-20T10:20:01.000Z","status_source":"open_record","waiting_for":null,"waiting_detail":null,"waiting_on":null,"activity":{"tool":"Bash","summary":"ls","since":null,"may_wait":false},"turn_result":null,"end_reason":null,"active":true,"live":true,"interactive":true,"pid":7,"parent_session_id":"p","parent_kind":"fork","counts":{"prompts":1,"messages":2,"tool_calls":3,"errors":4},"tokens":{"input":1,"output":2,"cache_read":3,"cache_write":4},"complete":true,"host_state":"here","host_seen_at":null,"attach":"tmux attach -t t7","issues":[{"kind":"damaged_line","count":1,"offset":9,"detail":null}],"coverage":[{"url":"file:///backup/rrd","state":"behind","bytes_behind":12,"since":"2026-11-20T10:20:01.000Z","only_here":2}],"deletion":{"at":"2026-12-20T10:20:00.000Z"},"links":[{"kind":"wait","state":"declared","to":"bcdef","incoming":false,"any":false,"group":0,"since":"2026-11-20T10:20:01.000Z","evidence":"rrd wait --until idle"}],"chain":{"ref":"bcdef","host":"server","title":"Publish","cause":"permission","detail":"Bash: npm publish","since":"2026-11-20T10:20:01.000Z","blocks":2}}"#;
 
 #[test]
 fn a_session_in_json_is_as_promised() {
