@@ -91,6 +91,7 @@ fn rows(sessions: usize, edges: usize, back: usize) -> Vec<Session> {
             to: name(to),
             incoming: false,
             any: false,
+            group: 0,
             since: None,
             evidence: "rrd wait --until idle".to_owned(),
         });
