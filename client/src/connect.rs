@@ -41,6 +41,9 @@ const GREETING: Duration = Duration::from_secs(2);
 /// What a call may take beyond the wait it asks for.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// What it may take where nobody has time for more.
+const HASTE: Duration = Duration::from_secs(1);
+
 /// What is kept of a large session is taken out in this.
 const FORGETTING: Duration = Duration::from_secs(60);
 
@@ -121,6 +124,17 @@ pub(crate) fn dial_within(socket: &Path, greeting: Duration) -> Result<Connectio
         Ok(LocalClient::new(tarpc::client::Config::default(), transport).spawn())
     })?;
     Ok(Connection { client, runtime })
+}
+
+/// What a call may take that waits so long; where it is to be over by then, hardly longer, even if the daemon hangs.
+fn bounded(wait: Duration, deadline: Option<Instant>) -> Duration {
+    let left = |at: Instant| at.saturating_duration_since(Instant::now()) + HASTE;
+    deadline.map_or(wait + GRACE, |at| left(at).min(wait + GRACE))
+}
+
+/// Dials a daemon that may have gone, for whoever is to be done by then.
+pub(crate) fn dial_by(socket: &Path, deadline: Option<Instant>) -> Result<Connection, Unreachable> {
+    dial_within(socket, GREETING.min(bounded(Duration::ZERO, deadline)))
 }
 
 async fn greet(socket: &Path) -> Result<Stream, Unreachable> {
@@ -220,13 +234,14 @@ impl Connection {
         self.call(Duration::ZERO, |at| self.client.hosts(at))
     }
 
-    /// Waits for what other sessions do, at most `wait`.
+    /// Waits for what other sessions do, at most `wait`; hardly longer than until `deadline`, if there is one.
     pub(crate) fn wait(
         &self,
         call: &WaitCall,
         wait: Duration,
+        deadline: Option<Instant>,
     ) -> Result<Result<WaitNews, NoWait>, CliError> {
-        self.call(wait, |at| self.client.wait(at, call.clone()))
+        self.call_within(bounded(wait, deadline), |at| self.client.wait(at, call.clone()))
     }
 
     pub(crate) fn graph(&self) -> Result<Graph, CliError> {
@@ -272,6 +287,16 @@ impl Connection {
         wait: Duration,
     ) -> Result<Result<MessageReply, Refusal>, CliError> {
         self.call(wait, |at| self.client.message(at, call.clone()))
+    }
+
+    /// The same, hardly longer than until `deadline`, if there is one.
+    pub(crate) fn message_by(
+        &self,
+        call: &MessageCall,
+        wait: Duration,
+        deadline: Option<Instant>,
+    ) -> Result<Result<MessageReply, Refusal>, CliError> {
+        self.call_within(bounded(wait, deadline), |at| self.client.message(at, call.clone()))
     }
 
     /// The same for a hook; `within` is all the time there is.

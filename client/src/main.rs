@@ -1,5 +1,6 @@
 //! `rrd`: see every coding-agent session, live. The binary is flags and wiring; the work is elsewhere.
 
+mod absence;
 mod ask;
 mod caller;
 mod cli;

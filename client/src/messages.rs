@@ -15,6 +15,7 @@ use rrd_proto::{
 };
 
 use crate::{
+    absence::Absence,
     connect::{self, Connection},
     error::{CliError, Kind},
     local::Config,
@@ -119,16 +120,18 @@ pub(crate) fn shown(daemon: &Connection, messages: &[Message]) {
 }
 
 /// What is there, as soon as something is; `None` when nothing came by then. A daemon that ends meanwhile is asked
-/// again when it is back.
+/// again when it is back; one that hangs keeps nobody beyond the deadline for long.
 pub(crate) fn wait(
     config: &Config,
     of: Option<&SessionKey>,
     limit: u32,
     deadline: Option<Instant>,
+    absence: &mut Absence,
     goes_on: &dyn Fn() -> bool,
 ) -> Result<Option<MessagePage>, CliError> {
-    let mut daemon =
-        connect::dial(&config.dirs.socket).map_err(connect::Unreachable::into_error)?;
+    let socket = &config.dirs.socket;
+    let dialled = connect::dial(socket).map_err(connect::Unreachable::into_error)?;
+    let mut daemon = Some(dialled);
     let most = if deadline.is_some() { 1_000 } else { WAIT_MS };
     loop {
         let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
@@ -138,16 +141,25 @@ pub(crate) fn wait(
         // Nobody is shown to wait on after the last call.
         let is_last = left.is_some_and(|left| left.as_millis() <= u128::from(wait_ms));
         let call = MessageCall::Inbox { of: of.cloned(), all: false, limit, wait_ms, is_last };
-        let told = daemon.message(&call, Duration::from_millis(wait_ms.into()));
+        let wait = Duration::from_millis(wait_ms.into());
+        let told = daemon.as_ref().map(|daemon| daemon.message_by(&call, wait, deadline));
+        if let Some(Ok(_)) = told {
+            absence.ends();
+        }
         match told {
-            Ok(Ok(MessageReply::Page(page))) if !page.messages.is_empty() => return Ok(Some(page)),
-            Ok(Ok(_)) => {}
-            Ok(Err(refusal)) => return Err(refusal.into()),
-            Err(_) => {
-                sleep(AGAIN);
-                if let Ok(again) = connect::dial(&config.dirs.socket) {
-                    daemon = again;
+            Some(Ok(Ok(MessageReply::Page(page)))) if !page.messages.is_empty() => {
+                return Ok(Some(page));
+            }
+            Some(Ok(Ok(_))) => {}
+            Some(Ok(Err(refusal))) => return Err(refusal.into()),
+            Some(Err(_)) | None => {
+                absence.begins_or_lasts();
+                let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+                if left.is_some_and(|left| left.is_zero()) {
+                    return Ok(None);
                 }
+                sleep(left.map_or(AGAIN, |left| AGAIN.min(left)));
+                daemon = connect::dial_by(socket, deadline).ok();
             }
         }
         if is_late || !goes_on() {

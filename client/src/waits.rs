@@ -3,14 +3,19 @@
 //!
 //! Not here: when to stop asking, and how what came of it is shown.
 
-use std::{path::Path, thread::sleep, time::Duration};
+use std::{
+    path::Path,
+    thread::sleep,
+    time::{Duration, Instant},
+};
 
 use rrd_proto::{
-    Refusal, SessionKey,
-    wait::{Awaited, Until, WaitCall, WaitNews, WaitTarget},
+    HostState, Refusal, SessionKey,
+    wait::{Awaited, Seen, Until, WaitCall, WaitNews, WaitTarget},
 };
 
 use crate::{
+    absence::Absence,
     connect::{self, Connection, Unreachable},
     error::{CliError, Kind},
 };
@@ -23,6 +28,9 @@ pub(crate) struct Waiting<'a> {
     socket: &'a Path,
     /// None while the daemon is away.
     daemon: Option<Connection>,
+    absence: Absence,
+    /// Hardly longer than until then does any call take.
+    deadline: Option<Instant>,
     waiter: Option<SessionKey>,
     targets: Vec<Awaited>,
     until: Until,
@@ -37,6 +45,7 @@ pub(crate) struct Waiting<'a> {
 impl<'a> Waiting<'a> {
     pub(crate) fn new(
         (socket, daemon): (&'a Path, Connection),
+        (absence, deadline): (Absence, Option<Instant>),
         waiter: Option<SessionKey>,
         targets: Vec<Awaited>,
         until: Until,
@@ -44,7 +53,24 @@ impl<'a> Waiting<'a> {
     ) -> Self {
         let daemon = Some(daemon);
         let (handle, news, refused) = (None, None, None);
-        Self { socket, daemon, waiter, targets, until, any, handle, news, refused }
+        Self {
+            socket,
+            daemon,
+            absence,
+            deadline,
+            waiter,
+            targets,
+            until,
+            any,
+            handle,
+            news,
+            refused,
+        }
+    }
+
+    /// How it stands is what was known when the daemon last answered.
+    pub(crate) fn is_without_daemon(&self) -> bool {
+        self.absence.is_now()
     }
 
     /// How it stands, as far as it is known.
@@ -56,8 +82,9 @@ impl<'a> Waiting<'a> {
     /// that is gone, or does not know every session yet, is asked anew the next time.
     pub(crate) fn ask(&mut self, within: Duration) -> Result<(), CliError> {
         let Some(daemon) = &self.daemon else {
+            self.absence.begins_or_lasts();
             sleep(AGAIN.min(within));
-            match connect::dial(self.socket) {
+            match connect::dial_by(self.socket, self.deadline) {
                 Ok(again) => self.daemon = Some(again),
                 Err(Unreachable::NotRunning | Unreachable::Silent) => {}
                 Err(other) => return Err(other.into_error()),
@@ -69,7 +96,13 @@ impl<'a> Waiting<'a> {
             Some(handle) => (WaitCall::Next { handle, wait_ms }, within),
             None => (self.begin(), Duration::ZERO),
         };
-        match daemon.wait(&call, wait) {
+        // The first call of all may take its time: nothing is known before it is answered.
+        let deadline = self.deadline.filter(|_| self.news.is_some());
+        let answer = daemon.wait(&call, wait, deadline);
+        if answer.is_ok() {
+            self.absence.ends();
+        }
+        match answer {
             Ok(Ok(news)) => {
                 self.handle = Some(news.handle);
                 // So that a daemon that begins anew knows whom, whatever else begins so by then.
@@ -85,6 +118,7 @@ impl<'a> Waiting<'a> {
             Ok(Err(no)) => return Err(no.into()),
             Err(error) if error.kind() == Kind::NoDaemon && self.news.is_some() => {
                 (self.daemon, self.handle) = (None, None);
+                self.absence.begins_or_lasts();
             }
             Err(error) => return Err(error),
         }
@@ -115,12 +149,17 @@ impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         let is_open = self.news.as_ref().is_some_and(|news| news.came.is_none());
         if let (Some(daemon), Some(handle), true) = (&self.daemon, self.handle, is_open) {
-            let _ = daemon.wait(&WaitCall::End { handle }, Duration::ZERO);
+            let _ = daemon.wait(&WaitCall::End { handle }, Duration::ZERO, Some(Instant::now()));
         }
     }
 }
 
 fn again(target: &WaitTarget) -> Awaited {
-    let id = format!("{}/{}/{}", target.host, target.harness, target.session_id);
-    Awaited { id, from: target.from, outcome: target.outcome.clone() }
+    let WaitTarget { host, harness, session_id, from, outcome, .. } = target;
+    let key = SessionKey { harness: harness.clone(), session_id: session_id.clone() };
+    let is_here = target.host_state == Some(HostState::Here);
+    let node = target.node_id.parse().ok().filter(|_| !is_here);
+    let seen = (is_here || node.is_some()).then_some(Seen { node, key });
+    let id = format!("{host}/{harness}/{session_id}");
+    Awaited { id, seen, from: *from, outcome: outcome.clone() }
 }

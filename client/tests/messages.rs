@@ -7,7 +7,14 @@
 
 mod host;
 
-use std::{io::Write as _, process::Stdio};
+use std::{
+    fs,
+    io::{self, Read, Write as _},
+    os::unix::net::{UnixListener, UnixStream},
+    path::PathBuf,
+    process::Stdio,
+    thread,
+};
 
 use host::{
     Host,
@@ -17,6 +24,7 @@ use host::{
 use rrd_proto::{
     EdgeKind, EdgeState, Graph, WaitingFor,
     message::{Message, MessagePage, MessageState},
+    preamble,
 };
 use serde_json::{Value, json};
 
@@ -72,7 +80,7 @@ fn a_message_is_there_until_it_is_acknowledged_and_every_host_sees_how_it_stands
     assert!(read[0].received_at.is_some() && read[0].shown_at.is_none());
     for host in [&a, &b] {
         host.comes_to_see(&one, &two, Some(EdgeState::Unread));
-        let kept = ["keep.db", "keep.db-wal"].map(|file| std::fs::read(host.state(file)).unwrap());
+        let kept = ["keep.db", "keep.db-wal"].map(|file| fs::read(host.state(file)).unwrap());
         let found = kept
             .iter()
             .any(|bytes| bytes.windows(12).any(|window| window == &secret.as_bytes()[..12]));
@@ -416,4 +424,59 @@ fn hooks_tell_a_session_of_its_messages_once_where_somebody_wants_that() {
     assert_eq!(host.inbox(&two, &[]).len(), 2);
     assert_eq!(host.hook(&two, "PostToolUse", json!({})), "");
     assert!(host.inbox(&two, &[]).iter().all(|message| message.shown_at.is_some()));
+}
+
+/// Lets a client of the daemon say so many things, and loses what it says after that.
+fn lose_after(things: usize, mut client: UnixStream, real: PathBuf) -> io::Result<()> {
+    let mut daemon = UnixStream::connect(real)?;
+    let (mut answers, mut heard) = (daemon.try_clone()?, client.try_clone()?);
+    thread::spawn(move || io::copy(&mut answers, &mut heard));
+    let mut hello = [0; preamble::LEN];
+    client.read_exact(&mut hello)?;
+    daemon.write_all(&hello)?;
+    for _ in 0..things {
+        let mut length = [0; 4];
+        client.read_exact(&mut length)?;
+        let mut thing = vec![0; u32::from_be_bytes(length) as usize];
+        client.read_exact(&mut thing)?;
+        daemon.write_all(&[&length[..], &thing].concat())?;
+    }
+    io::copy(&mut client, &mut io::sink()).map(drop)
+}
+
+#[test]
+fn what_a_hook_told_and_could_not_say_in_time_no_other_hook_tells() {
+    let (one, two) = (session(1), session(2));
+    let mut host = with("a", &one);
+    host.says(&two, "other");
+    host.kill();
+    host.set("RRD_MESSAGES_DELIVER", "true");
+    host.start();
+    host.knows(&[&one, &two]);
+    host.sends(&one, &two, "told");
+    // The call itself, and what there is to tell.
+    let (socket, real) = (host.path("rrd/run/rrd.sock"), host.path("real.sock"));
+    fs::rename(&socket, &real).unwrap();
+    let listener = UnixListener::bind(&socket).unwrap();
+    thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let real = real.clone();
+            thread::spawn(move || lose_after(2, client, real));
+        }
+    });
+    let told = host.until("it to be told", || match host.hook(&two, "PostToolUse", json!({})) {
+        said if said.is_empty() => Err(String::new()),
+        said => Ok(said),
+    });
+    assert!(told.contains("told"), "{told}");
+    // Nor is it remembered to whom it was given.
+    host.kill();
+    host.start();
+    host.until("it to be marked", || {
+        assert_eq!(host.hook(&two, "UserPromptSubmit", json!({})), "");
+        let page: MessagePage = host.json(&["inbox", "--as", &two]);
+        page.messages[0].shown_at.map(drop).ok_or_else(|| format!("{page:?}"))
+    });
+    let left = fs::read_dir(host.state("hooks")).unwrap().count();
+    assert_eq!(left, 0);
 }

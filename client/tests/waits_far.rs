@@ -10,15 +10,16 @@ use std::{
     fs,
     io::{BufRead, BufReader},
     process::{Child, Command},
+    time::{Duration, Instant},
 };
 
 use host::{
     Host,
-    agents::{answered, with},
+    agents::{answered, ended, with},
     mcp::{Client, request},
     session,
 };
-use rrd_proto::{HostState, Status, WaitingFor};
+use rrd_proto::{HostState, Session, Status, WaitingFor};
 use serde_json::{Value, json};
 
 /// More seconds than any clock has.
@@ -165,6 +166,36 @@ fn a_host_that_left_while_the_waiters_daemon_was_down_is_not_waited_for() {
 }
 
 #[test]
+fn a_host_that_is_renamed_is_waited_for_and_none_that_has_its_old_name() {
+    let ([mut a, mut b, mut c], [one, two, _]) = fleet(["a", "b", "c"]);
+    let node = b.hosts()[0].node_id.clone();
+    let waits = a.waits(&one, &[&two, "--patient", "--json"]);
+    c.sees_it_wait(&one, true);
+    for (host, name) in [(&mut b, "bee"), (&mut c, "b")] {
+        host.stop();
+        host.set("RRD_NAME", name);
+        host.start();
+        a.comes_to_see_host(name, HostState::Live);
+    }
+    // A copy of it, on the one that has the name now.
+    c.says(&two, "copied");
+    c.knows(&[&two]);
+    a.kill();
+    a.start();
+    c.sees_it_wait(&one, true);
+    c.hook(&two, "Stop", json!({}));
+    a.until("the copy to be at its prompt", || {
+        let mut rows = a.sessions().into_iter().filter(|row| row.session_id == two);
+        let is_it = |row: &Session| row.host == "b" && row.status == Status::Idle;
+        if rows.any(|row| is_it(&row)) { Ok(()) } else { Err(format!("{:?}", a.sessions())) }
+    });
+    b.hook(&two, "Stop", json!({}));
+    let (code, answer, said) = answered(waits);
+    assert_eq!((code, answer["outcome"].as_str()), (0, Some("true")), "{answer} {said}");
+    assert_eq!(answer["targets"][0]["node_id"], node, "{answer}");
+}
+
+#[test]
 fn patience_ends_with_the_membership_of_the_others_host() {
     let ([a, b, c], [one, two, three]) = fleet(["a", "b", "c"]);
     let for_b = a.waits(&one, &[&two, "--patient", "--json"]);
@@ -221,6 +252,57 @@ fn a_session_of_this_host_is_waited_for_also_when_the_host_leaves_its_fleet() {
     a.hook(&other, "Stop", json!({}));
     let (code, answer, said) = answered(waits);
     assert_eq!((code, answer["outcome"].as_str()), (0, Some("true")), "{answer} {said}");
+}
+
+#[test]
+fn that_the_own_daemon_is_gone_is_said_once_and_that_it_is_back() {
+    let (one, two) = (session(1), session(2));
+    let mut host = with("a", &one);
+    host.says(&two, "other");
+    host.knows(&[&one, &two]);
+    let inbox = ["inbox", "--wait", "--timeout", "100s"];
+    let mut children = [
+        host.waits(&one, &[&two, "--timeout", "100s"]),
+        host.of_session(&one, &inbox).spawn().unwrap(),
+    ];
+    host.sees_it_wait(&one, true);
+    let mut remarks =
+        children.each_mut().map(|child| BufReader::new(child.stderr.take().unwrap()).lines());
+    host.stop();
+    for said in &mut remarks {
+        let said = said.next().unwrap().unwrap();
+        assert!(said.contains("daemon does not answer; waiting on"), "{said}");
+    }
+    host.start();
+    for said in &mut remarks {
+        let said = said.next().unwrap().unwrap();
+        assert!(said.contains("daemon is back; waiting on"), "{said}");
+    }
+    host.knows(&[&one, &two]);
+    host.hook(&two, "Stop", json!({}));
+    host.run(&["send", &one, "hello", "--as", &two]);
+    for (child, said) in children.into_iter().zip(remarks) {
+        assert_eq!(ended(child).0, 0, "{:?}", said.collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_daemon_that_hangs_keeps_nobody_long_beyond_the_timeout() {
+    let (one, two) = (session(1), session(2));
+    let host = with("a", &one);
+    host.says(&two, "other");
+    host.knows(&[&one, &two]);
+    let begun = Instant::now();
+    let waits = host.waits(&one, &[&two, "--timeout", "8s"]);
+    let inbox = host.of_session(&one, &["inbox", "--wait", "--timeout", "8s"]).spawn().unwrap();
+    host.sees_it_wait(&one, true);
+    host.signal("-STOP");
+    let how = [waits, inbox].map(|child| (ended(child), begun.elapsed()));
+    host.signal("-CONT");
+    for ((code, _, said), after) in how {
+        assert!(code == 3 && said.contains("daemon did not answer"), "{code} {said}");
+        assert!(after < Duration::from_millis(11_500), "{after:?}");
+    }
 }
 
 #[test]

@@ -14,6 +14,9 @@ pub const SPOOL_FOLDER: &str = "hooks";
 /// The file in the spool whose length is the number of calls that were dropped from it.
 pub const SPOOL_DROPPED: &str = "dropped";
 
+/// How the name of a file in the spool ends that names messages which a hook told its session, as a JSON list.
+pub const SPOOL_SHOWN: &str = "shown";
+
 /// Most calls in the spool; the oldest are dropped.
 pub const SPOOL_CALLS: usize = 512;
 

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    EndReason, Harness, HostState, Refusal, SessionKey, Status, Timestamp, TurnResult,
+    EndReason, Harness, HostState, NodeId, Refusal, SessionKey, Status, Timestamp, TurnResult,
     session::words,
 };
 
@@ -143,6 +143,8 @@ pub struct WaitReply {
 pub struct Awaited {
     /// As a person types it.
     pub id: String,
+    /// Which one that was, if it has been found before: then that one is meant, whatever its host is called now.
+    pub seen: Option<Seen>,
     /// The event to go on from, if that is known already: then one that nobody knows any more has that outcome,
     /// and is no reason to refuse.
     pub from: Option<u64>,
@@ -154,8 +156,17 @@ impl Awaited {
     /// One for whom nobody waited before.
     #[must_use]
     pub fn new(id: String) -> Self {
-        Self { id, from: None, outcome: None }
+        Self { id, seen: None, from: None, outcome: None }
     }
+}
+
+/// A session that was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// Its host; `None`: the one that is asked.
+    pub node: Option<NodeId>,
+    /// Which of its sessions.
+    pub key: SessionKey,
 }
 
 /// What a client asks its daemon for.
@@ -241,6 +252,8 @@ pub struct WaitTarget {
     pub reference: String,
     /// Its host's label.
     pub host: String,
+    /// Its host's identity.
+    pub node_id: String,
     /// Whose.
     pub harness: Harness,
     /// Its id.
@@ -273,6 +286,7 @@ mod tests {
         WaitTarget {
             reference: "abcde".to_owned(),
             host: "mac".to_owned(),
+            node_id: String::new(),
             harness: Harness::Codex,
             session_id: "x".to_owned(),
             title: None,

@@ -10,6 +10,7 @@ use rrd_proto::{
 };
 
 use crate::{
+    absence::Absence,
     ask::Answerer,
     caller,
     cli::InboxArgs,
@@ -41,10 +42,14 @@ pub(crate) fn run(args: &InboxArgs) -> Result<(), CliError> {
         messages::page(&daemon, &call, Duration::ZERO)?
     } else if args.wait {
         let deadline = args.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let came = messages::wait(&config, of.as_ref(), limit, deadline, &|| true)?;
+        let mut absence = Absence::said_by(output::remark);
+        let came = messages::wait(&config, of.as_ref(), limit, deadline, &mut absence, &|| true)?;
         came.ok_or_else(|| {
-            CliError::new(Kind::Late, "no message came in time")
-                .hint("rrd graph shows what the others wait for")
+            let hint = match absence.is_now() {
+                true => "this host's daemon did not answer: rrd status tells whether it is back",
+                false => "rrd graph shows what the others wait for",
+            };
+            CliError::new(Kind::Late, "no message came in time").hint(hint)
         })?
     } else {
         let call =

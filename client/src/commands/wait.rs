@@ -15,6 +15,7 @@ use rrd_proto::{
 use serde::Serialize;
 
 use crate::{
+    absence::Absence,
     ask::Answerer,
     caller,
     cli::WaitArgs,
@@ -49,7 +50,9 @@ pub(crate) fn run(args: &WaitArgs) -> Result<(), CliError> {
     let Answerer::Daemon(daemon) = answerer else { return Ok(()) };
     let targets = args.ids.iter().cloned().map(Awaited::new).collect();
     let at = (&*config.dirs.socket, daemon);
-    let mut waiting = Waiting::new(at, waiter.clone(), targets, args.until.clone(), args.any);
+    let bounds = (Absence::said_by(output::remark), deadline);
+    let mut waiting =
+        Waiting::new(at, bounds, waiter.clone(), targets, args.until.clone(), args.any);
     let (mut said_away, mut said) = (false, HashSet::new());
     let mut within = Duration::ZERO;
     loop {
@@ -73,7 +76,7 @@ pub(crate) fn run(args: &WaitArgs) -> Result<(), CliError> {
         }
         remark(news, &mut said_away, &mut said);
         if is_late {
-            return Err(late(args, waiter.as_ref(), news));
+            return Err(late(args, waiter.as_ref(), news, waiting.is_without_daemon()));
         }
         within = left.map_or(WAIT, |left| left.min(WAIT));
     }
@@ -157,14 +160,24 @@ fn over(
     }
 }
 
-fn late(args: &WaitArgs, waiter: Option<&SessionKey>, news: &WaitNews) -> CliError {
+fn late(
+    args: &WaitArgs,
+    waiter: Option<&SessionKey>,
+    news: &WaitNews,
+    is_without_daemon: bool,
+) -> CliError {
     if let Err(error) = print(args, waiter, news, "timeout") {
         return error;
     }
     let open = news.targets.iter().find(|target| target.outcome.is_none());
     let who = open.map_or_else(|| "it".to_owned(), named);
-    CliError::new(Kind::Late, format!("nothing came of waiting for {who} in time"))
-        .hint("rrd graph shows what it waits for")
+    let error = CliError::new(Kind::Late, format!("nothing came of waiting for {who} in time"));
+    match is_without_daemon {
+        true => {
+            error.hint("this host's daemon did not answer: rrd status tells whether it is back")
+        }
+        false => error.hint("rrd graph shows what it waits for"),
+    }
 }
 
 fn away_error(

@@ -19,7 +19,10 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use rrd_proto::{Harness, HookCall, HookProcess, HookTmux, TASK_VARIABLE, Timestamp, is_task};
+use rrd_proto::{
+    Harness, HookCall, HookProcess, HookTmux, TASK_VARIABLE, Timestamp, is_task,
+    message::MessageCall,
+};
 
 use crate::{clock, connect, local};
 
@@ -33,6 +36,9 @@ const HEARD: Duration = Duration::from_millis(16);
 const SENT: Duration = Duration::from_millis(25);
 /// … and nobody waits any longer, whatever hangs: all of it counted from the start.
 const LIMIT: Duration = Duration::from_millis(34);
+
+/// By when what was told in time has been noted as told, however busy the machine is.
+const NOTED: Duration = Duration::from_millis(200);
 
 /// A harness's name is a word.
 const MAX_NAME: usize = 64;
@@ -84,6 +90,7 @@ pub(crate) fn run(harness: &str) {
     for _ in 0..2 {
         let left = LIMIT.saturating_sub(begun.elapsed());
         if finished.recv_timeout(left).is_err() {
+            tell::no_more(begun + NOTED);
             return;
         }
     }
@@ -130,7 +137,8 @@ fn pass_on(harness: Harness, heard: &Receiver<Vec<u8>>, begun: Instant) {
         let _ = spool::leave(&dirs.state, &local::edges(&dirs).spooled(call));
         return;
     };
-    tell::tell(&call, |asked| connection.message_within(asked, left()));
+    let ask = |asked: &MessageCall| connection.message_within(asked, left());
+    tell::tell(&call, &dirs.state, begun + SENT, ask);
 }
 
 fn call(harness: Harness, at: Timestamp, payload: String) -> HookCall {

@@ -12,26 +12,51 @@ use std::{
 use crate::local::redact::Redacted;
 use rrd_proto::{
     HookCall,
-    hook::{SPOOL_BYTES, SPOOL_CALLS, SPOOL_DROPPED, SPOOL_FOLDER},
+    hook::{SPOOL_BYTES, SPOOL_CALLS, SPOOL_DROPPED, SPOOL_FOLDER, SPOOL_SHOWN},
+    message::MessageId,
 };
 
 /// Leaves `call` in the spool beneath `state`.
 pub(super) fn leave(state: &Path, call: &Redacted<HookCall>) -> io::Result<()> {
     let call = call.as_ref();
-    let folder = state.join(SPOOL_FOLDER);
-    make(&folder)?;
-    let bytes = serde_json::to_vec(call)?;
-    make_room(&folder, bytes.len() as u64);
-    let path = folder.join(call.spool_name());
-    let unfinished = path.with_extension("tmp");
-    let written = owner_only(&unfinished, true)
-        .and_then(|mut file| file.write_all(&bytes))
-        .and_then(|()| fs::rename(&unfinished, &path));
-    if written.is_err() {
-        // A full disk needs no half of a call.
-        let _ = fs::remove_file(&unfinished);
+    let name = call.spool_name();
+    Unfinished::write(state, &name, &serde_json::to_vec(call)?)?.finish().map(drop)
+}
+
+/// That these messages were told by a hook of this call: so once it is finished.
+pub(super) fn shown(state: &Path, call: &HookCall, ids: &[MessageId]) -> io::Result<Unfinished> {
+    let name = Path::new(&call.spool_name()).with_extension(SPOOL_SHOWN);
+    Unfinished::write(state, name, &serde_json::to_vec(ids)?)
+}
+
+/// A file of the spool that nobody reads yet; removed if it is never finished.
+pub(super) struct Unfinished {
+    now: PathBuf,
+    then: PathBuf,
+}
+
+impl Unfinished {
+    fn write(state: &Path, name: impl AsRef<Path>, bytes: &[u8]) -> io::Result<Self> {
+        let folder = state.join(SPOOL_FOLDER);
+        make(&folder)?;
+        make_room(&folder, bytes.len() as u64);
+        let then = folder.join(name);
+        // A full disk needs no half of it.
+        let file = Self { now: then.with_extension("tmp"), then };
+        owner_only(&file.now, true)?.write_all(bytes)?;
+        Ok(file)
     }
-    written
+
+    /// From here on it counts; where it is.
+    pub(super) fn finish(self) -> io::Result<PathBuf> {
+        fs::rename(&self.now, &self.then).map(|()| self.then.clone())
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.now);
+    }
 }
 
 /// Drops the oldest until one more of `size` bytes may come.

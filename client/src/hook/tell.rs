@@ -2,10 +2,19 @@
 //!
 //! Only where the daemon gives something to tell, which it does when its settings say so; only at events of which
 //! clients have been seen to take it (Claude Code 2.1.329, Codex 0.169.0), and never at the end of a turn, where
-//! it would begin another one. What was told is marked afterwards: what does not get out in time is told by the
-//! next hook. Not here: what is told (the daemon's).
+//! it would begin another one. What was told is noted afterwards: what does not get out in time is told by the
+//! next hook. Between the two lies one renaming of a file, for which whoever is out of time waits, so that no hook
+//! tells it once more. Not here: what is told (the daemon's).
 
-use std::io::Write;
+use std::{
+    fs,
+    io::Write,
+    mem,
+    path::Path,
+    sync::{Mutex, TryLockError},
+    thread::sleep,
+    time::{Duration, Instant},
+};
 
 use rrd_proto::{
     Harness, HookCall, SessionKey,
@@ -14,8 +23,13 @@ use rrd_proto::{
 use serde::Deserialize;
 use serde_json::json;
 
+use super::spool;
+
 /// The events at which something is told.
 const EVENTS: [&str; 2] = ["UserPromptSubmit", "PostToolUse"];
+
+/// Held from when something is told until that is noted.
+static TELLING: Mutex<()> = Mutex::new(());
 
 /// What of a call says whether, and to whom.
 #[derive(Deserialize)]
@@ -27,7 +41,26 @@ struct Payload {
     agent_id: Option<String>,
 }
 
-pub(super) fn tell(call: &HookCall, ask: impl Fn(&MessageCall) -> Option<MessageReply>) {
+/// Nothing is told from here on; what is just being told is noted yet, if that is done by then.
+pub(super) fn no_more(deadline: Instant) {
+    loop {
+        match TELLING.try_lock() {
+            Ok(held) => return mem::forget(held),
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                sleep(Duration::from_millis(1));
+            }
+            Err(_) => return,
+        }
+    }
+}
+
+/// Tells what there is to tell, unless it comes after `latest`.
+pub(super) fn tell(
+    call: &HookCall,
+    state: &Path,
+    latest: Instant,
+    ask: impl Fn(&MessageCall) -> Option<MessageReply>,
+) {
     let Some((event, of)) = whom(call) else { return };
     let Some(MessageReply::ForHook(Some((text, ids)))) = ask(&MessageCall::ForHook { of }) else {
         return;
@@ -37,10 +70,22 @@ pub(super) fn tell(call: &HookCall, ask: impl Fn(&MessageCall) -> Option<Message
     });
     // In one piece: who is out of time leaves, and half of it would be no answer.
     let line = format!("{said}\n");
+    let note = spool::shown(state, call, &ids);
+    let Ok(telling) = TELLING.lock() else { return };
+    if Instant::now() >= latest {
+        return;
+    }
     let mut out = std::io::stdout().lock();
-    let told = out.write_all(line.as_bytes()).and_then(|()| out.flush());
-    if told.is_ok() {
-        ask(&MessageCall::Shown { ids });
+    if out.write_all(line.as_bytes()).and_then(|()| out.flush()).is_err() {
+        return;
+    }
+    let noted = note.and_then(spool::Unfinished::finish).ok();
+    // Where it cannot be noted, nobody leaves before the daemon was told.
+    let _telling = noted.is_none().then_some(telling);
+    if ask(&MessageCall::Shown { ids }).is_some()
+        && let Some(noted) = noted
+    {
+        let _ = fs::remove_file(noted);
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
     reply::{Keep, Reply, fitting, value_of, wrong},
     tools::{Call, within},
 };
-use crate::{ask::Answerer, caller, error::CliError, messages};
+use crate::{absence::Absence, ask::Answerer, caller, error::CliError, messages};
 
 /// Messages of one answer.
 const MAX_MESSAGES: u32 = 50;
@@ -111,7 +111,9 @@ pub(super) fn inbox(call: &Call, args: Inbox) -> Result<Reply, CliError> {
             drop(daemon);
             let deadline = Some(Instant::now() + Duration::from_secs(seconds));
             let goes_on = || !call.is_left();
-            let came = messages::wait(call.config(), Some(&you), limit, deadline, &goes_on)?;
+            let mut absence = Absence::said_by(|_| ());
+            let came =
+                messages::wait(call.config(), Some(&you), limit, deadline, &mut absence, &goes_on)?;
             came.unwrap_or_default()
         }
         _ => {

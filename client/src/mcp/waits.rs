@@ -13,7 +13,7 @@ use super::{
     reply::{Reply, wrong},
     tools::{Call, parsed, within},
 };
-use crate::{ask::Answerer, error::CliError, waits::Waiting};
+use crate::{absence::Absence, ask::Answerer, error::CliError, waits::Waiting};
 
 /// Seconds that one call waits, unless told otherwise, and at most: clients give up after a minute or more.
 const SECONDS: u64 = 45;
@@ -61,8 +61,9 @@ pub(super) fn wait_for(call: &Call, args: WaitFor) -> Result<Reply, CliError> {
     }
     let awaited = |(id, from)| Awaited { from, ..Awaited::new(id) };
     let targets = args.ids.into_iter().zip(from).map(awaited).collect();
+    let bounds = (Absence::said_by(|_| ()), Some(deadline));
     let at = (&*call.config().dirs.socket, daemon);
-    let mut waiting = Waiting::new(at, waiter, targets, until, args.any);
+    let mut waiting = Waiting::new(at, bounds, waiter, targets, until, args.any);
     let mut within = Duration::ZERO;
     loop {
         waiting.ask(within)?;

@@ -6,6 +6,7 @@
 //! when it is shown. Not here: the tables, which are a part of `keep.db`.
 
 mod edges;
+mod notes;
 mod outbox;
 #[cfg(test)]
 mod tests;
@@ -333,8 +334,12 @@ async fn for_hook(
     if !answers.deliver || !fleet.messages().held().unshown.contains(&of) {
         return None;
     }
-    let whose = of.clone();
-    let found = on_disk(fleet, move |fleet| fleet.keep().unshown(&whose, HOOKED)).await.ok()?;
+    let (whose, state_dir) = (of.clone(), answers.health.state_dir.clone());
+    let found = on_disk(fleet, move |fleet| {
+        notes::take(&mut fleet.keep(), &state_dir, now())?;
+        fleet.keep().unshown(&whose, HOOKED)
+    });
+    let found = found.await.ok()?;
     let messages = fleet.messages();
     let fresh = messages.lend(&of, found);
     let ids: Vec<MessageId> = fresh.iter().map(|message| message.id).collect();

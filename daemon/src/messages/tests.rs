@@ -14,6 +14,7 @@ use std::{
 use rrd_core::redact::{Redacted, Redactor, Report};
 use rrd_proto::{
     Harness, NodeId, SessionKey, Timestamp,
+    hook::SPOOL_FOLDER,
     message::{Handed, HandedMessage, MessageId, MessageState, MessagesPush},
 };
 use tempfile::TempDir;
@@ -483,6 +484,32 @@ fn what_one_hook_was_given_no_other_one_is() {
     let texts: Vec<String> =
         messages.lend(&key(1), next).into_iter().map(|message| message.text).collect();
     assert_eq!(texts, ["b", "c"]);
+}
+
+#[test]
+fn what_a_hook_noted_is_told_no_more_and_what_is_no_note_does_no_harm() {
+    let mut one = Node::new(1, 0);
+    for text in ["told", "not yet"] {
+        one.send(0, 0, (0, 1), text, 0);
+    }
+    let told = one.keep().unshown(&key(1), 1).unwrap()[0].id;
+    let spool = one.dir.path().join(SPOOL_FOLDER);
+    std::fs::create_dir(&spool).unwrap();
+    let unfinished = spool.join("2.tmp");
+    for (file, text) in [
+        ("1.shown", serde_json::to_string(&[told, told]).unwrap()),
+        ("0.shown", "[\"m".to_owned()),
+        ("2.tmp", serde_json::to_string(&[told]).unwrap()),
+    ] {
+        std::fs::write(spool.join(file), text).unwrap();
+    }
+    std::fs::create_dir(spool.join("3.shown")).unwrap();
+    let (now, state) = (one.now(0), one.dir.path().to_owned());
+    super::notes::take(one.keep(), &state, now).unwrap();
+    let left = one.keep().unshown(&key(1), 9).unwrap();
+    assert_eq!(left.iter().map(|one| one.text.as_str()).collect::<Vec<_>>(), ["not yet"]);
+    let files = std::fs::read_dir(&spool).unwrap().map(|file| file.unwrap().path());
+    assert_eq!(files.filter(|file| file.is_file()).collect::<Vec<_>>(), [unfinished]);
 }
 
 #[test]

@@ -294,6 +294,7 @@ impl Waits {
             WaitTarget {
                 reference: reference.clone(),
                 host: label.clone(),
+                node_id: target.node.unwrap_or_else(|| answers.own_node()).to_string(),
                 harness: harness.clone(),
                 session_id: session_id.clone(),
                 title: title.clone(),

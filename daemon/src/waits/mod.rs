@@ -19,7 +19,7 @@ use rrd_core::{
 use rrd_proto::{
     Harness, HostState, Link, Lookup, LookupQuery, NodeId, Refusal, Session, SessionKey, Timestamp,
     session_ref,
-    wait::{Awaited, MAX_TARGETS, NoWait, Until, WaitCall, WaitNews},
+    wait::{Awaited, MAX_TARGETS, NoWait, Seen, Until, WaitCall, WaitNews},
 };
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -159,8 +159,11 @@ async fn next(answers: &Arc<Answers>, handle: u64, wait_ms: u32) -> Result<WaitN
 
 /// The session that is to be waited for.
 async fn target(answers: &Answers, awaited: Awaited) -> Result<Target, NoWait> {
-    let Awaited { id, from, outcome } = awaited;
-    let looked = look_up(answers, &id).await;
+    let Awaited { id, seen, from, outcome } = awaited;
+    let looked = match &seen {
+        Some(seen) => look_again(answers, seen),
+        None => look_up(answers, &id).await,
+    };
     let is_unknown = matches!(looked, Lookup::NotFound);
     let why = match one(looked, &id) {
         Ok(row) => {
@@ -170,8 +173,11 @@ async fn target(answers: &Answers, awaited: Awaited) -> Result<Target, NoWait> {
         Err(why) => why,
     };
     let is_settled = answers.hub.is_surveyed() && answers.health.started.elapsed() >= SETTLES;
-    // Whoever says from which event on has seen it.
-    let named = from.filter(|_| is_unknown).and_then(|_| named(answers, &id));
+    let named = match seen {
+        Some(Seen { node, key }) => Some(bare(answers, node, key, &id)),
+        // Whoever says from which event on has seen it.
+        None => from.filter(|_| is_unknown).and_then(|_| named(answers, &id)),
+    };
     let members = answers.fleet.as_ref().as_ref().ok().map(|fleet| fleet.members());
     match named {
         // What a member has, it says itself, if it has to be back for that.
@@ -199,9 +205,22 @@ fn named(answers: &Answers, id: &str) -> Option<(Option<NodeId>, Box<Session>)> 
         host => Some(host.and_then(|host| host.node_id.parse().ok())),
     };
     let node = node.map(|node| node.unwrap_or_else(|| NodeId::from_hash(NOBODY)));
+    Some(bare(answers, node, key, label))
+}
+
+/// A session of which there is no more than its name; what its host is called now, else as it was called.
+fn bare(
+    answers: &Answers,
+    node: Option<NodeId>,
+    key: SessionKey,
+    named: &str,
+) -> (Option<NodeId>, Box<Session>) {
     let of = node.unwrap_or_else(|| answers.own_node()).to_string();
-    let (reference, host) = (session_ref(&of, &key), label.to_owned());
-    Some((node, Box::new(Session { reference, host, ..Session::unknown(key) })))
+    let host = answers.hosts().into_iter().find(|host| host.node_id == of).map(|host| host.host);
+    let host =
+        host.unwrap_or_else(|| named.split('/').next().map_or_else(String::new, str::to_owned));
+    let reference = session_ref(&of, &key);
+    (node, Box::new(Session { reference, host, ..Session::unknown(key) }))
 }
 
 /// How the host of a session is, and since when; `None`: it is no member.
@@ -220,6 +239,18 @@ fn host(
         }
         _ => None,
     }
+}
+
+/// The session that was found before, and no other one, whose host may have another name now.
+fn look_again(answers: &Answers, seen: &Seen) -> Lookup {
+    let row = match seen.node.map(|node| node.to_string()) {
+        None => answers.hub.row(&seen.key),
+        node => {
+            let is_it = |row: &Session| row.node_id == node && row.key() == seen.key;
+            answers.hub.rows_elsewhere().into_iter().find(is_it)
+        }
+    };
+    answers.edges.lookup(row.map_or(Lookup::NotFound, |row| Lookup::Found(Box::new(row))), false)
 }
 
 async fn look_up(answers: &Answers, id: &str) -> Lookup {
