@@ -352,7 +352,7 @@ mod tests {
         rows[lost[0]] = row(&id(lost[0]), false);
         let gone = key(lost[1]);
         rows.remove(lost[1]);
-        look(&mut published, &own, &rows, &[gone.clone()]);
+        look(&mut published, &own, &rows, std::slice::from_ref(&gone));
         for key in [key(lost[0]), gone] {
             assert!(published.has(&key) && !published.keys().contains(&key), "{key} was told");
         }
