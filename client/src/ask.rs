@@ -55,6 +55,16 @@ impl Answerer {
         }
     }
 
+    /// Live sessions, those at least that run in one of these processes of this host.
+    pub(crate) fn running(&self, pids: &[u32]) -> Result<Vec<Session>, CliError> {
+        match self {
+            Self::Daemon(connection) => connection.running(pids),
+            Self::Scan(scan) => {
+                Ok(scan.list(&ListQuery { open: true, ..ListQuery::default() }).sessions)
+            }
+        }
+    }
+
     pub(crate) fn events(&self, query: &EventQuery) -> Result<EventPage, CliError> {
         match self {
             Self::Daemon(connection) => connection.events(query)?.map_err(CliError::from),

@@ -8,7 +8,7 @@
 //! they are told as their parent. None of it proves anything: whoever runs a program can say what they like.
 //! Not here: how processes are looked up (the daemon's library), and what is done for a session.
 
-use rrd_proto::{Harness, HostState, ListQuery, Session, SessionKey};
+use rrd_proto::{Harness, HostState, Session, SessionKey};
 
 use crate::{
     ask::Answerer,
@@ -128,8 +128,9 @@ pub(crate) fn here(
 /// # Errors
 /// When they tell of several, and not which of them is the inner one.
 pub(crate) fn recognised(answerer: &Answerer, clues: &Clues) -> Result<Option<Caller>, CliError> {
-    let live = answerer.list(&ListQuery { open: true, ..ListQuery::default() })?;
-    decide(clues, &live.sessions)
+    let is_told = clues.call.is_some() || clues.ancestors.is_empty();
+    let live = if is_told { Vec::new() } else { answerer.running(&clues.ancestors)? };
+    decide(clues, &live)
 }
 
 /// That nothing tells which session it is.

@@ -16,8 +16,8 @@ use interprocess::local_socket::{Name, tokio::Stream, tokio::prelude::*};
 use rrd_proto::{
     EventPage, EventQuery, FleetCall, FleetReply, Forgotten, Graph, HookCall, Host, ListQuery,
     ListReply, LookerCall, LookerReply, Lookup, LookupQuery, MirrorCall, MirrorReply, NotifyCall,
-    NotifyReply, Outline, OutlineQuery, PartStatus, Refusal, SearchQuery, SearchReply, Task,
-    TaskCall,
+    NotifyReply, Outline, OutlineQuery, PartStatus, Refusal, SearchQuery, SearchReply, Session,
+    Task, TaskCall,
     binding::{BindCall, Binding},
     codec::{Bincode, MAX_FRAME},
     copy::{CopyCall, CopyReply},
@@ -178,6 +178,10 @@ fn name(socket: &Path) -> io::Result<Name<'_>> {
 impl Connection {
     pub(crate) fn list(&self, query: &ListQuery) -> Result<ListReply, CliError> {
         self.call(Duration::ZERO, |at| self.client.list(at, query.clone()))
+    }
+
+    pub(crate) fn running(&self, pids: &[u32]) -> Result<Vec<Session>, CliError> {
+        self.call(Duration::ZERO, |at| self.client.running(at, pids.to_vec()))
     }
 
     pub(crate) fn show(&self, query: &LookupQuery) -> Result<Lookup, CliError> {

@@ -7,8 +7,8 @@ use std::{collections::HashMap, sync::Arc};
 
 use rrd_proto::{
     EventPage, EventQuery, Forgotten, Host, HostState, ListQuery, ListReply, Lookup, LookupQuery,
-    NodeId, Outline, OutlineQuery, PartStatus, Refusal, SearchQuery, SearchReply, Timestamp,
-    VERSION,
+    NodeId, Outline, OutlineQuery, PartStatus, Refusal, SearchQuery, SearchReply, Session,
+    Timestamp, VERSION,
 };
 
 use crate::{
@@ -68,6 +68,13 @@ impl Answers {
         let mut reply = self.edges.list(reply, query.raw);
         self.graphs.first(&mut reply.sessions, query);
         reply
+    }
+
+    /// Sessions of this host that run in one of these processes: what is not asked for costs nothing, for every
+    /// command that a session runs asks this.
+    pub(crate) async fn running(&self, pids: &[u32]) -> Vec<Session> {
+        let _looking = self.desk.look().await;
+        self.edges.rows(self.hub.running_here(pids))
     }
 
     /// One session by what a person typed, wherever it is.

@@ -109,6 +109,11 @@ impl Edges {
         self.local(reply, raw, Redactor::list)
     }
 
+    /// The same for rows of some.
+    pub(crate) fn rows(&self, rows: Vec<Session>) -> Vec<Session> {
+        rows.into_iter().map(|row| self.local(row, false, Redactor::row)).collect()
+    }
+
     /// The same for a session.
     pub(crate) fn lookup(&self, lookup: Lookup, raw: bool) -> Lookup {
         self.local(lookup, raw, Redactor::lookup)

@@ -434,6 +434,11 @@ impl Hub {
         known.roster.list(query, now(), known.progress(), roots)
     }
 
+    /// This host's sessions that run in one of these processes.
+    pub(crate) fn running_here(&self, pids: &[u32]) -> Vec<Session> {
+        self.lock().roster.running(pids, now())
+    }
+
     /// Answers `show`, for every host.
     pub(crate) fn lookup(&self, id: &str) -> Lookup {
         let here = self.lock().roster.lookup(id, now());

@@ -19,8 +19,8 @@ use interprocess::local_socket::{
 use rrd_proto::{
     EventPage, EventQuery, FleetCall, FleetReply, Forgotten, Graph, HookCall, Host, ListQuery,
     ListReply, LookerCall, LookerReply, Lookup, LookupQuery, MirrorCall, MirrorReply, NotifyCall,
-    NotifyReply, Outline, OutlineQuery, PartStatus, Refusal, SearchQuery, SearchReply, Task,
-    TaskCall,
+    NotifyReply, Outline, OutlineQuery, PartStatus, Refusal, SearchQuery, SearchReply, Session,
+    Task, TaskCall,
     binding::{BindCall, Binding},
     codec::{Bincode, MAX_FRAME},
     copy::{CopyCall, CopyReply},
@@ -280,6 +280,10 @@ impl Local for Server {
             self.answers.desk.sweep().await;
         }
         mirror::answer(&self.answers.mirror, call).await
+    }
+
+    async fn running(self, _: Context, pids: Vec<u32>) -> Vec<Session> {
+        self.answers.running(&pids).await
     }
 
     async fn notify(self, _: Context, call: NotifyCall) -> Result<NotifyReply, Refusal> {

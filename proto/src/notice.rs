@@ -3,6 +3,8 @@
 //! A [`Notification`] in JSON is what commands and webhooks get: a contract like a session's row. Not here: what
 //! there is to be told of, and when (the core's `notices`).
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{Harness, Timestamp, WaitingFor, session::words};
@@ -26,7 +28,7 @@ words! {
 }
 
 impl NoticeKind {
-    /// Every kind.
+    /// Every kind, by its number. Hosts of other releases know them by it: it stays, and new ones come last.
     pub const ALL: [Self; 6] = [
         Self::NeedsYou,
         Self::Crashed,
@@ -140,8 +142,12 @@ pub struct SinkStatus {
     pub events: Vec<NoticeKind>,
     /// Only this host's own: others that have the like tell theirs.
     pub local: bool,
-    /// The label of the host that tells it now; others do when that one cannot.
+    /// The label of the host that tells it now; others do when that one cannot. Where hosts tell different events,
+    /// of the first of these.
     pub teller: Option<String>,
+    /// Who tells each event, where that is not one host.
+    #[serde(default)]
+    pub tellers: BTreeMap<NoticeKind, String>,
     /// How many live hosts have it, this one included.
     pub hosts: u64,
     /// Messages that this host told.

@@ -7,8 +7,8 @@
 use crate::{
     EventPage, EventQuery, FleetCall, FleetReply, Forgotten, Graph, HookCall, Host, ListQuery,
     ListReply, LookerCall, LookerReply, Lookup, LookupQuery, MirrorCall, MirrorReply, NotifyCall,
-    NotifyReply, Outline, OutlineQuery, PartStatus, Refusal, SearchQuery, SearchReply, Task,
-    TaskCall,
+    NotifyReply, Outline, OutlineQuery, PartStatus, Refusal, SearchQuery, SearchReply, Session,
+    Task, TaskCall,
     binding::{BindCall, Binding},
     copy::{CopyCall, CopyReply},
     message::{MessageCall, MessageReply},
@@ -58,4 +58,6 @@ pub trait Local {
     async fn mirror(call: MirrorCall) -> Result<MirrorReply, Refusal>;
     /// Tells how notices are told, and tries it.
     async fn notify(call: NotifyCall) -> Result<NotifyReply, Refusal>;
+    /// Sessions of this host that run in one of these processes.
+    async fn running(pids: Vec<u32>) -> Vec<Session>;
 }

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use rrd_proto::{NotifyCall, NotifyReply, SinkStatus, SinkTest, Timestamp, age};
+use rrd_proto::{NoticeKind, NotifyCall, NotifyReply, SinkStatus, SinkTest, Timestamp, age};
 
 use crate::{
     cli, clock, connect,
@@ -85,7 +85,11 @@ fn status(sinks: &[SinkStatus]) -> Result<(), CliError> {
     let mut lines = vec![look::paint(look::DIM, &line(&rows[0]))];
     for (row, sink) in rows[1..].iter().zip(sinks) {
         lines.push(line(row));
-        let events: Vec<&str> = sink.events.iter().map(|kind| kind.as_str()).collect();
+        let event = |kind: &NoticeKind| match sink.tellers.get(kind) {
+            Some(teller) => format!("{kind} (by {})", clean(teller)),
+            None => kind.to_string(),
+        };
+        let events: Vec<String> = sink.events.iter().map(event).collect();
         lines.push(fit_end(&format!("    tells {}", events.join(", ")), columns).into_owned());
         lines.extend(wrong(sink, now));
     }
@@ -95,6 +99,7 @@ fn status(sinks: &[SinkStatus]) -> Result<(), CliError> {
 fn cells(sink: &SinkStatus, now: Timestamp) -> [String; 6] {
     let teller = match (sink.local, &sink.teller) {
         (true, _) => "each host".to_owned(),
+        (false, Some(_)) if !sink.tellers.is_empty() => format!("by event, of {}", sink.hosts),
         (false, Some(teller)) if sink.hosts > 1 => format!("{teller}, of {}", sink.hosts),
         (false, teller) => teller.clone().unwrap_or_else(|| "-".to_owned()),
     };

@@ -287,7 +287,7 @@ impl Teller {
         let forgotten = hub.forgotten_besides(&self.forgotten);
         self.forgotten.extend(forgotten.iter().cloned());
         gone.extend(forgotten);
-        self.gossip.choose(&mut rows);
+        self.gossip.choose(&mut rows, &gone);
         rows.retain(|row| self.told.get(&row.key()) != Some(row));
         let mut redacted = Vec::with_capacity(rows.len());
         for row in rows {
@@ -299,7 +299,7 @@ impl Teller {
         self.gossip.tell(redacted, &gone, word);
         // Whoever found no room is told of when there is some.
         let told: HashSet<SessionKey> = self.gossip.told().into_iter().collect();
-        self.told.retain(|key, _| told.contains(key));
+        self.told.retain(|key, _| told.contains(key) && self.gossip.tells_of(key));
     }
 
     fn say_good_bye(&self, hub: &Hub, edges: &Edges, mirror: &Mirror) {

@@ -220,9 +220,14 @@ impl Gossip {
         lock(&self.shared.peers).told(&members, self.shared.node, self.shared.wire.now())
     }
 
-    /// Leaves those rows that can be told of.
-    pub(crate) fn choose(&self, rows: &mut Vec<Session>) {
-        lock(&self.shared.published).choose(rows);
+    /// Leaves those rows that can be told of; `gone` are no more.
+    pub(crate) fn choose(&self, rows: &mut Vec<Session>, gone: &[SessionKey]) {
+        lock(&self.shared.published).choose(rows, gone, || self.rows());
+    }
+
+    /// Whether the others are told of a session, as it is now or was.
+    pub(crate) fn tells_of(&self, key: &SessionKey) -> bool {
+        lock(&self.shared.published).has(key)
     }
 
     /// Whose last state is still to be told.

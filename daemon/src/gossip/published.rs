@@ -2,14 +2,16 @@
 //!
 //! Records lie in slots that are used again, so that gossip's keys do not grow with the sessions of a day.
 //! A session gets one while it is open, and keeps it for a while after it has ended: its last state is told
-//! as a record, never by silence. Not here: which sessions those are, and how records travel.
+//! as a record, never by silence. Where there are more sessions than slots, who needs one least gives it up
+//! ([`slots`]), and is told of again when it is not any more as it was told. Not here: how records travel.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use rrd_core::{
     fleet::{
         identity::Identity,
         record::{self, HostWord, NoticesWord, Place},
+        slots::{self, Wish},
     },
     redact::Redacted,
 };
@@ -26,6 +28,10 @@ pub(super) struct Published {
     /// By the number of their part.
     notices: Vec<(NoticesWord, String)>,
     told: HashMap<SessionKey, Told>,
+    /// Whose slot somebody else needed more, as they were told of last.
+    owed: HashMap<SessionKey, Session>,
+    /// Who gives up its slot next, the last one first.
+    giving: Vec<SessionKey>,
     /// Sessions there was no slot for.
     pub(super) left_out: usize,
     /// Those of them that were not even asked for.
@@ -61,6 +67,8 @@ impl Published {
             word: None,
             notices: Vec::new(),
             told: HashMap::new(),
+            owed: HashMap::new(),
+            giving: Vec::new(),
             left_out: 0,
             not_wanted: 0,
         }
@@ -69,22 +77,57 @@ impl Published {
     /// Whose last state is still to be told of: active or open when it was told last, or its messages were not read.
     pub(super) fn keys(&self) -> Vec<SessionKey> {
         let open = self.told.iter().filter(|(_, told)| !told.is_over() || told.is_sender());
-        open.map(|(key, _)| key.clone()).collect()
+        open.map(|(key, _)| key).chain(self.owed.keys()).cloned().collect()
     }
 
-    /// Leaves those rows for which there is a slot, the first ones: the others need not be redacted.
-    pub(super) fn choose(&mut self, rows: &mut Vec<Session>) {
-        let (mut room, count) = (self.room(), rows.len());
-        rows.retain(|row| {
-            let has_slot = self.told.contains_key(&row.key());
-            has_slot || room.checked_sub(1).map(|left| room = left).is_some()
-        });
+    /// Whether it has a slot.
+    pub(super) fn has(&self, key: &SessionKey) -> bool {
+        self.told.contains_key(key)
+    }
+
+    /// Leaves those rows for which there is a slot: the others need not be redacted. `gone` are no more; `elsewhere`
+    /// gives the rows of other hosts' sessions, where it matters for whom they wait.
+    pub(super) fn choose(
+        &mut self,
+        rows: &mut Vec<Session>,
+        gone: &[SessionKey],
+        elsewhere: impl FnOnce() -> Vec<Session>,
+    ) {
+        self.giving.clear();
+        self.not_wanted = 0;
+        let listed: HashSet<SessionKey> = rows.iter().map(Session::key).collect();
+        let keeps = |key: &SessionKey| {
+            let is_open = self.told.get(key).is_some_and(|told| !told.is_over());
+            is_open || self.owed.contains_key(key)
+        };
+        // Those that are no more have their last word, too.
+        let others = self.told.keys().chain(gone.iter().filter(|key| !self.has(key)));
+        let kept = others.filter(|key| !listed.contains(key) && keeps(key)).count();
+        let slots = SLOTS.saturating_sub(kept);
+        if rows.len() <= slots {
+            return;
+        }
+        let elsewhere = elsewhere();
+        let wish = |row| {
+            let key = Session::key(row);
+            let told = self.told.get(&key).map_or(self.owed.get(&key), |told| told.row.as_ref());
+            Wish { row, has_slot: self.has(&key), told }
+        };
+        let wishes: Vec<Wish<'_>> = rows.iter().map(wish).collect();
+        let awaited = slots::awaited(rows.iter().chain(&elsewhere));
+        let chosen = slots::choose(&wishes, slots, &awaited);
+        let giving = wishes.iter().zip(&chosen).filter(|(wish, chosen)| wish.has_slot && !**chosen);
+        self.giving = giving.map(|(wish, _)| wish.row.key()).collect();
+        let mut chosen = chosen.into_iter();
+        let count = rows.len();
+        rows.retain(|_| chosen.next().unwrap_or_default());
         self.not_wanted = count - rows.len();
     }
 
     /// How many more sessions could be told of.
     fn room(&self) -> usize {
-        SLOTS - self.told.len() + self.told.values().filter(|told| told.is_over()).count()
+        let over = self.told.values().filter(|told| told.is_over()).count();
+        SLOTS - self.told.len() + over + self.giving.len()
     }
 
     /// Takes the state of sessions: a record for each of which that is news. `gone` are no more.
@@ -114,6 +157,7 @@ impl Published {
             };
             let told =
                 Told { slot, row: Some(row.into_inner()), text: text.clone(), seq: place.seq };
+            self.owed.remove(&key);
             self.told.insert(key, told);
             news.push(text);
         }
@@ -125,6 +169,7 @@ impl Published {
             let Some(text) = record::of_gone(own, place, key) else { continue };
             let Some(slot) = self.slot(key) else { continue };
             let told = Told { slot, row: None, text: text.clone(), seq: place.seq };
+            self.owed.remove(key);
             self.told.insert(key.clone(), told);
             news.push(text);
         }
@@ -196,7 +241,7 @@ impl Published {
         Place { generation: self.generation, seq: self.seq }
     }
 
-    /// Its own, a free one, or that of a session which has been over for longest.
+    /// Its own, a free one, that of one which is to give it up, or of a session which has been over for longest.
     fn slot(&mut self, key: &SessionKey) -> Option<usize> {
         if let Some(told) = self.told.get(key) {
             return Some(told.slot);
@@ -205,17 +250,26 @@ impl Published {
             // Slots are given up one for one, so they are always the first so many.
             return Some(self.told.len());
         }
-        let over = self.told.iter().filter(|(_, told)| told.is_over());
-        let oldest = over.min_by_key(|(_, told)| told.seq).map(|(key, _)| key.clone())?;
-        self.told.remove(&oldest).map(|told| told.slot)
+        let over = |is_sender: bool| {
+            let over = self.told.iter().filter(|(_, told)| told.is_over());
+            let over = over.filter(|(_, told)| told.is_sender() == is_sender);
+            over.min_by_key(|(_, told)| told.seq).map(|(key, _)| key.clone())
+        };
+        // Whoever was told of as over just now stays for a while.
+        let leaves = self.giving.pop().or_else(|| over(false)).or_else(|| over(true))?;
+        let told = self.told.remove(&leaves)?;
+        let slot = told.slot;
+        if !told.is_over() || told.is_sender() {
+            self.owed.extend(told.row.map(|row| (leaves, row)));
+        }
+        Some(slot)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
-
     use rrd_core::redact::{Redactor, Report};
+    use rrd_proto::{Status, WaitingFor};
     use serde_json::json;
 
     use super::*;
@@ -251,13 +305,67 @@ mod tests {
         let more = (0..20).map(|n| row(&format!("more-{n}"), true)).collect();
         published.tell(&own, more, &[]);
         assert_eq!(published.left_out, 11);
-        let plain = |id: &str| row(id, true).into_inner();
-        let mut rows = vec![plain("unknown"), plain("new"), plain("s-0"), plain("s-150")];
-        published.choose(&mut rows);
-        let left: Vec<_> = rows.iter().map(|row| row.session_id.as_str()).collect();
-        assert_eq!(left, ["new", "s-150"]);
         let slots: Vec<String> = published.records().map(|(slot, _)| slot).collect();
         assert_eq!(slots.iter().collect::<HashSet<_>>().len(), SLOTS + 1);
         assert_eq!(slots.last().map(String::as_str), Some("h"));
+    }
+
+    /// As the driver does it.
+    fn look(
+        published: &mut Published,
+        own: &Identity,
+        rows: &[Redacted<Session>],
+        gone: &[SessionKey],
+    ) {
+        let mut chosen: Vec<Session> = rows.iter().map(|row| row.as_ref().clone()).collect();
+        published.choose(&mut chosen, gone, Vec::new);
+        let is_chosen = |row: &&Redacted<Session>| chosen.contains(row.as_ref());
+        published.tell(own, rows.iter().filter(is_chosen).cloned().collect(), gone);
+        assert!(published.records().count() <= SLOTS);
+    }
+
+    #[test]
+    fn whoever_needs_a_slot_gets_one_and_who_lost_it_is_owed_its_last_word() {
+        let own = Identity::from_secret(&[1; 64]);
+        let mut published = Published::new(1);
+        let id = |n: usize| format!("s-{n:03}");
+        let mut rows: Vec<_> = (0..SLOTS + 30).map(|n| row(&id(n), true)).collect();
+        look(&mut published, &own, &rows, &[]);
+        let key = |n: usize| key_of(&id(n));
+        assert!(published.has(&key(0)) && !published.has(&key(SLOTS)));
+        assert_eq!(published.left_out, 30);
+        let before = published.count();
+        look(&mut published, &own, &rows, &[]);
+        assert_eq!(published.count(), before, "nobody takes turns");
+        // The last ones ask.
+        for (n, row) in rows.iter_mut().enumerate().skip(SLOTS) {
+            *row = asking(&id(n));
+        }
+        look(&mut published, &own, &rows, &[]);
+        assert!((SLOTS..SLOTS + 30).all(|n| published.has(&key(n))));
+        let lost: Vec<usize> = (0..SLOTS).filter(|n| !published.has(&key(*n))).collect();
+        assert_eq!((lost.len(), published.keys().len(), published.left_out), (30, SLOTS + 30, 30));
+        let before = published.count();
+        look(&mut published, &own, &rows, &[]);
+        assert_eq!(published.count(), before, "nobody takes turns");
+        // Of those that lost theirs one ends, and one is no more.
+        rows[lost[0]] = row(&id(lost[0]), false);
+        let gone = key(lost[1]);
+        rows.remove(lost[1]);
+        look(&mut published, &own, &rows, std::slice::from_ref(&gone));
+        for key in [key(lost[0]), gone] {
+            assert!(published.has(&key) && !published.keys().contains(&key), "{key} was told");
+        }
+    }
+
+    fn key_of(id: &str) -> SessionKey {
+        row(id, true).as_ref().key()
+    }
+
+    fn asking(id: &str) -> Redacted<Session> {
+        row(id, true).map(|mut row| {
+            (row.status, row.waiting_for) = (Status::Waiting, Some(WaitingFor::Permission));
+            row
+        })
     }
 }

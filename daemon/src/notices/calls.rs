@@ -32,6 +32,9 @@ impl Notices {
         let of = |(number, sink): (usize, &Sink)| {
             let standing = state.teller.standing(number, &view);
             let figures = state.figures[number].clone();
+            let first = standing.tellers.first().map(|(_, node)| *node);
+            let differ = standing.tellers.iter().any(|(_, node)| Some(*node) != first);
+            let tellers = standing.tellers.iter().filter(|_| differ);
             let (failing_since, error) = figures.failing.filter(|_| standing.fails).unzip();
             SinkStatus {
                 name: sink.settings.name.clone(),
@@ -39,8 +42,9 @@ impl Notices {
                 target: target(&sink.settings.what),
                 events: sink.settings.events.clone(),
                 local: sink.is_local,
-                teller: standing.tellers.first().copied().and_then(label),
-                hosts: standing.tellers.len() as u64,
+                teller: first.and_then(label),
+                tellers: tellers.filter_map(|(kind, node)| Some((*kind, label(*node)?))).collect(),
+                hosts: standing.hosts as u64,
                 sent: figures.sent,
                 failed: figures.failed,
                 lost: standing.lost,

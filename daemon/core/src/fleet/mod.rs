@@ -13,6 +13,7 @@ pub mod offset;
 pub mod peers;
 pub mod record;
 pub mod seal;
+pub mod slots;
 pub mod ties;
 pub mod window;
 pub mod words;

@@ -73,6 +73,10 @@ pub struct NoticesWord {
     /// The sinks that it has, each by a name made of what it is.
     #[serde(default)]
     pub sinks: Vec<String>,
+    /// For each of these the kinds of notices that it tells there, a bit each by their numbers; where none are said,
+    /// as by earlier releases, all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kinds: Vec<u64>,
     /// Those of them that it cannot tell anything now.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failing: Vec<String>,

@@ -17,6 +17,9 @@ use rrd_proto::{MirrorAlarm, NodeId, Notice, NoticeKind, Session, Timestamp};
 
 pub use so::so;
 
+/// Something for each kind of notice, by its number.
+pub type PerKind<T> = [T; 6];
+
 /// What is so: of one kind, at most once of each subject.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key {

@@ -7,7 +7,7 @@ use rrd_proto::{Notice, NoticeKind, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Due, Key, earliest,
+    Due, Key, PerKind, earliest,
     mark::{Mark, Marks, near},
 };
 
@@ -54,10 +54,10 @@ pub struct Rules {
 pub struct Now {
     /// By this node's clock.
     pub at: Timestamp,
-    /// So many hosts come before this one.
-    pub rank: usize,
-    /// So many others have the sink, too.
-    pub others: usize,
+    /// So many hosts that tell such come before this one.
+    pub rank: PerKind<usize>,
+    /// So many others tell such there, too.
+    pub others: PerKind<usize>,
     /// These are quiet hours.
     pub is_quiet: bool,
     /// What the others have told is known by now.
@@ -134,7 +134,7 @@ pub struct Queue {
     begun: Option<Timestamp>,
     next: u64,
     /// So many hosts come before this one, and since when they are others than before.
-    rank: Option<(usize, Option<Timestamp>)>,
+    rank: Option<(PerKind<usize>, PerKind<Option<Timestamp>>)>,
     left_out: u64,
     /// When there was a message, by whomever, in the last hour.
     messages: VecDeque<Timestamp>,
@@ -202,11 +202,12 @@ impl Queue {
     /// Looks what is to be told now.
     pub fn step(&mut self, now: Now, marks: &Marks) -> Step {
         let at = now.at;
-        let since = match self.rank {
-            Some((rank, since)) if rank == now.rank => since,
-            Some(_) => Some(at),
-            None => None,
-        };
+        let (before, mut since) = self.rank.unwrap_or((now.rank, PerKind::default()));
+        for (at_kind, since) in since.iter_mut().enumerate() {
+            if before[at_kind] != now.rank[at_kind] {
+                *since = Some(at);
+            }
+        }
         self.rank = Some((now.rank, since));
         self.messages.retain(|told| (0..HOUR).contains(&at.since(*told)));
         let before = self.left();
@@ -253,35 +254,46 @@ impl Queue {
                 one.open_at = Some(one.open_at.map_or(at, |open| open.min(at)));
             }
         }
-        let mut opens = self.pending.iter().filter_map(|one| one.open_at).min();
+        let tells_at = |kind: NoticeKind, opens: Timestamp| {
+            let rank = i64::try_from(now.rank[kind as usize]).unwrap_or(i64::MAX);
+            let late = BACKUP.saturating_mul(rank);
+            let tells_at = opens.plus(COLLECT.saturating_add(late));
+            // Where one of them is gone all who come after move up: whoever is the first now has its time first.
+            let since = since[kind as usize];
+            let tells_at = since.map_or(tells_at, |since| tells_at.max(since.min(at).plus(late)));
+            self.not_before.map_or(tells_at, |after| after.max(tells_at))
+        };
+        let open = self.pending.iter().filter_map(|one| Some((one, one.open_at?)));
+        let first = open.map(|(one, opens)| (tells_at(one.key.kind, opens), opens, one));
+        let first = first.min_by_key(|(tells_at, opens, _)| (*tells_at, *opens));
+        let of = first.map(|(_, _, one)| (one.key.kind, one.held));
+        let mut due_at = first.map(|(tells_at, ..)| tells_at);
         if let Some(first) = self.again.front_mut() {
             // It is told as it was, so all of it or nothing.
             let is_closed = first.batch.iter().any(is_closed);
             first.batch.iter_mut().for_each(|one| one.held |= is_closed);
             let is_tried = self.sending.values().any(|one| one.failed > 0);
             let begun = first.batch.iter().filter_map(|one| one.open_at).min().unwrap_or(at);
-            opens = (!is_closed && !is_tried).then_some(begun);
+            // Of several kinds those hosts come first that tell any of them.
+            let all = first.batch.iter().map(|one| tells_at(one.key.kind, begun)).max();
+            due_at = all.filter(|_| !is_closed && !is_tried);
         } else if self.sending.values().any(|one| one.failed > 0) {
-            opens = None;
+            due_at = None;
         }
         let mut step = Step { batch: None, wake: doubts.then_some(settled) };
         if is_limited && self.left() > 0 {
             let first = self.messages.front().map(|first| first.plus(HOUR));
             step.wake = earliest(step.wake, first);
         }
-        let Some(opens) = opens.filter(|_| self.sending.len() < AT_ONCE && now.is_ready) else {
+        let Some(due_at) = due_at.filter(|_| self.sending.len() < AT_ONCE && now.is_ready) else {
             return step;
         };
-        let late = BACKUP.saturating_mul(i64::try_from(now.rank).unwrap_or(i64::MAX));
-        let tells_at = opens.plus(COLLECT.saturating_add(late));
-        // Where one of them is gone all who come after move up: whoever is the first now has its time first.
-        let tells_at = since.map_or(tells_at, |since| tells_at.max(since.min(at).plus(late)));
-        let tells_at = self.not_before.map_or(tells_at, |after| after.max(tells_at));
-        if at < tells_at {
-            step.wake = earliest(step.wake, Some(tells_at));
+        if at < due_at {
+            step.wake = earliest(step.wake, Some(due_at));
             return step;
         }
-        let attempt = self.again.pop_front().or_else(|| self.batch(opens));
+        let attempt = self.again.pop_front();
+        let attempt = attempt.or_else(|| of.map(|of| self.batch(of, &now.rank)));
         step.batch = attempt.map(|attempt| self.begin(attempt));
         step
     }
@@ -300,18 +312,17 @@ impl Queue {
         self.pending.len() + self.again.iter().map(|one| one.batch.len()).sum::<usize>()
     }
 
-    /// All that was held back, or all of the kind that was due first.
-    fn batch(&mut self, opens: Timestamp) -> Option<Attempt> {
-        let first = self.pending.iter().find(|one| one.open_at == Some(opens))?;
-        let (kind, digest) = (first.key.kind, first.held);
+    /// All of the kind that is due first; or all that was held back, but for what another host tells before.
+    fn batch(&mut self, (kind, digest): (NoticeKind, bool), rank: &PerKind<usize>) -> Attempt {
         let belongs = |one: &Pending| {
-            one.open_at.is_some() && one.held == digest && (digest || one.key.kind == kind)
+            let is_due = digest && rank[one.key.kind as usize] <= rank[kind as usize];
+            one.open_at.is_some() && one.held == digest && (is_due || one.key.kind == kind)
         };
         let all = std::mem::take(&mut self.pending);
         let (batch, rest): (Vec<_>, Vec<_>) = all.into_iter().partition(belongs);
         self.pending = rest;
         let left_out = std::mem::take(&mut self.left_out);
-        Some(Attempt { batch, digest, left_out, failed: 0 })
+        Attempt { batch, digest, left_out, failed: 0 }
     }
 
     /// The marks of what is on its way.
@@ -334,7 +345,9 @@ impl Queue {
     pub fn failed(&mut self, number: u64, now: Now, after: Option<i64>) {
         let pause = PAUSE.saturating_mul(3_i64.saturating_pow(self.failures)).min(LONGEST_PAUSE);
         self.failures = self.failures.saturating_add(1);
-        let others = i64::try_from(now.others).unwrap_or(i64::MAX);
+        let tried = self.sending.get(&number).into_iter().flat_map(|one| &one.batch);
+        let others = tried.map(|one| now.others[one.key.kind as usize]).max().unwrap_or(0);
+        let others = i64::try_from(others).unwrap_or(i64::MAX);
         let theirs = if others == 0 { 0 } else { BACKUP.saturating_mul(others.saturating_add(1)) };
         let pause = pause.max(theirs).max(after.unwrap_or(0).min(HOUR));
         self.not_before = Some(now.at.plus(pause));

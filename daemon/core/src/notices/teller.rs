@@ -1,7 +1,7 @@
 //! One node's part in telling: what is due, for which of its sinks, and whether it or another node tells it.
 //!
-//! Of the live hosts that have a sink one tells its notices, the first by a hash of sink and host: then what comes
-//! at one moment, quiet hours and the rate are one host's to heed. The others follow, [`super::queue::BACKUP`]
+//! Of the live hosts that tell a sink such one tells its notices, the first by a hash of sink and host: then what
+//! comes at one moment, quiet hours and the rate are one host's to heed. The others follow, [`super::queue::BACKUP`]
 //! after one another, unless they have heard a mark. Whoever fails at a sink says so and comes last. What a sink
 //! tells on its own host alone (a desktop) is elected by nobody.
 
@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use rrd_proto::{NodeId, Notice, NoticeKind, Timestamp};
 
 use super::{
-    Key, So, Watch, earliest,
+    Key, PerKind, So, Watch, earliest,
     mark::{self, Mark, Marks, Telling},
     queue::{Batch, Held, Now, Queue, Rules},
     tellers,
@@ -67,8 +67,10 @@ pub struct Looked {
 /// Who tells a sink now, and how much waits.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Standing {
-    /// Those who have it, the one that tells first.
-    pub tellers: Vec<NodeId>,
+    /// So many have it.
+    pub hosts: usize,
+    /// Of what this host tells there, who tells it: the one that does so first.
+    pub tellers: Vec<(NoticeKind, NodeId)>,
     /// This host fails at it.
     pub fails: bool,
     /// Notices that wait.
@@ -183,12 +185,13 @@ impl Teller {
         for at in 0..self.sinks.len() {
             let tellers = self.tellers(at, view);
             let (sink, queue) = &mut self.sinks[at];
-            let rank = tellers.iter().position(|node| *node == view.own).unwrap_or(0);
             let marks = if sink.is_local { &self.local } else { &self.shared };
             let stands = Now {
                 at: now,
-                rank,
-                others: tellers.len().saturating_sub(1),
+                rank: per_kind(|kind| {
+                    telling(&tellers, kind).position(|node| node == view.own).unwrap_or(0)
+                }),
+                others: others(&tellers),
                 is_quiet: view.is_quiet,
                 is_ready: view.is_ready || sink.is_local,
             };
@@ -204,18 +207,22 @@ impl Teller {
         looked
     }
 
-    /// Who tells the sink of this number, the first one first.
-    fn tellers(&self, at: usize, view: &View<'_>) -> Vec<NodeId> {
+    /// Who tells the sink of this number, the first one first, each with the kinds that it tells.
+    fn tellers(&self, at: usize, view: &View<'_>) -> Vec<(NodeId, u64)> {
         let (sink, queue) = &self.sinks[at];
         let mut who = vec![(view.own, queue.fails())];
+        let mut kinds = BTreeMap::from([(view.own, mask(&sink.rules))]);
         if !sink.is_local {
-            let has = |(node, is_live, word): &(NodeId, bool, NoticesWord)| {
-                let has = *is_live && *node != view.own && word.sinks.contains(&sink.id);
-                has.then(|| (*node, word.failing.contains(&sink.id)))
-            };
-            who.extend(view.heard.iter().filter_map(has));
+            for (node, _, word) in view.heard.iter().filter(|(_, is_live, _)| *is_live) {
+                let place = word.sinks.iter().position(|id| *id == sink.id);
+                if let Some(place) = place.filter(|_| *node != view.own) {
+                    who.push((*node, word.failing.contains(&sink.id)));
+                    kinds.insert(*node, word.kinds.get(place).copied().unwrap_or(u64::MAX));
+                }
+            }
         }
-        tellers(&sink.id, who)
+        let order = tellers(&sink.id, who).into_iter();
+        order.map(|node| (node, kinds.get(&node).copied().unwrap_or_default())).collect()
     }
 
     /// Forgets marks that nobody needs.
@@ -255,8 +262,14 @@ impl Teller {
             names.dedup();
             names
         };
+        let sinks = names(&|_| true);
+        let kinds_of = |id: &String| {
+            let same = self.sinks.iter().filter(|(sink, _)| !sink.is_local && sink.id == *id);
+            same.fold(0, |kinds, (sink, _)| kinds | mask(&sink.rules))
+        };
         let word = NoticesWord {
-            sinks: names(&|_| true),
+            kinds: sinks.iter().map(kinds_of).collect(),
+            sinks,
             failing: names(&Queue::fails),
             ..NoticesWord::default()
         };
@@ -308,19 +321,22 @@ impl Teller {
         if at >= self.sinks.len() {
             return;
         }
-        let others = self.tellers(at, view).len().saturating_sub(1);
-        let now =
-            Now { at: view.now, rank: 0, others, is_quiet: view.is_quiet, is_ready: view.is_ready };
+        let others = others(&self.tellers(at, view));
+        let View { now: at_now, is_quiet, is_ready, .. } = *view;
+        let now = Now { at: at_now, rank: PerKind::default(), others, is_quiet, is_ready };
         self.sinks[at].1.failed(number, now, after);
     }
 
     /// How the sink of this number stands.
     #[must_use]
     pub fn standing(&self, at: usize, view: &View<'_>) -> Standing {
-        let Some((_, queue)) = self.sinks.get(at) else { return Standing::default() };
+        let Some((sink, queue)) = self.sinks.get(at) else { return Standing::default() };
         let (waiting, held) = queue.waiting();
+        let tellers = self.tellers(at, view);
+        let first = |kind: &NoticeKind| Some((*kind, telling(&tellers, *kind).next()?));
         Standing {
-            tellers: self.tellers(at, view),
+            hosts: tellers.len(),
+            tellers: sink.rules.events.iter().filter_map(first).collect(),
             fails: queue.fails(),
             waiting,
             held,
@@ -337,4 +353,27 @@ impl Teller {
         };
         self.sinks.iter().flat_map(of).collect()
     }
+}
+
+/// Of these those who tell such.
+fn telling(tellers: &[(NodeId, u64)], kind: NoticeKind) -> impl Iterator<Item = NodeId> {
+    let such = tellers.iter().filter(move |(_, kinds)| kinds & bit(kind) != 0);
+    such.map(|(node, _)| *node)
+}
+
+/// How many of them tell each kind besides one.
+fn others(tellers: &[(NodeId, u64)]) -> PerKind<usize> {
+    per_kind(|kind| telling(tellers, kind).count().saturating_sub(1))
+}
+
+fn per_kind<T>(of: impl Fn(NoticeKind) -> T) -> PerKind<T> {
+    NoticeKind::ALL.map(of)
+}
+
+fn mask(rules: &Rules) -> u64 {
+    rules.events.iter().fold(0, |kinds, kind| kinds | bit(*kind))
+}
+
+const fn bit(kind: NoticeKind) -> u64 {
+    1 << kind as u64
 }

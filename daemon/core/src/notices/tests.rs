@@ -269,7 +269,7 @@ fn queue(per_hour: u32) -> Queue {
 }
 
 fn steps(queue: &mut Queue, ms: i64, rank: usize, is_quiet: bool) -> Step {
-    let now = Now { at: at(ms), rank, others: 4, is_quiet, is_ready: true };
+    let now = Now { at: at(ms), rank: [rank; 6], others: [4; 6], is_quiet, is_ready: true };
     queue.step(now, &Marks::default())
 }
 
@@ -304,7 +304,7 @@ fn several_at_one_moment_are_one_and_the_next_host_waits() {
     queue.push(due("a", NeedsYou));
     let mut marks = Marks::default();
     marks.add(Mark::of(&due("a", NeedsYou).key, Some(at(1_000)), "sink"), at(0));
-    let now = Now { at: at(60_000), rank: 1, others: 4, is_quiet: false, is_ready: true };
+    let now = Now { at: at(60_000), rank: [1; 6], others: [4; 6], is_quiet: false, is_ready: true };
     assert_eq!(queue.step(now, &marks), Step::default());
     assert_eq!(queue.waiting(), (0, 0));
     // And over before anybody did.
@@ -430,7 +430,8 @@ fn what_fails_is_tried_again_with_growing_pauses_and_given_up_in_the_end() {
         let step = steps(&mut queue, ms, 0, false);
         if let Some(batch) = step.batch {
             attempts += 1;
-            let now = Now { at: at(ms), rank: 0, others: 0, is_quiet: false, is_ready: true };
+            let now =
+                Now { at: at(ms), rank: [0; 6], others: [0; 6], is_quiet: false, is_ready: true };
             queue.failed(batch.number, now, None);
             pauses.push(ms);
         }
@@ -445,7 +446,8 @@ fn what_fails_is_tried_again_with_growing_pauses_and_given_up_in_the_end() {
     queue.push(due("a", NeedsYou));
     steps(&mut queue, 0, 0, false);
     steps(&mut queue, COLLECT, 0, false);
-    let now = Now { at: at(COLLECT), rank: 0, others: 4, is_quiet: false, is_ready: true };
+    let now =
+        Now { at: at(COLLECT), rank: [0; 6], others: [4; 6], is_quiet: false, is_ready: true };
     queue.failed(1, now, None);
     let theirs = steps(&mut queue, COLLECT, 4, false).wake.unwrap();
     assert!(theirs >= at(COLLECT + 5 * BACKUP), "{theirs}");
@@ -463,7 +465,7 @@ fn what_fails_is_tried_again_with_growing_pauses_and_given_up_in_the_end() {
 #[test]
 fn what_fails_is_tried_again_as_it_was_and_what_came_meanwhile_comes_after_it() {
     let mut queue = queue(60);
-    let alone = Now { at: at(0), rank: 0, others: 0, is_quiet: false, is_ready: true };
+    let alone = Now { at: at(0), rank: [0; 6], others: [0; 6], is_quiet: false, is_ready: true };
     queue.push(due("a", NeedsYou));
     steps(&mut queue, 0, 0, false);
     let first = steps(&mut queue, COLLECT, 0, false).batch.unwrap();
@@ -500,6 +502,41 @@ fn what_fails_is_tried_again_as_it_was_and_what_came_meanwhile_comes_after_it() 
     assert_eq!(ids(&again), ["a"]);
     queue.told(again.batch.unwrap().number, at(90_000));
     assert_eq!(ids(&queue.step(Now { at: at(90_000), ..alone }, &marks)), ["c"]);
+}
+
+#[test]
+fn each_kind_has_its_own_order_of_hosts() {
+    // Of another host it is to tell that somebody finished, and of nobody that somebody asks.
+    let rank = NoticeKind::ALL.map(|kind| usize::from(kind == NoticeKind::Finished));
+    let mut now = Now { at: at(0), rank, others: rank, is_quiet: false, is_ready: true };
+    let marks = Marks::default();
+    let mut queue = queue(60);
+    queue.push(due("a", NoticeKind::Finished));
+    queue.push(due("b", NeedsYou));
+    assert_eq!(queue.step(now, &marks).wake, Some(at(COLLECT)));
+    now.at = at(COLLECT);
+    assert_eq!(ids(&queue.step(now, &marks)), ["b"]);
+    assert_eq!(queue.step(now, &marks).wake, Some(at(COLLECT + BACKUP)));
+    // What was held back is told by whoever tells each.
+    let mut queue = self::queue(60);
+    queue.push(due("a", NoticeKind::Finished));
+    queue.push(due("b", NeedsYou));
+    queue.step(Now { is_quiet: true, ..now }, &marks);
+    queue.step(now, &marks);
+    let after = |ms: i64| Now { at: now.at.plus(ms), ..now };
+    assert_eq!(ids(&queue.step(after(COLLECT), &marks)), ["b"]);
+    assert_eq!(ids(&queue.step(after(COLLECT + BACKUP), &marks)), ["a"]);
+    // Where nobody else tells such there is nobody to wait for.
+    for (kind, pause) in [(NeedsYou, 5_000), (NoticeKind::Finished, 2 * BACKUP)] {
+        let mut queue = self::queue(60);
+        queue.push(due("a", kind));
+        queue.step(now, &marks);
+        let number = queue.step(after(COLLECT + BACKUP), &marks).batch.unwrap().number;
+        queue.failed(number, now, None);
+        assert!(queue.step(after(pause - 1), &marks).batch.is_none());
+        let wake = queue.step(after(pause - 1), &marks).wake.unwrap();
+        assert!(wake >= now.at.plus(pause) && wake <= now.at.plus(pause + COLLECT + BACKUP));
+    }
 }
 
 #[test]

@@ -8,8 +8,8 @@ use std::{
 };
 
 use rrd_proto::{
-    IndexProgress, ListQuery, ListReply, Lookup, Root, SessionKey, Status, Timestamp, Totals,
-    session_ref,
+    IndexProgress, ListQuery, ListReply, Lookup, Root, Session, SessionKey, Status, Timestamp,
+    Totals, session_ref,
 };
 
 use super::{Entry, MAX_CANDIDATES, MAX_DEPTH, Roster, judge::Judged};
@@ -74,6 +74,28 @@ impl Roster {
             alone: false,
             duplicated: Vec::new(),
         }
+    }
+
+    /// Active and open sessions that run in one of these processes.
+    #[must_use]
+    pub fn running(&self, pids: &[u32], now: Timestamp) -> Vec<Session> {
+        let superseded = self.superseded();
+        let is_it = |key: &SessionKey, judged: &Judged<'_>| {
+            judged.evidence.pid.is_some_and(|pid| pids.contains(&pid))
+                && judged.is_alive()
+                && (judged.active || judged.is_open())
+                && !superseded.contains(&(&key.harness, key.session_id.as_str()))
+        };
+        let judged = self.entries.iter().map(|(key, entry)| (key, self.judge(entry, key, now)));
+        let found: Vec<_> = judged.filter(|(key, judged)| is_it(key, judged)).collect();
+        if found.is_empty() {
+            return Vec::new();
+        }
+        let origins = self.origins();
+        let row = |(key, judged): &(&SessionKey, Judged<'_>)| {
+            self.row(key, judged.entry, judged, &origins)
+        };
+        found.iter().map(row).collect()
     }
 
     /// Finds one session by ref, unique prefix of its id, or host/harness/session_id.

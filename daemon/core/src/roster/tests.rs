@@ -182,6 +182,36 @@ fn a_delegate_of_nobody_known_is_listed_while_it_executes() {
 }
 
 #[test]
+fn the_sessions_of_a_process_are_those_that_the_list_has_of_it() {
+    let mut roster = roster();
+    let over = vec![Fact::Delegate, prompt(), Fact::TurnEnd(rrd_proto::TurnResult::Completed)];
+    roster.set(key("other"), entry(5, vec![prompt()]));
+    roster.set(key("one"), entry(5, vec![prompt()]));
+    roster.set(key("delegate"), entry(5, vec![Fact::Delegate, prompt()]));
+    roster.set(key("over"), entry(5, over));
+    roster.set(key("silent"), entry(5, vec![prompt()]));
+    let of = |pid| Evidence { liveness: Liveness::Alive, pid: Some(pid), ..Evidence::default() };
+    let dead = Evidence { liveness: Liveness::Dead, ..of(7) };
+    let found =
+        [("other", of(8)), ("one", of(7)), ("delegate", of(7)), ("over", of(7)), ("silent", dead)];
+    let found = found.into_iter().map(|(id, found)| (key(id), found)).collect();
+    roster.set_live(0, RootLive { checked_at: NOW, found, ..RootLive::default() });
+    let rows = |pids: &[u32]| {
+        let mut rows = roster.running(pids, NOW);
+        rows.sort_by_key(Session::key);
+        rows
+    };
+    let names = |pids| rows(pids).into_iter().map(|row| row.session_id).collect::<Vec<_>>();
+    assert_eq!(names(&[7, 1]), ["delegate", "one"]);
+    assert_eq!(names(&[8]), ["other"]);
+    assert!(names(&[]).is_empty() && names(&[1, 2]).is_empty());
+    let listed = list(&roster, ListQuery { open: true, ..ListQuery::default() }).sessions;
+    let mut listed: Vec<_> = listed.into_iter().filter(|row| row.pid == Some(7)).collect();
+    listed.sort_by_key(Session::key);
+    assert_eq!(rows(&[7]), listed);
+}
+
+#[test]
 fn only_what_has_the_same_name_is_a_copy() {
     let mut roster = roster();
     let base = "/h/sessions/rollout-1-s.jsonl";

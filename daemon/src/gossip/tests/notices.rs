@@ -114,8 +114,8 @@ async fn story(dies: Option<(usize, Duration)>, weather: Weather) -> (Vec<(usize
             is_ready: true,
         };
         let standing = parts[0].teller.standing(0, &view);
-        assert_eq!(standing.tellers.len(), 5, "all have told that they have it");
-        (0..5).find(|i| node(*i) == standing.tellers[0]).unwrap()
+        assert_eq!(standing.hosts, 5, "all have told that they have it");
+        (0..5).find(|i| node(*i) == standing.tellers[0].1).unwrap()
     };
     let asks = asking("s-1", fleet.node(0).wire().now());
     fleet.node(0).tell(vec![asks.clone()], &[], word(true));

@@ -36,6 +36,8 @@ struct Story {
     dies: Vec<(usize, i64)>,
     /// Who cannot tell anything.
     fails: Vec<usize>,
+    /// The kinds that a host tells, where those are not all.
+    kinds: Vec<(usize, Vec<NoticeKind>)>,
     /// Words take so long, …
     words_take: i64,
     /// … and telling somebody.
@@ -47,17 +49,32 @@ type Told = Vec<(usize, String)>;
 
 /// Each telling of each; and the same of what was begun, if it was to its end or not.
 fn tells_and_tries(story: &Story) -> (Told, Told) {
-    let rules = Rules { events: NoticeKind::ALL.to_vec(), through: vec![], per_hour: 60 };
-    let sink = Sink { id: "sink".to_owned(), is_local: false, rules };
+    let (told, tried, _) = tell(story);
+    (told, tried)
+}
+
+/// Each telling of each, and when it was begun.
+fn tells_and_when(story: &Story) -> (Told, Vec<i64>) {
+    let (told, _, when) = tell(story);
+    (told, when)
+}
+
+fn tell(story: &Story) -> (Told, Told, Vec<i64>) {
+    let sink = |n: u8| {
+        let own = story.kinds.iter().find(|(who, _)| *who == usize::from(n));
+        let events = own.map_or(NoticeKind::ALL.to_vec(), |(_, kinds)| kinds.clone());
+        let rules = Rules { events, through: vec![], per_hour: 60 };
+        Sink { id: "sink".to_owned(), is_local: false, rules }
+    };
     let mut nodes: Vec<Node> = (0..story.nodes)
-        .map(|_| Node {
-            teller: Teller::new(vec![sink.clone()]),
+        .map(|n| Node {
+            teller: Teller::new(vec![sink(n)]),
             heard: Vec::new(),
             sending: Vec::new(),
         })
         .collect();
     let mut on_their_way: Vec<(i64, usize, usize, NoticesWord)> = Vec::new();
-    let (mut told, mut tried) = (Vec::new(), Vec::new());
+    let (mut told, mut tried, mut when) = (Vec::new(), Vec::new(), Vec::new());
     let number = |n: usize| node(u8::try_from(n).unwrap() + 1);
     let last = story.asks.iter().max().copied().unwrap_or(0) + BEGUN;
     let end = last + i64::from(story.nodes) * BACKUP + 120_000;
@@ -116,6 +133,7 @@ fn tells_and_tries(story: &Story) -> (Told, Told) {
             let looked = nodes[n].teller.look(&view, |_| 5_000, |notice| notice);
             for (_, batch) in looked.batches {
                 tried.extend(of(n, &batch));
+                when.push(now);
                 nodes[n].sending.push((now + story.telling_takes, batch));
             }
             if let Some(word) = looked.word {
@@ -129,7 +147,7 @@ fn tells_and_tries(story: &Story) -> (Told, Told) {
         }
         now += STEP;
     }
-    (told, tried)
+    (told, tried, when)
 }
 
 fn of(who: usize, batch: &Batch) -> Told {
@@ -204,6 +222,19 @@ fn when_the_first_is_missed_only_one_of_the_others_tells_at_once() {
     }
 }
 
+#[test]
+fn whoever_tells_no_such_notices_is_not_waited_for() {
+    let asks = vec![0];
+    let whole = Story { nodes: 3, asks, words_take: 500, telling_takes: 1_000, ..Story::default() };
+    for teller in 0..3 {
+        let kinds = |n: usize| if n == teller { vec![NeedsYou] } else { vec![Crashed, Deadlock] };
+        let kinds = (0..3).map(|n| (n, kinds(n))).collect();
+        let (told, when) = tells_and_when(&Story { kinds, ..whole.clone() });
+        assert_eq!(told, [(teller, "s-0".to_owned())]);
+        assert!(when[0] < BEGUN + 5_000 + 2 * COLLECT, "{teller}: {when:?}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
@@ -234,8 +265,12 @@ proptest! {
         words_take in 100i64..3_000,
         telling_takes in 100i64..12_000,
         asks in prop::collection::vec(0i64..60_000, 1..6),
+        silent in prop::collection::btree_set(0usize..6, 0..5),
     ) {
-        let story = Story { nodes, asks, words_take, telling_takes, ..Story::default() };
+        // The first one tells all; of the others some tell other things.
+        let silent = silent.into_iter().filter(|n| *n > 0);
+        let kinds = silent.map(|n| (n, vec![Crashed])).collect();
+        let story = Story { nodes, asks, kinds, words_take, telling_takes, ..Story::default() };
         let told = tells(&story);
         (0..story.asks.len()).for_each(|n| assert_eq!(count(&told, n), 1, "{told:?}"));
     }
