@@ -135,6 +135,8 @@ fn compile(pattern: &str) -> Result<Regex, String> {
 
 #[cfg(test)]
 mod tests {
+    use rrd_proto::WaitingFor;
+
     use rrd_proto::SessionKey;
 
     use super::*;

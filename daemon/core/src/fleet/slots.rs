@@ -111,6 +111,7 @@ mod tests {
             to: to.to_owned(),
             incoming,
             any: false,
+            group: 0,
             since: None,
             evidence: String::new(),
         };
