@@ -16,7 +16,7 @@ use rrd_proto::Harness;
 
 pub use bucket::called;
 pub use facts::{Checkout, Header, Saw, facts, same_remote};
-pub use fork::with_id;
+pub use fork::Fork;
 pub use names::{Layout, Rollout, directory};
 pub use thinking::Unsigned;
 pub use verdict::{Wish, doubt, may};
