@@ -249,6 +249,15 @@ impl Coming {
     /// # Errors
     /// [`No`] where something else is there, or where what is there is shorter and `may_replace` says no.
     pub fn put(self, may_replace: bool) -> Result<Vec<Placed>, No> {
+        self.put_after(may_replace, || {})
+    }
+
+    /// The same; `looked` is called when it is known what is there, and nothing is in place yet.
+    pub(super) fn put_after(
+        self,
+        may_replace: bool,
+        looked: impl FnOnce(),
+    ) -> Result<Vec<Placed>, No> {
         let mut steps = Vec::new();
         for (expected, came) in self.files.iter().zip(&self.came) {
             let target = &expected.target;
@@ -287,9 +296,10 @@ impl Coming {
             };
             steps.push((seen, found));
         }
+        looked();
         let base = self.place.base();
         let mut placed = Vec::new();
-        for ((expected, came), (seen, became)) in self.files.iter().zip(self.came).zip(steps) {
+        for ((expected, came), (seen, mut became)) in self.files.iter().zip(self.came).zip(steps) {
             let Expected { target, is_main, .. } = expected;
             let wrong = |error: io::Error| unwritable(target, &error);
             match became {
@@ -297,7 +307,15 @@ impl Coming {
                 Became::New => {
                     let folder = target.parent().unwrap_or(&base);
                     make_dirs_beneath(&base, folder).map_err(wrong)?;
-                    came.into_temp_path().persist_noclobber(target).map_err(|e| wrong(e.error))?;
+                    if let Err(not) = came.into_temp_path().persist_noclobber(target) {
+                        // The same may have been put there at the same moment.
+                        let is_there = not.error.kind() == io::ErrorKind::AlreadyExists;
+                        if !is_there || compare(&not.path, target).map_err(wrong)? != Compared::Same
+                        {
+                            return Err(wrong(not.error));
+                        }
+                        became = Became::Same;
+                    }
                     synced(folder);
                 }
                 Became::Replaced => {
