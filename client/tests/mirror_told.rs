@@ -468,6 +468,13 @@ fn what_is_made_and_not_sent_is_not_there() {
     });
     let list = host.json::<Vec<Mirrored>>(&["mirror", "list"]);
     assert_eq!(list[0].bytes_behind, Some(missing));
+    host.until("it to be told of the session, too", || {
+        let row: rrd_proto::Session = host.json(&["sessions", "show", &id]);
+        let place = &row.coverage[0];
+        let is_told =
+            (place.state, place.bytes_behind) == (rrd_proto::CoverageState::Failing, Some(missing));
+        if is_told { Ok(()) } else { Err(format!("{missing}: {place:?}")) }
+    });
 }
 
 #[test]

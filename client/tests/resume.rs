@@ -249,9 +249,20 @@ fn what_is_alive_is_not_resumed_but_forked() {
     assert!(b.resumes_not(&[&id, "--take-over"]).contains("executing on a"));
     assert!(!looked_for(&b, &clone, &id).exists());
 
+    // It has a delegate, which both would have under one id.
+    let agent = "a937ff163c830dc11";
+    let beneath = a.path(&format!(".claude/projects/-w/{id}/subagents"));
+    let record = json!({"type": "user", "isSidechain": true, "agentId": agent, "sessionId": id});
+    append(&beneath.join(format!("agent-{agent}.jsonl")), &format!("{record}\n"));
     let answer: Value = b.json(&["resume", &id, "--fork"]);
     let new = answer["resumed_as"].as_str().unwrap();
     assert_ne!(new, id);
+    let there = looked_for(&b, &clone, new).with_extension("").join("subagents");
+    let forked = files(&there).remove(0);
+    let name = forked.file_stem().unwrap().to_str().unwrap().strip_prefix("agent-").unwrap();
+    assert!(name != agent && name.len() == agent.len(), "{name}");
+    let expected = record.to_string().replace(agent, name).replace(&id, new);
+    assert_eq!(fs::read_to_string(&forked).unwrap().trim_end(), expected);
     assert_eq!(answer["command"], json!(["claude", "--resume", new]));
     let fork = fs::read_to_string(looked_for(&b, &clone, new)).unwrap();
     let origin = fs::read_to_string(a.transcript(&id)).unwrap();

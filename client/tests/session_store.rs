@@ -160,7 +160,7 @@ fn of_delegate(entries: Vec<Value>) -> Vec<Value> {
     let mut entries = entries;
     for entry in &mut entries {
         entry["isSidechain"] = true.into();
-        entry["agentId"] = "a1".into();
+        entry["agentId"] = "a1b2c3d4".into();
     }
     entries
 }
@@ -175,14 +175,14 @@ fn what_is_stored_is_seen_wherever_sessions_are_and_outlives_a_kill() {
     // Heard once more after an answer that was lost: what has a name is there once.
     assert_eq!(store.append(ENTRIES, &said), 1);
     let delegate = of_delegate(turn(2, "Sound the channel"));
-    let below = format!("{ENTRIES}&subpath=subagents/agent-a1");
+    let below = format!("{ENTRIES}&subpath=subagents/agent-a1b2c3d4");
     assert_eq!(store.append(&below, &delegate), 2);
     assert_eq!(store.post(ENTRIES, b"\n").json()["taken"], 0);
 
     let row = store.row(|row| row.session_id == ID && row.title.is_some());
     assert_eq!((row.harness.as_str(), row.cwd.as_deref()), ("claude-code", Some("/w")));
     assert!(row.issues.is_empty(), "{row:?}");
-    let child = store.row(|row| row.session_id == "a1");
+    let child = store.row(|row| row.session_id == "a1b2c3d4");
     assert_eq!(child.parent_session_id.as_deref(), Some(ID));
     store.host.until("it is not found", || {
         let found: Vec<SearchHit> = store.host.json(&["sessions", "search", "estuary"]);
@@ -210,7 +210,7 @@ fn what_is_stored_is_seen_wherever_sessions_are_and_outlives_a_kill() {
         store
             .get("/session-store/subkeys?project=-w&session=0dd95a2a-43a5-4d86-b88b-6ee3a9a2ba8f")
             .json(),
-        json!(["subagents/agent-a1"])
+        json!(["subagents/agent-a1b2c3d4"])
     );
     let listed = store.get("/session-store/sessions?project=-w").json();
     assert_eq!((listed.as_array().unwrap().len(), &listed[0]["session_id"]), (1, &json!(ID)));
@@ -405,9 +405,9 @@ fn a_host_that_has_only_the_bucket_goes_on_with_it() {
     let url = format!("file://{}", bucket.display());
     let first = turn(1, &format!("Chart the estuary; the key is {SECRET}"));
     desk.append(ENTRIES, &first);
-    let below = format!("{ENTRIES}&subpath=subagents/agent-a1");
+    let below = format!("{ENTRIES}&subpath=subagents/agent-a1b2c3d4");
     desk.append(&below, &of_delegate(turn(2, "Sound the channel")));
-    desk.row(|row| row.session_id == "a1");
+    desk.row(|row| row.session_id == "a1b2c3d4");
     desk.host.run(&["mirror", "enable", &url, "--project", "mine"]);
     let mirrored = |store: &Store| -> Vec<MirrorStatus> { store.host.json(&["mirror", "run"]) };
     let status = mirrored(&desk);
@@ -421,7 +421,7 @@ fn a_host_that_has_only_the_bucket_goes_on_with_it() {
     let other = ENTRIES.replace("project=-w", "project=-elsewhere");
     assert_eq!(lap.get(&other).status, 204, "a session of another project");
     let keys = "/session-store/subkeys?project=-w&session=0dd95a2a-43a5-4d86-b88b-6ee3a9a2ba8f";
-    assert_eq!(lap.get(keys).json(), json!(["subagents/agent-a1"]));
+    assert_eq!(lap.get(keys).json(), json!(["subagents/agent-a1b2c3d4"]));
     let came = lap.get(ENTRIES);
     assert!(came.note().is_some_and(|note| note.contains("redacted")), "{}", came.head);
     assert!(came.body.contains("[REDACTED:github-token]") && !came.body.contains(SECRET));
@@ -479,14 +479,14 @@ fn an_id_with_capitals_is_found_by_its_start_and_travels() {
     let desk = Store::new("desk");
     let url = format!("file://{}", desk.host.path("bucket").display());
     assert_eq!(desk.append(&entries(id), &of(id)), 2);
-    let below = format!("{}&subpath=subagents/agent-A1", entries(id));
+    let below = format!("{}&subpath=subagents/agent-A1b2c3d4", entries(id));
     desk.append(&below, &of_delegate(turn(2, "Sound the channel")));
     // And one that only its harness wrote.
     of(own).iter().for_each(|entry| desk.host.writes(own, entry));
     for id in [id, own] {
         desk.row(|row| row.session_id == id);
     }
-    let child = desk.row(|row| row.session_id == "A1");
+    let child = desk.row(|row| row.session_id == "A1b2c3d4");
     assert_eq!(child.parent_session_id.as_deref(), Some(id));
     assert!(desk.host.run(&["sessions", "show", "ABCDEF01"]).contains(id));
     assert!(desk.get("/session-store/sessions?project=-w").body.contains(id));
@@ -504,7 +504,7 @@ fn an_id_with_capitals_is_found_by_its_start_and_travels() {
     let lap = Store::new("lap");
     lap.host.run(&["mirror", "enable", &url]);
     let keys = format!("/session-store/subkeys?project=-w&session={id}");
-    assert_eq!(lap.get(&keys).json(), json!(["subagents/agent-A1"]));
+    assert_eq!(lap.get(&keys).json(), json!(["subagents/agent-A1b2c3d4"]));
     assert_eq!(lap.get(&below).entries().len(), 2);
     for id in [id, own] {
         let came = lap.get(&entries(id)).entries();
@@ -521,8 +521,11 @@ fn what_is_no_delegates_stays_here_and_is_told_so() {
     let store = Store::new("desk");
     let url = format!("file://{}", store.host.path("bucket").display());
     store.append(ENTRIES, &turn(1, "Chart the estuary"));
-    store.append(&format!("{ENTRIES}&subpath=subagents/agent-a1"), &of_delegate(turn(2, "Sound")));
-    store.row(|row| row.session_id == "a1");
+    store.append(
+        &format!("{ENTRIES}&subpath=subagents/agent-a1b2c3d4"),
+        &of_delegate(turn(2, "Sound")),
+    );
+    store.row(|row| row.session_id == "a1b2c3d4");
     store.host.run(&["mirror", "enable", &url]);
     store.host.run(&["mirror", "run"]);
     let told = |count: u64| {
@@ -534,18 +537,20 @@ fn what_is_no_delegates_stays_here_and_is_told_so() {
         });
     };
     told(0);
-    for subpath in ["notes", "notes/agent-a1"] {
+    for subpath in ["notes", "notes/agent-a1b2c3d4", "subagents/agent-reviewer"] {
         store.append(&format!("{ENTRIES}&subpath={subpath}"), &turn(3, "Remember"));
     }
     store.host.run(&["mirror", "run"]);
-    told(2);
+    told(3);
     let shown = store.host.run(&["sessions", "show", ID]);
-    assert!(shown.contains("but for 2 transcripts only in the session store"), "{shown}");
+    let rows: Vec<Session> = store.host.json(&["sessions", "list", "--all"]);
+    assert!(rows.iter().all(|row| row.session_id != "reviewer"), "{rows:?}");
+    assert!(shown.contains("but for 3 transcripts only in the session store"), "{shown}");
     let lap = Store::new("lap");
     lap.host.run(&["mirror", "enable", &url]);
     let keys = "/session-store/subkeys?project=-w&session=0dd95a2a-43a5-4d86-b88b-6ee3a9a2ba8f";
-    assert_eq!(lap.get(keys).json(), json!(["subagents/agent-a1"]));
-    assert_eq!(lap.get(&format!("{ENTRIES}&subpath=notes/agent-a1")).status, 204);
+    assert_eq!(lap.get(keys).json(), json!(["subagents/agent-a1b2c3d4"]));
+    assert_eq!(lap.get(&format!("{ENTRIES}&subpath=notes/agent-a1b2c3d4")).status, 204);
 }
 
 #[test]

@@ -38,6 +38,7 @@ __all__ = ["RrdError", "RrdSessionStore"]
 _LOG = logging.getLogger("rrd_session_store")
 
 # A call brings at most 32 MiB; several smaller ones hold up nobody else.
+_MOST = 32 << 20
 _BATCH = 4 << 20
 
 
@@ -62,7 +63,10 @@ class RrdSessionStore:
         timeout: float = 60.0,
     ) -> None:
         self._url = url.rstrip("/")
-        self._token = token
+        # A file's last newline is no part of it; what else is not plain would be told with the error of a header.
+        self._token = token.strip()
+        if not self._token.isascii() or not self._token.isprintable():
+            raise RrdError("the token is none: rrd token --session-store prints one")
         self._prefix = prefix
         self._timeout = timeout
         # No proxy of the environment's stands between this program and the daemon, and no token is carried on.
@@ -76,6 +80,8 @@ class RrdSessionStore:
         batch, size = [], 0
         for entry in entries:
             line = json.dumps(entry, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+            if len(line) > _MOST:
+                raise RrdError(f"an entry of {len(line)} bytes is too long: {_MOST} at most are taken")
             if batch and size + len(line) > _BATCH:
                 await self._ask("POST", "entries", query, b"".join(batch))
                 batch, size = [], 0

@@ -16,7 +16,10 @@
 
 import type { SessionKey, SessionStore, SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk'
 
-/** A call brings at most 32 MiB; several smaller ones hold up nobody else. In UTF-16 units. */
+/** A call brings at most so many bytes. */
+const MOST = 32 << 20
+
+/** Several smaller calls hold up nobody else. In UTF-16 units. */
 const BATCH = 4 << 20
 
 export type RrdSessionStoreOptions = {
@@ -49,7 +52,10 @@ export class RrdSessionStore implements SessionStore {
 
   constructor(options: RrdSessionStoreOptions) {
     this.#url = (options.url ?? 'http://127.0.0.1:7730').replace(/\/+$/, '')
-    this.#options = options
+    // A file's last newline is no part of it; what else is not plain would be told with the error of a header.
+    const token = options.token.trim()
+    if (!/^[\x21-\x7e]+$/.test(token)) throw new RrdError('the token is none: rrd token --session-store prints one')
+    this.#options = { ...options, token }
   }
 
   /** Adds entries. Those with a `uuid` that is there already are not added again. */
@@ -57,6 +63,11 @@ export class RrdSessionStore implements SessionStore {
     let batch = ''
     for (const entry of entries) {
       const line = JSON.stringify(entry) + '\n'
+      // No UTF-16 unit becomes more than three bytes.
+      if (line.length > MOST / 3) {
+        const length = new TextEncoder().encode(line).length
+        if (length > MOST) throw new RrdError(`an entry of ${length} bytes is too long: ${MOST} at most are taken`)
+      }
       if (batch !== '' && batch.length + line.length > BATCH) {
         await this.#ask('POST', 'entries', key, batch)
         batch = ''

@@ -70,6 +70,7 @@ async def beyond() -> None:
         RrdSessionStore("http://127.0.0.1:1", token=TOKEN).load(key),
         store.append({**key, "subpath": "../../x"}, said),
         store.append(key, ["no object"]),
+        store.append(key, [{"type": "user", "text": "x" * (32 << 20)}]),
     ]:
         try:
             await wrong
@@ -77,6 +78,14 @@ async def beyond() -> None:
             print(error, file=sys.stderr)
         else:
             raise AssertionError("nothing is wrong")
+    # What a file of a token ends in is no part of it; what no token has is not told.
+    assert await RrdSessionStore(URL, token=TOKEN + "\n").load(key)
+    try:
+        RrdSessionStore(URL, token="secret\nword")
+    except RrdError as error:
+        assert "secret" not in str(error)
+    else:
+        raise AssertionError("nothing is wrong")
     print(json.dumps({"session": SESSION, "fork": fork.session_id}))
 
 

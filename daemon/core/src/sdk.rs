@@ -23,6 +23,9 @@ const END: &str = ".jsonl";
 /// Folders that a subpath may lead through.
 const MAX_DEPTH: usize = 8;
 
+/// So many hexadecimal digits at an id's end are there by chance: no two have the same.
+const RANDOM_DIGITS: usize = 7;
+
 /// Names that are devices on Windows, whatever they end in. (`COM¹` and the like are escaped anyway.)
 const DEVICES: [&str; 4] = ["con", "prn", "aux", "nul"];
 
@@ -178,7 +181,15 @@ fn below(subpath: &str) -> Result<Vec<String>, NoKey> {
     if parts.iter().any(|part| matches!(*part, "." | "..")) {
         return Err(NoKey::Dots);
     }
-    parts.iter().map(|part| plain("subpath", part, false)).collect()
+    let mut names: Vec<String> =
+        parts.iter().map(|part| plain("subpath", part, false)).collect::<Result<_, _>>()?;
+    // What lies there called as a delegate's is taken for one.
+    if let Some(last) = names.last_mut().filter(|last| last.starts_with("agent-"))
+        && !is_delegates(subpath)
+    {
+        last.replace_range(..1, "=61");
+    }
+    Ok(names)
 }
 
 /// The project's folder, as it is called: relative, joined with `/`.
@@ -205,11 +216,16 @@ pub fn subpath_of(below: &str) -> Option<String> {
 }
 
 /// Whether what a program keeps beneath this subpath is a delegate's transcript, as its harness would name it.
+///
+/// A delegate is known by its id alone, on every host. Ids that Claude Code gives end in random hexadecimal digits
+/// (`a937ff163c830dc11`); a name that a program made up, `reviewer`, is another delegate's in another session.
 #[must_use]
 pub fn is_delegates(subpath: &str) -> bool {
     let rest = subpath.strip_prefix("subagents/");
     let last = rest.map(|rest| rest.rsplit('/').next().unwrap_or(rest));
-    last.and_then(|last| last.strip_prefix("agent-")).is_some_and(|id| !id.is_empty())
+    let id = last.and_then(|last| last.strip_prefix("agent-"));
+    let digits = |id: &str| id.bytes().rev().take_while(u8::is_ascii_hexdigit).count();
+    id.is_some_and(|id| digits(id) >= RANDOM_DIGITS)
 }
 
 /// One path segment for `part` alone. Dots go, so that no folder is called like a file; so do capitals, for
@@ -337,16 +353,35 @@ mod tests {
         let folder = "projects/-home-Me-x/0dd95a2a-43a5-4d86-b88b-6ee3a9a2ba8f";
         assert_eq!(main.session_folder(), folder);
         assert_eq!(main.transcript(), format!("{folder}.jsonl"));
-        let sub =
-            key("-home-Me-x", "0dd95a2a-43a5-4d86-b88b-6ee3a9a2ba8f", Some("subagents/agent-a9"));
-        assert_eq!(sub.transcript(), format!("{folder}/subagents/agent-a9.jsonl"));
+        let sub = key(
+            "-home-Me-x",
+            "0dd95a2a-43a5-4d86-b88b-6ee3a9a2ba8f",
+            Some("subagents/agent-a1b2c3d4"),
+        );
+        assert_eq!(sub.transcript(), format!("{folder}/subagents/agent-a1b2c3d4.jsonl"));
         assert_eq!((sub.main(), sub.is_main(), main.is_main()), (main.clone(), false, true));
-        assert_eq!(sub.stream().unwrap().agent.as_deref(), Some("a9"));
-        for none in ["notes", "notes/agent-a9", "agent-a9", "subagents/a9", "subagents/agent-"] {
-            assert_eq!(key("p", "s", Some(none)).stream(), None, "{none}");
+        assert_eq!(sub.stream().unwrap().agent.as_deref(), Some("a1b2c3d4"));
+        for none in [
+            "notes",
+            "notes/agent-a1b2c3d4",
+            "agent-a1b2c3d4",
+            "subagents/a1b2c3d4",
+            "subagents/agent-",
+            "subagents/agent-reviewer",
+            "subagents/agent-a1b2c3",
+        ] {
+            let key = key("p", "s", Some(none));
+            assert_eq!(key.stream(), None, "{none}");
+            // Nothing that follows the harness takes it for a delegate's.
+            assert!(!key.transcript().contains("/subagents/agent-"), "{none}");
+            let below = key.transcript();
+            let below = below.strip_prefix("projects/p/s/").unwrap();
+            assert_eq!(subpath_of(below).as_deref(), Some(none));
             assert!(!is_delegates(none), "{none}");
         }
-        assert!(is_delegates("subagents/agent-a9") && is_delegates("subagents/x/agent-a9"));
+        assert!(
+            is_delegates("subagents/agent-a1b2c3d4") && is_delegates("subagents/x/agent-a1b2c3d4")
+        );
         // On whichever host it lay.
         for home in ["/home/me/.claude", "/srv/rrd/state/session-store", "C:\\Users\\me\\.claude"] {
             let native =
@@ -355,7 +390,7 @@ mod tests {
             assert!(main.is_at(&own));
             assert_eq!(Key::of_transcript(&own).as_ref(), Some(&main));
             let at = native(format!("{home}/{}", sub.transcript()));
-            assert_eq!(main.subpath_at(&at).as_deref(), Some("subagents/agent-a9"));
+            assert_eq!(main.subpath_at(&at).as_deref(), Some("subagents/agent-a1b2c3d4"));
             assert!(!main.is_at(&at));
         }
         assert!(!main.is_at(&format!("/home/me/x{}", main.transcript())));
@@ -367,18 +402,18 @@ mod tests {
     #[test]
     fn an_id_with_capitals_is_the_same_here_in_a_bucket_and_where_its_harness_wrote_it() {
         let main = key("-home-Me-x", "ABc1", None);
-        let sub = key("-home-Me-x", "ABc1", Some("subagents/agent-A9"));
+        let sub = key("-home-Me-x", "ABc1", Some("subagents/agent-A1b2c3d4"));
         assert_eq!(main.session_folder(), "projects/-home-Me-x/=41=42c1");
         assert_eq!(main.stream().unwrap().directory(), "sessions/claude-code/ABc1/");
-        let agent = "sessions/claude-code/ABc1/subagents/agent-A9/";
+        let agent = "sessions/claude-code/ABc1/subagents/agent-A1b2c3d4/";
         assert_eq!(sub.stream().unwrap().directory(), agent);
         for folder in ["=41=42c1", "ABc1"] {
             let folder = format!("/h/projects/-home-Me-x/{folder}");
             assert!(main.is_at(&format!("{folder}.jsonl")));
-            for agent in ["agent-A9", "agent-=419"] {
+            for agent in ["agent-A1b2c3d4", "agent-=411b2c3d4"] {
                 let at = format!("{folder}/subagents/{agent}.jsonl");
                 assert!(sub.is_at(&at) && !main.is_at(&at), "{at}");
-                assert_eq!(main.subpath_at(&at).as_deref(), Some("subagents/agent-A9"));
+                assert_eq!(main.subpath_at(&at).as_deref(), Some("subagents/agent-A1b2c3d4"));
             }
         }
         // Another one, which a disk may not tell from it.

@@ -16,7 +16,7 @@ use rrd_proto::Harness;
 
 pub use bucket::called;
 pub use facts::{Checkout, Header, Saw, facts, same_remote};
-pub use fork::with_id;
+pub use fork::Fork;
 pub use names::{Layout, Rollout, directory};
 pub use thinking::Unsigned;
 pub use verdict::{Wish, doubt, may};
@@ -36,6 +36,10 @@ impl No {
     }
 }
 
+/// What to do with a session that only its own harness can go on with.
+const IN_ITSELF: &str = "on its own host go on with it in the harness itself; elsewhere rrd sessions export ID --format md \
+    gives a text to begin a new one with";
+
 /// How the harness keeps its transcripts, where one can be handed to it.
 ///
 /// # Errors
@@ -47,12 +51,12 @@ pub fn layout(harness: &Harness) -> Result<Layout, No> {
         // The same database holds keys to models; rows written past the harness would be a forgery of its
         // own bookkeeping (windows, leases), and no import of a session is documented.
         "openclaw" => Err(No::new(
-            "OpenClaw keeps sessions in a database together with its keys, and takes none from elsewhere",
-            "rrd sessions export ID --format md gives a text to begin a new one with",
+            "rrd cannot resume sessions of OpenClaw: it keeps them in a database together with its keys",
+            IN_ITSELF,
         )),
         "hermes" => Err(No::new(
-            "Hermes keeps sessions in a database, and takes none from elsewhere",
-            "rrd sessions export ID --format md gives a text to begin a new one with",
+            "rrd cannot resume sessions of Hermes: it keeps them in a database",
+            IN_ITSELF,
         )),
         other => Err(No::new(
             format!("rrd does not know how {other} goes on with a session"),
@@ -88,6 +92,8 @@ mod tests {
         for name in ["openclaw", "hermes", "pi", "tomorrow's"] {
             let no = layout(&Harness::from(name)).unwrap_err();
             assert!(!no.why.is_empty() && no.next.contains("rrd sessions export"), "{name}");
+            // Also of one of this very host.
+            assert!(!no.why.contains("elsewhere"), "{no:?}");
         }
     }
 

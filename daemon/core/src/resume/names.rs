@@ -6,6 +6,7 @@
 
 use unicode_normalization::UnicodeNormalization;
 
+use super::fork::agent_of;
 use crate::harness::is_uuid;
 
 /// Letters of an encoded directory before a hash stands for the rest.
@@ -134,10 +135,18 @@ impl Layout {
                 let beneath = name.strip_prefix(id)?.strip_prefix("/subagents/")?;
                 let parts: Vec<&str> = beneath.split('/').collect();
                 let file = parts.last()?.strip_prefix("agent-")?;
-                let is_known = file.ends_with(".jsonl") || file.ends_with(".meta.json");
+                let known = [".jsonl", ".meta.json"];
+                let known = known.iter().find_map(|end| Some((file.strip_suffix(end)?, end)));
                 let is_sane = parts.len() <= MAX_DEPTH && parts.iter().all(|part| is_part(part));
-                (is_known && is_sane)
-                    .then(|| format!("projects/{directory}/{new}/subagents/{beneath}"))
+                let (agent, end) = known.filter(|_| is_sane)?;
+                // No two sessions have a delegate of one id.
+                let file = match id == new {
+                    true => file.to_owned(),
+                    false => agent_of(new, agent) + end,
+                };
+                let folders = parts[..parts.len() - 1].iter().map(|part| format!("{part}/"));
+                let folders: String = folders.collect();
+                Some(format!("projects/{directory}/{new}/subagents/{folders}agent-{file}"))
             }
             Self::Codex => {
                 let Rollout { time, id: of_name } = Rollout::of(name)?;
@@ -227,12 +236,15 @@ mod tests {
             (
                 format!("projects/-w/{ID}/subagents/agent-a9.jsonl"),
                 format!("{ID}/subagents/agent-a9.jsonl"),
-                format!("projects/-v/{NEW}/subagents/agent-a9.jsonl"),
+                format!("projects/-v/{NEW}/subagents/agent-{}.jsonl", agent_of(NEW, "a9")),
             ),
             (
                 format!("projects/-w/{ID}/subagents/workflows/r1/agent-a9.meta.json"),
                 format!("{ID}/subagents/workflows/r1/agent-a9.meta.json"),
-                format!("projects/-v/{NEW}/subagents/workflows/r1/agent-a9.meta.json"),
+                format!(
+                    "projects/-v/{NEW}/subagents/workflows/r1/agent-{}.meta.json",
+                    agent_of(NEW, "a9")
+                ),
             ),
         ] {
             assert_eq!(claude.told(ID, &path).as_deref(), Some(&*name));

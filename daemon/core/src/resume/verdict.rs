@@ -43,13 +43,20 @@ pub fn may(session: &Session, copies: &[Session], wish: Wish, now: Timestamp) ->
             (Some(true), Some(pid)) => format!(" (process {pid})"),
             _ => String::new(),
         };
-        return Err(No::new(
+        let (mut why, mut next) = (
             format!(
                 "it is {} on {}{process}: two would write one session",
                 alive.status, alive.host
             ),
             format!("end it there, or rrd resume {id} --fork begins another one with its past"),
-        ));
+        );
+        // Of its process nothing is known: it may have died a moment ago.
+        if alive.live.is_none() {
+            let ago = last_sign(alive).map_or_else(String::new, |at| age(now, at));
+            why.push_str(&format!("; the last sign of it came {ago} ago"));
+            next.push_str("; where nothing comes of it for five minutes, --take-over may do");
+        }
+        return Err(No::new(why, next));
     }
     if let Some(left) = with(Sign::Left).filter(|_| !wish.take_over) {
         return Err(No::new(
@@ -206,6 +213,14 @@ mod tests {
             assert_eq!(may(&row, &rows, over, NOW).is_ok(), taken, "{row:?}");
             assert_eq!(may(&row, &rows, fork, NOW), Ok(()));
         }
+        // How long ago is told, and that waiting helps, where that is what it is judged by.
+        let fresh = written(row("a", "executing", None, "here"), 60_000);
+        let no = may(&fresh, &[fresh.clone()], over, NOW).unwrap_err();
+        assert!(no.why.ends_with("the last sign of it came 1m ago"), "{no:?}");
+        assert!(no.next.ends_with("for five minutes, --take-over may do"), "{no:?}");
+        let lives = Session { live: Some(true), ..fresh };
+        let no = may(&lives, &[lives.clone()], over, NOW).unwrap_err();
+        assert!(!no.why.contains("ago") && !no.next.contains("--take-over"), "{no:?}");
         // A copy of it that was resumed on a third host counts as well.
         let rows = [row("a", "ended", Some(false), "here"), row("b", "idle", Some(true), "live")];
         let no = may(&rows[0], &rows, over, NOW).unwrap_err();

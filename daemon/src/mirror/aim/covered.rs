@@ -3,7 +3,7 @@
 //! Told to the hub, and from there to whoever looks at the session, on any host. What is said is true of the
 //! moment in which it is: mirrored is what the bucket has acknowledged, and nothing new is known of.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use rrd_core::roster::Entry;
 use rrd_proto::{Coverage, CoverageState, Harness, MirrorAlarm, SessionKey, Timestamp};
@@ -11,7 +11,7 @@ use rrd_proto::{Coverage, CoverageState, Harness, MirrorAlarm, SessionKey, Times
 use super::{Aim, LOOK, OutboxError, address, at, is_alarming};
 use crate::{
     hub::{Input, now},
-    mirror::outbox::{EVERYWHERE, Outbox, Stop},
+    mirror::outbox::{EVERYWHERE, Outbox, Stop, StreamId},
     sdk::not_mirrored,
 };
 
@@ -22,9 +22,15 @@ impl Aim {
     /// Tells what has changed of these sessions.
     pub(super) fn tell(&self, keys: impl IntoIterator<Item = SessionKey>) {
         let mut news = Vec::new();
+        let unsent = match self.outbox().unsent(self.id) {
+            Ok(unsent) => unsent,
+            // What was said stays, rather than that all is there.
+            Err(error) => return tracing::error!(%error, "the mirror cannot tell what is there"),
+        };
         for key in keys {
             let entry = self.hub.entry(&key).filter(|entry| !entry.path.is_empty());
-            let Some(coverage) = entry.map(|entry| self.coverage(&key, &entry)) else { continue };
+            let coverage = entry.map(|entry| self.coverage(&key, &entry, &unsent));
+            let Some(coverage) = coverage else { continue };
             self.note_since(&key, &coverage);
             let before = self.known().told.insert(key.clone(), coverage.clone());
             if before.as_ref() != Some(&coverage) {
@@ -74,8 +80,13 @@ impl Aim {
         Ok(())
     }
 
-    /// How it is with one session.
-    pub(super) fn coverage(&self, key: &SessionKey, entry: &Entry) -> Coverage {
+    /// How it is with one session; `unsent`: what was read of each stream and lies here.
+    pub(super) fn coverage(
+        &self,
+        key: &SessionKey,
+        entry: &Entry,
+        unsent: &HashMap<StreamId, u64>,
+    ) -> Coverage {
         let url = address(&self.settings);
         let only_here = match key.harness {
             Harness::ClaudeCode => not_mirrored(&self.state_dir, &entry.path),
@@ -118,6 +129,9 @@ impl Aim {
                 Some(size.saturating_sub(cursor.map_or(0, |cursor| cursor.offset)))
             }
         };
+        // What was read and is still here is not there, either.
+        let unsent = stream.and_then(|stream| unsent.get(&stream.id)).copied().unwrap_or_default();
+        let bytes_behind = bytes_behind.map(|bytes| bytes + unsent);
         let is_there = bytes_behind == Some(0) && !is_new;
         if looks.is_none() && state.is_none() {
             // It went before anything of it was seen.

@@ -156,7 +156,6 @@ impl Aim {
         let mut list: Vec<Mirrored> = streams
             .into_iter()
             .map(|stream| {
-                let unsent = unsent.get(&stream.id).copied().unwrap_or_default();
                 let total = totals.get(&stream.id).cloned().unwrap_or_default();
                 let entry = self.hub.entry(&stream.key);
                 let size = entry
@@ -165,7 +164,7 @@ impl Aim {
                     .map_or(0, |(size, _)| size);
                 let read = stream.state.cursor.map_or(size, |at| at.offset);
                 let state = match &entry {
-                    Some(entry) => self.coverage(&stream.key, entry).state,
+                    Some(entry) => self.coverage(&stream.key, entry, &unsent).state,
                     None => CoverageState::Unknown,
                 };
                 let is_new = stream.state.cursor.is_none() && total.parts == 0;
@@ -187,7 +186,10 @@ impl Aim {
                         (Some(_), _) => None,
                         (None, true) => Some(size),
                         // What was read and is still here is not there, either.
-                        (None, false) => Some(size.saturating_sub(read) + unsent),
+                        (None, false) => {
+                            let unsent = unsent.get(&stream.id).copied().unwrap_or_default();
+                            Some(size.saturating_sub(read) + unsent)
+                        }
                     },
                     last_uploaded_at: total.last,
                     redactions: total.redactions,

@@ -7,9 +7,10 @@ use std::{
     fs::File,
     io::{self, BufRead, BufReader, Read},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use rrd_core::resume::{Layout, No, Unsigned};
+use rrd_core::resume::{Fork, Layout, No, Unsigned};
 use rrd_proto::copy::{CopyFile, CopyPage, MAX_FILES};
 use sha2::{Digest, Sha256};
 use tempfile::{NamedTempFile, TempDir};
@@ -18,7 +19,7 @@ use super::{
     CHUNK, Place, TOO_MUCH,
     beside::{Compared, Seen, compare, is_sidecar, is_zstd, make_dirs, make_dirs_beneath, synced},
     existing, no,
-    write::{Change, Writing},
+    write::{Change, Writing, sidecar},
 };
 
 /// How much larger than it was said to be a file may become by being unpacked or redacted.
@@ -55,6 +56,7 @@ pub struct Placed {
 pub struct Coming {
     place: Place,
     redacted: bool,
+    fork: Option<Arc<Fork>>,
     staging: TempDir,
     files: Vec<Expected>,
     /// Files that came whole.
@@ -120,7 +122,11 @@ impl Coming {
         let staging = staging.map_err(|error| unwritable(&base, &error))?;
         let (came, current) = (Vec::new(), None);
         let hash = Sha256::new();
-        Ok(Self { place, redacted, staging, files, came, current, hash, dropped_thinking: 0 })
+        let fork = (place.id != place.new).then(|| {
+            let names = announced.iter().map(|file| &*file.name);
+            Arc::new(Fork::new(place.layout, (&place.id, &place.new), names))
+        });
+        Ok(Self { place, redacted, fork, staging, files, came, current, hash, dropped_thinking: 0 })
     }
 
     /// Takes the next page; true after the last.
@@ -181,9 +187,7 @@ impl Coming {
             Some(writing) => writing,
             none => {
                 let change = Change {
-                    layout: self.place.layout,
-                    fork: (self.place.id != self.place.new)
-                        .then(|| (self.place.id.clone(), self.place.new.clone())),
+                    fork: self.fork.clone(),
                     unsigned: (self.redacted && self.place.layout == Layout::ClaudeCode)
                         .then(Unsigned::default),
                 };
@@ -213,6 +217,9 @@ impl Coming {
         }
         let (file, dropped) =
             writing.end().map_err(|error| unwritable(&expected.target, &error))?;
+        if let Some(fork) = self.fork.as_ref().filter(|_| is_sidecar(&expected.target)) {
+            sidecar(&file, fork).map_err(|error| unwritable(&expected.target, &error))?;
+        }
         self.dropped_thinking += dropped;
         self.came.push(file);
         Ok(())
@@ -242,6 +249,15 @@ impl Coming {
     /// # Errors
     /// [`No`] where something else is there, or where what is there is shorter and `may_replace` says no.
     pub fn put(self, may_replace: bool) -> Result<Vec<Placed>, No> {
+        self.put_after(may_replace, || {})
+    }
+
+    /// The same; `looked` is called when it is known what is there, and nothing is in place yet.
+    pub(super) fn put_after(
+        self,
+        may_replace: bool,
+        looked: impl FnOnce(),
+    ) -> Result<Vec<Placed>, No> {
         let mut steps = Vec::new();
         for (expected, came) in self.files.iter().zip(&self.came) {
             let target = &expected.target;
@@ -280,9 +296,10 @@ impl Coming {
             };
             steps.push((seen, found));
         }
+        looked();
         let base = self.place.base();
         let mut placed = Vec::new();
-        for ((expected, came), (seen, became)) in self.files.iter().zip(self.came).zip(steps) {
+        for ((expected, came), (seen, mut became)) in self.files.iter().zip(self.came).zip(steps) {
             let Expected { target, is_main, .. } = expected;
             let wrong = |error: io::Error| unwritable(target, &error);
             match became {
@@ -290,7 +307,15 @@ impl Coming {
                 Became::New => {
                     let folder = target.parent().unwrap_or(&base);
                     make_dirs_beneath(&base, folder).map_err(wrong)?;
-                    came.into_temp_path().persist_noclobber(target).map_err(|e| wrong(e.error))?;
+                    if let Err(not) = came.into_temp_path().persist_noclobber(target) {
+                        // The same may have been put there at the same moment.
+                        let is_there = not.error.kind() == io::ErrorKind::AlreadyExists;
+                        if !is_there || compare(&not.path, target).map_err(wrong)? != Compared::Same
+                        {
+                            return Err(wrong(not.error));
+                        }
+                        became = Became::Same;
+                    }
                     synced(folder);
                 }
                 Became::Replaced => {

@@ -135,6 +135,27 @@ fn files_of_this_host_are_taken_as_pages_are() {
 }
 
 #[test]
+fn the_same_twice_at_one_moment_is_there_once() {
+    let (dir, name) = (home(), format!("{ID}.jsonl"));
+    let target = dir.path().join(format!("home/.claude/projects/-w-x/{name}"));
+    for (other, is_same) in [(&b"a\n"[..], true), (b"b\n", false)] {
+        let come = || {
+            let place = place(&dir, Layout::ClaudeCode, ID);
+            let mut coming = Coming::begin(place, false, &announced(&[(&name, b"a\n")])).unwrap();
+            coming.take(&page(0, b"a\n", true)).unwrap();
+            coming
+        };
+        let placed = come().put_after(false, || {
+            fs::create_dir_all(target.parent().unwrap()).unwrap();
+            fs::write(&target, other).unwrap();
+        });
+        assert_eq!(placed.is_ok_and(|placed| placed[0].became == Became::Same), is_same);
+        assert_eq!(fs::read(&target).unwrap(), other);
+        fs::remove_file(&target).unwrap();
+    }
+}
+
+#[test]
 fn a_file_is_replaced_by_one_that_goes_on_from_it_and_by_nothing_else() {
     let name = format!("{ID}.jsonl");
     for (there, comes, may, became) in [

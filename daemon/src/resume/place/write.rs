@@ -3,23 +3,27 @@
 //! Not here: what it is called, and whether it may be put in place ([`super`]).
 
 use std::{
+    fs::File,
     io::{self, BufWriter, Write},
     path::Path,
+    sync::Arc,
 };
 
 use rrd_core::{
     frame::{Frame, Framer},
-    resume::{Layout, Unsigned, with_id},
+    resume::{Fork, Unsigned},
 };
 use tempfile::NamedTempFile;
 
 use super::{CHUNK, TOO_MUCH};
 use crate::tail::MAX_ZSTD_WINDOW_LOG;
 
+/// A summary beside a subagent is some hundred bytes long; a longer one than this is none.
+const MAX_SIDECAR: u64 = 1 << 20;
+
 /// What is to be different in the lines that come.
 pub(super) struct Change {
-    pub(super) layout: Layout,
-    pub(super) fork: Option<(String, String)>,
+    pub(super) fork: Option<Arc<Fork>>,
     pub(super) unsigned: Option<Unsigned>,
 }
 
@@ -36,7 +40,7 @@ enum Unpacked {
 }
 
 impl Writing {
-    /// `is_sidecar`: a summary beside a subagent is one object over any lines, and names no session.
+    /// `is_sidecar`: a summary beside a subagent is one object over any lines ([`sidecar`]).
     pub(super) fn begin(
         staging: &Path,
         (is_sidecar, zstd): (bool, bool),
@@ -87,6 +91,18 @@ impl Writing {
         file.as_file().sync_all()?;
         Ok((file, dropped))
     }
+}
+
+/// The summary beside a subagent that came, as a fork has it. One that is no object stays as it came.
+pub(super) fn sidecar(came: &NamedTempFile, fork: &Fork) -> io::Result<()> {
+    let length = came.as_file().metadata()?.len();
+    if length > MAX_SIDECAR {
+        return Ok(());
+    }
+    let bytes = std::fs::read(came.path())?;
+    let mut file = File::options().write(true).truncate(true).open(came.path())?;
+    file.write_all(&fork.sidecar(&bytes))?;
+    file.sync_all()
 }
 
 /// Writes what comes, line by line where lines are to be different.
@@ -149,7 +165,7 @@ impl Change {
         };
         let Some(line) = line else { return Ok(()) };
         match &self.fork {
-            Some((old, new)) => to.write_all(&with_id(self.layout, &line, old, new))?,
+            Some(fork) => to.write_all(&fork.line(&line))?,
             None => to.write_all(&line)?,
         }
         to.write_all(b"\n")
