@@ -59,7 +59,7 @@ pub(crate) struct Fetched {
     pub(crate) is_odd: bool,
     /// Parts that do not count, and why.
     pub(crate) dropped: Vec<(PartName, Dropped)>,
-    /// Every owner's word about the order of records could be followed.
+    /// Every owner's word about the order of records could be followed; where not, the transcript is all of them.
     pub(crate) is_sound: bool,
     /// Nothing is in it that has not passed rrd's redactor, before it came into the bucket or on the way out.
     pub(crate) is_redacted: bool,
@@ -309,11 +309,16 @@ impl Spooling<'_> {
                 return Ok(());
             }
         };
+        if epoch > 0 {
+            // Begins with a line, whatever another one left without its end.
+            self.lines.iter_mut().for_each(Lines::drop_torn);
+            self.spooled.drop_torn()?;
+        }
         // What nobody owned may have any name.
         let is_known = epoch > 0 && self.redacted.contains(&(name.seq, name.tag()));
         match &mut self.lines {
             // A line, and what is secret in it, may begin in one part and end in the next.
-            Some(lines) if !is_known || lines.is_torn() => {
+            Some(lines) if !is_known => {
                 self.passed += 1;
                 let mut out = Vec::with_capacity(body.len());
                 lines.feed(body, &mut self.report, &mut |_, line, _| {
@@ -344,6 +349,16 @@ impl Spooled {
         self.ends.extend(memchr::memchr_iter(b'\n', body).map(|end| at + end as u64 + 1));
         self.length += body.len() as u64;
         self.spool.write_all(body)
+    }
+
+    fn drop_torn(&mut self) -> io::Result<()> {
+        let whole = self.ends.last().copied().unwrap_or(0);
+        if whole < self.length {
+            self.spool.set_len(whole)?;
+            self.spool.seek(SeekFrom::Start(whole))?;
+            self.length = whole;
+        }
+        Ok(())
     }
 }
 

@@ -289,7 +289,7 @@ fn start(frame: &Frame<'_>) -> u64 {
 }
 
 /// What tells a record from others, as the source has it.
-fn hash(frame: &Frame<'_>) -> u64 {
+pub(super) fn hash(frame: &Frame<'_>) -> u64 {
     match frame {
         Frame::Line { bytes, .. } => rrd_core::hash(bytes),
         // Nobody has seen it whole.

@@ -91,7 +91,9 @@ async fn give(found: Place<'_>, copies: &Copies, id: &str) -> Result<Option<Buck
         wrong.extend(fetched.dropped.iter().map(|(name, why)| dropped(name, *why).error));
         if !fetched.is_sound {
             let why = "an owner's word about the order of its records cannot be followed";
-            return Err(refusal(why.to_owned(), "rrd mirror verify ID tells more"));
+            let hint = "rrd mirror verify on the host that mirrors it has it said anew; rrd mirror show ID \
+                        --tail 10000 prints all records";
+            return Err(refusal(why.to_owned(), hint));
         }
         let mut meta = fetched.meta.take().unwrap_or_default();
         let about = meta.delegate.take().filter(|_| stream.agent.is_some());

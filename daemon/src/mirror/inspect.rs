@@ -54,6 +54,10 @@ pub(super) async fn streams(
 pub(super) const UNREACHED: &str =
     "rrd mirror status says how it is with each place; rrd mirror disable URL leaves one out";
 
+/// Of an owner's word.
+const UNFOLLOWED: &str =
+    "what it says about the order of records cannot be followed; all of them are shown";
+
 /// A place, and the streams there of what was asked for.
 pub(super) struct Place<'a> {
     pub(super) aim: &'a Aim,
@@ -126,8 +130,8 @@ pub(super) async fn show(found: &Place<'_>, tail: u32) -> Result<Option<MirrorSh
     let mut dropped: Vec<MirrorTrouble> =
         fetched.dropped.iter().map(|(name, why)| dropped(name, *why)).collect();
     if !fetched.is_sound {
-        let error = "an owner's word about the order of records cannot be followed".to_owned();
-        dropped.push(MirrorTrouble { stream: "owners".to_owned(), error });
+        let error = UNFOLLOWED.to_owned();
+        dropped.push(MirrorTrouble { stream: "an owner's word".to_owned(), error });
     }
     Ok(Some(MirrorShown {
         url: address(&aim.settings),
@@ -190,7 +194,8 @@ async fn compare(aim: &Aim, carrier: &Carrier, stream: &Stream) -> Result<Mirror
         found.insert(name, (epoch, memchr::memchr_iter(b'\n', body).count() as u64));
         Ok(())
     };
-    let (_, dropped) = fetch::parts(&carrier.target, &stream.name, &directory, &mut take).await?;
+    let (reading, dropped) =
+        fetch::parts(&carrier.target, &stream.name, &directory, &mut take).await?;
     let here = here(carrier, aim.source(&stream.key)).await?;
     let sent: Vec<&Part> = known.iter().filter(|(_, is_sent)| *is_sent).map(|(p, _)| p).collect();
     let is_known = |name: &PartName| known.iter().any(|(part, _)| part.name == *name);
@@ -206,6 +211,12 @@ async fn compare(aim: &Aim, carrier: &Carrier, stream: &Stream) -> Result<Mirror
         }
     }
     let mut lost = Vec::new();
+    // While parts are on their way a word may be of what is still to come.
+    if !reading.transcript().1 && sent.len() == known.len() {
+        let said = directory.owners.iter().filter(|owner| owner.claim.order.is_some());
+        let name = Owner::name(said.map(|owner| owner.epoch).max().unwrap_or(0));
+        lost.push(format!("{name}: {UNFOLLOWED}"));
+    }
     if is_theirs {
         // Whoever has it may have made few parts of many.
         lost.extend(fewer(&sent, &found, &dropped));

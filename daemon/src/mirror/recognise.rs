@@ -10,6 +10,7 @@ use std::{
 };
 
 use rrd_core::{
+    frame::{Frame, Framer},
     mirror::{Digest, Meta, PartName, StreamName, meta},
     redact::{Redactor, Report},
     resume::Unsigned,
@@ -34,6 +35,8 @@ pub(super) struct Found {
     redactor: Option<Arc<Redactor>>,
     /// So many records were taken.
     records: usize,
+    /// Holds a line that a part ended within: it is the next one's ([`rrd_core::mirror::read::Reading::take`]).
+    framer: Framer,
     /// What was read are the bucket's own bytes.
     is_read: bool,
 }
@@ -80,6 +83,7 @@ impl Found {
             unsigned: None,
             redactor: None,
             records: 0,
+            framer: Framer::new(0),
             is_read: false,
         }
     }
@@ -87,14 +91,19 @@ impl Found {
     /// A part in the bucket, and whether it is known to have been redacted before it came there.
     pub(super) fn take(&mut self, name: PartName, epoch: u32, body: &[u8], is_redacted: bool) {
         let mut hashes = Vec::new();
-        for line in body.split_inclusive(|byte| *byte == b'\n') {
-            let line = line.strip_suffix(b"\n").unwrap_or(line);
-            hashes.push(rrd_core::hash(line));
-            if let Some(copied) = self.copied(line, is_redacted) {
+        let mut framer = match epoch {
+            0 => std::mem::replace(&mut self.framer, Framer::new(0)),
+            // It begins with a line, whatever another one left without its end.
+            _ => Framer::new(0),
+        };
+        framer.feed(body, &mut |frame| {
+            hashes.push(gather::hash(&frame));
+            if let Some(copied) = self.copied(&frame, is_redacted) {
                 self.copied.insert(self.records, copied);
             }
             self.records += 1;
-        }
+        });
+        self.framer = framer;
         let about = meta::Part {
             seq: name.seq,
             uuid: name.tag(),
@@ -108,8 +117,15 @@ impl Found {
     }
 
     /// What a resume makes of the next record; nothing where it stays what it is.
-    fn copied(&mut self, line: &[u8], is_redacted: bool) -> Option<Copied> {
+    fn copied(&mut self, frame: &Frame<'_>, is_redacted: bool) -> Option<Copied> {
         let redactor = self.redactor.as_deref().filter(|_| !is_redacted);
+        let line = match frame {
+            Frame::Line { bytes, .. } => *bytes,
+            Frame::Oversized { len, .. } => {
+                let stand_in = redactor?.oversized(*len, &mut Report::default());
+                return Some(Copied::Less(rrd_core::hash(stand_in.as_ref())));
+            }
+        };
         let redacted = redactor.map(|redactor| redactor.line(line, &mut Report::default()));
         let redacted: &[u8] = redacted.as_ref().map_or(line, |redacted| redacted.as_ref());
         let less = |line: &[u8]| Some(Copied::Less(rrd_core::hash(line)));

@@ -2,6 +2,7 @@
 
 mod mended;
 mod owners;
+mod torn;
 
 use std::{
     cell::Cell,

@@ -50,6 +50,11 @@ impl<'a> Stream<'a> {
         self.framer.torn_len() > 0
     }
 
+    /// Leaves out a last line without a newline: what comes next is another one.
+    pub fn drop_torn(&mut self) {
+        self.framer = Framer::new(self.framer.consumed());
+    }
+
     /// Ends the stream: a last line without a newline comes out now.
     pub fn finish(&mut self, report: &mut Report, emit: Emit<'_>) {
         if self.is_torn() {
