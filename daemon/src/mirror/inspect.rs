@@ -199,16 +199,19 @@ async fn compare(aim: &Aim, carrier: &Carrier, stream: &Stream) -> Result<Mirror
     let here = here(carrier, aim.source(&stream.key)).await?;
     let sent: Vec<&Part> = known.iter().filter(|(_, is_sent)| *is_sent).map(|(p, _)| p).collect();
     let is_known = |name: &PartName| known.iter().any(|(part, _)| part.name == *name);
-    let is_later =
-        |owner: &Owner| owner.epoch > stream.state.epoch && *owner.claim.node != *carrier.node;
-    let is_theirs = stream.state.theirs.is_some() || directory.owners.iter().any(is_later);
+    // Whoever claimed it last there writes it, also where this host was about to.
+    let last = directory.owners.iter().max_by_key(|owner| owner.epoch);
+    let is_theirs =
+        stream.state.theirs.is_some() || last.is_some_and(|last| *last.claim.node != *carrier.node);
     let (mut wrong, mut is_broken) = (Vec::new(), false);
     for (name, why) in &dropped {
-        // What others wrote when they were the owner no more is nobody's loss.
-        if is_known(name) || *why == Dropped::Damaged {
+        // What somebody wrote when another one had claimed it is nobody's loss: that one has all that counts, or
+        // it is brought again.
+        let is_left = is_known(name) && (!is_theirs || here.is_none());
+        if *why == Dropped::Damaged || is_left {
             wrong.push(format!("{name}: {}", self::dropped(name, *why).error));
-            is_broken |= is_known(name);
         }
+        is_broken |= is_known(name);
     }
     let mut lost = Vec::new();
     // While parts are on their way a word may be of what is still to come.

@@ -9,6 +9,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -35,6 +36,9 @@ pub(super) const LONGEST_PART: u64 = 1 << 30;
 /// So often an object is written that somebody else writes at the same moment.
 pub(super) const TRIES: u32 = 8;
 
+/// Who was the second to claim a stream looks at it so long after.
+const ITS_TURN: Duration = Duration::from_millis(250);
+
 /// Why a stream is not where it should be.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
@@ -53,6 +57,9 @@ pub(crate) enum Failure {
     /// What is in the bucket is not what rrd put there.
     #[error("{0}")]
     Odd(String),
+    /// Another host has claimed the stream in the same moment, by this object.
+    #[error("{0} is another host's")]
+    Claimed(String),
 }
 
 /// What a call needs besides the stream.
@@ -121,6 +128,26 @@ impl Carrier {
             return Err(Failure::Odd(why));
         }
         self.ability.get_or_try_init(|| self.target.probe()).await?;
+        let (mut ask, mut tries) = (ask, 1);
+        while let Err(failure) = self.bring_as(stream, source, about, ask).await {
+            if !matches!(failure, Failure::Claimed(_)) || tries == TRIES {
+                return Err(failure);
+            }
+            // Whoever was the first is about to send what it has.
+            tokio::time::sleep(ITS_TURN).await;
+            (ask, tries) = (Ask::Names, tries + 1);
+        }
+        Ok(())
+    }
+
+    /// The same, until another host is found to have claimed the stream meanwhile.
+    async fn bring_as(
+        &self,
+        stream: &mut Stream,
+        source: &At,
+        about: &About,
+        ask: Ask,
+    ) -> Result<(), Failure> {
         match ask {
             Ask::Claims if stream.state.epoch == 0 => {}
             Ask::Claims => {
@@ -256,9 +283,7 @@ impl Carrier {
                 Created::Now(_) | Created::WasThere(_) => {
                     self.outbox().claim_sent(stream.id, epoch)?;
                 }
-                Created::Other => {
-                    return Err(Failure::Odd(format!("{name} is another host's")));
-                }
+                Created::Other => return Err(Failure::Claimed(name)),
             }
         }
         Ok(())

@@ -242,3 +242,31 @@ fn a_redacted_copy_of_what_lies_in_a_raw_place_is_gone_on_with() {
         assert_eq!(last, format!("{}\n{}\n", line(7), line(8)));
     });
 }
+
+#[test]
+fn who_loses_the_race_for_a_stream_looks_anew_at_once() {
+    // The other one has all of it, an older copy, or one that went on apart.
+    for (lines, is_theirs, is_diverged) in
+        [(&[0, 1][..], false, false), (&[0], true, false), (&[0, 7], true, true)]
+    {
+        run(async {
+            let mut scene = Scene::new().await;
+            scene.append(&[0, 1]);
+            let mut other = Other::of(&scene, "node-b");
+            let lines: Vec<String> = lines.iter().map(|number| line(*number) + "\n").collect();
+            // Both have looked when there was nothing yet, and are about to claim it.
+            other.has(&[]);
+            other.bring().await;
+            assert_eq!(other.stream.state.epoch, 1);
+            scene.bring().await.unwrap();
+            other.has(&lines);
+            other.bring().await;
+            let state = &other.stream.state;
+            assert_eq!(
+                (state.theirs.is_some(), state.diverged.is_some()),
+                (is_theirs, is_diverged)
+            );
+            scene.check().await;
+        });
+    }
+}
