@@ -234,6 +234,51 @@ fn what_went_from_a_bucket_is_named_and_brought_again() {
 }
 
 #[test]
+fn a_word_that_leads_nowhere_is_told_and_said_anew() {
+    let mut host = Host::new("mac");
+    let (bucket, id) = (host.path("bucket"), session(1));
+    host.has_done(&id, "first");
+    host.start();
+    host.mirrors_to(&bucket);
+    host.comes_to("it is there", |place| place.transcripts == 1);
+    // As an older rrd wrote it that counted a record twice which two parts have a piece of.
+    let owner = bucket.join("rrd/sessions/claude-code").join(&id).join("owner-0001.json");
+    let mut said: Value = serde_json::from_slice(&fs::read(&owner).unwrap()).unwrap();
+    said["order"] = json!([{"keep": [0, 1]}, {"keep": [2, 3]}]);
+    fs::remove_file(&owner).unwrap();
+    fs::write(&owner, said.to_string()).unwrap();
+    let shown: Value = host.json(&["mirror", "show", &id]);
+    assert_eq!(shown["records"], 2, "{shown:#}");
+    assert!(shown["dropped"].to_string().contains("cannot be followed"), "{shown:#}");
+    let (is_good, said) = host.verifies(&[]);
+    assert!(!is_good && said.contains("owner-0001.json: ") && said.contains("hint: "), "{said}");
+    host.run(&["mirror", "run"]);
+    let (is_good, said) = host.verifies(&[]);
+    assert!(is_good, "{said}");
+    let shown: Value = host.json(&["mirror", "show", &id]);
+    assert_eq!((shown["records"].as_u64(), &shown["dropped"]), (Some(2), &json!([])));
+}
+
+#[test]
+fn who_asks_once_the_place_is_back_is_not_told_what_was() {
+    let mut host = Host::new("mac");
+    let (bucket, away, id) = (host.path("bucket"), host.path("away"), session(1));
+    host.has_done(&id, "first");
+    host.start();
+    host.mirrors_to(&bucket);
+    host.comes_to("it is there", |place| place.transcripts == 1);
+    fs::rename(&bucket, &away).unwrap();
+    host.has_done(&id, "second");
+    host.comes_to("it fails", |place| place.failing.is_some());
+    // Its harness deletes it, so nothing is left to bring.
+    fs::remove_file(host.transcript(&id)).unwrap();
+    assert!(!host.rrd(&["mirror", "run"]).output().unwrap().status.success());
+    fs::rename(&away, &bucket).unwrap();
+    host.run(&["mirror", "run"]);
+    assert_eq!(host.place().failing, None);
+}
+
+#[test]
 fn one_session_that_a_folder_does_not_take_is_that_sessions_trouble() {
     let mut host = Host::new("mac");
     let bucket = host.path("bucket");

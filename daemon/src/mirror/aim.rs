@@ -521,6 +521,9 @@ impl Aim {
             }
         }
         self.hurry.store(false, Ordering::Relaxed);
+        if failures() == before && before > 0 {
+            self.ask_again().await;
+        }
     }
 }
 

@@ -2,10 +2,11 @@
 //!
 //! Not here: what is to be carried ([`super::chosen`]).
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rrd_core::mirror::due;
 use rrd_proto::{CoverageState, SessionKey};
+use tokio::time::timeout;
 
 use super::{
     super::{
@@ -16,15 +17,36 @@ use super::{
 };
 use crate::hub::now;
 
+/// A place that fails is waited for so long by whoever asks how it is.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 impl Aim {
     pub(super) fn trouble(&self, key: &SessionKey, error: String) {
         let mut known = self.known();
         known.troubles.insert(key.clone(), (error, Instant::now()));
     }
 
+    /// Finds out how it is with a place that failed last, where nothing is left to bring that would.
+    pub(super) async fn ask_again(&self) {
+        let Ok(carrier) = &self.carrier else { return };
+        let asked = timeout(PATIENCE, carrier.target.probe()).await;
+        let mut known = self.known();
+        match (asked, &mut known.failing) {
+            (Ok(Ok(_)), Some(_)) => self.works(&mut known),
+            (Ok(Err(fault)), Some(failing)) => {
+                failing.failures += 1;
+                failing.error = fault.to_string();
+            }
+            _ => return,
+        }
+        let told: Vec<SessionKey> = known.told.keys().cloned().collect();
+        drop(known);
+        self.tell(told);
+        self.wake.notify_one();
+    }
+
     /// The bucket has done what was asked of it.
-    fn works(&self, known: &mut Known, key: &SessionKey) {
-        known.failed.remove(key);
+    fn works(&self, known: &mut Known) {
         known.worked_at = Some(Instant::now());
         if known.failing_since.take().is_some() {
             self.note(|outbox| outbox.set_failing_since(self.id, None));
@@ -71,7 +93,8 @@ impl Aim {
                 known.troubles.remove(&key);
                 // Of a transcript without a record, or with few parts, nobody was asked anything.
                 if asked.is_some_and(|ask| ask != Ask::Claims || stream.state.next_seq > 0) {
-                    self.works(&mut known, &key);
+                    known.failed.remove(&key);
+                    self.works(&mut known);
                 }
                 if known.pending > 0 {
                     known.pending = self.pending();
