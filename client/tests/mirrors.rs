@@ -306,6 +306,14 @@ fn one_session_that_a_folder_does_not_take_is_that_sessions_trouble() {
         (CoverageState::Failing, CoverageState::Mirrored) => Ok(()),
         other => Err(format!("{other:?}")),
     });
+    // Nor does verify stop there: what else is wrong is found, and who cannot have a name is named.
+    assert_eq!(parts(&bucket, &session(3)).len(), 1);
+    fs::remove_file(&parts(&bucket, &session(3))[0]).unwrap();
+    let (is_good, said) = host.verifies(&[]);
+    assert!(!is_good && said.contains("is missing, with "), "{said}");
+    assert!(said.contains("/cannot be read: ") && said.contains("too long"), "{said}");
+    assert!(said.contains("of 4 transcripts") && said.contains("2 transcripts not as"), "{said}");
+    host.comes_to("it is there again", |_| parts(&bucket, &session(3)).len() == 1);
     // Those that come later are brought, too, and it is when nothing lies in its way any more.
     host.has_done(&session(4), "more");
     host.comes_to("a later one", |place| place.transcripts == 3);

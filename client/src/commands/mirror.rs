@@ -90,14 +90,14 @@ pub(crate) fn run(mirror: &Mirror) -> Result<(), CliError> {
             if args.json {
                 output::json(&all)?
             } else {
-                shown::verified(&all)?
+                shown::verified(&all, unasked.is_empty())?
             }
             match all.iter().filter(|one| !one.wrong.is_empty()).count() {
                 0 => asked_all(&unasked),
-                wrong => Err(CliError::new(
+                wrong => Err(unasked.iter().fold(CliError::new(
                     Kind::NotFound,
                     format!("{} not as uploaded", counted(wrong as u64, "transcript")),
-                )
+                ), |error, why| error.fact(clean(why).into_owned()))
                 .hint("what a transcript here still has is being brought again: rrd mirror run waits for that, then verify once more")),
             }
         }

@@ -136,8 +136,8 @@ impl Known {
         let works_for_others = || self.failed.get(key).copied() < self.worked_at;
         match fault.kind {
             Kind::Object | Kind::TooLarge => true,
-            Kind::Passing { .. } | Kind::NoBucket | Kind::Full => false,
-            Kind::Refused | Kind::Other => self.failed.contains_key(key) && works_for_others(),
+            kind if kind.is_of_place() => false,
+            _ => self.failed.contains_key(key) && works_for_others(),
         }
     }
 }

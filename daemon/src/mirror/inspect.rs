@@ -20,6 +20,7 @@ use super::{
     gather::{self, At},
     outbox::{Part, Stream},
     stream::{Carrier, Failure},
+    target::Kind,
 };
 
 /// How much of a transcript's end is told at most, in bytes.
@@ -167,18 +168,48 @@ pub(super) fn dropped(name: &PartName, why: Dropped) -> MirrorTrouble {
 /// looked at only if it is asked for.
 pub(super) async fn verify(aim: &Aim, id: Option<&str>) -> Result<Vec<MirrorVerified>, Failure> {
     let carrier = aim.carrier().map_err(Failure::Odd)?;
-    let mut verified = Vec::new();
+    let (mut verified, mut is_any_read, mut refused) = (Vec::new(), false, None);
     for stream in aim.streams() {
         let is_meant = match id {
             None => stream.state.theirs.is_none(),
             Some(id) => is_of(&stream, id),
         };
-        if is_meant {
-            verified.push(compare(aim, &carrier, &stream).await?);
+        if !is_meant {
+            continue;
         }
+        match compare(aim, &carrier, &stream).await {
+            Ok(one) => {
+                verified.push(one);
+                is_any_read = true;
+            }
+            // Nor would it answer for another one.
+            Err(Failure::Bucket(fault)) if fault.kind.is_of_place() => return Err(fault.into()),
+            Err(failure) => {
+                verified.push(unread(aim, &stream, &failure));
+                refused.get_or_insert(failure);
+            }
+        }
+    }
+    // One that refuses all of them says so once.
+    if let Some(Failure::Bucket(fault)) = refused
+        && fault.kind != Kind::Object
+        && !is_any_read
+    {
+        return Err(fault.into());
     }
     verified.sort_by(|a, b| a.directory.cmp(&b.directory));
     Ok(verified)
+}
+
+/// Of one that the place does not take, or does not give.
+fn unread(aim: &Aim, stream: &Stream, failure: &Failure) -> MirrorVerified {
+    MirrorVerified {
+        url: address(&aim.settings),
+        directory: stream.name.directory(),
+        parts: 0,
+        records: 0,
+        wrong: vec![format!("cannot be read: {failure}")],
+    }
 }
 
 /// Whether it is one of the session, or of the delegate, whose id begins like this.

@@ -154,7 +154,8 @@ pub(super) fn one(shown: &MirrorShown) -> Result<(), CliError> {
     output::print_lines(&lines)
 }
 
-pub(super) fn verified(all: &[MirrorVerified]) -> Result<(), CliError> {
+/// `is_all`: every place has answered.
+pub(super) fn verified(all: &[MirrorVerified], is_all: bool) -> Result<(), CliError> {
     let wrong: Vec<String> = all
         .iter()
         .flat_map(|one| {
@@ -169,7 +170,11 @@ pub(super) fn verified(all: &[MirrorVerified]) -> Result<(), CliError> {
         counted(parts, "part"),
         counted(all.len() as u64, "transcript"),
         counted(records, "record"),
-        if wrong.is_empty() { "all as uploaded" } else { "not all as uploaded" }
+        match (wrong.is_empty(), is_all) {
+            (true, true) => "all as uploaded",
+            (true, false) => "as uploaded, as far as it could be read",
+            (false, _) => "not all as uploaded",
+        }
     ));
     Ok(())
 }

@@ -41,6 +41,13 @@ pub(crate) enum Kind {
     Other,
 }
 
+impl Kind {
+    /// Whatever else is asked of it just now fails as well.
+    pub(crate) fn is_of_place(self) -> bool {
+        matches!(self, Self::Passing { .. } | Self::NoBucket | Self::Full)
+    }
+}
+
 impl Fault {
     /// The same to whoever asked himself: nothing is tried again for him.
     pub(crate) fn once(&self) -> String {
