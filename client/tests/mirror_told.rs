@@ -409,6 +409,48 @@ fn places_are_told_apart_and_what_is_missing_is_counted() {
 }
 
 #[test]
+fn what_went_before_it_was_brought_is_told() {
+    let mut host = Host::new("mac");
+    let id = session(1);
+    host.works_on(&id, "Mend it");
+    host.start();
+    host.looks_up(&id);
+    host.run(&["mirror", "enable", &host.place("place")]);
+    host.run(&["mirror", "run"]);
+    fs::rename(host.path("place"), host.path("away")).unwrap();
+    fs::write(host.path("place"), "").unwrap();
+    let before = fs::metadata(host.transcript(&id)).unwrap().len();
+    host.works_on(&id, "Break it");
+    let gone = fs::metadata(host.transcript(&id)).unwrap().len() - before;
+    let behind = |host: &Host| {
+        let _ = host.rrd(&["mirror", "run"]).output().unwrap();
+        let all: Vec<MirrorStatus> = host.json(&["mirror", "status"]);
+        match (all[0].behind, all[0].bytes_behind) == (1, gone) {
+            true => Ok(all[0].failing.is_some()),
+            false => Err(format!("{gone}: {all:?}")),
+        }
+    };
+    host.until("it to be behind", || behind(&host));
+    // Its harness deletes it while the place is away.
+    fs::remove_file(host.transcript(&id)).unwrap();
+    fs::remove_file(host.path("place")).unwrap();
+    fs::rename(host.path("away"), host.path("place")).unwrap();
+    let is_told = |host: &Host| {
+        host.until("it to be told", || match behind(host)? {
+            false => Ok(()),
+            true => Err("the place fails".to_owned()),
+        });
+        let (code, out, err) = said(host, &["mirror", "verify"]);
+        let why = format!("{gone} bytes of its transcript went with it");
+        assert!(code == 1 && (out.contains(&why) || err.contains(&why)), "{code} {out} {err}");
+    };
+    is_told(&host);
+    host.stop();
+    host.start();
+    is_told(&host);
+}
+
+#[test]
 fn a_session_whose_id_is_a_secret_goes_nowhere() {
     let mut host = Host::new("mac");
     let (odd, id) = (secret(), session(1));

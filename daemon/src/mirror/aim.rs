@@ -163,6 +163,8 @@ struct Done {
     stream: Stream,
     /// It was not only compacted or deleted.
     asked: Option<Ask>,
+    /// So many bytes were new in it when it was looked at last.
+    gained: u64,
     result: Result<(), Failure>,
 }
 
@@ -445,7 +447,7 @@ impl Aim {
             if carried.len() >= most {
                 break;
             }
-            self.known().dirty.remove(&key);
+            let gained = self.known().dirty.remove(&key).map_or(0, |dirty| dirty.bytes);
             // Meanwhile it may have been stopped.
             if !self.hub.entry(&key).is_some_and(|entry| self.wants(&key, &entry)) {
                 self.tell([key]);
@@ -469,7 +471,7 @@ impl Aim {
                         Ok(()) => carrier.bring(&mut stream, &source, &about, ask).await,
                         Err(failure) => Err(failure),
                     };
-                    Done { key, stream, asked: Some(ask), result }
+                    Done { key, stream, asked: Some(ask), gained, result }
                 });
             }
         }

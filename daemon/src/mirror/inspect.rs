@@ -280,6 +280,10 @@ async fn compare(aim: &Aim, carrier: &Carrier, stream: &Stream) -> Result<Mirror
             "{count} records went from there earlier, and its transcript has them no more"
         ));
     }
+    if stream.state.gone > 0 && !is_theirs {
+        let bytes = stream.state.gone;
+        wrong.push(format!("{bytes} bytes of its transcript went with it before they were there"));
+    }
     Ok(MirrorVerified {
         url: address(&aim.settings),
         directory: stream.name.directory(),

@@ -118,6 +118,8 @@ pub(crate) struct State {
     pub(crate) settled: Option<(u64, i64)>,
     /// Records that were there, went from there, and are in no transcript: nothing can bring them again.
     pub(crate) lost: u64,
+    /// Bytes that were new in the source when it was looked at last, and went with it before they were brought.
+    pub(crate) gone: u64,
     /// The bucket keeps it no longer: the last record of the session that was deleted there, or, while there
     /// is an epoch, that is being deleted. It is brought there again if it goes on.
     pub(crate) pruned: Option<Timestamp>,

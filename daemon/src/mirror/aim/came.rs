@@ -59,7 +59,7 @@ impl Aim {
 
     /// What came of it.
     pub(super) fn take(&self, done: Done) {
-        let Done { key, mut stream, asked, result } = done;
+        let Done { key, mut stream, asked, gained, result } = done;
         let mut known = self.known();
         known.compacting.take_if(|compacting| *compacting == key);
         if result.is_ok() && asked == Some(Ask::Parts) {
@@ -77,14 +77,22 @@ impl Aim {
         if result.is_ok() && (stream.state.next_seq != before || was_behind) {
             known.taken_at.insert(stream.id, now());
         }
-        if let Err(Failure::Source { source, .. }) = &result
-            && source.kind() == std::io::ErrorKind::NotFound
-        {
-            // Whatever was new in it is not there.
-            stream.state.settled = None;
-            if let Err(error) = self.outbox().set_state(stream.id, &stream.state) {
-                tracing::error!(%error, "the mirror cannot note down a session");
+        let state = stream.state.clone();
+        match &result {
+            Ok(()) => stream.state.gone = 0,
+            Err(Failure::Source { source, .. })
+                if source.kind() == std::io::ErrorKind::NotFound =>
+            {
+                // Whatever was new in it is not there.
+                stream.state.settled = None;
+                stream.state.gone = state.gone.max(gained);
             }
+            Err(_) => {}
+        }
+        if stream.state != state
+            && let Err(error) = self.outbox().set_state(stream.id, &stream.state)
+        {
+            tracing::error!(%error, "the mirror cannot note down a session");
         }
         known.streams.insert(key.clone(), stream.clone());
         let mut changed = vec![key.clone()];
@@ -121,7 +129,7 @@ impl Aim {
                 let again = Instant::now() + wait;
                 known.failing = Some(Failing { since, failures, error, again, is_told });
                 let now = Instant::now();
-                known.dirty.entry(key).or_insert(Dirty { since: now, last: now, bytes: 0 });
+                known.dirty.entry(key).or_insert(Dirty { since: now, last: now, bytes: gained });
             }
             // Its source went, or moved: a later look finds it where it is.
             Err(Failure::Source { source, .. })
@@ -134,7 +142,7 @@ impl Aim {
                 let now = Instant::now();
                 known.failed.insert(key.clone(), now);
                 known.troubles.insert(key.clone(), (error, now));
-                known.dirty.entry(key).or_insert(Dirty { since: now, last: now, bytes: 0 });
+                known.dirty.entry(key).or_insert(Dirty { since: now, last: now, bytes: gained });
             }
         }
         if was_failing != known.failing.is_some() {

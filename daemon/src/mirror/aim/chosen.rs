@@ -78,13 +78,14 @@ impl Aim {
             return;
         };
         let now = Instant::now();
-        let size = at(key, &entry).looks().map_or(0, |(size, _)| size);
+        let size = at(key, &entry).looks().map(|(size, _)| size);
         let mut known = self.known();
         let stream = known.streams.get(key).and_then(|stream| stream.state.cursor);
-        let bytes = size.saturating_sub(stream.map_or(0, |at| at.offset));
-        let dirty =
-            known.dirty.entry(key.clone()).or_insert(Dirty { since: now, last: now, bytes });
-        (dirty.last, dirty.bytes) = (now, bytes);
+        let bytes = size.map(|size| size.saturating_sub(stream.map_or(0, |at| at.offset)));
+        let dirty = known.dirty.entry(key.clone());
+        let dirty = dirty.or_insert(Dirty { since: now, last: now, bytes: 0 });
+        // Where it has gone, what was new in it is known of the look before.
+        (dirty.last, dirty.bytes) = (now, bytes.unwrap_or(dirty.bytes));
     }
 
     /// Whether the user wants it here, and has not stopped it, and it is not over for too long.
@@ -126,6 +127,13 @@ impl Aim {
         let known = self.known().streams.get(key).cloned();
         let stream = match known {
             Some(mut stream) => {
+                let of = self.name(key).session_id;
+                if stream.name.agent.is_some() && stream.name.session_id != of {
+                    // Two sessions have a delegate of that id, by a copy that somebody made: one of both is told.
+                    let other = stream.name.session_id;
+                    self.trouble(key, format!("session {other} has a subagent of that id, too"));
+                    return None;
+                }
                 stream.state.path = entry.path.to_string();
                 stream
             }

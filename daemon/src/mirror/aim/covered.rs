@@ -122,7 +122,10 @@ impl Aim {
         }
         let settled = state.and_then(|state| state.settled);
         let bytes_behind = match (looks, state.and_then(|state| state.cursor)) {
-            (None, _) => (settled.is_some() && !is_new).then_some(0),
+            (None, _) => match state.map_or(0, |state| state.gone) {
+                0 => (settled.is_some() && !is_new).then_some(0),
+                gone => Some(gone),
+            },
             (Some((size, _)), _) if state.is_none_or(|state| state.next_seq == 0) => Some(size),
             (Some(looks), _) if source.is_whole() => (settled == Some(looks)).then_some(0),
             (Some((size, _)), cursor) => {

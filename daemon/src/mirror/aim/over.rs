@@ -118,7 +118,7 @@ impl Aim {
                         false => tracing::warn!(directory, "not deleted: another host has it"),
                     }
                 }
-                Done { key, stream, asked: Some(Ask::Names), result: pruned.map(drop) }
+                Done { key, stream, asked: Some(Ask::Names), gained: 0, result: pruned.map(drop) }
             });
         }
     }

@@ -74,6 +74,11 @@ impl Aim {
             .collect();
         troubles.sort_by(|a, b| a.stream.cmp(&b.stream));
         troubles.truncate(TOLD);
+        // What went before it was brought stays missing.
+        let is_gone = |(key, stream): &(&SessionKey, &Stream)| {
+            stream.state.gone > 0 && !known.dirty.contains_key(*key)
+        };
+        let gone = known.streams.iter().filter(is_gone).count();
         Ok(MirrorStatus {
             url: self.settings.url.clone(),
             project: self.settings.project.clone(),
@@ -82,7 +87,7 @@ impl Aim {
             raw_transcripts: list.iter().filter(|one| one.raw).count() as u64,
             checking: !self.has_looked.load(Ordering::Relaxed) && closed.is_none(),
             transcripts: list.iter().filter(|one| one.parts > 0).count() as u64,
-            behind: known.dirty.len() as u64,
+            behind: (known.dirty.len() + gone) as u64,
             bytes_behind: listed + untried,
             pending_parts: backlog.iter().map(|(_, parts, _)| parts).sum(),
             pending_bytes: backlog.iter().map(|(_, _, bytes)| bytes).sum(),
@@ -188,7 +193,7 @@ impl Aim {
                         // What was read and is still here is not there, either.
                         (None, false) => {
                             let unsent = unsent.get(&stream.id).copied().unwrap_or_default();
-                            Some(size.saturating_sub(read) + unsent)
+                            Some(size.saturating_sub(read) + unsent + stream.state.gone)
                         }
                     },
                     last_uploaded_at: total.last,
