@@ -215,11 +215,11 @@ mod tests {
         }
         // How long ago is told, and that waiting helps, where that is what it is judged by.
         let fresh = written(row("a", "executing", None, "here"), 60_000);
-        let no = may(&fresh, &[fresh.clone()], over, NOW).unwrap_err();
+        let no = may(&fresh, std::slice::from_ref(&fresh), over, NOW).unwrap_err();
         assert!(no.why.ends_with("the last sign of it came 1m ago"), "{no:?}");
         assert!(no.next.ends_with("for five minutes, --take-over may do"), "{no:?}");
         let lives = Session { live: Some(true), ..fresh };
-        let no = may(&lives, &[lives.clone()], over, NOW).unwrap_err();
+        let no = may(&lives, std::slice::from_ref(&lives), over, NOW).unwrap_err();
         assert!(!no.why.contains("ago") && !no.next.contains("--take-over"), "{no:?}");
         // A copy of it that was resumed on a third host counts as well.
         let rows = [row("a", "ended", Some(false), "here"), row("b", "idle", Some(true), "live")];
