@@ -1,6 +1,6 @@
 //! All waits of this host's clients: who waits for what, what came of each, and how many there may be.
 //!
-//! Not here: what clients ask ([`super::answer`]), and the hosts that are asked ([`super::follow`]).
+//! Not here: what clients ask ([`mod@super::answer`]), and the hosts that are asked ([`super::follow`]).
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
