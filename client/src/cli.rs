@@ -261,7 +261,7 @@ Tools: list_sessions, get_session, read_events, search, graph, whoami, wait_for;
 the only ones that change something. What they tell from transcripts and messages is redacted and marked as data, at most 32 KiB at a time.
 Which session asks is known for Claude Code and Codex.")]
     Mcp,
-    /// What a hook runs: takes one call on stdin, is gone in a twentieth of a second, exits 0.
+    /// What a hook runs: takes one call on stdin, is gone in a twentieth of a second (in half a second where the machine is too busy), exits 0.
     #[command(after_help = "\
 For the settings of a harness; rrd hooks install writes it there. It never fails, and prints nothing, for a \
 harness waits for it and may show what it prints to its model: but for messages to the session, where \

@@ -67,12 +67,20 @@ fn what_clients_say_first_is_answered_whichever_revision_they_speak() {
     assert_eq!(claude.does("list_sessions", json!({}))["shown"], 1);
     let mut codex = Client::start(host.rrd(&["mcp"])).initialized("2025-06-18");
     assert_eq!(codex.does("list_sessions", json!({}))["shown"], 1);
-    // What nobody knows is an error, and no more than that.
-    for (method, params) in
-        [("resources/list", json!({})), ("x/y", json!([1])), ("tools/call", json!({"nome": 1}))]
-    {
+    // What nobody knows, or what is no time for any more, is an error, and no more than that.
+    let again = json!({"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "x", "version": "1"}});
+    for (method, params, code, why) in [
+        ("resources/list", json!({}), -32_601, "there is no method resources/list"),
+        ("resources/read", json!({"uri": "x:y"}), -32_601, "there is no method resources/read"),
+        ("prompts/list", json!({}), -32_601, "there is no method prompts/list"),
+        ("x/y", json!({}), -32_601, "there is no method x/y"),
+        ("x/y", json!([1]), -32_600, "no message of the protocol"),
+        ("tools/call", json!({"nome": 1}), -32_602, "a call has a name, and arguments"),
+        ("initialize", again, -32_600, "initialized already"),
+    ] {
         let answer = codex.ask(method, params);
-        assert!(answer["error"]["code"].as_i64().unwrap() <= -32_600, "{answer}");
+        assert_eq!(answer["error"]["code"], code, "{answer}");
+        assert!(answer["error"]["message"].as_str().unwrap().contains(why), "{answer}");
     }
     let unknown = codex.call("rm", json!({}));
     assert_eq!(unknown["error"]["message"], "no tool is called \"rm\"");
@@ -361,7 +369,12 @@ fn a_client_that_floods_is_made_to_wait_and_gets_every_answer() {
         let heard = client.heard();
         match heard["error"]["message"].as_str() {
             None => assert!(answered.insert(heard["id"].as_u64().unwrap()), "{heard}"),
-            Some(why) => refused.push(why.to_owned()),
+            Some(why) => {
+                // JSON-RPC 2.0, 5: where the id cannot be told it is null, and it is there.
+                let id = if why.contains("message of") { json!(7) } else { Value::Null };
+                assert_eq!(heard.get("id"), Some(&id), "{heard}");
+                refused.push(why.to_owned());
+            }
         }
     }
     assert_eq!(answered.len(), MANY + 1);

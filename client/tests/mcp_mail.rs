@@ -61,6 +61,57 @@ fn whoever_waits_for_a_message_holds_no_other_call_up() {
 }
 
 #[test]
+fn messages_of_calls_that_were_made_at_once_keep_the_order_of_the_calls() {
+    const MANY: usize = 40;
+    let host = two();
+    let mut client = of_session(&host, &session(1));
+    // Neither one that waits nor those that only read are behind them, or before.
+    let waits = json!({"name": "wait_for", "arguments": {"ids": [session(2)], "seconds": 600}});
+    client.send(&request("waits", "tools/call", &waits));
+    let text =
+        |at: usize| format!("{at}{}", "z".repeat(60_000 * usize::from(at.is_multiple_of(4))));
+    for at in 0..MANY {
+        let call = json!({"id": session(2), "text": text(at)});
+        let call = json!({"name": "send_message", "arguments": call});
+        client.send(&request(format!("s{at}"), "tools/call", &call));
+        let reads = json!({"name": "list_sessions", "arguments": {}});
+        client.send(&request(format!("r{at}"), "tools/call", &reads));
+    }
+    for at in (0..MANY).flat_map(|at| [format!("s{at}"), format!("r{at}")]) {
+        let answer = client.answer(&json!(at));
+        assert_eq!(answer["result"]["isError"], false, "{answer}");
+    }
+    let kept: MessagePage = host.json(&["inbox", "--limit", "100"]);
+    let order: Vec<&str> = kept.messages.iter().map(|one| one.text.trim_end_matches('z')).collect();
+    assert_eq!(order, (0..MANY).map(|at| at.to_string()).collect::<Vec<_>>());
+    assert!(!client.answers.contains_key("\"waits\""));
+}
+
+#[test]
+fn a_message_that_is_cancelled_before_its_turn_is_not_sent() {
+    let host = two();
+    let mut client = of_session(&host, &session(1));
+    host.signal("-STOP");
+    for text in ["first", "second", "third"] {
+        let call = json!({"id": session(2), "text": text});
+        let call = json!({"name": "send_message", "arguments": call});
+        client.send(&request(text, "tools/call", &call));
+    }
+    let cancelled = json!({"requestId": "second"});
+    client
+        .send(&json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": cancelled}));
+    // By then that is heard.
+    assert_eq!(client.ask("ping", json!({}))["result"], json!({}));
+    host.signal("-CONT");
+    for at in ["first", "third"] {
+        assert_eq!(client.answer(&json!(at))["result"]["isError"], false);
+    }
+    let kept: MessagePage = host.json(&["inbox"]);
+    let texts: Vec<&str> = kept.messages.iter().map(|one| &*one.text).collect();
+    assert_eq!(texts, ["first", "third"]);
+}
+
+#[test]
 fn a_message_that_found_no_room_in_an_answer_is_still_news() {
     let host = two();
     let mut one = of_session(&host, &session(1));

@@ -12,7 +12,7 @@ use std::{
 };
 
 use host::{Host, session};
-use rrd_proto::HostState;
+use rrd_proto::{HostState, Session, Status};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
@@ -238,9 +238,9 @@ fn what_is_alive_is_not_resumed_but_forked() {
     // A turn is open.
     a.says(&id, &format!("Work on {id}"));
     b.until("it to be at work", || {
-        let row: rrd_proto::Session = b.json(&["sessions", "show", &id]);
+        let row: Session = b.json(&["sessions", "show", &id]);
         match row.status {
-            rrd_proto::Status::Executing => Ok(()),
+            Status::Executing => Ok(()),
             other => Err(other.to_string()),
         }
     });
@@ -404,6 +404,44 @@ fn of_a_host_that_is_away_a_bucket_has_a_copy() {
     assert!(fs::read_dir(b.state("copies")).unwrap().next().is_none());
 }
 
+/// What the bucket gave is how its host's own begins, but for what is secret.
+#[test]
+fn a_redacted_copy_is_followed_up_from_its_host() {
+    let id = session(1);
+    let (mut a, b, clone) = two(&id, true);
+    a.has_done(&id, &clone, 2, &format!("Use {}", secret()));
+    let bucket = format!("file://{}", a.path("bucket").display());
+    a.run(&["mirror", "enable", &bucket, "--yes"]);
+    a.run(&["mirror", "run"]);
+    let all = fs::read_to_string(a.transcript(&id)).unwrap();
+    a.kill();
+    b.until("it to be away", || match b.hosts().iter().find(|row| row.host == "a") {
+        Some(row) if row.state == HostState::Away => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    b.run(&["mirror", "enable", &bucket, "--yes"]);
+    b.run(&["resume", &id, "--from", "bucket", "--take-over"]);
+    let place = looked_for(&b, &clone, &id);
+    let copy = all.replace(&secret(), "[REDACTED:github-token]");
+    assert_eq!(fs::read_to_string(&place).unwrap(), copy);
+
+    a.has_done(&id, &clone, 3, &format!("And {}", secret()));
+    let new = fs::read_to_string(a.transcript(&id)).unwrap()[all.len()..].to_owned();
+    a.start();
+    b.until("what is new to be known", || {
+        let there = |row: &Session| row.host == "a" && row.session_id == id;
+        let rows: Vec<Session> = b.json(&["sessions", "list", "--all"]);
+        match rows.into_iter().find(there).and_then(|row| row.counts) {
+            Some(counts) if counts.prompts == 3 => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    });
+    let (line, said) = b.told(&["resume", &id]);
+    assert!(said.contains("that stays as it was, and what is new follows it"), "{said}");
+    assert!(line.ends_with(&format!("claude --resume {id}\n")), "{line}");
+    assert_eq!(fs::read_to_string(&place).unwrap(), copy + &new);
+}
+
 #[test]
 fn what_only_a_bucket_has_comes_back() {
     let id = session(1);
@@ -422,7 +460,7 @@ fn what_only_a_bucket_has_comes_back() {
     // Its harness has deleted it.
     fs::remove_file(a.transcript(&id)).unwrap();
     a.until("it to be missed", || {
-        let row: rrd_proto::Session = a.json(&["sessions", "show", &id]);
+        let row: Session = a.json(&["sessions", "show", &id]);
         match row.transcript_path.is_some_and(|path| Path::new(&path).exists()) {
             true => Err("there".to_owned()),
             false => Ok(()),
@@ -539,12 +577,21 @@ fn what_is_secret_stays_where_its_host_says_so() {
     fs::remove_file(a.rollout()).unwrap();
     let named = format!("a/codex/{THREAD}");
     a.until("it to be packed", || {
-        let row: rrd_proto::Session = a.json(&["sessions", "show", THREAD]);
+        let row: Session = a.json(&["sessions", "show", THREAD]);
         let path = row.transcript_path.unwrap_or_default();
         if path.ends_with(".zst") { Ok(()) } else { Err(path) }
     });
     b.run(&["resume", &named, "--cwd", cwd]);
     assert!(fs::read_to_string(b.rollout()).unwrap().contains("[REDACTED:"));
+
+    // It goes on there, and comes home: to what is secret there, which stays.
+    let goes_on = thinking("t3", "And on");
+    append(&place, &goes_on);
+    let named = format!("bb/claude-code/{id}");
+    a.looks_up(&named);
+    let (_, said) = a.told(&["resume", &named, "--cwd", a.path("src/alpha").to_str().unwrap()]);
+    assert!(said.contains("stays as it was"), "{said}");
+    assert_eq!(fs::read_to_string(a.transcript(&id)).unwrap(), origin + &goes_on);
 
     // Nothing of it is anywhere on that host, or in a log.
     let begins = &secret()[..20];
@@ -567,7 +614,7 @@ fn a_compressed_rollout_comes_as_what_is_in_it() {
         .unwrap();
     fs::remove_file(a.rollout()).unwrap();
     a.until("it to be packed", || {
-        let row: rrd_proto::Session = a.json(&["sessions", "show", THREAD]);
+        let row: Session = a.json(&["sessions", "show", THREAD]);
         let path = row.transcript_path.unwrap_or_default();
         if path.ends_with(".zst") { Ok(()) } else { Err(path) }
     });
@@ -597,7 +644,7 @@ fn a_transcript_beneath_a_name_that_looks_like_a_secret_is_not_gone() {
     fs::create_dir_all(folder.parent().unwrap()).unwrap();
     fs::rename(host.transcript(&id).parent().unwrap(), &folder).unwrap();
     host.start();
-    let row = || -> rrd_proto::Session { host.json(&["sessions", "show", &id]) };
+    let row = || -> Session { host.json(&["sessions", "show", &id]) };
     host.until("no row", || match host.rrd(&["sessions", "show", &id]).status() {
         Ok(status) if status.success() => Ok(()),
         other => Err(format!("{other:?}")),

@@ -545,7 +545,7 @@ fn what_is_no_delegates_stays_here_and_is_told_so() {
     let shown = store.host.run(&["sessions", "show", ID]);
     let rows: Vec<Session> = store.host.json(&["sessions", "list", "--all"]);
     assert!(rows.iter().all(|row| row.session_id != "reviewer"), "{rows:?}");
-    assert!(shown.contains("but for 3 transcripts only in the session store"), "{shown}");
+    assert!(shown.contains("but for 3 transcripts that are only here"), "{shown}");
     let lap = Store::new("lap");
     lap.host.run(&["mirror", "enable", &url]);
     let keys = "/session-store/subkeys?project=-w&session=0dd95a2a-43a5-4d86-b88b-6ee3a9a2ba8f";

@@ -380,6 +380,41 @@ fn who_waits_on_a_host_that_is_away_closes_no_circle() {
     first.wait().unwrap();
 }
 
+/// A circle that closes while one of its hosts is away shows when that is back: who begins to wait anew is refused.
+#[test]
+fn one_whose_host_was_away_does_not_wait_on_in_a_circle() {
+    let ([mut a, b, c], [one, two, three]) = fleet(["a", "b", "c"]);
+    for way in ["-TERM", "-KILL"] {
+        let first = a.waits(&one, &[&two, "--patient"]);
+        b.sees_it_wait(&one, true);
+        c.sees_it_wait(&one, true);
+        if way == "-TERM" {
+            a.stop()
+        } else {
+            a.kill()
+        }
+        [&b, &c].iter().for_each(|host| host.comes_to_see_host("a", HostState::Away));
+        let begun = Instant::now();
+        let mut third = c.waits(&three, &[&one, "--patient"]);
+        c.sees_it_wait(&three, true);
+        // Sooner than a host is asked in vain.
+        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+        b.sees_it_wait(&three, true);
+        let mut second = b.waits(&two, &[&three]);
+        c.sees_it_wait(&two, true);
+        a.start();
+        let (code, _, said) = answered(first);
+        assert_eq!((code, said.contains("nobody could go on")), (1, true), "{way} {said}");
+        for waits in [&mut second, &mut third] {
+            assert!(waits.try_wait().unwrap().is_none(), "{way}");
+            waits.kill().unwrap();
+            waits.wait().unwrap();
+        }
+        b.sees_it_wait(&three, false);
+        c.sees_it_wait(&two, false);
+    }
+}
+
 #[test]
 fn nobody_waits_on_after_its_time_is_up() {
     let ([a, b], [one, two]) = fleet(["a", "b"]);
@@ -418,4 +453,24 @@ fn an_agent_that_waits_by_mcp_waits_on_when_the_daemon_begins_anew() {
     let text = answer["result"]["content"][0]["text"].as_str().unwrap_or_default();
     let told: Value = serde_json::from_str(text).unwrap_or_default();
     assert_eq!(told["outcome"], "true", "{answer}");
+}
+
+#[test]
+fn an_agent_that_is_patient_waits_on_while_the_host_is_away() {
+    let ([a, mut b], [one, two]) = fleet(["a", "b"]);
+    let mut client = Client::start(a.of_session(&one, &["mcp"])).initialized("2025-06-18");
+    b.kill();
+    a.comes_to_see_host("b", HostState::Away);
+    let told = client.does("wait_for", json!({"ids": [two], "seconds": 60}));
+    assert_eq!(told["outcome"], "away", "{told}");
+    let told = client.does("wait_for", json!({"ids": [two], "seconds": 1, "patient": true}));
+    assert_eq!(told["outcome"], "timeout", "{told}");
+    assert!(told["notes"].to_string().contains("the host of one of them is away"), "{told}");
+    let arguments = json!({"ids": [two], "seconds": 600, "patient": true});
+    client.send(&request("w", "tools/call", &json!({"name": "wait_for", "arguments": arguments})));
+    a.sees_it_wait(&one, true);
+    b.start();
+    b.hook(&two, "Stop", json!({}));
+    let answer = client.answer(&json!("w"));
+    assert_eq!(answer["result"]["structuredContent"]["outcome"], "true", "{answer}");
 }

@@ -11,7 +11,7 @@ use std::{
 
 use rrd_core::graph;
 use rrd_proto::{
-    Edge, Graph, GraphNode, Health, ListQuery, MESSAGE, PartStatus, Session, SessionKey,
+    Edge, EdgeKind, Graph, GraphNode, Health, ListQuery, MESSAGE, PartStatus, Session, SessionKey,
 };
 
 use crate::{edge::Edges, fleet::Fleet, hub::Hub};
@@ -129,13 +129,14 @@ impl Graphs {
 }
 
 fn alarms(graph: &Graph) -> Vec<PartStatus> {
-    let part = |detail: String| PartStatus {
+    let part = |detail: String, cycle: &[String]| PartStatus {
         part: "deadlock".to_owned(),
         state: Health::Degraded,
         detail,
-        hint: Some(
-            "let one of them go on without: end its rrd wait; rrd graph shows all".to_owned(),
-        ),
+        hint: Some(format!(
+            "let one of them go on without: end its {}; rrd graph shows all",
+            commands(graph, cycle)
+        )),
     };
     let node = |one: &str| {
         // In the order of their refs.
@@ -143,13 +144,33 @@ fn alarms(graph: &Graph) -> Vec<PartStatus> {
         at.ok().map(|at| &graph.nodes[at])
     };
     let told = graph.cycles.iter().take(SPELT_OUT);
-    let mut parts: Vec<PartStatus> =
-        told.map(|cycle| part(format!("nobody can go on: {}", spelt_out(cycle, node)))).collect();
+    let of =
+        |cycle: &Vec<String>| part(format!("nobody can go on: {}", spelt_out(cycle, node)), cycle);
+    let mut parts: Vec<PartStatus> = told.map(of).collect();
     let more = graph.cycles.len() - parts.len();
     if more > 0 {
-        parts.push(part(format!("{more} more circles of sessions that wait for each other")));
+        let more = format!("{more} more circles of sessions that wait for each other");
+        parts.push(part(more, &[]));
     }
     parts
+}
+
+/// The commands by which the sessions of a circle wait for each other.
+fn commands(graph: &Graph, cycle: &[String]) -> &'static str {
+    // What it is known by is another host's word: looked at, not told.
+    let is_by = |command: &str| {
+        graph.edges.iter().any(|edge| {
+            edge.kind == EdgeKind::Wait
+                && edge.evidence.starts_with(command)
+                && cycle.contains(&edge.from)
+                && cycle.contains(&edge.to)
+        })
+    };
+    match (is_by("rrd wait"), is_by("rrd inbox --wait")) {
+        (true, true) => "rrd wait or rrd inbox --wait",
+        (false, true) => "rrd inbox --wait",
+        (_, false) => "rrd wait",
+    }
 }
 
 /// A circle from its first session to the same again.
@@ -174,7 +195,7 @@ pub(crate) fn spelt_out<'g>(
 
 #[cfg(test)]
 mod tests {
-    use rrd_proto::{EdgeKind, EdgeState, Harness, Link};
+    use rrd_proto::{EdgeState, Harness, Link};
 
     use super::*;
 
@@ -209,6 +230,28 @@ mod tests {
             "nobody can go on: a (mac, id-a) waits for b (mac, Ship it) waits for a"
         );
         assert!(alarms(&graph::graph(&[waits("a", "b")], &[])).is_empty());
+    }
+
+    #[test]
+    fn the_hint_names_what_is_to_be_ended() {
+        let by = |session: Session, command: &str| {
+            let told = |link: &Link| Link { evidence: command.to_owned(), ..link.clone() };
+            Session { links: session.links.iter().map(told).collect(), ..session }
+        };
+        let (wait, inbox) = ("rrd wait --until idle", "rrd inbox --wait: it has not answered");
+        for (first, second, named) in [
+            (wait, wait, "rrd wait"),
+            (wait, inbox, "rrd wait or rrd inbox --wait"),
+            (inbox, inbox, "rrd inbox --wait"),
+            ("", "rm -rf /", "rrd wait"),
+        ] {
+            let rows = [by(waits("a", "b"), first), by(waits("b", "a"), second)];
+            // Who waits for one of them is not of the circle.
+            let besides = by(waits("c", "a"), inbox);
+            let parts = alarms(&graph::graph(&[&rows[..], &[besides]].concat(), &[]));
+            let hint = parts[0].hint.as_deref().unwrap_or_default();
+            assert!(hint.contains(&format!("end its {named}; ")), "{hint}");
+        }
     }
 
     #[test]

@@ -27,6 +27,8 @@ use rrd_proto::{
 };
 use tokio::sync::watch;
 
+mod places;
+
 use crate::{
     audience::Audience, config::HarnessRoot, gossip::Gossip, others::Asked, store::Stored,
 };
@@ -100,6 +102,8 @@ struct Known {
     claims: HashMap<SessionKey, usize>,
     /// Which files are named after a session, in whatever root: more than one is told.
     places: HashMap<SessionKey, Vec<(PathBuf, FileId)>>,
+    /// The same of what programs store here: no copies that anybody is told of.
+    stored: HashMap<SessionKey, Vec<PathBuf>>,
     /// Sessions that nobody wants to see again.
     forgotten: HashSet<SessionKey>,
     /// Sessions with a copy in the store and another in a harness's home, of which either may be read.
@@ -133,6 +137,7 @@ impl Hub {
             roots,
             claims: HashMap::new(),
             places: HashMap::new(),
+            stored: HashMap::new(),
             forgotten: HashSet::new(),
             shared: HashSet::new(),
         };
@@ -285,55 +290,6 @@ impl Hub {
     /// Gives the session to this root, whosever it was.
     pub(crate) fn hand_over(&self, key: &SessionKey, root: usize) {
         self.lock().claims.insert(key.clone(), root);
-    }
-
-    /// A transcript named after the session is there.
-    pub(crate) fn found_at(&self, key: &SessionKey, path: &Path, id: FileId) {
-        self.change_places(key, |places| match places.iter_mut().find(|(at, _)| at == path) {
-            Some((_, known)) => *known = id,
-            None => places.push((path.to_owned(), id)),
-        });
-    }
-
-    /// It is there no more.
-    pub(crate) fn gone_from(&self, key: &SessionKey, path: &Path) {
-        self.change_places(key, |places| places.retain(|(at, _)| at != path));
-    }
-
-    /// Where the session's transcripts were found.
-    pub(crate) fn places(&self, key: &SessionKey) -> Vec<PathBuf> {
-        let known = self.lock();
-        known.places.get(key).into_iter().flatten().map(|(at, _)| at.clone()).collect()
-    }
-
-    /// Every place of every session that has more than one.
-    pub(crate) fn copies(&self) -> Vec<(SessionKey, PathBuf)> {
-        let known = self.lock();
-        let several = known.places.iter().filter(|(_, places)| places.len() > 1);
-        several
-            .flat_map(|(key, places)| places.iter().map(|(at, _)| (key.clone(), at.clone())))
-            .collect()
-    }
-
-    fn change_places(&self, key: &SessionKey, change: impl FnOnce(&mut Vec<(PathBuf, FileId)>)) {
-        let version = {
-            let mut known = self.lock();
-            let places = known.places.entry(key.clone()).or_default();
-            let before = places.len();
-            change(places);
-            if before.max(places.len()) < 2 {
-                return;
-            }
-            // Two names of one file are no copies.
-            let mut once = HashSet::new();
-            let mut shown_at: Vec<String> =
-                places.iter().filter(|(_, id)| once.insert(*id)).map(|(at, _)| shown(at)).collect();
-            shown_at.sort();
-            known.roster.set_places(key, shown_at);
-            known.roster.version()
-        };
-        self.here.send_replace(version);
-        self.version.send_if_modified(|seen| std::mem::replace(seen, version) != version);
     }
 
     /// Gives this root the sessions that were stored as its own.

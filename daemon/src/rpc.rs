@@ -130,6 +130,8 @@ async fn client(mut stream: Stream, server: Server) -> io::Result<()> {
     }
     // tarpc goes on with what it was asked when the other side is gone; whoever waits for it need not.
     let gone = server.gone.clone();
+    // Also where it hung up without hearing what it was told, which is an error and no end.
+    let _gone = gone.clone().drop_guard();
     let stream = InspectReader::new(stream, move |read| {
         if read.is_empty() {
             gone.cancel();
@@ -266,7 +268,7 @@ impl Local for Server {
     async fn message(self, _: Context, call: MessageCall) -> Result<MessageReply, Refusal> {
         // What changes something is done, whether or not anybody waits for the answer.
         let may_end = matches!(call, MessageCall::Inbox { .. });
-        let answered = messages::answer(&self.answers, call);
+        let answered = messages::answer(&self.answers, call, &self.gone);
         match may_end {
             true => self.gone.run_until_cancelled(answered).await,
             false => Some(answered.await),

@@ -85,7 +85,43 @@ pub enum CopyCall {
     Bucket {
         /// The id.
         id: String,
+        /// From the place with this address alone ([`Ahead::url`]); else from the one that has most of it.
+        #[serde(default)]
+        url: Option<String>,
     },
+    /// Whether another host has gone on with this session of this host, by what buckets have of it.
+    Ahead(SessionKey),
+}
+
+/// How far a bucket is ahead of a session of this host, for another host has taken it over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ahead {
+    /// The place's address.
+    pub url: String,
+    /// The host that writes it there now, as its user calls it.
+    pub host: String,
+    /// That host's node, as other hosts know it.
+    pub node: String,
+    /// When the bucket took the last of it, or that host took it over.
+    pub at: Timestamp,
+    /// So many of its records are not here, of 0 there is nothing newer there; `None` where that could not be found out in time.
+    pub records: Option<u64>,
+    /// What is here has records that are not there: the two went apart.
+    pub is_apart: bool,
+}
+
+/// What came of looking whether a bucket is ahead.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Looked {
+    /// So many places this host mirrors to.
+    pub places: u64,
+    /// The one with most that is not here; of equal ones the one that took the last of it.
+    pub ahead: Option<Ahead>,
+    /// Places that other hosts than that one write: they went on with it, too.
+    #[serde(default)]
+    pub others: Vec<Ahead>,
+    /// Places that did not answer in time, and why.
+    pub unasked: Vec<String>,
 }
 
 /// What a bucket has of a session.
@@ -130,6 +166,8 @@ pub enum CopyReply {
     Page(CopyPage),
     /// To [`CopyCall::Bucket`].
     Bucket(Box<BucketCopy>),
+    /// To [`CopyCall::Ahead`].
+    Looked(Looked),
 }
 
 #[cfg(test)]

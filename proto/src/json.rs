@@ -25,12 +25,14 @@ pub fn line<T: Serialize + ?Sized>(value: &T) -> Result<String, serde_json::Erro
 pub fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(c,
-            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180b}'..='\u{180e}'
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180b}'..='\u{180f}'
+            | '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' | '\u{17b4}' | '\u{17b5}' // fillers
             | '\u{200b}'..='\u{200f}'            // zero width, joiners, marks of direction
             | '\u{2028}'..='\u{202e}'            // separators, embeddings, overrides
             | '\u{2060}'..='\u{206f}'            // word joiner, isolates, shaping
             | '\u{fe00}'..='\u{fe0f}'            // variation selectors: they change a width
-            | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+            | '\u{feff}' | '\u{fff0}'..='\u{fffb}'
+            | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' // of shorthand and music
             | '\u{e0000}'..='\u{e0fff}') // tags and more selectors, all invisible
 }
 

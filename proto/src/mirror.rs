@@ -230,6 +230,9 @@ pub struct MirrorVerified {
     pub records: u64,
     /// What is not as it should be.
     pub wrong: Vec<String>,
+    /// What is not as it was uploaded, and loses nothing.
+    #[serde(default)]
+    pub harmless: Vec<String>,
 }
 
 /// One transcript that a bucket keeps no longer.
@@ -270,6 +273,9 @@ pub struct MirrorStatus {
     pub behind: u64,
     /// Bytes of transcripts that it has not, as far as that is known.
     pub bytes_behind: u64,
+    /// Transcripts among those behind of which nobody knows how many bytes it has not.
+    #[serde(default)]
+    pub behind_unknown: u64,
     /// Parts that are made and still to be sent.
     pub pending_parts: u64,
     /// Their bytes.
@@ -310,6 +316,14 @@ pub struct MirrorStatus {
     pub stands_still: bool,
     /// Transcripts that cannot be mirrored, and why: at most ten.
     pub troubles: Vec<MirrorTrouble>,
+}
+
+impl MirrorStatus {
+    /// Bytes that it has not; nothing where nobody knows how many.
+    #[must_use]
+    pub fn known_behind(&self) -> Option<u64> {
+        (self.bytes_behind > 0 || self.behind_unknown == 0).then_some(self.bytes_behind)
+    }
 }
 
 /// A place that fails.

@@ -102,7 +102,8 @@ pub struct Notification {
     pub told_by: String,
     /// Where more is to be seen, if the settings say where a page is.
     pub page: Option<String>,
-    /// What it is about; the texts in it are null where the settings want none to leave.
+    /// What it is about; texts and names in it, but for refs, are null where the settings want
+    /// none to leave.
     pub notices: Vec<Notice>,
     /// How many more there were.
     pub left_out: u64,

@@ -171,8 +171,9 @@ pub struct Coverage {
     pub bytes_behind: Option<u64>,
     /// Since when it has been like that; of what is mirrored, when the last of it was acknowledged.
     pub since: Option<Timestamp>,
-    /// Transcripts that belong to it and that no place takes: what a program keeps of it in the session store
-    /// beneath other subpaths than `subagents/…/agent-…`.
+    /// Transcripts that belong to it and that no place has all of: what a program keeps of it in the session store
+    /// beneath other subpaths than `subagents/…/agent-…`, and another one of the same id that has records of its
+    /// own.
     #[serde(default)]
     pub only_here: u64,
 }

@@ -10,6 +10,9 @@ The transcript is copied from the host that has it to where the harness looks fo
 that is there is overwritten by anything else. A session of this host is resumed as it is. What the \
 session saw of its repository is compared with the clone here. The command is printed; --exec runs it.
 
+Where a bucket tells that another host went on with a session of this one, nothing is done before it \
+is said what goes on: --take-over brings what is new there, --fork begins another one.
+
 A session that is alive somewhere is not resumed, for two would write it; --fork begins another one.
 Where its turn was left open and nothing tells whether it still runs, --take-over goes on with it.
 
@@ -44,7 +47,8 @@ pub(crate) struct ResumeArgs {
     /// Begin another session with its past, under a new id.
     #[arg(long)]
     pub(crate) fork: bool,
-    /// Resume it although it may be open: its host is away, or nothing tells of its open turn.
+    /// Resume it although it may be open: its host is away, another one went on with it, or nothing tells of its
+    /// open turn.
     #[arg(long)]
     pub(crate) take_over: bool,
     /// Print JSON: the command, the directory, what was written, what differs.

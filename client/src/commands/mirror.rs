@@ -98,7 +98,7 @@ pub(crate) fn run(mirror: &Mirror) -> Result<(), CliError> {
                     Kind::NotFound,
                     format!("{} not as uploaded", counted(wrong as u64, "transcript")),
                 ), |error, why| error.fact(clean(why).into_owned()))
-                .hint("what a transcript here still has is being brought again: rrd mirror run waits for that, then verify once more")),
+                .hint("what a transcript here still has, and this host mirrors, is being brought again: rrd mirror run waits for that, then verify once more")),
             }
         }
         Mirror::Compact(args) => {

@@ -31,7 +31,7 @@ use crate::{
     },
     output,
     resume::{
-        clone,
+        ahead, clone,
         copy::{self, Source},
         which,
     },
@@ -110,7 +110,7 @@ fn go_on(args: &ResumeArgs) -> Result<(), CliError> {
     let ((session, copies), mut found) = match which::which(&answerer, &wanted) {
         // No host that is known had it; a bucket outlives hosts.
         Err(error) if error.kind() == Kind::NotFound && args.from == Some(ResumeFrom::Bucket) => {
-            let found = copy::bucket(&answerer, &wanted)?;
+            let found = copy::bucket(&answerer, &wanted, None)?;
             let row = copy::row(&found);
             ((row.clone(), vec![row]), Some(found))
         }
@@ -153,25 +153,39 @@ fn go_on(args: &ResumeArgs) -> Result<(), CliError> {
     let is_here = session.host_state == HostState::Here;
     // Harnesses delete old transcripts.
     let is_gone = is_here && (found.is_some() || is_gone(&session));
-    // Its harness can do that by itself, and knows better how.
-    let own_fork = args.fork && is_here && !is_gone && layout == Layout::ClaudeCode;
-    let is_copied = !is_here || is_gone || (args.fork && !own_fork);
-    if args.from.is_some() && !is_copied {
-        let why = "it is a session of this host: nothing has to come from elsewhere";
+    if args.from == Some(ResumeFrom::Peer) && is_here && !is_gone {
+        let why = "it is a session of this host: no other host has to give it";
         return Err(CliError::new(Kind::Usage, why).hint("leave --from out"));
     }
+    let looked = match is_here && found.is_none() {
+        true => {
+            let own = ahead::Own { session: &session, copies: &copies, is_gone };
+            ahead::look(&answerer, args, &own, &config.dirs.state)?
+        }
+        false => ahead::Verdict::default(),
+    };
+    looked.remarks.iter().for_each(|remark| answer.remark(remark));
+    let is_ahead = looked.taken.is_some() && !is_gone;
+    // Its harness can do that by itself, and knows better how.
+    let own_fork = args.fork && is_here && !is_gone && !is_ahead && layout == Layout::ClaudeCode;
+    let is_copied = !is_here || is_gone || is_ahead || (args.fork && !own_fork);
     if is_gone && found.is_none() {
         answer.remark("its transcript is not on this host any more: a bucket is asked for it");
     }
-    let from = if is_gone { Some(ResumeFrom::Bucket) } else { args.from };
+    let from = match is_here {
+        true => (is_gone || is_ahead).then_some(ResumeFrom::Bucket),
+        false => args.from,
+    };
     let source = match (is_copied, found.take()) {
         (true, Some(found)) => Some(Source::Bucket(Box::new(found))),
-        (true, None) => Some(copy::open(&answerer, &session, from)?),
+        (true, None) => Some(copy::open(&answerer, &session, from, looked.taken)?),
         (false, _) => None,
     };
     let (directory, why) = clone::find(&answerer, &config.host, &session, args.cwd.as_deref())?;
     answer.remark(&format!("{} goes on in {}, {why}", named(&session), directory.display()));
-    let homes = local::homes(&config, &session.harness);
+    let mut homes = local::homes(&config, &session.harness);
+    // Of two that have a transcript of it the one that is listed.
+    homes.sort_by_key(|home| !(is_here && lies_in(&session, home)));
     let mut head = None;
     let home = match &source {
         None => homes.iter().find(|home| lies_in(&session, home)).cloned(),
@@ -204,7 +218,13 @@ fn go_on(args: &ResumeArgs) -> Result<(), CliError> {
             let in_use = |row: &Session| {
                 row.host_state == HostState::Here && row.live == Some(true) && !args.fork
             };
-            let placed = coming.put(!copies.iter().any(in_use))?;
+            let placed = coming.put(!copies.iter().any(in_use), || local::redactor().0);
+            // Of a session of this host that alone is what is here.
+            let of_bucket = |hint: String| match is_ahead {
+                true => hint.replace("--fork", "--from bucket --fork"),
+                false => hint,
+            };
+            let placed = placed.map_err(|no| CliError::from(no).map_hint(of_bucket))?;
             answer.files = placed.iter().map(written).collect();
             placed.iter().filter(|one| one.is_main).for_each(|one| answer.remark(&placed_as(one)));
             Some(home)
@@ -342,6 +362,7 @@ fn written(placed: &Placed) -> Written {
         Became::Same => "same",
         Became::NewerHere => "newer_here",
         Became::Replaced => "replaced",
+        Became::Continued => "continued",
     };
     Written { path: placed.path.clone(), became }
 }
@@ -355,6 +376,11 @@ fn placed_as(placed: &Placed) -> String {
             format!("{path} is there already and goes on further: that one is used")
         }
         Became::Replaced => format!("{path} was an older copy, and was replaced"),
+        Became::Continued => {
+            format!(
+                "{path} is how it begins, but for what is secret: that stays as it was, and what is new follows it"
+            )
+        }
     }
 }
 

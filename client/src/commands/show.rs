@@ -237,7 +237,8 @@ fn covered(place: &Coverage, now: Timestamp) -> String {
     };
     let but = match place.only_here {
         0 => String::new(),
-        count => format!(", but for {} only in the session store", counted(count, "transcript")),
+        1 => ", but for 1 transcript that is only here".to_owned(),
+        count => format!(", but for {count} transcripts that are only here"),
     };
     format!("{how}{but} · {}", place.url)
 }

@@ -30,15 +30,16 @@ use crate::{clock, connect, local};
 /// somebody writes it, and not looked at: what matters comes first.
 const MAX_INPUT: usize = 2 << 20;
 
-/// By when a harness has said what it has to say …
+/// How long a harness is listened to that does not end, from its first word.
 const HEARD: Duration = Duration::from_millis(16);
-/// … the daemon has it …
+/// By when the daemon has it …
 const SENT: Duration = Duration::from_millis(25);
-/// … and nobody waits any longer, whatever hangs: all of it counted from the start.
+/// … and nobody waits any longer for a pipe or a daemon that hangs: all of it counted from the start.
 const LIMIT: Duration = Duration::from_millis(34);
 
-/// By when what was told in time has been noted as told, however busy the machine is.
-const NOTED: Duration = Duration::from_millis(200);
+/// By when a call has been heard and kept and what was told is noted, where the machine is too busy for it sooner: what
+/// is said once must not be lost because nobody was run, here or at the other end of the pipe.
+const LATE: Duration = Duration::from_millis(500);
 
 /// A harness's name is a word.
 const MAX_NAME: usize = 64;
@@ -72,14 +73,14 @@ pub(crate) fn run(harness: &str) {
     panic::set_hook(Box::new(|_| {}));
     let known = !harness.is_empty() && harness.len() <= MAX_NAME;
     let harness = known.then(|| Harness::from(harness));
-    let (done, finished) = channel();
+    let (done, passed_on) = channel();
+    let (ended, listened) = channel();
     let (chunks, heard) = channel();
     // Each may hang, and is left behind then: a pipe nobody closes, a disk that is gone.
-    let reader = done.clone();
     let _ = thread::Builder::new().spawn(move || {
         listen(&chunks);
         drop(chunks);
-        let _ = reader.send(());
+        let _ = ended.send(());
     });
     let _ = thread::Builder::new().spawn(move || {
         if let Some(harness) = harness {
@@ -87,12 +88,8 @@ pub(crate) fn run(harness: &str) {
         }
         let _ = done.send(());
     });
-    for _ in 0..2 {
-        let left = LIMIT.saturating_sub(begun.elapsed());
-        if finished.recv_timeout(left).is_err() {
-            tell::no_more(begun + NOTED);
-            return;
-        }
+    if passed_on.recv_timeout(LATE.saturating_sub(begun.elapsed())).is_ok() {
+        let _ = listened.recv_timeout(LIMIT.saturating_sub(begun.elapsed()));
     }
 }
 
@@ -120,17 +117,19 @@ fn listen(chunks: &Sender<Vec<u8>>) {
 
 fn pass_on(harness: Harness, heard: &Receiver<Vec<u8>>, begun: Instant) {
     let at = clock::now();
-    let mut input = Vec::new();
+    let until = |latest: Duration| latest.saturating_sub(begun.elapsed());
+    let Ok(mut input) = heard.recv_timeout(until(LATE)) else { return };
+    let latest = begun.elapsed() + HEARD;
     // Some never close the pipe: what they have said by then is looked at all the same.
     while input.len() < MAX_INPUT
-        && let Ok(chunk) = heard.recv_timeout(HEARD.saturating_sub(begun.elapsed()))
+        && let Ok(chunk) = heard.recv_timeout(until(latest))
     {
         input.extend(chunk);
     }
     let Some(payload) = reduce::reduce(&input) else { return };
     let Some(dirs) = local::dirs() else { return };
     let call = call(harness, at, payload);
-    let left = || SENT.saturating_sub(begun.elapsed());
+    let left = || until(SENT);
     let connection = connect::dial_within(&dirs.socket, left()).ok();
     let connection = connection.filter(|connection| connection.hook(&call, left()).is_ok());
     let Some(connection) = connection else {

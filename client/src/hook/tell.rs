@@ -3,18 +3,10 @@
 //! Only where the daemon gives something to tell, which it does when its settings say so; only at events of which
 //! clients have been seen to take it (Claude Code 2.1.329, Codex 0.169.0), and never at the end of a turn, where
 //! it would begin another one. What was told is noted afterwards: what does not get out in time is told by the
-//! next hook. Between the two lies one renaming of a file, for which whoever is out of time waits, so that no hook
+//! next hook. Between the two lies one renaming of a file, which has until [`super::LATE`], so that no hook
 //! tells it once more. Not here: what is told (the daemon's).
 
-use std::{
-    fs,
-    io::Write,
-    mem,
-    path::Path,
-    sync::{Mutex, TryLockError},
-    thread::sleep,
-    time::{Duration, Instant},
-};
+use std::{fs, io::Write, path::Path, time::Instant};
 
 use rrd_proto::{
     Harness, HookCall, SessionKey,
@@ -28,9 +20,6 @@ use super::spool;
 /// The events at which something is told.
 const EVENTS: [&str; 2] = ["UserPromptSubmit", "PostToolUse"];
 
-/// Held from when something is told until that is noted.
-static TELLING: Mutex<()> = Mutex::new(());
-
 /// What of a call says whether, and to whom.
 #[derive(Deserialize)]
 struct Payload {
@@ -39,19 +28,6 @@ struct Payload {
     /// A subagent's: its parent has the messages.
     #[serde(default)]
     agent_id: Option<String>,
-}
-
-/// Nothing is told from here on; what is just being told is noted yet, if that is done by then.
-pub(super) fn no_more(deadline: Instant) {
-    loop {
-        match TELLING.try_lock() {
-            Ok(held) => return mem::forget(held),
-            Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
-                sleep(Duration::from_millis(1));
-            }
-            Err(_) => return,
-        }
-    }
 }
 
 /// Tells what there is to tell, unless it comes after `latest`.
@@ -71,7 +47,6 @@ pub(super) fn tell(
     // In one piece: who is out of time leaves, and half of it would be no answer.
     let line = format!("{said}\n");
     let note = spool::shown(state, call, &ids);
-    let Ok(telling) = TELLING.lock() else { return };
     if Instant::now() >= latest {
         return;
     }
@@ -80,8 +55,6 @@ pub(super) fn tell(
         return;
     }
     let noted = note.and_then(spool::Unfinished::finish).ok();
-    // Where it cannot be noted, nobody leaves before the daemon was told.
-    let _telling = noted.is_none().then_some(telling);
     if ask(&MessageCall::Shown { ids }).is_some()
         && let Some(noted) = noted
     {

@@ -13,15 +13,19 @@ mod wire;
 
 use std::{
     io::{IsTerminal, stdin},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use rmcp::{
     ErrorData, RoleServer, ServerHandler, ServiceExt,
     model::{
         CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, CustomRequest,
-        CustomResult, ErrorCode, Implementation, ListToolsResult, PaginatedRequestParams,
-        RequestMetaObject, ServerCapabilities, ServerConfig, Tool, ToolAnnotations,
+        CustomResult, ErrorCode, Implementation, InitializeRequestParams, InitializeResult,
+        ListToolsResult, PaginatedRequestParams, RequestMetaObject, ServerCapabilities,
+        ServerConfig, Tool, ToolAnnotations,
     },
     service::{RequestContext, ServerInitializeError},
 };
@@ -76,6 +80,8 @@ async fn serve(config: Arc<Config>) -> Result<(), CliError> {
         config,
         gone: gone.clone(),
         tools: tools::all().into(),
+        greeted: AtomicBool::new(false),
+        writing: Arc::new(Semaphore::new(1)),
         running: Arc::new(Semaphore::new(AT_ONCE)),
         waiting: Arc::new(Semaphore::new(WAITS)),
     };
@@ -96,6 +102,10 @@ struct Server {
     /// The client asks no more.
     gone: CancellationToken,
     tools: Arc<[tools::Tool]>,
+    /// The client has shaken hands.
+    greeted: AtomicBool,
+    /// Of calls that change something one is worked on at a time, in the order they came.
+    writing: Arc<Semaphore>,
     running: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
 }
@@ -105,6 +115,18 @@ impl ServerHandler for Server {
         ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
             .with_server_info(Implementation::new("rrd", rrd_proto::VERSION))
             .with_instructions(INSTRUCTIONS)
+    }
+
+    async fn initialize(
+        &self,
+        request: InitializeRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<InitializeResult, ErrorData> {
+        if self.greeted.swap(true, Ordering::Relaxed) {
+            return Err(ErrorData::invalid_request("this client has initialized already", None));
+        }
+        context.peer.set_peer_info(request.clone());
+        self.negotiate_initialize(&request)
     }
 
     async fn list_tools(
@@ -134,7 +156,13 @@ impl ServerHandler for Server {
         let mut arguments = request.arguments.unwrap_or_default();
         // Models say null of what they leave out.
         arguments.retain(|_, value| !value.is_null());
-        let running = match (self.tools[at].waits)(&arguments) {
+        let waits = (self.tools[at].waits)(&arguments);
+        // Each call is a task of the one thread, begun in the order they came; the semaphore keeps that order.
+        let writing = match self.tools[at].reads_only || waits {
+            true => None,
+            false => Arc::clone(&self.writing).acquire_owned().await.ok(),
+        };
+        let running = match waits {
             false => Arc::clone(&self.running).acquire_owned().await.ok(),
             // One more would hold room until another is over, and other calls would find none.
             true => match Arc::clone(&self.waiting).try_acquire_owned() {
@@ -149,13 +177,16 @@ impl ServerHandler for Server {
                 }
             },
         };
+        if context.ct.is_cancelled() {
+            return Err(ErrorData::internal_error("cancelled", None));
+        }
         let tools = Arc::clone(&self.tools);
         let config = Arc::clone(&self.config);
         let call = Call::new(config, told(&context.meta), context.ct.clone(), self.gone.clone());
         // Asking a daemon blocks, and a look without one takes its time.
         let answer = tokio::task::spawn_blocking(move || {
             let answered = tools[at].call(&call, arguments);
-            drop(running);
+            drop((writing, running));
             answered
         });
         let answer = tokio::select! {
@@ -179,7 +210,7 @@ impl ServerHandler for Server {
         Err(if request.method == "tools/call" {
             ErrorData::invalid_params("a call has a name, and arguments that are an object", None)
         } else {
-            ErrorData::new(ErrorCode::METHOD_NOT_FOUND, "there is no such method", None)
+            ErrorData::new(ErrorCode::METHOD_NOT_FOUND, request.method, None)
         })
     }
 }

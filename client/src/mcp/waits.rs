@@ -36,6 +36,9 @@ pub(super) struct WaitFor {
     /// One of several sessions is enough.
     #[serde(default)]
     any: bool,
+    /// Wait on while the host of one of them is away.
+    #[serde(default)]
+    patient: bool,
     /// At most so many seconds: 1 to 600, 45 by default.
     seconds: Option<u64>,
     /// The event of each session to go on from, as the last answer told it in `from`: so nothing is missed
@@ -71,7 +74,7 @@ pub(super) fn wait_for(call: &Call, args: WaitFor) -> Result<Reply, CliError> {
         let is_over = left.is_zero() || call.is_left();
         match waiting.news() {
             Some(news) => {
-                let is_held_up = news.held_up(args.any).is_some();
+                let is_held_up = !args.patient && news.held_up(args.any).is_some();
                 if news.came.is_some() || is_held_up || is_over {
                     return Ok(told(news, is_held_up));
                 }
@@ -97,9 +100,12 @@ fn told(news: &WaitNews, is_held_up: bool) -> Reply {
             came.as_str(),
             Some("a session has ended, so that cannot come true any more: see get_session"),
         ),
-        None if is_held_up => {
-            ("away", Some("a host is away: nothing can be told of its sessions until it is back"))
-        }
+        None if is_held_up => (
+            "away",
+            Some(
+                "a host is away: nothing can be told of its sessions until it is back; patient waits on",
+            ),
+        ),
         None if news.targets.iter().any(|target| target.outcome.is_some()) => (
             "timeout",
             Some(

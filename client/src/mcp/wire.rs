@@ -11,12 +11,13 @@ use rmcp::{
     RoleServer,
     model::{
         ClientJsonRpcMessage, ClientNotification, ClientRequest, ErrorCode, ErrorData,
-        GetExtensions, GetMeta, JsonRpcMessage, RequestId, ServerJsonRpcMessage,
+        GetExtensions, GetMeta, JsonRpcError, JsonRpcMessage, RequestId, ServerJsonRpcMessage,
     },
     transport::Transport,
 };
 use rrd_proto::json;
 use serde::Deserialize;
+use serde_json::Value;
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader},
     sync::{Mutex, OwnedSemaphorePermit, Semaphore},
@@ -24,7 +25,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::output;
+use crate::{
+    output,
+    text::{clean, fit_end},
+};
 
 /// Bytes of a line: a message between sessions with every byte escaped, and what a harness adds.
 const MAX_LINE: usize = 512 << 10;
@@ -32,6 +36,8 @@ const MAX_LINE: usize = 512 << 10;
 const ROOM: usize = 1 << 20;
 /// Bytes that a request takes at least; so many fit in at once as that leaves.
 const LEAST: usize = ROOM / 32;
+/// Columns of a method's name that are said again.
+const MAX_NAME: usize = 60;
 /// In pieces of so many bytes room is given out.
 const PIECE: usize = 1 << 10;
 
@@ -164,8 +170,15 @@ where
 
     fn send(
         &mut self,
-        message: ServerJsonRpcMessage,
+        mut message: ServerJsonRpcMessage,
     ) -> impl Future<Output = io::Result<()>> + Send + 'static {
+        if let JsonRpcMessage::Error(JsonRpcError { error, .. }) = &mut message
+            && error.code == ErrorCode::METHOD_NOT_FOUND
+        {
+            // It is the bare name until here.
+            let name = clean(&error.message);
+            error.message = format!("there is no method {}", fit_end(&name, MAX_NAME)).into();
+        }
         let answered = match &message {
             JsonRpcMessage::Response(answer) => Some(&answer.id),
             JsonRpcMessage::Error(error) => error.id.as_ref(),
@@ -240,7 +253,16 @@ async fn put<W: AsyncWrite + Unpin>(
     output: Arc<Mutex<W>>,
     message: ServerJsonRpcMessage,
 ) -> io::Result<()> {
-    let line = json::line(&message).map_err(io::Error::other)?;
+    let line = match &message {
+        // JSON-RPC 2.0, 5: where no id could be read it is null; rmcp leaves it out.
+        JsonRpcMessage::Error(error) if error.id.is_none() => {
+            let mut error = serde_json::to_value(error).map_err(io::Error::other)?;
+            error["id"] = Value::Null;
+            json::line(&error)
+        }
+        _ => json::line(&message),
+    };
+    let line = line.map_err(io::Error::other)?;
     let mut output = output.lock().await;
     output.write_all(line.as_bytes()).await?;
     output.flush().await

@@ -25,16 +25,17 @@ pub(crate) enum Source<'a> {
     Bucket(Box<BucketCopy>),
 }
 
-/// The source that was asked for, else the host that has the session.
+/// The source that was asked for, else the host that has the session. `url`: of all buckets this one alone.
 pub(crate) fn open<'a>(
     answerer: &'a Answerer,
     session: &Session,
     from: Option<ResumeFrom>,
+    url: Option<String>,
 ) -> Result<Source<'a>, CliError> {
     let is_away = session.host_state == HostState::Away;
     match (from, is_away) {
         (Some(ResumeFrom::Bucket), _) => {
-            let found = bucket(answerer, &session.session_id)?;
+            let found = bucket(answerer, &session.session_id, url)?;
             match found.key == session.key() {
                 true => Ok(Source::Bucket(Box::new(found))),
                 false => {
@@ -50,7 +51,7 @@ pub(crate) fn open<'a>(
             Err(CliError::new(Kind::NotFound, why).hint(hint))
         }
         (None, true) => {
-            let found = bucket(answerer, &session.session_id);
+            let found = bucket(answerer, &session.session_id, None);
             let found = found.ok().filter(|found| found.key == session.key());
             let host = text::clean(&session.host);
             let found = found.ok_or_else(|| {
@@ -66,9 +67,13 @@ pub(crate) fn open<'a>(
     }
 }
 
-/// What a bucket that this host knows has of the session whose id begins so.
-pub(crate) fn bucket(answerer: &Answerer, id: &str) -> Result<BucketCopy, CliError> {
-    let (daemon, call) = (daemon(answerer)?, CopyCall::Bucket { id: id.to_owned() });
+/// What a bucket that this host knows, or the one with this address, has of the session whose id begins so.
+pub(crate) fn bucket(
+    answerer: &Answerer,
+    id: &str,
+    url: Option<String>,
+) -> Result<BucketCopy, CliError> {
+    let (daemon, call) = (daemon(answerer)?, CopyCall::Bucket { id: id.to_owned(), url });
     let asked = output::patiently("asking the bucket; a large session takes a while", || {
         daemon.copy(&call)
     });
@@ -91,7 +96,7 @@ pub(crate) fn row(found: &BucketCopy) -> Session {
     }
 }
 
-fn daemon(answerer: &Answerer) -> Result<&Connection, CliError> {
+pub(super) fn daemon(answerer: &Answerer) -> Result<&Connection, CliError> {
     match answerer {
         Answerer::Daemon(daemon) => Ok(daemon),
         _ => Err(CliError::new(Kind::NoDaemon, "only a daemon can copy a session")
@@ -158,6 +163,6 @@ impl Source<'_> {
     }
 }
 
-fn odd() -> CliError {
+pub(super) fn odd() -> CliError {
     CliError::new(Kind::Internal, "the daemon answered something else")
 }

@@ -2,6 +2,7 @@
 //!
 //! Not here: the command itself ([`crate::commands`]), rules and writing, which are the daemon's library's.
 
+pub(crate) mod ahead;
 pub(crate) mod clone;
 pub(crate) mod copy;
 pub(crate) mod which;

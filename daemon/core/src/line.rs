@@ -2,6 +2,8 @@
 //!
 //! Not here: making text safe for a terminal or a page. That happens where it is shown.
 
+use std::borrow::Cow;
+
 /// At most `max` characters, and whether any were cut. Runs of whitespace (newlines too) become one
 /// space; leading and trailing ones go. Looks at no more than a kilobyte, whatever it is given: several
 /// times what anybody keeps of it.
@@ -28,6 +30,32 @@ pub(crate) fn one_line(text: &str, max: usize) -> (String, bool) {
     (line, false)
 }
 
+/// Without colours and other controls that are no white space. They go and leave no blank: what they split is looked
+/// through for secrets after this, and would be shown in two halves.
+#[must_use]
+pub(crate) fn plain(text: &str) -> Cow<'_, str> {
+    let steers = |c: char| c.is_control() && !c.is_whitespace();
+    if !text.contains(steers) {
+        return Cow::Borrowed(text);
+    }
+    let (mut plain, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(at) = rest.find(steers) {
+        plain.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let control = rest.chars().next().map_or(0, char::len_utf8);
+        rest = &rest[colour(rest).unwrap_or(control)..];
+    }
+    plain.push_str(rest);
+    Cow::Owned(plain)
+}
+
+/// Bytes of `ESC [ … letter` at the beginning.
+fn colour(text: &str) -> Option<usize> {
+    let inner = text.strip_prefix("\u{1b}[")?;
+    let said = inner.bytes().take_while(|b| matches!(b, b' '..=b'?')).count();
+    matches!(inner.as_bytes().get(said), Some(b'@'..=b'~')).then_some("\u{1b}[".len() + said + 1)
+}
+
 /// At most `max` characters, and whether any were cut.
 #[must_use]
 pub(crate) fn truncate(text: &str, max: usize) -> (String, bool) {
@@ -40,6 +68,18 @@ pub(crate) fn truncate(text: &str, max: usize) -> (String, bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn controls_go_and_leave_no_blank() {
+        for (text, left) in [
+            ("as it is — ž\u{200b}\t\r\n", "as it is — ž\u{200b}\t\r\n"),
+            ("\u{1b}[01;31m\u{1b}[Kgh\u{1b}[m\u{1b}[Kp_1", "ghp_1"),
+            ("g\u{7f}h\u{1}p\u{9b}_\u{1b}1\0", "ghp_1"),
+            ("a\u{1b}[31\u{e9}b\u{1b}[", "a[31\u{e9}b["),
+        ] {
+            assert_eq!(plain(text), left);
+        }
+    }
 
     #[test]
     fn whitespace_collapses_and_length_is_in_characters() {

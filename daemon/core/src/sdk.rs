@@ -228,6 +228,17 @@ pub fn is_delegates(subpath: &str) -> bool {
     id.is_some_and(|id| digits(id) >= RANDOM_DIGITS)
 }
 
+/// The session beneath which a delegate's transcript lies, on whichever host; `None` of any other's.
+#[must_use]
+pub fn beneath(path: &str) -> Option<String> {
+    let path = path.replace('\\', "/");
+    let parts: Vec<&str> = path.strip_suffix(END)?.split('/').collect();
+    parts.last()?.strip_prefix("agent-")?;
+    let is_it = |at: &usize| parts[*at] == "subagents" && parts[*at - 3] == "projects";
+    let at = (3..parts.len() - 1).rev().find(is_it)?;
+    Some(real(parts[at - 1])).filter(|session| !session.is_empty())
+}
+
 /// One path segment for `part` alone. Dots go, so that no folder is called like a file; so do capitals, for
 /// many file systems do not tell them from small letters.
 fn plain(what: &'static str, part: &str, capitals: bool) -> Result<String, NoKey> {
@@ -345,6 +356,25 @@ mod tests {
 
     fn key(project: &str, session: &str, subpath: Option<&str>) -> Key {
         Key::new(project, session, subpath).unwrap()
+    }
+
+    #[test]
+    fn a_delegates_path_tells_beneath_which_session_it_lies() {
+        for (path, of) in [
+            ("/h/.claude/projects/-w/s1/subagents/agent-a1.jsonl", Some("s1")),
+            ("/h/.claude/projects/-w/s1/subagents/workflows/w1/agent-a1.jsonl", Some("s1")),
+            (r"C:\h\.claude\projects\-w\s1\subagents\agent-a1.jsonl", Some("s1")),
+            ("/h/session-store/projects/-w/=41b/subagents/agent-a1.jsonl", Some("Ab")),
+            ("/projects/a/b/subagents/c/projects/-w/s1/subagents/agent-a1.jsonl", Some("s1")),
+            ("/h/.claude/projects/-w/agent-a1.jsonl", None),
+            ("/h/.claude/projects/-w/s1/subagents/agent-a1.meta.json", None),
+            ("/h/.claude/projects/-w/s1/subagents/a1.jsonl", None),
+            ("/h/.claude/projects/subagents/agent-a1.jsonl", None),
+            ("agent-a1.jsonl", None),
+            ("", None),
+        ] {
+            assert_eq!(beneath(path).as_deref(), of, "{path}");
+        }
     }
 
     #[test]

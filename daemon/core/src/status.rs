@@ -21,7 +21,7 @@ use rrd_proto::{EndReason, Status, StatusSource, Timestamp, TurnResult, WaitingF
 use crate::{
     fold::{Fold, OpenTool, Turn},
     hook::{HookState, HookTurn, Hooked},
-    line::one_line,
+    line::{one_line, plain},
     live::{Ask, Evidence, Liveness, LivenessBy, RegistryState},
 };
 
@@ -395,8 +395,7 @@ pub(crate) fn described(tool: &str, summary: &str) -> String {
 
 /// In one line without control bytes.
 fn detail(text: &str) -> String {
-    let printable: String = text.chars().filter(|c| !c.is_control() || c.is_whitespace()).collect();
-    let (line, cut) = one_line(&printable, DETAIL_TEXT);
+    let (line, cut) = one_line(&plain(text), DETAIL_TEXT);
     if cut { line + "…" } else { line }
 }
 

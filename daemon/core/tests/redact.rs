@@ -8,6 +8,7 @@ mod mutate;
 use mutate::{Random, check, fill};
 use proptest::prelude::*;
 use rrd_core::redact::{Allow, Deny, RULES, Redactor, Report, Settings, Stream};
+use rrd_proto::json::is_unsafe;
 use serde_json::json;
 
 static REDACTOR: std::sync::LazyLock<Redactor> = std::sync::LazyLock::new(Redactor::new);
@@ -430,6 +431,9 @@ fn the_worst_lines_cost_no_more_than_their_length() {
         "-eyJ",
         "KEY0 ",
         ".dockerconfigjson: eyJhdXRocyI6SJVcoJwcBh9bAoPEn41MLkN0",
+        "a\u{200b}",
+        "\r",
+        "k\u{1b}[0mey=\u{e0041}x",
     ];
     for text in texts {
         // Were any of these quadratic, this would take minutes.
@@ -441,6 +445,109 @@ fn the_worst_lines_cost_no_more_than_their_length() {
             assert!(once == twice, "a second run changes what {text:?} became");
         }
     }
+}
+
+#[test]
+fn colours_stay_whole_around_what_is_no_secret_and_what_is() {
+    for (text, left) in [
+        ("alias_token = ^[34mself^[39m.scan_anchor(AliasToken)", None),
+        ("password: ^[31mrequired^[0m", None),
+        ("Token: ^[33m''^[39m", None),
+        ("^[01;31m^[Kpassword^[m^[K: ^[36mString^[0m", None),
+        (
+            "DB_PASSWORD=^[31mhunter2xyZ9^[0m ok",
+            Some("DB_PASSWORD=^[31m[REDACTED:password]^[0m ok"),
+        ),
+    ] {
+        // Also where something else is to be left out.
+        for before in ["", "\u{200b}", "a\rb "] {
+            let text = format!("{before}{}", text.replace('^', "\u{1b}"));
+            let left = left.map_or_else(
+                || text.clone(),
+                |it| format!("{before}{}", it.replace('^', "\u{1b}")),
+            );
+            let out = Redactor::new().text(&text, &mut Report::default()).into_inner();
+            assert_eq!(out, left, "{text:?}");
+        }
+    }
+}
+
+/// What no vendor's rule finds, with what tells that it is one.
+const NAMED: &[&str] = &[
+    "DB_PASSWORD={a24}",
+    "\"apiKey\": \"{a24}\"",
+    "postgres://me:{a20}@db/x",
+    "Authorization: Bearer {a32}",
+    "cookie: session={a32}",
+    "curl -u me:{a20} https://x",
+];
+
+/// What each reader leaves out, in a way of its own.
+const UNSEEN: &[&str] = &[
+    "\u{200b}",
+    "\u{1b}",
+    "\u{202e}",
+    "\u{2060}",
+    "\u{e0041}",
+    "\u{fe0f}",
+    "\u{ad}",
+    "\r",
+    "\u{8}",
+    "\u{c}",
+    "\u{7f}",
+    "\u{9b}",
+    "\u{85}",
+    "\u{2028}",
+    "\u{feff}",
+    "\u{180f}",
+    "\u{3164}",
+    "\u{1d173}",
+    "\u{200d}",
+    "\u{34f}",
+    "\0",
+    "\u{1b}[1;31m",
+    "\u{200b}\u{1b}[0m",
+];
+
+fn is_blank(c: char) -> bool {
+    is_unsafe(c) && c.is_whitespace()
+}
+
+/// As hooks, answers to agents, tables and pages show a text.
+fn without(text: &str, instead: fn(char) -> Option<char>) -> String {
+    let seen = |c: char| match c {
+        '\n' | '\t' => Some(c),
+        c if is_unsafe(c) => instead(c),
+        c => Some(c),
+    };
+    text.chars().filter_map(seen).collect()
+}
+
+/// As a terminal is shown a long text.
+fn lines(text: &str) -> String {
+    let (mut out, mut rest) = (String::new(), text);
+    while let Some(c) = rest.chars().next() {
+        rest = &rest[c.len_utf8()..];
+        if c == '\u{1b}'
+            && let Some(inner) = rest.strip_prefix('[')
+        {
+            let parameters = inner.bytes().take_while(|b| matches!(b, b' '..=b'?')).count();
+            if matches!(inner.as_bytes().get(parameters), Some(b'@'..=b'~')) {
+                rest = &inner[parameters + 1..];
+            }
+        } else if c == '\r' || !is_unsafe(c) || matches!(c, '\n' | '\t') {
+            out.push(if c == '\r' { '\n' } else { c });
+        }
+    }
+    out
+}
+
+/// A piece of a secret that can be read in what is shown, though not in what is left of it when it is whole.
+fn readable<'s>(secret: &'s str, whole: &str, shown: &str) -> Option<&'s str> {
+    const PIECE: usize = 8;
+    let pieces =
+        (0..secret.len().saturating_sub(PIECE - 1)).filter_map(|at| secret.get(at..at + PIECE));
+    pieces.into_iter().find(|piece| !whole.contains(piece) && shown.contains(piece))
 }
 
 proptest! {
@@ -473,6 +580,64 @@ proptest! {
         prop_assert_eq!(out.lines().count(), 2);
         let whole = redactor.line(text.lines().next().unwrap().as_bytes(), &mut Report::default());
         prop_assert_eq!(out.lines().next().unwrap().as_bytes(), whole.as_ref().as_ref());
+    }
+
+    #[test]
+    fn a_secret_is_caught_whatever_unseen_splits_it(
+        rule in 0..RULES.len() + NAMED.len(), seed in any::<u64>(),
+        splits in proptest::collection::vec((0..1000usize, proptest::sample::select(UNSEEN)), 1..4),
+    ) {
+        let (rule, yes) = match RULES.get(rule) {
+            Some(rule) => (rule.id, rule.yes),
+            None => ("by its name", NAMED[rule - RULES.len()]),
+        };
+        let yes = fill(yes, &mut Random(seed));
+        let mut split: Vec<char> = yes.chars().collect();
+        // From the last to the first, so none falls into another one.
+        let mut splits: Vec<_> = splits.into_iter().map(|(at, what)| (1 + at % (split.len() - 1), what)).collect();
+        splits.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+        for (at, unseen) in splits {
+            split.splice(at..at, unseen.chars());
+        }
+        let split: String = split.into_iter().collect();
+        // A name may be told; its value is the longest run.
+        let runs = yes.split(|c: char| !c.is_ascii_alphanumeric());
+        let secret = if rule == "by its name" { runs.max_by_key(|run| run.len()).unwrap() } else { &yes };
+        let whole = REDACTOR.text(&format!("use {yes} ok"), &mut Report::default()).into_inner();
+        for text in [format!("use {split} ok"), format!("a\r{split}\nb")] {
+            let mut texts = vec![REDACTOR.text(&text, &mut Report::default()).into_inner()];
+            let escaped = |c: char| match c {
+                '\r' => "\\r".to_owned(),
+                '\n' => "\\n".to_owned(),
+                '\u{8}' => "\\b".to_owned(),
+                c if c.is_ascii_graphic() && !matches!(c, '"' | '\\') || c == ' ' => c.to_string(),
+                c => c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect(),
+            };
+            let within = json!({ "inner": text }).to_string();
+            for line in [
+                json!({ "content": text }).to_string(),
+                json!({ "content": within }).to_string(),
+                format!("{{\"content\":\"{}\"}}", text.chars().map(escaped).collect::<String>()),
+            ] {
+                let out = REDACTOR.line(line.as_bytes(), &mut Report::default()).into_inner();
+                let value: serde_json::Value = serde_json::from_slice(&out).unwrap();
+                let content = value["content"].as_str().unwrap();
+                let inner = serde_json::from_str::<serde_json::Value>(content).ok();
+                texts.push(inner.and_then(|v| Some(v["inner"].as_str()?.to_owned())).unwrap_or(content.to_owned()));
+            }
+            for text in texts {
+                // What parts it where it is shown parts it for its readers, too.
+                let parts = |what: &str| split.contains(what);
+                for (is_parted, shown) in [
+                    (parts("["), without(&text, |_| None)),
+                    (parts("[") || split.contains(is_blank), without(&text, |c| is_blank(c).then_some(' '))),
+                    (parts("\r"), lines(&text)),
+                ] {
+                    let left = readable(secret, &whole, &shown).filter(|_| !is_parted);
+                    prop_assert!(left.is_none(), "{}: {:?} of {:?} in {:?}", rule, left, split, shown);
+                }
+            }
+        }
     }
 
     #[test]

@@ -7,7 +7,9 @@
 
 mod cluster;
 mod driver;
+mod pace;
 mod published;
+mod rounds;
 #[cfg(test)]
 mod tests;
 mod vet;
@@ -40,12 +42,13 @@ use rrd_core::{
 use rrd_proto::{
     Health, Host, HostState, NodeId, PartStatus, Session, SessionKey, peer_calls::LastKnown,
 };
-use tokio::{sync::watch, task::JoinHandle, time::MissedTickBehavior};
+use tokio::{sync::watch, task::JoinHandle};
 
 use crate::fleet::Heard;
 
 use cluster::{Cluster, Seen};
 pub(crate) use driver::run;
+use pace::Pace;
 use published::Published;
 pub(crate) use wire::Traffic;
 use wire::{Clock, Send, Wire};
@@ -165,7 +168,7 @@ impl Gossip {
                 shared.record(node, &record);
             }
         }
-        let task = tokio::spawn(gossip(Arc::clone(&shared), generation, next_generation));
+        let task = tokio::spawn(rounds::run(Arc::clone(&shared), generation, next_generation));
         Self { shared, task }
     }
 
@@ -440,12 +443,12 @@ impl Shared {
 
     /// A message of a member.
     fn take(&self, opened: Opened) {
-        let Opened { sender, generation: _, kind, clock, message } = opened;
+        let Opened { sender, generation, kind, clock, message } = opened;
         let now = self.wire.now();
         let came = {
             let mut peers = lock(&self.peers);
             peers.heard(sender, clock, now);
-            peers.set_live(sender, true, now)
+            peers.set_live(sender, generation, true, now)
         };
         let mut news = false;
         match kind {
@@ -524,85 +527,34 @@ impl Shared {
     }
 
     /// Takes what the rounds have brought.
-    async fn look(&self, cluster: &Cluster, seen: &mut Seen) {
+    async fn look(&self, cluster: &Cluster, seen: &mut Seen, pace: &mut Pace) {
         let mut news = false;
         let members = self.members();
         let member = |node| node != self.node && members.get(node).is_some();
-        for state in cluster.states(member, seen).await {
+        let states = cluster.states(member, seen).await;
+        if pace.runs() {
+            // Whoever answers is there.
+            members.now().map(Member::node).filter(|n| member(*n)).for_each(|n| cluster.ask(n));
+        }
+        for state in states {
             for record in &state.records {
                 news |= self.record(state.node, record);
             }
             let heard = self.wire.heard(state.node).is_some_and(|at| at.elapsed() < HEARD_FOR);
+            let generation = self.wire.generation(state.node).unwrap_or_default();
             let now = self.wire.now();
             let mut peers = lock(&self.peers);
             if state.live && !heard {
                 // Others hear it.
                 peers.seen(state.node, now);
             }
-            news |= peers.set_live(state.node, state.live || heard, now);
+            let live = state.live || heard;
+            if live || pace.may_judge() {
+                news |= peers.set_live(state.node, generation, live, now);
+            }
         }
         if news {
             self.change();
-        }
-    }
-}
-
-async fn gossip(
-    shared: Arc<Shared>,
-    mut generation: u64,
-    next: Arc<dyn Fn() -> io::Result<u64> + std::marker::Send + Sync>,
-) {
-    loop {
-        let members = shared.members();
-        let others = members.now().map(|member| member.node()).filter(|node| *node != shared.node);
-        match Cluster::begin((shared.node, generation), others, &shared.wire).await {
-            Ok(cluster) => {
-                let cluster = Arc::new(cluster);
-                *lock(&shared.cluster) = Some(Arc::clone(&cluster));
-                shared.put().await;
-                let why = rounds(&shared, &cluster).await;
-                if shared.over.load(Ordering::SeqCst) {
-                    return;
-                }
-                tracing::error!(why, "gossip ended by itself; beginning anew");
-            }
-            Err(error) => tracing::error!(%error, "gossip cannot begin; trying again"),
-        }
-        *lock(&shared.begun_anew) += 1;
-        tokio::time::sleep(cluster::ROUND).await;
-        match next() {
-            Ok(number) => generation = number,
-            Err(error) => {
-                tracing::error!(%error, "no generation for gossip");
-                generation += 1;
-            }
-        }
-    }
-}
-
-/// Returns when gossip has ended, and why it did.
-async fn rounds(shared: &Shared, cluster: &Cluster) -> String {
-    let mut looks = tokio::time::interval(LOOK);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut seen = Seen::new();
-    let mut put = None;
-    let ended = cluster.ended();
-    tokio::pin!(ended);
-    loop {
-        tokio::select! {
-            why = &mut ended => return why,
-            () = cluster.stirred() => {}
-            _ = looks.tick() => {}
-        }
-        let told = lock(&shared.published).count();
-        if put.replace(told) != Some(told) {
-            shared.put().await;
-        }
-        shared.look(cluster, &mut seen).await;
-        looks.reset();
-        tokio::select! {
-            why = &mut ended => return why,
-            () = tokio::time::sleep(APART) => {}
         }
     }
 }

@@ -86,7 +86,7 @@ impl Published {
     }
 
     /// Leaves those rows for which there is a slot: the others need not be redacted. `gone` are no more; `elsewhere`
-    /// gives the rows of other hosts' sessions, where it matters for whom they wait.
+    /// gives the rows of other hosts' sessions, where it matters for whom they wait and to whom they write.
     pub(super) fn choose(
         &mut self,
         rows: &mut Vec<Session>,
@@ -114,8 +114,8 @@ impl Published {
             Wish { row, has_slot: self.has(&key), told }
         };
         let wishes: Vec<Wish<'_>> = rows.iter().map(wish).collect();
-        let awaited = slots::awaited(rows.iter().chain(&elsewhere));
-        let chosen = slots::choose(&wishes, slots, &awaited);
+        let tied = slots::tied_to(rows.iter().chain(&elsewhere));
+        let chosen = slots::choose(&wishes, slots, &tied);
         let giving = wishes.iter().zip(&chosen).filter(|(wish, chosen)| wish.has_slot && !**chosen);
         self.giving = giving.map(|(wish, _)| wish.row.key()).collect();
         let mut chosen = chosen.into_iter();

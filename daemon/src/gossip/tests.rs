@@ -17,6 +17,7 @@ use super::*;
 
 mod figures;
 mod notices;
+mod restarts;
 
 const KEY: [u8; 32] = [7; 32];
 

@@ -6,6 +6,7 @@
 //! when it is shown. Not here: the tables, which are a part of `keep.db`.
 
 mod edges;
+mod loans;
 mod notes;
 mod outbox;
 #[cfg(test)]
@@ -13,6 +14,7 @@ mod tests;
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -20,6 +22,7 @@ use std::{
 use rrd_core::message::{Telling, told};
 use rrd_proto::{
     HostState, NodeId, Refusal, Session, SessionKey, Status,
+    json::is_unsafe,
     message::{
         MAX_ACKNOWLEDGED, MAX_MESSAGE, MAX_PAGE, Message, MessageCall, MessageId, MessagePage,
         MessageReply, MessageState, MessagesPush, MessagesReply, Party,
@@ -31,6 +34,7 @@ use tokio::{
     sync::{Notify, watch},
     time::{Instant, timeout},
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     answers::Answers,
@@ -40,6 +44,7 @@ use crate::{
     waits,
 };
 pub(crate) use edges::follow as follow_edges;
+use loans::Loans;
 pub(crate) use outbox::run as hand_over;
 
 /// Whoever sends one hears that it is there, if it is by then.
@@ -50,9 +55,6 @@ const MOST_BYTES: usize = 2 << 20;
 
 /// Messages that a hook is given to choose from.
 const HOOKED: u32 = 16;
-
-/// What was given to a hook is given to no other one for so long: several may be called at once.
-const LENT: Duration = Duration::from_secs(5);
 
 /// What has to be known of messages without looking at the disk.
 #[derive(Debug)]
@@ -74,8 +76,8 @@ struct Held {
     trouble: HashMap<NodeId, String>,
     /// Sessions that a hook may have something to tell.
     unshown: HashSet<SessionKey>,
-    /// What hooks were given a moment ago.
-    lent: HashMap<MessageId, Instant>,
+    /// What hooks are about to tell.
+    loans: Loans,
 }
 
 impl Messages {
@@ -114,26 +116,22 @@ impl Messages {
         Ok(epoch)
     }
 
-    /// Of what was found for a session, what no other hook was given a moment ago: from here on it is this one's.
-    fn lend(&self, of: &SessionKey, found: Vec<KeptMessage>) -> Vec<KeptMessage> {
+    /// What a hook of this session may tell, lent to it until it is `gone`. Only who has `keep` lends. Blocks.
+    fn lend(
+        &self,
+        keep: &mut Keep,
+        state_dir: &Path,
+        of: &SessionKey,
+        gone: &CancellationToken,
+    ) -> Result<Vec<KeptMessage>, KeepError> {
+        let lent = self.held().loans.now();
+        notes::take(keep, state_dir, now())?;
+        let found = keep.unshown(of, HOOKED)?;
         let mut held = self.held();
-        held.lent.retain(|_, at| at.elapsed() < LENT);
         if found.is_empty() {
             held.unshown.remove(of);
         }
-        let fresh = found.into_iter().filter(|message| !held.lent.contains_key(&message.id));
-        let fresh: Vec<KeptMessage> = fresh.collect();
-        let given = Instant::now();
-        held.lent.extend(fresh.iter().map(|message| (message.id, given)));
-        fresh
-    }
-
-    /// The hook had no room for these.
-    fn take_back(&self, ids: &[MessageId]) {
-        let mut held = self.held();
-        for id in ids {
-            held.lent.remove(id);
-        }
+        Ok(held.loans.lend(found, &lent, gone))
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
@@ -141,10 +139,11 @@ impl Messages {
     }
 }
 
-/// Does what a client asks.
+/// Does what a client asks; `gone` when it has hung up.
 pub(crate) async fn answer(
     answers: &Arc<Answers>,
     call: MessageCall,
+    gone: &CancellationToken,
 ) -> Result<MessageReply, Refusal> {
     let fleet = answers.fleet.as_ref().as_ref().map_err(|broken| {
         refusal(format!("messages cannot be kept: {}", broken.what), &broken.remedy)
@@ -169,10 +168,11 @@ pub(crate) async fn answer(
             Ok(MessageReply::Page(page(answers, fleet, messages, more)))
         }
         MessageCall::ForHook { of } => {
-            Ok(MessageReply::ForHook(for_hook(answers, fleet, of).await))
+            Ok(MessageReply::ForHook(for_hook(answers, fleet, of, gone).await))
         }
         MessageCall::Shown { mut ids } => {
             ids.truncate(MAX_PAGE as usize);
+            fleet.messages().held().loans.told(&ids);
             on_disk(fleet, move |fleet| fleet.keep().set_shown(&ids, now())).await?;
             fleet.messages().change();
             Ok(MessageReply::ForHook(None))
@@ -194,7 +194,7 @@ async fn send(
         let mut page = page(answers, fleet, vec![message], 0);
         return page.messages.pop().map(Box::new).map(MessageReply::Sent).ok_or_else(fault);
     }
-    if text.trim().is_empty() {
+    if text.chars().all(|c| c.is_whitespace() || is_unsafe(c)) {
         return Err(refusal(
             "there is nothing in that message".to_owned(),
             "write what it is about",
@@ -325,23 +325,21 @@ async fn acknowledge(
 }
 
 /// What a hook of this session tells it, where hooks may. Nothing is marked before the hook has said that it
-/// told it: what does not arrive comes with the next one.
+/// told it: what does not arrive comes with the next one, before what is later.
 async fn for_hook(
     answers: &Arc<Answers>,
     fleet: &Arc<Fleet>,
     of: SessionKey,
+    gone: &CancellationToken,
 ) -> Option<(String, Vec<MessageId>)> {
     if !answers.deliver || !fleet.messages().held().unshown.contains(&of) {
         return None;
     }
-    let (whose, state_dir) = (of.clone(), answers.health.state_dir.clone());
-    let found = on_disk(fleet, move |fleet| {
-        notes::take(&mut fleet.keep(), &state_dir, now())?;
-        fleet.keep().unshown(&whose, HOOKED)
+    let (state_dir, gone) = (answers.health.state_dir.clone(), gone.clone());
+    let lent = on_disk(fleet, move |fleet| {
+        fleet.messages().lend(&mut fleet.keep(), &state_dir, &of, &gone)
     });
-    let found = found.await.ok()?;
-    let messages = fleet.messages();
-    let fresh = messages.lend(&of, found);
+    let fresh = lent.await.ok()?;
     let ids: Vec<MessageId> = fresh.iter().map(|message| message.id).collect();
     let page = page(answers, fleet, fresh, 0);
     let tellings = page.messages.into_iter().map(|message| Telling {
@@ -353,7 +351,7 @@ async fn for_hook(
     });
     let (text, count) = told(&tellings.collect::<Vec<_>>(), now()).unwrap_or_default();
     let (ids, left) = ids.split_at(count.min(ids.len()));
-    messages.take_back(left);
+    fleet.messages().held().loans.take_back(left);
     (!ids.is_empty()).then(|| (text, ids.to_vec()))
 }
 

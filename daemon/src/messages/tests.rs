@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
+    path::Path,
     sync::{
         LazyLock,
         atomic::{AtomicU64, Ordering},
@@ -18,6 +19,7 @@ use rrd_proto::{
     message::{Handed, HandedMessage, MessageId, MessageState, MessagesPush},
 };
 use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
 
 use crate::fleet::{Keep, NewMessage, NotSent};
 
@@ -473,17 +475,29 @@ fn what_one_hook_was_given_no_other_one_is() {
         one.send(0, 0, (0, 1), text, 0);
     }
     let messages = super::Messages::restored(one.keep()).unwrap();
-    // Both looked before either told anything.
-    let found = [(); 2].map(|()| one.keep().unshown(&key(1), 16).unwrap());
-    let [first, second] = found.map(|found| messages.lend(&key(1), found));
+    let state = one.dir.path().to_owned();
+    let hooks = [(); 3].map(|()| CancellationToken::new());
+    let mut ask = |hook: usize| -> Vec<(MessageId, String)> {
+        let lent = messages.lend(one.keep(), &state, &key(1), &hooks[hook]).unwrap();
+        lent.into_iter().map(|message| (message.id, message.text)).collect()
+    };
+    let (first, second) = (ask(0), ask(1));
     assert_eq!((first.len(), second.len()), (3, 0));
-    // There was room for one.
-    let left: Vec<MessageId> = first[1..].iter().map(|message| message.id).collect();
-    messages.take_back(&left);
-    let next = one.keep().unshown(&key(1), 16).unwrap();
-    let texts: Vec<String> =
-        messages.lend(&key(1), next).into_iter().map(|message| message.text).collect();
-    assert_eq!(texts, ["b", "c"]);
+    // There was room for one, which it told and noted.
+    messages.held().loans.take_back(&[first[1].0, first[2].0]);
+    assert!(ask(1).is_empty());
+    note(&state, "0.shown", &serde_json::to_string(&[first[0].0]).unwrap());
+    hooks[0].cancel();
+    assert_eq!(ask(1), first[1..]);
+    // That one had no time.
+    hooks[1].cancel();
+    assert_eq!(ask(2), first[1..]);
+}
+
+fn note(state: &Path, name: &str, text: &str) {
+    let spool = state.join(SPOOL_FOLDER);
+    std::fs::create_dir_all(&spool).unwrap();
+    std::fs::write(spool.join(name), text).unwrap();
 }
 
 #[test]
@@ -494,14 +508,13 @@ fn what_a_hook_noted_is_told_no_more_and_what_is_no_note_does_no_harm() {
     }
     let told = one.keep().unshown(&key(1), 1).unwrap()[0].id;
     let spool = one.dir.path().join(SPOOL_FOLDER);
-    std::fs::create_dir(&spool).unwrap();
     let unfinished = spool.join("2.tmp");
     for (file, text) in [
         ("1.shown", serde_json::to_string(&[told, told]).unwrap()),
         ("0.shown", "[\"m".to_owned()),
         ("2.tmp", serde_json::to_string(&[told]).unwrap()),
     ] {
-        std::fs::write(spool.join(file), text).unwrap();
+        note(one.dir.path(), file, &text);
     }
     std::fs::create_dir(spool.join("3.shown")).unwrap();
     let (now, state) = (one.now(0), one.dir.path().to_owned());

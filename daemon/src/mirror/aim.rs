@@ -5,10 +5,13 @@
 //! When nothing changes nothing is done. Not here: how one session is carried ([`super::stream`]).
 
 mod came;
+mod check;
 mod chosen;
+mod copies;
 mod covered;
 mod fewer;
 mod over;
+mod short;
 mod told;
 
 use std::{
@@ -29,6 +32,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use self::copies::Copies;
 use super::{
     Mirror,
     gather::At,
@@ -93,10 +97,13 @@ pub(crate) struct Aim {
 #[derive(Default)]
 struct Known {
     streams: HashMap<SessionKey, Stream>,
+    copies: Copies,
     /// Those that the bucket was asked about since the start.
     looked_at: HashSet<StreamId>,
     /// Sessions with something new.
     dirty: HashMap<SessionKey, Dirty>,
+    /// Sessions that an earlier release brought, to be compared with what is there.
+    to_check: HashSet<SessionKey>,
     /// Sessions of which the bucket is known not to have what was uploaded.
     to_mend: HashSet<SessionKey>,
     /// Sessions whose parts are to become fewer.
@@ -111,12 +118,14 @@ struct Known {
     behind: HashMap<SessionKey, Timestamp>,
     /// Sessions with which the bucket failed last, and when.
     failed: HashMap<SessionKey, Instant>,
+    /// As databases looked when their rows were noted down last.
+    noted: HashMap<SessionKey, Option<(u64, i64)>>,
     /// When it last did what was asked of it.
     worked_at: Option<Instant>,
     /// Parts that are still to be sent, while the bucket fails.
     pending: u64,
-    /// Sessions that are being carried.
-    carried: HashSet<SessionKey>,
+    /// Sessions that are being carried, and what is new in them.
+    carried: HashMap<SessionKey, Option<Dirty>>,
     /// Sessions that the user has stopped, and when.
     stopped: HashMap<SessionKey, Timestamp>,
     /// Sessions that were over for longer than the bucket keeps them, and their last record then.
@@ -130,6 +139,13 @@ struct Known {
 }
 
 impl Known {
+    /// Whether its source, which is gone, may have had something that the bucket has not.
+    fn lacks(&self, key: &SessionKey) -> bool {
+        let carried = || self.carried.get(key).copied().flatten();
+        let dirty = self.dirty.get(key).copied().or_else(carried);
+        self.to_mend.contains(key) || dirty.is_some_and(|it| it.may_lack(self.streams.get(key)))
+    }
+
     /// Whether that is this session's own trouble: the bucket can never take it, or does what is asked of it
     /// for others since it did not take this one.
     fn is_of_one(&self, key: &SessionKey, fault: &Fault) -> bool {
@@ -142,10 +158,27 @@ impl Known {
     }
 }
 
+#[derive(Clone, Copy)]
 struct Dirty {
     since: Instant,
     last: Instant,
     bytes: u64,
+    /// As its source looked then; nothing where that is not known.
+    looks: Option<(u64, i64)>,
+}
+
+impl Dirty {
+    /// Nothing is known to be new in it, but it is to be looked at.
+    fn to_look_at(stream: Option<&Stream>) -> Self {
+        let now = Instant::now();
+        let looks = stream.and_then(|stream| stream.state.settled);
+        Self { since: now, last: now, bytes: 0, looks }
+    }
+
+    /// Whether its source, which is gone, may have had something that was not brought.
+    fn may_lack(&self, stream: Option<&Stream>) -> bool {
+        self.looks.is_none() || stream.is_none_or(|stream| stream.state.settled != self.looks)
+    }
 }
 
 struct Failing {
@@ -163,8 +196,10 @@ struct Done {
     stream: Stream,
     /// It was not only compacted or deleted.
     asked: Option<Ask>,
-    /// So many bytes were new in it when it was looked at last.
-    gained: u64,
+    /// What was new in it when it was looked at last, where it was to be brought.
+    dirty: Option<Dirty>,
+    /// Its rows were only looked at: whether all of them are brought.
+    noted: Option<bool>,
     result: Result<(), Failure>,
 }
 
@@ -246,15 +281,14 @@ impl Aim {
 
     /// What is forgotten is nobody's business any more; what the bucket has of it stays there.
     pub(super) fn forget(&self) -> Result<(), OutboxError> {
-        let gone: Vec<Stream> = self
-            .streams()
-            .into_iter()
-            .filter(|stream| self.hub.is_forgotten(&stream.key))
-            .collect();
+        let gone: Vec<Stream> =
+            self.streams().into_iter().filter(|stream| self.is_forgotten(&stream.key)).collect();
         let behind: Vec<SessionKey> = {
             let known = self.known();
-            known.behind.keys().filter(|key| self.hub.is_forgotten(key)).cloned().collect()
+            known.behind.keys().cloned().collect()
         };
+        let behind: Vec<SessionKey> =
+            behind.into_iter().filter(|key| self.is_forgotten(key)).collect();
         if gone.is_empty() && behind.is_empty() {
             return Ok(());
         }
@@ -302,8 +336,9 @@ impl Aim {
         };
         match self.outbox().streams(self.id) {
             Ok(streams) => {
-                let streams = streams.into_iter().map(|stream| (stream.key.clone(), stream));
-                self.known().streams = streams.collect();
+                self.know(streams);
+                self.judge_diverged_anew();
+                self.find_unchecked();
             }
             Err(error) => {
                 self.is_stuck(&error);
@@ -367,6 +402,7 @@ impl Aim {
                     self.find_many_parts();
                     self.prune();
                     self.look_at_diverged();
+                    self.look_at_brought();
                     // What was written other than by appending nobody tells of.
                     self.look_at_all();
                 }
@@ -406,6 +442,8 @@ impl Aim {
         let hurry = self.hurry.load(Ordering::Relaxed);
         let again = self.known().failing.as_ref().map(|failing| failing.again);
         if let Some(again) = again.filter(|again| *again > now) {
+            self.start_noting(carrier, carried, in_hand);
+            self.start_checking(carrier, carried, in_hand, AT_ONCE);
             return (!self.known().dirty.is_empty()).then_some(again);
         }
         // Of a bucket that failed last time one transcript finds out how it is.
@@ -436,6 +474,7 @@ impl Aim {
         }
         let mut next = None;
         if waiting.is_empty() || waiting[0].0 > now {
+            self.start_checking(carrier, carried, in_hand, AT_ONCE);
             self.start_pruning(carrier, carried, in_hand, most);
             self.start_compacting(carrier, carried, in_hand, most);
         }
@@ -447,9 +486,9 @@ impl Aim {
             if carried.len() >= most {
                 break;
             }
-            let gained = self.known().dirty.remove(&key).map_or(0, |dirty| dirty.bytes);
+            let dirty = self.known().dirty.remove(&key);
             // Meanwhile it may have been stopped.
-            if !self.hub.entry(&key).is_some_and(|entry| self.wants(&key, &entry)) {
+            if !self.entry(&key).is_some_and(|entry| self.wants(&key, &entry)) {
                 self.tell([key]);
                 continue;
             }
@@ -460,8 +499,8 @@ impl Aim {
             }
             if let Some((stream, source, about, ask)) = self.stream_of(&key) {
                 in_hand.insert(key.clone());
-                self.known().carried.insert(key.clone());
-                let carrier = carrier.clone();
+                self.known().carried.insert(key.clone(), dirty);
+                let (carrier, beside) = (carrier.clone(), self.beside(&key));
                 carried.spawn(async move {
                     let mut stream = stream;
                     // What was deleted and goes on is brought as if it were new.
@@ -471,7 +510,11 @@ impl Aim {
                         Ok(()) => carrier.bring(&mut stream, &source, &about, ask).await,
                         Err(failure) => Err(failure),
                     };
-                    Done { key, stream, asked: Some(ask), gained, result }
+                    let result = match result {
+                        Ok(()) => carrier.settle_up(&mut stream, &source, beside).await,
+                        Err(failure) => Err(failure),
+                    };
+                    Done { key, stream, asked: Some(ask), dirty, noted: None, result }
                 });
             }
         }
@@ -482,22 +525,22 @@ impl Aim {
     fn is_done(&self) -> bool {
         let known = self.known();
         known.dirty.keys().all(|key| known.troubles.contains_key(key))
+            && known.to_check.is_empty()
             && known.to_compact.is_empty()
             && known.to_prune.is_empty()
     }
 
     /// Where the records of a session are.
     pub(super) fn source(&self, key: &SessionKey) -> Option<At> {
-        let entry = self.hub.entry(key).filter(|entry| !entry.path.is_empty())?;
+        let entry = self.entry(key).filter(|entry| !entry.path.is_empty())?;
         Some(at(key, &entry))
     }
 
     /// Has brought again what the bucket has not any more.
     pub(super) fn mend(&self, key: &SessionKey) {
-        let now = Instant::now();
         let mut known = self.known();
         known.to_mend.insert(key.clone());
-        let dirty = Dirty { since: now, last: now, bytes: 0 };
+        let dirty = Dirty::to_look_at(known.streams.get(key));
         known.dirty.entry(key.clone()).or_insert(dirty);
         drop(known);
         self.tell([key.clone()]);

@@ -28,7 +28,7 @@ use tokio::sync::mpsc;
 
 use super::{
     stream::{Carrier, Failure, LONGEST_PART, SMALL},
-    target::{Object, Target},
+    target::{Fault, Kind, Object, Target},
 };
 
 /// Objects that are asked for at once, …
@@ -49,6 +49,8 @@ pub(crate) struct Directory {
     pub(crate) meta: Option<Meta>,
     /// It is there, and cannot be understood.
     pub(crate) is_odd: bool,
+    /// Why it cannot be there: something lies in its way.
+    pub(crate) in_the_way: Option<Fault>,
 }
 
 /// A stream that was read.
@@ -100,15 +102,21 @@ pub(crate) async fn directory(target: &Target, stream: &StreamName) -> Result<Di
     let merges = said(target, &directory, may_be_merged(&names, &parts), Merge::name);
     let name = meta_name(stream);
     // A request to a bucket takes longer than what it brings.
-    let meta = async { target.get(&name, SMALL).await.map_err(Failure::from) };
-    let (claims, merges, meta) = try_join3(claims, merges, meta).await?;
+    let meta = async {
+        match target.get(&name, SMALL).await {
+            // It is derived: what it lies beside is what counts.
+            Err(fault) if fault.kind == Kind::Object => Ok((None, Some(fault))),
+            got => Ok((got?, None)),
+        }
+    };
+    let (claims, merges, (meta, in_the_way)) = try_join3(claims, merges, meta).await?;
     let owners = claims.into_iter().map(|(epoch, claim)| Owner { epoch, claim }).collect();
     let merges = merges.into_iter().map(|(part, merge)| Merged { part, merge }).collect();
-    // It is derived: one that cannot be read says nothing.
+    // One that cannot be read says nothing.
     let is_there = meta.is_some();
     let meta: Option<Meta> = meta.and_then(|(body, _)| serde_json::from_slice(&body).ok());
-    let is_odd = is_there && meta.is_none();
-    Ok(Directory { owners, parts, sizes, merges, meta, is_odd })
+    let is_odd = is_there && meta.is_none() || in_the_way.is_some();
+    Ok(Directory { owners, parts, sizes, merges, meta, is_odd, in_the_way })
 }
 
 /// Parts that may have been made of several.

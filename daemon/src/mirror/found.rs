@@ -77,7 +77,7 @@ pub(super) async fn meta(carrier: &Carrier, name: &StreamName) -> Result<Option<
     let body = match carrier.target.get(&fetch::meta_name(name), LONGEST).await {
         Ok(Some((body, _))) => body,
         Ok(None) => return Ok(None),
-        Err(fault) if fault.kind == Kind::TooLarge => return Ok(None),
+        Err(fault) if matches!(fault.kind, Kind::TooLarge | Kind::Object) => return Ok(None),
         Err(fault) => return Err(fault.into()),
     };
     let Ok(mut meta) = serde_json::from_slice::<Meta>(&body) else { return Ok(None) };

@@ -113,8 +113,13 @@ impl At {
         }
     }
 
+    /// Whether others lie in the same file.
+    pub(super) fn is_in_database(&self) -> bool {
+        matches!(self, Self::Rows { .. })
+    }
+
     /// Every whole line.
-    fn lines(&self, take: &mut dyn FnMut(&Frame<'_>)) -> io::Result<u64> {
+    pub(super) fn lines(&self, take: &mut dyn FnMut(&Frame<'_>)) -> io::Result<u64> {
         match self {
             Self::File(path) => lines(&Source::open(path)?, self.is_whole(), take),
             Self::Rows { path, tables, session } => {
@@ -294,6 +299,14 @@ pub(super) fn hash(frame: &Frame<'_>) -> u64 {
         Frame::Line { bytes, .. } => rrd_core::hash(bytes),
         // Nobody has seen it whole.
         Frame::Oversized { len, .. } => rrd_core::hash(format!("oversized {len}").as_bytes()),
+    }
+}
+
+/// Its bytes in the source, with what ends it.
+pub(super) fn length(frame: &Frame<'_>) -> u64 {
+    match frame {
+        Frame::Line { bytes, .. } => bytes.len() as u64 + 1,
+        Frame::Oversized { len, .. } => len + 1,
     }
 }
 

@@ -37,9 +37,16 @@ const NAMED: usize = 5;
 const FIRST_LINE: u64 = 1 << 20;
 
 impl Mirror {
-    /// Begins a copy of the session whose id begins so, from the bucket that has the newest.
-    pub(crate) async fn give(&self, copies: &Copies, id: &str) -> Result<BucketCopy, Refusal> {
-        let aims = self.aims();
+    /// Begins a copy of the session whose id begins so, from the place with this address, else from the one of which
+    /// [`newest`] says so.
+    pub(crate) async fn give(
+        &self,
+        copies: &Copies,
+        id: &str,
+        url: Option<&str>,
+    ) -> Result<BucketCopy, Refusal> {
+        let mut aims = self.aims();
+        aims.retain(|aim| url.is_none_or(|url| address(&aim.settings) == url));
         if aims.is_empty() {
             let hint = "rrd mirror enable URL names the bucket that has it";
             return Err(refusal("this host knows no bucket".to_owned(), hint));

@@ -11,7 +11,8 @@ use std::{
 
 use futures::future::join_all;
 use rrd_core::mirror::{Meta, Owner, PartName, StreamName, read::Dropped};
-use rrd_proto::{MirrorShown, MirrorTrouble, MirrorVerified};
+use rrd_proto::{CoverageState, MirrorShown, MirrorTrouble, MirrorVerified, Mirrored, Timestamp};
+use serde::Deserialize;
 
 use super::{
     aim::{Aim, address},
@@ -55,6 +56,9 @@ pub(super) async fn streams(
 pub(super) const UNREACHED: &str =
     "rrd mirror status says how it is with each place; rrd mirror disable URL leaves one out";
 
+/// Among so many last records of a session is one that says when it was written.
+const LAST: u64 = 50;
+
 /// Of an owner's word.
 const UNFOLLOWED: &str =
     "what it says about the order of records cannot be followed; all of them are shown";
@@ -66,8 +70,8 @@ pub(super) struct Place<'a> {
     pub(super) streams: Vec<StreamName>,
 }
 
-/// Which places have something whose id begins like this, the one that took the last of it first; and which did
-/// not answer, and why.
+/// Which places have something whose id begins like this; and which did not answer, and why. First is the one
+/// with the newest record, for a place may take late what is old; of equal ones the one that took the last of it.
 pub(super) async fn newest<'a>(aims: &'a [Arc<Aim>], id: &str) -> (Vec<Place<'a>>, Vec<String>) {
     let ask = |aim: &'a Arc<Aim>| async move {
         let found = async {
@@ -89,9 +93,42 @@ pub(super) async fn newest<'a>(aims: &'a [Arc<Aim>], id: &str) -> (Vec<Place<'a>
         }
     }
     found.retain(|(_, place)| !place.streams.is_empty());
-    // Of those that took it at one moment, or do not say when, the first.
-    found.sort_by_key(|(at, _)| Reverse(*at));
+    if found.len() > 1 {
+        let records = join_all(found.iter().map(|(_, place)| newest_record(place))).await;
+        let mut dated = Vec::new();
+        for (record, (at, place)) in records.into_iter().zip(found) {
+            match record {
+                Ok(record) => dated.push(((record, at), place)),
+                Err(failure) => unasked.push(not_asked(place.aim, failure)),
+            }
+        }
+        // Of those that took it at one moment, or do not say when, the first.
+        dated.sort_by_key(|(at, _)| Reverse(*at));
+        return (dated.into_iter().map(|(_, place)| place).collect(), unasked);
+    }
     (found.into_iter().map(|(_, place)| place).collect(), unasked)
+}
+
+/// When the newest record was written that the place has of the one session; nothing of several, which somebody has
+/// to choose from.
+async fn newest_record(place: &Place<'_>) -> Result<Option<Timestamp>, Failure> {
+    let [stream] = &place.streams[..] else { return Ok(None) };
+    let spool = spool(&place.carrier)?;
+    let fetched = fetch::fetch(&place.carrier, stream, spool).await?;
+    let Some(mut fetched) = fetched else { return Ok(None) };
+    let mut lines = Vec::new();
+    fetched.write(Some(LAST), &mut lines)?;
+    let at = |line: &[u8]| {
+        let dated: Dated = serde_json::from_slice(line).ok()?;
+        Timestamp::parse(&dated.timestamp?)
+    };
+    Ok(lines.split(|byte| *byte == b'\n').filter_map(at).max())
+}
+
+/// A record of a harness that says when it was written.
+#[derive(Deserialize)]
+struct Dated {
+    timestamp: Option<String>,
 }
 
 /// Why a place was not asked.
@@ -185,11 +222,14 @@ pub(super) async fn verify(aim: &Aim, id: Option<&str>) -> Result<Vec<MirrorVeri
             // Nor would it answer for another one.
             Err(Failure::Bucket(fault)) if fault.kind.is_of_place() => return Err(fault.into()),
             Err(failure) => {
-                verified.push(unread(aim, &stream, &failure));
+                let why = format!("cannot be read: {failure}");
+                say(aim, stream.name.directory(), why, &mut verified);
                 refused.get_or_insert(failure);
             }
         }
     }
+    untaken(aim, id, &mut verified);
+    diverged(aim, id, &mut verified)?;
     // One that refuses all of them says so once.
     if let Some(Failure::Bucket(fault)) = refused
         && fault.kind != Kind::Object
@@ -201,14 +241,65 @@ pub(super) async fn verify(aim: &Aim, id: Option<&str>) -> Result<Vec<MirrorVeri
     Ok(verified)
 }
 
-/// Of one that the place does not take, or does not give.
-fn unread(aim: &Aim, stream: &Stream, failure: &Failure) -> MirrorVerified {
-    MirrorVerified {
-        url: address(&aim.settings),
-        directory: stream.name.directory(),
-        parts: 0,
-        records: 0,
-        wrong: vec![format!("cannot be read: {failure}")],
+/// Adds what the place does not take: what is not there is not as uploaded, either.
+fn untaken(aim: &Aim, id: Option<&str>, verified: &mut Vec<MirrorVerified>) {
+    let streams = aim.streams();
+    for (key, error) in aim.troubled() {
+        let stream = streams.iter().find(|stream| stream.key == key);
+        let is_meant = |id| match stream {
+            Some(stream) => is_of(stream, id),
+            None => key.session_id.starts_with(id),
+        };
+        if !id.is_none_or(is_meant) {
+            continue;
+        }
+        let directory = match stream {
+            Some(stream) => stream.name.directory(),
+            None => aim.told(&format!("{}/{}/", key.harness, key.session_id)),
+        };
+        let is_said = |one: &MirrorVerified| {
+            one.directory == directory && one.wrong.iter().any(|wrong| wrong.contains(&error))
+        };
+        if !verified.iter().any(is_said) {
+            say(aim, directory, format!("not mirrored: {error}"), verified);
+        }
+    }
+}
+
+/// Adds what went on here and on another host, which mirrors it: what only this host has of it nobody compares.
+fn diverged(
+    aim: &Aim,
+    id: Option<&str>,
+    verified: &mut Vec<MirrorVerified>,
+) -> Result<(), Failure> {
+    let streams = aim.streams();
+    let meant = streams.iter().filter(|stream| id.is_none_or(|id| is_of(stream, id)));
+    let meant: HashSet<String> = meant.map(|stream| stream.name.directory()).collect();
+    let is_it =
+        |one: &Mirrored| one.state == CoverageState::Diverged && meant.contains(&one.directory);
+    for one in aim.list()?.into_iter().filter(is_it) {
+        let by = aim.told(&one.by.unwrap_or_default());
+        let why = format!(
+            "not mirrored from here: it went on here and on {by}, which mirrors it; what only this host has is not \
+             there, and not compared"
+        );
+        say(aim, one.directory, why, verified);
+    }
+    Ok(())
+}
+
+/// Adds what is wrong with one, read or not.
+fn say(aim: &Aim, directory: String, wrong: String, verified: &mut Vec<MirrorVerified>) {
+    match verified.iter_mut().find(|one| one.directory == directory) {
+        Some(one) => one.wrong.push(wrong),
+        None => verified.push(MirrorVerified {
+            url: address(&aim.settings),
+            directory,
+            parts: 0,
+            records: 0,
+            wrong: vec![wrong],
+            harmless: Vec::new(),
+        }),
     }
 }
 
@@ -218,7 +309,16 @@ pub(super) fn is_of(stream: &Stream, id: &str) -> bool {
 }
 
 async fn compare(aim: &Aim, carrier: &Carrier, stream: &Stream) -> Result<MirrorVerified, Failure> {
-    let known = carrier.outbox().parts(stream.id)?;
+    let (known, epochs) = {
+        let outbox = carrier.outbox();
+        (outbox.parts(stream.id)?, outbox.epochs(stream.id)?)
+    };
+    // What lies in the way of what is still to come is found by asking for that.
+    let claims = epochs.iter().filter(|epoch| !epoch.is_sent).map(|epoch| Owner::name(epoch.epoch));
+    let parts = known.iter().filter(|(_, is_sent)| !is_sent).map(|(part, _)| part.name.to_string());
+    if let Some(first) = claims.chain(parts).next() {
+        carrier.target.head(&Carrier::name(stream, &first)).await?;
+    }
     let mut found: HashMap<PartName, (u32, u64)> = HashMap::new();
     let directory = fetch::directory(&carrier.target, &stream.name).await?;
     let mut take = |name: PartName, epoch: u32, body: &[u8]| {
@@ -234,8 +334,18 @@ async fn compare(aim: &Aim, carrier: &Carrier, stream: &Stream) -> Result<Mirror
     let last = directory.owners.iter().max_by_key(|owner| owner.epoch);
     let is_theirs =
         stream.state.theirs.is_some() || last.is_some_and(|last| *last.claim.node != *carrier.node);
-    let (mut wrong, mut is_broken) = (Vec::new(), false);
-    for (name, why) in &dropped {
+    let (mut wrong, mut harmless, mut is_broken) = (Vec::new(), Vec::new(), false);
+    let is_mended = |name: &PartName| !is_known(name) && !is_theirs && stream.state.lost == 0;
+    let is_aside =
+        |name: &PartName| is_mended(name) && stream.state.aside.contains(&name.to_string());
+    for (name, _) in dropped.iter().filter(|(name, why)| *why == Dropped::Damaged && is_aside(name))
+    {
+        harmless.push(format!(
+            "{name}: its content is not what its name says; what was in it is there in other parts, so nothing is \
+             lost, and it may be deleted there"
+        ));
+    }
+    for (name, why) in dropped.iter().filter(|(name, _)| !is_aside(name)) {
         // What somebody wrote when another one had claimed it is nobody's loss: that one has all that counts, or
         // it is brought again.
         let is_left = is_known(name) && (!is_theirs || here.is_none());
@@ -256,8 +366,11 @@ async fn compare(aim: &Aim, carrier: &Carrier, stream: &Stream) -> Result<Mirror
         lost.extend(fewer(&sent, &found, &dropped));
     } else {
         let strange = found.keys().filter(|name| !is_known(name));
+        let before = wrong.len();
         wrong
             .extend(strange.map(|name| format!("{name} is there, and this host did not write it")));
+        // What readers show is to be what the transcript is, whoever brought that.
+        is_broken |= wrong.len() > before;
         let is_missing = |part: &&&Part| {
             !found.contains_key(&part.name) && dropped.iter().all(|(name, _)| *name != part.name)
         };
@@ -272,6 +385,7 @@ async fn compare(aim: &Aim, carrier: &Carrier, stream: &Stream) -> Result<Mirror
     if here.is_some() && (is_broken || !lost.is_empty()) {
         aim.mend(&stream.key);
     }
+    wrong.extend(directory.in_the_way.iter().map(|fault| format!("not mirrored: {fault}")));
     wrong.sort();
     wrong.extend(lost);
     if stream.state.lost > 0 && !is_theirs {
@@ -280,9 +394,8 @@ async fn compare(aim: &Aim, carrier: &Carrier, stream: &Stream) -> Result<Mirror
             "{count} records went from there earlier, and its transcript has them no more"
         ));
     }
-    if stream.state.gone > 0 && !is_theirs {
-        let bytes = stream.state.gone;
-        wrong.push(format!("{bytes} bytes of its transcript went with it before they were there"));
+    if !is_theirs {
+        wrong.extend(stream.state.wrong(here.is_some()));
     }
     Ok(MirrorVerified {
         url: address(&aim.settings),
@@ -290,6 +403,7 @@ async fn compare(aim: &Aim, carrier: &Carrier, stream: &Stream) -> Result<Mirror
         parts: found.len() as u64,
         records: found.values().map(|(_, records)| records).sum(),
         wrong,
+        harmless,
     })
 }
 

@@ -5,9 +5,12 @@
 //! transcript's, [`aim`] decides which ones and when, [`target`] is the bucket or folder. Not here: what a
 //! bucket holds and which of it counts (`rrd_core::mirror`).
 
+mod adopt;
+mod ahead;
 mod aim;
 mod body;
 mod calls;
+mod check;
 mod compact;
 mod delegate;
 mod fetch;
@@ -18,6 +21,7 @@ mod inspect;
 mod outbox;
 mod prune;
 mod recognise;
+mod short;
 mod stop;
 mod stream;
 pub(crate) mod target;
@@ -25,7 +29,10 @@ pub(crate) mod target;
 mod tests;
 mod theirs;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use rrd_proto::{
     Health, Host, MirrorAlarm, MirrorStatus, MirrorTarget, PartStatus, Refusal, Timestamp,
@@ -44,6 +51,12 @@ use aim::Aim;
 pub(crate) use calls::answer;
 pub(crate) use fetch::Fetched;
 use outbox::{Outbox, OutboxError};
+
+/// Whether this host has ever mirrored anything: other hosts may have taken sessions from there.
+#[must_use]
+pub fn was_enabled(state_dir: &Path) -> bool {
+    Outbox::path(state_dir).exists()
+}
 
 /// So many transcripts are read and redacted at a time, for all places: each takes a core, and a few times the
 /// memory of its longest record.
@@ -183,7 +196,7 @@ impl Mirror {
             Some(failing) => format!(
                 "{place} fails {}, {} behind: {}",
                 for_so_long(failing.since),
-                behind(Some(worst.behind), Some(worst.bytes_behind), worst.pending_parts),
+                behind(Some(worst.behind), worst.known_behind(), worst.pending_parts),
                 failing.error
             ),
             None if !worst.troubles.is_empty() => {

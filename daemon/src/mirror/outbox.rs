@@ -7,6 +7,7 @@
 //! once more, so that may be lost with the machine's power. Not here: buckets, sources.
 
 mod since;
+mod state;
 mod stops;
 
 use std::{
@@ -14,19 +15,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rrd_core::{
-    cursor::Cursor,
-    mirror::{Claim, PartName, StreamName, meta},
-};
+use rrd_core::mirror::{Claim, PartName, StreamName, meta};
 use rrd_proto::{Harness, SessionKey, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-pub(crate) use self::stops::{EVERYWHERE, Stop};
-use super::{
-    body::{Bodies, Body, has},
-    target::Version,
+pub(crate) use self::{
+    state::{Beside, End, Rules, State, Went},
+    stops::{EVERYWHERE, Stop},
 };
+use super::body::{Bodies, Body, has};
 use crate::store::durable;
 pub(crate) use crate::store::durable::DurableError as OutboxError;
 
@@ -91,39 +89,6 @@ const MIGRATIONS: &[&str] = &[
 pub(crate) type TargetId = i64;
 /// The row of a stream.
 pub(crate) type StreamId = i64;
-
-/// How far a stream has been taken.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct State {
-    /// Where the source is read from; of a session in a database `PATH#SESSION`.
-    pub(crate) path: String,
-    /// Where to read on; none before the first part.
-    pub(crate) cursor: Option<Cursor>,
-    /// The epoch that is written; 0 before the first claim.
-    pub(crate) epoch: u32,
-    /// The number of the next part.
-    pub(crate) next_seq: u32,
-    /// Another host writes it: its label.
-    pub(crate) theirs: Option<String>,
-    /// The source has what is not there, all the same, and since when that is known.
-    pub(crate) diverged: Option<Timestamp>,
-    /// `meta.json` does not say all there is.
-    pub(crate) meta_is_due: bool,
-    /// The version of it that this host wrote last.
-    pub(crate) meta: Option<Version>,
-    /// What `meta.json` says of a delegate beside its parts, by its mark.
-    pub(crate) delegate: Option<u64>,
-    /// The source as it looked when there was nothing more in it: size and modification time.
-    pub(crate) settled: Option<(u64, i64)>,
-    /// Records that were there, went from there, and are in no transcript: nothing can bring them again.
-    pub(crate) lost: u64,
-    /// Bytes that were new in the source when it was looked at last, and went with it before they were brought.
-    pub(crate) gone: u64,
-    /// The bucket keeps it no longer: the last record of the session that was deleted there, or, while there
-    /// is an epoch, that is being deleted. It is brought there again if it goes on.
-    pub(crate) pruned: Option<Timestamp>,
-}
 
 /// A stream.
 #[derive(Debug, Clone, PartialEq)]
@@ -504,6 +469,21 @@ impl Outbox {
         rows.into_iter().map(part).collect()
     }
 
+    /// The records of these parts are known by other hashes now, as many of each.
+    pub(crate) fn set_hashes(&mut self, stream: StreamId, parts: &[&Part]) -> Result<()> {
+        self.durable(false)?;
+        let mut all = || -> rusqlite::Result<()> {
+            let transaction = self.db.transaction()?;
+            for part in parts {
+                let sql = "UPDATE parts SET hashes = ?3 WHERE stream = ?1 AND name = ?2";
+                let values = params![stream, part.name.to_string(), blob(&part.hashes)];
+                transaction.execute(sql, values)?;
+            }
+            transaction.commit()
+        };
+        all().map_err(|source| OutboxError::Sqlite { path: self.path.clone(), source })
+    }
+
     /// The first part of a stream that the bucket has not acknowledged; with the file that has its bytes, where
     /// these are what they were.
     pub(crate) fn pending(&self, stream: StreamId) -> Result<Option<(String, Option<PathBuf>)>> {
@@ -672,8 +652,12 @@ fn in_json(of: &[PartName]) -> String {
     serde_json::to_string(&of).unwrap_or_default()
 }
 
+fn blob(hashes: &[u64]) -> Vec<u8> {
+    hashes.iter().flat_map(|hash| hash.to_le_bytes()).collect()
+}
+
 fn insert(db: &Connection, stream: StreamId, part: &Part, is_sent: bool) -> rusqlite::Result<()> {
-    let hashes: Vec<u8> = part.hashes.iter().flat_map(|hash| hash.to_le_bytes()).collect();
+    let hashes = blob(&part.hashes);
     let about = serde_json::to_string(&part.about).unwrap_or_default();
     let sql = "INSERT INTO parts (stream, seq, name, epoch, hashes, about, sent) \
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";

@@ -5,7 +5,9 @@
 //! thinking out where something was taken out of it ([`Unsigned`]). Not here: what becomes of that.
 
 use std::{
+    cell::LazyCell,
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    ops::Deref,
     sync::Arc,
 };
 
@@ -18,8 +20,9 @@ use rrd_core::{
 use rrd_proto::Harness;
 
 use super::{
+    fetch,
     gather::{self, At},
-    outbox::Part,
+    outbox::{Part, Stream},
     stream::{Carrier, Failure},
 };
 
@@ -27,8 +30,12 @@ use super::{
 pub(super) struct Found {
     /// With each record's hash as it was uploaded, or as this host's source had it.
     pub(super) parts: Vec<Part>,
+    /// Which of all records readers show, as stretches of them. The others are there, and nobody needs them to go on.
+    pub(super) shown: Vec<(u64, u64)>,
     /// What a resume changes in records, by their number among all.
     copied: BTreeMap<usize, Copied>,
+    /// Hashes of records as the bucket has them, by their number among all, where they are known by others.
+    uploaded: BTreeMap<usize, u64>,
     /// Reads on in the order of the parts; `None` where a resume leaves no thinking out.
     unsigned: Option<Unsigned>,
     /// As a resume takes secrets out.
@@ -57,9 +64,9 @@ enum Copied {
 pub(super) struct Recognised {
     /// Each record as the source has it; one that it has not as it was known.
     pub(super) parts: Vec<Part>,
-    /// It has all of them.
-    pub(super) has_all: bool,
-    /// So many it has not.
+    /// It has all that readers show, and is no copy of what the transcript was before that was rewritten.
+    pub(super) may_go_on: bool,
+    /// So many that readers show it has not.
     pub(super) missing: usize,
     /// It has others.
     pub(super) has_more: bool,
@@ -75,11 +82,13 @@ impl Found {
         Self { unsigned, redactor, is_read: true, ..Self::kept(Vec::new()) }
     }
 
-    /// What is known without the bucket.
+    /// What is known without the bucket; readers show all of it.
     pub(super) fn kept(parts: Vec<Part>) -> Self {
         Self {
             parts,
+            shown: vec![(0, u64::MAX)],
             copied: BTreeMap::new(),
+            uploaded: BTreeMap::new(),
             unsigned: None,
             redactor: None,
             records: 0,
@@ -114,6 +123,23 @@ impl Found {
             ..meta::Part::default()
         };
         self.parts.push(Part { name, about, hashes });
+    }
+
+    /// What of these parts was read is known by its records as this host's source had them, too.
+    fn know(&mut self, known: Vec<Part>) {
+        let mut known: HashMap<PartName, Vec<u64>> =
+            known.into_iter().map(|part| (part.name, part.hashes)).collect();
+        let mut first = 0;
+        for part in &mut self.parts {
+            let read = part.hashes.len();
+            if let Some(hashes) = known.remove(&part.name).filter(|known| known.len() == read) {
+                let uploaded = std::mem::replace(&mut part.hashes, hashes);
+                let both = (first..).zip(uploaded.into_iter().zip(&part.hashes));
+                let others = both.filter(|(_, (uploaded, known))| uploaded != *known);
+                self.uploaded.extend(others.map(|(at, (uploaded, _))| (at, uploaded)));
+            }
+            first += read;
+        }
     }
 
     /// What a resume makes of the next record; nothing where it stays what it is.
@@ -159,64 +185,128 @@ pub(super) fn as_told(part: &mut Part, meta: &Meta) {
     }
 }
 
+/// Where records are, by the hash of a line that tells them.
+#[derive(Default)]
+struct Places {
+    there: HashMap<u64, VecDeque<usize>>,
+    /// A resumed copy has what was made of a record; who has that has the record.
+    copies: HashMap<u64, VecDeque<usize>>,
+}
+
+impl Places {
+    /// The first one, of those that were not taken, that this line is.
+    fn take(
+        &mut self,
+        as_it_is: u64,
+        redacted: &impl Deref<Target = u64>,
+        is_there: &[bool],
+    ) -> Option<usize> {
+        let next = |from: &mut HashMap<u64, VecDeque<usize>>, hash: u64| {
+            let at = from.get_mut(&hash)?;
+            std::iter::from_fn(|| at.pop_front()).find(|at| !is_there[*at])
+        };
+        if self.there.is_empty() {
+            return None;
+        }
+        next(&mut self.there, as_it_is)
+            .or_else(|| next(&mut self.there, **redacted))
+            .or_else(|| next(&mut self.copies, as_it_is))
+    }
+}
+
+/// A copy of it may be something else: what is there as its source had it nobody has looked through for secrets.
+fn was_touched(part: &Part) -> bool {
+    !part.about.is_redacted() || !part.about.redactions.is_empty()
+}
+
 impl Carrier {
+    /// Finds out which records of this host's own transcript, which was rewritten, are copies of those in the bucket;
+    /// from then on these are known as the copies have them. False where there are none.
+    pub(super) async fn learn(&self, stream: &Stream, source: &At) -> Result<bool, Failure> {
+        let known = self.outbox().parts(stream.id)?.into_iter();
+        let known: Vec<Part> =
+            known.filter(|(_, is_sent)| *is_sent).map(|(part, _)| part).collect();
+        if !known.iter().any(was_touched) {
+            return Ok(false);
+        }
+        let directory = fetch::directory(&self.target, &stream.name).await?;
+        let (mut found, reading, _) = self.read(&stream.name, &directory).await?;
+        found.shown = reading.transcript().0;
+        let (id, at) = (stream.id, source.clone());
+        let learn = move |carrier: &Self| {
+            found.know(known.clone());
+            let parts = carrier.recognise(&at, found)?.parts;
+            let before = |part: &Part| known.iter().find(|known| known.name == part.name);
+            let is_other =
+                |part: &&Part| before(part).is_some_and(|before| before.hashes != part.hashes);
+            let others: Vec<&Part> = parts.iter().filter(is_other).collect();
+            carrier.outbox().set_hashes(id, &others)?;
+            Ok(!others.is_empty())
+        };
+        self.on_disk(learn).await
+    }
+
     /// What the source has of a stream.
     pub(super) fn recognise(&self, at: &At, found: Found) -> Result<Recognised, Failure> {
-        let Found { mut parts, copied, is_read, .. } = found;
+        let Found { mut parts, shown, copied, uploaded, is_read, .. } = found;
         let redactor = self.redacts.then(|| self.edges.redactor());
         let mut hashes: Vec<&mut u64> =
             parts.iter_mut().flat_map(|part| &mut part.hashes).collect();
-        // A resumed copy has what was made of a record; who has that has the record.
-        let mut places: HashMap<u64, VecDeque<usize>> = HashMap::new();
-        for (at, hash) in hashes.iter().enumerate() {
-            places.entry(**hash).or_default().push_back(at);
+        let mut is_shown = vec![false; hashes.len()];
+        for (from, to) in shown {
+            let place = |at| usize::try_from(at).unwrap_or(usize::MAX).min(hashes.len());
+            is_shown.get_mut(place(from)..place(to)).into_iter().for_each(|of| of.fill(true));
         }
-        let (mut copies, mut relinked) = (HashMap::<u64, VecDeque<usize>>::new(), HashSet::new());
-        for (at, copied) in &copied {
-            match copied {
-                Copied::Less(hash) => copies.entry(*hash).or_default().push_back(*at),
-                Copied::Relinked(hash) => drop(relinked.insert(*hash)),
-                Copied::Gone => {}
+        // Of equal records those that are shown are the ones that it has.
+        let (mut of_shown, mut of_hidden) = (Places::default(), Places::default());
+        let mut relinked = HashSet::new();
+        for (at, hash) in hashes.iter().enumerate() {
+            let places = if is_shown[at] { &mut of_shown } else { &mut of_hidden };
+            places.there.entry(**hash).or_default().push_back(at);
+            if let Some(hash) = uploaded.get(&at) {
+                places.copies.entry(*hash).or_default().push_back(at);
+            }
+            match copied.get(&at) {
+                Some(Copied::Less(hash)) => {
+                    places.copies.entry(*hash).or_default().push_back(at);
+                }
+                Some(Copied::Relinked(hash)) => drop(relinked.insert(*hash)),
+                Some(Copied::Gone) | None => {}
             }
         }
         let mut met = HashSet::new();
         let mut is_there = vec![false; hashes.len()];
-        let mut has_more = false;
+        let (mut has_more, mut has_hidden) = (false, false);
         gather::each(at, redactor.as_deref(), &mut |as_it_is, redacted| {
-            let mut next = |from: &mut HashMap<u64, VecDeque<usize>>, hash| {
-                let at = from.get_mut(&hash)?;
-                let place = std::iter::from_fn(|| at.pop_front()).find(|at| !is_there[*at])?;
-                is_there[place] = true;
-                Some(place)
-            };
             let is_relinked = relinked.contains(&as_it_is);
             if is_relinked {
                 met.insert(as_it_is);
             }
-            if let Some(place) =
-                next(&mut places, as_it_is).or_else(|| next(&mut places, redacted()))
-            {
-                *hashes[place] = as_it_is;
-            } else if let Some(place) = next(&mut copies, as_it_is) {
-                *hashes[place] = as_it_is;
-            } else {
-                has_more |= !is_relinked;
+            let redacted = LazyCell::new(redacted);
+            let place = of_shown.take(as_it_is, &redacted, &is_there);
+            let place = place.or_else(|| of_hidden.take(as_it_is, &redacted, &is_there));
+            match place {
+                Some(place) => {
+                    is_there[place] = true;
+                    *hashes[place] = as_it_is;
+                    has_hidden |= !is_shown[place];
+                }
+                None => has_more |= !is_relinked,
             }
         })
         .map_err(|source| Failure::Source { path: at.path().to_owned(), source })?;
         let is_needless = |at: &usize| match copied.get(at) {
             Some(Copied::Gone) => true,
-            Some(Copied::Relinked(hash)) => met.contains(hash),
-            Some(Copied::Less(_)) | None => false,
+            Some(Copied::Relinked(hash)) if met.contains(hash) => true,
+            _ => !is_shown[*at],
         };
         let is_missing = |(at, there): &(usize, &bool)| !**there && !is_needless(at);
         let missing = is_there.iter().enumerate().filter(is_missing).count();
         let has_all = missing == 0;
-        // What is there as its source had it nobody has looked through for secrets.
-        let was_touched =
-            |part: &Part| !part.about.is_redacted() || !part.about.redactions.is_empty();
+        // What was taken out of the transcript, and nothing else: who took it out goes on with it.
+        let may_go_on = has_all && (has_more || !has_hidden);
         let may_be_copy = !is_read && !has_all && parts.iter().any(was_touched);
-        Ok(Recognised { parts, has_all, missing, has_more, may_be_copy })
+        Ok(Recognised { parts, may_go_on, missing, has_more, may_be_copy })
     }
 }
 

@@ -98,7 +98,10 @@ fn chosen(aims: &[Arc<Aim>], url: Option<&str>) -> Result<Vec<Arc<Aim>>, Refusal
 
 /// The one session of this host whose id begins like this.
 fn named(mirror: &Mirror, aims: &[Arc<Aim>], id: &str) -> Result<SessionKey, Refusal> {
-    let streams = aims.iter().flat_map(|aim| aim.streams()).map(|stream| stream.key);
+    let rows = |aim: &Arc<Aim>| -> Vec<SessionKey> {
+        aim.streams().iter().map(|stream| aim.row(&stream.key)).collect()
+    };
+    let streams = aims.iter().flat_map(rows);
     let known: BTreeSet<SessionKey> =
         mirror.hub.keys(None, None).into_iter().chain(streams).collect();
     let by_reference = mirror.hub.rows(known.iter());

@@ -5,7 +5,6 @@
 //! host has claimed the stream before each batch. Not here: which streams, and when.
 
 use std::{
-    collections::HashSet,
     io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -13,16 +12,15 @@ use std::{
 };
 
 use bytes::Bytes;
-use rrd_core::mirror::{Claim, Merged, Meta, Owner, PartName, Why, meta, read};
+use rrd_core::mirror::{Meta, Owner, meta, read};
 use rrd_proto::Timestamp;
 use tokio::sync::{OnceCell, Semaphore};
 
 use super::{
-    delegate,
-    fetch::{self, Directory},
+    delegate, fetch,
     gather::{self, At, Gathered, There, Writer},
     outbox::{Epoch, Merge, Outbox, OutboxError, Part, State, Stream, StreamId},
-    recognise::{Found, as_told},
+    recognise::Found,
     target::{Ability, Created, Fault, Replaced, Target, Version},
 };
 use crate::{edge::Edges, hub::now};
@@ -158,7 +156,7 @@ impl Carrier {
             Ask::Names => self.look(stream, source).await?,
             Ask::Parts => {
                 let directory = fetch::directory(&self.target, &stream.name).await?;
-                self.adopt(stream, source, &directory).await?;
+                self.adopt(stream, source, directory).await?;
             }
         }
         if stream.state.theirs.is_some() {
@@ -203,10 +201,15 @@ impl Carrier {
         let (at, id) = (source.clone(), stream.id);
         let known = move |carrier: &Self| {
             let parts = carrier.outbox().parts(id)?.into_iter().map(|(part, _)| part).collect();
-            carrier.recognise(&at, Found::kept(parts))
+            let mut known = Found::kept(parts);
+            if let Some(shown) = carrier.there(id)?.transcript {
+                known.shown = shown;
+            }
+            carrier.recognise(&at, known)
         };
         let known = self.on_disk(known).await?;
-        if known.has_all || known.may_be_copy || self.target.head(&claim(*epoch)).await?.is_none() {
+        if known.may_go_on || known.may_be_copy || self.target.head(&claim(*epoch)).await?.is_none()
+        {
             return Ok(true);
         }
         stream.state.settled = looks;
@@ -221,7 +224,7 @@ impl Carrier {
         if stream.state.next_seq > 0 && !self.send(stream).await? {
             // What was to be sent is lost: what of it the bucket has not is read again.
             let directory = fetch::directory(&self.target, &stream.name).await?;
-            self.adopt(stream, source, &directory).await?;
+            self.adopt(stream, source, directory).await?;
             if stream.state.theirs.is_some() {
                 return Ok(true);
             }
@@ -321,7 +324,31 @@ impl Carrier {
     /// Reads on; what is new is in the outbox then. Nothing where the stream is not what it was said to be.
     async fn gather(&self, stream: &Stream, source: &At) -> Result<Option<Gathered>, Failure> {
         let (id, before) = (stream.id, stream.state.clone());
-        let (state, at) = (before.clone(), source.clone());
+        let mut gathered = self.read_on(stream, source).await?;
+        let is_rewritten = gathered.epoch.is_some() && !gathered.parts.is_empty();
+        // What a resume wrote out of the bucket is there; into a database none writes.
+        if is_rewritten && !source.is_in_database() && self.learn(stream, source).await? {
+            gathered = self.read_on(stream, source).await?;
+        }
+        if gathered.parts.is_empty() && gathered.state == before {
+            return Ok(Some(gathered));
+        }
+        // With free hands: another one is read while the disk takes this one.
+        let commit = move |carrier: &Self| {
+            let Gathered { epoch, parts, state, .. } = &mut gathered;
+            if !parts.is_empty() {
+                let bodies = carrier.outbox().bodies();
+                bodies.sync(parts.iter_mut().map(|(_, body)| body))?;
+            }
+            let is_current = carrier.outbox().commit(id, &before, epoch.as_ref(), parts, state)?;
+            Ok(is_current.then_some(gathered))
+        };
+        self.on_disk(commit).await
+    }
+
+    /// What is new, and nowhere yet.
+    async fn read_on(&self, stream: &Stream, source: &At) -> Result<Gathered, Failure> {
+        let (id, state, at) = (stream.id, stream.state.clone(), source.clone());
         let read = move |carrier: &Self| {
             let bodies = carrier.outbox().bodies();
             let redactor = carrier.redacts.then(|| carrier.edges.redactor());
@@ -339,24 +366,8 @@ impl Carrier {
                 }
             })
         };
-        let mut gathered = {
-            let _hand = self.hands.acquire().await;
-            self.on_disk(read).await?
-        };
-        if gathered.parts.is_empty() && gathered.state == before {
-            return Ok(Some(gathered));
-        }
-        // With free hands: another one is read while the disk takes this one.
-        let commit = move |carrier: &Self| {
-            let Gathered { epoch, parts, state, .. } = &mut gathered;
-            if !parts.is_empty() {
-                let bodies = carrier.outbox().bodies();
-                bodies.sync(parts.iter_mut().map(|(_, body)| body))?;
-            }
-            let is_current = carrier.outbox().commit(id, &before, epoch.as_ref(), parts, state)?;
-            Ok(is_current.then_some(gathered))
-        };
-        self.on_disk(commit).await
+        let _hand = self.hands.acquire().await;
+        self.on_disk(read).await
     }
 
     /// What a stream has, as this host knows it.
@@ -454,7 +465,7 @@ impl Carrier {
         Meta {
             schema_version: meta::SCHEMA_VERSION,
             harness: stream.key.harness.to_string(),
-            session_id: stream.key.session_id.clone(),
+            session_id: stream.name.own_id().to_owned(),
             source_path: Some(told(&source.path().display().to_string())),
             cwd: about.cwd.as_ref().map(told),
             agent_id: Some(self.host.to_string()),
@@ -474,153 +485,5 @@ impl Carrier {
             task_id: about.task.as_ref().map(told),
             ..Meta::default()
         }
-    }
-
-    /// Looks at what the bucket has of a stream; begins it, or takes it over, where that is right.
-    async fn look(&self, stream: &mut Stream, source: &At) -> Result<(), Failure> {
-        let directory = fetch::directory(&self.target, &stream.name).await?;
-        let parts: HashSet<PartName> = directory.parts.iter().copied().collect();
-        let last_epoch = directory.owners.iter().map(|owner| owner.epoch).max().unwrap_or(0);
-        let state = stream.state.clone();
-        let (known, epochs, merges) = {
-            let outbox = self.outbox();
-            (outbox.parts(stream.id)?, outbox.epochs(stream.id)?, outbox.merges(stream.id)?)
-        };
-        if state.epoch == 0 && last_epoch == 0 && parts.is_empty() {
-            return self.begin(stream, 0, Why::Begun);
-        }
-        // What was only planned when this was written may have been done since then.
-        let is_sure =
-            |merge: &&Merge| merge.at.is_some() || merge.of.iter().all(|of| parts.contains(of));
-        let merged = merges.iter().filter(is_sure);
-        let merged = merged.flat_map(|merge| merge.of.iter().chain([&merge.name]).copied());
-        let ours: HashSet<PartName> =
-            known.iter().map(|(part, _)| part.name).chain(merged).collect();
-        let sent_epoch = epochs.iter().filter(|e| e.is_sent).map(|e| e.epoch).max().unwrap_or(0);
-        // A claim that was only planned may be there already, with another content.
-        let is_said = |epoch: &Epoch| {
-            let said = directory.owners.iter().find(|owner| owner.epoch == epoch.epoch);
-            said.is_none_or(|owner| owner.claim == epoch.claim)
-        };
-        let is_as_known = state.epoch > 0
-            && epochs.iter().all(is_said)
-            && (sent_epoch..=state.epoch).contains(&last_epoch)
-            && parts.is_subset(&ours)
-            && known.iter().all(|(part, is_sent)| !is_sent || parts.contains(&part.name));
-        // What is another host's may have become this one's, if it has more of it now.
-        if is_as_known && (state.theirs.is_none() || source.looks() == state.settled) {
-            return Ok(());
-        }
-        self.adopt(stream, source, &directory).await
-    }
-
-    /// An epoch of this host's.
-    fn begin(&self, stream: &mut Stream, epoch: u32, why: Why) -> Result<(), Failure> {
-        let (before, state) = (stream.state.clone(), &mut stream.state);
-        let epoch = epoch + 1;
-        (state.epoch, state.theirs) = (epoch, None);
-        let claim = Claim {
-            node: self.node.to_string(),
-            host: self.host.to_string(),
-            first_seq: state.next_seq,
-            why,
-            at: now(),
-            order: None,
-        };
-        let begun = Epoch { epoch, claim, is_sent: false };
-        if self.outbox().commit(stream.id, &before, Some(&begun), &mut [], state)? {
-            return Ok(());
-        }
-        Err(Failure::Odd("another one began it at the same moment".to_owned()))
-    }
-
-    /// Finds out what is in the bucket, and whether this host is to go on with it.
-    async fn adopt(
-        &self,
-        stream: &mut Stream,
-        source: &At,
-        directory: &Directory,
-    ) -> Result<(), Failure> {
-        let mut found = Found::of(&stream.name, self.edges.redactor());
-        let redacted = fetch::redacted(directory.meta.as_ref());
-        fetch::parts(&self.target, &stream.name, directory, &mut |name, epoch, body| {
-            let is_redacted = epoch > 0 && redacted.contains(&(name.seq, name.tag()));
-            found.take(name, epoch, body, is_redacted);
-            Ok(())
-        })
-        .await?;
-        if let Some(meta) = &directory.meta {
-            found.parts.iter_mut().for_each(|part| as_told(part, meta));
-        }
-        let owners = &directory.owners;
-        let next_seq = directory.parts.iter().map(|part| part.seq + 1).max().unwrap_or(0);
-        let last = owners.iter().max_by_key(|owner| owner.epoch);
-        // Before it is read: what comes meanwhile is seen by the next look.
-        let looks = source.looks();
-        let at = source.clone();
-        let own = self.on_disk(move |carrier| carrier.recognise(&at, found)).await?;
-        let there = own.parts;
-        let is_ours = last.is_none_or(|owner| *owner.claim.node == *self.node);
-        let lost = match is_ours && stream.state.theirs.is_none() {
-            true => self.lost(stream.id, source, &there).await?,
-            // What became of it meanwhile the other host knows.
-            false => 0,
-        };
-        let lost = stream.state.lost + lost;
-        let last_epoch = last.map_or(0, |owner| owner.epoch);
-        let theirs =
-            last.filter(|_| !is_ours && !own.has_all).map(|owner| owner.claim.host.clone());
-        let epochs: Vec<Epoch> = owners
-            .iter()
-            .map(|Owner { epoch, claim }| Epoch {
-                epoch: *epoch,
-                claim: claim.clone(),
-                is_sent: true,
-            })
-            .collect();
-        let settled = looks.filter(|_| theirs.is_some());
-        let diverged = theirs.is_some() && own.has_more;
-        let diverged = diverged.then(|| stream.state.diverged.unwrap_or_else(now));
-        let path = stream.state.path.clone();
-        let state = State { path, epoch: last_epoch, next_seq, ..State::default() };
-        let state = State { theirs, diverged, settled, lost, ..state };
-        let merges: Vec<Merge> = directory
-            .merges
-            .iter()
-            .map(|Merged { part, merge }| Merge {
-                name: *part,
-                of: merge.parts().collect(),
-                at: directory.parts.contains(part).then_some(merge.at),
-            })
-            .collect();
-        let (id, adopted) = (stream.id, state.clone());
-        self.on_disk(move |carrier| {
-            Ok(carrier.outbox().adopt(id, &epochs, &there, &merges, &adopted)?)
-        })
-        .await?;
-        stream.state = state;
-        if stream.state.theirs.is_none() {
-            self.begin(stream, last_epoch, Why::TakenOver)?;
-        }
-        Ok(())
-    }
-
-    /// How many records the bucket is known to have had that are neither there nor in the source.
-    async fn lost(&self, id: StreamId, source: &At, there: &[Part]) -> Result<u64, Failure> {
-        let names: HashSet<PartName> = there.iter().map(|part| part.name).collect();
-        let known = self.outbox().parts(id)?.into_iter().filter(|(_, is_sent)| *is_sent);
-        let (left, mut gone): (Vec<Part>, Vec<Part>) =
-            known.map(|(part, _)| part).partition(|part| names.contains(&part.name));
-        let count = |parts: &[Part]| parts.iter().map(|part| part.hashes.len()).sum::<usize>();
-        // Whoever knows the parts as they were before these were made fewer misses none of their records.
-        let fewer = (count(&left) + count(&gone)).saturating_sub(count(there));
-        if gone.is_empty() || fewer == 0 {
-            return Ok(0);
-        }
-        let left: HashSet<u64> = left.iter().flat_map(|part| &part.hashes).copied().collect();
-        gone.iter_mut().for_each(|part| part.hashes.retain(|record| !left.contains(record)));
-        let source = source.clone();
-        let own = move |carrier: &Self| carrier.recognise(&source, Found::kept(gone));
-        Ok(self.on_disk(own).await?.missing.min(fewer) as u64)
     }
 }

@@ -2,6 +2,7 @@
 
 mod mended;
 mod owners;
+mod races;
 mod torn;
 
 use std::{
@@ -18,7 +19,7 @@ use std::{
 
 use proptest::prelude::*;
 use rrd_core::{
-    mirror::{Meta, Owner, StreamName, Why, order::Step},
+    mirror::{Meta, Owner, PartName, StreamName, Why, order::Step},
     redact::Report,
 };
 use rrd_proto::{Harness, SessionKey};

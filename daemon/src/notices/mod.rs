@@ -119,6 +119,7 @@ impl Notices {
                 events: sink.settings.events.clone(),
                 through: settings.through.clone(),
                 per_hour: settings.per_hour,
+                lasts: rrd_proto::NoticeKind::ALL.map(|kind| in_millis(settings.lasts(kind))),
             },
         };
         let state = State {
@@ -231,7 +232,7 @@ impl Notices {
             state.teller.take(notices::so(at, &rows, &hosts, cycles));
             let is_ready = self.is_ready(&state, gossip.as_deref(), &heard);
             let view = View { now: at, own: self.own(), heard: &heard, is_quiet, is_ready };
-            let lasts = |kind| i64::try_from(self.settings.lasts(kind).as_millis()).unwrap_or(0);
+            let lasts = |kind| in_millis(self.settings.lasts(kind));
             let mut looked = state.teller.look(&view, lasts, |notice| self.edges.notice(notice));
             for number in 0..self.sinks.len() {
                 if !state.teller.standing(number, &view).fails {
@@ -373,6 +374,10 @@ impl Notices {
         let has_said = |node: NodeId| heard.iter().any(|(other, live, _)| *other == node && *live);
         gossip.is_some() && others.all(has_said)
     }
+}
+
+fn in_millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn millis(ms: i64) -> Duration {

@@ -10,6 +10,7 @@ pub(crate) mod give;
 pub mod place;
 pub(crate) mod relay;
 
+pub use crate::mirror::was_enabled;
 pub use rrd_core::resume::{
     Checkout, Header, Layout, No, Rollout, Saw, Wish, command, directory, doubt, facts, layout,
     may, same_remote,

@@ -3,11 +3,12 @@
 //! Everything is written beside the harness's own files first, compared with what is there, and only then put
 //! in place: a name that is taken is never taken away from a file that says anything else. What is there may
 //! be the same, or go on longer, and stays; or be the beginning of what has come, and is replaced at once and
-//! whole, if nobody is at work in it. Names come from elsewhere and are made anew by [`Layout::placed`];
+//! whole, if nobody is at work in it. What only one of the two lacks because it was redacted changes nothing there. Names come from elsewhere and are made anew by [`Layout::placed`];
 //! beneath the harness's folder no link is followed. Not here: whether it may be done, and who is told.
 
 mod beside;
 mod coming;
+mod redacted;
 mod write;
 
 use std::{

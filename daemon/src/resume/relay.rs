@@ -104,8 +104,8 @@ pub(crate) async fn answer(answers: &Answers, call: CopyCall) -> Result<CopyRepl
             );
             Ok(CopyReply::Opened(opened))
         }
-        CopyCall::Bucket { id } => {
-            let copy = answers.mirror.give(&answers.desk.copies, &id).await?;
+        CopyCall::Bucket { id, url } => {
+            let copy = answers.mirror.give(&answers.desk.copies, &id, url.as_deref()).await?;
             let (from, bytes) = (&copy.url, copy.files.iter().map(|f| f.bytes).sum::<u64>());
             let SessionKey { harness, session_id: id } = &copy.key;
             tracing::info!(from, %harness, id, bytes, "takes a session's files to resume it");
@@ -117,6 +117,15 @@ pub(crate) async fn answer(answers: &Answers, call: CopyCall) -> Result<CopyRepl
                 }
             });
             Ok(CopyReply::Bucket(Box::new(copy)))
+        }
+        CopyCall::Ahead(key) => {
+            let looked = answers.mirror.ahead(&key).await?;
+            if let Some(ahead) = &looked.ahead {
+                let SessionKey { harness, session_id: id } = &key;
+                let (url, host, records) = (&ahead.url, &ahead.host, ahead.records);
+                tracing::info!(url, host, %harness, id, records, "another host has taken it over");
+            }
+            Ok(CopyReply::Looked(looked))
         }
         CopyCall::Next(node, query) => {
             let Some((node, fleet, host)) = elsewhere(answers, node, own)? else {

@@ -325,6 +325,19 @@ impl Reader {
         Ok(Some(Written { offset, key, nth, paths }))
     }
 
+    /// How far a transcript was read, and its size then; nothing of one that is not known.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn read_to(&self, path: &str) -> rusqlite::Result<Option<(Cursor, u64)>> {
+        let sql = "SELECT cursor, size FROM files WHERE path = ?1";
+        let found = self.db.prepare_cached(sql)?.query_row([path], |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?.cast_unsigned()))
+        });
+        let found = found.optional()?;
+        Ok(found.and_then(|(cursor, size)| Some((serde_json::from_str(&cursor).ok()?, size))))
+    }
+
     /// Every session, or this one.
     ///
     /// # Errors

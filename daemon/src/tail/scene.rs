@@ -219,10 +219,11 @@ impl Scene {
     /// for a rollout and its compressed twin, for what the harness itself has set aside, and for what a program
     /// stores here on purpose.
     pub(super) fn place(&self, found: &Found) {
+        let Some(key) = self.named_after(&found.role) else { return };
         if self.is_store {
+            self.hub.stored_at(&key, &found.path);
             return;
         }
-        let Some(key) = self.named_after(&found.role) else { return };
         for other in self.hub.places(&key) {
             // Moved: which of the two is told first is a matter of chance.
             if other != found.path && !other.exists() {

@@ -3,7 +3,7 @@
 //! Not here: what clients ask ([`mod@super::answer`]), and the hosts that are asked ([`super::follow`]).
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -61,6 +61,10 @@ pub(super) struct Wait {
     pub(super) targets: Vec<Target>,
     /// It is told: from here on what happens counts.
     pub(super) is_told: bool,
+    /// Its client waited before, with a daemon that is no more.
+    pub(super) is_anew: bool,
+    /// Why it may not go on, after all.
+    pub(super) refused: Option<Refusal>,
     /// Of how many targets its client knows what came of them.
     pub(super) told: usize,
     /// Calls that are being answered.
@@ -262,11 +266,14 @@ impl Waits {
         }
     }
 
-    /// Each target's host has said from where on what happens counts.
-    pub(super) fn is_begun(&self, handle: u64) -> bool {
+    /// Each target's host has said from where on what happens counts, but for those that are `away`.
+    pub(super) fn is_begun(&self, handle: u64, away: &HashSet<NodeId>) -> bool {
         let held = self.held();
-        let of = held.waits.get(&handle);
-        of.is_none_or(|wait| wait.targets.iter().all(|t| t.from.is_some() || t.outcome.is_some()))
+        let is_begun = |target: &Target| {
+            let is_away = target.node.is_some_and(|node| away.contains(&node));
+            is_away || target.from.is_some() || target.outcome.is_some()
+        };
+        held.waits.get(&handle).is_none_or(|wait| wait.targets.iter().all(is_begun))
     }
 
     /// Something came of it that its client has not been told.
@@ -354,6 +361,8 @@ mod tests {
             since: now(),
             targets: targets.map(target).collect(),
             is_told: true,
+            is_anew: false,
+            refused: None,
             told: 0,
             asking: 0,
             asked: Instant::now(),

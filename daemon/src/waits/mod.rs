@@ -1,16 +1,22 @@
 //! Who on this host waits for which session: begun by a client, and over when that is.
 //!
 //! A session's wait is an edge of the graph, told in its row, from the moment it begins until its client has not
-//! asked for a while, whatever became of it. One that would close a circle is refused. Each host whose sessions
+//! asked for a while, whatever became of it. One that would close a circle is refused, be it that the circle shows
+//! only when all hosts are heard again ([`circles`]). Each host whose sessions
 //! are waited for is asked about all of them at once ([`follow`]); what has come true is decided there
 //! ([`owner`]). All of them stand in one book ([`book`]). Not here: the rules ([`rrd_core::wait`], [`rrd_core::graph`]).
 
 pub(crate) mod answer;
 mod book;
+mod circles;
 mod follow;
 pub(crate) mod owner;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use rrd_core::{
     graph,
@@ -21,7 +27,7 @@ use rrd_proto::{
     session_ref,
     wait::{Awaited, MAX_TARGETS, NoWait, Seen, Until, WaitCall, WaitNews},
 };
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use self::book::{Asking, SETTLES, Target, Wait};
 pub(crate) use self::book::{MOST, Waits};
@@ -29,6 +35,9 @@ use crate::{answers::Answers, desk, hub::now};
 
 /// A host that has not said by then from where on what happens counts says so later.
 const BEGINS: Duration = Duration::from_secs(2);
+
+/// A wait is told of so late, at most: one that is over at once is none for anybody.
+const TOLD_AFTER: Duration = Duration::from_millis(250);
 
 /// How often whoever waits looks at hosts, while anything changes.
 const HOSTS: Duration = Duration::from_millis(500);
@@ -67,6 +76,7 @@ async fn begin(
         let why = format!("one call waits for one to {MAX_TARGETS} sessions");
         return Err(refusal(why, "rrd sessions list shows every id").into());
     }
+    let is_anew = targets.iter().any(|awaited| awaited.seen.is_some());
     let mut found: Vec<Target> = Vec::new();
     for awaited in targets {
         found.push(target(answers, awaited).await?);
@@ -78,6 +88,8 @@ async fn begin(
         since: now(),
         targets: found,
         is_told: false,
+        is_anew,
+        refused: None,
         told: 0,
         asking: 0,
         asked: Instant::now(),
@@ -94,7 +106,15 @@ async fn begin(
     let mut changed = waits.changed.subscribe();
     waits.changed.send_modify(|version| *version += 1);
     follow::begin(answers);
-    let _ = timeout(BEGINS, changed.wait_for(|_| waits.is_begun(handle))).await;
+    let deadline = Instant::now() + BEGINS;
+    let away = away(answers);
+    let begun = async { changed.wait_for(|_| waits.is_begun(handle, &away)).await.is_ok() };
+    if is_anew && answers.health.started.elapsed() < SETTLES {
+        // What the others have begun to wait for meanwhile this host is only about to hear.
+        let _ = timeout_at(deadline, async { tokio::join!(begun, hears_all(answers)) }).await;
+    } else {
+        let _ = timeout(TOLD_AFTER, begun).await;
+    }
     // One that began at the same moment is told by now.
     if let Err(refusal) = may(answers, waiter.as_ref(), &links) {
         waits.held().waits.remove(&handle);
@@ -104,7 +124,30 @@ async fn begin(
         wait.is_told = true;
     }
     waits.tell(&answers.hub);
+    let _ = timeout_at(deadline, changed.wait_for(|_| waits.is_begun(handle, &away))).await;
     waits.tell_client(handle, answers).ok_or_else(lost)
+}
+
+/// The hosts that are away: none of them says now from where on what happens counts.
+fn away(answers: &Answers) -> HashSet<NodeId> {
+    let hosts = answers.hosts_by_node().into_iter();
+    hosts.filter(|(_, (state, _))| *state == HostState::Away).map(|(node, _)| node).collect()
+}
+
+/// Returns once all the other hosts are heard.
+async fn hears_all(answers: &Answers) {
+    let mut others = answers.hub.version();
+    let fleet = answers.fleet.as_ref().as_ref();
+    let hears = || match answers.others() {
+        Some(_) => away(answers).is_empty(),
+        // Without a key there are none.
+        None => !fleet.is_ok_and(|fleet| fleet.key().is_some()),
+    };
+    while !hears() {
+        if others.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 /// Waits no more for whoever asks no more.
@@ -112,6 +155,7 @@ async fn look_after(answers: Arc<Answers>) {
     loop {
         sleep(LOOK).await;
         answers.waits.drop_strangers(&answers);
+        circles::refuse(&answers);
         if !answers.waits.forget_silent(&answers.hub) {
             return;
         }
@@ -138,6 +182,9 @@ async fn next(answers: &Arc<Answers>, handle: u64, wait_ms: u32) -> Result<WaitN
     // A thousand may wait: whatever changes, each looks at little.
     loop {
         let is_due = is_owed && looked.elapsed() >= HOSTS;
+        if let Some(refusal) = waits.take_refusal(handle) {
+            return Err(refusal.into());
+        }
         let has_news = waits.has_news(handle).ok_or_else(lost)?;
         if has_news || Instant::now() >= deadline {
             return waits.tell_client(handle, answers).ok_or_else(lost);
@@ -289,25 +336,29 @@ pub(crate) fn node_of(answers: &Answers, row: &Session) -> NodeId {
 /// Nobody waits for itself, nor for one that waits for it in the end.
 fn may(answers: &Answers, waiter: Option<&SessionKey>, links: &[Link]) -> Result<(), Refusal> {
     let Some(waiter) = waiter else { return Ok(()) };
-    let own = match answers.hub.row(waiter) {
-        Some(row) => row.reference,
-        None => session_ref(&answers.own_node().to_string(), waiter),
-    };
+    let own = own_ref(answers, waiter);
     if links.iter().any(|link| link.to == own) {
         return Err(refusal("a session cannot wait for itself".to_owned(), "name another one"));
     }
-    let mut rows = answers.graphs.rows();
-    // What a host said before it went away may be over.
-    let away = rows.iter_mut().filter(|row| row.host_state == HostState::Away);
-    away.for_each(|row| row.links.clear());
-    let Some(circle) = graph::would_close(&rows, &own, links.to_vec()) else { return Ok(()) };
+    closes(&answers.graphs.rows(), &own, links).map_or(Ok(()), Err)
+}
+
+/// How a session of this host is called.
+fn own_ref(answers: &Answers, key: &SessionKey) -> String {
+    let unknown = || session_ref(&answers.own_node().to_string(), key);
+    answers.hub.row(key).map_or_else(unknown, |row| row.reference)
+}
+
+/// That these links of a session would close a circle, among these rows.
+fn closes(rows: &[Session], own: &str, links: &[Link]) -> Option<Refusal> {
+    let circle = graph::would_close(rows, own, links.to_vec())?;
     let name = |one: &String| match rows.iter().find(|row| row.reference == *one) {
         Some(row) => {
             format!("{one} ({}, {})", row.host, row.title.as_deref().unwrap_or("no title"))
         }
         None => one.clone(),
     };
-    Err(Refusal {
+    Some(Refusal {
         message: format!("nobody could go on: {}", circle.join(" waits for ")),
         facts: circle.iter().skip(1).map(name).collect(),
         hint: Some("rrd graph shows who waits for whom; let one of them go on without".to_owned()),

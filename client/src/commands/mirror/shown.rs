@@ -76,10 +76,14 @@ fn words(one: &MirrorStatus, now: Timestamp) -> Vec<String> {
         lines.push("  still looking what there is to be mirrored".to_owned());
     }
     if one.behind > 0 || one.pending_parts > 0 {
+        let bytes = match (one.known_behind(), one.behind_unknown) {
+            (Some(bytes), 0) => format!("{} not there yet", size(bytes)),
+            (Some(bytes), _) => format!("{} and more not there yet", size(bytes)),
+            (None, _) => "nobody knows by how much".to_owned(),
+        };
         lines.push(format!(
-            "  behind: {}, {} not there yet; {} ({}) on the way",
+            "  behind: {}, {bytes}; {} ({}) on the way",
             counted(one.behind, "transcript"),
-            size(one.bytes_behind),
             counted(one.pending_parts, "part"),
             size(one.pending_bytes)
         ));
@@ -163,6 +167,11 @@ pub(super) fn verified(all: &[MirrorVerified], is_all: bool) -> Result<(), CliEr
         })
         .collect();
     output::print_lines(&wrong)?;
+    for one in all {
+        for what in &one.harmless {
+            output::remark(&format!("{}{}", clean(&one.directory), clean(what)));
+        }
+    }
     let (parts, records) =
         all.iter().fold((0, 0), |(parts, records), one| (parts + one.parts, records + one.records));
     output::remark(&format!(

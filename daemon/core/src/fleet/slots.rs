@@ -36,29 +36,30 @@ pub struct Wish<'a> {
     pub told: Option<&'a Session>,
 }
 
-/// Whom these sessions wait for, as refs.
-pub fn awaited<'a>(rows: impl IntoIterator<Item = &'a Session>) -> HashSet<&'a str> {
+/// Whom these sessions wait for, and to whom they have written what is not read yet, as refs: only the row of whoever
+/// waits or writes says so.
+pub fn tied_to<'a>(rows: impl IntoIterator<Item = &'a Session>) -> HashSet<&'a str> {
     let of = |row: &'a Session| {
-        let waits = row.links.iter().filter(|link| link.kind == EdgeKind::Wait && !link.incoming);
-        waits.map(|link| link.to.as_str()).chain(row.waiting_on.as_deref())
+        let open = row.links.iter().filter(|link| is_open(link) && !link.incoming);
+        open.map(|link| link.to.as_str()).chain(row.waiting_on.as_deref())
     };
     rows.into_iter().flat_map(of).collect()
 }
 
-/// For each of these whether it gets one of so many slots; `awaited`: refs of those whom somebody waits for.
+/// For each of these whether it gets one of so many slots; `tied`: refs of those whom somebody is [`tied_to`].
 #[must_use]
-pub fn choose(wishes: &[Wish<'_>], slots: usize, awaited: &HashSet<&str>) -> Vec<bool> {
+pub fn choose(wishes: &[Wish<'_>], slots: usize, tied: &HashSet<&str>) -> Vec<bool> {
     let mut order: Vec<usize> = (0..wishes.len()).collect();
     order.sort_by_cached_key(|at| {
         let Wish { row, has_slot, .. } = wishes[*at];
-        (need(&wishes[*at], awaited), !has_slot, Reverse(row.last_activity_at), row.key())
+        (need(&wishes[*at], tied), !has_slot, Reverse(row.last_activity_at), row.key())
     });
     let mut chosen = vec![false; wishes.len()];
     order.into_iter().take(slots).for_each(|at| chosen[at] = true);
     chosen
 }
 
-fn need(Wish { row, has_slot, told }: &Wish<'_>, awaited: &HashSet<&str>) -> Need {
+fn need(Wish { row, has_slot, told }: &Wish<'_>, tied: &HashSet<&str>) -> Need {
     let is_untrue = told.is_some_and(|told| state(told) != state(row));
     if is_untrue && *has_slot {
         Need::Correct
@@ -66,7 +67,7 @@ fn need(Wish { row, has_slot, told }: &Wish<'_>, awaited: &HashSet<&str>) -> Nee
         Need::Asks
     } else if row.status == Status::Waiting
         || row.links.iter().any(is_open)
-        || awaited.contains(row.reference.as_str())
+        || tied.contains(row.reference.as_str())
     {
         Need::Tied
     } else if is_untrue {
@@ -99,7 +100,7 @@ mod tests {
 
     use super::*;
 
-    /// `executing`, `idle`, `over`, `asks`, `waits`, `for:REF`, `sent`, `got`, `read`; then when it was active last.
+    /// `executing`, `idle`, `over`, `asks`, `waits`, `for:REF`, `to:REF`, `sent`, `got`, `read`; then when it was active last.
     fn row(id: &str, what: &str, at: i64) -> Session {
         let key = SessionKey { harness: Harness::Codex, session_id: id.to_owned() };
         let mut row = Session { reference: id.to_owned(), ..Session::unknown(key) };
@@ -129,8 +130,11 @@ mod tests {
             "got" => row.links = vec![link(EdgeKind::Message, EdgeState::Unread, "x", true)],
             "read" => row.links = vec![link(EdgeKind::Message, EdgeState::Read, "x", false)],
             other => {
-                let to = other.strip_prefix("for:").unwrap();
-                row.links = vec![link(EdgeKind::Wait, EdgeState::Declared, to, false)];
+                let (kind, state, to) = match other.split_once(':').unwrap() {
+                    ("to", to) => (EdgeKind::Message, EdgeState::Unread, to),
+                    (_, to) => (EdgeKind::Wait, EdgeState::Declared, to),
+                };
+                row.links = vec![link(kind, state, to, false)];
             }
         }
         row
@@ -151,7 +155,7 @@ mod tests {
         let wish =
             |at: usize| Wish { row: &now[at], has_slot: rows[at].3, told: before[at].as_ref() };
         let wishes: Vec<Wish<'_>> = (0..rows.len()).map(wish).collect();
-        let chosen = choose(&wishes, slots, &awaited(now.iter().chain(elsewhere)));
+        let chosen = choose(&wishes, slots, &tied_to(now.iter().chain(elsewhere)));
         let ids = rows.iter().zip(chosen).filter(|(_, chosen)| *chosen).map(|(row, _)| row.0);
         ids.collect::<Vec<_>>().join(" ")
     }
@@ -177,6 +181,8 @@ mod tests {
             (vec![new("a", "executing", 1), held("b", "executing"), held("c", "for:a")], 2, "a c"),
             (vec![new("a", "idle", 1), held("b", "executing")], 1, "b"),
             (vec![new("away", "idle", 1), held("b", "executing")], 1, "away"),
+            (vec![new("asked", "idle", 1), held("b", "executing")], 1, "asked"),
+            (vec![new("a", "idle", 1), held("b", "executing"), held("c", "to:a")], 2, "a c"),
             (vec![new("a", "sent", 1), held("b", "executing")], 1, "a"),
             (vec![new("a", "got", 1), held("b", "executing")], 1, "a"),
             (vec![new("a", "read", 99), held("b", "executing")], 1, "b"),
@@ -193,7 +199,7 @@ mod tests {
             (vec![("a", "over", "executing", false, 1), held("b", "waits")], 1, "b"),
             (vec![("a", "executing", "executing", false, 99), held("b", "executing")], 1, "b"),
         ] {
-            let elsewhere = [row("far", "for:away", 1)];
+            let elsewhere = [row("far", "for:away", 1), row("farther", "to:asked", 1)];
             assert_eq!(told_of(&rows, slots, &elsewhere), expected, "{rows:?}");
         }
     }

@@ -100,7 +100,9 @@ fn ends(waits: &Waits<'_>, knots: &Knots, circles: &[Vec<usize>]) -> Vec<End> {
     // person can answer. From the most urgent of these back, and the shortest way first.
     let is_end = |at: &usize| {
         !knots.stuck[*at]
-            && (waits.of[*at].is_empty() || waits.rows[*at].is_some_and(Session::asks_person))
+            && (waits.of[*at].is_empty()
+                || knots.away[*at]
+                || waits.rows[*at].is_some_and(Session::asks_person))
     };
     let mut last: Vec<usize> = (0..waits.len()).filter(is_end).collect();
     last.sort_by_key(|at| (cause(waits.rows[*at]), *at));

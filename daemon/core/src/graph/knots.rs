@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use rrd_proto::{Link, Session};
+use rrd_proto::{HostState, Link, Session};
 
 use super::{Awaited, Waits, in_order};
 
@@ -14,6 +14,9 @@ pub(super) struct Knots {
     pub(super) stuck: Vec<bool>,
     /// Whom a stuck session waits for that is stuck, too: always the same one, so that the way ends in a circle.
     pub(super) next: Vec<Option<usize>>,
+    /// Those that would be stuck if their hosts, which are away, were taken at their word. That may be over, so it
+    /// counts for no circle.
+    pub(super) away: Vec<bool>,
 }
 
 impl Knots {
@@ -29,7 +32,18 @@ impl Knots {
         let mut free: VecDeque<usize> = (0..waits.len()).filter(|at| left[*at] == 0).collect();
         let mut stuck = vec![true; waits.len()];
         free.iter().for_each(|at| stuck[*at] = false);
-        while let Some(to) = free.pop_front() {
+        let is_away =
+            |at: &usize| waits.rows[*at].is_some_and(|row| row.host_state == HostState::Away);
+        let mut away = vec![false; waits.len()];
+        loop {
+            let Some(to) = free.pop_front() else {
+                free.extend((0..waits.len()).filter(|at| stuck[*at] && is_away(at)));
+                if free.is_empty() {
+                    break;
+                }
+                free.iter().for_each(|at| (stuck[*at], away[*at]) = (false, true));
+                continue;
+            };
             for (from, awaited) in &waits.behind[to] {
                 let from = *from;
                 let is_no_news = |group| std::mem::replace(&mut came[from][group], true);
@@ -47,7 +61,7 @@ impl Knots {
             let others = waits.of[at].iter().map(|one| one.to);
             others.filter(|to| stuck[at] && stuck[*to]).min()
         });
-        Self { next: next.collect(), stuck }
+        Self { next: next.collect(), stuck, away }
     }
 
     /// The circles that those ways end in, each from its least ref on.

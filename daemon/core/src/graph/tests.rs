@@ -105,6 +105,28 @@ fn a_circle_is_told_once_and_whoever_waits_for_it_is_stuck_too() {
 }
 
 #[test]
+fn what_a_host_said_before_it_went_away_counts_for_no_circle() {
+    let away = |row: Session| Session { host_state: HostState::Away, ..row };
+    let (a, b, c) = (waits_for("a", &["b"]), waits_for("b", &["c"]), waits_for("c", &["a"]));
+    let rows = [away(a.clone()), b.clone(), c.clone()];
+    let told = graph(&rows, &[]);
+    assert!(told.cycles.is_empty(), "{:?}", told.cycles);
+    for (name, way) in [("a", vec!["a"]), ("b", vec!["b", "c", "a"]), ("c", vec!["c", "a"])] {
+        let chain = chain_of(&told, name);
+        assert_eq!(chain.cause, Cause::Away);
+        assert_eq!(chain.sessions, way);
+    }
+    assert_eq!(told.edges.len(), 3, "what it said is shown all the same");
+    let alone = [away(a.clone()), b.clone(), row("c")];
+    assert_eq!(would_close(&alone, "c", vec![wait("a", false)]), None);
+    // Where nobody needs its word there is a circle; and what is no circle goes on as ever.
+    let rows = [away(a.clone()), b, waits_for("c", &["b"])];
+    assert_eq!(graph(&rows, &[]).cycles, [["b", "c"]]);
+    let rows = [away(a), asks("b", "Bash: x", 1)];
+    assert_eq!(chain_of(&graph(&rows, &[]), "a").cause, Cause::Permission);
+}
+
+#[test]
 fn one_of_several_is_a_way_out() {
     let any = |name: &str, others: &[&str]| Session {
         links: others.iter().map(|to| wait(to, true)).collect(),

@@ -290,7 +290,7 @@ mod tests {
             "tool_input":{"questions":[{"question":"Which\u001b[2J\none?"}]}}"#;
         let Ok((HookWord::Call(tool), true)) = word_of(json) else { panic!("not a call") };
         assert!(tool.asks);
-        assert_eq!(tool.summary, "Which [2J one?");
+        assert_eq!(tool.summary, "Which one?");
     }
 
     #[test]

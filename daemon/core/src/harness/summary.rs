@@ -9,6 +9,7 @@ use rrd_proto::hook::HOOK_ARGUMENTS;
 use serde::de::{IgnoredAny, MapAccess, SeqAccess};
 
 use super::json::{Field, Key, Shape, Str};
+use crate::line::plain;
 
 /// Longer summaries are cut; a terminal shows less.
 const LIMIT: usize = 240;
@@ -126,10 +127,10 @@ pub(super) fn of_text(text: &str) -> String {
     if files.is_empty() { line(text) } else { line(&files.join(", ")) }
 }
 
-/// `text` as one line of bounded length: runs of white space and control characters become a space.
+/// `text` as one line of bounded length: runs of white space become a space, controls go.
 pub(super) fn line(text: &str) -> String {
     let mut out = String::new();
-    let words = text.split(|c: char| c.is_whitespace() || c.is_control());
+    let words = text.split_whitespace().map(plain);
     for word in words.filter(|word| !word.is_empty()) {
         if !out.is_empty() {
             out.push(' ');
@@ -219,5 +220,7 @@ mod tests {
         assert!(line(&"é".repeat(10_000)).chars().count() <= LIMIT + 1);
         assert!(line(&"a b ".repeat(10_000)).len() < LIMIT + 8);
         assert_eq!(line(" \n\u{1b} "), "");
+        // In one piece, as it is looked for where it is to be redacted.
+        assert_eq!(line("x g\u{7f}h\u{1b}[01;31m\u{1b}[Kp_\u{1}1\ty"), "x ghp_1 y");
     }
 }

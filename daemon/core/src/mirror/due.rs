@@ -43,6 +43,16 @@ pub fn back_off(failures: u32, chance: u64, asked: Option<Duration>) -> Duration
     (half + more).max(asked.unwrap_or_default())
 }
 
+/// Whether to ask once more who writes a stream that the bucket took something of so long ago, where that is asked
+/// every `apart`, or somewhat later.
+///
+/// Who takes it over looks at what is there, and then claims it. What came between the two it has not, and it counts
+/// no more (`Reading::next_seq`): whoever brought it finds out by this, if it brings nothing else.
+#[must_use]
+pub fn is_asked_about(ago: Duration, apart: Duration) -> bool {
+    (apart..apart * 5 / 2).contains(&ago)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -57,6 +67,18 @@ mod tests {
         assert_eq!(wait(ms(900), ms(0), 100, false), ms(100), "though it goes on and on");
         assert_eq!(wait(ms(10_000), ms(0), 100, true), ms(50_000));
         assert_eq!(wait(ms(10), ms(0), MUCH, true), ms(0));
+    }
+
+    #[test]
+    fn what_was_brought_is_asked_about_once_the_next_owner_has_claimed_it() {
+        // However late each look is: at least once, after one look's time, and not for ever.
+        for late in [0, 1, 20, 150] {
+            for first in [0, 1, 300, 599, 600] {
+                let looks = (0..10).map(|look| ms(first + look * (600 + late)));
+                let asked: Vec<_> = looks.filter(|ago| is_asked_about(*ago, ms(600))).collect();
+                assert!((1..=2).contains(&asked.len()), "{late} {first} {asked:?}");
+            }
+        }
     }
 
     #[test]

@@ -34,6 +34,12 @@ impl StreamName {
         name
     }
 
+    /// The id of what it is the log of.
+    #[must_use]
+    pub fn own_id(&self) -> &str {
+        self.agent.as_ref().unwrap_or(&self.session_id)
+    }
+
     /// What was made a directory by [`Self::directory`], or by tracecraft.
     #[must_use]
     pub fn of_directory(directory: &str) -> Option<Self> {

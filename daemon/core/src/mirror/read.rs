@@ -4,7 +4,7 @@
 //! notice that it was one no more, nor an object that was cut, is taken for what it is not. Parts that others
 //! stand for are left out before ([`super::merge`]).
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::{
     name::{Digest, PartName},
@@ -28,6 +28,8 @@ pub struct Reading {
     owners: Vec<Owner>,
     /// Records per epoch, of which 0 is what was there before anybody owned it.
     records: Vec<(u32, u64)>,
+    /// Numbers of the parts that count.
+    counted: BTreeSet<u32>,
 }
 
 impl Reading {
@@ -35,7 +37,7 @@ impl Reading {
     #[must_use]
     pub fn new(mut owners: Vec<Owner>) -> Self {
         owners.sort_by_key(|owner| owner.epoch);
-        Self { owners, records: Vec::new() }
+        Self { owners, records: Vec::new(), counted: BTreeSet::new() }
     }
 
     /// The order to read parts in. Those that are `replaced` need not be read.
@@ -79,6 +81,7 @@ impl Reading {
                 epoch
             }
         };
+        self.counted.insert(name.seq);
         let count = memchr::memchr_iter(b'\n', body).count() as u64;
         match self.records.last_mut() {
             Some((of, records)) if *of == epoch => *records += count,
@@ -91,6 +94,34 @@ impl Reading {
     #[must_use]
     pub fn records(&self) -> u64 {
         self.records.iter().map(|(_, count)| count).sum()
+    }
+
+    /// From which part on whoever read this may claim the stream next; `replaced`: what merges stand for.
+    ///
+    /// Owner N+1 looks, claims and writes while owner N, who does not know of it yet, goes on writing. Each record
+    /// counts once all the same, for N+1 claims from the part after the last one that *counted* when it looked, and
+    /// every part of N beyond that is N's no more, whenever it arrives. What N wrote from there on is in no
+    /// transcript until somebody who has it brings it again; what was before it N+1 has read. A number of a part
+    /// that does not count must not be passed over: what N+1's own owner-to-be, or N, puts there would count beside
+    /// what N+1 brings. Parts are written one after the other, so nothing arrives before one that counts, unless a
+    /// list passed it over ([`Self::has_gap`]). Who finds that another one has made its claim looks anew.
+    #[must_use]
+    pub fn next_seq(&self, replaced: &HashSet<PartName>) -> u32 {
+        let replaced = replaced.iter().map(|part| part.seq);
+        let last = replaced.chain(self.counted.last().copied()).max();
+        last.map_or(0, |last| last.saturating_add(1))
+    }
+
+    /// Whether a part before the last one that counts was not found: it went, or it came while the list was made,
+    /// which need not be of one moment. The next list has what came.
+    #[must_use]
+    pub fn has_gap(&self, replaced: &HashSet<PartName>) -> bool {
+        let first = self.owners.iter().map(|owner| owner.claim.first_seq).min();
+        let Some(first) = first else { return false };
+        let found = self.counted.iter().copied().chain(replaced.iter().map(|part| part.seq));
+        let found: BTreeSet<u32> = found.filter(|seq| *seq >= first).collect();
+        let is_next = |(seq, at): (u32, &u32)| seq == *at;
+        !(first..).zip(&found).all(is_next)
     }
 
     /// The transcript as it was last: which of all records that count it is made of, as stretches of them;
@@ -195,6 +226,32 @@ mod tests {
         ];
         let (made, dropped) = read(&owners, &parts);
         assert_eq!((made.as_str(), dropped), ("1\n2\n3\n", vec![Dropped::Deposed; 2]));
+    }
+
+    #[test]
+    fn the_next_owner_begins_after_what_counts() {
+        type Parts = &'static [(u32, &'static str, u32)];
+        // Of three hosts at once: the part of the first one does not count, and that of the second one is on its
+        // way. Then the part before the last one has not been seen; and then one part was made of three.
+        let owners = [owner(1, "a", 0, None), owner(2, "b", 0, None)];
+        let cases: [(Parts, &[u32], u32, bool); 6] = [
+            (&[], &[], 0, false),
+            (&[(1, "a", 0)], &[], 0, false),
+            (&[(1, "a", 0), (2, "b", 0)], &[], 1, false),
+            (&[(2, "b", 0), (2, "b", 2)], &[], 3, true),
+            (&[(2, "b", 0)], &[0, 1, 2], 3, false),
+            (&[(2, "b", 0), (2, "b", 4)], &[0, 1, 2], 5, true),
+        ];
+        for (parts, replaced, next, has_gap) in cases {
+            let mut reading = Reading::new(owners.to_vec());
+            for (epoch, node, seq) in parts {
+                let (name, body) = part(*epoch, node, *seq, "1\n");
+                let _ = reading.take(name, &body);
+            }
+            let replaced = replaced.iter().map(|seq| PartName { seq: *seq, tag: [7; 4] }).collect();
+            let told = (reading.next_seq(&replaced), reading.has_gap(&replaced));
+            assert_eq!(told, (next, has_gap), "{parts:?}");
+        }
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Marks: that something was told to a sink, by whomever. Gossip carries them, and they are kept.
 //!
 //! A mark is nine bytes: five that stand for kind, subject and sink, four for the second since which it was so.
-//! Evidence that comes later may move that by moments, so a mark counts for what began near it; what begins
-//! anew begins later than what had lasted long enough to be told.
+//! Evidence that comes later may move that by moments, so a mark counts for what began near it. What begins
+//! anew begins later than what had lasted long enough to be told, so after its own beginning a mark counts for no
+//! longer than that takes.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -59,6 +60,23 @@ pub const fn near(kind: NoticeKind) -> u32 {
     }
 }
 
+/// How much later than what was told, in seconds, the same may be said to have begun, when it had to last for so
+/// many milliseconds to be told: what begins after that is another one.
+const fn near_after(kind: NoticeKind, lasts: i64) -> u32 {
+    let seconds = lasts / 1_000;
+    // Seconds are cut off, so what is apart by that many may have begun when the first was told.
+    let lasted =
+        if seconds < 1 { 0 } else { (if seconds > 3_600 { 3_600 } else { seconds }) as u32 - 1 };
+    let least = match kind {
+        // Each node heard it at a moment of its own, and an alarm need not last.
+        NoticeKind::HostAwayWithWork => 30,
+        NoticeKind::MirrorFailing => near(kind),
+        _ => 0,
+    };
+    let after = if lasted > least { lasted } else { least };
+    if after < near(kind) { after } else { near(kind) }
+}
+
 /// What is known to have been told.
 #[derive(Debug, Clone, Default)]
 pub struct Marks {
@@ -78,11 +96,12 @@ impl Marks {
         is_news
     }
 
-    /// The mark by which this was told, be it by another's word on when it began.
+    /// The mark by which this was told, be it by another's word on when it began; to be told it must have been so
+    /// for `lasts` milliseconds.
     #[must_use]
-    pub fn find(&self, wanted: Mark, kind: NoticeKind) -> Option<Mark> {
-        let (least, most) =
-            (wanted.since.saturating_sub(near(kind)), wanted.since.saturating_add(near(kind)));
+    pub fn find(&self, wanted: Mark, kind: NoticeKind, lasts: i64) -> Option<Mark> {
+        let least = wanted.since.saturating_sub(near_after(kind, lasts));
+        let most = wanted.since.saturating_add(near(kind));
         let range = Mark { since: least, ..wanted }..=Mark { since: most, ..wanted };
         self.known.range(range).next().map(|(mark, _)| *mark)
     }

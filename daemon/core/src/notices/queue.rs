@@ -39,7 +39,7 @@ const SETTLES: i64 = 10_000;
 const HOUR: i64 = 60 * 60_000;
 
 /// The user's wishes for a sink.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rules {
     /// What it tells.
     pub events: Vec<NoticeKind>,
@@ -47,6 +47,8 @@ pub struct Rules {
     pub through: Vec<NoticeKind>,
     /// Messages in an hour, at most.
     pub per_hour: u32,
+    /// How many milliseconds each must have been so to be told.
+    pub lasts: PerKind<i64>,
 }
 
 /// How things are when a queue is looked at.
@@ -212,8 +214,11 @@ impl Queue {
         self.messages.retain(|told| (0..HOUR).contains(&at.since(*told)));
         let before = self.left();
         let sink = &self.sink;
-        let is_untold =
-            |one: &Pending| marks.find(Mark::of(&one.key, one.since, sink), one.key.kind).is_none();
+        let lasts = &self.rules.lasts;
+        let is_untold = |one: &Pending| {
+            let (kind, mark) = (one.key.kind, Mark::of(&one.key, one.since, sink));
+            marks.find(mark, kind, lasts[kind as usize]).is_none()
+        };
         self.pending.retain(is_untold);
         self.again.iter_mut().for_each(|one| one.batch.retain(is_untold));
         if self.left() < before {

@@ -245,8 +245,10 @@ impl Teller {
                 .collect();
             let each =
                 ids(is_local).flat_map(|id| so.iter().map(move |(key, since)| (*key, *since, id)));
-            each.filter_map(|(key, since, id)| marks.find(Mark::of(key, since, id), key.kind))
-                .collect()
+            each.filter_map(|(key, since, id)| {
+                marks.find(Mark::of(key, since, id), key.kind, i64::MAX)
+            })
+            .collect()
         };
         let (shared, local) = (needed(&self.shared, false), needed(&self.local, true));
         looked.forgotten.extend(self.shared.age(now, |mark| shared.contains(&mark)));

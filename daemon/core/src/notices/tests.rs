@@ -238,7 +238,7 @@ fn marks_are_read_as_they_were_written_and_count_for_what_began_near() {
         assert!(mark::read(nothing).is_empty());
     }
     let found = |id: &str, since: i64, sink: &str| {
-        marks.find(Mark::of(&key(id), Some(at(since)), sink), NeedsYou).is_some()
+        marks.find(Mark::of(&key(id), Some(at(since)), sink), NeedsYou, 10_000).is_some()
     };
     assert!(found("7", 7_000, "sink") && found("7", 11_999, "sink") && found("7", 2_000, "sink"));
     assert!(
@@ -256,6 +256,30 @@ fn marks_are_read_as_they_were_written_and_count_for_what_began_near() {
     assert_eq!(marks.all().count(), mark::MOST);
 }
 
+#[test]
+fn what_begins_anew_is_told_again_and_what_was_moved_is_not() {
+    for (kind, lasts, same, other) in [
+        (NeedsYou, 1_000, 0, 1_000),
+        (NeedsYou, 3_500, 2_000, 3_500),
+        (NeedsYou, 10_000, 5_000, 10_000),
+        (Crashed, 3_000, 2_000, 3_000),
+        (Deadlock, 0, 0, 1_000),
+        (NoticeKind::HostAwayWithWork, 60_000, 59_000, 60_000),
+        (NoticeKind::HostAwayWithWork, 5_000, 30_000, 31_000),
+        (NoticeKind::MirrorFailing, 0, 60_000, 61_000),
+    ] {
+        let key = Key { kind, subject: "x".to_owned() };
+        let mut marks = Marks::default();
+        let told = 1_000_999;
+        marks.add(Mark::of(&key, Some(at(told)), "sink"), at(told));
+        let is_told =
+            |since| marks.find(Mark::of(&key, Some(at(since)), "sink"), kind, lasts).is_some();
+        assert!(is_told(told) && is_told(told + same - 999), "{kind:?} {lasts}");
+        assert!(is_told(told - 4_000), "{kind:?}: another's word was earlier");
+        assert!(!is_told(told + other), "{kind:?} {lasts}");
+    }
+}
+
 fn due(id: &str, kind: NoticeKind) -> Due {
     let key = Key { kind, subject: id.to_owned() };
     let all = so(at(0), &[asking(id, 0)], &[], &[]);
@@ -265,7 +289,7 @@ fn due(id: &str, kind: NoticeKind) -> Due {
 
 fn queue(per_hour: u32) -> Queue {
     let events = NoticeKind::ALL.to_vec();
-    Queue::new("sink", Rules { events, through: vec![Deadlock], per_hour })
+    Queue::new("sink", Rules { events, through: vec![Deadlock], per_hour, ..Rules::default() })
 }
 
 fn steps(queue: &mut Queue, ms: i64, rank: usize, is_quiet: bool) -> Step {
@@ -312,8 +336,10 @@ fn several_at_one_moment_are_one_and_the_next_host_waits() {
     queue.is_over(&due("a", NeedsYou).key);
     assert_eq!(steps(&mut queue, 0, 0, false), Step::default());
     // What the user does not want to be told.
-    let mut queue =
-        Queue::new("sink", Rules { events: vec![Crashed], through: vec![], per_hour: 9 });
+    let mut queue = Queue::new(
+        "sink",
+        Rules { events: vec![Crashed], through: vec![], per_hour: 9, ..Rules::default() },
+    );
     queue.push(due("a", NeedsYou));
     assert_eq!(queue.waiting(), (0, 0));
 }
@@ -349,7 +375,12 @@ fn in_quiet_hours_it_is_held_back_and_then_told_in_one() {
 fn what_is_so_still_after_a_restart_is_not_over_before_it_is_due_again() {
     let away = mac_away();
     let rows = [row("s-1", &json!({"host_state": "away"}))];
-    let rules = Rules { events: NoticeKind::ALL.to_vec(), through: vec![], per_hour: 60 };
+    let rules = Rules {
+        events: NoticeKind::ALL.to_vec(),
+        through: vec![],
+        per_hour: 60,
+        ..Rules::default()
+    };
     let sink = |is_local| teller::Sink { id: "sink".to_owned(), is_local, rules: rules.clone() };
     let look = |teller: &mut teller::Teller, ms: i64, host: &HostSeen, is_quiet: bool| {
         let view = teller::View { now: at(ms), own: node(2), heard: &[], is_quiet, is_ready: true };
@@ -592,9 +623,11 @@ fn words_are_bounded_and_plain_and_none_leave_where_none_may() {
     assert_eq!((&*told.title, &*told.text, &*told.told_by), ("Needs permission", "", ""));
     assert_eq!(told.page.as_deref(), Some("http://mac:7732/"));
     let json = serde_json::to_string(&told).unwrap();
-    for text in ["Ship it", "npm", "\"mac\"", "web"] {
+    for text in ["Ship it", "npm", "\"mac\"", "web", "claude-code"] {
         assert!(!json.contains(text), "{text}: {json}");
     }
+    // By its ref it can be looked up.
+    assert!(told.notices[0].reference.is_some() && told.notices[0].session_id.is_none());
     let digest = queue::Batch {
         number: 1,
         notices: vec![due("a", NeedsYou).notice, due("b", Crashed).notice],

@@ -211,15 +211,25 @@ fn cleaned(one: &Notice) -> Notice {
     }
 }
 
-/// What it is, and since when: nothing that anybody wrote, and no name.
+/// What it is, and since when: nothing that anybody wrote, and no name. The ref, which says nothing to whoever has
+/// no rrd that knows it, stays.
 fn without_texts(one: &Notice) -> Notice {
-    Notice { host: None, session_id: None, repo: None, title: None, detail: None, ..one.clone() }
+    Notice {
+        host: None,
+        harness: None,
+        session_id: None,
+        repo: None,
+        title: None,
+        detail: None,
+        ..one.clone()
+    }
 }
 
 /// One line of so many letters at most, without what is there unseen.
 #[must_use]
 pub fn clean(text: &str, most: usize) -> String {
-    let plain: String = text.chars().map(|c| if is_unsafe(c) { ' ' } else { c }).collect();
+    let is_seen = |c: &char| c.is_whitespace() || !is_unsafe(*c);
+    let plain: String = text.chars().filter(is_seen).collect();
     cut(&plain.split_whitespace().collect::<Vec<_>>().join(" "), most)
 }
 

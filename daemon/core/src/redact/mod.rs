@@ -38,10 +38,11 @@ mod rows;
 mod rules;
 mod stream;
 mod text;
+mod unseen;
 mod value;
 mod view;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, cell::LazyCell};
 
 use json::{Level, Text};
 use names::{Class, classify};
@@ -367,7 +368,7 @@ impl Redactor {
             let key = &json[level.key.0 as usize..level.key.1 as usize];
             if string.is_key {
                 if worth && raw.len() <= 128 {
-                    level.says = classify(&View::Escapes.show(raw));
+                    level.says = classify(&name_of(raw));
                     if raw == b"auth" || raw == b"_auth" {
                         level.says = Class::Weak;
                     }
@@ -387,7 +388,7 @@ impl Redactor {
                     )
                     && raw.len() <= 128
                 {
-                    level.named = classify(&View::Escapes.show(raw));
+                    level.named = classify(&name_of(raw));
                     if level.named >= Class::Secret && level.value.1 > 0 {
                         pair = Some((level.value.0 as usize, level.value.1 as usize, level.named));
                     }
@@ -415,7 +416,7 @@ impl Redactor {
         }
         if let Some((start, end, named)) = pair {
             let shown = View::Escapes.show(&json[start..end]);
-            if value::is_secret(named, &shown, value::Place::Quoted) {
+            if value::is_secret(named, &View::Unseen.show(&shown), value::Place::Quoted) {
                 found.add(
                     Hit {
                         start,
@@ -496,14 +497,23 @@ impl Redactor {
         }
     }
 
-    /// A text that is no JSON, as it stands, without colours, and beneath its escapes.
+    /// A text that is no JSON, as it stands, without colours, as its readers will see it, and beneath its escapes.
     fn flat(&self, text: &[u8], depth: usize, path: &str, found: &mut Found) {
         let from = found.hits.len();
-        self.scan(text, path, found);
+        self.scan(text, &|_| false, path, found);
         if memchr::memchr(0x1b, text).is_some() {
-            self.through(View::Colours, text, path, found, &mut |shown, found| {
-                self.scan(shown, path, found);
-            });
+            self.without(View::Colours, text, path, found);
+        }
+        // Each of these only where it shows something else than those before.
+        let kinds = unseen::kinds(text);
+        if kinds.any {
+            self.without(View::Lines, text, path, found);
+            if kinds.returns {
+                self.without(View::Unseen, text, path, found);
+            }
+            if kinds.blank {
+                self.without(View::Blanks, text, path, found);
+            }
         }
         if depth < LEVELS && memchr::memchr(b'\\', text).is_some() {
             self.through(View::Escapes, text, path, found, &mut |shown, found| {
@@ -513,13 +523,21 @@ impl Redactor {
         found.tidy(from);
     }
 
+    /// A look at what a view leaves of a text.
+    fn without(&self, view: View, text: &[u8], path: &str, found: &mut Found) {
+        let joints = LazyCell::new(|| view.joints(text));
+        self.through(view, text, path, found, &mut |shown, found| {
+            self.scan(shown, &|at| joints.binary_search(&at).is_ok(), path, found);
+        });
+    }
+
     /// One look at one text, unless too much was looked at already: then the record will not pass.
-    fn scan(&self, text: &[u8], path: &str, found: &mut Found) {
+    fn scan(&self, text: &[u8], joins: &dyn Fn(usize) -> bool, path: &str, found: &mut Found) {
         if found.spent >= MOST {
             found.spent = TOO_MUCH;
             return;
         }
-        found.spent += self.matcher.scan(text, &mut found.hits);
+        found.spent += self.matcher.scan(text, joins, &mut found.hits);
         found.fill(path);
     }
 
@@ -607,8 +625,21 @@ struct Place {
     path: String,
 }
 
+/// What a key or a name says, as its readers see it.
+fn name_of(raw: &[u8]) -> Cow<'_, [u8]> {
+    let name = View::Escapes.show(raw);
+    match View::Unseen.show(&name) {
+        Cow::Owned(seen) => Cow::Owned(seen),
+        Cow::Borrowed(_) => name,
+    }
+}
+
 /// Which part of a value under a telling key is secret.
 fn named_value(says: Class, value: &[u8], json: &[u8], levels: &[Level]) -> Option<(usize, usize)> {
+    if let Cow::Owned(seen) = View::Unseen.show(value) {
+        // Whether it is one is told by what is seen of it; then all goes that it is written with.
+        return named_value(says, &seen, json, levels).map(|_| (0, value.len()));
+    }
     let key =
         levels.last().map_or(&[][..], |level| &json[level.key.0 as usize..level.key.1 as usize]);
     if (key == b"auth" || key == b"_auth") && commands::is_user_and_password(value) {

@@ -9,12 +9,13 @@ use rrd_proto::{
     Activity, Body, ChainEnd, Coverage, Event, EventKind, EventPage, HookCall, Issue, Link,
     ListReply, Lookup, MirrorAlarm, Notice, Notification, Outline, PartStatus, Root, RootState,
     SearchHit, SearchReply, Session, Stretch, Subagent, Task, Unheard, binding::Binding,
-    message::Message,
+    json::is_unsafe, message::Message,
 };
 
 use super::{
     RULES, Redacted, Redactor, Report,
     text::{OWN, Suspects, URL},
+    view::View,
 };
 use crate::fold::TITLE_TEXT;
 
@@ -485,12 +486,16 @@ impl Redactor {
         let whole = text.strip_suffix('…').unwrap_or(text);
         let word = whole.rsplit(char::is_whitespace).next().unwrap_or_default();
         let start = whole.len() - word.len();
+        let seen: String = word.chars().filter(|c| !is_unsafe(*c)).collect();
         let begun = self
-            .own_begun(word)
+            .own_begun(&seen)
             .map(|at| (at, OWN))
-            .or_else(|| token_begun(word))
-            .or_else(|| Some((password_begun(word)?, URL)));
+            .or_else(|| token_begun(&seen))
+            .or_else(|| Some((password_begun(&seen)?, URL)));
         let Some((at, rule)) = begun else { return };
+        let mut place = [(at, seen.len())];
+        View::Unseen.locate(word.as_bytes(), &mut place.iter_mut());
+        let at = place[0].0;
         let end = if whole.len() < text.len() { "…" } else { "" };
         *text = format!("{}[REDACTED:{}]{end}", &whole[..start + at], self.matcher.ids[rule]);
         report.count(rule);
@@ -551,6 +556,7 @@ mod tests {
             ("key=sk-ant~-api03-Ab…", "key=[REDACTED:anthropic-key]…"),
             ("psql postgres://me:secr…", "psql postgres://me:[REDACTED:url-password]…"),
             ("no cut mark gh~p_Ab3", "no cut mark [REDACTED:github-token]"),
+            ("split g\u{200b}h~p\u{ad}_Ab3…", "split [REDACTED:github-token]…"),
         ] {
             assert_eq!(end_of(&text.replace('~', "")), left);
         }

@@ -4,7 +4,7 @@
 //! looks a bounded way ahead and what has been covered is not looked at again, so time is linear in the text. Not
 //! here: escapes, JSON, and putting the replacements in.
 
-use std::sync::OnceLock;
+use std::{cell::LazyCell, sync::OnceLock};
 
 use regex_automata::{Anchored, Input, meta::Regex};
 
@@ -14,7 +14,7 @@ use super::{
     keywords::Keywords,
     kube, names, pem,
     rules::RULES,
-    value,
+    unseen, value,
 };
 
 /// How far ahead a vendor's pattern looks.
@@ -79,6 +79,9 @@ pub(super) struct Matcher {
     keywords: Keywords,
     /// What each keyword means, and its length.
     meanings: Vec<(Meaning, usize)>,
+    /// Of each keyword every three bytes after another, in lower case, the first two of which are no word; the third
+    /// is zero at the end.
+    threes: Vec<[u8; 3]>,
     patterns: Vec<OnceLock<Option<Regex>>>,
     extras: Extras,
     /// The ids of all rules, in the order of their numbers.
@@ -103,8 +106,14 @@ impl Suspects {
 impl Matcher {
     pub(super) fn new(extras: Extras, own: &[Vec<u8>]) -> Self {
         let mut keywords = Keywords::new();
-        let mut meanings = Vec::new();
+        let (mut meanings, mut threes) = (Vec::new(), Vec::new());
         let mut add = |word: &[u8], exact: usize, meaning: Meaning| {
+            for (i, two) in
+                word.windows(2).enumerate().filter(|(_, w)| !is_run(w[0]) || !is_run(w[1]))
+            {
+                let third = word.get(i + 2).copied().unwrap_or(0);
+                threes.push([two[0], two[1], third].map(|b| b.to_ascii_lowercase()));
+            }
             keywords.add(word, exact);
             meanings.push((meaning, word.len()));
         };
@@ -139,11 +148,13 @@ impl Matcher {
         add(b"kind", 4, Meaning::Kind);
         add(b"\\u00", 0, Meaning::Escape);
         keywords.build();
+        threes.sort_unstable();
+        threes.dedup();
         let mut ids: Vec<String> = RULES.iter().map(|rule| rule.id.to_owned()).collect();
         ids.extend(GENERAL.iter().map(|id| (*id).to_owned()));
         ids.extend(extras.denied.iter().map(|denied| denied.id.clone()));
         let patterns = RULES.iter().map(|_| OnceLock::new()).collect();
-        Self { keywords, meanings, patterns, extras, ids }
+        Self { keywords, meanings, threes, patterns, extras, ids }
     }
 
     /// Looks at a raw line, escapes and all, for places that are worth a closer look: fast, and never too
@@ -152,19 +163,28 @@ impl Matcher {
         let mut met = 0usize;
         suspects.at.clear();
         suspects.everywhere = !self.extras.denied.is_empty();
+        // What is told from what stands near is told from other places where colours are left out.
+        let anywhere = LazyCell::new(|| unseen::is_coloured(line));
+        let coloured = |from: usize, to: usize| {
+            *anywhere && unseen::is_coloured(&line[from..line.len().min(to)])
+        };
         self.keywords.find(line, &mut |word, at| {
             met += 1;
             let (meaning, len) = self.meanings[word];
+            let end = at + len;
             let worth = match meaning {
                 Meaning::Vendor(rule) => {
                     let rule = &RULES[rule];
-                    rule.back > 0 || begins_raw(line, at) && has_run(line, at + len, rule.run)
+                    let is_run =
+                        || has_run(line, end, rule.run) || coloured(end, end + rule.run + 16);
+                    rule.back > 0 || begins_raw(line, at) && is_run()
                 }
                 Meaning::Name => {
-                    may_be_assigned(line, at, at + len) && !is_in_plain_key(line, at, at + len)
+                    (may_be_assigned(line, at, end) || coloured(at.saturating_sub(80), end + 168))
+                        && !is_in_plain_key(line, at, end)
                 }
-                Meaning::Url => may_have_userinfo(line, at + len),
-                Meaning::Kind => kube::is_secret(line, at + len),
+                Meaning::Url => may_have_userinfo(line, end) || coloured(end, end + 520),
+                Meaning::Kind => kube::is_secret(line, end) || coloured(end, end + 48),
                 Meaning::Escape => {
                     suspects.everywhere |= hides(line, at + len);
                     false
@@ -176,6 +196,9 @@ impl Matcher {
             }
             true
         });
+        // What splits a keyword hides it here, and not from those who are shown the text without it.
+        let parts = |before, after| self.are_parted(before, after);
+        unseen::in_raw(line, &parts, &mut |at| suspects.at.push(at));
         if suspects.at.windows(2).any(|w| w[0] > w[1]) {
             suspects.at.sort_unstable();
         }
@@ -183,9 +206,27 @@ impl Matcher {
         line.len().min(met.saturating_mul(DENSE)) / 4
     }
 
+    /// Whether what stands between these bytes, and is not seen, may part a keyword or what follows it.
+    fn are_parted(&self, before: u8, after: [u8; 2]) -> bool {
+        if is_run(before) && is_run(after[0]) {
+            return true;
+        }
+        let [before, first, second] = [before, after[0], after[1]].map(|b| b.to_ascii_lowercase());
+        let from = self.threes.partition_point(|three| *three < [before, first, 0]);
+        let same = self.threes[from..].iter().take_while(|three| three[..2] == [before, first]);
+        // A backslash may stand for anything.
+        same.into_iter().any(|three| three[2] == 0 || three[2] == second || second == b'\\')
+    }
+
     /// Adds every secret in `text` to `hits`, in order and without overlaps. Gives what that took: the
     /// bytes, where they are full of keywords, and next to nothing where they are ordinary text.
-    pub(super) fn scan(&self, text: &[u8], hits: &mut Vec<Hit>) -> usize {
+    /// `joins`: whether something was left out of it there, so that a token may begin.
+    pub(super) fn scan(
+        &self,
+        text: &[u8],
+        joins: &dyn Fn(usize) -> bool,
+        hits: &mut Vec<Hit>,
+    ) -> usize {
         let mut met = 0usize;
         let from = hits.len();
         let (mut vendor_done, mut name_done, mut key_done, mut url_done, mut cookie_done) =
@@ -204,7 +245,7 @@ impl Matcher {
             match meaning {
                 Meaning::Vendor(rule) if at >= vendor_done => {
                     if let Some((start, end, example)) =
-                        self.vendor(text, at, len, rule, &mut header)
+                        self.vendor(text, joins, at, len, rule, &mut header)
                     {
                         header.failed = false;
                         vendor_done = end;
@@ -299,6 +340,7 @@ impl Matcher {
     fn vendor(
         &self,
         text: &[u8],
+        joins: &dyn Fn(usize) -> bool,
         at: usize,
         len: usize,
         number: usize,
@@ -306,8 +348,9 @@ impl Matcher {
     ) -> Option<(usize, usize, bool)> {
         let rule = &RULES[number];
         // A keyword that begins with no part of a word is within none.
-        let begins =
-            |start: usize| begins(text, start) || (rule.back == 0 && !is_word(text[start]));
+        let begins = |start: usize| {
+            begins(text, start) || (rule.back == 0 && !is_word(text[start])) || joins(start)
+        };
         if rule.back == 0 && !(begins(at) && has_run(text, at + len, rule.run)) {
             return None;
         }
@@ -462,10 +505,11 @@ fn begins_raw(line: &[u8], at: usize) -> bool {
 }
 
 fn has_run(text: &[u8], at: usize, run: usize) -> bool {
-    run == 0
-        || text.get(at..at + run).is_some_and(|run| {
-            run.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
-        })
+    run == 0 || text.get(at..at + run).is_some_and(|run| run.iter().all(|b| is_run(*b)))
+}
+
+fn is_run(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')
 }
 
 /// Whether a value could follow the name that holds the word at `start..end`, in raw JSON.

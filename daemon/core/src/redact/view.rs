@@ -1,13 +1,15 @@
 //! What a piece of text says beneath its escapes, and the way back to the bytes that say it.
 //!
-//! A view turns bytes into other bytes: escapes of a string into what they stand for, colours into
-//! nothing. What is found in the result is brought back by running over the source once more, so no
+//! A view turns bytes into other bytes: escapes of a string into what they stand for, colours and what
+//! readers leave out into nothing. What is found in the result is brought back by running over the source once more, so no
 //! map is kept and memory stays within a small multiple of the line. A place inside an escape widens
 //! to the whole of it. Nothing fails: what is no escape stays as it is.
 
 use std::borrow::Cow;
 
 use memchr::memchr;
+
+use super::unseen;
 
 /// How a text is to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +18,13 @@ pub(super) enum View {
     Escapes,
     /// Without the control sequences that colour a terminal.
     Colours,
+    /// Without what is not seen, and without colours, which would stand at the edges of what is looked for: as a hook
+    /// and an answer to an agent show it, but for `[31m`.
+    Unseen,
+    /// The same where blanks of any kind stay blanks: as a table and a page show it.
+    Blanks,
+    /// The same in lines: as a terminal is shown a long text.
+    Lines,
 }
 
 /// One step through the source: how many bytes of it, and what they say.
@@ -30,17 +39,18 @@ enum Says {
 }
 
 impl View {
-    /// The byte that begins whatever this view changes.
-    fn mark(self) -> u8 {
+    /// Where, from `from` on, what this view changes begins.
+    fn next(self, raw: &[u8], from: usize) -> Option<usize> {
         match self {
-            Self::Escapes => b'\\',
-            Self::Colours => 0x1b,
+            Self::Escapes => memchr(b'\\', &raw[from..]).map(|at| from + at),
+            Self::Colours => memchr(0x1b, &raw[from..]).map(|at| from + at),
+            Self::Unseen | Self::Blanks | Self::Lines => unseen::next(raw, from),
         }
     }
 
     /// The text as this view shows it; borrowed where it shows nothing else.
     pub(super) fn show(self, raw: &[u8]) -> Cow<'_, [u8]> {
-        if memchr(self.mark(), raw).is_none() {
+        if self.next(raw, 0).is_none() {
             return Cow::Borrowed(raw);
         }
         let mut shown = Vec::with_capacity(raw.len());
@@ -54,6 +64,26 @@ impl View {
             at += piece.raw;
         }
         Cow::Owned(shown)
+    }
+
+    /// Where in what is shown something was left out, in order: a word may begin there that is seen as the end of
+    /// another one.
+    pub(super) fn joints(self, raw: &[u8]) -> Vec<usize> {
+        let (mut joints, mut at, mut shown) = (Vec::new(), 0, 0);
+        while at < raw.len() {
+            let piece = self.piece(raw, at);
+            shown += match piece.says {
+                Says::Itself => piece.raw,
+                Says::Bytes(_, 0) => {
+                    joints.push(shown);
+                    0
+                }
+                Says::Bytes(_, len) => len,
+            };
+            at += piece.raw;
+        }
+        joints.dedup();
+        joints
     }
 
     /// Where in `raw` the given ranges of what is shown lie. `ranges` are in order and do not overlap.
@@ -94,13 +124,32 @@ impl View {
     }
 
     fn piece(self, raw: &[u8], at: usize) -> Piece {
-        if raw[at] != self.mark() {
-            let run = memchr(self.mark(), &raw[at..]).unwrap_or(raw.len() - at);
-            return Piece { raw: run, says: Says::Itself };
+        let next = self.next(raw, at).unwrap_or(raw.len());
+        if next > at {
+            return Piece { raw: next - at, says: Says::Itself };
         }
         match self {
             Self::Escapes => escape(raw, at),
             Self::Colours => colour(raw, at),
+            Self::Unseen | Self::Blanks | Self::Lines => self.unseen(raw, at),
+        }
+    }
+
+    fn unseen(self, raw: &[u8], at: usize) -> Piece {
+        let Some((c, len)) = unseen::at(raw, at) else {
+            return Piece { raw: 1, says: Says::Itself };
+        };
+        let one = |byte: u8| Piece { raw: len, says: Says::Bytes([byte, 0, 0, 0], 1) };
+        match (self, c) {
+            (Self::Blanks, c) if c.is_whitespace() => one(b' '),
+            (Self::Lines, '\r') => one(b'\n'),
+            (_, '\u{1b}') if raw.get(at + 1) == Some(&b'[') => match colour(raw, at) {
+                Piece { says: Says::Itself, .. } => {
+                    Piece { raw: len, says: Says::Bytes([0; 4], 0) }
+                }
+                colour => colour,
+            },
+            _ => Piece { raw: len, says: Says::Bytes([0; 4], 0) },
         }
     }
 }
@@ -207,15 +256,25 @@ mod tests {
             located(View::Colours, "k=\x1b[1;32mval\x1b[0mue\x1b[0m.", "value"),
             "val\x1b[0mue"
         );
+        for view in [View::Unseen, View::Blanks, View::Lines] {
+            assert_eq!(
+                located(view, "k\u{200b}=v\u{ad}al\u{7f}ue\u{feff}.", "value"),
+                "v\u{ad}al\u{7f}ue"
+            );
+        }
+        let shown = |view: View| view.show(b"a\x1b[1mb\rc\x0bd\x1b(B").into_owned();
+        assert_eq!(shown(View::Unseen), b"abcd(B");
+        assert_eq!(shown(View::Blanks), b"ab c d(B");
+        assert_eq!(shown(View::Lines), b"ab\ncd(B");
     }
 
     proptest! {
         #[test]
         fn every_range_comes_back_in_order(
-            raw in r#"([a-z"é]|\\n|\\u00e9|\\ud83d|\\|\x1b\[0m|\x1b){0,20}"#,
+            raw in r#"([a-z"é]|\\n|\\u00e9|\\ud83d|\\|\x1b\[0m|\x1b|\r|\x{200b}|\x{2028}|\x{e0041}){0,20}"#,
             cuts in proptest::collection::vec(0usize..30, 0..6),
         ) {
-            for view in [View::Escapes, View::Colours] {
+            for view in [View::Escapes, View::Colours, View::Unseen, View::Blanks, View::Lines] {
                 let shown = view.show(raw.as_bytes()).into_owned();
                 let mut cuts: Vec<usize> = cuts.iter().map(|c| c % (shown.len() + 1)).collect();
                 cuts.sort_unstable();

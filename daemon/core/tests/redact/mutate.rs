@@ -46,7 +46,10 @@ pub fn fill(template: &str, random: &mut Random) -> String {
             _ => panic!("{template} has an unknown alphabet"),
         };
         for _ in 0..count.parse::<usize>().expect("a count") {
-            out.push(char::from(alphabet.as_bytes()[random.below(alphabet.len())]));
+            let at = random.below(alphabet.len());
+            let letter = |at: usize| char::from(alphabet.as_bytes()[at % alphabet.len()]);
+            // A run of one letter is what stands where a secret would.
+            out.push(letter(if out.ends_with(letter(at)) { at + 1 } else { at }));
         }
         rest = &rest[close + 1..];
     }

@@ -22,7 +22,12 @@ struct Part {
 }
 
 fn part() -> Part {
-    let rules = Rules { events: NoticeKind::ALL.to_vec(), through: vec![], per_hour: 60 };
+    let rules = Rules {
+        events: NoticeKind::ALL.to_vec(),
+        through: vec![],
+        per_hour: 60,
+        ..Rules::default()
+    };
     let sink = Sink { id: "sink".to_owned(), is_local: false, rules };
     Part { teller: Teller::new(vec![sink]), sending: Vec::new(), run: 0 }
 }

@@ -32,7 +32,7 @@ const local = from => { for (const t of all(from, 'time.clock')) say(t, clock(t.
 
 // Text as the server shows it: one line, nothing that is not seen or reorders what is.
 const SPACE = /[\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]/g;
-const UNSEEN = /[\0-\x1f\x7f-\x9f\xad\u034f\u061c\u180b-\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\ufff9-\ufffb\u{e0000}-\u{e0fff}]/gu;
+const UNSEEN = /[\0-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\u{1bca0}-\u{1bca3}\u{1d173}-\u{1d17a}\u{e0000}-\u{e0fff}]/gu;
 const clean = text => String(text ?? '').replace(SPACE, ' ').replace(UNSEEN, '').replace(/ +/g, ' ').trim();
 
 // An element; children are elements, or text.

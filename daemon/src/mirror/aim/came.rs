@@ -26,6 +26,16 @@ impl Aim {
         known.troubles.insert(key.clone(), (error, Instant::now()));
     }
 
+    /// What cannot be mirrored, and why, but for what the user has stopped.
+    pub(in crate::mirror) fn troubled(&self) -> Vec<(SessionKey, String)> {
+        let known = self.known();
+        let all = known.troubles.iter().map(|(key, (error, _))| (key.clone(), error.clone()));
+        let mut all: Vec<_> = all.collect();
+        drop(known);
+        all.retain(|(key, _)| self.stopped_at(key).is_none());
+        all
+    }
+
     /// Finds out how it is with a place that failed last, where nothing is left to bring that would.
     pub(super) async fn ask_again(&self) {
         let Ok(carrier) = &self.carrier else { return };
@@ -59,14 +69,32 @@ impl Aim {
 
     /// What came of it.
     pub(super) fn take(&self, done: Done) {
-        let Done { key, mut stream, asked, gained, result } = done;
+        if let Some(is_all) = done.noted {
+            return self.take_noted(done, is_all);
+        }
+        let Done { key, mut stream, asked, dirty, noted: _, result } = done;
+        let is_forgotten = self.is_forgotten(&key);
+        let is_in_database = self.source(&key).is_some_and(|source| source.is_in_database());
+        let still = Dirty {
+            bytes: dirty.map_or(0, |dirty| dirty.bytes),
+            looks: dirty.and_then(|dirty| dirty.looks),
+            ..Dirty::to_look_at(None)
+        };
+        let went = match &result {
+            Err(Failure::Source { .. })
+                if still.bytes > 0 || is_in_database || stream.state.is_short() =>
+            {
+                self.went(&key, &stream, still.bytes)
+            }
+            _ => None,
+        };
         let mut known = self.known();
         known.compacting.take_if(|compacting| *compacting == key);
         if result.is_ok() && asked == Some(Ask::Parts) {
             known.to_mend.remove(&key);
         }
         known.carried.remove(&key);
-        if self.hub.is_forgotten(&key) {
+        if is_forgotten {
             // Meanwhile: nothing is noted down of it any more.
             return;
         }
@@ -79,20 +107,30 @@ impl Aim {
         }
         let state = stream.state.clone();
         match &result {
-            Ok(()) => stream.state.gone = 0,
             Err(Failure::Source { source, .. })
                 if source.kind() == std::io::ErrorKind::NotFound =>
             {
                 // Whatever was new in it is not there.
-                stream.state.settled = None;
-                stream.state.gone = state.gone.max(gained);
+                let is_to_mend = known.to_mend.contains(&key);
+                let may_lack = |dirty: Dirty| is_to_mend || dirty.may_lack(Some(&stream));
+                if dirty.is_some_and(may_lack) {
+                    stream.state.settled = None;
+                    if let Some((bytes, end)) = went {
+                        stream.state.source_went(bytes, end);
+                    }
+                }
             }
-            Err(_) => {}
+            _ => {}
         }
         if stream.state != state
             && let Err(error) = self.outbox().set_state(stream.id, &stream.state)
         {
             tracing::error!(%error, "the mirror cannot note down a session");
+        }
+        if result.is_ok() && asked.is_none() && state.settled.is_none() {
+            // It was compared with what is there, and is something else.
+            let dirty = Dirty::to_look_at(Some(&stream));
+            known.dirty.entry(key.clone()).or_insert(dirty);
         }
         known.streams.insert(key.clone(), stream.clone());
         let mut changed = vec![key.clone()];
@@ -128,8 +166,7 @@ impl Aim {
                 known.looked_at.remove(&stream.id);
                 let again = Instant::now() + wait;
                 known.failing = Some(Failing { since, failures, error, again, is_told });
-                let now = Instant::now();
-                known.dirty.entry(key).or_insert(Dirty { since: now, last: now, bytes: gained });
+                known.dirty.entry(key).or_insert(still);
             }
             // Its source went, or moved: a later look finds it where it is.
             Err(Failure::Source { source, .. })
@@ -142,7 +179,7 @@ impl Aim {
                 let now = Instant::now();
                 known.failed.insert(key.clone(), now);
                 known.troubles.insert(key.clone(), (error, now));
-                known.dirty.entry(key).or_insert(Dirty { since: now, last: now, bytes: gained });
+                known.dirty.entry(key).or_insert(still);
             }
         }
         if was_failing != known.failing.is_some() {

@@ -2,19 +2,29 @@
 //!
 //! Not here: when it is brought there ([`super`]), and what came of that ([`super::came`]).
 
-use std::{collections::HashSet, sync::atomic::Ordering, time::Instant};
+use std::{
+    collections::HashSet,
+    path::PathBuf,
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 
-use rrd_core::{fold::Turn, mirror::StreamName, roster::Entry};
+use rrd_core::{
+    fold::Turn,
+    mirror::{StreamName, due},
+    roster::Entry,
+};
 use rrd_proto::{MirrorTarget, SessionKey};
 
 use super::{
     super::{
         gather::At,
-        outbox::{State, Stream, StreamId},
+        outbox::{Beside, State, Stream, StreamId},
         stream::{About, Ask},
     },
-    Aim, Dirty, at,
+    Aim, COMPACT, Dirty, Known, at,
 };
+use crate::hub::{now, shown};
 
 impl Aim {
     /// What went on here and on another host: there it may be as it is here meanwhile.
@@ -26,17 +36,41 @@ impl Aim {
         known.looked_at.retain(|id| !ids.contains(id));
     }
 
+    /// The same after a start: whoever judged it may have been an earlier release. What this host knows of the bucket
+    /// is compared, and the bucket is read only where that tells otherwise.
+    pub(super) fn judge_diverged_anew(&self) {
+        let Known { streams, looked_at, .. } = &mut *self.known();
+        for stream in streams.values_mut().filter(|stream| stream.state.diverged.is_some()) {
+            stream.state.settled = None;
+            looked_at.insert(stream.id);
+        }
+    }
+
+    /// What the bucket took a while ago: another host may have claimed it without having seen that.
+    pub(super) fn look_at_brought(&self) {
+        let Known { streams, taken_at, dirty, .. } = &mut *self.known();
+        for (key, stream) in streams.iter().filter(|(_, stream)| stream.state.theirs.is_none()) {
+            let ago = taken_at.get(&stream.id).map(|taken| now().since(*taken));
+            let ago = ago.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis);
+            if ago.is_some_and(|ago| due::is_asked_about(ago, COMPACT)) {
+                dirty.entry(key.clone()).or_insert_with(|| Dirty::to_look_at(Some(stream)));
+            }
+        }
+    }
+
     /// Every session whose source is not as it was when there was nothing more in it.
     pub(super) fn look_at_all(&self) {
         // Not deleted yet: whoever has just said how long sessions are kept may look first.
         self.find_over();
         self.has_looked.store(true, Ordering::Relaxed);
-        let all = self.hub.keys(None, None);
-        for key in all.clone() {
-            let Some(entry) = self.hub.entry(&key).filter(|entry| self.wants(&key, entry)) else {
+        let rows = self.hub.keys(None, None);
+        rows.iter().for_each(|row| self.sort_out(row));
+        for key in self.keys() {
+            let Some(entry) = self.entry(&key).filter(|entry| self.wants(&key, entry)) else {
                 continue;
             };
             let looks = at(&key, &entry).looks();
+            let beside = self.beside(&key);
             let known = self.known();
             let stream = known.streams.get(&key).map(|stream| &stream.state);
             let is_settled = stream.is_some_and(|state| {
@@ -44,10 +78,11 @@ impl Aim {
                     && state.theirs.is_none()
                     && *entry.path == *state.path
                     && (looks.is_none() || state.settled == looks)
+                    && is_as_compared(&state.beside, &beside)
             });
             drop(known);
             if !is_settled && looks.is_some() {
-                self.mark(&key);
+                self.mark_one(&key);
             }
         }
         let backlog = self.outbox().backlog(self.id).unwrap_or_default();
@@ -62,30 +97,46 @@ impl Aim {
             .map(|stream| stream.key.clone())
             .collect();
         drop(known);
-        let now = Instant::now();
         for key in keys {
-            if self.hub.entry(&key).is_some_and(|entry| self.wants(&key, &entry)) {
-                let dirty = Dirty { since: now, last: now, bytes: 0 };
-                self.known().dirty.entry(key).or_insert(dirty);
+            if self.entry(&key).is_some_and(|entry| self.wants(&key, &entry)) {
+                let mut known = self.known();
+                let dirty = Dirty::to_look_at(known.streams.get(&key));
+                known.dirty.entry(key).or_insert(dirty);
             }
         }
-        self.tell(all);
+        self.tell(rows);
     }
 
-    /// It has gained records.
-    pub(super) fn mark(&self, key: &SessionKey) {
-        let Some(entry) = self.hub.entry(key).filter(|entry| self.wants(key, entry)) else {
+    /// It has gained records; which of several transcripts of its id nobody tells.
+    pub(super) fn mark(&self, row: &SessionKey) {
+        self.sort_out(row);
+        for key in self.all_of(row) {
+            let is_settled = || {
+                let looks = self.source(&key).and_then(|source| source.looks());
+                let known = self.known();
+                let stream = known.streams.get(&key);
+                looks.is_none() || stream.is_some_and(|stream| stream.state.settled == looks)
+            };
+            if key == *row || !is_settled() {
+                self.mark_one(&key);
+            }
+        }
+    }
+
+    fn mark_one(&self, key: &SessionKey) {
+        let Some(entry) = self.entry(key).filter(|entry| self.wants(key, entry)) else {
             return;
         };
         let now = Instant::now();
-        let size = at(key, &entry).looks().map(|(size, _)| size);
+        let looks = at(key, &entry).looks();
         let mut known = self.known();
         let stream = known.streams.get(key).and_then(|stream| stream.state.cursor);
-        let bytes = size.map(|size| size.saturating_sub(stream.map_or(0, |at| at.offset)));
+        let bytes = looks.map(|(size, _)| size.saturating_sub(stream.map_or(0, |at| at.offset)));
         let dirty = known.dirty.entry(key.clone());
-        let dirty = dirty.or_insert(Dirty { since: now, last: now, bytes: 0 });
+        let dirty = dirty.or_insert(Dirty { since: now, last: now, bytes: 0, looks });
         // Where it has gone, what was new in it is known of the look before.
         (dirty.last, dirty.bytes) = (now, bytes.unwrap_or(dirty.bytes));
+        dirty.looks = looks.or(dirty.looks);
     }
 
     /// Whether the user wants it here, and has not stopped it, and it is not over for too long.
@@ -113,9 +164,10 @@ impl Aim {
 
     /// What carries this session; a new one the first time.
     pub(super) fn stream_of(&self, key: &SessionKey) -> Option<(Stream, At, About, Ask)> {
-        let entry = self.hub.entry(key)?;
+        let entry = self.entry(key)?;
         let source = at(key, &entry);
-        let tasks = self.fleet.as_ref().map(|fleet| fleet.tasks().of(fleet, key));
+        let row = self.row(key);
+        let tasks = self.fleet.as_ref().map(|fleet| fleet.tasks().of(fleet, &row));
         let task = tasks.unwrap_or_default().into_iter().next();
         let about = About {
             cwd: entry.fold.cwd.clone(),
@@ -127,13 +179,6 @@ impl Aim {
         let known = self.known().streams.get(key).cloned();
         let stream = match known {
             Some(mut stream) => {
-                let of = self.name(key).session_id;
-                if stream.name.agent.is_some() && stream.name.session_id != of {
-                    // Two sessions have a delegate of that id, by a copy that somebody made: one of both is told.
-                    let other = stream.name.session_id;
-                    self.trouble(key, format!("session {other} has a subagent of that id, too"));
-                    return None;
-                }
                 stream.state.path = entry.path.to_string();
                 stream
             }
@@ -168,7 +213,10 @@ impl Aim {
     }
 
     /// Where in the bucket it is: a delegate is beneath the session that all began with.
-    pub(super) fn name(&self, key: &SessionKey) -> StreamName {
+    pub(in crate::mirror) fn name(&self, key: &SessionKey) -> StreamName {
+        if let Some(name) = self.name_beneath(key) {
+            return name;
+        }
         let root = self.lineage(key).pop().unwrap_or_else(|| key.clone());
         let agent = (root != *key).then(|| key.session_id.clone());
         StreamName { harness: key.harness.clone(), session_id: root.session_id, agent }
@@ -178,12 +226,26 @@ impl Aim {
     pub(super) fn lineage(&self, key: &SessionKey) -> Vec<SessionKey> {
         let mut lineage = vec![key.clone()];
         while let Some(last) = lineage.last()
-            && let Some(parent) =
-                self.hub.entry(last).and_then(|entry| entry.fold.delegated_by(last))
+            && let Some(parent) = self.entry(last).and_then(|entry| entry.fold.delegated_by(last))
             && !lineage.contains(&parent)
         {
             lineage.push(parent);
         }
+        if let Some(session_id) = self.beneath(key) {
+            // Another delegate of its id may be of another session, and what is known of both is one.
+            let session = SessionKey { harness: key.harness.clone(), session_id };
+            if !lineage.contains(&session) {
+                lineage = vec![key.clone(), session];
+            }
+        }
         lineage
     }
+}
+
+/// Whether all that lies beside a transcript is what was compared with it.
+fn is_as_compared(compared: &[Beside], beside: &[PathBuf]) -> bool {
+    let is = |(one, path): (&Beside, &PathBuf)| {
+        one.path == shown(path) && one.looks == At::File(path.clone()).looks()
+    };
+    compared.len() == beside.len() && compared.iter().zip(beside).all(is)
 }

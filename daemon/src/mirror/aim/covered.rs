@@ -11,7 +11,7 @@ use rrd_proto::{Coverage, CoverageState, Harness, MirrorAlarm, SessionKey, Times
 use super::{Aim, LOOK, OutboxError, address, at, is_alarming};
 use crate::{
     hub::{Input, now},
-    mirror::outbox::{EVERYWHERE, Outbox, Stop, StreamId},
+    mirror::outbox::{EVERYWHERE, Outbox, State, Stop, StreamId},
     sdk::not_mirrored,
 };
 
@@ -28,13 +28,24 @@ impl Aim {
             Err(error) => return tracing::error!(%error, "the mirror cannot tell what is there"),
         };
         for key in keys {
-            let entry = self.hub.entry(&key).filter(|entry| !entry.path.is_empty());
-            let coverage = entry.map(|entry| self.coverage(&key, &entry, &unsent));
-            let Some(coverage) = coverage else { continue };
-            self.note_since(&key, &coverage);
-            let before = self.known().told.insert(key.clone(), coverage.clone());
-            if before.as_ref() != Some(&coverage) {
-                news.push((key, coverage));
+            let row = self.row(&key);
+            let before = self.known().told_of(&row);
+            for key in self.all_of(&row) {
+                let Some(entry) = self.entry(&key).filter(|entry| !entry.path.is_empty()) else {
+                    continue;
+                };
+                if self.wants(&key, &entry) {
+                    let source = at(&key, &entry);
+                    self.note_back(&key, &source);
+                    self.note_gone(&key, &source, &unsent);
+                }
+                let coverage = self.coverage(&key, &entry, &unsent);
+                self.note_since(&key, &coverage);
+                self.known().told.insert(key, coverage);
+            }
+            let coverage = self.known().told_of(&row);
+            if let Some(coverage) = coverage.filter(|it| before.as_ref() != Some(it)) {
+                news.push((row, coverage));
             }
         }
         // Whoever was disabled meanwhile has nothing to say any more.
@@ -92,6 +103,7 @@ impl Aim {
             Harness::ClaudeCode => not_mirrored(&self.state_dir, &entry.path),
             _ => 0,
         };
+        let only_here = only_here + self.only_here(key);
         let only = |state, since| Coverage {
             url: url.clone(),
             state,
@@ -111,9 +123,18 @@ impl Aim {
         let source = at(key, entry);
         let looks = source.looks();
         let known = self.known();
-        let is_new = known.dirty.contains_key(key) || known.carried.contains(key);
         let stream = known.streams.get(key);
         let state = stream.map(|stream| &stream.state);
+        // Marked, and as it was when there was nothing more in it.
+        let is_as_settled = looks.is_some()
+            && !known.to_mend.contains(key)
+            && state.is_some_and(|state| state.settled == looks && !state.meta_is_due);
+        // Or gone, and nothing was new in it when it was there.
+        let is_marked = match looks {
+            Some(_) => known.dirty.contains_key(key) || known.carried.contains_key(key),
+            None => known.lacks(key),
+        };
+        let is_new = is_marked && !is_as_settled;
         if let Some(state) = state.filter(|state| state.theirs.is_some()) {
             return match state.diverged {
                 Some(since) => only(CoverageState::Diverged, Some(since)),
@@ -121,17 +142,28 @@ impl Aim {
             };
         }
         let settled = state.and_then(|state| state.settled);
+        let lacking = state.map_or(0, State::lacking);
         let bytes_behind = match (looks, state.and_then(|state| state.cursor)) {
-            (None, _) => match state.map_or(0, |state| state.gone) {
-                0 => (settled.is_some() && !is_new).then_some(0),
-                gone => Some(gone),
+            (None, _) => match state.filter(|state| state.is_short()) {
+                Some(state) => Some(state.missing()),
+                None => (settled.is_some() && !is_new).then_some(0),
             },
-            (Some((size, _)), _) if state.is_none_or(|state| state.next_seq == 0) => Some(size),
-            (Some(looks), _) if source.is_whole() => (settled == Some(looks)).then_some(0),
+            // What others have in the database is none of it.
+            (Some(_), _) if source.is_in_database() => match state {
+                Some(state) if state.settled == looks || state.seen == looks => {
+                    Some(state.missing())
+                }
+                _ => None,
+            },
+            (Some((size, _)), _) if state.is_none_or(|state| state.next_seq == 0) => {
+                Some(size + lacking)
+            }
+            (Some(looks), _) if source.is_whole() => (settled == Some(looks)).then_some(lacking),
             (Some((size, _)), cursor) => {
-                Some(size.saturating_sub(cursor.map_or(0, |cursor| cursor.offset)))
+                Some(size.saturating_sub(cursor.map_or(0, |cursor| cursor.offset)) + lacking)
             }
         };
+        let bytes_behind = bytes_behind.filter(|_| !state.is_some_and(State::is_unseen));
         // What was read and is still here is not there, either.
         let unsent = stream.and_then(|stream| unsent.get(&stream.id)).copied().unwrap_or_default();
         let bytes_behind = bytes_behind.map(|bytes| bytes + unsent);
@@ -162,7 +194,8 @@ impl Aim {
         if self.known().stopped.is_empty() {
             return None;
         }
-        let lineage = self.lineage(key);
+        let mut lineage = self.lineage(key);
+        lineage.push(self.row(key));
         let known = self.known();
         lineage.iter().filter_map(|key| known.stopped.get(key)).min().copied()
     }
@@ -186,7 +219,7 @@ impl Aim {
         self.wake.notify_one();
         let over = tokio::time::Instant::now() + PATIENCE;
         let is_on_its_way = || {
-            let carried: Vec<SessionKey> = self.known().carried.iter().cloned().collect();
+            let carried: Vec<SessionKey> = self.known().carried.keys().cloned().collect();
             carried.iter().any(|key| self.stopped_at(key).is_some())
         };
         while is_on_its_way() && tokio::time::Instant::now() < over {
@@ -222,13 +255,15 @@ impl Aim {
         };
         let is_missing =
             |told: &&Coverage| matches!(told.state, CoverageState::Behind | CoverageState::Failing);
-        let missing = known.told.values().filter(is_missing);
+        let missing = || known.told.values().filter(is_missing);
+        let bytes: u64 = missing().filter_map(|told| told.bytes_behind).sum();
+        let is_unknown = missing().any(|told| told.bytes_behind.is_none());
         let alarm = MirrorAlarm {
             url: address(&self.settings),
             since,
             pending_parts: known.pending,
-            transcripts_behind: Some(known.dirty.len() as u64),
-            bytes_behind: Some(missing.filter_map(|told| told.bytes_behind).sum()),
+            transcripts_behind: Some(missing().count() as u64),
+            bytes_behind: (bytes > 0 || !is_unknown).then_some(bytes),
             error,
         };
         let is_alarming = is_alarming(alarm.since, alarm.pending_parts, now);

@@ -33,7 +33,7 @@ impl Aim {
             let carrier = carrier.clone();
             carried.spawn(async move {
                 let result = carrier.compact(&mut stream, &source, &about, now()).await;
-                Done { key, stream, asked: None, gained: 0, result }
+                Done { key, stream, asked: None, dirty: None, noted: None, result }
             });
         }
     }

@@ -33,7 +33,13 @@ impl Aim {
 
     /// Finds what is over for too long; gives what of it is in the bucket.
     pub(super) fn find_over(&self) -> HashSet<SessionKey> {
-        let over = self.over_for_too_long();
+        let mut over = self.over_for_too_long();
+        for key in self.keys().into_iter().filter(|key| self.row(key) != *key) {
+            // Its row is of another session's.
+            if let Some(last) = self.lineage(&key).pop().and_then(|root| over.get(&root).copied()) {
+                over.insert(key, last);
+            }
+        }
         let mut known = self.known();
         let is_there = |stream: &&Stream| {
             let state = &stream.state;
@@ -102,7 +108,7 @@ impl Aim {
             let Some(key) = next else { return };
             self.known().to_prune.remove(&key);
             // It may have gone on since.
-            let until = self.hub.entry(&key).and_then(|entry| self.kept_until(&key, &entry));
+            let until = self.entry(&key).and_then(|entry| self.kept_until(&key, &entry));
             let (Some(until), Some((mut stream, .., ask))) = (until, self.stream_of(&key)) else {
                 continue;
             };
@@ -118,7 +124,8 @@ impl Aim {
                         false => tracing::warn!(directory, "not deleted: another host has it"),
                     }
                 }
-                Done { key, stream, asked: Some(Ask::Names), gained: 0, result: pruned.map(drop) }
+                let result = pruned.map(drop);
+                Done { key, stream, asked: Some(Ask::Names), dirty: None, noted: None, result }
             });
         }
     }

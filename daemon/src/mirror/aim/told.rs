@@ -30,20 +30,26 @@ impl Aim {
         let troubled: Vec<SessionKey> = self.known().troubles.keys().cloned().collect();
         let left_out: HashSet<SessionKey> =
             troubled.into_iter().filter(|key| self.stopped_at(key).is_some()).collect();
-        let listed: u64 = list
-            .iter()
-            .filter(|one| is_to_be_there(one.state))
-            .filter_map(|one| one.bytes_behind)
-            .sum();
+        let listed = || list.iter().filter(|one| is_to_be_there(one.state));
+        let is_unknown = |one: &&Mirrored| {
+            one.bytes_behind.is_none()
+                && matches!(one.state, CoverageState::Behind | CoverageState::Failing)
+        };
+        let bytes: u64 = listed().filter_map(|one| one.bytes_behind).sum();
         let known = self.known();
         // Of those that were not tried yet all is missing; what a database has of one nobody knows.
-        let untried = known.dirty.keys().filter(|key| !known.streams.contains_key(*key));
-        let untried = untried.filter_map(|key| {
+        let untried = || known.dirty.keys().filter(|key| !known.streams.contains_key(*key));
+        let behind = count(CoverageState::Behind) + count(CoverageState::Failing);
+        let behind = behind + untried().count() as u64;
+        let untried = untried().map(|key| {
             let source = at(key, &self.hub.entry(key)?);
             let (size, _) = source.looks().filter(|_| !source.is_whole())?;
             Some(size)
         });
-        let untried: u64 = untried.sum();
+        let untried: Vec<Option<u64>> = untried.collect();
+        let behind_unknown = untried.iter().filter(|size| size.is_none()).count() as u64
+            + listed().filter(is_unknown).count() as u64;
+        let untried: u64 = untried.into_iter().flatten().sum();
         let failing = known.failing.as_ref().map(|failing| MirrorFailing {
             since: failing.since,
             failures: failing.failures,
@@ -72,13 +78,15 @@ impl Aim {
             })
             .map(|trouble| MirrorTrouble { stream: self.told(&trouble.stream), ..trouble })
             .collect();
+        for stream in known.streams.values().filter(|stream| is_told(&stream.key)) {
+            let beside = stream.state.beside.iter().filter(|one| one.has_more);
+            troubles.extend(beside.map(|one| MirrorTrouble {
+                stream: self.told(&stream.name.directory()),
+                error: self.told(&one.wrong()),
+            }));
+        }
         troubles.sort_by(|a, b| a.stream.cmp(&b.stream));
         troubles.truncate(TOLD);
-        // What went before it was brought stays missing.
-        let is_gone = |(key, stream): &(&SessionKey, &Stream)| {
-            stream.state.gone > 0 && !known.dirty.contains_key(*key)
-        };
-        let gone = known.streams.iter().filter(is_gone).count();
         Ok(MirrorStatus {
             url: self.settings.url.clone(),
             project: self.settings.project.clone(),
@@ -87,8 +95,9 @@ impl Aim {
             raw_transcripts: list.iter().filter(|one| one.raw).count() as u64,
             checking: !self.has_looked.load(Ordering::Relaxed) && closed.is_none(),
             transcripts: list.iter().filter(|one| one.parts > 0).count() as u64,
-            behind: (known.dirty.len() + gone) as u64,
-            bytes_behind: listed + untried,
+            behind,
+            bytes_behind: bytes + untried,
+            behind_unknown,
             pending_parts: backlog.iter().map(|(_, parts, _)| parts).sum(),
             pending_bytes: backlog.iter().map(|(_, _, bytes)| bytes).sum(),
             elsewhere: list.iter().filter(|one| one.by.is_some()).count() as u64 - diverged,
@@ -144,7 +153,7 @@ impl Aim {
     }
 
     /// A title, as it may be told.
-    fn told(&self, title: &str) -> String {
+    pub(in crate::mirror) fn told(&self, title: &str) -> String {
         match &self.carrier {
             Ok(carrier) => carrier.edges.mirrored(title).into_inner(),
             Err(_) => String::new(),
@@ -162,22 +171,27 @@ impl Aim {
             .into_iter()
             .map(|stream| {
                 let total = totals.get(&stream.id).cloned().unwrap_or_default();
-                let entry = self.hub.entry(&stream.key);
+                let entry = self.entry(&stream.key);
                 let size = entry
                     .as_ref()
                     .and_then(|entry| at(&stream.key, entry).looks())
                     .map_or(0, |(size, _)| size);
                 let read = stream.state.cursor.map_or(size, |at| at.offset);
-                let state = match &entry {
-                    Some(entry) => self.coverage(&stream.key, entry, &unsent).state,
-                    None => CoverageState::Unknown,
-                };
+                let coverage =
+                    entry.as_ref().map(|entry| self.coverage(&stream.key, entry, &unsent));
+                let state = coverage.as_ref().map_or(CoverageState::Unknown, |it| it.state);
+                let is_in_database =
+                    entry.as_ref().is_some_and(|entry| at(&stream.key, entry).is_in_database());
+                let is_told = matches!(
+                    state,
+                    CoverageState::Mirrored | CoverageState::Behind | CoverageState::Failing
+                );
                 let is_new = stream.state.cursor.is_none() && total.parts == 0;
                 Mirrored {
                     url: address(&self.settings),
                     directory: stream.name.directory(),
                     harness: stream.key.harness.clone(),
-                    session_id: stream.key.session_id.clone(),
+                    session_id: stream.name.own_id().to_owned(),
                     title: entry.and_then(|entry| entry.fold.title().map(|title| self.told(title))),
                     parent_session_id: stream.name.agent.as_ref().map(|_| {
                         let parent = self.lineage(&stream.key).into_iter().nth(1);
@@ -189,11 +203,13 @@ impl Aim {
                     records: total.records,
                     bytes_behind: match (&stream.state.theirs, is_new) {
                         (Some(_), _) => None,
-                        (None, true) => Some(size),
+                        // Of a database only what is read of it tells.
+                        _ if is_told || is_in_database => coverage.and_then(|it| it.bytes_behind),
+                        (None, true) => Some(size + stream.state.missing()),
                         // What was read and is still here is not there, either.
                         (None, false) => {
                             let unsent = unsent.get(&stream.id).copied().unwrap_or_default();
-                            Some(size.saturating_sub(read) + unsent + stream.state.gone)
+                            Some(size.saturating_sub(read) + unsent + stream.state.missing())
                         }
                     },
                     last_uploaded_at: total.last,

@@ -108,10 +108,15 @@ impl Fault {
 
     /// Of one object in a folder that is there.
     pub(super) fn of_file(place: &Arc<str>, name: &str, error: &io::Error) -> Self {
-        use io::ErrorKind::{FileTooLarge, InvalidFilename, IsADirectory, NotADirectory};
+        use io::ErrorKind::{
+            AlreadyExists, FileTooLarge, InvalidFilename, IsADirectory, NotADirectory,
+        };
         let (kind, helps) = match error.kind() {
             NotADirectory => (Kind::Object, "a file lies where a folder is to be: move it away"),
             IsADirectory => (Kind::Object, "a folder lies where a file is to be: move it away"),
+            AlreadyExists => {
+                (Kind::Object, "something else lies where a file is to be: move it away")
+            }
             InvalidFilename => (Kind::Object, "the name is too long there"),
             FileTooLarge => (Kind::Object, "its file system takes no file as large as this"),
             _ => return Self::of_folder(place, error).about(name),

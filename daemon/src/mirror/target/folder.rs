@@ -128,15 +128,15 @@ impl Folder {
 
     pub(super) fn get(&self, name: &str, at_most: u64) -> io::Result<Option<(Vec<u8>, Head)>> {
         let path = self.root.join(name);
-        let file = match File::open(&path) {
-            Ok(file) => file,
-            Err(error) => return self.absent(error),
-        };
-        let metadata = file.metadata()?;
-        if !metadata.is_file() {
+        // What is opened without a look may be something that never answers.
+        if self.head(name)?.is_none() {
             return Ok(None);
         }
-        let head = head(&metadata)?;
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) => return self.absent(&path, error),
+        };
+        let head = head(&file.metadata()?)?;
         let mut bytes = Vec::with_capacity(usize::try_from(head.size.min(at_most)).unwrap_or(0));
         if head.size <= at_most {
             file.take(at_most).read_to_end(&mut bytes)?;
@@ -145,31 +145,57 @@ impl Folder {
     }
 
     pub(super) fn sum(&self, name: &str) -> io::Result<Option<Digest>> {
-        match File::open(self.root.join(name)) {
+        let path = self.root.join(name);
+        match File::open(&path) {
             Ok(file) => body::sum(file).map(Some),
-            Err(error) => self.absent(error),
+            Err(error) => self.absent(&path, error),
         }
     }
 
     pub(super) fn head(&self, name: &str) -> io::Result<Option<Head>> {
-        match fs::metadata(self.root.join(name)) {
+        let path = self.root.join(name);
+        match fs::metadata(&path) {
             Ok(metadata) if metadata.is_file() => head(&metadata).map(Some),
-            Ok(_) => Ok(None),
-            Err(error) => self.absent(error),
+            Ok(metadata) if metadata.is_dir() => Err(ErrorKind::IsADirectory.into()),
+            Ok(_) => Err(ErrorKind::AlreadyExists.into()),
+            Err(error) => self.absent(&path, error),
         }
     }
 
-    /// Whether what is not there is absent, and not the whole folder with it.
-    fn absent<T>(&self, error: io::Error) -> io::Result<Option<T>> {
+    /// Whether what is not there is absent: the whole folder is not, and nothing lies in its way.
+    fn absent<T>(&self, path: &Path, error: io::Error) -> io::Result<Option<T>> {
         match error.kind() {
-            ErrorKind::NotFound | ErrorKind::NotADirectory => self.must_be_there().map(|()| None),
+            ErrorKind::NotFound | ErrorKind::NotADirectory => {
+                self.must_be_there()?;
+                self.is_free(path).map(|()| None)
+            }
             _ => Err(error),
         }
+    }
+
+    /// Whether a file that is not there could be: a link that leads nowhere may have its name, or something that is
+    /// no folder that of a folder above it.
+    fn is_free(&self, path: &Path) -> io::Result<()> {
+        if path.is_symlink() {
+            return Err(ErrorKind::AlreadyExists.into());
+        }
+        for above in path.ancestors().skip(1).take_while(|above| *above != self.root) {
+            match fs::metadata(above) {
+                Ok(metadata) if metadata.is_dir() => return Ok(()),
+                Ok(_) => return Err(ErrorKind::NotADirectory.into()),
+                Err(_) if above.is_symlink() => return Err(ErrorKind::NotADirectory.into()),
+                Err(_) => {}
+            }
+        }
+        Ok(())
     }
 
     /// All files beneath `prefix`, in the order of their names; links are not followed.
     pub(super) fn list(&self, prefix: &str) -> io::Result<Vec<Object>> {
         self.must_be_there()?;
+        if !self.root.join(prefix).is_dir() {
+            return self.is_free(&self.root.join(prefix).join("any")).map(|()| Vec::new());
+        }
         let mut objects = Vec::new();
         let mut folders = vec![prefix.to_owned()];
         while let Some(folder) = folders.pop() {
@@ -216,7 +242,12 @@ impl Folder {
         let path = self.root.join(name);
         match fs::remove_file(&path) {
             Ok(()) => {}
-            Err(error) => return self.absent::<()>(error).map(|_| ()),
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+            {
+                return self.must_be_there();
+            }
+            Err(error) => return Err(error),
         }
         // A bucket has no empty folders. One that is not empty stays, whatever is tried.
         let above = path.ancestors().skip(1).take_while(|above| *above != self.root);

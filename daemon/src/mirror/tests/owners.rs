@@ -5,15 +5,15 @@ use rrd_core::resume::Unsigned;
 use super::*;
 
 /// A host that mirrors the same session to the bucket of a scene.
-struct Other {
+pub(super) struct Other {
     path: PathBuf,
-    carrier: Carrier,
+    pub(super) carrier: Carrier,
     stream: Stream,
     is_known: bool,
 }
 
 impl Other {
-    fn of(scene: &Scene, node: &str) -> Self {
+    pub(super) fn of(scene: &Scene, node: &str) -> Self {
         let home = scene.home.path().join(node);
         fs::create_dir_all(&home).unwrap();
         let mut carrier = carrier(&home, node);
@@ -23,13 +23,13 @@ impl Other {
     }
 
     /// Has these lines, in a file of another time than the one before.
-    fn has(&self, lines: &[String]) {
+    pub(super) fn has(&self, lines: &[String]) {
         let staged = self.path.with_extension("staged");
         fs::write(&staged, lines.concat()).unwrap();
         fs::rename(staged, &self.path).unwrap();
     }
 
-    async fn bring(&mut self) {
+    pub(super) async fn bring(&mut self) {
         let at = At::new(&key(), &self.path);
         let ask =
             if std::mem::replace(&mut self.is_known, true) { Ask::Claims } else { Ask::Names };
@@ -269,4 +269,63 @@ fn who_loses_the_race_for_a_stream_looks_anew_at_once() {
             scene.check().await;
         });
     }
+}
+
+/// How a transcript became what it is: lines that go, and one that comes in their place.
+const REWRITES: [(std::ops::Range<usize>, Option<u8>); 3] =
+    [(2..4, None), (1..2, Some(5)), (0..0, None)];
+
+#[test]
+fn a_transcript_that_was_rewritten_is_gone_on_with_by_who_has_what_it_is_now() {
+    for (gone, instead) in REWRITES {
+        run(async {
+            let mut scene = Scene::new().await;
+            scene.append(&[1, 0, 3, 4]);
+            scene.bring().await.unwrap();
+            scene.lines.splice(gone, instead.map(|number| line(number) + "\n"));
+            scene.write();
+            scene.bring().await.unwrap();
+            let mut copy = as_resumed(&scene).await;
+            let mut hosts = [Other::of(&scene, "node-b"), Other::of(&scene, "node-c")];
+            // The second one has known the stream for long, and has an older copy of it.
+            hosts[1].has(&scene.lines[..1]);
+            hosts[1].bring().await;
+            assert!(hosts[1].stream.state.theirs.is_some());
+            let before = scene.there().await.1.len();
+            for (number, host) in (7..).zip(&mut hosts) {
+                copy.push(line(number) + "\n");
+                host.has(&copy);
+                host.bring().await;
+                assert_eq!((&host.stream.state.theirs, host.stream.state.diverged), (&None, None));
+                assert_eq!(as_resumed(&scene).await, copy);
+            }
+            assert_eq!(scene.there().await.1.len(), before + 2, "each record once");
+        });
+    }
+}
+
+#[test]
+fn a_copy_of_what_was_taken_out_of_a_transcript_does_not_bring_that_back() {
+    run(async {
+        let mut scene = Scene::new().await;
+        scene.append(&[1, 2, 3, 4]);
+        scene.bring().await.unwrap();
+        let mut other = Other::of(&scene, "node-b");
+        let older = scene.lines[..3].to_vec();
+        scene.act(&Action::Truncate(2)).await;
+        scene.bring().await.unwrap();
+        other.has(&older);
+        other.bring().await;
+        let state = &other.stream.state;
+        assert!(state.theirs.is_some() && state.diverged.is_none());
+        other.has(&older);
+        other.bring().await;
+        assert!(other.stream.state.theirs.is_some());
+        scene.check().await;
+        // Where it went on, that is nowhere else.
+        other.has(&[&older[..], &[line(7) + "\n"]].concat());
+        other.bring().await;
+        assert_eq!((&other.stream.state.theirs, other.stream.state.diverged), (&None, None));
+        assert_eq!(as_resumed(&scene).await, [&older[..], &[line(7) + "\n"]].concat());
+    });
 }

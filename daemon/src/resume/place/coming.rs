@@ -3,6 +3,7 @@
 //! Not here: where those places are ([`super`]), and what is different in what comes ([`super::write`]).
 
 use std::{
+    cell::LazyCell,
     collections::HashSet,
     fs::File,
     io::{self, BufRead, BufReader, Read},
@@ -10,7 +11,10 @@ use std::{
     sync::Arc,
 };
 
-use rrd_core::resume::{Fork, Layout, No, Unsigned};
+use rrd_core::{
+    redact::Redactor,
+    resume::{Fork, Layout, No, Unsigned},
+};
 use rrd_proto::copy::{CopyFile, CopyPage, MAX_FILES};
 use sha2::{Digest, Sha256};
 use tempfile::{NamedTempFile, TempDir};
@@ -19,6 +23,7 @@ use super::{
     CHUNK, Place, TOO_MUCH,
     beside::{Compared, Seen, compare, is_sidecar, is_zstd, make_dirs, make_dirs_beneath, synced},
     existing, no,
+    redacted::{self, Behind},
     write::{Change, Writing, sidecar},
 };
 
@@ -39,6 +44,8 @@ pub enum Became {
     NewerHere,
     /// What was there was the beginning of what has come.
     Replaced,
+    /// So it was, but for what was taken out of one of the two: it stays as it was, and what is new follows it.
+    Continued,
 }
 
 /// One file in its place.
@@ -248,25 +255,34 @@ impl Coming {
     ///
     /// # Errors
     /// [`No`] where something else is there, or where what is there is shorter and `may_replace` says no.
-    pub fn put(self, may_replace: bool) -> Result<Vec<Placed>, No> {
-        self.put_after(may_replace, || {})
+    ///
+    /// `redactor` is asked for where what is there is not the same byte by byte.
+    pub fn put(
+        self,
+        may_replace: bool,
+        redactor: impl FnOnce() -> Redactor,
+    ) -> Result<Vec<Placed>, No> {
+        self.put_after(may_replace, redactor, || {})
     }
 
     /// The same; `looked` is called when it is known what is there, and nothing is in place yet.
     pub(super) fn put_after(
-        self,
+        mut self,
         may_replace: bool,
+        redactor: impl FnOnce() -> Redactor,
         looked: impl FnOnce(),
     ) -> Result<Vec<Placed>, No> {
+        let redactor = LazyCell::new(redactor);
+        let is_signed = self.place.layout == Layout::ClaudeCode;
         let mut steps = Vec::new();
-        for (expected, came) in self.files.iter().zip(&self.came) {
+        for (expected, came) in self.files.iter().zip(&mut self.came) {
             let target = &expected.target;
             let seen = Seen::at(target).map_err(|error| unwritable(target, &error))?;
             let found = match &seen {
                 None => Became::New,
                 Some(_) => {
-                    let compared = compare(came.path(), target);
-                    match compared.map_err(|error| unwritable(target, &error))? {
+                    let wrong = |error: io::Error| unwritable(target, &error);
+                    match compare(came.path(), target).map_err(wrong)? {
                         Compared::Same => Became::Same,
                         Compared::OursBegins => Became::NewerHere,
                         // A summary beside a subagent is rewritten as it goes on: what is here stays.
@@ -278,18 +294,34 @@ impl Coming {
                             return Err(no(why, next));
                         }
                         Compared::TheirsBegins if may_replace => Became::Replaced,
-                        Compared::TheirsBegins => {
-                            let why =
-                                format!("{} is an older copy that may be in use", target.display());
-                            return Err(no(why, "end the session here first, or use --fork"));
-                        }
+                        Compared::TheirsBegins => return Err(in_use(target)),
                         Compared::Differs => {
-                            let why =
-                                format!("{} is there and says something else", target.display());
-                            return Err(no(
-                                why,
-                                "nothing was changed; --fork takes the copy under a new id",
-                            ));
+                            let behind = match is_zstd(target) {
+                                true => None,
+                                false => {
+                                    redacted::compare(came.path(), target, &redactor, is_signed)
+                                        .map_err(wrong)?
+                                }
+                            };
+                            match behind {
+                                Some(Behind::All) => Became::NewerHere,
+                                Some(Behind::From(_)) if !may_replace => {
+                                    return Err(in_use(target));
+                                }
+                                Some(Behind::From(new)) => {
+                                    let staging = self.staging.path();
+                                    *came = redacted::joined(came.path(), new, target, staging)
+                                        .map_err(wrong)?;
+                                    Became::Continued
+                                }
+                                None => {
+                                    let target = target.display();
+                                    let why = format!("{target} is there and says something else");
+                                    let next =
+                                        "nothing was changed; --fork takes the copy under a new id";
+                                    return Err(no(why, next));
+                                }
+                            }
                         }
                     }
                 }
@@ -318,7 +350,7 @@ impl Coming {
                     }
                     synced(folder);
                 }
-                Became::Replaced => {
+                Became::Replaced | Became::Continued => {
                     if Seen::at(target).map_err(wrong)? != seen {
                         let why = format!("{} has just been written", target.display());
                         return Err(no(why, "somebody is at work in it: end that first"));
@@ -331,6 +363,12 @@ impl Coming {
         }
         Ok(placed)
     }
+}
+
+/// What is there would be replaced, and may not.
+fn in_use(target: &Path) -> No {
+    let why = format!("{} is an older copy that may be in use", target.display());
+    no(why, "end the session here first, or use --fork")
 }
 
 /// What comes is not what was announced.

@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 
+use rrd_core::redact::Redactor;
 use rrd_proto::copy::{CopyFile, CopyPage};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -45,7 +46,7 @@ fn put(place: Place, files: &[(&str, &[u8])], may_replace: bool) -> Result<Vec<P
         let is_last = at + 1 == files.len();
         assert_eq!(coming.take(&page(at as u32, bytes, is_last))?, is_last);
     }
-    coming.put(may_replace)
+    coming.put(may_replace, Redactor::default)
 }
 
 fn every_file(folder: &Path) -> Vec<String> {
@@ -129,7 +130,7 @@ fn files_of_this_host_are_taken_as_pages_are() {
     }
     let mut coming = begin(&files);
     coming.take_all(copied.path()).unwrap();
-    for (placed, (_, bytes)) in coming.put(false).unwrap().iter().zip(files) {
+    for (placed, (_, bytes)) in coming.put(false, Redactor::default).unwrap().iter().zip(files) {
         assert_eq!(fs::read(&placed.path).unwrap(), bytes);
     }
 }
@@ -145,7 +146,7 @@ fn the_same_twice_at_one_moment_is_there_once() {
             coming.take(&page(0, b"a\n", true)).unwrap();
             coming
         };
-        let placed = come().put_after(false, || {
+        let placed = come().put_after(false, Redactor::default, || {
             fs::create_dir_all(target.parent().unwrap()).unwrap();
             fs::write(&target, other).unwrap();
         });
@@ -182,6 +183,78 @@ fn a_file_is_replaced_by_one_that_goes_on_from_it_and_by_nothing_else() {
             (Err(no), Err(why)) => assert!(no.why.contains(why), "{no:?}"),
             (came, became) => panic!("{came:?} for {became:?}"),
         }
+        assert_eq!(fs::read_to_string(&target).unwrap(), stays);
+        assert_eq!(every_file(dir.path()).len(), 1);
+    }
+}
+
+#[test]
+fn what_comes_home_redacted_goes_on_from_what_is_here() {
+    let secret = format!("{}_{}", "ghp", "Ab3dEf6hIj9kLm2nOp5qRs8tUv1wXy4zAb7c");
+    let says = |uuid: &str, parent: &str, content: &str| {
+        format!(
+            "{{\"type\":\"assistant\",\"uuid\":\"{uuid}\",\"parentUuid\":\"{parent}\",\"message\":{{\"content\":[{content}]}}}}\n"
+        )
+    };
+    let text = |text: &str| format!("{{\"type\":\"text\",\"text\":\"{text}\"}}");
+    let thinks =
+        format!("{{\"type\":\"thinking\",\"thinking\":\"is it {secret}?\",\"signature\":\"s\"}}");
+    let (first, last) = (says("1", "0", &text(&secret)), says("3", "2", &text("done")));
+    let here = [&*first, &says("2", "1", &thinks), &last].concat();
+    let lines = |all: &str| -> String {
+        let mut unsigned = rrd_core::resume::Unsigned::default();
+        let line = |line: &str| {
+            let mut report = rrd_core::redact::Report::default();
+            let line = Redactor::default().line(line.as_bytes(), &mut report).into_inner();
+            let line = unsigned.line(&line)?.into_owned();
+            Some(String::from_utf8(line).unwrap() + "\n")
+        };
+        all.lines().filter_map(line).collect()
+    };
+    let copy = lines(&here);
+    assert!(!copy.contains(&secret) && copy.lines().count() == 2, "{copy}");
+    let (new, other) =
+        (says("4", "3", &text("elsewhere")), says("6", "3", &text("something else")));
+    let name = format!("{ID}.jsonl");
+    for (there, comes, may, became) in [
+        (here.clone(), copy.clone() + &new, true, Ok(Became::Continued)),
+        (here.clone(), copy.clone() + &new, false, Err("may be in use")),
+        (here.clone(), copy.clone(), true, Ok(Became::NewerHere)),
+        (here.clone() + &new, copy.clone(), true, Ok(Became::NewerHere)),
+        // Something else was said here, or there, or it is being written.
+        (here.clone() + &new, copy.clone() + &last, true, Err("says something else")),
+        (here.replace("done", "gone"), copy.clone() + &new, true, Err("says something else")),
+        (here.clone() + "{", copy.clone() + &new, true, Err("says something else")),
+        (here.clone(), lines(&last) + &copy + &new, true, Err("says something else")),
+        // What is here is the copy, and its host has gone on; or here it went on, too.
+        (copy.clone(), here.clone() + &new, true, Ok(Became::Continued)),
+        (copy.clone(), here.clone() + &new, false, Err("may be in use")),
+        (copy.clone(), here.clone(), true, Ok(Became::NewerHere)),
+        (copy.clone() + &new, here.clone(), true, Ok(Became::NewerHere)),
+        (copy.clone() + &other, here.clone() + &new, true, Err("says something else")),
+        (copy.replace("done", "gone"), here.clone() + &new, true, Err("says something else")),
+        (copy.clone() + "{", here.clone() + &new, true, Err("says something else")),
+        // Some of either is secret, and the other one lacks it.
+        (
+            copy.clone() + &says("5", "3", &text(&secret)),
+            here.clone() + &lines(&says("5", "3", &text(&secret))) + &new,
+            true,
+            Ok(Became::Continued),
+        ),
+    ] {
+        let dir = home();
+        let target = dir.path().join(format!("home/.claude/projects/-w-x/{name}"));
+        fs::create_dir_all(target.parent().unwrap()).unwrap();
+        fs::write(&target, &there).unwrap();
+        let came = put(place(&dir, Layout::ClaudeCode, ID), &[(&name, comes.as_bytes())], may);
+        match (&came, became) {
+            (Ok(placed), Ok(became)) => assert_eq!(placed[0].became, became),
+            (Err(no), Err(why)) => assert!(no.why.contains(why), "{no:?}"),
+            (came, became) => panic!("{came:?} for {became:?}"),
+        }
+        let is_continued = came.is_ok_and(|placed| placed[0].became == Became::Continued);
+        let new = &comes[comes.rfind("{\"type\":\"assistant\",\"uuid\":\"4\"").unwrap_or(0)..];
+        let stays = if is_continued { there + new } else { there };
         assert_eq!(fs::read_to_string(&target).unwrap(), stays);
         assert_eq!(every_file(dir.path()).len(), 1);
     }
@@ -232,7 +305,7 @@ fn a_compressed_file_is_bounded() {
     files[0].zstd = true;
     let mut coming = Coming::begin(place(&dir, Layout::Codex, ID), false, &files).unwrap();
     assert!(coming.take(&page(0, &packed, true)).unwrap());
-    let placed = coming.put(false).unwrap();
+    let placed = coming.put(false, Redactor::default).unwrap();
     assert_eq!(fs::read(&placed[0].path).unwrap(), b"x\n".repeat(1_000));
     // A few kilobytes that would become gigabytes.
     let (least, _) = MOST_GROWTH;

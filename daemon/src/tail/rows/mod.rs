@@ -632,6 +632,24 @@ pub(crate) fn each_row(
     }
 }
 
+/// Whether a session in it still has the records that it had up to the last of these, or has them again.
+pub(crate) fn database_has(
+    path: &Path,
+    tables: &'static Tables,
+    session: &str,
+    rows: &rrd_core::cursor::Rows,
+) -> bool {
+    let there = || {
+        let snapshot = Snapshot::open(path, tables, PATIENCE).ok()?;
+        snapshot.amount_to(session, rows.last).ok()
+    };
+    // Whether they stand is another matter.
+    let is = |there: rrd_core::cursor::Rows| {
+        (there.count, there.first, there.sum) == (rows.count, rows.first, rows.sum)
+    };
+    rows.count > 0 && look(path).is_ok() && there().is_some_and(is)
+}
+
 /// Size and newest modification time of a database with its log; nothing where it is not there.
 pub(crate) fn database_looks(path: &Path) -> Option<(u64, i64)> {
     let (_, files) = look(path).ok()?;

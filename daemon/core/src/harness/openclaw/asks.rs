@@ -112,7 +112,7 @@ mod tests {
         let wants = |more: &str| asked(&format!(r#","key":"k"{more}"#)).unwrap().ask.wants;
         assert_eq!(wants(""), "exec");
         assert_eq!(wants(r#","tool":"deploy","wants":"Deploy it?""#), "deploy: Deploy it?");
-        assert_eq!(wants(r#","wants":"a\u001b[31m\u0007\nb\u0000""#), "exec: a[31m b");
+        assert_eq!(wants(r#","wants":"a\u001b[31m\u0007\nb\u0000""#), "exec: a b");
         let long = wants(&format!(r#","wants":"{}""#, "x".repeat(500)));
         assert!(long.ends_with('…') && long.chars().count() <= 161, "{long}");
     }

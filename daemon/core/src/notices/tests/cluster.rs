@@ -63,7 +63,7 @@ fn tell(story: &Story) -> (Told, Told, Vec<i64>) {
     let sink = |n: u8| {
         let own = story.kinds.iter().find(|(who, _)| *who == usize::from(n));
         let events = own.map_or(NoticeKind::ALL.to_vec(), |(_, kinds)| kinds.clone());
-        let rules = Rules { events, through: vec![], per_hour: 60 };
+        let rules = Rules { events, through: vec![], per_hour: 60, ..Rules::default() };
         Sink { id: "sink".to_owned(), is_local: false, rules }
     };
     let mut nodes: Vec<Node> = (0..story.nodes)
