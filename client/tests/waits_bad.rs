@@ -162,13 +162,23 @@ fn a_secret_is_not_found_letter_by_letter() {
         .collect();
     let known = a.waits(&one, &[&two, "--until", "match=REDACTED", "--json"]);
     b.sees_it_wait(&one);
-    // The others began before that one, but nothing tells of them: they are people.
-    std::thread::sleep(Duration::from_secs(1));
-    b.says(&two, &format!("Rotate {secret} at once"));
-    b.says(&two, "FINISHED");
-    let seqs: Vec<u64> = waits.into_iter().map(|child| seq(answered(child))).collect();
-    let first = seq(answered(known));
-    assert!(seqs.iter().all(|seq| *seq > first), "{first} {seqs:?}");
+    // Of people's waits nothing tells when they begin: both are said until all have ended.
+    let mut all: Vec<Child> = waits.into_iter().chain([known]).collect();
+    b.until("all to have ended", || {
+        b.says(&two, &format!("Rotate {secret} at once"));
+        b.says(&two, "FINISHED");
+        let states = all.iter_mut().map(|child| child.try_wait().unwrap());
+        let left = states.filter(Option::is_none).count();
+        if left == 0 { Ok(()) } else { Err(format!("{left} wait")) }
+    });
+    let known = all.pop().unwrap();
+    let shown: Value = b.json(&["sessions", "show", &two, "--events", "--limit", "1000"]);
+    let is_finished = |at: u64| {
+        let events = shown["events"].as_array().unwrap();
+        events.iter().find(|event| event["seq"] == at).unwrap()["text"] == "FINISHED"
+    };
+    assert!(!is_finished(seq(answered(known))), "{shown}");
+    assert!(all.into_iter().all(|child| is_finished(seq(answered(child)))), "{shown}");
 }
 
 #[test]
