@@ -195,7 +195,7 @@ pub(crate) fn spelt_out<'g>(
 
 #[cfg(test)]
 mod tests {
-    use rrd_proto::{EdgeState, Harness, Link};
+    use rrd_proto::{EdgeState, Harness, HostState, Link};
 
     use super::*;
 
@@ -214,6 +214,7 @@ mod tests {
         Session {
             reference: one.to_owned(),
             host: "mac".to_owned(),
+            host_state: HostState::Live,
             active: true,
             links: vec![link],
             ..Session::unknown(key)

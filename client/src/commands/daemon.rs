@@ -17,8 +17,8 @@ use crate::{
     output, service, text,
 };
 
-/// tarpc tells of every request at `info`.
-const USUAL: &str = "info,tarpc=warn";
+/// tarpc tells of every request at `info`, and of every client that leaves while it is answered at `warn`.
+const USUAL: &str = "info,tarpc=warn,tarpc::server=error";
 
 pub(crate) fn run(args: DaemonArgs) -> Result<(), CliError> {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
