@@ -81,6 +81,17 @@ impl<'a> Waits<'a> {
     fn len(&self) -> usize {
         self.rows.len()
     }
+
+    /// How many of those for whom each waits must come true before it can go on: of a group one.
+    fn needs(&self) -> Vec<usize> {
+        let alone = |of: &[Awaited]| of.iter().filter(|one| one.group.is_none()).count();
+        self.of.iter().map(|of| alone(of) + groups(of)).collect()
+    }
+}
+
+/// How many groups there are.
+fn groups(of: &[Awaited]) -> usize {
+    of.iter().filter_map(|one| one.group).max().map_or(0, |last| last + 1)
 }
 
 /// Its place among those that were named; it is named now.

@@ -6,6 +6,8 @@
 use rrd_proto::Session;
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::resume::place;
+
 /// A kind of place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Workplace {
@@ -52,18 +54,19 @@ pub fn marks(row: &Session) -> Vec<String> {
     let directory = row.cwd.as_deref().filter(|_| row.repo.is_some());
     // Git has a branch in one worktree of a checkout alone, in whichever of its directories one works.
     let checkout = row.repo_root.as_deref().zip(branch);
-    let remote = row.repo_remote.as_deref().zip(branch);
+    // One host reaches it by ssh, the other one by https.
+    let remote = row.repo_remote.as_deref().and_then(place).zip(branch);
     let marks = [
-        directory.map(|cwd| mark(DIRECTORY, cwd, "")),
-        checkout.map(|(root, branch)| mark(CHECKOUT, root, branch)),
-        remote.map(|(remote, branch)| mark(BRANCH, remote, branch)),
+        directory.map(|cwd| mark(DIRECTORY, &[cwd])),
+        checkout.map(|(root, branch)| mark(CHECKOUT, &[root, branch])),
+        remote.map(|((host, path), branch)| mark(BRANCH, &[&host, &path, branch])),
     ];
     marks.into_iter().flatten().collect()
 }
 
-fn mark(kind: char, place: &str, branch: &str) -> String {
+fn mark(kind: char, parts: &[&str]) -> String {
     let mut hash = Xxh3::new();
-    for part in [place, branch] {
+    for part in parts {
         hash.update(part.as_bytes());
         hash.update(&[0]);
     }

@@ -9,6 +9,7 @@ use rrd_proto::{
 use super::{
     Waits,
     first::{longest, order},
+    groups,
     knots::Knots,
 };
 
@@ -72,7 +73,8 @@ pub(super) fn chains(waits: &Waits<'_>, knots: &Knots, circles: &[Vec<usize>]) -
     ways.into_iter().map(chain).collect()
 }
 
-/// Of every session. Of several that it waits for the chain goes to the one whose cause is the most urgent.
+/// Of every session. Of several that it waits for the chain goes to the one whose cause is the most urgent; where
+/// one of them is enough, to the one whose cause is the least.
 fn ends(waits: &Waits<'_>, knots: &Knots, circles: &[Vec<usize>]) -> Vec<End> {
     let alone = |at: usize| End { next: None, at, cause: cause(waits.rows[at]) };
     let mut ends: Vec<Option<End>> = vec![None; waits.len()];
@@ -97,7 +99,7 @@ fn ends(waits: &Waits<'_>, knots: &Knots, circles: &[Vec<usize>]) -> Vec<End> {
         }
     }
     // All others can go on, so each of them waits in the end for somebody who waits for nobody, or whom only a
-    // person can answer. From the most urgent of these back, and the shortest way first.
+    // person can answer.
     let is_end = |at: &usize| {
         !knots.stuck[*at]
             && (waits.of[*at].is_empty()
@@ -106,14 +108,16 @@ fn ends(waits: &Waits<'_>, knots: &Knots, circles: &[Vec<usize>]) -> Vec<End> {
     };
     let mut last: Vec<usize> = (0..waits.len()).filter(is_end).collect();
     last.sort_by_key(|at| (cause(waits.rows[*at]), *at));
+    let held = held_up(waits, &last);
     last.iter().for_each(|at| ends[*at] = Some(alone(*at)));
+    // From each of these back, the shortest way first.
     for end in last {
         let mut near = vec![end];
         while !near.is_empty() {
             let mut far = Vec::new();
             for next in near {
-                for (from, _) in &waits.behind[next] {
-                    if ends[*from].is_none() && !knots.stuck[*from] {
+                for (from, awaited) in &waits.behind[next] {
+                    if ends[*from].is_none() && held.is_by(*from, awaited.group, end) {
                         ends[*from] = Some(End { next: Some(next), ..alone(end) });
                         far.push(*from);
                     }
@@ -124,6 +128,49 @@ fn ends(waits: &Waits<'_>, knots: &Knots, circles: &[Vec<usize>]) -> Vec<End> {
         }
     }
     (0..waits.len()).map(|at| ends[at].unwrap_or_else(|| alone(at))).collect()
+}
+
+/// By which end each of those that can go on is held up.
+struct Held {
+    by: Vec<Option<usize>>,
+    /// And each of its groups.
+    groups: Vec<Vec<Option<usize>>>,
+}
+
+impl Held {
+    fn is_by(&self, from: usize, group: Option<usize>, end: usize) -> bool {
+        self.by[from] == Some(end)
+            && group.is_none_or(|group| self.groups[from][group] == Some(end))
+    }
+}
+
+/// Whoever waits for all of several is held up by the most urgent end, and who waits for one of them by the least
+/// urgent: were all ends let go, that one last which is first in `last`, each goes on with the one named here.
+fn held_up(waits: &Waits<'_>, last: &[usize]) -> Held {
+    let mut left = waits.needs();
+    let groups = waits.of.iter().map(|of| vec![None; groups(of)]).collect();
+    let mut held = Held { by: vec![None; waits.len()], groups };
+    last.iter().for_each(|end| held.by[*end] = Some(*end));
+    for end in last.iter().rev() {
+        let mut gone = vec![*end];
+        while let Some(at) = gone.pop() {
+            for (from, awaited) in &waits.behind[at] {
+                if let Some(group) = awaited.group {
+                    let first = &mut held.groups[*from][group];
+                    if first.is_some() {
+                        continue;
+                    }
+                    *first = Some(*end);
+                }
+                left[*from] -= 1;
+                if left[*from] == 0 && held.by[*from].is_none() {
+                    held.by[*from] = Some(*end);
+                    gone.push(*from);
+                }
+            }
+        }
+    }
+    held
 }
 
 fn cause(row: Option<&Session>) -> Cause {

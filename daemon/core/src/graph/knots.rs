@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use rrd_proto::{HostState, Link, Session};
 
-use super::{Awaited, Waits, in_order};
+use super::{Waits, groups, in_order};
 
 /// What cannot go on.
 pub(super) struct Knots {
@@ -24,10 +24,7 @@ impl Knots {
     /// come true. What is left cannot.
     pub(super) fn of(waits: &Waits<'_>) -> Self {
         // How many of them must come true yet, and for which groups one has.
-        let groups =
-            |of: &Vec<Awaited>| of.iter().filter_map(|one| one.group).max().map_or(0, |n| n + 1);
-        let alone = |of: &Vec<Awaited>| of.iter().filter(|one| one.group.is_none()).count();
-        let mut left: Vec<usize> = waits.of.iter().map(|of| alone(of) + groups(of)).collect();
+        let mut left = waits.needs();
         let mut came: Vec<Vec<bool>> = waits.of.iter().map(|of| vec![false; groups(of)]).collect();
         let mut free: VecDeque<usize> = (0..waits.len()).filter(|at| left[*at] == 0).collect();
         let mut stuck = vec![true; waits.len()];

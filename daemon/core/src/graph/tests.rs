@@ -145,6 +145,24 @@ fn waits_for_one(name: &str, others: &[&str]) -> Session {
 }
 
 #[test]
+fn who_waits_for_one_of_several_is_held_up_by_the_least_urgent() {
+    let mut rows = vec![waits_for_one("a", &["b", "c"]), row("b"), asks("c", "Bash: ls", 1)];
+    let made = graph(&rows, &[]);
+    assert_eq!(chain_of(&made, "a").sessions, ["a", "b"]);
+    assert_eq!(chain_of(&made, "c").blocks, 0);
+    rows[2].host_state = HostState::Away;
+    assert_eq!(chain_of(&graph(&rows, &[]), "a").cause, Cause::Working);
+    // Of another call it waits for that one, too.
+    rows[0].links.push(Link { group: 1, ..wait("c", false) });
+    assert_eq!(chain_of(&graph(&rows, &[]), "a").sessions, ["a", "c"]);
+    // Neither goes on without a person.
+    rows[1] = Session { waiting_for: Some(WaitingFor::Input), ..asks("b", "Which?", 2) };
+    rows[2].host_state = HostState::Live;
+    rows[0].links.truncate(2);
+    assert_eq!(chain_of(&graph(&rows, &[]), "a").sessions, ["a", "b"]);
+}
+
+#[test]
 fn a_ring_with_a_way_out_ends_where_that_leads_whatever_it_is_called() {
     for [a, b, c] in [["a", "b", "c"], ["a", "c", "b"], ["b", "a", "c"], ["c", "b", "a"]] {
         let rows = [waits_for_one(a, &[b, c]), waits_for(b, &[a]), row(c)];
@@ -240,7 +258,10 @@ fn ties_that_are_no_waits() {
     let at = |name: &str, node: &str, cwd: &str, branch: &str| Session {
         cwd: Some(cwd.to_owned()),
         repo: Some("rrd".to_owned()),
-        repo_remote: Some("github.com/x/rrd".to_owned()),
+        repo_remote: Some(match node {
+            "m" => "https://github.com/x/rrd".to_owned(),
+            _ => "git@github.com:x/rrd.git".to_owned(),
+        }),
         branch: Some(branch.to_owned()),
         node_id: Some(node.to_owned()),
         ..row(name)
@@ -464,27 +485,74 @@ impl Plain<'_> {
         self.targets(name).is_empty() || self.cause(name) == Cause::Permission
     }
 
-    /// Of one that can go on: the most urgent end that it can come to over others that can, and the shortest way
-    /// there, each step of it the least.
-    fn end(&self, name: &str) -> (Cause, Vec<String>) {
+    /// All ends, the most urgent first.
+    fn ends(&self) -> Vec<&str> {
         let stuck = self.stuck();
+        let named = self.0.iter().flat_map(|row| row.links.iter().map(|link| link.to.as_str()));
+        let names = self.0.iter().map(|row| row.reference.as_str()).chain(named);
+        let is_end = |name: &&str| !stuck.contains(name) && self.is_end(name);
+        let ends: BTreeSet<(Cause, &str)> =
+            names.filter(is_end).map(|name| (self.cause(name), name)).collect();
+        ends.into_iter().map(|(_, name)| name).collect()
+    }
+
+    /// Who goes on once these ends are let go.
+    fn go_on(&self, gone: &[&str]) -> BTreeSet<String> {
+        let mut on: BTreeSet<String> = gone.iter().map(|name| (*name).to_owned()).collect();
+        loop {
+            let goes_on = |name: &&str| {
+                let targets = self.targets(name);
+                let is_on = |to: &str| on.contains(to);
+                !on.contains(*name)
+                    && !self.is_end(name)
+                    && targets.iter().all(|(to, group)| match group {
+                        None => is_on(to),
+                        Some(_) => targets.iter().any(|(to, other)| other == group && is_on(to)),
+                    })
+            };
+            let mut names = self.0.iter().map(|row| row.reference.as_str());
+            let Some(name) = names.find(goes_on).map(str::to_owned) else { return on };
+            on.insert(name);
+        }
+    }
+
+    /// The end that holds it up: were all let go, the most urgent last, it would go on with this one.
+    fn held_by(&self, name: &str) -> Option<&str> {
+        let ends = self.ends();
+        let gone_from = |from: usize| self.go_on(&ends[from..]).contains(name);
+        (0..ends.len()).rev().find(|from| gone_from(*from)).map(|from| ends[from])
+    }
+
+    /// Of one that can go on: what holds it up, and the shortest way there over what holds it up, each step of it the
+    /// least.
+    fn end(&self, name: &str) -> (Cause, Vec<String>) {
+        let end = self.held_by(name).unwrap();
         let mut ways: Vec<Vec<&str>> = vec![vec![name]];
-        let mut best: Option<(Cause, &str, usize, Vec<&str>)> = None;
+        let mut best: Option<(usize, Vec<&str>)> = None;
         while let Some(way) = ways.pop() {
             let last = way[way.len() - 1];
-            if self.is_end(last) {
-                let found = (self.cause(last), last, way.len(), way);
+            if last == end {
+                let found = (way.len(), way);
                 best = Some(best.map_or(found.clone(), |best| best.min(found)));
                 continue;
             }
-            for (to, _) in self.targets(last) {
-                if !way.contains(&to) && !stuck.contains(to) {
+            let targets = self.targets(last);
+            // The least urgent of a group is what it comes to.
+            let ends = self.ends();
+            let place = |to: &str| {
+                let held = self.held_by(to)?;
+                ends.iter().position(|one| *one == held)
+            };
+            for (to, group) in &targets {
+                let same = targets.iter().filter(|(_, other)| group.is_some() && other == group);
+                let holds = same.filter_map(|(to, _)| place(to)).max().or_else(|| place(to));
+                let is_held = holds.is_some_and(|at| ends[at] == end);
+                if is_held && self.held_by(to) == Some(end) && !way.contains(to) {
                     ways.push([&way[..], &[to]].concat());
                 }
             }
         }
-        let (cause, _, _, way) = best.unwrap();
-        (cause, way.into_iter().map(str::to_owned).collect())
+        (self.cause(end), best.unwrap().1.into_iter().map(str::to_owned).collect())
     }
 }
 

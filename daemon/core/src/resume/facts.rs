@@ -120,8 +120,8 @@ pub fn same_remote(a: &str, b: &str) -> bool {
     a.is_some() && a == b
 }
 
-/// The host, if there is one, and the path.
-fn place(remote: &str) -> Option<(String, String)> {
+/// The host, if there is one, and the path: the same however it is reached.
+pub(crate) fn place(remote: &str) -> Option<(String, String)> {
     let clean = strip_credentials(remote.trim());
     let (host, path) = match clean.split_once("://") {
         Some(("file", path)) => (String::new(), path),

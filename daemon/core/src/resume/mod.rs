@@ -15,6 +15,7 @@ mod verdict;
 use rrd_proto::Harness;
 
 pub use bucket::called;
+pub(crate) use facts::place;
 pub use facts::{Checkout, Header, Saw, facts, same_remote};
 pub use fork::Fork;
 pub use names::{Layout, Rollout, directory};
