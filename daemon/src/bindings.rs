@@ -93,6 +93,18 @@ impl Bindings {
             .collect()
     }
 
+    /// The refs of all sessions that are tied by one that holds, or that nobody has answered.
+    pub(crate) fn ends(&self, fleet: &Fleet) -> Vec<String> {
+        let counts = Counts::of(fleet);
+        let register = &self.words.known().register;
+        let is_open = |standing: &Standing<'_>| {
+            matches!(standing.state, BindingState::Pending | BindingState::Active)
+        };
+        let open = all(register, &counts, now()).map(|(_, standing)| standing).filter(is_open);
+        open.flat_map(|Standing { request, .. }| [request.from.reference(), request.to.reference()])
+            .collect()
+    }
+
     /// The one that begins so.
     fn find(&self, fleet: &Fleet, typed: &str) -> Result<String, Refusal> {
         let counts = Counts::of(fleet);

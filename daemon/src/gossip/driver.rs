@@ -287,7 +287,7 @@ impl Teller {
         let forgotten = hub.forgotten_besides(&self.forgotten);
         self.forgotten.extend(forgotten.iter().cloned());
         gone.extend(forgotten);
-        self.gossip.choose(&mut rows, &gone);
+        self.gossip.choose(&mut rows, &gone, || self.fleet.bindings().ends(&self.fleet));
         rows.retain(|row| self.told.get(&row.key()) != Some(row));
         let mut redacted = Vec::with_capacity(rows.len());
         for row in rows {

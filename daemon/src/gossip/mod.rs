@@ -223,9 +223,14 @@ impl Gossip {
         lock(&self.shared.peers).told(&members, self.shared.node, self.shared.wire.now())
     }
 
-    /// Leaves those rows that can be told of; `gone` are no more.
-    pub(crate) fn choose(&self, rows: &mut Vec<Session>, gone: &[SessionKey]) {
-        lock(&self.shared.published).choose(rows, gone, || self.rows());
+    /// Leaves those rows that can be told of; `gone` are no more, `bound` gives the refs of those that a binding ties.
+    pub(crate) fn choose(
+        &self,
+        rows: &mut Vec<Session>,
+        gone: &[SessionKey],
+        bound: impl FnOnce() -> Vec<String>,
+    ) {
+        lock(&self.shared.published).choose(rows, gone, || self.rows(), bound);
     }
 
     /// Whether the others are told of a session, as it is now or was.

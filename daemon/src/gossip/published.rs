@@ -86,12 +86,14 @@ impl Published {
     }
 
     /// Leaves those rows for which there is a slot: the others need not be redacted. `gone` are no more; `elsewhere`
-    /// gives the rows of other hosts' sessions, where it matters for whom they wait and to whom they write.
+    /// gives the rows of other hosts' sessions, where it matters for whom they wait and to whom they write, and `bound`
+    /// the refs of those that a binding ties.
     pub(super) fn choose(
         &mut self,
         rows: &mut Vec<Session>,
         gone: &[SessionKey],
         elsewhere: impl FnOnce() -> Vec<Session>,
+        bound: impl FnOnce() -> Vec<String>,
     ) {
         self.giving.clear();
         self.not_wanted = 0;
@@ -107,14 +109,15 @@ impl Published {
         if rows.len() <= slots {
             return;
         }
-        let elsewhere = elsewhere();
+        let (elsewhere, bound) = (elsewhere(), bound());
         let wish = |row| {
             let key = Session::key(row);
             let told = self.told.get(&key).map_or(self.owed.get(&key), |told| told.row.as_ref());
             Wish { row, has_slot: self.has(&key), told }
         };
         let wishes: Vec<Wish<'_>> = rows.iter().map(wish).collect();
-        let tied = slots::tied_to(rows.iter().chain(&elsewhere));
+        let mut tied = slots::tied_to(rows.iter().chain(&elsewhere));
+        tied.extend(bound.iter().map(String::as_str));
         let chosen = slots::choose(&wishes, slots, &tied);
         let giving = wishes.iter().zip(&chosen).filter(|(wish, chosen)| wish.has_slot && !**chosen);
         self.giving = giving.map(|(wish, _)| wish.row.key()).collect();
@@ -318,7 +321,7 @@ mod tests {
         gone: &[SessionKey],
     ) {
         let mut chosen: Vec<Session> = rows.iter().map(|row| row.as_ref().clone()).collect();
-        published.choose(&mut chosen, gone, Vec::new);
+        published.choose(&mut chosen, gone, Vec::new, Vec::new);
         let is_chosen = |row: &&Redacted<Session>| chosen.contains(row.as_ref());
         published.tell(own, rows.iter().filter(is_chosen).cloned().collect(), gone);
         assert!(published.records().count() <= SLOTS);
@@ -356,6 +359,23 @@ mod tests {
         for key in [key(lost[0]), gone] {
             assert!(published.has(&key) && !published.keys().contains(&key), "{key} was told");
         }
+    }
+
+    #[test]
+    fn whoever_is_bound_is_told_of_before_whoever_merely_works() {
+        let named = |n: usize| Session {
+            reference: format!("r{n}"),
+            ..row(&format!("s-{n:03}"), true).as_ref().clone()
+        };
+        let rows: Vec<Session> = (0..=SLOTS).map(named).collect();
+        let told = |bound: &[&str]| {
+            let mut rows = rows.clone();
+            let bound = || bound.iter().map(|name| (*name).to_owned()).collect();
+            Published::new(1).choose(&mut rows, &[], Vec::new, bound);
+            rows.iter().any(|row| row.reference == format!("r{SLOTS}"))
+        };
+        assert_eq!((told(&[]), told(&["elsewhere"])), (false, false));
+        assert!(told(&["elsewhere", &format!("r{SLOTS}")]));
     }
 
     fn key_of(id: &str) -> SessionKey {

@@ -2,9 +2,9 @@
 //!
 //! Not here: which sessions of this host are asked for ([`crate::roster`]).
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, collections::HashSet};
 
-use rrd_proto::{ListQuery, ListReply, Lookup, Session, Status, Timestamp};
+use rrd_proto::{ListQuery, ListReply, Lookup, Session, SessionKey, Status, Timestamp};
 
 /// Most candidates an ambiguous lookup names.
 const MAX_CANDIDATES: usize = 20;
@@ -37,7 +37,7 @@ pub fn join(mut reply: ListReply, others: Vec<Session>, query: &ListQuery) -> Li
 }
 
 /// Adds the other hosts' sessions to what a person may have meant: by ref, unique prefix of the session's
-/// id, or host/harness/session_id.
+/// id, or host/harness/session_id. Of several copies of one session it is the one that a list shows.
 #[must_use]
 pub fn look_up(here: Lookup, others: Vec<Session>, id: &str) -> Lookup {
     if id.is_empty() {
@@ -48,19 +48,28 @@ pub fn look_up(here: Lookup, others: Vec<Session>, id: &str) -> Lookup {
             || id.strip_prefix(&row.host).is_some_and(|rest| rest == format!("/{}", row.key()))
     };
     let begins = |row: &Session| row.session_id.starts_with(id) || row.reference == id;
-    let named = |row: &Session| row.session_id == id || id.contains('/');
     let mut candidates = match here {
-        // Typed in full; a copy elsewhere has the host before it.
-        Lookup::Found(row) if named(&row) => return Lookup::Found(row),
+        Lookup::Found(row) if id.contains('/') => return Lookup::Found(row),
         Lookup::Found(row) => vec![*row],
         Lookup::Ambiguous(rows) => rows,
         Lookup::NotFound => Vec::new(),
     };
     let (exact, others): (Vec<_>, Vec<_>) = others.into_iter().partition(whole);
-    match exact.len() {
-        0 => candidates.extend(others.into_iter().filter(begins)),
-        _ => candidates = exact,
+    let is_here = candidates.iter().any(|row| row.session_id == id);
+    if exact.is_empty() && !is_here {
+        candidates.extend(others.into_iter().filter(begins));
+    } else {
+        candidates.retain(|row| row.session_id == id);
+        // Typed in full it is the one that is here; another one has its host before it.
+        let is_listed =
+            candidates.iter().any(|row| row.active) || !exact.iter().any(|row| row.active);
+        if !is_here || !is_listed {
+            candidates.extend(exact);
+        }
     }
+    let listed: HashSet<SessionKey> =
+        candidates.iter().filter(|row| row.active).map(Session::key).collect();
+    candidates.retain(|row| row.active || !listed.contains(&row.key()));
     candidates.truncate(MAX_CANDIDATES);
     match candidates.len() {
         0 => Lookup::NotFound,
@@ -210,5 +219,22 @@ mod tests {
         assert_eq!(of(look_up(here(), there(), "7f2c-3")), "here");
         assert_eq!(of(look_up(here(), there(), "7f2c")), "3 candidates");
         assert_eq!(of(look_up(Lookup::NotFound, there(), "")), "none");
+        // Of copies the one that the list shows; of two that it shows, in full, the one that is here.
+        let own = |status| Lookup::Found(Box::new(row("here", "7f2c-1", status, 9, None)));
+        for (status, id, is) in [
+            ("ended", "7f2c-1", "a"),
+            ("idle", "7f2c-1", "here"),
+            ("ended", "here/codex/7f2c-1", "here"),
+        ] {
+            assert_eq!(of(look_up(own(status), there(), id)), is, "{status} {id}");
+        }
+        let copies =
+            || vec![row("a", "7f2c-1", "idle", 9, None), row("b", "7f2c-1", "ended", 9, None)];
+        assert_eq!(of(look_up(own("ended"), copies(), "7f2")), "a");
+        assert_eq!(of(look_up(own("idle"), copies(), "7f2")), "2 candidates");
+        let over = || vec![row("b", "7f2c-1", "ended", 9, None)];
+        assert_eq!(of(look_up(own("ended"), over(), "7f2c-1")), "here");
+        assert_eq!(of(look_up(own("ended"), over(), "7f2")), "2 candidates");
+        assert_eq!(of(look_up(Lookup::NotFound, copies(), "7f2c-1")), "a");
     }
 }

@@ -17,7 +17,7 @@ enum Need {
     Correct,
     /// It asks a person, or lies in a circle.
     Asks,
-    /// It waits, is waited for, or a message of its own or to it is not read.
+    /// It waits, is waited for, a message of its own or to it is not read, or a binding ties it.
     Tied,
     /// It has none, and is not any more as it was told.
     Untrue,
@@ -46,7 +46,8 @@ pub fn tied_to<'a>(rows: impl IntoIterator<Item = &'a Session>) -> HashSet<&'a s
     rows.into_iter().flat_map(of).collect()
 }
 
-/// For each of these whether it gets one of so many slots; `tied`: refs of those whom somebody is [`tied_to`].
+/// For each of these whether it gets one of so many slots; `tied`: refs of those whom somebody is [`tied_to`], or
+/// is bound to.
 #[must_use]
 pub fn choose(wishes: &[Wish<'_>], slots: usize, tied: &HashSet<&str>) -> Vec<bool> {
     let mut order: Vec<usize> = (0..wishes.len()).collect();

@@ -4,6 +4,7 @@
 
 use std::{
     borrow::Cow,
+    cmp::Reverse,
     collections::{BTreeMap, HashMap},
 };
 
@@ -48,16 +49,14 @@ pub(super) fn edges<'a>(
     ties.extend(messages(waits, rows));
     ties.extend(duplicates(waits, rows));
     ties.extend(worktrees(waits, rows));
-    let place = |tie: &Tie<'_>| (tie.kind, tie.from, tie.to, tie.state);
-    ties.sort_by_key(place);
-    // Both ends may tell of one: the state that is further counts.
-    ties.dedup_by(|later, first| {
-        let same = (later.kind, later.from, later.to) == (first.kind, first.from, first.to);
-        if same {
-            std::mem::swap(later, first);
-        }
-        same
+    // Both ends may tell of one: the state that is further counts, and of several calls the first one.
+    let ends = |tie: &Tie<'_>| (tie.kind, tie.from, tie.to);
+    ties.sort_by(|a, b| {
+        let since = |tie: &Tie<'_>| (tie.since.is_none(), tie.since);
+        let told = |tie: &Tie<'_>| (ends(tie), Reverse(tie.state), since(tie));
+        told(a).cmp(&told(b)).then_with(|| a.evidence.cmp(&b.evidence))
     });
+    ties.dedup_by_key(|tie| ends(tie));
     // Each of these is one by itself.
     ties.extend(others.iter().map(|edge| Tie {
         kind: edge.kind,
@@ -67,7 +66,7 @@ pub(super) fn edges<'a>(
         since: edge.since,
         evidence: Cow::Borrowed(&edge.evidence),
     }));
-    ties.sort_by_key(place);
+    ties.sort_by_key(|tie| (ends(tie), tie.state));
     ties
 }
 

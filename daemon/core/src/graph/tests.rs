@@ -637,6 +637,23 @@ proptest! {
 }
 
 #[test]
+fn of_several_calls_for_one_target_the_first_is_told_in_whatever_order_they_come() {
+    let call = |group, at: Option<i64>, evidence: &str| Link {
+        group,
+        since: at.map(Timestamp::from_millis),
+        evidence: evidence.to_owned(),
+        ..wait("b", group > 0)
+    };
+    let mut links = vec![call(0, Some(5), "x"), call(1, None, "a"), call(0, Some(3), "z")];
+    for _ in 0..links.len() {
+        links.rotate_left(1);
+        let made = graph(&[Session { links: links.clone(), ..row("a") }, row("b")], &[]);
+        let told: Vec<_> = made.edges.iter().map(|edge| (&*edge.evidence, edge.since)).collect();
+        assert_eq!(told, [("z", Some(Timestamp::from_millis(3)))]);
+    }
+}
+
+#[test]
 fn messages_of_harnesses_are_joined_by_what_both_ends_tell() {
     let message = |id: &str, incoming: bool| Link {
         kind: EdgeKind::Message,
