@@ -448,6 +448,19 @@ fn the_worst_lines_cost_no_more_than_their_length() {
 }
 
 #[test]
+fn colours_one_after_the_other_cost_no_more_than_their_length() {
+    let colours = r"\u001b[0m".repeat(200_000);
+    // Behind the last stands what could not be told at a glance; were that looked for from each, this would take minutes.
+    for (end, is) in
+        [(r"\u001b]", false), (r"\u001b]ghp_q7Zk29vXw4Lm81RtYh3Bn6Jd0Ps5Fg8Ce2Wa", true)]
+    {
+        let line = format!("{{\"a\":\"{colours}{end}\"}}");
+        let out = REDACTOR.line(line.as_bytes(), &mut Report::default()).into_inner();
+        assert_eq!(out.as_ref() != line.as_bytes(), is);
+    }
+}
+
+#[test]
 fn colours_stay_whole_around_what_is_no_secret_and_what_is() {
     for (text, left) in [
         ("alias_token = ^[34mself^[39m.scan_anchor(AliasToken)", None),
