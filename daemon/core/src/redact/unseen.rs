@@ -224,6 +224,13 @@ pub(super) fn in_raw(line: &[u8], found: &mut dyn FnMut(Gap)) {
     }
 }
 
+/// Whether one may stand anywhere in a line of JSON.
+pub(super) fn is_in_raw(line: &[u8]) -> bool {
+    let mut is = false;
+    in_raw(line, &mut |_| is = true);
+    is
+}
+
 fn stands_raw(line: &[u8], place: usize) -> bool {
     if line[place] != b'\\' {
         let Some((c, len)) = at(line, place) else { return false };

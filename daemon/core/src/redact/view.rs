@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 
-use memchr::memchr;
+use memchr::{memchr, memchr2};
 
 use super::unseen::{self, Places, control_sequence};
 
@@ -16,6 +16,8 @@ use super::unseen::{self, Places, control_sequence};
 pub(super) enum View {
     /// Backslash escapes, as in a JSON string.
     Escapes,
+    /// Without what is not seen of the strings of a JSON text, as it is or as an escape; all other escapes stay.
+    Strings,
     /// Without the control sequences that colour a terminal.
     Colours,
     /// Without what is not seen, and without colours, which would stand at the edges of what is looked for: as a hook
@@ -51,7 +53,7 @@ struct Pieces<'r> {
 impl<'r> Pieces<'r> {
     fn of(view: View, raw: &'r [u8]) -> Self {
         let unseen = match view {
-            View::Escapes | View::Colours => None,
+            View::Escapes | View::Strings | View::Colours => None,
             View::Unseen | View::Blanks | View::Lines => Some(Places::of(raw)),
         };
         Self { view, raw, at: 0, mark: None, unseen }
@@ -64,6 +66,10 @@ impl<'r> Pieces<'r> {
         }
         let next = match &mut self.unseen {
             Some(places) => places.next(self.at),
+            None if self.view == View::Strings => {
+                let is = |at: &usize| self.raw[*at] == b'\\' || unseen::at(self.raw, *at).is_some();
+                (self.at..self.raw.len()).find(is)
+            }
             None => {
                 let byte = if self.view == View::Escapes { b'\\' } else { 0x1b };
                 match self.raw.get(self.at) {
@@ -87,6 +93,7 @@ impl Iterator for Pieces<'_> {
         let piece = match self.view {
             _ if mark > at => Piece { raw: mark - at, says: Says::Itself },
             View::Escapes => escape(raw, at),
+            View::Strings => in_string(raw, at),
             View::Colours => colour(raw, at),
             view => view.unseen(raw, at),
         };
@@ -206,6 +213,19 @@ fn escape(raw: &[u8], at: usize) -> Piece {
     }
 }
 
+/// An escape of a JSON string, or what is not seen, is nothing or itself.
+fn in_string(raw: &[u8], at: usize) -> Piece {
+    if let Some((_, len)) = unseen::at(raw, at) {
+        return nothing(len);
+    }
+    let Piece { raw: len, says } = escape(raw, at);
+    let is_unseen = match (raw.get(at + 1), says) {
+        (Some(b'u'), Says::Bytes(bytes, _)) => unseen::at(&bytes, 0).is_some(),
+        (escape, _) => matches!(escape, Some(b'b' | b'f' | b'r')),
+    };
+    if is_unseen { nothing(len) } else { Piece { raw: len, says: Says::Itself } }
+}
+
 fn low(code: u32) -> u8 {
     u8::try_from(code).unwrap_or(b'?')
 }
@@ -239,13 +259,25 @@ fn colour(raw: &[u8], at: usize) -> Piece {
     let rest = &raw[at + 1..];
     let len = match rest.first() {
         Some(b'[') => control_sequence(rest),
-        Some(b']') => memchr(7, &rest[..rest.len().min(63)]).map(|end| end + 1),
+        Some(b']') => title(rest),
         Some(b'(') => (rest.len() > 1).then_some(2),
         _ => None,
     };
     match len {
         Some(len) => nothing(1 + len),
         None => Piece { raw: 1, says: Says::Itself },
+    }
+}
+
+/// The length of `] … BEL` or `] … ESC \`: however long it is up to the next escape, so nothing is looked at twice, and
+/// a little over others.
+fn title(rest: &[u8]) -> Option<usize> {
+    const NEAR: usize = 63;
+    let end = memchr2(7, 0x1b, rest)?;
+    match rest[end..] {
+        [7, ..] => Some(end + 1),
+        [_, b'\\', ..] => Some(end + 2),
+        _ => memchr(7, &rest[..rest.len().min(NEAR)]).map(|end| end + 1),
     }
 }
 
@@ -278,9 +310,27 @@ mod tests {
         for (raw, shown, want) in cases {
             assert_eq!(located(View::Escapes, raw, shown), want, "{raw}");
         }
+        let long = "0;".repeat(100);
+        for between in [
+            "\x1b[0m",
+            "\x1b]0;title\x07",
+            &format!("\x1b[{long}m"),
+            &format!("\x1b]8;;https://x/{long}\x07"),
+            &format!("\x1b]8;;https://x/{long}\x1b\\"),
+        ] {
+            let raw = format!("k=\x1b[1;32mval{between}ue\x1b[0m.");
+            assert_eq!(located(View::Colours, &raw, "value"), format!("val{between}ue"));
+        }
+        let cut = b"a\x1b]8;;\x1b[1mb\x1b]c";
+        assert_eq!(View::Colours.show(cut).as_ref(), b"a\x1b]8;;b\x1b]c");
+        assert_eq!(View::Colours.show(b"a\x1b]0;\x1b[1mt\x07b").as_ref(), b"ab");
         assert_eq!(
-            located(View::Colours, "k=\x1b[1;32mval\x1b[0mue\x1b[0m.", "value"),
-            "val\x1b[0mue"
+            located(
+                View::Strings,
+                r#"{"a\u200b":"b\\\u2060\ud83d\ude00\r"}"#,
+                r#"{"a":"b\\\ud83d\ude00"}"#
+            ),
+            r#"{"a\u200b":"b\\\u2060\ud83d\ude00\r"}"#
         );
         for view in [View::Unseen, View::Blanks, View::Lines] {
             assert_eq!(
@@ -297,7 +347,7 @@ mod tests {
     proptest! {
         #[test]
         fn every_range_comes_back_in_order(
-            raw in r#"([a-z"é]|\\n|\\u00e9|\\ud83d|\\|\x1b\[0m|\x1b|\r|\x{200b}|\x{2028}|\x{e0041}){0,20}"#,
+            raw in r#"([a-z"é]|\\n|\\u00e9|\\u200b|\\ud83d|\\|\x1b\[0m|\x1b|\x1b\]|\x07|\r|\x{200b}|\x{2028}|\x{e0041}){0,20}"#,
             cuts in proptest::collection::vec(0usize..30, 0..6),
         ) {
             for view in [View::Escapes, View::Colours, View::Unseen, View::Blanks, View::Lines] {
