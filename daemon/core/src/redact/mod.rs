@@ -278,7 +278,7 @@ impl Redactor {
         if (*is_json || json::is_valid(line))
             && self.walk(line, chosen, 0, &mut String::new(), &mut found).is_ok()
         {
-            self.beside_kind(line, !suspects.gaps.is_empty(), "", &mut found);
+            self.beside_kind(line, suspects.is_split, "", &mut found);
         } else {
             *is_json = false;
             found = Found::new(explain, *spent);

@@ -99,6 +99,8 @@ pub(super) struct Suspects {
     pub(super) everywhere: bool,
     /// From where to where something stands that readers are not shown.
     pub(super) gaps: Vec<(usize, usize)>,
+    /// Any of that is more than colours, which stand in no manifest.
+    pub(super) is_split: bool,
 }
 
 impl Suspects {
@@ -172,19 +174,21 @@ impl Matcher {
         suspects.at.clear();
         suspects.everywhere = !self.extras.denied.is_empty();
         // What splits a keyword hides it here, and not from those who are shown the text without it.
-        let Suspects { at: suspicious, gaps, .. } = &mut *suspects;
+        let Suspects { at: suspicious, gaps, is_split, .. } = &mut *suspects;
         gaps.clear();
+        *is_split = false;
         unseen::in_raw(line, &mut |gap| {
             if gap.around.is_none_or(|(before, after)| self.are_parted(before, after)) {
                 suspicious.push(gap.start);
             }
             gaps.push((gap.start, gap.end));
+            *is_split |= !gap.colours;
         });
         // What is told from what stands near is told from other places where something of that is left out. Keywords
         // come from left to right, if not quite.
         let mut gap = 0;
         let gaps = &suspects.gaps;
-        let mut is_split = |from: usize, to: usize| {
+        let mut is_gap = |from: usize, to: usize| {
             while gaps.get(gap).is_some_and(|(_, end)| *end <= from) {
                 gap += 1;
             }
@@ -202,14 +206,14 @@ impl Matcher {
                     let rule = &RULES[rule];
                     rule.back > 0
                         || begins_raw(line, at)
-                            && (has_run(line, end, rule.run) || is_split(end, end + rule.run + 16))
+                            && (has_run(line, end, rule.run) || is_gap(end, end + rule.run + 16))
                 }
                 Meaning::Name => {
-                    (may_be_assigned(line, at, end) || is_split(at.saturating_sub(80), end + 168))
+                    (may_be_assigned(line, at, end) || is_gap(at.saturating_sub(80), end + 168))
                         && !is_in_plain_key(line, at, end)
                 }
-                Meaning::Url => may_have_userinfo(line, end) || is_split(end, end + 520),
-                Meaning::Kind => kube::is_secret(line, end) || is_split(end, end + 48),
+                Meaning::Url => may_have_userinfo(line, end) || is_gap(end, end + 520),
+                Meaning::Kind => kube::is_secret(line, end) || is_gap(end, end + 48),
                 Meaning::Escape => {
                     suspects.everywhere |= hides(line, at + len);
                     false

@@ -199,6 +199,8 @@ pub(super) struct Gap {
     pub(super) end: usize,
     /// The byte before and the two after; nothing where those cannot be told at a glance.
     pub(super) around: Option<(u8, [u8; 2])>,
+    /// Nothing but what colours a terminal.
+    pub(super) colours: bool,
 }
 
 /// Calls `found` with every place of a line of JSON where one may stand, as it is or as an escape, at whatever depth.
@@ -224,10 +226,10 @@ pub(super) fn in_raw(line: &[u8], found: &mut dyn FnMut(Gap)) {
     }
 }
 
-/// Whether one may stand anywhere in a line of JSON.
+/// Whether any but colours may stand in a line of JSON.
 pub(super) fn is_in_raw(line: &[u8]) -> bool {
     let mut is = false;
-    in_raw(line, &mut |_| is = true);
+    in_raw(line, &mut |gap| is |= !gap.colours);
     is
 }
 
@@ -265,8 +267,8 @@ fn stands_raw(line: &[u8], place: usize) -> bool {
 fn gap(line: &[u8], place: usize) -> Gap {
     const LONGEST: usize = 16;
     let own = slashes(line, place + 1);
-    let mut end = place + 1;
-    let gap = |end, around| Gap { start: place, end, around };
+    let (mut end, mut colours) = (place + 1, true);
+    let gap = |end, around| Gap { start: place, end, around, colours: false };
     let Some(last) = end.checked_sub(own + 1).filter(|_| own.is_power_of_two()) else {
         return gap(end, None);
     };
@@ -281,6 +283,7 @@ fn gap(line: &[u8], place: usize) -> Gap {
             let len = said.iter().take(LONGEST).take_while(digits).count();
             said.get(len).filter(|b| b.is_ascii_alphabetic()).map(|_| 7 + len)
         } else {
+            colours = false;
             let is_one = |c: &char| *c != '\u{1b}' && !c.is_whitespace() && is_unsafe(*c);
             unit(said, 0).and_then(char::from_u32).filter(is_one).map(|_| 5)
         };
@@ -289,7 +292,7 @@ fn gap(line: &[u8], place: usize) -> Gap {
         let rest = &line[end..];
         let [next, second, ..] = *rest else { return gap(end, None) };
         if next != b'\\' {
-            return gap(end, Some((before, [next, second])));
+            return Gap { colours, ..gap(end, Some((before, [next, second]))) };
         }
         let more = slashes_from(rest);
         let around = match rest.get(more) {
@@ -301,7 +304,7 @@ fn gap(line: &[u8], place: usize) -> Gap {
             Some(b'"') if more <= own => Some((before, [b'"', b'\\'])),
             _ => None,
         };
-        return gap(end, around);
+        return Gap { colours: colours && around.is_some(), ..gap(end, around) };
     }
 }
 
