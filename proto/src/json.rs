@@ -22,6 +22,7 @@ pub fn line<T: Serialize + ?Sized>(value: &T) -> Result<String, serde_json::Erro
 
 /// Characters that steer a terminal, reorder text or are there without being seen.
 #[must_use]
+#[inline]
 pub fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(c,

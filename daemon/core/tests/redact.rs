@@ -448,6 +448,95 @@ fn the_worst_lines_cost_no_more_than_their_length() {
 }
 
 #[test]
+fn colours_one_after_the_other_cost_no_more_than_their_length() {
+    let colours = r"\u001b[0m".repeat(200_000);
+    // Behind the last stands what could not be told at a glance; were that looked for from each, this would take minutes.
+    for (end, is) in
+        [(r"\u001b]", false), (r"\u001b]ghp_q7Zk29vXw4Lm81RtYh3Bn6Jd0Ps5Fg8Ce2Wa", true)]
+    {
+        let line = format!("{{\"a\":\"{colours}{end}\"}}");
+        let out = REDACTOR.line(line.as_bytes(), &mut Report::default()).into_inner();
+        assert_eq!(out.as_ref() != line.as_bytes(), is);
+    }
+    for begun in ["\u{1b}[", "\u{1b}]", "\u{1b}[0", "\u{1b}]8;\u{1b}"] {
+        let text = begun.repeat((2 << 20) / begun.len());
+        let out = REDACTOR.text(&text, &mut Report::default()).into_inner();
+        assert!(out == text, "{begun:?}");
+    }
+}
+
+#[test]
+fn a_name_that_is_split_tells_of_what_stands_apart_from_it() {
+    for line in [
+        r#"["--pass^word","hunter2xyZ9"]"#,
+        r#"["^--password","hunter2xyZ9"]"#,
+        r#"{"name":"DB_PASS^WORD","value":"hunter2xyZ9"}"#,
+        r#"{"na^me":"DB_PASSWORD","value":"hunter2xyZ9"}"#,
+        r#"{"name^":"DB_PASSWORD","value":"hunter2xyZ9"}"#,
+        r#"{"name":"DB_PASSWORD","val^ue":"hunter2xyZ9"}"#,
+        r#"{"value":"hunter2xyZ9","name":"DB_PASS^WORD"}"#,
+        r#"{"value^":"hunter2xyZ9","name":"DB_PASSWORD"}"#,
+        r#"{"au^th":"bWU6aHVudGVyMnh5WjkK"}"#,
+        r#"{"kind":"Sec^ret","data":{"a":"YWRtaW46cGFzcw=="}}"#,
+        r#"{"data":{"a":"YWRtaW46cGFzcw=="},"kin^d":"^Secret"}"#,
+        r#"{"kind":"Secret","da^ta":{"a":"YWRtaW46cGFzcw=="}}"#,
+        r#"{"kind":"Secret","data":{"a":"YWRtaW4^6cGFzcw=="}}"#,
+    ] {
+        for unseen in ["\u{200b}", r"\u200b", r"\u2060\u00ad", r"\udb40\udc41"] {
+            let line = line.replace('^', unseen);
+            for line in [line.clone(), json!({ "content": line }).to_string()] {
+                let out = REDACTOR.line(line.as_bytes(), &mut Report::default()).into_inner();
+                let out = String::from_utf8_lossy(&out);
+                assert_eq!(out.matches("[REDACTED:").count(), 1, "{line} -> {out}");
+                assert!(!["hunter2", "VudGVy", "YWRtaW"].iter().any(|s| out.contains(s)), "{out}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_value_is_judged_as_it_is_seen() {
+    for text in [
+        "password: required^",
+        "DB_PASSWORD=^changeme",
+        "password = requi^red",
+        "\"password\": \"requi^red\"",
+        "connect(\"password\", \"requi^red\")",
+        "postgres://me:pass^word@db/x",
+        "curl -u me:pass^word https://x",
+        "{\"password\":\"requi^red\"}",
+        "token: ^",
+    ] {
+        for unseen in ["\u{200b}", "\u{2060}\u{ad}", "\u{7f}"] {
+            let text = text.replace('^', unseen);
+            let out = REDACTOR.text(&text, &mut Report::default()).into_inner();
+            assert_eq!(out, text);
+        }
+    }
+}
+
+#[test]
+fn what_a_terminal_swallows_is_left_out_as_a_whole() {
+    let long = "0;".repeat(100);
+    for between in [
+        "\u{1b}]8;;https://example.com/x\u{1b}\\".to_owned(),
+        format!("\u{1b}]8;;https://example.com/{long}\u{7}"),
+        format!("\u{1b}]8;;https://example.com/{long}\u{1b}\\"),
+        format!("\u{1b}[{long}m"),
+    ] {
+        let text = format!("use ghp_q7Zk29vXw4Lm{between}81RtYh3Bn6Jd0Ps5Fg8Ce2Wa ok");
+        let line = json!({ "content": text }).to_string();
+        let out = REDACTOR.line(line.as_bytes(), &mut Report::default()).into_inner();
+        for out in [
+            REDACTOR.text(&text, &mut Report::default()).into_inner(),
+            String::from_utf8_lossy(&out).into_owned(),
+        ] {
+            assert!(out.contains("use [REDACTED:github-token] ok"), "{out:?}");
+        }
+    }
+}
+
+#[test]
 fn colours_stay_whole_around_what_is_no_secret_and_what_is() {
     for (text, left) in [
         ("alias_token = ^[34mself^[39m.scan_anchor(AliasToken)", None),

@@ -9,7 +9,7 @@ use super::{
     extent::{Value, html_quote, scheme, take},
     names::{Class, classify},
     parts::Parts,
-    value::{Place, is_secret, is_wordy},
+    value::{Place, is_secret, is_wordy, seen},
 };
 
 /// How far around a name is looked.
@@ -59,7 +59,7 @@ pub(super) fn assigned(text: &[u8], start: usize, end: usize) -> Option<Assigned
     let place = if start > value.start { Place::Quoted } else { value.place };
     // `user.password = hashed` is code; settings with words for passwords have no blanks, or quotes.
     let blank = text.get(end) == Some(&b' ');
-    let judged = &text[start..value.end];
+    let judged = &*seen(&text[start..value.end]);
     if blank && place == Place::Setting && is_wordy(judged) && !is_flag(text, name) {
         return None;
     }
@@ -175,7 +175,7 @@ fn find_value(text: &[u8], start: usize, end: usize, class: Class) -> Option<Val
     let place = if setting { Place::Setting } else { Place::Bare };
     let value = take(text, at, place, wants_quote, is_query(text, start))?;
     let bare = value.place != Place::Quoted;
-    let judged = &text[value.start..value.end];
+    let judged = &*seen(&text[value.start..value.end]);
     let is_code = match first {
         _ if bare && typed => true,
         // A list of words is no list of pairs.
@@ -190,14 +190,14 @@ fn find_value(text: &[u8], start: usize, end: usize, class: Class) -> Option<Val
 
 /// A declared field or an entry of an object in code, `name: Type,`: no setting ends in a comma.
 fn is_field(text: &[u8], value: &Value) -> bool {
-    let judged = &text[value.start..value.end];
+    let judged = &*seen(&text[value.start..value.end]);
     let rest = &text[value.end..text.len().min(value.end + 3)];
     let ends = matches!(rest, [] | [b'\n' | b'\r', ..]);
     let digits = judged.iter().filter(|b| b.is_ascii_digit()).count();
     matches!(rest, [b',' | b';', b'\n' | b'\r', ..] | [b',' | b';'] | [b';', b' ', ..])
         && !ends
         && judged.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_')
-        && !judged[0].is_ascii_digit()
+        && !judged.first().is_some_and(u8::is_ascii_digit)
         && (digits < 3 || judged.contains(&b'_') && digits * 4 < judged.len())
 }
 

@@ -3,7 +3,7 @@
 
 use super::{
     names::Class,
-    value::{Place, is_secret, is_stand_in},
+    value::{Place, is_secret, is_stand_in, seen},
 };
 
 /// How far a command line or a header goes.
@@ -218,6 +218,7 @@ fn is_password(secret: &[u8]) -> bool {
         "passphrase",
         "stdin",
     ];
+    let secret = &*seen(secret);
     let lower = secret.to_ascii_lowercase();
     !is_stand_in(secret)
         && !STOPS.iter().any(|stop| lower == stop.as_bytes())

@@ -21,10 +21,36 @@ pub(super) struct Level {
     pub(super) foreign: bool,
     /// What the key says, or the flag before in a list of arguments.
     pub(super) says: Class,
+    pub(super) role: Role,
     /// What `"name": …` says about `"value": …` beside it.
     pub(super) named: Class,
     /// That value, if it came first.
     pub(super) value: (u32, u32),
+}
+
+/// What a key says about the string below it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Role {
+    #[default]
+    None,
+    /// It names the value beside it.
+    Name,
+    Value,
+    /// It may be a user and a password.
+    Auth,
+}
+
+impl Role {
+    pub(super) fn of(key: &[u8]) -> Self {
+        match key {
+            b"name" | b"key" | b"Name" | b"Key" | b"variable" | b"k" | b"header" => Self::Name,
+            b"value" | b"Value" | b"v" | b"val" | b"default" | b"stringValue" | b"content" => {
+                Self::Value
+            }
+            b"auth" | b"_auth" => Self::Auth,
+            _ => Self::None,
+        }
+    }
 }
 
 /// A string, without its quotes.
@@ -162,7 +188,7 @@ fn key(
     if known && let Some(level) = stack.levels.last_mut() {
         let place = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
         level.key = (place(at + 1), place(end));
-        level.says = Class::None;
+        (level.says, level.role) = (Class::None, Role::None);
     }
     string(Text { start: at + 1, end, is_key: true }, &mut stack.levels, known);
     let colon = blank(json, end + 1);

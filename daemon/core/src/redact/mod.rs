@@ -44,7 +44,7 @@ mod view;
 
 use std::{borrow::Cow, cell::LazyCell};
 
-use json::{Level, Text};
+use json::{Level, Role, Text};
 use names::{Class, classify};
 use text::{Hit, Matcher, PASSWORD, SECRET, Suspects, merge};
 use view::View;
@@ -63,6 +63,8 @@ const ROUNDS: usize = 8;
 const MOST: usize = crate::frame::MAX_LINE / 4 * 3;
 /// More than that would have been needed.
 const TOO_MUCH: usize = usize::MAX;
+/// A name that is written with more bytes is none.
+const LONGEST_NAME: usize = 1024;
 /// An own secret shorter than this would be found everywhere.
 const SHORTEST_OWN: usize = 8;
 
@@ -276,7 +278,7 @@ impl Redactor {
         if (*is_json || json::is_valid(line))
             && self.walk(line, chosen, 0, &mut String::new(), &mut found).is_ok()
         {
-            self.beside_kind(line, "", &mut found);
+            self.beside_kind(line, suspects.is_split, "", &mut found);
         } else {
             *is_json = false;
             found = Found::new(explain, *spent);
@@ -366,13 +368,15 @@ impl Redactor {
         let mut pair = None;
         if let Some(level) = level {
             let key = &json[level.key.0 as usize..level.key.1 as usize];
+            let name = || name_of(&raw[..raw.len().min(LONGEST_NAME)]);
             if string.is_key {
-                if worth && raw.len() <= 128 {
-                    level.says = classify(&name_of(raw));
-                    if raw == b"auth" || raw == b"_auth" {
-                        level.says = Class::Weak;
-                    }
-                }
+                let name = if worth || raw.contains(&b'\\') { name() } else { Cow::Borrowed(raw) };
+                level.role = Role::of(&name);
+                level.says = match level.role {
+                    _ if !worth => Class::None,
+                    Role::Auth => Class::Weak,
+                    _ => classify(&name),
+                };
             } else if level.object {
                 let over = above
                     .filter(|over| over.object)
@@ -381,21 +385,12 @@ impl Redactor {
                     return;
                 }
                 says = level.says;
-                if worth
-                    && matches!(
-                        key,
-                        b"name" | b"key" | b"Name" | b"Key" | b"variable" | b"k" | b"header"
-                    )
-                    && raw.len() <= 128
-                {
-                    level.named = classify(&name_of(raw));
+                if worth && level.role == Role::Name {
+                    level.named = classify(&name());
                     if level.named >= Class::Secret && level.value.1 > 0 {
                         pair = Some((level.value.0 as usize, level.value.1 as usize, level.named));
                     }
-                } else if matches!(
-                    key,
-                    b"value" | b"Value" | b"v" | b"val" | b"default" | b"stringValue" | b"content"
-                ) {
+                } else if level.role == Role::Value {
                     level.value = (place(string.start), place(string.end));
                     if level.named >= Class::Secret {
                         says = level.named;
@@ -403,8 +398,11 @@ impl Redactor {
                 }
             } else {
                 says = std::mem::take(&mut level.says);
-                if worth && raw.starts_with(b"-") && raw.len() <= 64 && !raw.contains(&b'=') {
-                    level.says = classify(raw.trim_ascii_start());
+                if worth {
+                    let name = name();
+                    if name.starts_with(b"-") && name.len() <= 64 && !name.contains(&b'=') {
+                        level.says = classify(&name);
+                    }
                 }
             }
         }
@@ -428,12 +426,13 @@ impl Redactor {
             }
         }
         let inner = found.hits.len();
+        let role = levels.last().map_or(Role::None, |level| level.role);
         let shown = View::Escapes.show(raw);
         if worth {
             self.deep(&shown, depth, path, found);
         }
         if says != Class::None
-            && let Some((skip, end)) = named_value(says, &shown, json, levels)
+            && let Some((skip, end)) = named_value(says, &shown, role)
             && !self.matcher.allows(&shown[skip..end])
         {
             let rule = if says == Class::Password { PASSWORD } else { SECRET };
@@ -479,12 +478,21 @@ impl Redactor {
         }
         inner.truncate(base);
         *path = inner;
-        self.beside_kind(text, path, found);
+        self.beside_kind(text, unseen::is_in_raw(text), path, found);
         found.tidy(from);
     }
 
-    /// What only its neighbours in a JSON text give away.
-    fn beside_kind(&self, json: &[u8], path: &str, found: &mut Found) {
+    /// What only its neighbours in a JSON text give away, also where something that is not seen splits what tells.
+    fn beside_kind(&self, json: &[u8], is_split: bool, path: &str, found: &mut Found) {
+        self.of_kind(json, path, found);
+        if is_split {
+            self.through(View::Strings, json, path, found, &mut |shown, found| {
+                self.of_kind(shown, path, found);
+            });
+        }
+    }
+
+    fn of_kind(&self, json: &[u8], path: &str, found: &mut Found) {
         let mut done = 0;
         for at in memchr::memmem::find_iter(json, "kind\"").map(|at| at + 4) {
             if at >= done && kube::is_secret(json, at) {
@@ -635,14 +643,12 @@ fn name_of(raw: &[u8]) -> Cow<'_, [u8]> {
 }
 
 /// Which part of a value under a telling key is secret.
-fn named_value(says: Class, value: &[u8], json: &[u8], levels: &[Level]) -> Option<(usize, usize)> {
+fn named_value(says: Class, value: &[u8], role: Role) -> Option<(usize, usize)> {
     if let Cow::Owned(seen) = View::Unseen.show(value) {
         // Whether it is one is told by what is seen of it; then all goes that it is written with.
-        return named_value(says, &seen, json, levels).map(|_| (0, value.len()));
+        return named_value(says, &seen, role).map(|_| (0, value.len()));
     }
-    let key =
-        levels.last().map_or(&[][..], |level| &json[level.key.0 as usize..level.key.1 as usize]);
-    if (key == b"auth" || key == b"_auth") && commands::is_user_and_password(value) {
+    if role == Role::Auth && commands::is_user_and_password(value) {
         return Some((0, value.len()));
     }
     let trimmed = value.trim_ascii();

@@ -4,7 +4,7 @@
 //! looks a bounded way ahead and what has been covered is not looked at again, so time is linear in the text. Not
 //! here: escapes, JSON, and putting the replacements in.
 
-use std::{cell::LazyCell, sync::OnceLock};
+use std::sync::OnceLock;
 
 use regex_automata::{Anchored, Input, meta::Regex};
 
@@ -81,7 +81,9 @@ pub(super) struct Matcher {
     meanings: Vec<(Meaning, usize)>,
     /// Of each keyword every three bytes after another, in lower case, the first two of which are no word; the third
     /// is zero at the end.
-    threes: Vec<[u8; 3]>,
+    threes: Vec<u32>,
+    /// With which two they begin, a bit each.
+    twos: Box<[u64; 1 << 10]>,
     patterns: Vec<OnceLock<Option<Regex>>>,
     extras: Extras,
     /// The ids of all rules, in the order of their numbers.
@@ -95,6 +97,10 @@ pub(super) struct Suspects {
     pub(super) at: Vec<usize>,
     /// Every string has to be looked at.
     pub(super) everywhere: bool,
+    /// From where to where something stands that readers are not shown.
+    pub(super) gaps: Vec<(usize, usize)>,
+    /// Any of that is more than colours, which stand in no manifest.
+    pub(super) is_split: bool,
 }
 
 impl Suspects {
@@ -112,7 +118,7 @@ impl Matcher {
                 word.windows(2).enumerate().filter(|(_, w)| !is_run(w[0]) || !is_run(w[1]))
             {
                 let third = word.get(i + 2).copied().unwrap_or(0);
-                threes.push([two[0], two[1], third].map(|b| b.to_ascii_lowercase()));
+                threes.push(three(two[0], two[1], third));
             }
             keywords.add(word, exact);
             meanings.push((meaning, word.len()));
@@ -150,11 +156,15 @@ impl Matcher {
         keywords.build();
         threes.sort_unstable();
         threes.dedup();
+        let mut twos = Box::new([0; 1 << 10]);
+        for three in &threes {
+            twos[(three >> 14) as usize] |= 1 << (three >> 8 & 63);
+        }
         let mut ids: Vec<String> = RULES.iter().map(|rule| rule.id.to_owned()).collect();
         ids.extend(GENERAL.iter().map(|id| (*id).to_owned()));
         ids.extend(extras.denied.iter().map(|denied| denied.id.clone()));
         let patterns = RULES.iter().map(|_| OnceLock::new()).collect();
-        Self { keywords, meanings, threes, patterns, extras, ids }
+        Self { keywords, meanings, threes, twos, patterns, extras, ids }
     }
 
     /// Looks at a raw line, escapes and all, for places that are worth a closer look: fast, and never too
@@ -163,10 +173,29 @@ impl Matcher {
         let mut met = 0usize;
         suspects.at.clear();
         suspects.everywhere = !self.extras.denied.is_empty();
-        // What is told from what stands near is told from other places where colours are left out.
-        let anywhere = LazyCell::new(|| unseen::is_coloured(line));
-        let coloured = |from: usize, to: usize| {
-            *anywhere && unseen::is_coloured(&line[from..line.len().min(to)])
+        // What splits a keyword hides it here, and not from those who are shown the text without it.
+        let Suspects { at: suspicious, gaps, is_split, .. } = &mut *suspects;
+        gaps.clear();
+        *is_split = false;
+        unseen::in_raw(line, &mut |gap| {
+            if gap.around.is_none_or(|(before, after)| self.are_parted(before, after)) {
+                suspicious.push(gap.start);
+            }
+            gaps.push((gap.start, gap.end));
+            *is_split |= !gap.colours;
+        });
+        // What is told from what stands near is told from other places where something of that is left out. Keywords
+        // come from left to right, if not quite.
+        let mut gap = 0;
+        let gaps = &suspects.gaps;
+        let mut is_gap = |from: usize, to: usize| {
+            while gaps.get(gap).is_some_and(|(_, end)| *end <= from) {
+                gap += 1;
+            }
+            while gap > 0 && gaps[gap - 1].1 > from {
+                gap -= 1;
+            }
+            gaps.get(gap).is_some_and(|(start, _)| *start < to)
         };
         self.keywords.find(line, &mut |word, at| {
             met += 1;
@@ -175,16 +204,16 @@ impl Matcher {
             let worth = match meaning {
                 Meaning::Vendor(rule) => {
                     let rule = &RULES[rule];
-                    let is_run =
-                        || has_run(line, end, rule.run) || coloured(end, end + rule.run + 16);
-                    rule.back > 0 || begins_raw(line, at) && is_run()
+                    rule.back > 0
+                        || begins_raw(line, at)
+                            && (has_run(line, end, rule.run) || is_gap(end, end + rule.run + 16))
                 }
                 Meaning::Name => {
-                    (may_be_assigned(line, at, end) || coloured(at.saturating_sub(80), end + 168))
+                    (may_be_assigned(line, at, end) || is_gap(at.saturating_sub(80), end + 168))
                         && !is_in_plain_key(line, at, end)
                 }
-                Meaning::Url => may_have_userinfo(line, end) || coloured(end, end + 520),
-                Meaning::Kind => kube::is_secret(line, end) || coloured(end, end + 48),
+                Meaning::Url => may_have_userinfo(line, end) || is_gap(end, end + 520),
+                Meaning::Kind => kube::is_secret(line, end) || is_gap(end, end + 48),
                 Meaning::Escape => {
                     suspects.everywhere |= hides(line, at + len);
                     false
@@ -196,12 +225,8 @@ impl Matcher {
             }
             true
         });
-        // What splits a keyword hides it here, and not from those who are shown the text without it.
-        let parts = |before, after| self.are_parted(before, after);
-        unseen::in_raw(line, &parts, &mut |at| suspects.at.push(at));
-        if suspects.at.windows(2).any(|w| w[0] > w[1]) {
-            suspects.at.sort_unstable();
-        }
+        // Two runs, each of them sorted.
+        suspects.at.sort();
         // Most is settled by a few bytes here.
         line.len().min(met.saturating_mul(DENSE)) / 4
     }
@@ -211,11 +236,11 @@ impl Matcher {
         if is_run(before) && is_run(after[0]) {
             return true;
         }
-        let [before, first, second] = [before, after[0], after[1]].map(|b| b.to_ascii_lowercase());
-        let from = self.threes.partition_point(|three| *three < [before, first, 0]);
-        let same = self.threes[from..].iter().take_while(|three| three[..2] == [before, first]);
         // A backslash may stand for anything.
-        same.into_iter().any(|three| three[2] == 0 || three[2] == second || second == b'\\')
+        let any = three(before, after[0], 0);
+        let has = |three| self.threes.binary_search(&three).is_ok();
+        self.twos[(any >> 14) as usize] >> (any >> 8 & 63) & 1 == 1
+            && (after[1] == b'\\' || has(any) || has(three(before, after[0], after[1])))
     }
 
     /// Adds every secret in `text` to `hits`, in order and without overlaps. Gives what that took: the
@@ -566,6 +591,11 @@ fn may_be_assigned(line: &[u8], start: usize, end: usize) -> bool {
         // The end of a line, of a JSON string, of an object.
         _ => at > end && matches!(line[at - 1], b'"' | b'n' | b'}' | b']'),
     }
+}
+
+/// Three bytes, in lower case.
+fn three(first: u8, second: u8, third: u8) -> u32 {
+    u32::from_be_bytes([0, first, second, third].map(|b| b.to_ascii_lowercase()))
 }
 
 /// Whether the word is in a key that says nothing of its value, as `"sessionId":`, which nearly every record

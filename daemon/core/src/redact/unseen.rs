@@ -3,9 +3,6 @@
 //! A terminal, a page and an agent are shown a text without these, so a secret that one of them splits is whole
 //! there, and has to be looked for as it will be seen. Not here: what is looked for.
 
-use std::str;
-
-use memchr::memmem;
 use rrd_proto::json::is_unsafe;
 
 /// Looked at together; one after the other would take longer than to look for keywords.
@@ -40,6 +37,9 @@ fn places(block: &[u8], nexts: &[u8], may: impl Fn(u8, u8) -> bool) -> u64 {
     for ((flag, b), next) in flags.iter_mut().zip(block).zip(nexts) {
         *flag = u8::from(may(*b, *next));
     }
+    if flags.iter().fold(0, |any, flag| any | flag) == 0 {
+        return 0;
+    }
     let mut places = 0;
     for (i, eight) in flags.chunks_exact(8).enumerate() {
         let eight = <[u8; 8]>::try_from(eight).map_or(0, u64::from_le_bytes);
@@ -49,42 +49,87 @@ fn places(block: &[u8], nexts: &[u8], may: impl Fn(u8, u8) -> bool) -> u64 {
     places
 }
 
+/// The same of the block that begins at `start`, which may be the last, and short.
+fn places_at(text: &[u8], start: usize, may: impl Fn(u8, u8) -> bool) -> u64 {
+    if let Some(block) = text.get(start..=start + BLOCK) {
+        return places(&block[..BLOCK], &block[1..], may);
+    }
+    let rest = &text[start..];
+    let mut block = [b' '; BLOCK + 1];
+    block[..rest.len()].copy_from_slice(rest);
+    places(&block[..BLOCK], &block[1..], may)
+}
+
 /// The character at `at` that is left out, and its bytes.
 pub(super) fn at(text: &[u8], at: usize) -> Option<(char, usize)> {
     let first = *text.get(at)?;
     if !MAY_BEGIN[usize::from(first)] {
         return None;
     }
-    let len = match (first, text.get(at + 1)) {
-        (0..=0x7f, _) => return Some((char::from(first), 1)),
-        (0xc2 | 0xcd | 0xd8, _) => 2,
-        (0xe1, Some(0x85 | 0x9e | 0xa0))
-        | (0xe2, Some(0x80 | 0x81))
-        | (0xe3, Some(0x85))
-        | (0xef, Some(0xb8 | 0xbb | 0xbe | 0xbf)) => 3,
-        (0xf0, Some(0x9b | 0x9d)) | (0xf3, Some(0xa0)) => 4,
+    if first < 0x80 {
+        return Some((char::from(first), 1));
+    }
+    let rest = text.get(at + 1..)?;
+    // Nearly all that begin like one are dashes, quotes, letters and emoji.
+    let len = match (first, rest) {
+        (0xc2, [0x80..=0x9f | 0xad, ..]) | (0xcd, [0x8f, ..]) | (0xd8, [0x9c, ..]) => 2,
+        (0xe1, [0x85 | 0x9e | 0xa0, ..])
+        | (0xe2, [0x80, 0x8b..=0x8f | 0xa8..=0xae, ..] | [0x81, 0xa0..=0xaf, ..])
+        | (0xe3, [0x85, 0xa4, ..])
+        | (0xef, [0xb8 | 0xbb | 0xbe | 0xbf, ..]) => 3,
+        (0xf0, [0x9b | 0x9d, ..]) | (0xf3, [0xa0, ..]) => 4,
         _ => return None,
     };
-    let c = str::from_utf8(text.get(at..at + len)?).ok()?.chars().next()?;
-    is_unsafe(c).then_some((c, len))
+    let mut code = u32::from(first) & (0x7f >> len);
+    for b in rest.get(..len - 1)? {
+        if b & 0xc0 != 0x80 {
+            return None;
+        }
+        code = code << 6 | u32::from(b & 0x3f);
+    }
+    char::from_u32(code).filter(|c| is_unsafe(*c)).map(|c| (c, len))
 }
 
-/// The first place from `from` on where one stands.
-pub(super) fn next(text: &[u8], from: usize) -> Option<usize> {
-    let (mut start, mut blocks) = (from, text.get(from..)?.chunks_exact(BLOCK));
-    let is_one = |i: &usize| MAY_BEGIN[usize::from(text[*i])] && at(text, *i).is_some();
-    for block in &mut blocks {
-        let mut odd = places(block, block, |b, _| is_not_plain(b));
-        while odd != 0 {
-            let place = start + odd.trailing_zeros() as usize;
-            if is_one(&place) {
-                return Some(place);
-            }
-            odd &= odd - 1;
-        }
-        start += BLOCK;
+/// Finds the places where one stands, from left to right.
+pub(super) struct Places<'t> {
+    text: &'t [u8],
+    /// Where the block begins that is looked at.
+    start: usize,
+    /// What of it may be one and has not been passed.
+    odd: u64,
+}
+
+impl<'t> Places<'t> {
+    pub(super) fn of(text: &'t [u8]) -> Self {
+        Self { text, start: 0, odd: odd(text, 0) }
     }
-    (start..text.len()).find(is_one)
+
+    /// The first from `from` on, which is no less than before.
+    pub(super) fn next(&mut self, from: usize) -> Option<usize> {
+        loop {
+            let passed = from.saturating_sub(self.start);
+            if passed < BLOCK {
+                self.odd &= !0 << passed;
+                while self.odd != 0 {
+                    let place = self.start + self.odd.trailing_zeros() as usize;
+                    if at(self.text, place).is_some() {
+                        return Some(place);
+                    }
+                    self.odd &= self.odd - 1;
+                }
+            }
+            self.start = from.max(self.start + BLOCK);
+            if self.start >= self.text.len() {
+                return None;
+            }
+            self.odd = odd(self.text, self.start);
+        }
+    }
+}
+
+/// What of a block may be one.
+fn odd(text: &[u8], start: usize) -> u64 {
+    places_at(text, start, |b, _| is_not_plain(b))
 }
 
 /// What stands in a text that may be within a secret.
@@ -100,14 +145,20 @@ pub(super) struct Kinds {
 
 /// What stands in the text that may be within a secret.
 pub(super) fn kinds(text: &[u8]) -> Kinds {
-    let (mut kinds, mut from) = (Kinds::default(), 0);
-    while let Some((found, (c, len))) = next(text, from).and_then(|i| Some((i, at(text, i)?))) {
+    let (mut kinds, mut from, mut places) = (Kinds::default(), 0, Places::of(text));
+    let (mut sequences, mut harmless) = (false, false);
+    while let Some((found, (c, len))) = places.next(from).and_then(|i| Some((i, at(text, i)?))) {
         from = found + len;
-        if let Some(colour) = plain_colour(&text[found..]) {
-            from = found + colour;
+        // Who is shown the text without its escape alone reads `[1;31m`, and a secret goes on over that for nobody.
+        if c == '\u{1b}'
+            && let Some(sequence) = control_sequence(&text[from..])
+        {
+            sequences |= !is_colour(&text[from..from + sequence]);
+            from += sequence;
             continue;
         }
         let is_harmless = is_harmless(c, &text[..found], &text[from..]);
+        harmless |= is_harmless;
         kinds.any |= !is_harmless;
         kinds.blank |= c.is_whitespace();
         kinds.returns |= c == '\r' && !is_harmless;
@@ -115,16 +166,22 @@ pub(super) fn kinds(text: &[u8]) -> Kinds {
             break;
         }
     }
+    kinds.any |= sequences && harmless;
     kinds
 }
 
-/// The length of `ESC [ 1 ; 31 m`. Who is shown the text without its escape alone reads `[1;31m`, and a secret
-/// goes on over that for nobody.
-fn plain_colour(text: &[u8]) -> Option<usize> {
-    const LONGEST: usize = 16;
-    let rest = text.strip_prefix(b"\x1b[")?;
-    let said = rest.iter().take(LONGEST).take_while(|b| matches!(b, b'0'..=b'9' | b';')).count();
-    (rest.get(said) == Some(&b'm')).then_some(said + 3)
+fn is_colour(sequence: &[u8]) -> bool {
+    const LONGEST: usize = 18;
+    let plain = |b: &u8| matches!(b, b'[' | b'0'..=b'9' | b';' | b'm');
+    sequence.len() <= LONGEST && sequence.ends_with(b"m") && sequence.iter().all(plain)
+}
+
+/// The length of what follows the escape of a control sequence, as `[1;31m`. However long it is: none goes on over
+/// the escape of another one, so nothing is looked at twice.
+pub(super) fn control_sequence(text: &[u8]) -> Option<usize> {
+    let rest = text.strip_prefix(b"[")?;
+    let said = rest.iter().take_while(|b| matches!(b, 0x20..=0x3f)).count();
+    matches!(rest.get(said), Some(0x40..=0x7e)).then_some(said + 2)
 }
 
 /// What many texts are full of, and no secret: an emoji's variation, the first half of a line break.
@@ -136,35 +193,44 @@ fn is_harmless(c: char, before: &[u8], after: &[u8]) -> bool {
     }
 }
 
+/// One or more of them in a line of JSON.
+pub(super) struct Gap {
+    pub(super) start: usize,
+    pub(super) end: usize,
+    /// The byte before and the two after; nothing where those cannot be told at a glance.
+    pub(super) around: Option<(u8, [u8; 2])>,
+    /// Nothing but what colours a terminal.
+    pub(super) colours: bool,
+}
+
 /// Calls `found` with every place of a line of JSON where one may stand, as it is or as an escape, at whatever depth.
-/// `parts`: whether colours between the first of these bytes and the other two part what is looked for.
-pub(super) fn in_raw(
-    line: &[u8],
-    parts: &dyn Fn(u8, [u8; 2]) -> bool,
-    found: &mut dyn FnMut(usize),
-) {
+pub(super) fn in_raw(line: &[u8], found: &mut dyn FnMut(Gap)) {
     // Of the letters that stand in escapes nearly all are `n` and `t`.
     let may = |b: u8, next: u8| {
         let escape = (next.cast_signed() > 0x60) & (next != b'n') & (next != b't');
         is_not_plain(b) | ((b == b'\\') & escape)
     };
     let (mut start, mut done) = (0, 0);
-    while let Some(block) = line.get(start..=start + BLOCK) {
-        let mut odd = places(&block[..BLOCK], &block[1..], may);
+    while start < line.len() {
+        let mut odd = places_at(line, start, may);
         while odd != 0 {
             let place = start + odd.trailing_zeros() as usize;
             odd &= odd - 1;
-            if place < done || !stands_raw(line, place) {
-                continue;
-            }
-            match colours(line, place) {
-                Some((before, after, end)) if !parts(before, after) => done = end,
-                _ => found(place),
+            if place >= done && stands_raw(line, place) {
+                let gap = gap(line, place);
+                done = gap.end;
+                found(gap);
             }
         }
         start += BLOCK;
     }
-    (start..line.len()).filter(|i| stands_raw(line, *i)).for_each(found);
+}
+
+/// Whether any but colours may stand in a line of JSON.
+pub(super) fn is_in_raw(line: &[u8]) -> bool {
+    let mut is = false;
+    in_raw(line, &mut |gap| is |= !gap.colours);
+    is
 }
 
 fn stands_raw(line: &[u8], place: usize) -> bool {
@@ -196,42 +262,54 @@ fn stands_raw(line: &[u8], place: usize) -> bool {
     }
 }
 
-/// The plain colours that begin with the escape whose last backslash is at `place`, one after the other: the byte
-/// before them, the two after them, and where they end. Nothing where that cannot be told at a glance. They are as
-/// short as what is looked back over from a keyword.
-fn colours(line: &[u8], place: usize) -> Option<(u8, [u8; 2], usize)> {
-    const ESCAPE: &[u8] = b"u001b[";
+/// What begins with the escape whose last backslash is at `place`: one after the other, plain control sequences, as
+/// short as what is looked back over from a keyword, and others that are no blanks.
+fn gap(line: &[u8], place: usize) -> Gap {
     const LONGEST: usize = 16;
     let own = slashes(line, place + 1);
-    if !own.is_power_of_two() {
-        return None;
-    }
-    let first = (place + 1).checked_sub(own)?;
-    let before = match *line.get(first.checked_sub(1)?)? {
-        b'n' | b't' if slashes(line, first - 1) == own => b'\n',
+    let (mut end, mut colours) = (place + 1, true);
+    let gap = |end, around| Gap { start: place, end, around, colours: false };
+    let Some(last) = end.checked_sub(own + 1).filter(|_| own.is_power_of_two()) else {
+        return gap(end, None);
+    };
+    let before = match line[last] {
+        b'n' | b't' if slashes(line, last) == own => b'\n',
         before => before,
     };
-    let mut at = place + 1;
     loop {
-        let said = line.get(at..)?.strip_prefix(ESCAPE)?;
-        let digits = |b: &&u8| matches!(b, b'0'..=b'9' | b';');
-        let len = said.iter().take(LONGEST).take_while(digits).count();
-        if said.get(len) != Some(&b'm') {
-            return None;
+        let Some(said) = line[end..].strip_prefix(b"u") else { return gap(end, None) };
+        let len = if let Some(said) = said.strip_prefix(b"001b[") {
+            let digits = |b: &&u8| matches!(b, b'0'..=b'9' | b';' | b'?');
+            let len = said.iter().take(LONGEST).take_while(digits).count();
+            said.get(len).filter(|b| b.is_ascii_alphabetic()).map(|_| 7 + len)
+        } else {
+            colours = false;
+            let is_one = |c: &char| *c != '\u{1b}' && !c.is_whitespace() && is_unsafe(*c);
+            unit(said, 0).and_then(char::from_u32).filter(is_one).map(|_| 5)
+        };
+        let Some(len) = len else { return gap(end, None) };
+        end += len;
+        let rest = &line[end..];
+        let [next, second, ..] = *rest else { return gap(end, None) };
+        if next != b'\\' {
+            return Gap { colours, ..gap(end, Some((before, [next, second]))) };
         }
-        at += ESCAPE.len() + len + 1;
-        let rest = line.get(at..)?;
-        if *rest.first()? != b'\\' {
-            return Some((before, [rest[0], *rest.get(1)?], at));
-        }
-        let more = rest.iter().take(9).take_while(|b| **b == b'\\').count();
-        match rest.get(more)? {
-            b'u' if more == own => at += more,
-            b'n' | b't' if more == own => return Some((before, [b'\n', b'\\'], at)),
-            b'"' if more <= own => return Some((before, [b'"', b'\\'], at)),
-            _ => return None,
-        }
+        let more = slashes_from(rest);
+        let around = match rest.get(more) {
+            Some(b'u') if more == own => {
+                end += more;
+                continue;
+            }
+            Some(b'n' | b't') if more == own => Some((before, [b'\n', b'\\'])),
+            Some(b'"') if more <= own => Some((before, [b'"', b'\\'])),
+            _ => None,
+        };
+        return Gap { colours: colours && around.is_some(), ..gap(end, around) };
     }
+}
+
+fn slashes_from(line: &[u8]) -> usize {
+    line.iter().take(9).take_while(|b| **b == b'\\').count()
 }
 
 /// How many backslashes end there, of no more than nine.
@@ -239,15 +317,24 @@ fn slashes(line: &[u8], end: usize) -> usize {
     line[..end].iter().rev().take(9).take_while(|b| **b == b'\\').count()
 }
 
-/// Whether escaped colours stand in a part of a raw line.
-pub(super) fn is_coloured(raw: &[u8]) -> bool {
-    memmem::find(raw, b"u001b").is_some()
-}
+/// What each byte says as a hexadecimal digit; more than fifteen if it is none.
+const DIGITS: [u8; 256] = {
+    let mut digits = [0xff; 256];
+    let mut digit = 0;
+    while digit < 16 {
+        let byte = b"0123456789abcdef"[digit];
+        digits[byte as usize] = digit as u8;
+        digits[byte.to_ascii_uppercase() as usize] = digit as u8;
+        digit += 1;
+    }
+    digits
+};
 
 /// The four hexadecimal digits at `at`.
 fn unit(line: &[u8], at: usize) -> Option<u32> {
-    let digits = line.get(at..at + 4)?;
-    digits.iter().try_fold(0, |sum, digit| Some(sum * 16 + char::from(*digit).to_digit(16)?))
+    let digits: &[u8; 4] = line.get(at..)?.first_chunk()?;
+    let [a, b, c, d] = digits.map(|digit| u32::from(DIGITS[usize::from(digit)]));
+    (a | b | c | d < 16).then_some(a << 12 | b << 8 | c << 4 | d)
 }
 
 /// Whether what is before the escape whose last backslash is at `place` is not ASCII: as it is, or an escape that
@@ -278,7 +365,7 @@ mod tests {
         #[test]
         fn every_one_is_found(text in "[a-zé日…—あ🙂\u{0}-\u{20}\u{7f}-\u{a0}\u{ad}\u{200b}\u{202e}\u{2060}\u{fe0f}\u{feff}\u{e0041}\u{34f}\u{180b}-\u{180f}\u{1160}\u{17b4}\u{3164}\u{ffa0}\u{fff5}\u{1bca1}\u{1d175}]{0,200}") {
             let first = text.char_indices().find(|(_, c)| is_unsafe(*c) && !matches!(c, '\n' | '\t'));
-            prop_assert_eq!(next(text.as_bytes(), 0), first.map(|(at, _)| at));
+            prop_assert_eq!(Places::of(text.as_bytes()).next(0), first.map(|(at, _)| at));
         }
     }
 
@@ -294,7 +381,7 @@ mod tests {
         ] {
             assert_eq!(kinds(text.as_bytes()).any, is, "{text:?}");
             let mut found = false;
-            in_raw(text.as_bytes(), &|_, _| true, &mut |_| found = true);
+            in_raw(text.as_bytes(), &mut |_| found = true);
             assert_eq!(found, is, "{text:?}");
         }
         for (raw, is) in [
@@ -311,7 +398,7 @@ mod tests {
             (r"\u0041\ufe0fb", true),
         ] {
             let mut found = false;
-            in_raw(raw.as_bytes(), &|_, _| true, &mut |_| found = true);
+            in_raw(raw.as_bytes(), &mut |_| found = true);
             assert_eq!(found, is, "{raw}");
         }
     }

@@ -3,7 +3,9 @@
 //! Judged by its bytes alone, and by how much the name beside it says. Not here: where a value begins
 //! and ends ([`super::assign`]).
 
-use super::{names::Class, parts::Parts};
+use std::borrow::Cow;
+
+use super::{names::Class, parts::Parts, view::View};
 
 /// How a value stands in its text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,8 +21,14 @@ pub(super) enum Place {
 /// Beyond this a value is judged by its beginning.
 pub(super) const JUDGED: usize = 128;
 
+/// What its readers see of a value. Of one that is judged by its beginning more has to be seen than that.
+pub(super) fn seen(value: &[u8]) -> Cow<'_, [u8]> {
+    if value.len() < JUDGED { View::Unseen.show(value) } else { Cow::Borrowed(value) }
+}
+
 /// Whether this value, beside a name of this class, is to be replaced.
 pub(super) fn is_secret(class: Class, value: &[u8], place: Place) -> bool {
+    let value = &*seen(value);
     let value = &value[..value.len().min(JUDGED)];
     // Cheapest first: a long text may be full of names.
     if class == Class::None || value.len() < 4 {

@@ -1,21 +1,23 @@
 //! What a piece of text says beneath its escapes, and the way back to the bytes that say it.
 //!
 //! A view turns bytes into other bytes: escapes of a string into what they stand for, colours and what
-//! readers leave out into nothing. What is found in the result is brought back by running over the source once more, so no
-//! map is kept and memory stays within a small multiple of the line. A place inside an escape widens
-//! to the whole of it. Nothing fails: what is no escape stays as it is.
+//! readers leave out into nothing. What is found in the result is brought back by running over the source
+//! once more, so no map is kept and memory stays within a small multiple of the line. A place inside an
+//! escape widens to the whole of it. Nothing fails: what is no escape stays as it is.
 
 use std::borrow::Cow;
 
-use memchr::memchr;
+use memchr::{memchr, memchr2};
 
-use super::unseen;
+use super::unseen::{self, Places, control_sequence};
 
 /// How a text is to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum View {
     /// Backslash escapes, as in a JSON string.
     Escapes,
+    /// Without what is not seen of the strings of a JSON text, as it is or as an escape; all other escapes stay.
+    Strings,
     /// Without the control sequences that colour a terminal.
     Colours,
     /// Without what is not seen, and without colours, which would stand at the edges of what is looked for: as a hook
@@ -38,27 +40,80 @@ enum Says {
     Bytes([u8; 4], usize),
 }
 
-impl View {
-    /// Where, from `from` on, what this view changes begins.
-    fn next(self, raw: &[u8], from: usize) -> Option<usize> {
-        match self {
-            Self::Escapes => memchr(b'\\', &raw[from..]).map(|at| from + at),
-            Self::Colours => memchr(0x1b, &raw[from..]).map(|at| from + at),
-            Self::Unseen | Self::Blanks | Self::Lines => unseen::next(raw, from),
-        }
+/// A text, piece by piece.
+struct Pieces<'r> {
+    view: View,
+    raw: &'r [u8],
+    at: usize,
+    /// Where, from there on, what the view changes begins; less if that is not known.
+    mark: Option<usize>,
+    unseen: Option<Places<'r>>,
+}
+
+impl<'r> Pieces<'r> {
+    fn of(view: View, raw: &'r [u8]) -> Self {
+        let unseen = match view {
+            View::Escapes | View::Strings | View::Colours => None,
+            View::Unseen | View::Blanks | View::Lines => Some(Places::of(raw)),
+        };
+        Self { view, raw, at: 0, mark: None, unseen }
     }
 
+    /// Where, from where it is, what the view changes begins.
+    fn mark(&mut self) -> usize {
+        if let Some(mark) = self.mark.filter(|mark| *mark >= self.at) {
+            return mark;
+        }
+        let next = match &mut self.unseen {
+            Some(places) => places.next(self.at),
+            None if self.view == View::Strings => {
+                let is = |at: &usize| self.raw[*at] == b'\\' || unseen::at(self.raw, *at).is_some();
+                (self.at..self.raw.len()).find(is)
+            }
+            None => {
+                let byte = if self.view == View::Escapes { b'\\' } else { 0x1b };
+                match self.raw.get(self.at) {
+                    Some(first) if *first == byte => Some(self.at),
+                    _ => memchr(byte, &self.raw[self.at..]).map(|next| self.at + next),
+                }
+            }
+        };
+        *self.mark.insert(next.unwrap_or(self.raw.len()))
+    }
+}
+
+impl Iterator for Pieces<'_> {
+    type Item = Piece;
+
+    fn next(&mut self) -> Option<Piece> {
+        if self.at == self.raw.len() {
+            return None;
+        }
+        let (raw, at, mark) = (self.raw, self.at, self.mark());
+        let piece = match self.view {
+            _ if mark > at => Piece { raw: mark - at, says: Says::Itself },
+            View::Escapes => escape(raw, at),
+            View::Strings => in_string(raw, at),
+            View::Colours => colour(raw, at),
+            view => view.unseen(raw, at),
+        };
+        self.at += piece.raw;
+        Some(piece)
+    }
+}
+
+impl View {
     /// The text as this view shows it; borrowed where it shows nothing else.
     pub(super) fn show(self, raw: &[u8]) -> Cow<'_, [u8]> {
-        if self.next(raw, 0).is_none() {
+        let mut pieces = Pieces::of(self, raw);
+        if pieces.mark() == raw.len() {
             return Cow::Borrowed(raw);
         }
-        let mut shown = Vec::with_capacity(raw.len());
-        let mut at = 0;
-        while at < raw.len() {
-            let piece = self.piece(raw, at);
+        let (mut shown, mut at) = (Vec::with_capacity(raw.len()), 0);
+        for piece in pieces {
             match piece.says {
                 Says::Itself => shown.extend_from_slice(&raw[at..at + piece.raw]),
+                Says::Bytes([byte, ..], 1) => shown.push(byte),
                 Says::Bytes(bytes, len) => shown.extend_from_slice(&bytes[..len]),
             }
             at += piece.raw;
@@ -69,9 +124,8 @@ impl View {
     /// Where in what is shown something was left out, in order: a word may begin there that is seen as the end of
     /// another one.
     pub(super) fn joints(self, raw: &[u8]) -> Vec<usize> {
-        let (mut joints, mut at, mut shown) = (Vec::new(), 0, 0);
-        while at < raw.len() {
-            let piece = self.piece(raw, at);
+        let (mut joints, mut shown) = (Vec::new(), 0);
+        for piece in Pieces::of(self, raw) {
             shown += match piece.says {
                 Says::Itself => piece.raw,
                 Says::Bytes(_, 0) => {
@@ -80,7 +134,6 @@ impl View {
                 }
                 Says::Bytes(_, len) => len,
             };
-            at += piece.raw;
         }
         joints.dedup();
         joints
@@ -90,13 +143,11 @@ impl View {
     pub(super) fn locate(self, raw: &[u8], ranges: &mut dyn Iterator<Item = &mut (usize, usize)>) {
         let (mut at, mut shown) = (0, 0);
         // A piece may reach far: it is measured once, however many ranges lie in it.
-        let measure = |at: usize| {
-            (at < raw.len()).then(|| match self.piece(raw, at) {
-                Piece { raw, says: Says::Itself } => (raw, raw, true),
-                Piece { raw, says: Says::Bytes(_, len) } => (raw, len, false),
-            })
-        };
-        let mut piece = measure(at);
+        let mut pieces = Pieces::of(self, raw).map(|piece| match piece {
+            Piece { raw, says: Says::Itself } => (raw, raw, true),
+            Piece { raw, says: Says::Bytes(_, len) } => (raw, len, false),
+        });
+        let mut piece = pieces.next();
         for range in ranges {
             let (start, end) = *range;
             let mut from = None;
@@ -109,7 +160,7 @@ impl View {
                 }
                 at += len;
                 shown += says;
-                piece = measure(at);
+                piece = pieces.next();
             }
             let from = from.unwrap_or(raw.len());
             // The piece that holds the end has not been passed: the next range may begin in it.
@@ -123,18 +174,6 @@ impl View {
         }
     }
 
-    fn piece(self, raw: &[u8], at: usize) -> Piece {
-        let next = self.next(raw, at).unwrap_or(raw.len());
-        if next > at {
-            return Piece { raw: next - at, says: Says::Itself };
-        }
-        match self {
-            Self::Escapes => escape(raw, at),
-            Self::Colours => colour(raw, at),
-            Self::Unseen | Self::Blanks | Self::Lines => self.unseen(raw, at),
-        }
-    }
-
     fn unseen(self, raw: &[u8], at: usize) -> Piece {
         let Some((c, len)) = unseen::at(raw, at) else {
             return Piece { raw: 1, says: Says::Itself };
@@ -143,13 +182,8 @@ impl View {
         match (self, c) {
             (Self::Blanks, c) if c.is_whitespace() => one(b' '),
             (Self::Lines, '\r') => one(b'\n'),
-            (_, '\u{1b}') if raw.get(at + 1) == Some(&b'[') => match colour(raw, at) {
-                Piece { says: Says::Itself, .. } => {
-                    Piece { raw: len, says: Says::Bytes([0; 4], 0) }
-                }
-                colour => colour,
-            },
-            _ => Piece { raw: len, says: Says::Bytes([0; 4], 0) },
+            (_, '\u{1b}') => nothing(1 + control_sequence(&raw[at + 1..]).unwrap_or(0)),
+            _ => nothing(len),
         }
     }
 }
@@ -179,6 +213,19 @@ fn escape(raw: &[u8], at: usize) -> Piece {
     }
 }
 
+/// An escape of a JSON string, or what is not seen, is nothing or itself.
+fn in_string(raw: &[u8], at: usize) -> Piece {
+    if let Some((_, len)) = unseen::at(raw, at) {
+        return nothing(len);
+    }
+    let Piece { raw: len, says } = escape(raw, at);
+    let is_unseen = match (raw.get(at + 1), says) {
+        (Some(b'u'), Says::Bytes(bytes, _)) => unseen::at(&bytes, 0).is_some(),
+        (escape, _) => matches!(escape, Some(b'b' | b'f' | b'r')),
+    };
+    if is_unseen { nothing(len) } else { Piece { raw: len, says: Says::Itself } }
+}
+
 fn low(code: u32) -> u8 {
     u8::try_from(code).unwrap_or(b'?')
 }
@@ -203,23 +250,34 @@ fn hex(raw: &[u8], at: usize, digits: usize) -> Option<u32> {
     text.iter().try_fold(0, |sum, byte| Some(sum * 16 + char::from(*byte).to_digit(16)?))
 }
 
+fn nothing(raw: usize) -> Piece {
+    Piece { raw, says: Says::Bytes([0; 4], 0) }
+}
+
 /// `ESC [ … letter` and `ESC ] … BEL` say nothing.
 fn colour(raw: &[u8], at: usize) -> Piece {
-    const LONGEST: usize = 64;
-    let rest = &raw[at + 1..raw.len().min(at + LONGEST)];
-    let end = match rest.first() {
-        Some(b'[') => rest[1..]
-            .iter()
-            .position(|b| !matches!(b, 0x20..=0x3f))
-            .filter(|end| matches!(rest[1 + end], 0x40..=0x7e))
-            .map(|end| end + 2),
-        Some(b']') => memchr(7, rest).map(|end| end + 1),
+    let rest = &raw[at + 1..];
+    let len = match rest.first() {
+        Some(b'[') => control_sequence(rest),
+        Some(b']') => title(rest),
         Some(b'(') => (rest.len() > 1).then_some(2),
         _ => None,
     };
-    match end {
-        Some(end) => Piece { raw: 1 + end, says: Says::Bytes([0; 4], 0) },
+    match len {
+        Some(len) => nothing(1 + len),
         None => Piece { raw: 1, says: Says::Itself },
+    }
+}
+
+/// The length of `] … BEL` or `] … ESC \`: however long it is up to the next escape, so nothing is looked at twice, and
+/// a little over others.
+fn title(rest: &[u8]) -> Option<usize> {
+    const NEAR: usize = 63;
+    let end = memchr2(7, 0x1b, rest)?;
+    match rest[end..] {
+        [7, ..] => Some(end + 1),
+        [_, b'\\', ..] => Some(end + 2),
+        _ => memchr(7, &rest[..rest.len().min(NEAR)]).map(|end| end + 1),
     }
 }
 
@@ -252,9 +310,27 @@ mod tests {
         for (raw, shown, want) in cases {
             assert_eq!(located(View::Escapes, raw, shown), want, "{raw}");
         }
+        let long = "0;".repeat(100);
+        for between in [
+            "\x1b[0m",
+            "\x1b]0;title\x07",
+            &format!("\x1b[{long}m"),
+            &format!("\x1b]8;;https://x/{long}\x07"),
+            &format!("\x1b]8;;https://x/{long}\x1b\\"),
+        ] {
+            let raw = format!("k=\x1b[1;32mval{between}ue\x1b[0m.");
+            assert_eq!(located(View::Colours, &raw, "value"), format!("val{between}ue"));
+        }
+        let cut = b"a\x1b]8;;\x1b[1mb\x1b]c";
+        assert_eq!(View::Colours.show(cut).as_ref(), b"a\x1b]8;;b\x1b]c");
+        assert_eq!(View::Colours.show(b"a\x1b]0;\x1b[1mt\x07b").as_ref(), b"ab");
         assert_eq!(
-            located(View::Colours, "k=\x1b[1;32mval\x1b[0mue\x1b[0m.", "value"),
-            "val\x1b[0mue"
+            located(
+                View::Strings,
+                r#"{"a\u200b":"b\\\u2060\ud83d\ude00\r"}"#,
+                r#"{"a":"b\\\ud83d\ude00"}"#
+            ),
+            r#"{"a\u200b":"b\\\u2060\ud83d\ude00\r"}"#
         );
         for view in [View::Unseen, View::Blanks, View::Lines] {
             assert_eq!(
@@ -271,7 +347,7 @@ mod tests {
     proptest! {
         #[test]
         fn every_range_comes_back_in_order(
-            raw in r#"([a-z"é]|\\n|\\u00e9|\\ud83d|\\|\x1b\[0m|\x1b|\r|\x{200b}|\x{2028}|\x{e0041}){0,20}"#,
+            raw in r#"([a-z"é]|\\n|\\u00e9|\\u200b|\\ud83d|\\|\x1b\[0m|\x1b|\x1b\]|\x07|\r|\x{200b}|\x{2028}|\x{e0041}){0,20}"#,
             cuts in proptest::collection::vec(0usize..30, 0..6),
         ) {
             for view in [View::Escapes, View::Colours, View::Unseen, View::Blanks, View::Lines] {
