@@ -57,7 +57,12 @@ fn what_was_left_out_stays_left_out() {
         r#"{{"timestamp":"2026-11-20T10:28:08.000Z","type":"session_meta","payload":{{"id":"{thread}","cwd":"/w"}}}}"#
     );
     fs::write(host.path(&rollout), format!("{meta}\n")).unwrap();
-    host.says(&session(1), "Mend it");
+    // In a directory that is there, and in no repository: else it would be held back.
+    host.writes(&session(1), &serde_json::json!({
+        "parentUuid": null, "isSidechain": false, "type": "user", "uuid": "u1", "cwd": host.home.path(),
+        "message": {"role": "user", "content": "Mend it"}, "timestamp": "2026-11-20T10:28:08.000Z",
+        "promptSource": "typed", "sessionId": session(1), "version": "2.1.300", "userType": "external",
+    }));
     host.start();
     host.looks_up(thread);
     host.looks_up(&session(1));

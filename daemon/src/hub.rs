@@ -28,6 +28,7 @@ use rrd_proto::{
 use tokio::sync::watch;
 
 mod places;
+mod repos;
 
 use crate::{
     audience::Audience, config::HarnessRoot, gossip::Gossip, others::Asked, store::Stored,
@@ -108,6 +109,7 @@ struct Known {
     forgotten: HashSet<SessionKey>,
     /// Sessions with a copy in the store and another in a harness's home, of which either may be read.
     shared: HashSet<SessionKey>,
+    repos: repos::Learning,
 }
 
 #[derive(Debug)]
@@ -140,6 +142,7 @@ impl Hub {
             stored: HashMap::new(),
             forgotten: HashSet::new(),
             shared: HashSet::new(),
+            repos: repos::Learning::default(),
         };
         Self {
             known: Mutex::new(known),
@@ -170,6 +173,7 @@ impl Hub {
                             .is_some_and(|by| known.forgotten.contains(&by)) =>
                 {
                     known.roster.forget(&key);
+                    known.repos.forget(&key);
                     known.forgotten.insert(key);
                 }
                 // Handed over meanwhile: what it was, or was not, elsewhere says nothing of it now.
@@ -231,7 +235,10 @@ impl Hub {
     pub(crate) fn forget(&self, keys: &[SessionKey]) {
         let version = {
             let mut known = self.lock();
-            keys.iter().for_each(|key| known.roster.forget(key));
+            keys.iter().for_each(|key| {
+                known.roster.forget(key);
+                known.repos.forget(key);
+            });
             known.forgotten.extend(keys.iter().cloned());
             known.roster.version()
         };

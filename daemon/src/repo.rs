@@ -1,11 +1,12 @@
-//! Finds the repository a directory belongs to: walks up to `.git`, through worktrees and submodules.
+//! Finds the repository a directory belongs to: walks up to `.git`, through worktrees and submodules; and has what was
+//! found outlive the directory.
 //!
-//! Reads a few small files and runs nothing. Answers are kept for a while, since many sessions share a
-//! directory. Not here: names and credentials ([`rrd_core::repo`]).
+//! Reads a few small files and runs nothing. Answers are believed for a moment, since many sessions share a
+//! directory. Not here: names and credentials, and what of several answers counts ([`rrd_core::repo`]).
 
 use std::{
     collections::HashMap,
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
@@ -14,80 +15,188 @@ use std::{
 use rrd_core::{
     fold::Fold,
     repo::{Repo, remote_in_config},
+    resume,
 };
+use tokio_util::sync::CancellationToken;
 
-/// How long an answer is believed: a remote may be added, a directory become a repository.
-const BELIEVED: Duration = Duration::from_secs(600);
+use crate::{hub::Hub, store::Writer};
+
+/// How long an answer is believed: a remote may be added, a directory become a repository, a volume be mounted.
+const BELIEVED: Duration = Duration::from_secs(10);
 
 /// `.git` files and configs are small; a larger one is not read.
 const MAX_FILE: u64 = 1 << 20;
 
+/// Answers are written down so far apart.
+const APART: Duration = Duration::from_secs(1);
+
 /// Answers by directory.
 #[derive(Debug, Default)]
 pub(crate) struct Repos {
-    known: HashMap<PathBuf, (Instant, Option<Arc<Repo>>)>,
+    known: HashMap<PathBuf, (Instant, Found)>,
+}
+
+/// What is found of a directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Found {
+    In(Arc<Repo>),
+    /// It is there, and in none.
+    InNone,
+    /// It is not there, or it cannot be told; the repository in which a directory above it is.
+    Unknown(Option<Arc<Repo>>),
+}
+
+/// What can be told of a session's repository now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// What the disk says.
+    pub(crate) answer: Option<Arc<Repo>>,
+    /// What its harness wrote down when it began.
+    pub(crate) recorded: Option<Arc<Repo>>,
+    /// What may be so, and is not known.
+    pub(crate) guess: Arc<Repo>,
 }
 
 impl Repos {
-    /// The repository a session works in.
-    pub(crate) fn of(&mut self, fold: &Fold) -> Arc<Repo> {
-        let places = [fold.cwd.as_deref(), fold.original_cwd.as_deref()];
-        for place in places.into_iter().flatten().map(Path::new).filter(|p| p.is_absolute()) {
-            if let Some(repo) = self.at(place) {
-                return repo;
+    /// The repository a session works in, whose transcript this is.
+    pub(crate) fn of(&mut self, fold: &Fold, transcript: &str) -> Seen {
+        let recorded = fold.remote.as_deref().map(|remote| Arc::new(Repo::new(None, Some(remote))));
+        let answered = |repo| Seen { answer: Some(repo), ..Seen::default() };
+        let places = [fold.cwd.as_deref(), fold.original_cwd.as_deref()].into_iter().flatten();
+        let places: Vec<&Path> = places.map(Path::new).collect();
+        let (mut are_there, mut guess) = (!places.is_empty(), None);
+        for place in places {
+            match self.at(place) {
+                Found::In(repo) => return answered(repo),
+                Found::InNone => {}
+                Found::Unknown(above) => {
+                    are_there = false;
+                    guess = guess.or(above);
+                }
             }
         }
-        // The directory is gone or elsewhere: what the harness recorded is still true.
-        Arc::new(
-            fold.remote.as_deref().map(|remote| Repo::new(None, Some(remote))).unwrap_or_default(),
-        )
+        if are_there {
+            return answered(recorded.unwrap_or_default());
+        }
+        if let Some(Found::In(repo)) = goes_on_in(fold, transcript).map(|place| self.at(place)) {
+            return answered(repo);
+        }
+        Seen { answer: None, recorded, guess: guess.unwrap_or_default() }
     }
 
-    fn at(&mut self, cwd: &Path) -> Option<Arc<Repo>> {
-        if let Some((since, repo)) = self.known.get(cwd)
+    fn at(&mut self, directory: &Path) -> Found {
+        if let Some((since, found)) = self.known.get(directory)
             && since.elapsed() < BELIEVED
         {
-            return repo.clone();
+            return found.clone();
         }
-        let repo = find(cwd).map(Arc::new);
-        self.known.insert(cwd.to_owned(), (Instant::now(), repo.clone()));
-        repo
+        let found = look(directory);
+        self.known.insert(directory.to_owned(), (Instant::now(), found.clone()));
+        found
+    }
+}
+
+/// The directory in which Claude Code goes on with what began elsewhere: its transcript's folder is named after it.
+fn goes_on_in<'f>(fold: &'f Fold, transcript: &str) -> Option<&'f Path> {
+    let folder = Path::new(transcript).parent()?.file_name()?;
+    let directory = fold.elsewhere.as_deref()?;
+    (*folder == *resume::directory(directory)).then(|| Path::new(directory))
+}
+
+fn look(directory: &Path) -> Found {
+    if !directory.is_absolute() {
+        return Found::Unknown(None);
+    }
+    let is_there = fs::metadata(directory).is_ok_and(|found| found.is_dir());
+    match (above(directory), is_there) {
+        (Ok(Some(repo)), true) => Found::In(Arc::new(repo)),
+        (Ok(None), true) => Found::InNone,
+        (Ok(above), false) => Found::Unknown(above.map(Arc::new)),
+        (Err(_), _) => Found::Unknown(None),
     }
 }
 
 /// The repository that a directory belongs to.
-pub(crate) fn find(cwd: &Path) -> Option<Repo> {
-    let (checkout, git) = cwd.ancestors().find_map(|dir| Some((dir, git_dir(dir)?)))?;
+pub(crate) fn find(directory: &Path) -> Option<Repo> {
+    above(directory).ok().flatten()
+}
+
+/// The same; an error where something is there that cannot be read, or leads nowhere.
+fn above(directory: &Path) -> io::Result<Option<Repo>> {
+    let mut found = None;
+    for checkout in directory.ancestors() {
+        if let Some(git) = git_dir(checkout)? {
+            found = Some((checkout, git));
+            break;
+        }
+    }
+    let Some((checkout, git)) = found else { return Ok(None) };
     // A worktree's own directory names the repository's common one; a submodule has none.
-    let common = read(&git.join("commondir")).map(|text| git.join(text.trim()));
-    let common = common.and_then(|dir| fs::canonicalize(dir).ok()).unwrap_or(git);
+    let common = match read(&git.join("commondir"))? {
+        Some(text) => fs::canonicalize(git.join(text.trim()))?,
+        None => git,
+    };
     let is_dot_git = common.file_name().is_some_and(|name| name == ".git");
     let root = match common.parent() {
         Some(parent) if is_dot_git => parent,
         _ => checkout,
     };
-    let remote = read(&common.join("config")).as_deref().and_then(remote_in_config);
-    Some(Repo::new(Some(root.to_string_lossy().into_owned()), remote.as_deref()))
+    let remote = read(&common.join("config"))?.as_deref().and_then(remote_in_config);
+    Ok(Some(Repo::new(Some(root.to_string_lossy().into_owned()), remote.as_deref())))
 }
 
-/// The directory that `.git` in `dir` is, or names.
-fn git_dir(dir: &Path) -> Option<PathBuf> {
-    let dot_git = dir.join(".git");
-    let metadata = fs::metadata(&dot_git).ok()?;
-    if metadata.is_dir() {
-        return dot_git.join("HEAD").exists().then_some(dot_git);
+/// The directory that `.git` in `directory` is, or names.
+fn git_dir(directory: &Path) -> io::Result<Option<PathBuf>> {
+    let dot_git = directory.join(".git");
+    let Some(found) = if_there(fs::metadata(&dot_git))? else { return Ok(None) };
+    if found.is_dir() {
+        return Ok(dot_git.join("HEAD").try_exists()?.then_some(dot_git));
     }
-    let text = read(&dot_git)?;
-    let target = text.strip_prefix("gitdir:")?.trim();
-    Some(dir.join(target)).filter(|git| git.is_dir())
+    let text = read(&dot_git)?.unwrap_or_default();
+    let Some(target) = text.strip_prefix("gitdir:") else { return Ok(None) };
+    let git = directory.join(target.trim());
+    // The repository of a worktree may lie where nothing is mounted now.
+    match git.is_dir() {
+        true => Ok(Some(git)),
+        false => Err(io::ErrorKind::NotFound.into()),
+    }
 }
 
-fn read(path: &Path) -> Option<String> {
-    let metadata = fs::metadata(path).ok()?;
-    if !metadata.is_file() || metadata.len() > MAX_FILE {
-        return None;
+/// What is in a small file, where there is one.
+fn read(path: &Path) -> io::Result<Option<String>> {
+    let Some(found) = if_there(fs::metadata(path))? else { return Ok(None) };
+    if !found.is_file() || found.len() > MAX_FILE {
+        return Err(io::ErrorKind::InvalidData.into());
     }
-    Some(String::from_utf8_lossy(&fs::read(path).ok()?).into_owned())
+    let bytes = if_there(fs::read(path))?;
+    Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+fn if_there<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(error) => match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Ok(None),
+            _ => Err(error),
+        },
+    }
+}
+
+/// Writes down what is learnt, until it is stopped.
+pub(crate) async fn follow(hub: Arc<Hub>, writer: Arc<Writer>, stop: CancellationToken) {
+    let mut here = hub.here();
+    let save = || hub.unsaved_repos().into_iter().for_each(|(key, it)| writer.repo(key, it));
+    loop {
+        save();
+        tokio::select! {
+            () = stop.cancelled() => return save(),
+            changed = here.changed() => if changed.is_err() { return },
+        }
+        tokio::select! {
+            () = stop.cancelled() => return save(),
+            () = tokio::time::sleep(APART) => {}
+        }
+    }
 }
 
 #[cfg(test)]
@@ -131,5 +240,60 @@ mod tests {
         assert_eq!(lib.root.as_deref(), main.join("vendor/lib").to_str());
         assert_eq!(find(&top.join("plain")), None);
         assert!(find(&top.join("plain/gone/for/long")).is_none());
+        // What is not there, or leads nowhere, is no answer.
+        assert_eq!(look(&top.join("plain")), Found::InNone);
+        assert_eq!(look(&main.join("src/deep")), Found::In(Arc::new(site.clone())));
+        assert_eq!(look(&main.join("src/gone")), Found::Unknown(Some(Arc::new(site))));
+        assert_eq!(look(&top.join("gone")), Found::Unknown(None));
+        assert_eq!(look(Path::new("relative")), Found::Unknown(None));
+        fs::rename(&main, top.join("not mounted")).unwrap();
+        assert_eq!(look(&top.join("trees/x")), Found::Unknown(None));
+    }
+
+    #[test]
+    fn only_what_is_there_answers_for_a_session() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = fs::canonicalize(dir.path()).unwrap();
+        for name in ["alpha", "beta"] {
+            write(top.join(name).join(".git/HEAD"), "ref: refs/heads/main\n");
+        }
+        fs::create_dir_all(top.join("plain")).unwrap();
+        let at = |name: &str| Some(top.join(name).to_string_lossy().into_owned());
+        let of = |fold: &Fold, folder: &str| {
+            let Seen { answer, recorded, .. } =
+                Repos::default().of(fold, &format!("/p/{folder}/s.jsonl"));
+            let name = |repo: Arc<Repo>| repo.name.clone().unwrap_or_default();
+            (answer.map(name), recorded.map(name))
+        };
+        let some = |name: &str| Some(name.to_owned());
+        let fold = |cwd, original_cwd| {
+            let mut fold = Fold::default();
+            (fold.cwd, fold.original_cwd) = (cwd, original_cwd);
+            fold
+        };
+        assert_eq!(of(&fold(at("alpha"), None), "x"), (some("alpha"), None));
+        assert_eq!(of(&fold(at("plain"), None), "x"), (some(""), None));
+        assert_eq!(of(&fold(at("gone"), at("alpha")), "x"), (some("alpha"), None));
+        assert_eq!(of(&fold(at("plain"), at("gone")), "x"), (None, None));
+        assert_eq!(of(&fold(None, None), "x"), (None, None));
+        let remote = some("git@h:acme/gamma.git");
+        let recorded = |cwd| {
+            let mut fold = fold(cwd, None);
+            fold.remote.clone_from(&remote);
+            fold
+        };
+        assert_eq!(of(&recorded(at("gone")), "x"), (None, some("gamma")));
+        assert_eq!(of(&recorded(at("alpha")), "x"), (some("alpha"), None));
+        assert_eq!(of(&recorded(at("plain")), "x"), (some("gamma"), None));
+        // Where it goes on counts where it is that, and not only looks around.
+        let folder = resume::directory(&at("beta").unwrap());
+        let moved = |cwd| {
+            let mut fold = fold(cwd, None);
+            fold.elsewhere = at("beta");
+            fold
+        };
+        assert_eq!(of(&moved(at("gone")), &folder), (some("beta"), None));
+        assert_eq!(of(&moved(at("gone")), "x"), (None, None));
+        assert_eq!(of(&moved(at("alpha")), &folder), (some("alpha"), None));
     }
 }

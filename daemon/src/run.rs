@@ -40,6 +40,7 @@ use crate::{
     mirror::Mirror,
     notices::Notices,
     process::ProcessTable,
+    repo,
     resume::give::Copies,
     rpc::{self, Server},
     scan::{place, split},
@@ -224,6 +225,7 @@ impl Daemon {
             writer.trail(key.clone(), Some(state.clone()));
             trails.push((key, state));
         }
+        hub.restore_repos(std::mem::take(&mut stored.repos));
         let stored = split(stored, &roots);
         stored.iter().enumerate().for_each(|(i, stored)| hub.claim_all(stored, i));
         for ((i, root), stored) in roots.iter().enumerate().zip(stored) {
@@ -289,6 +291,7 @@ impl Daemon {
         let hub_of = Arc::clone(&hub);
         let stop = CancellationToken::new();
         runtime.spawn(statuses::follow(Arc::clone(&hub), Arc::clone(&writer), stop.clone()));
+        runtime.spawn(repo::follow(Arc::clone(&hub), Arc::clone(&writer), stop.clone()));
         let roots = config.roots.clone();
         runtime.spawn(deletion::follow(hub_of.clone(), roots, stop.clone()));
         let mirror = Arc::new(Mirror::new(

@@ -68,6 +68,7 @@ impl Scan {
         let index = Reader::open(&config.dirs.state);
         let mut stored = index.as_ref().and_then(|r| r.load().ok()).unwrap_or_default();
         let trails = std::mem::take(&mut stored.trails);
+        hub.restore_repos(std::mem::take(&mut stored.repos));
         let stored = split(stored, &roots);
         let index = index.map(Mutex::new);
         let ledger = Readonly(&index);

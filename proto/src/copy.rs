@@ -91,6 +91,16 @@ pub enum CopyCall {
     },
     /// Whether another host has gone on with this session of this host, by what buckets have of it.
     Ahead(SessionKey),
+    /// A copy is about to be put in its place here: the session, and its repository as it is known where that comes
+    /// from. Answered by [`CopyReply::Noted`].
+    Comes {
+        /// What it is to be here.
+        key: SessionKey,
+        /// What its repository is called.
+        repo: Option<String>,
+        /// Its remote.
+        remote: Option<String>,
+    },
 }
 
 /// How far a bucket is ahead of a session of this host, for another host has taken it over.
@@ -168,6 +178,8 @@ pub enum CopyReply {
     Bucket(Box<BucketCopy>),
     /// To [`CopyCall::Ahead`].
     Looked(Looked),
+    /// To [`CopyCall::Comes`].
+    Noted,
 }
 
 #[cfg(test)]

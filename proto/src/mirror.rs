@@ -289,6 +289,9 @@ pub struct MirrorStatus {
     /// Transcripts that the user has stopped.
     #[serde(default)]
     pub stopped: u64,
+    /// Transcripts that are held back: this place is chosen for by repository, and nobody knows in which theirs are.
+    #[serde(default)]
+    pub held: u64,
     /// So many days after its end a session is deleted there; null: never.
     #[serde(default)]
     pub keep_days: Option<u32>,

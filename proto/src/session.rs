@@ -149,6 +149,8 @@ words! {
         Diverged = "diverged",
         /// The user's choice of harnesses and repositories leaves it out.
         Excluded = "excluded",
+        /// The user's choice is by repository, and nobody knows in which it is: nothing of it goes there.
+        Held = "held",
         /// The user has stopped it: what is there stays there.
         Stopped = "stopped",
         /// It has been over for longer than the place keeps sessions.

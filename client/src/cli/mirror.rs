@@ -102,13 +102,14 @@ pub(crate) struct MirrorEnable {
     /// Only sessions of this harness; may be given again.
     #[arg(long, value_name = "NAME", value_parser = harness(), hide_possible_values = true)]
     pub(crate) harness: Vec<Harness>,
-    /// Only sessions in this repository; may be given again.
+    /// Only sessions in this repository; may be given again. Where nobody knows that, it is held back.
     #[arg(long, value_name = "NAME")]
     pub(crate) repo: Vec<String>,
     /// No sessions of this harness; may be given again.
     #[arg(long, value_name = "NAME", value_parser = harness())]
     pub(crate) exclude_harness: Vec<Harness>,
-    /// No sessions in this repository; may be given again.
+    /// No sessions that are or were in this repository; may be given again. Where
+    /// nobody knows that, it is held back.
     #[arg(long, value_name = "NAME")]
     pub(crate) exclude_repo: Vec<String>,
     /// Every session: takes back what was chosen before by the four above.

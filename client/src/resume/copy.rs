@@ -4,7 +4,7 @@
 //! of a bucket lies on this host. Not here: writing them.
 
 use rrd_proto::{
-    HostState, NodeId, Session,
+    HostState, NodeId, Session, SessionKey,
     copy::{BucketCopy, CopyCall, CopyFile, CopyNext, CopyOpen, CopyOpened, CopyReply},
 };
 
@@ -79,6 +79,16 @@ pub(crate) fn bucket(
     });
     match asked?? {
         CopyReply::Bucket(copy) => Ok(*copy),
+        _ => Err(odd()),
+    }
+}
+
+/// Has the daemon know, before what comes is in its place, in which repository it was: no directory here tells that.
+pub(crate) fn comes(answerer: &Answerer, session: &Session, id: &str) -> Result<(), CliError> {
+    let key = SessionKey { harness: session.harness.clone(), session_id: id.to_owned() };
+    let (repo, remote) = (session.repo.clone(), session.repo_remote.clone());
+    match daemon(answerer)?.copy(&CopyCall::Comes { key, repo, remote })?? {
+        CopyReply::Noted => Ok(()),
         _ => Err(odd()),
     }
 }

@@ -40,6 +40,8 @@ pub struct Fold {
     pub cwd: Option<String>,
     /// Where the work belongs when `cwd` is a throw-away worktree.
     pub original_cwd: Option<String>,
+    /// Another directory than `cwd` that a record named last: where it went on, or only looked around.
+    pub elsewhere: Option<String>,
     /// The branch last logged.
     pub branch: Option<String>,
     /// The remote the harness recorded, without the credentials it may have held.

@@ -1,9 +1,13 @@
 //! What a repository is called: from its remote, without credentials, else from its directory.
 //!
-//! Works on text only; the driver finds and reads `.git`. Not here: branches (harnesses log them).
+//! Also what is known of a session's once somebody had an answer ([`Learnt`]). Works on text only; the driver finds and
+//! reads `.git`. Not here: branches (harnesses log them).
+
+use serde::{Deserialize, Serialize};
 
 /// A repository as sessions show it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Repo {
     /// From the remote, else from the root directory.
     pub name: Option<String>,
@@ -21,6 +25,56 @@ impl Repo {
         let of_root = || root.as_deref().and_then(last_segment);
         let name = remote.as_deref().and_then(remote_name).or_else(of_root);
         Self { name, root, remote }
+    }
+
+    /// One of which another host tells: its remote, or what it is called where it has none. Nothing where that is not
+    /// told, or is no more what it was.
+    #[must_use]
+    pub fn told(name: Option<&str>, remote: Option<&str>) -> Option<Self> {
+        let text =
+            remote.or(name).filter(|text| !text.is_empty() && !text.contains("[REDACTED:"))?;
+        Some(match text.contains(['/', ':', '\\']) {
+            true => Self::new(None, Some(text)),
+            false => Self { name: Some(text.to_owned()), ..Self::default() },
+        })
+    }
+}
+
+/// What is known of a session's repository. It counts until there is another answer; that nobody answers (its directory
+/// is gone, not mounted, or on another host) is none.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Learnt {
+    /// The last answer: the default one where it was in none.
+    pub repo: Repo,
+    /// What others are called in which it was: what it did there stays in its transcript.
+    pub past: Vec<String>,
+}
+
+impl Learnt {
+    /// Takes an answer; true when anything is different by it.
+    pub fn take(&mut self, repo: &Repo) -> bool {
+        if self.repo == *repo {
+            return false;
+        }
+        if let Some(before) = std::mem::replace(&mut self.repo, repo.clone()).name {
+            self.was_in(&before);
+        }
+        true
+    }
+
+    /// It was in this one, too; true when that is news.
+    pub fn was_in(&mut self, name: &str) -> bool {
+        let is_news = !self.names().any(|known| known == name);
+        if is_news {
+            self.past.push(name.to_owned());
+        }
+        is_news
+    }
+
+    /// What all are called in which it is and was.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.repo.name.iter().chain(&self.past).map(String::as_str)
     }
 }
 
@@ -126,6 +180,32 @@ mod tests {
         let repo = Repo::new(Some("/home/dev/src/my app/".into()), None);
         assert_eq!(repo.name.as_deref(), Some("my app"));
         assert_eq!(Repo::new(Some(r"C:\src\site".into()), None).name.as_deref(), Some("site"));
+    }
+
+    #[test]
+    fn where_a_session_was_is_not_forgotten() {
+        let repo = |name: &str| Repo { name: Some(name.to_owned()), ..Repo::default() };
+        let mut learnt = Learnt { repo: repo("secret"), past: Vec::new() };
+        assert!(!learnt.take(&repo("secret")));
+        assert!(learnt.take(&Repo { root: Some("/moved".into()), ..repo("secret") }));
+        assert!(learnt.past.is_empty(), "the same one elsewhere");
+        assert!(learnt.take(&Repo::default()) && learnt.take(&repo("public")));
+        assert!(learnt.was_in("other") && !learnt.was_in("public") && !learnt.was_in("secret"));
+        assert_eq!(learnt.names().collect::<Vec<_>>(), ["public", "secret", "other"]);
+        let kept = serde_json::to_string(&learnt).unwrap();
+        assert_eq!(serde_json::from_str::<Learnt>(&kept).unwrap(), learnt);
+    }
+
+    #[test]
+    fn another_host_tells_a_remote_or_a_name() {
+        let told = |name, remote| Repo::told(name, remote).map(|repo| (repo.name, repo.remote));
+        let some = |text: &str| Some(text.to_owned());
+        let remote = "git@h:acme/alpha.git";
+        assert_eq!(told(Some("alpha"), Some(remote)), Some((some("alpha"), some(remote))));
+        assert_eq!(told(Some("alpha"), None), Some((some("alpha"), None)));
+        assert_eq!(told(None, Some("alpha")), Some((some("alpha"), None)), "a bucket's one word");
+        assert_eq!(told(None, Some("https://[REDACTED:github-token]")), None);
+        assert_eq!((told(None, None), told(Some(""), None)), (None, None));
     }
 
     #[test]

@@ -199,6 +199,14 @@ impl Roster {
         self.entries.insert(key, entry);
     }
 
+    /// Takes in which repository a session works.
+    pub fn set_repo(&mut self, key: &SessionKey, repo: &Arc<Repo>) {
+        if let Some(entry) = self.entries.get_mut(key).filter(|entry| entry.repo != *repo) {
+            entry.repo = Arc::clone(repo);
+            self.version += 1;
+        }
+    }
+
     /// Takes why a session's transcript is not where it was; `None` when it is there again.
     pub fn set_absent(&mut self, key: &SessionKey, absence: Option<Absence>) {
         let before = match absence {

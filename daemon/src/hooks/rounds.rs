@@ -199,7 +199,7 @@ impl Unwritten {
             if key.harness != Harness::ClaudeCode || hub.entry(key).is_some() {
                 continue;
             }
-            let Some(entry) = entry(key, trail, roots, &mut self.repos) else {
+            let Some(entry) = entry(hub, key, trail, roots, &mut self.repos) else {
                 continue;
             };
             hub.apply(Input::OnlyHooked(key.clone(), entry));
@@ -218,6 +218,7 @@ impl Unwritten {
 
 /// The row of a session that only hooks know of.
 fn entry(
+    hub: &Hub,
     key: &SessionKey,
     trail: &Trail,
     roots: &[HarnessRoot],
@@ -233,7 +234,7 @@ fn entry(
     fold.cwd.clone_from(&trail.cwd);
     let facts = trail.hooked.turn.map(|turn| Fact::Started(turn.since)).into_iter().collect();
     fold.apply(Parsed { facts, ..Parsed::default() }, 0, &mut Vec::new());
-    let repo = repos.of(&fold);
+    let repo = hub.learn_repo(key, repos.of(&fold, ""));
     // Not complete: whatever it writes begins a fold of its own.
     Some(Entry {
         fold: Arc::new(fold),

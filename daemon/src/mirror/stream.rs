@@ -408,12 +408,25 @@ impl Carrier {
             Some(about) => Some(about),
             None => self.delegate_told(stream, source).await,
         };
+        if meta.repo.is_none() && stream.state.epoch > 1 {
+            meta.repo = self.repo_told(stream).await;
+        }
         let body = serde_json::to_vec_pretty(&meta).unwrap_or_default();
         stream.state.meta = self.put_meta(stream, &body.into()).await?;
         stream.state.delegate = meta.delegate.as_ref().map(delegate::mark);
         stream.state.meta_is_due = false;
         self.outbox().set_state(stream.id, &stream.state)?;
         Ok(())
+    }
+
+    /// The repository that whoever had it before told.
+    async fn repo_told(&self, stream: &Stream) -> Option<String> {
+        let told = self.target.get(&fetch::meta_name(&stream.name), SMALL).await.ok()??;
+        let repo = serde_json::from_slice::<Meta>(&told.0).ok()?.repo?;
+        Some(match self.redacts {
+            true => self.edges.mirrored(&repo).into_inner(),
+            false => repo,
+        })
     }
 
     /// Writes `meta.json` over the version that this host knows of, or over another one unless a later owner

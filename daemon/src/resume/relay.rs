@@ -5,6 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use rrd_core::repo::Repo;
 use rrd_proto::{
     NodeId, Refusal, SessionKey,
     copy::{CopyCall, CopyNext, CopyOpen, CopyOpened, CopyPage, CopyReply},
@@ -117,6 +118,12 @@ pub(crate) async fn answer(answers: &Answers, call: CopyCall) -> Result<CopyRepl
                 }
             });
             Ok(CopyReply::Bucket(Box::new(copy)))
+        }
+        CopyCall::Comes { key, repo, remote } => {
+            if let Some(repo) = Repo::told(repo.as_deref(), remote.as_deref()) {
+                answers.desk.hub.comes_of_repo(&key, &repo);
+            }
+            Ok(CopyReply::Noted)
         }
         CopyCall::Ahead(key) => {
             let looked = answers.mirror.ahead(&key).await?;

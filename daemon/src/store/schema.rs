@@ -122,6 +122,16 @@ const MIGRATIONS: &[&str] = &[
     CREATE INDEX copies_by_place ON copies (of_session, of_seq);
 ",
     "CREATE TABLE to_scrub (one INTEGER PRIMARY KEY) STRICT;  -- what was forgotten may still be in the file",
+    // As with trails: a directory that is gone does not say it again.
+    "
+    CREATE TABLE repos (
+        harness    TEXT NOT NULL,
+        session_id TEXT NOT NULL,
+        repo       TEXT NOT NULL,     -- JSON
+        seal       INTEGER NOT NULL,
+        PRIMARY KEY (harness, session_id)
+    ) STRICT, WITHOUT ROWID;
+",
 ];
 
 /// What is read of each table: a name in the schema may be damaged, which no check of SQLite's finds.
@@ -139,6 +149,7 @@ const READ: &[&str] = &[
     "SELECT hash, session, seq FROM texts",
     "SELECT session, seq, of_session, of_seq FROM copies",
     "SELECT one FROM to_scrub",
+    "SELECT harness, session_id, repo, seal FROM repos",
 ];
 
 /// Whether every table is there with its columns.

@@ -305,7 +305,8 @@ impl Scene {
             let written = last_written(path).map_or(now, |at| at.min(now));
             Arc::make_mut(&mut fold).no_later_than(written);
         }
-        let repo = self.repos.lock().unwrap_or_else(PoisonError::into_inner).of(&fold);
+        let seen = self.repos.lock().unwrap_or_else(PoisonError::into_inner).of(&fold, path);
+        let repo = self.hub.learn_repo(key, seen);
         let is_archived = |path: &Path| {
             let role = role_of(&self.root, path, self.format);
             matches!(role, FileRole::Transcript { archived: true, .. })

@@ -94,6 +94,12 @@ fn words(one: &MirrorStatus, now: Timestamp) -> Vec<String> {
             counted(one.stopped, "transcript")
         ));
     }
+    if one.held > 0 {
+        lines.push(format!(
+            "  {} held back: nobody knows in which repository, no directory here tells",
+            counted(one.held, "transcript")
+        ));
+    }
     if one.redacted && one.raw_transcripts > 0 {
         lines.push(format!(
             "  {} there with secrets in them, from when it was not redacted; to be rid of them",
@@ -213,6 +219,7 @@ pub(super) fn list(list: &[Mirrored]) -> Result<(), CliError> {
         let by = by.or_else(|| match one.state {
             CoverageState::Stopped => Some("stopped by you".to_owned()),
             CoverageState::Excluded => Some("left out by your choice of sessions".to_owned()),
+            CoverageState::Held => Some("held back: its repository is not known".to_owned()),
             CoverageState::Expired => Some("over for too long".to_owned()),
             _ => None,
         });

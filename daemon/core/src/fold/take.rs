@@ -37,7 +37,10 @@ impl Fold {
     pub(super) fn take(&mut self, fact: Fact<'_>, at: Option<Timestamp>, tell: Tell<'_>) {
         match fact {
             Fact::SessionId(_) => {} // the driver's: it decides which session a file belongs to
-            Fact::Cwd(cwd) => set_once(&mut self.cwd, &cwd),
+            Fact::Cwd(cwd) if self.cwd.as_deref().is_none_or(|begun| begun == cwd) => {
+                set_once(&mut self.cwd, &cwd);
+            }
+            Fact::Cwd(cwd) => set(&mut self.elsewhere, &cwd),
             Fact::MovedTo(cwd) => set(&mut self.cwd, &cwd),
             Fact::OriginalCwd(cwd) => set(&mut self.original_cwd, &cwd),
             Fact::Branch(branch) => set(&mut self.branch, &branch),

@@ -12,6 +12,7 @@ use std::{
 use rrd_core::{
     fold::Turn,
     mirror::{StreamName, due},
+    repo::Learnt,
     roster::Entry,
 };
 use rrd_proto::{MirrorTarget, SessionKey};
@@ -24,7 +25,19 @@ use super::{
     },
     Aim, COMPACT, Dirty, Known, at,
 };
-use crate::hub::{now, shown};
+use crate::{
+    hub::{now, shown},
+    repo::Repos,
+};
+
+/// Whether a session is one of those that the user chose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Choice {
+    In,
+    Out,
+    /// It depends on its repository, and nobody knows which that is.
+    Held,
+}
 
 impl Aim {
     /// What went on here and on another host: there it may be as it is here meanwhile.
@@ -65,6 +78,7 @@ impl Aim {
         self.has_looked.store(true, Ordering::Relaxed);
         let rows = self.hub.keys(None, None);
         rows.iter().for_each(|row| self.sort_out(row));
+        self.ask_where_held(&rows);
         for key in self.keys() {
             let Some(entry) = self.entry(&key).filter(|entry| self.wants(&key, entry)) else {
                 continue;
@@ -148,14 +162,59 @@ impl Aim {
 
     /// Whether it is one of those that the user chose for this place.
     pub(super) fn chooses(&self, key: &SessionKey, entry: &Entry) -> bool {
+        self.choice(key, entry) == Choice::In
+    }
+
+    /// The same, and whether that is known: what went out by mistake cannot be taken back.
+    pub(super) fn choice(&self, key: &SessionKey, entry: &Entry) -> Choice {
         let MirrorTarget { harness, repo, exclude_harness, exclude_repo, .. } = &self.settings;
         let is = |name: &String| name == key.harness.as_str();
-        let in_repo = |name: &String| entry.repo.name.as_ref() == Some(name);
-        !entry.path.is_empty()
-            && (harness.is_empty() || harness.iter().any(is))
-            && (repo.is_empty() || repo.iter().any(in_repo))
-            && !exclude_harness.iter().any(is)
-            && !exclude_repo.iter().any(in_repo)
+        let is_of_harness = harness.is_empty() || harness.iter().any(is);
+        if entry.path.is_empty() || !is_of_harness || exclude_harness.iter().any(is) {
+            return Choice::Out;
+        }
+        if repo.is_empty() && exclude_repo.is_empty() {
+            return Choice::In;
+        }
+        // A delegate knows what those know that sent it, and is where they are if nothing is known of its own directory.
+        let lineage = self.lineage(key);
+        let known = lineage.iter().map(|key| self.hub.repo_of(&self.row(key)));
+        let known: Vec<Option<Learnt>> = known.collect();
+        let is_root_known = known.last().is_some_and(Option::is_some);
+        let known: Vec<Learnt> = known.into_iter().flatten().collect();
+        let was_in = |name: &String| known.iter().flat_map(Learnt::names).any(|of| of == name);
+        let is_in = |of: &Learnt| of.repo.name.as_ref().is_some_and(|name| repo.contains(name));
+        match known.first() {
+            _ if exclude_repo.iter().any(was_in) => Choice::Out,
+            Some(of) if is_root_known => match repo.is_empty() || is_in(of) {
+                true => Choice::In,
+                false => Choice::Out,
+            },
+            _ => Choice::Held,
+        }
+    }
+
+    /// Looks once more for the repositories of what is held back: a volume may be mounted since.
+    fn ask_where_held(&self, rows: &HashSet<SessionKey>) {
+        let mut repos = Repos::default();
+        for row in rows {
+            if let Some(entry) = self.hub.entry(row)
+                && self.choice(row, &entry) == Choice::Held
+            {
+                self.hub.relearn_repo(row, repos.of(&entry.fold, &entry.path));
+            }
+        }
+    }
+
+    /// How many transcripts are held back.
+    pub(super) fn held(&self) -> u64 {
+        if self.settings.repo.is_empty() && self.settings.exclude_repo.is_empty() {
+            return 0;
+        }
+        let is_held = |key: &SessionKey| {
+            self.entry(key).is_some_and(|entry| self.choice(key, &entry) == Choice::Held)
+        };
+        self.keys().iter().filter(|key| is_held(key)).count() as u64
     }
 
     pub(super) fn turn_is_open(&self, key: &SessionKey) -> bool {

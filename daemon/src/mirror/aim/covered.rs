@@ -8,7 +8,7 @@ use std::{collections::HashMap, time::Duration};
 use rrd_core::roster::Entry;
 use rrd_proto::{Coverage, CoverageState, Harness, MirrorAlarm, SessionKey, Timestamp};
 
-use super::{Aim, LOOK, OutboxError, address, at, is_alarming};
+use super::{Aim, LOOK, OutboxError, address, at, chosen::Choice, is_alarming};
 use crate::{
     hub::{Input, now},
     mirror::outbox::{EVERYWHERE, Outbox, State, Stop, StreamId},
@@ -114,8 +114,10 @@ impl Aim {
         if let Some(since) = self.stopped_at(key) {
             return only(CoverageState::Stopped, Some(since));
         }
-        if !self.chooses(key, entry) {
-            return only(CoverageState::Excluded, None);
+        match self.choice(key, entry) {
+            Choice::In => {}
+            Choice::Out => return only(CoverageState::Excluded, None),
+            Choice::Held => return only(CoverageState::Held, None),
         }
         if let Some(since) = self.kept_until(key, entry) {
             return only(CoverageState::Expired, Some(since));

@@ -27,6 +27,7 @@ impl Aim {
             .map(|stream| stream.id)
             .collect();
         backlog.retain(|(stream, ..)| !held.contains(stream));
+        let held_back = self.held();
         let troubled: Vec<SessionKey> = self.known().troubles.keys().cloned().collect();
         let left_out: HashSet<SessionKey> =
             troubled.into_iter().filter(|key| self.stopped_at(key).is_some()).collect();
@@ -103,6 +104,7 @@ impl Aim {
             elsewhere: list.iter().filter(|one| one.by.is_some()).count() as u64 - diverged,
             diverged,
             stopped,
+            held: held_back,
             keep_days: self.settings.keep_days,
             harness: self.settings.harness.clone(),
             repo: self.settings.repo.clone(),
@@ -147,8 +149,11 @@ impl Aim {
         }
         let keys = self.hub.keys(None, None);
         let entries = keys.iter().filter_map(|key| self.hub.entry(key));
-        let known: HashSet<String> =
-            entries.filter_map(|entry| Some(entry.repo.name.as_ref()?.to_string())).collect();
+        let mut known: HashSet<String> =
+            entries.filter_map(|entry| entry.repo.name.clone()).collect();
+        for learnt in keys.iter().filter_map(|key| self.hub.repo_of(key)) {
+            known.extend(learnt.names().map(str::to_owned));
+        }
         chosen().filter(|name| !known.contains(*name)).cloned().collect()
     }
 
@@ -251,6 +256,6 @@ fn session_of(one: &Mirrored) -> &str {
 
 /// Whether what is missing of it there is still to come.
 fn is_to_be_there(state: CoverageState) -> bool {
-    use CoverageState::{Excluded, Expired, Stopped};
-    !matches!(state, Stopped | Excluded | Expired)
+    use CoverageState::{Excluded, Expired, Held, Stopped};
+    !matches!(state, Stopped | Excluded | Held | Expired)
 }

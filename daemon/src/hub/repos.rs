@@ -1,0 +1,168 @@
+//! In which repository each session works, as far as anybody ever had an answer.
+//!
+//! Not here: looking on the disk ([`crate::repo`]), and which of several answers counts ([`rrd_core::repo`]).
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use rrd_core::repo::{Learnt, Repo};
+use rrd_proto::SessionKey;
+
+use super::Hub;
+use crate::repo::Seen;
+
+/// What is known.
+#[derive(Debug, Default)]
+pub(super) struct Learning {
+    known: HashMap<SessionKey, Learnt>,
+    /// What is not written down yet.
+    unsaved: BTreeSet<SessionKey>,
+}
+
+impl Learning {
+    fn take(&mut self, key: &SessionKey, repo: &Repo) {
+        let is_news = match self.known.get_mut(key) {
+            Some(learnt) => learnt.take(repo),
+            None => {
+                let learnt = Learnt { repo: repo.clone(), past: Vec::new() };
+                self.known.insert(key.clone(), learnt).is_none()
+            }
+        };
+        if is_news {
+            self.unsaved.insert(key.clone());
+        }
+    }
+
+    pub(super) fn forget(&mut self, key: &SessionKey) {
+        self.known.remove(key);
+        self.unsaved.remove(key);
+    }
+}
+
+impl Hub {
+    /// Takes what can be told of a session's repository now; gives which one it is then, as far as that can be said.
+    pub(crate) fn learn_repo(&self, key: &SessionKey, seen: Seen) -> Arc<Repo> {
+        let mut known = self.lock();
+        if known.forgotten.contains(key) {
+            return seen.guess;
+        }
+        let before = known.repos.known.get(key);
+        let recorded = || seen.recorded.filter(|_| before.is_none());
+        match seen.answer.or_else(recorded) {
+            Some(repo) => {
+                known.repos.take(key, &repo);
+                repo
+            }
+            None => before.map_or(seen.guess, |learnt| Arc::new(learnt.repo.clone())),
+        }
+    }
+
+    /// The same of a session that is listed already.
+    pub(crate) fn relearn_repo(&self, key: &SessionKey, seen: Seen) {
+        let repo = self.learn_repo(key, seen);
+        self.show_repo(key, &repo);
+    }
+
+    /// A copy of it comes, and was in this one where it comes from: what this host knows by itself counts more.
+    pub(crate) fn comes_of_repo(&self, key: &SessionKey, repo: &Repo) {
+        {
+            let known = &mut *self.lock();
+            if known.forgotten.contains(key) {
+                return;
+            }
+            match (known.repos.known.get_mut(key), repo.name.as_deref()) {
+                (None, _) => known.repos.take(key, repo),
+                (Some(learnt), Some(name)) => {
+                    if learnt.was_in(name) {
+                        known.repos.unsaved.insert(key.clone());
+                    }
+                    return;
+                }
+                (Some(_), None) => return,
+            }
+        }
+        self.show_repo(key, &Arc::new(repo.clone()));
+        // Also where it is not listed yet, it is to be written down.
+        self.here.send_modify(|_| {});
+    }
+
+    fn show_repo(&self, key: &SessionKey, repo: &Arc<Repo>) {
+        let version = {
+            let mut known = self.lock();
+            known.roster.set_repo(key, repo);
+            known.roster.version()
+        };
+        if self.version.send_if_modified(|seen| std::mem::replace(seen, version) != version) {
+            self.here.send_replace(version);
+        }
+    }
+
+    /// What is known of a session's repository; nothing where nobody had an answer yet.
+    pub(crate) fn repo_of(&self, key: &SessionKey) -> Option<Learnt> {
+        self.lock().repos.known.get(key).cloned()
+    }
+
+    /// What was learnt since this was last asked.
+    pub(crate) fn unsaved_repos(&self) -> Vec<(SessionKey, Learnt)> {
+        let repos = &mut self.lock().repos;
+        let keys = std::mem::take(&mut repos.unsaved);
+        keys.into_iter()
+            .filter_map(|key| Some((key.clone(), repos.known.get(&key)?.clone())))
+            .collect()
+    }
+
+    /// What was known before the start.
+    pub(crate) fn restore_repos(&self, known: Vec<(SessionKey, Learnt)>) {
+        let mut all = self.lock();
+        let known: Vec<_> =
+            known.into_iter().filter(|(key, _)| !all.forgotten.contains(key)).collect();
+        all.repos.known.extend(known);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rrd_core::roster::Place;
+    use rrd_proto::Harness;
+
+    use super::*;
+
+    fn repo(name: &str) -> Arc<Repo> {
+        Arc::new(Repo { name: Some(name.to_owned()), ..Repo::default() })
+    }
+
+    #[test]
+    fn what_is_known_stays_until_there_is_another_answer() {
+        let idle_timeout = std::time::Duration::from_secs(300);
+        let hub = Hub::new(Place { host: "mac".to_owned(), node_id: None, idle_timeout }, &[]);
+        let [a, b] = ["a", "b"]
+            .map(|id| SessionKey { harness: Harness::ClaudeCode, session_id: id.to_owned() });
+        let nothing = Seen { guess: repo("above"), ..Seen::default() };
+        let found = |name| Seen { answer: Some(repo(name)), ..Seen::default() };
+        let recorded = |name| Seen { recorded: Some(repo(name)), ..Seen::default() };
+        let names =
+            |key| hub.repo_of(key).map(|it| it.names().map(str::to_owned).collect::<Vec<_>>());
+        assert_eq!(*hub.learn_repo(&a, nothing.clone()), *repo("above"), "shown, and not known");
+        assert_eq!(names(&a), None);
+        assert_eq!(*hub.learn_repo(&a, recorded("begun")), *repo("begun"));
+        assert_eq!(*hub.learn_repo(&a, found("secret")), *repo("secret"));
+        for seen in [nothing.clone(), recorded("begun")] {
+            assert_eq!(*hub.learn_repo(&a, seen), *repo("secret"));
+        }
+        assert_eq!(names(&a).unwrap(), ["secret", "begun"]);
+        hub.comes_of_repo(&a, &repo("there"));
+        assert_eq!(names(&a).unwrap(), ["secret", "begun", "there"]);
+        hub.comes_of_repo(&b, &repo("there"));
+        assert_eq!(*hub.learn_repo(&b, nothing), *repo("there"));
+        let saved = hub.unsaved_repos();
+        assert!(saved.len() == 2 && hub.unsaved_repos().is_empty());
+        let again = Hub::new(Place { host: "mac".to_owned(), node_id: None, idle_timeout }, &[]);
+        again.restore_repos(saved);
+        assert_eq!((again.repo_of(&a), again.repo_of(&b)), (hub.repo_of(&a), hub.repo_of(&b)));
+        hub.forget(std::slice::from_ref(&a));
+        hub.comes_of_repo(&a, &repo("there"));
+        assert_eq!((names(&a), hub.unsaved_repos()), (None, Vec::new()));
+    }
+}
