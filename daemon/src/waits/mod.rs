@@ -70,7 +70,7 @@ async fn begin(
 ) -> Result<WaitNews, NoWait> {
     if let Err(why) = Condition::new(until.clone()) {
         let why = format!("that is no pattern: {why}");
-        return Err(refusal(why, "patterns are as ripgrep's, for bytes").into());
+        return Err(refusal(why, "patterns are as ripgrep's, over lines of text").into());
     }
     if targets.is_empty() || targets.len() > MAX_TARGETS {
         let why = format!("one call waits for one to {MAX_TARGETS} sessions");
