@@ -7,6 +7,7 @@
 mod host;
 
 use std::{
+    fs,
     path::PathBuf,
     process::Child,
     time::{Duration, Instant},
@@ -177,6 +178,53 @@ fn however_many_wait_for_messages_events_or_changes_others_are_answered() {
     let (code, _, said) = answered(a.waits(&one, &[&two, "--timeout", "100s"]));
     assert_eq!(code, 0, "{said}");
     drop(runtime);
+}
+
+#[test]
+fn whoever_waits_where_events_are_numbered_anew_waits_on_and_is_told() {
+    let (one, two) = (session(1), session(2));
+    let a = with("a", &one).founds();
+    let mut b = a.takes_in(with("b", &two));
+    let count = |b: &Host| {
+        let shown: Value = b.json(&["sessions", "show", &two, "--events", "--limit", "1000"]);
+        shown["events"].as_array().unwrap().len()
+    };
+    let seen = |b: &Host, text: &str| {
+        b.until(text, || {
+            let shown: Value = b.json(&["sessions", "show", &two, "--events", "--limit", "1000"]);
+            if shown.to_string().contains(text) { Ok(()) } else { Err(shown.to_string()) }
+        });
+    };
+    // More than anybody says while this test runs.
+    (0..3_500).for_each(|at| b.says(&two, &format!("line {at}")));
+    [&a, &b].iter().for_each(|host| host.knows(&[&one, &two]));
+    seen(&b, "line 3499");
+    // Written anew with less in it: what was there keeps its numbers, as long as there is an index.
+    let transcript = b.transcript(&two);
+    let text = fs::read_to_string(&transcript).unwrap();
+    let left: String = text.split_inclusive('\n').take(3).collect();
+    fs::write(b.path("shorter"), left).unwrap();
+    fs::rename(b.path("shorter"), &transcript).unwrap();
+    b.says(&two, "rewritten");
+    seen(&b, "rewritten");
+    let mut wait = a.waits(&one, &[&two, "--patient", "--json", "--until", "match=^FINISHED"]);
+    b.sees_it_wait(&one);
+    b.kill();
+    for suffix in ["", "-wal", "-shm"] {
+        let _ = fs::remove_file(b.state(&format!("index.db{suffix}")));
+    }
+    b.start();
+    b.until("what comes then to be seen", || {
+        b.says(&two, "FINISHED");
+        match wait.try_wait().unwrap() {
+            Some(_) => Ok(()),
+            None => Err(count(&b).to_string()),
+        }
+    });
+    let (code, answer, said) = answered(wait);
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(answer["targets"][0]["renumbered"], true, "{answer}");
+    assert!(said.contains("what it did meanwhile may have been missed"), "{said}");
 }
 
 #[test]
