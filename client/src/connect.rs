@@ -224,8 +224,12 @@ impl Connection {
         self.call(Duration::ZERO, |at| self.client.search(at, query.clone()))
     }
 
-    /// The cursor as soon as it is another one, or after `wait`.
-    pub(crate) fn watch(&self, cursor: u64, wait: Duration) -> Result<u64, CliError> {
+    /// The cursor as soon as it is another one, or after `wait`; or why nobody may wait for that.
+    pub(crate) fn watch(
+        &self,
+        cursor: u64,
+        wait: Duration,
+    ) -> Result<Result<u64, Refusal>, CliError> {
         let wait_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
         self.call(wait, |at| self.client.watch(at, cursor, wait_ms))
     }

@@ -16,7 +16,8 @@ use rrd_proto::{
 
 use crate::{
     absence::Absence,
-    connect::{self, Connection},
+    ask::Answerer,
+    connect::{self, Connection, Unreachable},
     error::{CliError, Kind},
     local::Config,
 };
@@ -32,6 +33,43 @@ const ARRIVES: Duration = Duration::from_secs(5);
 
 /// A daemon that is not there is looked for so often.
 const AGAIN: Duration = Duration::from_millis(300);
+
+/// Dials, and asks this first. A daemon that ends meanwhile is asked again when it is back; where there is none from
+/// the beginning, nobody waits for one.
+pub(crate) fn first<T>(
+    config: &Config,
+    ask: impl Fn(&Answerer) -> Result<T, CliError>,
+) -> Result<(T, Connection), CliError> {
+    let (mut is_again, deadline) = (false, Instant::now() + BACK);
+    loop {
+        let error = match connect::dial(&config.dirs.socket) {
+            Ok(daemon) => {
+                let answerer = Answerer::Daemon(daemon);
+                match (ask(&answerer), answerer) {
+                    (Ok(told), Answerer::Daemon(daemon)) => return Ok((told, daemon)),
+                    (Ok(_), Answerer::Scan(_)) => return Err(other()),
+                    (Err(error), _) => error,
+                }
+            }
+            Err(Unreachable::NotRunning) if !is_again => {
+                return Err(Unreachable::NotRunning.into_error());
+            }
+            Err(passes @ (Unreachable::NotRunning | Unreachable::Silent)) => passes.into_error(),
+            Err(lasts) => return Err(lasts.into_error()),
+        };
+        let passes = match error.kind() {
+            Kind::NoDaemon => true,
+            // When it has just started it may not know that session yet.
+            Kind::NotFound => is_again,
+            _ => false,
+        };
+        if !passes || Instant::now() >= deadline {
+            return Err(error);
+        }
+        sleep(AGAIN);
+        is_again = true;
+    }
+}
 
 /// Sends one, once: where the daemon ends before it answers, it is asked again when it is back, and knows the call
 /// by its key.
@@ -67,7 +105,7 @@ pub(crate) fn send(
         sleep(AGAIN);
         is_again = true;
         told = connect::dial(&config.dirs.socket)
-            .map_err(connect::Unreachable::into_error)
+            .map_err(Unreachable::into_error)
             .and_then(|again| again.message(&call, ARRIVES));
     }
 }
@@ -119,19 +157,17 @@ pub(crate) fn shown(daemon: &Connection, messages: &[Message]) {
     }
 }
 
-/// What is there, as soon as something is; `None` when nothing came by then. A daemon that ends meanwhile is asked
-/// again when it is back; one that hangs keeps nobody beyond the deadline for long.
+/// What is there, as soon as something is, and who told it; `None` when nothing came by then. A daemon that ends
+/// meanwhile is asked again when it is back; one that hangs keeps nobody beyond the deadline for long.
 pub(crate) fn wait(
-    config: &Config,
+    (config, daemon): (&Config, Connection),
     of: Option<&SessionKey>,
     limit: u32,
     deadline: Option<Instant>,
     absence: &mut Absence,
     goes_on: &dyn Fn() -> bool,
-) -> Result<Option<MessagePage>, CliError> {
-    let socket = &config.dirs.socket;
-    let dialled = connect::dial(socket).map_err(connect::Unreachable::into_error)?;
-    let mut daemon = Some(dialled);
+) -> Result<Option<(MessagePage, Connection)>, CliError> {
+    let mut daemon = Some(daemon);
     let most = if deadline.is_some() { 1_000 } else { WAIT_MS };
     loop {
         let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
@@ -142,24 +178,24 @@ pub(crate) fn wait(
         let is_last = left.is_some_and(|left| left.as_millis() <= u128::from(wait_ms));
         let call = MessageCall::Inbox { of: of.cloned(), all: false, limit, wait_ms, is_last };
         let wait = Duration::from_millis(wait_ms.into());
-        let told = daemon.as_ref().map(|daemon| daemon.message_by(&call, wait, deadline));
-        if let Some(Ok(_)) = told {
+        let told = daemon.take().map(|daemon| (daemon.message_by(&call, wait, deadline), daemon));
+        if let Some((Ok(_), _)) = told {
             absence.ends();
         }
         match told {
-            Some(Ok(Ok(MessageReply::Page(page)))) if !page.messages.is_empty() => {
-                return Ok(Some(page));
+            Some((Ok(Ok(MessageReply::Page(page))), there)) if !page.messages.is_empty() => {
+                return Ok(Some((page, there)));
             }
-            Some(Ok(Ok(_))) => {}
-            Some(Ok(Err(refusal))) => return Err(refusal.into()),
-            Some(Err(_)) | None => {
+            Some((Ok(Ok(_)), there)) => daemon = Some(there),
+            Some((Ok(Err(refusal)), _)) => return Err(refusal.into()),
+            Some((Err(_), _)) | None => {
                 absence.begins_or_lasts();
                 let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
                 if left.is_some_and(|left| left.is_zero()) {
                     return Ok(None);
                 }
                 sleep(left.map_or(AGAIN, |left| AGAIN.min(left)));
-                daemon = connect::dial_by(socket, deadline).ok();
+                daemon = connect::dial_by(&config.dirs.socket, deadline).ok();
             }
         }
         if is_late || !goes_on() {

@@ -139,9 +139,9 @@ impl Local for Known {
         }
     }
 
-    async fn watch(self, _: Context, cursor: u64, wait_ms: u32) -> u64 {
+    async fn watch(self, _: Context, cursor: u64, wait_ms: u32) -> Result<u64, Refusal> {
         tokio::time::sleep(Duration::from_millis(wait_ms.into())).await;
-        cursor
+        Ok(cursor)
     }
 
     async fn hook(self, _: Context, _: HookCall) {}

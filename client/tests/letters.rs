@@ -8,7 +8,9 @@
 mod host;
 
 use std::{
-    io::Write as _,
+    fs,
+    io::{Read as _, Write as _},
+    os::unix::net::UnixListener,
     process::{Child, Stdio},
 };
 
@@ -20,6 +22,7 @@ use host::{
 use rrd_proto::{
     EdgeKind, EdgeState, HostState,
     message::{Message, MessagePage, MessageState},
+    preamble::{self, Preamble},
 };
 
 impl Host {
@@ -143,6 +146,66 @@ fn one_send_keeps_one_message_also_where_the_daemon_ends_before_it_answers() {
     b.signal("-CONT");
     assert_eq!(code, 69, "{said}");
     assert!(said.contains("may have been kept") && said.contains("--sent --all"), "{said}");
+}
+
+#[test]
+fn a_send_is_asked_again_also_where_the_daemon_ends_before_it_knows_who_sends() {
+    let (one, two) = (session(1), session(2));
+    let mut a = with("a", &one);
+    a.says(&two, "second");
+    a.knows(&[&one, &two]);
+    a.kill();
+    // One that greets and ends as it is asked, and one that ends as it is greeted.
+    for (greets, text) in [(true, "first"), (false, "second")] {
+        let socket = a.path("rrd/run/rrd.sock");
+        let _ = fs::remove_file(&socket);
+        let listener = UnixListener::bind(&socket).unwrap();
+        let child = a.of_session(&one, &["send", &two, text, "--as", &one]).spawn().unwrap();
+        let (mut client, _) = listener.accept().unwrap();
+        let mut heard = [0; preamble::LEN];
+        client.read_exact(&mut heard).unwrap();
+        if greets {
+            client.write_all(&Preamble::ours().encode()).unwrap();
+            client.read_exact(&mut heard[..1]).unwrap();
+        }
+        drop((client, listener));
+        a.start();
+        let (code, out, err) = ended(child);
+        assert_eq!(code, 0, "{out}{err}");
+        let came = a.json::<MessagePage>(&["inbox", "--as", &two]).messages;
+        assert_eq!(came.last().unwrap().text, text);
+        a.kill();
+    }
+    // Where there is none from the beginning nobody waits for one.
+    let (code, _, said) = a.does(&one, &["send", &two, "third", "--as", &one]);
+    assert!(code == 69 && said.contains("no daemon is running"), "{code} {said}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn who_waits_for_messages_has_one_connection() {
+    let (one, two) = (session(1), session(2));
+    let a = with("a", &one);
+    a.says(&two, "second");
+    a.knows(&[&one, &two]);
+    a.sends(&one, &two, "are you there?");
+    let mut child = a.of_session(&one, &["inbox", "--wait"]).spawn().unwrap();
+    a.until("it to wait", || {
+        let is_waiting = |edge: &rrd_proto::Edge| edge.kind == EdgeKind::Wait;
+        if a.graph().edges.iter().any(is_waiting) { Ok(()) } else { Err("nobody".to_owned()) }
+    });
+    let socket = a.path("rrd/run/rrd.sock");
+    a.until("one connection", || {
+        // Each with the path of the socket, and 03 where it is connected.
+        let all = fs::read_to_string("/proc/net/unix").unwrap();
+        let ours = all.lines().filter(|line| line.ends_with(socket.to_str().unwrap()));
+        match ours.filter(|line| line.split_whitespace().nth(5) == Some("03")).count() {
+            1 => Ok(()),
+            count => Err(count.to_string()),
+        }
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 #[test]

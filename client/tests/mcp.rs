@@ -642,3 +642,35 @@ fn agents_write_to_each_other_and_what_one_says_is_no_order_to_the_other() {
     let cut = two.does("inbox", json!({}));
     assert!(cut["more"].as_u64().unwrap() > 0 && notes(&cut).contains("more messages"), "{cut}");
 }
+
+#[test]
+fn a_request_that_is_too_long_is_refused_under_its_id() {
+    let host = Host::new("long");
+    let mut client = Client::of(&host);
+    let text = format!("\\\"}}]{}", "x".repeat(3 << 20));
+    // The id comes first or last, and not within what it is asked with.
+    for (line, id) in [
+        (
+            format!(
+                r#"{{"jsonrpc":"2.0","id":"a","method":"m","params":{{"id":1,"t":"{text}"}}}}"#
+            ),
+            json!("a"),
+        ),
+        (
+            format!(
+                r#"{{"method":"m","params":[{{"id":1,"t":"{text}"}}],"jsonrpc":"2.0","id":9}}"#
+            ),
+            json!(9),
+        ),
+        (
+            format!(r#"{{"jsonrpc":"2.0","method":"m","params":{{"id":1,"t":"{text}"}}}}"#),
+            Value::Null,
+        ),
+        (text, Value::Null),
+    ] {
+        client.say(line.as_bytes());
+        let heard = client.heard();
+        assert_eq!(heard.get("id"), Some(&id), "{heard}");
+        assert!(heard["error"]["message"].as_str().unwrap().contains("at most 512 KiB"), "{heard}");
+    }
+}

@@ -7,6 +7,7 @@
 mod host;
 
 use std::{
+    fs,
     path::PathBuf,
     process::Child,
     time::{Duration, Instant},
@@ -21,8 +22,9 @@ use interprocess::local_socket::{
     GenericFilePath, ToFsName, tokio::Stream, traits::tokio::Stream as _,
 };
 use rrd_proto::{
-    Cause, Session, Status, Timestamp, WaitingFor,
+    Cause, EventQuery, Session, Status, Timestamp, WaitingFor,
     codec::{Bincode, MAX_FRAME},
+    message::MessageCall,
     preamble::{self, Preamble},
     rpc::LocalClient,
     wait::{Awaited, Came, Until, WaitCall, WaitNews},
@@ -115,6 +117,114 @@ fn a_thousand_wait_for_one_and_keep_nobody_else_waiting() {
     b.ends_its_turn(&two, "done");
     let came = waiters.join().unwrap();
     assert_eq!(came, vec![Some(Came::True); MANY]);
+}
+
+#[test]
+fn however_many_wait_for_messages_events_or_changes_others_are_answered() {
+    /// More than all connections of those that are answered at once.
+    const EACH: usize = 90;
+    const LONG_MS: u32 = 20_000;
+    let (one, two) = (session(1), session(2));
+    let a = with("a", &one);
+    a.says(&two, "other");
+    a.knows(&[&one, &two]);
+    let key = a.row(&one).unwrap().key();
+    let follows = |wait_ms| EventQuery {
+        key: key.clone(),
+        node: None,
+        after: Some(1_000),
+        before: None,
+        limit: 1,
+        wait_ms,
+        bodies: false,
+        raw: false,
+    };
+    let reads = |wait_ms| {
+        let (of, limit) = (Some(key.clone()), 1);
+        MessageCall::Inbox { of, all: false, limit, wait_ms, is_last: false }
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let (told, heard) = std::sync::mpsc::channel();
+    for at in 0..3 * EACH {
+        let (socket, told) = (a.socket(), told.clone());
+        // Whoever has been answered once is known to wait.
+        let (events, messages) = ([1, LONG_MS].map(follows), [1, LONG_MS].map(reads));
+        runtime.spawn(async move {
+            let client = dial(socket).await;
+            let mut context = tarpc::context::current();
+            context.deadline = Instant::now() + NEVER;
+            let mut cursor = u64::MAX;
+            for (event, message) in events.into_iter().zip(messages) {
+                match at % 3 {
+                    0 => drop(client.message(context, message).await.unwrap().unwrap()),
+                    1 => drop(client.events(context, event).await.unwrap().unwrap()),
+                    _ => {
+                        cursor =
+                            client.watch(context, cursor, event.wait_ms).await.unwrap().unwrap()
+                    }
+                }
+                let _ = told.send(());
+            }
+            // Nobody hangs up before all have been told.
+            std::future::pending::<()>().await;
+        });
+    }
+    for _ in 0..3 * EACH {
+        heard.recv_timeout(NEVER / 10).unwrap();
+    }
+    assert_eq!(a.sessions().len(), 2);
+    a.run(&["send", &two, "hello", "--as", &one]);
+    a.hook(&two, "Stop", json!({}));
+    let (code, _, said) = answered(a.waits(&one, &[&two, "--timeout", "100s"]));
+    assert_eq!(code, 0, "{said}");
+    drop(runtime);
+}
+
+#[test]
+fn whoever_waits_where_events_are_numbered_anew_waits_on_and_is_told() {
+    let (one, two) = (session(1), session(2));
+    let a = with("a", &one).founds();
+    let mut b = a.takes_in(with("b", &two));
+    let count = |b: &Host| {
+        let shown: Value = b.json(&["sessions", "show", &two, "--events", "--limit", "1000"]);
+        shown["events"].as_array().unwrap().len()
+    };
+    let seen = |b: &Host, text: &str| {
+        b.until(text, || {
+            let shown: Value = b.json(&["sessions", "show", &two, "--events", "--limit", "1000"]);
+            if shown.to_string().contains(text) { Ok(()) } else { Err(shown.to_string()) }
+        });
+    };
+    // More than anybody says while this test runs.
+    (0..3_500).for_each(|at| b.says(&two, &format!("line {at}")));
+    [&a, &b].iter().for_each(|host| host.knows(&[&one, &two]));
+    seen(&b, "line 3499");
+    // Written anew with less in it: what was there keeps its numbers, as long as there is an index.
+    let transcript = b.transcript(&two);
+    let text = fs::read_to_string(&transcript).unwrap();
+    let left: String = text.split_inclusive('\n').take(3).collect();
+    fs::write(b.path("shorter"), left).unwrap();
+    fs::rename(b.path("shorter"), &transcript).unwrap();
+    b.says(&two, "rewritten");
+    seen(&b, "rewritten");
+    let mut wait = a.waits(&one, &[&two, "--patient", "--json", "--until", "match=^FINISHED"]);
+    b.sees_it_wait(&one);
+    b.kill();
+    for suffix in ["", "-wal", "-shm"] {
+        let _ = fs::remove_file(b.state(&format!("index.db{suffix}")));
+    }
+    b.start();
+    b.until("what comes then to be seen", || {
+        b.says(&two, "FINISHED");
+        match wait.try_wait().unwrap() {
+            Some(_) => Ok(()),
+            None => Err(count(&b).to_string()),
+        }
+    });
+    let (code, answer, said) = answered(wait);
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(answer["targets"][0]["renumbered"], true, "{answer}");
+    assert!(said.contains("what it did meanwhile may have been missed"), "{said}");
 }
 
 #[test]

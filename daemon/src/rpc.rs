@@ -55,10 +55,10 @@ use crate::{
 /// A client says who it is within this, or goes.
 const HANDSHAKE: Duration = Duration::from_secs(2);
 
-/// Connections at once; each is a client on this host.
+/// Connections at once of clients that are answered at once.
 const MAX_CLIENTS: usize = 256;
 
-/// Connections of clients that wait for sessions, beyond those: they keep nobody else out.
+/// Connections of clients that wait for something, beyond those: they keep nobody else out.
 const MAX_WAITING: usize = waits::MOST;
 
 /// Opens the socket. The caller holds the daemon's lock, so whatever lies there is a dead one's.
@@ -93,7 +93,8 @@ pub(crate) async fn serve(listener: Listener, server: Server, stop: Cancellation
             () = stop.cancelled() => return,
             stream = listener.accept() => stream,
         };
-        let Ok(permit) = Arc::clone(&clients).acquire_owned().await else { return };
+        let permit = stop.run_until_cancelled(Arc::clone(&clients).acquire_owned()).await;
+        let Some(Ok(permit)) = permit else { return };
         match stream {
             Ok(stream) => {
                 let place =
@@ -166,14 +167,27 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// From now on it is one of those that wait, while there is room among them.
-    fn waits(&self) {
+    /// From now on it is one of those that wait, where there is room among them.
+    fn waits(&self) -> Result<(), Refusal> {
         let mut permit = self.permit.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_waiting = Arc::ptr_eq(permit.semaphore(), &self.waiting);
-        if let Ok(other) = Arc::clone(&self.waiting).try_acquire_owned()
-            && !is_waiting
-        {
-            *permit = other;
+        if !Arc::ptr_eq(permit.semaphore(), &self.waiting) {
+            let other = Arc::clone(&self.waiting).try_acquire_owned();
+            *permit = other.map_err(|_| Refusal {
+                message: format!("{MAX_WAITING} wait for something on this host already"),
+                facts: Vec::new(),
+                hint: Some("rrd graph shows who waits for whom".to_owned()),
+            })?;
+        }
+        Ok(())
+    }
+}
+
+impl Server {
+    /// Who asks to wait so long gives up its place among those that are answered at once.
+    fn waits(&self, wait_ms: u32) -> Result<(), Refusal> {
+        match &self.place {
+            Some(place) if wait_ms > 0 => place.waits(),
+            _ => Ok(()),
         }
     }
 }
@@ -188,6 +202,7 @@ impl Local for Server {
     }
 
     async fn events(self, _: Context, query: EventQuery) -> Result<EventPage, Refusal> {
+        self.waits(query.wait_ms)?;
         self.answers.events(&query).await
     }
 
@@ -207,13 +222,14 @@ impl Local for Server {
         self.answers.search(&query).await
     }
 
-    async fn watch(self, _: Context, cursor: u64, wait_ms: u32) -> u64 {
+    async fn watch(self, _: Context, cursor: u64, wait_ms: u32) -> Result<u64, Refusal> {
+        self.waits(wait_ms)?;
         let _looking = self.answers.desk.look().await;
         let mut version = self.answers.hub.version();
         let changed = version.wait_for(|now| *now != cursor);
         match timeout(wait(wait_ms), changed).await {
-            Ok(Ok(now)) => *now,
-            _ => cursor,
+            Ok(Ok(now)) => Ok(*now),
+            _ => Ok(cursor),
         }
     }
 
@@ -233,9 +249,11 @@ impl Local for Server {
     }
 
     async fn wait(self, _: Context, call: WaitCall) -> Result<WaitNews, NoWait> {
-        if let Some(place) = &self.place {
-            place.waits();
-        }
+        self.waits(match &call {
+            WaitCall::Begin { .. } => 1,
+            WaitCall::Next { wait_ms, .. } => *wait_ms,
+            WaitCall::End { .. } => 0,
+        })?;
         let answered = waits::answer(&self.answers, call);
         self.gone.run_until_cancelled(answered).await.unwrap_or_else(|| Err(waits::lost()))
     }
@@ -267,7 +285,13 @@ impl Local for Server {
 
     async fn message(self, _: Context, call: MessageCall) -> Result<MessageReply, Refusal> {
         // What changes something is done, whether or not anybody waits for the answer.
-        let may_end = matches!(call, MessageCall::Inbox { .. });
+        let may_end = match &call {
+            MessageCall::Inbox { wait_ms, .. } => {
+                self.waits(*wait_ms)?;
+                true
+            }
+            _ => false,
+        };
         let answered = messages::answer(&self.answers, call, &self.gone);
         match may_end {
             true => self.gone.run_until_cancelled(answered).await,
@@ -290,5 +314,30 @@ impl Local for Server {
 
     async fn notify(self, _: Context, call: NotifyCall) -> Result<NotifyReply, Refusal> {
         self.answers.notices.answer(call).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_makes_room_for_others_as_long_as_there_is_room_among_those() {
+        let [clients, waiting] = [2, 1].map(|most| Arc::new(Semaphore::new(most)));
+        let come = || Place {
+            permit: Mutex::new(Arc::clone(&clients).try_acquire_owned().unwrap()),
+            waiting: Arc::clone(&waiting),
+        };
+        let (first, second) = (come(), come());
+        assert!(Arc::clone(&clients).try_acquire_owned().is_err());
+        first.waits().unwrap();
+        let third = come();
+        // However often it asks it has one place.
+        first.waits().unwrap();
+        assert!(second.waits().unwrap_err().message.contains("wait for something"));
+        drop(first);
+        second.waits().unwrap();
+        drop((second, third));
+        assert_eq!((clients.available_permits(), waiting.available_permits()), (2, 1));
     }
 }

@@ -32,8 +32,9 @@ pub trait Local {
     async fn copy(call: CopyCall) -> Result<CopyReply, Refusal>;
     /// What sessions said on every host, as far as it is what is looked for.
     async fn search(query: SearchQuery) -> SearchReply;
-    /// Returns the current cursor as soon as it differs from `cursor`, at the latest after `wait_ms`.
-    async fn watch(cursor: u64, wait_ms: u32) -> u64;
+    /// Returns the current cursor as soon as it differs from `cursor`, at the latest after `wait_ms`; refused where
+    /// too many wait already.
+    async fn watch(cursor: u64, wait_ms: u32) -> Result<u64, Refusal>;
     /// How each part of the daemon is.
     async fn status() -> Vec<PartStatus>;
     /// Takes a harness's word about one of its sessions.

@@ -128,6 +128,8 @@ pub struct WaitState {
     pub from: Option<u64>,
     /// What came of it, if that is known.
     pub outcome: Option<Outcome>,
+    /// Events have other numbers than before: it goes on from the next one, and what happened meanwhile may be missed.
+    pub renumbered: bool,
 }
 
 /// The answer to `wait`: one for each item, in order.
@@ -268,6 +270,8 @@ pub struct WaitTarget {
     pub outcome: Option<Outcome>,
     /// The event to go on from; null until its host has told.
     pub from: Option<u64>,
+    /// Its host's index was made anew meanwhile, with other numbers of events: what it did then may have been missed.
+    pub renumbered: bool,
 }
 
 impl WaitTarget {
@@ -294,6 +298,7 @@ mod tests {
             away_since: None,
             outcome: came.map(outcome),
             from: None,
+            renumbered: false,
         }
     }
 

@@ -9,7 +9,8 @@ For agents: run it in the shell, and go on when it returns. The session it runs 
 every host shows that it waits, and for whom; a wait that would close a circle is refused. The target's \
 own host decides, from the moment the wait begins, so a turn that is over quickly is not missed.
 
-match=REGEX looks at what each event says, with secrets already taken out; ^ and $ are the ends of a line. \
+match=REGEX looks at what each event says, with secrets already taken out. Patterns are as ripgrep's: of \
+letters in Unicode, ^ and $ the ends of a line, (?i) in any case. \
 Of an event that is longer than the daemon keeps (activity.event, 64 KiB by default) it sees head and tail, \
 not the middle.
 

@@ -37,13 +37,14 @@ pub(crate) fn run(args: &InboxArgs) -> Result<(), CliError> {
             .hint("--as REF names the session; --as none means all of this host"));
     }
     let limit = args.limit;
-    let page = if args.sent {
+    let (page, daemon) = if args.sent {
         let call = MessageCall::Sent { of: of.clone(), all: args.all, limit };
-        messages::page(&daemon, &call, Duration::ZERO)?
+        (messages::page(&daemon, &call, Duration::ZERO)?, daemon)
     } else if args.wait {
         let deadline = args.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut absence = Absence::said_by(output::remark);
-        let came = messages::wait(&config, of.as_ref(), limit, deadline, &mut absence, &|| true)?;
+        let at = (&config, daemon);
+        let came = messages::wait(at, of.as_ref(), limit, deadline, &mut absence, &|| true)?;
         came.ok_or_else(|| {
             let hint = match absence.is_now() {
                 true => "this host's daemon did not answer: rrd status tells whether it is back",
@@ -54,22 +55,18 @@ pub(crate) fn run(args: &InboxArgs) -> Result<(), CliError> {
     } else {
         let call =
             MessageCall::Inbox { of: of.clone(), all: args.all, limit, wait_ms: 0, is_last: true };
-        messages::page(&daemon, &call, Duration::ZERO)?
+        (messages::page(&daemon, &call, Duration::ZERO)?, daemon)
     };
     if args.json {
         output::json(&page)?;
     } else {
         show(args, of.is_none(), &page)?;
     }
-    if args.named.is_none()
-        && of.is_some()
-        && let Ok(daemon) = connect::dial(&config.dirs.socket)
-    {
+    if args.named.is_none() && of.is_some() {
         messages::shown(&daemon, &page.messages);
     }
     if args.ack_all {
-        // What was shown, and nothing that came since. A wait may have outlived the daemon.
-        let daemon = connect::dial(&config.dirs.socket).map_err(Unreachable::into_error)?;
+        // What was shown, and nothing that came since.
         let unread = |message: &&Message| message.state == MessageState::Unread;
         let ids: Vec<MessageId> =
             page.messages.iter().filter(unread).map(|message| message.id).collect();

@@ -7,10 +7,8 @@ use std::io::{Read, stdin};
 use rrd_proto::message::{MAX_MESSAGE, MessageState};
 
 use crate::{
-    ask::Answerer,
     caller,
     cli::SendArgs,
-    connect::{self, Unreachable},
     error::{CliError, Kind},
     local, messages, output,
     text::clean,
@@ -22,10 +20,9 @@ pub(crate) fn run(args: &SendArgs) -> Result<(), CliError> {
         text => text.to_owned(),
     };
     let config = local::config(None)?;
-    let daemon = connect::dial(&config.dirs.socket).map_err(Unreachable::into_error)?;
-    let answerer = Answerer::Daemon(daemon);
-    let from = caller::here(&answerer, args.named.as_deref(), "its messages are kept there")?;
-    let Answerer::Daemon(daemon) = answerer else { return Ok(()) };
+    let named = args.named.as_deref();
+    let who = |answerer: &_| caller::here(answerer, named, "its messages are kept there");
+    let (from, daemon) = messages::first(&config, who)?;
     let message = messages::send(&config, &daemon, from, &args.id, text)?;
     let whom = message.to.reference.as_deref().unwrap_or(&args.id);
     let (whom, host) = (clean(whom), clean(&message.to.host));

@@ -67,7 +67,7 @@ pub(crate) fn run(args: &TailArgs) -> Result<(), CliError> {
     loop {
         // An empty session has no last event yet: its newest ones are its first.
         query.after = page.events.last().map(|event| event.seq).or(query.after);
-        page = more(&mut answerer, &config, &mut query)?;
+        (answerer, page) = more(answerer, &config, &mut query);
         told.statuses.take(self::outline(&answerer, &query).stretches);
         told.print(&page)?;
     }
@@ -79,51 +79,51 @@ fn outline(answerer: &Answerer, query: &EventQuery) -> Outline {
     answerer.outline(&OutlineQuery { key, node, after: None, limit: 1 }).unwrap_or_default()
 }
 
-/// The events after `query.after`; waits for some, though it may return with none.
-fn more(
-    answerer: &mut Answerer,
-    config: &Config,
-    query: &mut EventQuery,
-) -> Result<EventPage, CliError> {
+/// The events after `query.after`, and who told them; waits for some, though it may return with none.
+fn more(answerer: Answerer, config: &Config, query: &mut EventQuery) -> (Answerer, EventPage) {
     match answerer {
         Answerer::Daemon(connection) => {
             query.wait_ms = if query.node.is_some() { LONG_WAIT_MS } else { WAIT_MS };
-            match connection.events(query) {
-                Ok(Ok(page)) => Ok(page),
+            let (connection, page) = match connection.events(query) {
+                Ok(Ok(page)) => (connection, page),
                 Ok(Err(refusal)) => {
+                    // Who is refused keeps no place that somebody else may need.
+                    drop(connection);
                     output::remark(&format!("{}: waiting for it", clean(&refusal.message)));
-                    let page = until_told(connection, query)?;
+                    let told = until_told(config, query);
                     output::remark("it answers again");
-                    Ok(page)
+                    told
                 }
                 Err(error) => {
                     output::remark(&format!("{}: waiting for the daemon", error.message()));
-                    *connection = dial_until_answered(config);
+                    let connection = dial_until_answered(config);
                     output::remark("the daemon is back");
-                    Ok(EventPage::default())
+                    (connection, EventPage::default())
                 }
-            }
+            };
+            (Answerer::Daemon(connection), page)
         }
-        Answerer::Scan(scan) => {
+        Answerer::Scan(_) => {
             query.wait_ms = 0;
             let begun = Instant::now();
-            **scan = ask::look(config);
+            let scan = ask::look(config);
             let page = scan.events(query);
             if page.events.is_empty() {
                 // A machine with much to look at is not kept busy with looking.
                 thread::sleep(AGAIN.max(begun.elapsed() * 2));
             }
-            Ok(page)
+            (Answerer::Scan(Box::new(scan)), page)
         }
     }
 }
 
-/// Asks again and again, until the other host answers.
-fn until_told(connection: &Connection, query: &EventQuery) -> Result<EventPage, CliError> {
+/// Asks again and again, until whoever has the events answers.
+fn until_told(config: &Config, query: &EventQuery) -> (Connection, EventPage) {
     loop {
         thread::sleep(AGAIN);
-        if let Ok(page) = connection.events(query)? {
-            return Ok(page);
+        let connection = dial_until_answered(config);
+        if let Ok(Ok(page)) = connection.events(query) {
+            return (connection, page);
         }
     }
 }

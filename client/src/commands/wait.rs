@@ -53,7 +53,7 @@ pub(crate) fn run(args: &WaitArgs) -> Result<(), CliError> {
     let bounds = (Absence::said_by(output::remark), deadline);
     let mut waiting =
         Waiting::new(at, bounds, waiter.clone(), targets, args.until.clone(), args.any);
-    let (mut said_away, mut said) = (false, HashSet::new());
+    let (mut said_away, mut said, mut said_anew) = (false, HashSet::new(), HashSet::new());
     let mut within = Duration::ZERO;
     loop {
         waiting.ask(within)?;
@@ -66,6 +66,7 @@ pub(crate) fn run(args: &WaitArgs) -> Result<(), CliError> {
             within = left.map_or(WAIT, |left| left.min(WAIT));
             continue;
         };
+        remark_renumbered(news, &mut said_anew);
         if let Some(came) = news.came {
             return over(args, waiter.as_ref(), news, came);
         }
@@ -96,6 +97,18 @@ fn remark(news: &WaitNews, said_away: &mut bool, said: &mut HashSet<String>) {
             let status = outcome.status.map_or("not known", |status| status.as_str());
             let who = named(target);
             output::remark(&format!("{who}: now {status}; waiting on for {open} more"));
+        }
+    }
+}
+
+/// Says whose events have other numbers than when it began to wait.
+fn remark_renumbered(news: &WaitNews, said: &mut HashSet<String>) {
+    for target in news.targets.iter().filter(|target| target.renumbered) {
+        if said.insert(target.reference.clone()) {
+            let (who, host) = (named(target), clean(&target.host));
+            output::remark(&format!(
+                "{host} has numbered the events of {who} anew: what it did meanwhile may have been missed"
+            ));
         }
     }
 }

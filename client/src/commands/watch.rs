@@ -126,8 +126,15 @@ fn answers(sender: &SyncSender<Input>, config: &Config, args: &ListArgs) -> Opti
         }
         // While transcripts are read for the first time, how far that is matters too.
         let wait = if reading { Duration::from_secs(1) } else { WAIT };
-        if connection.watch(cursor, wait).is_err() {
-            return Some(());
+        match connection.watch(cursor, wait) {
+            Ok(Ok(_)) => {}
+            // Too many wait: whoever looks now and then needs no place among them.
+            Ok(Err(_)) => {
+                drop(connection);
+                thread::sleep(LOOK_AGAIN);
+                return Some(());
+            }
+            Err(_) => return Some(()),
         }
     }
 }

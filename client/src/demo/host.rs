@@ -171,7 +171,7 @@ fn look<T: From<Seen>>(socket: &Path, host: usize, seen: &SyncSender<T>) {
         if seen.send(Seen { host, at, reply }.into()).is_err() {
             return;
         }
-        if connection.watch(cursor, LOOK).is_err() {
+        if !matches!(connection.watch(cursor, LOOK), Ok(Ok(_))) {
             return;
         }
     }

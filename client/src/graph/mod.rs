@@ -16,11 +16,12 @@ fn is_away(node: &GraphNode) -> bool {
     node.host_state == Some(HostState::Away)
 }
 
-/// What it is called: its title, else its id; and its host.
-fn name(node: &GraphNode) -> String {
+/// What it is called: its title, else its id, which gives way where there is no room; and its host, which says which
+/// of several it is.
+fn name(node: &GraphNode) -> (String, String) {
     let title = node.title.as_deref().or(node.session_id.as_deref());
     match (title, &node.host) {
-        (Some(title), Some(host)) => format!("{} ({})", clean(title), clean(host)),
-        _ => format!("{} (nobody knows it)", clean(&node.reference)),
+        (Some(title), Some(host)) => (clean(title).into_owned(), format!(" ({})", clean(host))),
+        _ => (clean(&node.reference).into_owned(), " (nobody knows it)".to_owned()),
     }
 }

@@ -7,9 +7,11 @@ use std::collections::HashMap;
 use rrd_proto::{Cause, Edge, EdgeKind, EdgeState, Graph, GraphNode};
 
 use super::{AWAY, is_away, name};
+use crate::text::fit_end;
 
-/// Letters of a title.
+/// Letters of a title, and of its host.
 const TITLE: usize = 60;
+const HOST: usize = 70;
 
 /// Lines of `dot`.
 pub(crate) fn dot(graph: &Graph) -> Vec<String> {
@@ -95,7 +97,11 @@ fn label(node: &GraphNode, cause: Option<Cause>, newline: &str) -> String {
     let harmless = |c: char| {
         !matches!(c, '"' | '\\' | '<' | '>' | '&' | '#' | '`' | '[' | ']' | '{' | '}' | '|' | ';')
     };
-    let name: String = name(node).chars().filter(|c| harmless(*c)).take(TITLE).collect();
+    let short = |text: &str, most| -> String {
+        fit_end(&text.chars().filter(|c| harmless(*c)).collect::<String>(), most).into_owned()
+    };
+    let (title, host) = name(node);
+    let name = short(&title, TITLE) + &short(&host, HOST);
     let away = if is_away(node) && cause != Some(Cause::Away) { AWAY } else { "" };
     format!("{name}{newline}{status}{away}")
 }
@@ -158,6 +164,15 @@ mod tests {
         assert_eq!(dot[6], "  \"s_e\" [label=\"E (mac)\\nunknown (host away)\"];");
         assert_eq!(dot[7], "  \"s_f\" [label=\"E (mac)\\nits host is away\"];");
         assert!(mermaid.contains(&"  s_e[\"E (mac)<br/>unknown (host away)\"]".to_owned()));
+    }
+
+    #[test]
+    fn the_host_stays_where_a_title_is_long() {
+        let title = "Review the migration of the invoices and everything behind it";
+        let graph = Graph { nodes: vec![node("a", title)], ..Graph::default() };
+        let told = "[label=\"Review the migration of the invoices and everything behind… (mac)";
+        assert!(dot(&graph)[2].contains(told), "{:?}", dot(&graph));
+        assert!(mermaid(&graph)[1].contains("… (mac)<br/>"), "{:?}", mermaid(&graph));
     }
 
     #[test]

@@ -13,18 +13,35 @@ use crate::{
 /// Titles in output that has no width of its own.
 const PIPED: usize = 200;
 
+/// Columns of a title beside its host; where there are fewer the host gives way, too.
+const LEAST: usize = 4;
+
+/// Two hosts and what ties them have no room in less.
+const NARROW: usize = 60;
+
 /// Nothing where nobody waits and no tie of two sessions asks for anything.
 pub(crate) fn lines(graph: &Graph, now: Timestamp, columns: Option<usize>) -> Vec<String> {
     let columns = columns.unwrap_or(PIPED);
     let nodes: HashMap<&str, &GraphNode> =
         graph.nodes.iter().map(|node| (node.reference.as_str(), node)).collect();
-    let named = |one: &str| nodes.get(one).map_or_else(|| clean(one).into_owned(), |n| name(n));
+    let named = |one: &str| match nodes.get(one) {
+        Some(node) => {
+            let (title, host) = name(node);
+            (title, fit_middle(&host, columns / 4).into_owned())
+        }
+        None => (clean(one).into_owned(), String::new()),
+    };
     let away = |one: &str| nodes.get(one).filter(|node| is_away(node)).map_or("", |_| AWAY);
-    // The name and what it says give way; since when, and the ref that one types, do not.
-    let fitted = |before: &str, name: &str, words: &str, detail: &str, end: &str| {
+    // The title and what it says give way; its host, since when, and the ref that one types, do not.
+    let fitted = |before: &str, name: (String, String), words: &str, detail: &str, end: &str| {
+        let (mut title, mut host) = name;
         let fixed = [before, "  ", words, end].map(width).iter().sum();
-        let (name, detail) = fit_both(name, detail, columns.saturating_sub(fixed));
-        fit_end(&format!("{before}{name}  {words}{detail}{end}"), columns).into_owned()
+        let room = columns.saturating_sub(fixed);
+        if room < width(&host) + LEAST {
+            title += &std::mem::take(&mut host);
+        }
+        let (title, detail) = fit_both(&title, detail, room.saturating_sub(width(&host)));
+        fit_end(&format!("{before}{title}{host}  {words}{detail}{end}"), columns).into_owned()
     };
     let mut lines = Vec::new();
     for End { at, chain, circle, behind } in ends(graph) {
@@ -42,14 +59,14 @@ pub(crate) fn lines(graph: &Graph, now: Timestamp, columns: Option<usize>) -> Ve
         let end = format!("{since}  {}", clean(at));
         let away_too = if chain.cause == Cause::Away { "" } else { away(at) };
         let words = format!("{}{away_too}", chain.cause.words());
-        let line = fitted(sign, &named(at), &words, &detail, &end);
+        let line = fitted(sign, named(at), &words, &detail, &end);
         let color = if circle.is_some() { look::RED } else { look::AMBER };
         lines.push(look::paint(color, &line));
         for (depth, one) in behind {
             let indent = "  ".repeat(depth.min(columns / 8));
             let end = format!("  {}", clean(one));
             let words = format!("waits{}", away(one));
-            lines.push(fitted(&format!("{indent}└ "), &named(one), &words, "", &end));
+            lines.push(fitted(&format!("{indent}└ "), named(one), &words, "", &end));
         }
     }
     let others: Vec<String> = graph
@@ -57,7 +74,7 @@ pub(crate) fn lines(graph: &Graph, now: Timestamp, columns: Option<usize>) -> Ve
         .iter()
         .filter(|edge| !matches!(edge.kind, EdgeKind::Parent | EdgeKind::Wait))
         .filter(|edge| !matches!(edge.state, EdgeState::Read | EdgeState::Inactive))
-        .map(|edge| tie(edge, &named(&edge.from), &named(&edge.to), columns))
+        .map(|edge| tie(edge, named(&edge.from), named(&edge.to), columns))
         .collect();
     if !lines.is_empty() && !others.is_empty() {
         lines.push(String::new());
@@ -66,19 +83,26 @@ pub(crate) fn lines(graph: &Graph, now: Timestamp, columns: Option<usize>) -> Ve
     lines
 }
 
-/// Two sessions and what ties them, which is told first: the names give way, then the middle of it, and neither
-/// how a binding stands nor the id that one types.
-fn tie(edge: &Edge, from: &str, to: &str, columns: usize) -> String {
+/// Two sessions and what ties them, which is told first: the titles give way, then the middle of it, and neither
+/// how a binding stands nor the id that one types, nor, unless it is narrow, their hosts.
+fn tie(edge: &Edge, from: (String, String), to: (String, String), columns: usize) -> String {
+    let ((mut from, mut from_host), (mut to, mut to_host)) = (from, to);
+    if columns < NARROW {
+        from += &std::mem::take(&mut from_host);
+        to += &std::mem::take(&mut to_host);
+    }
     let (between, before, what) = match edge.kind {
         EdgeKind::Message => (" has a message for ", ", ", edge.state.to_string()),
         EdgeKind::Binding => (" → ", ", binding ", clean(&edge.evidence).into_owned()),
         _ => (" and ", ": ", clean(&edge.evidence).into_owned()),
     };
-    let room = columns.saturating_sub(["! ", between, before].map(width).iter().sum());
-    let names = (width(from) + width(to)).min(columns / 5);
-    let what = fit_middle(&what, room.saturating_sub(names));
-    let (from, to) = fit_both(from, to, room.saturating_sub(width(&what)));
-    fit_end(&format!("! {from}{between}{to}{before}{what}"), columns).into_owned()
+    let fixed = ["! ", &from_host, between, &to_host, before].map(width).iter().sum();
+    let room = columns.saturating_sub(fixed);
+    let titles = (width(&from) + width(&to)).min(columns / 6);
+    let what = fit_middle(&what, room.saturating_sub(titles));
+    let (from, to) = fit_both(&from, &to, room.saturating_sub(width(&what)));
+    let line = format!("! {from}{from_host}{between}{to}{to_host}{before}{what}");
+    fit_end(&line, columns).into_owned()
 }
 
 #[cfg(test)]
@@ -159,13 +183,16 @@ mod tests {
             ]
         );
         assert!(lines(&Graph::default(), NOW, None).is_empty());
-        // Where it is narrow the age and the refs stay.
+        // Where it is very narrow the age and the refs stay.
+        let narrow = lines(&graph, NOW, Some(38));
+        assert!(anstream::adapter::strip_str(&narrow[0]).to_string().ends_with(", 14m  ccccc"));
+        // Where it is narrow the host does, too.
         let narrow = lines(&graph, NOW, Some(44));
         let narrow = narrow.iter().map(|line| anstream::adapter::strip_str(line).to_string());
         assert_eq!(
             narrow.take(3).collect::<Vec<_>>(),
             [
-                "◆ Publi…  needs permission: Bas…, 14m  ccccc",
+                "◆ Pu… (mac)  needs permission:…, 14m  ccccc",
                 "  └ Build[2J (mac)  waits  bbbbb",
                 "    └ Ship it (web)  waits  aaaaa",
             ]
@@ -197,9 +224,31 @@ mod tests {
             let told = lines(&graph, NOW, Some(columns));
             assert!(told.iter().all(|line| width(line) <= columns), "{columns}: {told:#?}");
             let has = |at: usize, words: &[&str]| words.iter().all(|word| told[at].contains(word));
+            let hosts = ["(web)", "(mac)"];
+            assert!(columns < NARROW || (0..3).all(|at| has(at, &hosts)), "{told:#?}");
             assert!(has(0, &["! Rev", " → Rev", "binding pending", "(k3x9a)"]), "{told:#?}");
             assert!(has(1, &["! Rev", " has a message for Rev", ", unread"]), "{told:#?}");
             assert!(has(2, &["! Rev", " and Rev", "worktree"]), "{told:#?}");
+        }
+    }
+
+    #[test]
+    fn the_host_stays_where_a_title_is_long_also_where_that_is_long_itself() {
+        let long = "Review the migration of the invoices and everything behind";
+        let host = format!("build-{}-7", "x".repeat(50));
+        let graph = Graph {
+            nodes: vec![node("aaaaa", "web", long), node("bbbbb", &host, long)],
+            chains: vec![chain(&["aaaaa", "bbbbb"], Cause::Permission, Some(long), 1)],
+            ..Graph::default()
+        };
+        for columns in [50, 60, 80, 100] {
+            let told = lines(&graph, NOW, Some(columns));
+            let plain = |line: &String| anstream::adapter::strip_str(line).to_string();
+            let told: Vec<String> = told.iter().map(plain).collect();
+            let has = |at: usize, words: &[&str]| words.iter().all(|word| told[at].contains(word));
+            assert!(has(0, &["◆ Re", "-7)  needs permission:", ", 14m  bbbbb"]), "{told:#?}");
+            assert!(has(1, &["  └ Re", " (web)  waits  aaaaa"]), "{told:#?}");
+            assert!(told.iter().all(|line| width(line) <= columns), "{columns}: {told:#?}");
         }
     }
 

@@ -32,10 +32,9 @@ pub(super) struct SendMessage {
 }
 
 pub(super) fn send_message(call: &Call, args: SendMessage) -> Result<Reply, CliError> {
-    let answerer = Answerer::Daemon(call.daemon()?);
-    let from = call.caller(&answerer)?.map(|you| you.key);
+    let (from, daemon) = messages::first(call.config(), |answerer| call.caller(answerer))?;
+    let from = from.map(|you| you.key);
     let is_known = from.is_some();
-    let Answerer::Daemon(daemon) = answerer else { return Ok(Reply::default()) };
     let message = messages::send(call.config(), &daemon, from, &args.id, args.text)?;
     let note = match message.state {
         MessageState::Queued => {
@@ -106,26 +105,25 @@ pub(super) fn inbox(call: &Call, args: Inbox) -> Result<Reply, CliError> {
         messages::shown(&daemon, &[message]);
         return Ok(reply);
     }
-    let page = match seconds {
+    let (page, daemon) = match seconds {
         Some(seconds) if !args.all => {
-            drop(daemon);
             let deadline = Some(Instant::now() + Duration::from_secs(seconds));
             let goes_on = || !call.is_left();
             let mut absence = Absence::said_by(|_| ());
-            let came =
-                messages::wait(call.config(), Some(&you), limit, deadline, &mut absence, &goes_on)?;
-            came.unwrap_or_default()
+            let at = (call.config(), daemon);
+            let came = messages::wait(at, Some(&you), limit, deadline, &mut absence, &goes_on)?;
+            came.map_or_else(Default::default, |(page, daemon)| (page, Some(daemon)))
         }
         _ => {
             let of = Some(you);
             let query = MessageCall::Inbox { of, all: args.all, limit, wait_ms: 0, is_last: true };
-            messages::page(&daemon, &query, Duration::ZERO)?
+            (messages::page(&daemon, &query, Duration::ZERO)?, Some(daemon))
         }
     };
     let (rows, out) = fitting(page.messages.iter().map(value_of).collect(), Keep::First);
     // A hook still tells of what found no room.
     let told = &page.messages[..rows.len()];
-    if let Ok(daemon) = call.daemon() {
+    if let Some(daemon) = daemon {
         messages::shown(&daemon, told);
     }
     let more = page.more + out as u64;

@@ -31,7 +31,7 @@ pub(super) struct WaitFor {
     /// The sessions: refs, unique starts of session_ids, or host/harness/session_id; 1 to 16.
     ids: Vec<String>,
     /// What to wait for: idle (its turn is over), ended, waiting (it asks a person), error, or match=REGEX in
-    /// what it says and does. idle by default.
+    /// what it says and does, as ripgrep's: Unicode, ^ and $ the ends of a line. idle by default.
     until: Option<String>,
     /// One of several sessions is enough.
     #[serde(default)]
@@ -123,5 +123,9 @@ fn told(news: &WaitNews, is_held_up: bool) -> Reply {
     let reply = reply.fact("outcome", outcome).fact("from", from).theirs("targets", &news.targets);
     let elsewhere = news.came.is_none() && !is_held_up && news.away().next().is_some();
     let elsewhere = elsewhere.then_some("the host of one of them is away: see targets");
-    note.into_iter().chain(elsewhere).fold(reply, Reply::note)
+    let renumbered = news.targets.iter().any(|target| target.renumbered).then_some(
+        "a host has numbered the events of its session anew meanwhile: what it did then may have been missed, see \
+         read_events",
+    );
+    note.into_iter().chain(elsewhere).chain(renumbered).fold(reply, Reply::note)
 }

@@ -36,6 +36,8 @@ const MAX_LINE: usize = 512 << 10;
 const ROOM: usize = 1 << 20;
 /// Bytes that a request takes at least; so many fit in at once as that leaves.
 const LEAST: usize = ROOM / 32;
+/// Bytes that are kept of a longer one, to tell its id.
+const MAX_OUTLINE: usize = 4 << 10;
 /// Columns of a method's name that are said again.
 const MAX_NAME: usize = 60;
 /// In pieces of so many bytes room is given out.
@@ -52,8 +54,8 @@ pub(crate) struct Wire<R, W> {
     line: Vec<u8>,
     /// All of a line is there.
     whole: bool,
-    /// A line was too long, and this is still the rest of it.
-    skips: bool,
+    /// Of a line that is too long, of which this is still the rest.
+    skips: Option<Outline>,
     room: Arc<Semaphore>,
     /// Of requests that are not answered yet.
     held: HashMap<RequestId, Hold>,
@@ -71,8 +73,41 @@ struct Named {
 
 enum Read {
     Line,
-    TooLong,
+    TooLong(Option<RequestId>),
     End,
+}
+
+/// What a line that is too long to be kept says outside of all that is nested in it: its id may come last.
+#[derive(Default)]
+struct Outline {
+    kept: Vec<u8>,
+    depth: usize,
+    in_string: bool,
+    is_escaped: bool,
+}
+
+impl Outline {
+    fn take(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            if !self.in_string && matches!(byte, b'}' | b']') {
+                self.depth = self.depth.saturating_sub(1);
+            }
+            if self.depth <= 1 && self.kept.len() < MAX_OUTLINE {
+                self.kept.push(byte);
+            }
+            match byte {
+                _ if self.is_escaped => self.is_escaped = false,
+                b'\\' if self.in_string => self.is_escaped = true,
+                b'"' => self.in_string = !self.in_string,
+                b'{' | b'[' if !self.in_string => self.depth += 1,
+                _ => {}
+            }
+        }
+    }
+
+    fn id(&self) -> Option<RequestId> {
+        serde_json::from_slice::<Named>(&self.kept).ok().map(|named| named.id)
+    }
 }
 
 impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin + Send + 'static> Wire<R, W> {
@@ -84,7 +119,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin + Send + 'static> Wire<R, W> {
             output: Arc::new(Mutex::new(output)),
             line: Vec::new(),
             whole: false,
-            skips: false,
+            skips: None,
             room: Arc::new(Semaphore::new(ROOM / PIECE)),
             held: HashMap::new(),
             answer: None,
@@ -101,20 +136,23 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin + Send + 'static> Wire<R, W> {
             }
             let end = bytes.iter().position(|byte| *byte == b'\n');
             let taken = end.map_or(bytes.len(), |end| end + 1);
-            let was_skipping = self.skips;
-            if !was_skipping && self.line.len() + taken > MAX_LINE {
-                self.skips = true;
-                self.line = Vec::new();
-            } else if !was_skipping {
-                self.line.extend_from_slice(&bytes[..taken]);
-                self.whole = end.is_some();
+            match &mut self.skips {
+                Some(outline) => outline.take(&bytes[..taken]),
+                None if self.line.len() + taken > MAX_LINE => {
+                    let outline = self.skips.insert(Outline::default());
+                    outline.take(&std::mem::take(&mut self.line));
+                    outline.take(&bytes[..taken]);
+                }
+                None => {
+                    self.line.extend_from_slice(&bytes[..taken]);
+                    self.whole = end.is_some();
+                }
             }
             self.input.consume(taken);
-            if end.is_some() && self.skips {
-                self.skips = false;
-            }
-            if !was_skipping && self.line.is_empty() && !self.whole {
-                return Ok(Read::TooLong);
+            if end.is_some()
+                && let Some(outline) = self.skips.take()
+            {
+                return Ok(Read::TooLong(outline.id()));
             }
         }
         Ok(Read::Line)
@@ -216,10 +254,10 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin + Send + 'static> Wire<R, W> {
             }
             match self.read().await.ok()? {
                 Read::End => return None,
-                Read::TooLong => {
+                Read::TooLong(id) => {
                     let why = format!("a message has at most {} KiB", MAX_LINE >> 10);
                     output::remark(&format!("{why}: a longer one was not read"));
-                    self.refuse(ErrorCode::INVALID_REQUEST, &why, None);
+                    self.refuse(ErrorCode::INVALID_REQUEST, &why, id);
                     continue;
                 }
                 Read::Line => {}

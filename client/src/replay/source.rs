@@ -201,6 +201,7 @@ pub(crate) fn follow(
                 if !tell(Told::Trouble(Some(why))) {
                     return;
                 }
+                drop(connection);
                 thread::sleep(AGAIN * 8);
             }
         }

@@ -120,8 +120,8 @@ fn outcome(came: Came, row: &Session, seq: Option<u64>) -> Outcome {
 
 fn compile(pattern: &str) -> Result<Regex, String> {
     let config = Regex::config().nfa_size_limit(Some(MAX_SIZE)).hybrid_cache_capacity(MAX_SIZE);
-    // Bytes and ASCII classes: Unicode's tables are not built in.
-    let syntax = syntax::Config::new().unicode(false).utf8(false).multi_line(true);
+    // As ripgrep's: Unicode, unless a part of it says otherwise.
+    let syntax = syntax::Config::new().utf8(false).multi_line(true);
     let built = Regex::builder().configure(config).syntax(syntax).build(pattern);
     built.map_err(|error| match error.syntax_error() {
         Some(error) => {
@@ -129,7 +129,7 @@ fn compile(pattern: &str) -> Result<Regex, String> {
             let last = said.lines().last().unwrap_or("no pattern");
             last.strip_prefix("error: ").unwrap_or(last).to_owned()
         }
-        None => "it is too large".to_owned(),
+        None => "it is too large; (?-u:\\w) is \\w in ASCII, and small".to_owned(),
     })
 }
 
@@ -215,6 +215,29 @@ mod tests {
     }
 
     #[test]
+    fn patterns_are_of_letters_and_not_of_bytes() {
+        let is = |pattern: &str, text: &str| {
+            let condition = Condition::new(Until::Match(pattern.to_owned())).unwrap();
+            condition.by_event(&Harness::Codex, &event(EventKind::Message, text))
+        };
+        for (pattern, text) in [
+            (r"(?i)čau\b", "ČAU"),
+            (r"^.{3}$", "čau"),
+            (r"(?i)STRASSE|É", "é"),
+            ("[äö]+", "xäöx"),
+            ("ä{2}$", "ää"),
+            (r"\p{L}", "ж"),
+            (r"\p{Greek}\p{Emoji}", "λ🐎"),
+            (r"\bx\w+ä", "xüä"),
+            (r"^[^a]$", "ä"),
+            (r"(?-u:\xc3)", "ä"),
+        ] {
+            assert!(is(pattern, text), "{pattern} {text}");
+        }
+        assert!(!is(r"^.{4}$", "čau") && !is(r"\bau", "čau") && !is(r"(?-u:\w)", "č"));
+    }
+
+    #[test]
     fn what_is_no_pattern_is_said_so() {
         let new = |pattern: &str| Condition::new(Until::Match(pattern.to_owned()));
         assert!(new("(").is_err() && new("[a-").is_err());
@@ -223,6 +246,8 @@ mod tests {
         for why in [new("(").unwrap_err(), new(&huge).unwrap_err()] {
             assert!(!why.contains('\n') && !why.is_empty(), "{why:?}");
         }
+        assert!(new(r"\w{64}").unwrap_err().contains(r"(?-u:\w)"));
+        assert!(new(r"(?-u:\w){64}").is_ok() && new(r"\b[0-9a-f]{64}\b").is_ok());
     }
 
     #[test]

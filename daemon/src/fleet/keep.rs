@@ -151,6 +151,14 @@ impl KeepError {
         }
     }
 
+    /// What another host is told of messages that it hands over: nothing that names a place of this one.
+    pub(crate) fn to_sender(&self) -> &'static str {
+        match self.full() {
+            Some(_) => "its disk is full",
+            None => "it cannot write them down now, and its log tells why",
+        }
+    }
+
     /// What could not be written because there was no room for it; then nothing of it was changed.
     fn full(&self) -> Option<&Path> {
         match self {
@@ -433,6 +441,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let keep = Keep::open(dir.path()).unwrap();
         (dir, keep)
+    }
+
+    #[test]
+    fn who_sends_messages_hears_of_a_full_disk_and_of_no_path() {
+        let told = |kind: std::io::ErrorKind| {
+            KeepError::Io { path: "/home/x/keep.db".into(), source: kind.into() }.to_sender()
+        };
+        assert_eq!(told(std::io::ErrorKind::StorageFull), "its disk is full");
+        assert!(told(std::io::ErrorKind::PermissionDenied).ends_with("its log tells why"));
     }
 
     #[test]

@@ -76,7 +76,10 @@ impl fmt::Display for LinkError {
             Self::Unknown => f.write_str("its release does not know what was asked: update it"),
             Self::Late => f.write_str("it did not answer in time"),
             Self::Closed => f.write_str("it closed the connection"),
-            Self::Refused(refused) => write!(f, "it refused: {} {}", refused.code, refused.detail),
+            // A code is for programs; some tell no more.
+            Self::Refused(Refused { code, detail }) => {
+                write!(f, "it refused: {}", if detail.is_empty() { code } else { detail })
+            }
         }
     }
 }
@@ -252,5 +255,20 @@ impl Link {
         let hello: Hello = peer::unpack(&hello).map_err(LinkError::Refused)?;
         let methods = Arc::new(hello.methods.into_iter().collect());
         Ok(Open { client, key, methods })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_told_in_words_where_there_are_any() {
+        let told = |code, detail| LinkError::Refused(Refused::new(code, detail)).to_string();
+        assert_eq!(
+            told("failed", "it cannot keep them now"),
+            "it refused: it cannot keep them now"
+        );
+        assert_eq!(told("unknown_method", ""), "it refused: unknown_method");
     }
 }

@@ -428,10 +428,10 @@ pub(crate) async fn take(
         messages.change();
         Ok::<_, KeepError>(MessagesReply { handed })
     });
-    let failed = || Refused::new("failed", "it cannot be kept");
-    taken.await.ok_or_else(failed)?.map_err(|error| {
+    let fault = || Refused::new("failed", "that failed inside its daemon");
+    taken.await.ok_or_else(fault)?.map_err(|error| {
         tracing::warn!(%error, "messages of another host cannot be kept");
-        failed()
+        Refused::new("failed", error.to_sender())
     })
 }
 

@@ -70,17 +70,9 @@ impl Notices {
             1 => format!("sink {}", first.name),
             count => format!("{count} sinks"),
         };
-        let mut detail = format!(
-            "{name}; {sent} notifications told since it started{}",
-            last.unwrap_or_default()
-        );
         let lost: u64 = all.iter().map(|sink| sink.lost).sum();
-        if lost > 0 {
-            detail += &format!(", {lost} notices given up");
-        }
-        if waiting > 0 {
-            detail += &format!(", {waiting} notices wait");
-        }
+        let mut detail =
+            format!("{name}; {}", counts(sent, &last.unwrap_or_default(), lost, waiting));
         let part = |state, detail, hint: Option<&str>| PartStatus {
             part: "notify".to_owned(),
             state,
@@ -135,5 +127,41 @@ impl Notices {
             }
         });
         Ok(NotifyReply::Tested(join_all(tests).await))
+    }
+}
+
+/// How many were told, the last of them when, and how many were not.
+fn counts(sent: u64, last: &str, lost: u64, waiting: u64) -> String {
+    let counted = |count: u64, noun| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
+    let mut told = format!("{} told since it started{last}", counted(sent, "notification"));
+    if lost > 0 {
+        told += &format!(", {} given up", counted(lost, "notice"));
+    }
+    if waiting > 0 {
+        let wait = if waiting == 1 { "waits" } else { "wait" };
+        told += &format!(", {} {wait}", counted(waiting, "notice"));
+    }
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_is_told_of_as_one() {
+        for (told, expected) in [
+            (counts(0, "", 0, 0), "0 notifications told since it started"),
+            (
+                counts(1, ", the last 2s ago", 1, 1),
+                "1 notification told since it started, the last 2s ago, 1 notice given up, 1 notice waits",
+            ),
+            (
+                counts(2, "", 2, 2),
+                "2 notifications told since it started, 2 notices given up, 2 notices wait",
+            ),
+        ] {
+            assert_eq!(told, expected);
+        }
     }
 }

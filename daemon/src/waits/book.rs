@@ -11,7 +11,7 @@ use std::{
 use rrd_core::wait;
 use rrd_proto::{
     EdgeKind, EdgeState, HostState, Link, NodeId, Refusal, Session, SessionKey, Timestamp,
-    wait::{Came, MAX_TARGETS, Outcome, Until, WaitItem, WaitNews, WaitTarget},
+    wait::{Came, MAX_TARGETS, Outcome, Until, WaitItem, WaitNews, WaitState, WaitTarget},
 };
 use tokio::{sync::watch, time::Instant};
 
@@ -21,8 +21,9 @@ use crate::{
     hub::{Hub, Input},
 };
 
-/// A client that has not asked for so long waits no more.
-pub(super) const SILENT: Duration = Duration::from_millis(1_500);
+/// A client that has not asked for so long waits no more. With how often that is looked for, and how soon others
+/// hear of it, within two seconds.
+pub(super) const SILENT: Duration = Duration::from_millis(1_200);
 
 /// A daemon that runs for less may not have heard of every host, and so not of their sessions.
 pub(super) const SETTLES: Duration = Duration::from_secs(10);
@@ -65,7 +66,7 @@ pub(super) struct Wait {
     pub(super) is_anew: bool,
     /// Why it may not go on, after all.
     pub(super) refused: Option<Refusal>,
-    /// Of how many targets its client knows what came of them.
+    /// How much of what came of its targets its client knows.
     pub(super) told: usize,
     /// Calls that are being answered.
     pub(super) asking: u32,
@@ -79,6 +80,8 @@ pub(super) struct Target {
     pub(super) row: Box<Session>,
     pub(super) from: Option<u64>,
     pub(super) outcome: Option<Outcome>,
+    /// What it did may have been missed.
+    pub(super) renumbered: bool,
 }
 
 impl Wait {
@@ -91,9 +94,10 @@ impl Wait {
         self.came().is_some()
     }
 
-    /// Of how many targets something has come.
+    /// How much has come of its targets that its client is to know.
     fn decided(&self) -> usize {
-        self.targets.iter().filter(|target| target.outcome.is_some()).count()
+        let of = |target: &Target| [target.outcome.is_some(), target.renumbered];
+        self.targets.iter().flat_map(of).filter(|is| *is).count()
     }
 
     /// One for each session of which nothing has come, however often it was named; `group` is this wait among
@@ -200,13 +204,8 @@ impl Waits {
     }
 
     /// Takes how these stand; true where that is news.
-    pub(super) fn take(
-        &self,
-        node: Option<NodeId>,
-        item: &WaitItem,
-        from: Option<u64>,
-        outcome: Option<Outcome>,
-    ) -> bool {
+    pub(super) fn take(&self, node: Option<NodeId>, item: &WaitItem, state: &WaitState) -> bool {
+        let WaitState { from, outcome, renumbered } = state;
         let mut is_news = false;
         for wait in self.held().waits.values_mut().filter(|wait| wait.until == item.until) {
             let is_it = |target: &&mut Target| {
@@ -217,9 +216,11 @@ impl Waits {
                     && target.row.session_id == item.key.session_id
             };
             for target in wait.targets.iter_mut().filter(is_it) {
-                is_news |= outcome.is_some() || target.from.is_none() && from.is_some();
+                is_news |= outcome.is_some() || *renumbered;
+                is_news |= target.from.is_none() && from.is_some();
                 target.from = from.or(target.from);
-                target.outcome.clone_from(&outcome);
+                target.renumbered |= renumbered;
+                target.outcome.clone_from(outcome);
             }
         }
         is_news
@@ -286,7 +287,8 @@ impl Waits {
     /// How it stands, for its client, who tells a daemon that begins anew of it.
     pub(super) fn tell_client(&self, handle: u64, answers: &Answers) -> Option<WaitNews> {
         let news = self.news(handle, answers)?;
-        let told = news.targets.iter().filter(|target| target.outcome.is_some()).count();
+        let of = |target: &WaitTarget| [target.outcome.is_some(), target.renumbered];
+        let told = news.targets.iter().flat_map(of).filter(|is| *is).count();
         self.held().waits.get_mut(&handle)?.told = told;
         Some(news)
     }
@@ -311,6 +313,7 @@ impl Waits {
                     .and_then(|(_, since)| since),
                 outcome: target.outcome.clone(),
                 from: target.from,
+                renumbered: target.renumbered,
             }
         };
         let targets = wait.targets.iter().map(told).collect();
@@ -352,7 +355,7 @@ mod tests {
     fn wait(waiter: Option<&str>, node: Option<NodeId>, targets: std::ops::Range<usize>) -> Wait {
         let target = |at: usize| {
             let row = Session { reference: format!("t{at}"), ..Session::unknown(key(at)) };
-            Target { node, row: Box::new(row), from: None, outcome: None }
+            Target { node, row: Box::new(row), from: None, outcome: None, renumbered: false }
         };
         Wait {
             waiter: waiter.map(key),

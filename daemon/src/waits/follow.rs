@@ -69,8 +69,8 @@ async fn follow(answers: Arc<Answers>, node: Option<NodeId>) {
             continue;
         };
         let mut is_news = false;
-        for (item, state) in items.iter().zip(reply.states) {
-            is_news |= waits.take(node, item, state.from, state.outcome);
+        for (item, state) in items.iter().zip(&reply.states) {
+            is_news |= waits.take(node, item, state);
         }
         if is_news {
             waits.tell(&answers.hub);

@@ -70,7 +70,7 @@ async fn begin(
 ) -> Result<WaitNews, NoWait> {
     if let Err(why) = Condition::new(until.clone()) {
         let why = format!("that is no pattern: {why}");
-        return Err(refusal(why, "patterns are as ripgrep's, for bytes").into());
+        return Err(refusal(why, "patterns are as ripgrep's, over lines of text").into());
     }
     if targets.is_empty() || targets.len() > MAX_TARGETS {
         let why = format!("one call waits for one to {MAX_TARGETS} sessions");
@@ -215,7 +215,7 @@ async fn target(answers: &Answers, awaited: Awaited) -> Result<Target, NoWait> {
     let why = match one(looked, &id) {
         Ok(row) => {
             let node = Some(node_of(answers, &row)).filter(|node| *node != answers.own_node());
-            return Ok(Target { node, row, from, outcome });
+            return Ok(Target { node, row, from, outcome, renumbered: false });
         }
         Err(why) => why,
     };
@@ -229,10 +229,11 @@ async fn target(answers: &Answers, awaited: Awaited) -> Result<Target, NoWait> {
     match named {
         // What a member has, it says itself, if it has to be back for that.
         Some((Some(node), row)) if members.is_some_and(|members| members.has(node)) => {
-            Ok(Target { node: Some(node), row, from, outcome })
+            Ok(Target { node: Some(node), row, from, outcome, renumbered: false })
         }
         Some((node, row)) if is_settled => {
-            Ok(Target { node, row, from, outcome: outcome.or_else(|| Some(wait::unknown())) })
+            let outcome = outcome.or_else(|| Some(wait::unknown()));
+            Ok(Target { node, row, from, outcome, renumbered: false })
         }
         _ => Err(NoWait { why, passes: is_unknown && !is_settled }),
     }

@@ -28,7 +28,7 @@ pub(crate) async fn wait(desk: &Desk, query: WaitQuery) -> WaitReply {
     let conditions: Vec<Option<Condition>> =
         items.iter().map(|item| Condition::new(item.until.clone()).ok()).collect();
     let mut states: Vec<WaitState> =
-        items.iter().map(|item| WaitState { from: item.from, outcome: None }).collect();
+        items.iter().map(|item| WaitState { from: item.from, ..WaitState::default() }).collect();
     loop {
         version.borrow_and_update();
         committed.borrow_and_update();
@@ -38,7 +38,8 @@ pub(crate) async fn wait(desk: &Desk, query: WaitQuery) -> WaitReply {
                 Some(condition) => look(desk, item, condition, state).await,
                 None => state.outcome = Some(unknown()),
             }
-            is_news |= state.outcome.is_some() || state.from.is_some() && item.from.is_none();
+            is_news |= state.outcome.is_some() || state.renumbered;
+            is_news |= state.from.is_some() && item.from.is_none();
         }
         if is_news {
             return WaitReply { states };
@@ -72,6 +73,11 @@ async fn look(desk: &Desk, item: &WaitItem, condition: &Condition, state: &mut W
         }
     };
     let mut at = from;
+    if let Some(next) = next.filter(|next| *next < from) {
+        // The index was made anew, and the transcript has less in it than it once had: numbers that were told mean
+        // other events now, or none. Which of these came meanwhile nobody knows.
+        (at, state.renumbered) = (next, true);
+    }
     while next.is_some_and(|next| next > at) {
         let query = EventQuery {
             key: item.key.clone(),
