@@ -5,6 +5,8 @@
 
 #[path = "mirror_short/copied.rs"]
 mod copied;
+#[path = "mirror_short/home.rs"]
+mod home;
 #[path = "host/mod.rs"]
 mod host;
 #[path = "mirror_short/upgraded.rs"]
