@@ -122,6 +122,8 @@ struct Known {
     noted: HashMap<SessionKey, Option<(u64, i64)>>,
     /// When it last did what was asked of it.
     worked_at: Option<Instant>,
+    /// When somebody asked last for everything to be brought: what was begun before does not say how it is now.
+    asked_at: Option<Instant>,
     /// Parts that are still to be sent, while the bucket fails.
     pending: u64,
     /// Sessions that are being carried, and what is new in them.
@@ -185,6 +187,8 @@ struct Failing {
     since: Timestamp,
     failures: u32,
     error: String,
+    /// When that began which failed last.
+    begun: Instant,
     again: Instant,
     /// That it has for long was logged.
     is_told: bool,
@@ -194,6 +198,7 @@ struct Failing {
 struct Done {
     key: SessionKey,
     stream: Stream,
+    begun: Instant,
     /// It was not only compacted or deleted.
     asked: Option<Ask>,
     /// What was new in it when it was looked at last, where it was to be brought.
@@ -514,7 +519,8 @@ impl Aim {
                         Ok(()) => carrier.settle_up(&mut stream, &source, beside).await,
                         Err(failure) => Err(failure),
                     };
-                    Done { key, stream, asked: Some(ask), dirty, noted: None, result }
+                    let asked = Some(ask);
+                    Done { key, stream, begun: now, asked, dirty, noted: None, result }
                 });
             }
         }
@@ -547,26 +553,32 @@ impl Aim {
         self.wake.notify_one();
     }
 
-    /// Returns when everything is there, or the bucket fails.
+    /// Returns when everything is there, or the bucket fails at what is asked of it from now on.
     pub(super) async fn catch_up(&self) {
         self.hurry.store(true, Ordering::Relaxed);
-        if let Some(failing) = &mut self.known().failing {
-            failing.again = Instant::now();
+        let asked = Instant::now();
+        {
+            let mut known = self.known();
+            known.asked_at = Some(asked);
+            known.failing.iter_mut().for_each(|failing| failing.again = asked);
+        }
+        if let Ok(carrier) = &self.carrier {
+            carrier.target.ask_anew();
         }
         self.has_looked.store(false, Ordering::Relaxed);
         self.idle.send_replace(false);
         self.wake.notify_one();
         let mut idle = self.idle.subscribe();
-        let failures = || self.known().failing.as_ref().map_or(0, |failing| failing.failures);
-        let before = failures();
+        // Of what failed last, where anything did: whether it was begun since.
+        let fails = || self.known().failing.as_ref().map(|failing| failing.begun >= asked);
         loop {
             let waited = tokio::time::timeout(LOOK, idle.wait_for(|idle| *idle)).await;
-            if waited.is_ok() || failures() > before {
+            if waited.is_ok() || fails() == Some(true) {
                 break;
             }
         }
         self.hurry.store(false, Ordering::Relaxed);
-        if failures() == before && before > 0 {
+        if fails() == Some(false) {
             self.ask_again().await;
         }
     }
