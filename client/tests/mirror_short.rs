@@ -9,6 +9,8 @@ mod copied;
 mod home;
 #[path = "host/mod.rs"]
 mod host;
+#[path = "mirror_short/shared.rs"]
+mod shared;
 #[path = "mirror_short/upgraded.rs"]
 mod upgraded;
 #[path = "mirror_short/went.rs"]

@@ -249,6 +249,7 @@ impl Aim {
             room: Arc::new(Semaphore::new(IN_MEMORY)),
             hands: Arc::clone(&mirror.hands),
             redacts: !settings.raw,
+            yields: false,
         });
         Self {
             id,
@@ -458,14 +459,12 @@ impl Aim {
             let free = known.dirty.iter().filter(|(key, _)| !in_hand.contains(*key));
             free.map(|(key, dirty)| {
                 let later = known.troubles.get(key).map(|(_, since)| *since + LATER);
-                let wait = match hurry {
-                    true => Duration::ZERO,
-                    false => due::wait(
-                        now - dirty.since,
-                        now - dirty.last,
-                        dirty.bytes,
-                        self.turn_is_open(key),
-                    ),
+                let is_left = known.streams.get(key).is_some_and(|stream| stream.state.left);
+                let (since, quiet) = (now - dirty.since, now - dirty.last);
+                let wait = match (hurry, is_left) {
+                    (true, _) => Duration::ZERO,
+                    (_, false) => due::wait(since, quiet, dirty.bytes, self.turn_is_open(key)),
+                    (_, true) => due::left(since, quiet, self.turn_is_open(key)),
                 };
                 ((now + wait).max(later.unwrap_or(now)), key.clone())
             })
@@ -505,7 +504,10 @@ impl Aim {
             if let Some((stream, source, about, ask)) = self.stream_of(&key) {
                 in_hand.insert(key.clone());
                 self.known().carried.insert(key.clone(), dirty);
-                let (carrier, beside) = (carrier.clone(), self.beside(&key));
+                // What programs keep in the session store here no other daemon has.
+                let yields = !hurry && !source.path().starts_with(&self.state_dir);
+                let carrier = Carrier { yields, ..carrier.clone() };
+                let beside = self.beside(&key);
                 carried.spawn(async move {
                     let mut stream = stream;
                     // What was deleted and goes on is brought as if it were new.

@@ -147,6 +147,10 @@ impl Aim {
                 if known.pending > 0 {
                     known.pending = self.pending();
                 }
+                // Whoever it is left to has not brought all of it yet.
+                if stream.state.left && stream.state.settled.is_none() {
+                    known.dirty.entry(key.clone()).or_insert(still);
+                }
             }
             Err(Failure::Bucket(fault)) if is_old || !known.is_of_one(&key, &fault) => {
                 known.failed.insert(key.clone(), Instant::now());
