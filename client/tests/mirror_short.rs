@@ -5,8 +5,12 @@
 
 #[path = "mirror_short/copied.rs"]
 mod copied;
+#[path = "mirror_short/home.rs"]
+mod home;
 #[path = "host/mod.rs"]
 mod host;
+#[path = "mirror_short/shared.rs"]
+mod shared;
 #[path = "mirror_short/upgraded.rs"]
 mod upgraded;
 #[path = "mirror_short/went.rs"]

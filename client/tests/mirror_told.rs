@@ -17,6 +17,7 @@ use std::{
     net::TcpListener,
     path::{Path, PathBuf},
     process::Output,
+    sync::mpsc,
 };
 
 use host::{Host, session};
@@ -522,6 +523,47 @@ fn what_is_made_and_not_sent_is_not_there() {
             (place.state, place.bytes_behind) == (rrd_proto::CoverageState::Failing, Some(missing));
         if is_told { Ok(()) } else { Err(format!("{missing}: {place:?}")) }
     });
+}
+
+#[test]
+fn a_run_asks_a_place_that_hung_anew_and_says_what_it_answers() {
+    let Some(moto) = moto::moto() else { return };
+    moto.make_bucket("hung");
+    let line = Proxy::to(moto.address);
+    let mut host = Host::new("mac");
+    host.set("AWS_ACCESS_KEY_ID", "test");
+    host.set("AWS_SECRET_ACCESS_KEY", "test");
+    let id = session(1);
+    host.works_on(&id, "Mend it");
+    host.start();
+    host.looks_up(&id);
+    let endpoint = format!("http://{}", line.address);
+    let enable = ["mirror", "enable", "s3://hung", "--endpoint", &endpoint];
+    host.run(&[&enable[..], &["--region", "us-east-1"]].concat());
+    host.run(&["mirror", "run"]);
+    let done = serde_json::json!({"type": "assistant", "uuid": "a1", "parentUuid": null,
+        "sessionId": id, "cwd": "/w", "isSidechain": false, "version": "2.1.300",
+        "timestamp": "2026-11-20T10:00:00.000Z", "message": {"id": "m1", "role": "assistant",
+        "model": "opus", "stop_reason": "end_turn", "content": [{"type": "text", "text": "Done"}]}});
+    let refused =
+        Mishap::Status { status: 403, code: "AccessDenied", after: None, delivered: false };
+    for answer in [Some(refused), None] {
+        // What it brings by itself hangs, and then the place is back.
+        let (hung, hangs) = mpsc::sync_channel(1);
+        line.decide(move |_| {
+            let _ = hung.try_send(());
+            Some(Mishap::Hangs { delivered: false })
+        });
+        host.writes(&id, &done);
+        hangs.recv().unwrap();
+        line.decide(move |_| answer);
+        line.take_asked();
+        let (code, _, error) = said(&host, &["mirror", "run"]);
+        assert!(!line.take_asked().is_empty());
+        assert_eq!(code, i32::from(answer.is_some()), "{error}");
+        assert_eq!(error.contains("AccessDenied"), answer.is_some(), "{error}");
+        assert!(!error.contains("does not answer"), "{error}");
+    }
 }
 
 #[test]

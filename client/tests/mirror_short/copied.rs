@@ -3,13 +3,13 @@
 use super::*;
 
 /// In no file as it is.
-fn secret() -> String {
+pub(super) fn secret() -> String {
     format!("{}_{}", "ghp", "16C7e42F292c6912E7710c838347Ae178B4a")
 }
 
 impl Host {
     /// What the place has of it: how many epochs, and every record.
-    fn brought(&self, id: &str) -> (usize, Vec<String>) {
+    pub(super) fn brought(&self, id: &str) -> (usize, Vec<String>) {
         let folder = self.path(&format!("bucket/rrd/sessions/claude-code/{id}"));
         let mut names: Vec<PathBuf> =
             fs::read_dir(folder).unwrap().map(|one| one.unwrap().path()).collect();

@@ -13,14 +13,33 @@ use super::{
     fetch::{self, Directory},
     gather::At,
     outbox::{Epoch, Merge, Part, State, Stream, StreamId},
-    recognise::{Found, as_told},
+    recognise::{Found, Recognised, as_told},
     stream::{Carrier, Failure},
 };
 use crate::hub::now;
 
+/// What came of a look at a stream.
+pub(super) struct Looked {
+    /// What the source has of it.
+    pub(super) own: Recognised,
+    /// From which part on whoever is the next owner may write.
+    pub(super) next_seq: u32,
+    /// The source as it looked before it was compared.
+    pub(super) looks: Option<(u64, i64)>,
+    /// As in [`State`].
+    pub(super) aside: Vec<String>,
+    /// As in [`State`].
+    pub(super) lost: u64,
+    /// Its owner brings the same transcript, and is at work ([`super::left`]).
+    pub(super) is_brought: bool,
+}
+
 impl Carrier {
     /// Looks at what the bucket has of a stream; begins it, or takes it over, where that is right.
     pub(super) async fn look(&self, stream: &mut Stream, source: &At) -> Result<(), Failure> {
+        if stream.state.left {
+            return self.look_on(stream, source).await;
+        }
         let directory = fetch::directory(&self.target, &stream.name).await?;
         let parts: HashSet<PartName> = directory.parts.iter().copied().collect();
         let last_epoch = directory.owners.iter().map(|owner| owner.epoch).max().unwrap_or(0);
@@ -99,18 +118,38 @@ impl Carrier {
         let looks = source.looks();
         let at = source.clone();
         let own = self.on_disk(move |carrier| carrier.recognise(&at, found)).await?;
-        let there = own.parts;
-        let is_ours = last.is_none_or(|owner| *owner.claim.node == *self.node);
         let aside = self.aside(stream, &dropped)?;
-        let lost = match is_ours && stream.state.theirs.is_none() {
-            true => self.lost(stream.id, source, &there).await?,
+        let lost = match self.is_ours(last) && stream.state.theirs.is_none() {
+            true => self.lost(stream.id, source, &own.parts).await?,
             // What became of it meanwhile the other host knows.
             false => 0,
         };
         let lost = stream.state.lost + lost;
+        let is_brought = self.is_brought(stream, source, &directory)?;
+        self.judge(stream, directory, Looked { own, next_seq, looks, aside, lost, is_brought })
+            .await
+    }
+
+    fn is_ours(&self, last: Option<&Owner>) -> bool {
+        last.is_none_or(|owner| *owner.claim.node == *self.node)
+    }
+
+    /// Decides whether this host goes on with a stream, and notes down what is there.
+    pub(super) async fn judge(
+        &self,
+        stream: &mut Stream,
+        directory: Directory,
+        looked: Looked,
+    ) -> Result<(), Failure> {
+        let Looked { own, next_seq, looks, aside, lost, is_brought } = looked;
+        let owners = &directory.owners;
+        let last = owners.iter().max_by_key(|owner| owner.epoch);
         let last_epoch = last.map_or(0, |owner| owner.epoch);
-        let theirs =
-            last.filter(|_| !is_ours && !own.may_go_on).map(|owner| owner.claim.host.clone());
+        let is_ours = self.is_ours(last);
+        let left = !is_ours && own.may_go_on && self.leaves(&stream.state, &own, is_brought);
+        let is_theirs = !is_ours && (left || !own.may_go_on);
+        let theirs = last.filter(|_| is_theirs).map(|owner| owner.claim.host.clone());
+        let there = own.parts;
         let epochs: Vec<Epoch> = owners
             .iter()
             .map(|Owner { epoch, claim }| Epoch {
@@ -119,11 +158,12 @@ impl Carrier {
                 is_sent: true,
             })
             .collect();
-        let settled = looks.filter(|_| theirs.is_some());
-        let diverged = theirs.is_some() && own.has_more;
+        // What is to be brought by that host is looked for once more.
+        let settled = looks.filter(|_| theirs.is_some() && !(left && own.has_more));
+        let diverged = theirs.is_some() && own.has_more && !left;
         let diverged = diverged.then(|| stream.state.diverged.unwrap_or_else(now));
         let state = State { epoch: last_epoch, next_seq, ..stream.state.kept() };
-        let state = State { theirs, diverged, settled, aside, lost, ..state };
+        let state = State { theirs, left, diverged, settled, aside, lost, ..state };
         let merges: Vec<Merge> = directory
             .merges
             .iter()

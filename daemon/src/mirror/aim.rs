@@ -122,6 +122,8 @@ struct Known {
     noted: HashMap<SessionKey, Option<(u64, i64)>>,
     /// When it last did what was asked of it.
     worked_at: Option<Instant>,
+    /// When somebody asked last for everything to be brought: what was begun before does not say how it is now.
+    asked_at: Option<Instant>,
     /// Parts that are still to be sent, while the bucket fails.
     pending: u64,
     /// Sessions that are being carried, and what is new in them.
@@ -185,6 +187,8 @@ struct Failing {
     since: Timestamp,
     failures: u32,
     error: String,
+    /// When that began which failed last.
+    begun: Instant,
     again: Instant,
     /// That it has for long was logged.
     is_told: bool,
@@ -194,6 +198,7 @@ struct Failing {
 struct Done {
     key: SessionKey,
     stream: Stream,
+    begun: Instant,
     /// It was not only compacted or deleted.
     asked: Option<Ask>,
     /// What was new in it when it was looked at last, where it was to be brought.
@@ -244,6 +249,7 @@ impl Aim {
             room: Arc::new(Semaphore::new(IN_MEMORY)),
             hands: Arc::clone(&mirror.hands),
             redacts: !settings.raw,
+            yields: false,
         });
         Self {
             id,
@@ -453,14 +459,12 @@ impl Aim {
             let free = known.dirty.iter().filter(|(key, _)| !in_hand.contains(*key));
             free.map(|(key, dirty)| {
                 let later = known.troubles.get(key).map(|(_, since)| *since + LATER);
-                let wait = match hurry {
-                    true => Duration::ZERO,
-                    false => due::wait(
-                        now - dirty.since,
-                        now - dirty.last,
-                        dirty.bytes,
-                        self.turn_is_open(key),
-                    ),
+                let is_left = known.streams.get(key).is_some_and(|stream| stream.state.left);
+                let (since, quiet) = (now - dirty.since, now - dirty.last);
+                let wait = match (hurry, is_left) {
+                    (true, _) => Duration::ZERO,
+                    (_, false) => due::wait(since, quiet, dirty.bytes, self.turn_is_open(key)),
+                    (_, true) => due::left(since, quiet, self.turn_is_open(key)),
                 };
                 ((now + wait).max(later.unwrap_or(now)), key.clone())
             })
@@ -500,7 +504,10 @@ impl Aim {
             if let Some((stream, source, about, ask)) = self.stream_of(&key) {
                 in_hand.insert(key.clone());
                 self.known().carried.insert(key.clone(), dirty);
-                let (carrier, beside) = (carrier.clone(), self.beside(&key));
+                // What programs keep in the session store here no other daemon has.
+                let yields = !hurry && !source.path().starts_with(&self.state_dir);
+                let carrier = Carrier { yields, ..carrier.clone() };
+                let beside = self.beside(&key);
                 carried.spawn(async move {
                     let mut stream = stream;
                     // What was deleted and goes on is brought as if it were new.
@@ -514,7 +521,8 @@ impl Aim {
                         Ok(()) => carrier.settle_up(&mut stream, &source, beside).await,
                         Err(failure) => Err(failure),
                     };
-                    Done { key, stream, asked: Some(ask), dirty, noted: None, result }
+                    let asked = Some(ask);
+                    Done { key, stream, begun: now, asked, dirty, noted: None, result }
                 });
             }
         }
@@ -547,26 +555,32 @@ impl Aim {
         self.wake.notify_one();
     }
 
-    /// Returns when everything is there, or the bucket fails.
+    /// Returns when everything is there, or the bucket fails at what is asked of it from now on.
     pub(super) async fn catch_up(&self) {
         self.hurry.store(true, Ordering::Relaxed);
-        if let Some(failing) = &mut self.known().failing {
-            failing.again = Instant::now();
+        let asked = Instant::now();
+        {
+            let mut known = self.known();
+            known.asked_at = Some(asked);
+            known.failing.iter_mut().for_each(|failing| failing.again = asked);
+        }
+        if let Ok(carrier) = &self.carrier {
+            carrier.target.ask_anew();
         }
         self.has_looked.store(false, Ordering::Relaxed);
         self.idle.send_replace(false);
         self.wake.notify_one();
         let mut idle = self.idle.subscribe();
-        let failures = || self.known().failing.as_ref().map_or(0, |failing| failing.failures);
-        let before = failures();
+        // Of what failed last, where anything did: whether it was begun since.
+        let fails = || self.known().failing.as_ref().map(|failing| failing.begun >= asked);
         loop {
             let waited = tokio::time::timeout(LOOK, idle.wait_for(|idle| *idle)).await;
-            if waited.is_ok() || failures() > before {
+            if waited.is_ok() || fails() == Some(true) {
                 break;
             }
         }
         self.hurry.store(false, Ordering::Relaxed);
-        if failures() == before && before > 0 {
+        if fails() == Some(false) {
             self.ask_again().await;
         }
     }

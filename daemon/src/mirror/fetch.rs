@@ -88,11 +88,24 @@ pub(crate) fn meta_name(stream: &StreamName) -> String {
 
 /// What a stream's directory has, without its parts' content.
 pub(crate) async fn directory(target: &Target, stream: &StreamName) -> Result<Directory, Failure> {
+    directory_knowing(target, stream, &[]).await
+}
+
+/// The same, for whoever has read some of its claims, which nobody changes.
+pub(super) async fn directory_knowing(
+    target: &Target,
+    stream: &StreamName,
+    known: &[Owner],
+) -> Result<Directory, Failure> {
     let directory = stream.directory();
     let found = target.list(directory.trim_end_matches('/')).await?;
     let names: Vec<&str> =
         found.iter().filter_map(|object| object.name.strip_prefix(&directory)).collect();
     let epochs: Vec<u32> = names.iter().filter_map(|name| Owner::epoch_of(name)).collect();
+    let known: Vec<Owner> =
+        known.iter().filter(|owner| epochs.contains(&owner.epoch)).cloned().collect();
+    let is_new = |epoch: &u32| !known.iter().any(|owner| owner.epoch == *epoch);
+    let epochs = epochs.into_iter().filter(is_new).collect();
     let claims = said(target, &directory, epochs, Owner::name);
     let parts: Vec<PartName> = names.iter().filter_map(|name| PartName::parse(name)).collect();
     let size = |object: &Object| {
@@ -110,7 +123,8 @@ pub(crate) async fn directory(target: &Target, stream: &StreamName) -> Result<Di
         }
     };
     let (claims, merges, (meta, in_the_way)) = try_join3(claims, merges, meta).await?;
-    let owners = claims.into_iter().map(|(epoch, claim)| Owner { epoch, claim }).collect();
+    let claims = claims.into_iter().map(|(epoch, claim)| Owner { epoch, claim });
+    let owners = claims.chain(known).collect();
     let merges = merges.into_iter().map(|(part, merge)| Merged { part, merge }).collect();
     // One that cannot be read says nothing.
     let is_there = meta.is_some();
@@ -154,14 +168,19 @@ async fn said<K: Copy, T: DeserializeOwned>(
     Ok(all.into_iter().flatten().collect())
 }
 
-/// Every part that nothing stands for, in order, with its content. Several are asked for at once.
+/// Every part that nothing stands for, in order.
+fn counting(directory: &Directory) -> Vec<PartName> {
+    let replaced = merge::replaced(&directory.parts, &directory.merges);
+    Reading::sorted(directory.parts.iter().copied(), &replaced)
+}
+
+/// These parts, with their content. Several are asked for at once.
 fn bodies<'a>(
     target: &'a Target,
     stream: &'a StreamName,
     directory: &Directory,
+    names: Vec<PartName>,
 ) -> impl Stream<Item = Result<(PartName, Bytes), Failure>> + Send + use<'a> {
-    let replaced = merge::replaced(&directory.parts, &directory.merges);
-    let names = Reading::sorted(directory.parts.iter().copied(), &replaced);
     let sized = |name| (name, directory.sizes.get(&name).copied().unwrap_or(0));
     let get = move |name: PartName, size| async move {
         let object = stream.directory() + &name.to_string();
@@ -203,8 +222,20 @@ pub(crate) async fn parts(
     directory: &Directory,
     take: Take<'_>,
 ) -> Result<(Reading, Vec<(PartName, Dropped)>), Failure> {
-    let mut reading = Reading::new(directory.owners.clone());
-    let mut bodies = pin!(bodies(target, stream, directory));
+    let reading = Reading::new(directory.owners.clone());
+    parts_on(target, stream, directory, counting(directory), reading, take).await
+}
+
+/// The same of these parts, where those before them were read.
+pub(super) async fn parts_on(
+    target: &Target,
+    stream: &StreamName,
+    directory: &Directory,
+    names: Vec<PartName>,
+    mut reading: Reading,
+    take: Take<'_>,
+) -> Result<(Reading, Vec<(PartName, Dropped)>), Failure> {
+    let mut bodies = pin!(bodies(target, stream, directory, names));
     let mut dropped = Vec::new();
     while let Some((name, body)) = bodies.try_next().await? {
         match reading.take(name, &body) {
@@ -250,7 +281,7 @@ pub(crate) async fn fetch(
         let Spooling { reading, report, spooled, dropped, is_redacted, passed, .. } = spooling;
         Ok::<_, io::Error>((reading, report, spooled, dropped, is_redacted, passed))
     });
-    let mut bodies = pin!(bodies(target, stream, &directory));
+    let mut bodies = pin!(bodies(target, stream, &directory, counting(&directory)));
     let asked = async move {
         while let Some(part) = bodies.try_next().await? {
             // Nobody takes what cannot be written: why is told at once.

@@ -18,6 +18,7 @@ mod found;
 mod gather;
 mod give;
 mod inspect;
+mod left;
 mod outbox;
 mod prune;
 mod recognise;

@@ -55,8 +55,8 @@ enum Copied {
     Gone,
     /// This, which says less.
     Less(u64),
-    /// This, which follows another record: it is one of its own, and who has it need not have the one it was made
-    /// of.
+    /// This, which follows another record: it is one of its own. Who has either need not have the other one: whoever
+    /// resumed has what was made, and its first host what that was made of.
     Relinked(u64),
 }
 
@@ -259,7 +259,7 @@ impl Carrier {
         }
         // Of equal records those that are shown are the ones that it has.
         let (mut of_shown, mut of_hidden) = (Places::default(), Places::default());
-        let mut relinked = HashSet::new();
+        let mut relinked: HashMap<u64, Vec<usize>> = HashMap::new();
         for (at, hash) in hashes.iter().enumerate() {
             let places = if is_shown[at] { &mut of_shown } else { &mut of_hidden };
             places.there.entry(**hash).or_default().push_back(at);
@@ -270,7 +270,7 @@ impl Carrier {
                 Some(Copied::Less(hash)) => {
                     places.copies.entry(*hash).or_default().push_back(at);
                 }
-                Some(Copied::Relinked(hash)) => drop(relinked.insert(*hash)),
+                Some(Copied::Relinked(hash)) => relinked.entry(*hash).or_default().push(at),
                 Some(Copied::Gone) | None => {}
             }
         }
@@ -278,7 +278,7 @@ impl Carrier {
         let mut is_there = vec![false; hashes.len()];
         let (mut has_more, mut has_hidden) = (false, false);
         gather::each(at, redactor.as_deref(), &mut |as_it_is, redacted| {
-            let is_relinked = relinked.contains(&as_it_is);
+            let is_relinked = relinked.contains_key(&as_it_is);
             if is_relinked {
                 met.insert(as_it_is);
             }
@@ -295,7 +295,12 @@ impl Carrier {
             }
         })
         .map_err(|source| Failure::Source { path: at.path().to_owned(), source })?;
+        let was_made_of_own = |at: &usize| {
+            let hash = uploaded.get(at).unwrap_or(&*hashes[*at]);
+            relinked.get(hash).is_some_and(|of| of.iter().any(|of| is_there[*of]))
+        };
         let is_needless = |at: &usize| match copied.get(at) {
+            _ if was_made_of_own(at) => true,
             Some(Copied::Gone) => true,
             Some(Copied::Relinked(hash)) if met.contains(hash) => true,
             _ => !is_shown[*at],

@@ -76,6 +76,8 @@ pub(crate) struct Carrier {
     pub(crate) hands: Arc<Semaphore>,
     /// False where the user asked for the bytes as they are.
     pub(crate) redacts: bool,
+    /// A stream that another host is bringing is left to that one. False while somebody waits for all to be there.
+    pub(crate) yields: bool,
 }
 
 /// What a bucket is asked about a stream before anything is brought there.
@@ -459,6 +461,12 @@ impl Carrier {
         Err(Failure::Odd(format!("{name} is written by others all the time")))
     }
 
+    /// Where the source is, as `meta.json` says it.
+    pub(super) fn source_told(&self, source: &At) -> String {
+        let path = source.path().display().to_string();
+        if self.redacts { self.edges.mirrored(&path).into_inner() } else { path }
+    }
+
     fn meta(&self, stream: &Stream, source: &At, about: &About, parts: &[(Part, bool)]) -> Meta {
         let mut redaction_counts = std::collections::BTreeMap::new();
         let sent: Vec<meta::Part> = parts
@@ -479,7 +487,7 @@ impl Carrier {
             schema_version: meta::SCHEMA_VERSION,
             harness: stream.key.harness.to_string(),
             session_id: stream.name.own_id().to_owned(),
-            source_path: Some(told(&source.path().display().to_string())),
+            source_path: Some(self.source_told(source)),
             cwd: about.cwd.as_ref().map(told),
             agent_id: Some(self.host.to_string()),
             started_at: at(sent.first()),

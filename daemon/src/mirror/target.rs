@@ -43,6 +43,7 @@ pub(crate) struct Target {
     place: Arc<str>,
     store: Store,
     ability: OnceLock<Ability>,
+    anew: wire::Anew,
 }
 
 enum Store {
@@ -126,6 +127,12 @@ impl Target {
     /// The address, for people.
     pub(crate) fn place(&self) -> &str {
         &self.place
+    }
+
+    /// Somebody asks how it is now: what a bucket was asked before and has not answered is soon given up, as if it
+    /// had failed. What a folder's disk does not do nobody can give up.
+    pub(crate) fn ask_anew(&self) {
+        self.anew.ask();
     }
 
     /// With what an earlier probe of this place found.

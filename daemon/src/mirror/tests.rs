@@ -1,5 +1,6 @@
 //! One transcript and a folder that stands for a bucket, and whatever may happen to either.
 
+mod left;
 mod mended;
 mod owners;
 mod races;
@@ -130,6 +131,7 @@ fn carrier(home: &Path, node: &str) -> Carrier {
         room: Arc::new(tokio::sync::Semaphore::new(1)),
         hands: Arc::new(tokio::sync::Semaphore::new(1)),
         redacts: true,
+        yields: false,
     }
 }
 

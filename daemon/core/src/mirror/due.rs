@@ -33,6 +33,19 @@ pub fn wait(since: Duration, quiet: Duration, bytes: u64, turn_is_open: bool) ->
     }
 }
 
+/// What another host brings of the same transcript is left to it for so long.
+pub const LEFT: Duration = Duration::from_secs(60);
+
+/// How much longer it is until it is looked whether another host has brought new records of the same transcript:
+/// since when there are some, and the rest as for [`wait`], by which that host goes.
+#[must_use]
+pub fn left(since: Duration, quiet: Duration, turn_is_open: bool) -> Duration {
+    match LEFT.checked_sub(since) {
+        Some(left) => left + wait(Duration::ZERO, quiet.saturating_add(left), 0, turn_is_open),
+        None => wait(since - LEFT, quiet, 0, turn_is_open),
+    }
+}
+
 /// How long to leave a bucket alone after so many failures in a row, from 1. `chance` is anything: it keeps
 /// several hosts from coming back at once. What the bucket itself asks for counts, if it is longer.
 #[must_use]
@@ -67,6 +80,25 @@ mod tests {
         assert_eq!(wait(ms(900), ms(0), 100, false), ms(100), "though it goes on and on");
         assert_eq!(wait(ms(10_000), ms(0), 100, true), ms(50_000));
         assert_eq!(wait(ms(10), ms(0), MUCH, true), ms(0));
+    }
+
+    #[test]
+    fn what_another_host_brings_is_looked_for_later_than_it_does() {
+        for is_open in [false, true] {
+            // However often it is asked, and however often something more comes.
+            let (mut since, mut looks) = (ms(0), 0);
+            loop {
+                let quiet = ms(u64::try_from(since.as_millis()).unwrap() % 5_000);
+                let more = left(since, quiet, is_open).min(ms(4_999));
+                if more.is_zero() {
+                    break;
+                }
+                (since, looks) = (since + more, looks + 1);
+            }
+            let brought = if is_open { AT_LAST } else { ms(0) };
+            assert!((LEFT + brought..=LEFT + brought + SOON).contains(&since), "{since:?}");
+            assert!(looks < 40, "{looks}");
+        }
     }
 
     #[test]

@@ -40,6 +40,24 @@ impl Reading {
         Self { owners, records: Vec::new(), counted: BTreeSet::new() }
     }
 
+    /// Of a stream of which parts were read that count: each one's number, epoch, and how many records it has.
+    #[must_use]
+    pub fn knowing(owners: Vec<Owner>, parts: impl Iterator<Item = (u32, u32, u64)>) -> Self {
+        let mut reading = Self::new(owners);
+        for (seq, epoch, records) in parts {
+            reading.counted.insert(seq);
+            reading.count(epoch, records);
+        }
+        reading
+    }
+
+    fn count(&mut self, epoch: u32, count: u64) {
+        match self.records.last_mut() {
+            Some((of, records)) if *of == epoch => *records += count,
+            _ => self.records.push((epoch, count)),
+        }
+    }
+
     /// The order to read parts in. Those that are `replaced` need not be read.
     #[must_use]
     pub fn sorted(
@@ -82,11 +100,7 @@ impl Reading {
             }
         };
         self.counted.insert(name.seq);
-        let count = memchr::memchr_iter(b'\n', body).count() as u64;
-        match self.records.last_mut() {
-            Some((of, records)) if *of == epoch => *records += count,
-            _ => self.records.push((epoch, count)),
-        }
+        self.count(epoch, memchr::memchr_iter(b'\n', body).count() as u64);
         Ok(epoch)
     }
 

@@ -39,13 +39,14 @@ impl Aim {
     /// Finds out how it is with a place that failed last, where nothing is left to bring that would.
     pub(super) async fn ask_again(&self) {
         let Ok(carrier) = &self.carrier else { return };
+        let begun = Instant::now();
         let asked = timeout(PATIENCE, carrier.target.probe()).await;
         let mut known = self.known();
         match (asked, &mut known.failing) {
             (Ok(Ok(_)), Some(_)) => self.works(&mut known),
             (Ok(Err(fault)), Some(failing)) => {
                 failing.failures += 1;
-                failing.error = fault.to_string();
+                (failing.error, failing.begun) = (fault.to_string(), begun);
             }
             _ => return,
         }
@@ -72,7 +73,7 @@ impl Aim {
         if let Some(is_all) = done.noted {
             return self.take_noted(done, is_all);
         }
-        let Done { key, mut stream, asked, dirty, noted: _, result } = done;
+        let Done { key, mut stream, begun, asked, dirty, noted: _, result } = done;
         let is_forgotten = self.is_forgotten(&key);
         let is_in_database = self.source(&key).is_some_and(|source| source.is_in_database());
         let still = Dirty {
@@ -99,6 +100,7 @@ impl Aim {
             return;
         }
         let was_failing = known.failing.is_some();
+        let is_old = known.asked_at.is_some_and(|asked| begun < asked);
         let before = known.streams.get(&key).map_or(0, |before| before.state.next_seq);
         let was_behind =
             known.told.get(&key).is_some_and(|told| told.state == CoverageState::Failing);
@@ -145,16 +147,24 @@ impl Aim {
                 if known.pending > 0 {
                     known.pending = self.pending();
                 }
+                // Whoever it is left to has not brought all of it yet.
+                if stream.state.left && stream.state.settled.is_none() {
+                    known.dirty.entry(key.clone()).or_insert(still);
+                }
             }
-            Err(Failure::Bucket(fault)) if !known.is_of_one(&key, &fault) => {
+            Err(Failure::Bucket(fault)) if is_old || !known.is_of_one(&key, &fault) => {
                 known.failed.insert(key.clone(), Instant::now());
                 let failures = known.failing.as_ref().map_or(0, |failing| failing.failures) + 1;
                 let asked = match fault.kind {
                     Kind::Passing { after } => after,
                     _ => None,
                 };
-                let wait =
-                    due::back_off(failures, rrd_core::hash(key.session_id.as_bytes()), asked);
+                let chance = rrd_core::hash(key.session_id.as_bytes());
+                let wait = match is_old {
+                    // Somebody waits to hear how it is now.
+                    true => Duration::ZERO,
+                    false => due::back_off(failures, chance, asked),
+                };
                 let since = known.failing_since.unwrap_or_else(now);
                 if known.failing_since.replace(since).is_none() {
                     self.note(|outbox| outbox.set_failing_since(self.id, Some(since)));
@@ -165,7 +175,7 @@ impl Aim {
                 tracing::warn!(url, error, failures, wait_s = wait.as_secs(), "the bucket fails");
                 known.looked_at.remove(&stream.id);
                 let again = Instant::now() + wait;
-                known.failing = Some(Failing { since, failures, error, again, is_told });
+                known.failing = Some(Failing { since, failures, error, begun, again, is_told });
                 known.dirty.entry(key).or_insert(still);
             }
             // Its source went, or moved: a later look finds it where it is.

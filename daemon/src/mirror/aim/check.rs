@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use rrd_proto::SessionKey;
 use tokio::task::JoinSet;
 
-use super::{Aim, Carrier, Done};
+use super::{Aim, Carrier, Done, Instant};
 
 impl Aim {
     /// Finds them.
@@ -38,9 +38,10 @@ impl Aim {
             in_hand.insert(key.clone());
             self.known().carried.insert(key.clone(), None);
             let (carrier, beside) = (carrier.clone(), self.beside(&key));
+            let begun = Instant::now();
             carried.spawn(async move {
                 let result = carrier.check(&mut stream, &source, beside).await;
-                Done { key, stream, asked: None, dirty: None, noted: None, result }
+                Done { key, stream, begun, asked: None, dirty: None, noted: None, result }
             });
         }
     }

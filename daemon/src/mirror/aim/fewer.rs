@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use rrd_proto::SessionKey;
 use tokio::task::JoinSet;
 
-use super::{Aim, Carrier, Done};
+use super::{Aim, Carrier, Done, Instant};
 use crate::{hub::now, mirror::inspect::is_of};
 
 /// More parts than this make reading slow, once nothing is written any more.
@@ -30,10 +30,10 @@ impl Aim {
             self.is_still_to_be_looked_at(&stream, ask);
             self.known().compacting = Some(key.clone());
             in_hand.insert(key.clone());
-            let carrier = carrier.clone();
+            let (carrier, begun) = (carrier.clone(), Instant::now());
             carried.spawn(async move {
                 let result = carrier.compact(&mut stream, &source, &about, now()).await;
-                Done { key, stream, asked: None, dirty: None, noted: None, result }
+                Done { key, stream, begun, asked: None, dirty: None, noted: None, result }
             });
         }
     }

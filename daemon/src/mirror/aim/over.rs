@@ -10,7 +10,7 @@ use rrd_core::roster::Entry;
 use rrd_proto::{Issue, MirrorPruned, Session, SessionKey, Status, Timestamp};
 use tokio::task::JoinSet;
 
-use super::{Aim, Ask, Carrier, Done, OutboxError, Stream, address};
+use super::{Aim, Ask, Carrier, Done, Instant, OutboxError, Stream, address};
 use crate::hub::now;
 
 const DAY: i64 = 86_400_000;
@@ -114,7 +114,7 @@ impl Aim {
             };
             self.is_still_to_be_looked_at(&stream, ask);
             in_hand.insert(key.clone());
-            let carrier = carrier.clone();
+            let (carrier, begun) = (carrier.clone(), Instant::now());
             carried.spawn(async move {
                 let pruned = carrier.prune(&mut stream, until).await;
                 if let Ok(done) = &pruned {
@@ -125,7 +125,8 @@ impl Aim {
                     }
                 }
                 let result = pruned.map(drop);
-                Done { key, stream, asked: Some(Ask::Names), dirty: None, noted: None, result }
+                let asked = Some(Ask::Names);
+                Done { key, stream, begun, asked, dirty: None, noted: None, result }
             });
         }
     }

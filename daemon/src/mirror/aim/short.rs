@@ -8,7 +8,7 @@ use rrd_core::cursor::Cursor;
 use rrd_proto::SessionKey;
 use tokio::task::JoinSet;
 
-use super::{AT_ONCE, Aim, At, Carrier, Done, Stream, StreamId};
+use super::{AT_ONCE, Aim, At, Carrier, Done, Instant, Stream, StreamId};
 use crate::{
     hub::shown,
     mirror::outbox::{End, State},
@@ -48,14 +48,14 @@ impl Aim {
                 continue;
             }
             in_hand.insert(key.clone());
-            let carrier = carrier.clone();
+            let (carrier, begun) = (carrier.clone(), Instant::now());
             carried.spawn(async move {
                 let noted = carrier.note_rows(&mut stream, &source).await;
                 let (noted, result) = match noted {
                     Ok(is_all) => (Some(is_all), Ok(())),
                     Err(failure) => (Some(false), Err(failure)),
                 };
-                Done { key, stream, asked: None, dirty: None, noted, result }
+                Done { key, stream, begun, asked: None, dirty: None, noted, result }
             });
         }
     }

@@ -23,6 +23,8 @@ pub(crate) struct State {
     pub(crate) next_seq: u32,
     /// Another host writes it: its label.
     pub(crate) theirs: Option<String>,
+    /// This one could, and leaves it to that host, which brings the same transcript.
+    pub(crate) left: bool,
     /// The source has what is not there, all the same, and since when that is known.
     pub(crate) diverged: Option<Timestamp>,
     /// `meta.json` does not say all there is.

@@ -17,7 +17,7 @@ use super::{
     access::{BucketKind, Place},
     folder::Folder,
     keys::Settings,
-    wire::{Connector, Patience},
+    wire::{Anew, Connector, Patience},
 };
 use crate::{config::Env, dirs::Dirs};
 
@@ -42,7 +42,7 @@ impl Target {
         dirs: &Dirs,
         patience: Patience,
     ) -> Result<Self, TargetError> {
-        let ability = OnceLock::new();
+        let (ability, anew) = (OnceLock::new(), Anew::default());
         let (place, store) = match Place::parse(url)? {
             Place::Folder(root) => {
                 // By its own making; nothing has to be found out.
@@ -55,11 +55,11 @@ impl Target {
                     Some(endpoint) => format!("{} at {endpoint}", url.trim()),
                     None => url.trim().to_owned(),
                 };
-                let store = bucket_store(kind, &bucket, &settings, patience)?;
+                let store = bucket_store(kind, &bucket, &settings, patience, &anew)?;
                 (place, Store::Bucket { store, prefix })
             }
         };
-        Ok(Self { place: Arc::from(place), store, ability })
+        Ok(Self { place: Arc::from(place), store, ability, anew })
     }
 }
 
@@ -68,6 +68,7 @@ fn bucket_store(
     bucket: &str,
     settings: &Settings,
     patience: Patience,
+    anew: &Anew,
 ) -> Result<Box<dyn ObjectStore>, TargetError> {
     let agent = HeaderValue::from_static(concat!("rrd/", env!("CARGO_PKG_VERSION")));
     let options = ClientOptions::new()
@@ -76,7 +77,7 @@ fn bucket_store(
         .with_timeout_disabled()
         .with_allow_http(settings.in_clear);
     let retry = RetryConfig { max_retries: 0, ..RetryConfig::default() };
-    let connector = Connector(patience);
+    let connector = Connector(patience, anew.clone());
     // Every builder takes the names of the environment in small letters. Its own words of what is wrong with a
     // value are not used: they quote it.
     let pairs = settings.values.iter().map(|(name, value)| (name.to_ascii_lowercase(), value));

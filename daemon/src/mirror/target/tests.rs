@@ -68,7 +68,7 @@ impl Home {
         self.patient_bucket(at, url, Patience { silence, slowest, ..Patience::default() })
     }
 
-    fn patient_bucket(&self, at: SocketAddr, url: &str, patience: Patience) -> Target {
+    pub(super) fn patient_bucket(&self, at: SocketAddr, url: &str, patience: Patience) -> Target {
         let access = Access { endpoint: Some(format!("http://{at}")), ..Access::default() };
         let env = |name: &str| self.env(name);
         Target::open_patient(url, &access, &env, &self.dirs(), patience).unwrap()

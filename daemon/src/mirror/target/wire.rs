@@ -10,7 +10,7 @@ use std::{
     error::Error,
     fmt, io,
     pin::Pin,
-    sync::Once,
+    sync::{Arc, Once},
     task::{Context, Poll},
     time::Duration,
 };
@@ -26,7 +26,10 @@ use object_store::{
         HttpResponseBody, HttpService, ReqwestConnector,
     },
 };
-use tokio::time::{Instant, Sleep, sleep, timeout};
+use tokio::{
+    sync::watch,
+    time::{Instant, Sleep, sleep, sleep_until, timeout},
+};
 
 /// How long a place is waited for.
 #[derive(Debug, Clone, Copy)]
@@ -38,18 +41,37 @@ pub(super) struct Patience {
     /// Bytes a second that the slowest line takes: so much longer may it take to send a body. Nothing tells here
     /// how far sending is; 8 MiB at this pace are four minutes.
     pub(super) slowest: u32,
+    /// For the answer, once somebody asks anew ([`Anew`]): who works has answered by then.
+    pub(super) prompt: Duration,
 }
 
 impl Default for Patience {
     fn default() -> Self {
         let (connect, silence) = (Duration::from_secs(5), Duration::from_secs(30));
-        Self { connect, silence, slowest: 32 << 10 }
+        Self { connect, silence, slowest: 32 << 10, prompt: Duration::from_secs(5) }
     }
 }
 
 impl Patience {
+    /// What it may take to send a body.
     fn to_send(self, bytes: usize) -> Duration {
-        self.silence + Duration::from_secs_f64(bytes as f64 / f64::from(self.slowest))
+        Duration::from_secs_f64(bytes as f64 / f64::from(self.slowest))
+    }
+}
+
+/// When somebody asked last how a place is now: what was asked before, and should have been answered, is given up.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Anew(Arc<watch::Sender<Option<Instant>>>);
+
+impl Anew {
+    pub(super) fn ask(&self) {
+        self.0.send_replace(Some(Instant::now()));
+    }
+
+    /// Returns once somebody has asked since `begun`.
+    async fn asked_since(&self, begun: Instant) {
+        let mut asked = self.0.subscribe();
+        let _ = asked.wait_for(|asked| asked.is_some_and(|asked| asked > begun)).await;
     }
 }
 
@@ -114,7 +136,7 @@ fn note(seen: Option<Seen>) {
 
 /// Makes clients that are patient as told.
 #[derive(Debug)]
-pub(super) struct Connector(pub(super) Patience);
+pub(super) struct Connector(pub(super) Patience, pub(super) Anew);
 
 impl HttpConnector for Connector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
@@ -124,7 +146,7 @@ impl HttpConnector for Connector {
             let _ = rustls::crypto::ring::default_provider().install_default();
         });
         let client = ReqwestConnector::default().connect(options)?;
-        Ok(HttpClient::new(Patient { client, patience: self.0 }))
+        Ok(HttpClient::new(Patient { client, patience: self.0, anew: self.1.clone() }))
     }
 }
 
@@ -132,6 +154,7 @@ impl HttpConnector for Connector {
 struct Patient {
     client: HttpClient,
     patience: Patience,
+    anew: Anew,
 }
 
 #[async_trait]
@@ -139,10 +162,17 @@ impl HttpService for Patient {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         note(None);
         let asked = request.uri().host().unwrap_or_default().to_owned();
-        let allowed = self.patience.to_send(request.body().content_length());
-        let answer = match timeout(allowed, self.client.execute(request)).await {
-            Ok(answer) => answer,
-            Err(_) => Err(silence()),
+        let to_send = self.patience.to_send(request.body().content_length());
+        let begun = Instant::now();
+        let given_up = async {
+            self.anew.asked_since(begun).await;
+            sleep_until(begun + to_send + self.patience.prompt).await;
+        };
+        let answer = tokio::select! {
+            answer = timeout(to_send + self.patience.silence, self.client.execute(request)) => {
+                answer.unwrap_or_else(|_| Err(silence()))
+            }
+            () = given_up => Err(silence()),
         };
         let response = answer.inspect_err(|error| note(Some(lost(&asked, error))))?;
         let (parts, body) = response.into_parts();

@@ -6,20 +6,21 @@ use super::*;
 
 /// A host that mirrors the same session to the bucket of a scene.
 pub(super) struct Other {
-    path: PathBuf,
+    pub(super) path: PathBuf,
     pub(super) carrier: Carrier,
-    stream: Stream,
+    pub(super) stream: Stream,
     is_known: bool,
 }
 
 impl Other {
     pub(super) fn of(scene: &Scene, node: &str) -> Self {
         let home = scene.home.path().join(node);
-        fs::create_dir_all(&home).unwrap();
+        let project = home.join("project");
+        fs::create_dir_all(&project).unwrap();
         let mut carrier = carrier(&home, node);
         carrier.target = Arc::clone(&scene.carrier.target);
         let stream = stream(&carrier);
-        Self { path: home.join("s-1.jsonl"), carrier, stream, is_known: false }
+        Self { path: project.join("s-1.jsonl"), carrier, stream, is_known: false }
     }
 
     /// Has these lines, in a file of another time than the one before.
@@ -155,20 +156,12 @@ async fn as_resumed(scene: &Scene) -> Vec<String> {
 fn a_copy_without_thinking_that_held_a_secret_is_gone_on_with() {
     run(async {
         let mut scene = Scene::new().await;
-        let answer = |uuid: &str, parent: &str, thinking: &str, blocks: &str| {
-            let signed =
-                format!(r#"{{"type":"thinking","thinking":"{thinking}","signature":"s"}}"#);
-            format!(
-                r#"{{"parentUuid":"{parent}","type":"assistant","uuid":"{uuid}","message":{{"content":[{signed}{blocks}]}}}}"#
-            ) + "\n"
-        };
-        let text = r#",{"type":"text","text":"so it is"}"#;
-        let secret = format!("the token is {TOKEN}");
+        let (text, secret) = ("so it is", format!("the token is {TOKEN}"));
         let lines = [
-            answer("a", "p", "fine", text),
-            answer("b", "a", &secret, text),
-            answer("c", "b", &secret, ""),
-            answer("d", "c", "fine", text),
+            thought("a", "p", "fine", text),
+            thought("b", "a", &secret, text),
+            thought("c", "b", &secret, ""),
+            thought("d", "c", "fine", text),
         ];
         scene.lines.extend(lines);
         scene.write();
@@ -195,19 +188,77 @@ fn a_copy_without_thinking_that_held_a_secret_is_gone_on_with() {
     });
 }
 
+/// A record of Claude Code's that follows another one: signed thinking, and what stands behind it.
+fn thought(uuid: &str, parent: &str, thinking: &str, text: &str) -> String {
+    let text = match text {
+        "" => String::new(),
+        text => format!(r#",{{"type":"text","text":"{text}"}}"#),
+    };
+    format!(
+        r#"{{"parentUuid":"{parent}","type":"assistant","uuid":"{uuid}","message":{{"content":[{{"type":"thinking","thinking":"{thinking}","signature":"s"}}{text}]}}}}"#
+    ) + "\n"
+}
+
+#[test]
+fn who_has_what_a_resumed_copy_was_made_of_goes_on_at_home() {
+    for is_known in [true, false] {
+        run(async {
+            let mut scene = Scene::new().await;
+            // The record behind the one that goes has a secret, too.
+            let (secret, more) = (format!("the token is {TOKEN}"), format!("use {TOKEN}"));
+            scene.lines.extend([
+                thought("a", "p", "fine", "so it is"),
+                thought("b", "a", &secret, ""),
+                thought("c", "b", "fine", &more),
+                thought("d", "c", "fine", "so it is"),
+            ]);
+            scene.write();
+            scene.bring().await.unwrap();
+            let mut copy = as_resumed(&scene).await;
+            let mut other = Other::of(&scene, "node-b");
+            copy.push(line(7) + "\n");
+            other.has(&copy);
+            other.bring().await;
+            assert_eq!((copy.len(), as_resumed(&scene).await), (4, copy.clone()));
+            // Its first host is told what came there, and has nothing else yet.
+            scene.append(&[7]);
+            if !is_known {
+                scene.act(&Action::LoseOutbox).await;
+            }
+            scene.bring().await.unwrap();
+            let state = &scene.stream.state;
+            assert_eq!((state.theirs.is_some(), state.diverged), (true, None));
+            // Then there and back, twice.
+            for number in [3, 5] {
+                let all = scene.there().await.1.len();
+                scene.append(&[number]);
+                scene.bring().await.unwrap();
+                let state = &scene.stream.state;
+                assert_eq!((&state.theirs, state.diverged), (&None, None));
+                let redacted: String =
+                    scene.lines.iter().map(|line| scene.redacted(line)).collect();
+                assert_eq!(scene.there().await.0, redacted);
+                copy.extend([line(number) + "\n", line(number + 1) + "\n"]);
+                other.has(&copy);
+                other.bring().await;
+                let state = &other.stream.state;
+                assert_eq!((&state.theirs, state.diverged), (&None, None));
+                assert_eq!(scene.there().await.0, copy.concat());
+                assert_eq!(scene.there().await.1.len(), all + 2, "each record once");
+                scene.append(&[number + 1]);
+            }
+        });
+    }
+}
+
 #[test]
 fn a_redacted_copy_of_what_lies_in_a_raw_place_is_gone_on_with() {
     run(async {
         let mut scene = Scene::new().await;
         scene.carrier.redacts = false;
-        let thought = |uuid: &str, parent: &str, thinking: &str| {
-            format!(
-                r#"{{"parentUuid":"{parent}","type":"assistant","uuid":"{uuid}","message":{{"content":[{{"type":"thinking","thinking":"{thinking}","signature":"s"}}]}}}}"#
-            ) + "\n"
-        };
         let secret = format!("the token is {TOKEN}");
         scene.append(&[0, 1]);
-        scene.lines.extend([thought("a", "p", &secret), thought("b", "a", "fine")]);
+        scene.lines.extend([thought("a", "p", &secret, ""), thought("b", "a", "fine", "")]);
         scene.append(&[0, 2]);
         scene.write();
         scene.bring().await.unwrap();

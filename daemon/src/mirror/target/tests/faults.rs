@@ -9,7 +9,10 @@ use super::{
     proxy::{Mishap, Proxy},
     read,
 };
-use crate::mirror::target::{Fault, Target, wire};
+use crate::mirror::target::{
+    Fault, Target,
+    wire::{self, Patience},
+};
 
 /// A bucket by the line to it and past it; the line last, so that it goes first.
 struct Line {
@@ -53,6 +56,34 @@ fn says(fault: &Fault) -> String {
 
 const fn status(status: u16, code: &'static str, after: Option<u32>, delivered: bool) -> Mishap {
     Mishap::Status { status, code, after, delivered }
+}
+
+#[tokio::test]
+async fn who_asks_anew_does_not_wait_for_what_was_asked_before() {
+    let Some(line) = line("asked-anew") else { return };
+    let Line { home, proxy, past, .. } = &line;
+    let prompt = Duration::from_millis(50);
+    let patience = Patience { prompt, ..Patience::default() };
+    let target = Arc::new(home.patient_bucket(proxy.address, "s3://asked-anew", patience));
+    past.create("there", &bytes("1")).await.unwrap();
+    let (hung, mut hangs) = tokio::sync::mpsc::channel(1);
+    proxy.decide(move |_| {
+        let _ = hung.try_send(());
+        Some(Mishap::Hangs { delivered: false })
+    });
+    let asking = Arc::clone(&target);
+    let asking = tokio::spawn(async move { asking.head("there").await });
+    hangs.recv().await.unwrap();
+    proxy.decide(|_| None);
+    target.ask_anew();
+    let began = std::time::Instant::now();
+    let fault = asking.await.unwrap().unwrap_err();
+    assert!(matches!(fault.kind, Kind::Passing { .. }), "{fault}");
+    assert!(says(&fault).contains("does not answer"), "{fault}");
+    assert!(began.elapsed() < Patience::default().silence / 2, "{:?}", began.elapsed());
+    // What is asked from then on has all the time that it had.
+    proxy.once("HEAD", Mishap::Late(prompt * 8));
+    assert!(target.head("there").await.unwrap().is_some());
 }
 
 /// What a create with each of them says: whether the object is there (`WasThere`), was made, or nobody knows.
