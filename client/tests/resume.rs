@@ -98,6 +98,11 @@ impl Host {
         self.path(&format!(".codex/sessions/2026/11/20/rollout-2026-11-20T10-28-08-{THREAD}.jsonl"))
     }
 
+    /// How Claude Code goes on with it from a directory that is not its folder's.
+    fn by_path(&self, id: &str, flag: &str) -> String {
+        format!("claude --resume {}{flag}\n", self.transcript(id).display())
+    }
+
     /// What it says when it does not resume.
     fn resumes_not(&self, args: &[&str]) -> String {
         self.refuses(&[&["resume"], args].concat())
@@ -302,7 +307,7 @@ fn what_was_left_in_its_turn_goes_on_when_a_person_says_so() {
     assert!(said.contains("last written 20m ago"), "{said}");
     assert!(said.contains(&format!("rrd resume {id} --take-over")), "{said}");
     let (line, said) = a.told(&[&["resume", &id, "--take-over"], &at[..]].concat());
-    assert!(line.ends_with(&format!("claude --resume {id}\n")), "{line}");
+    assert!(line.ends_with(&a.by_path(&id, "")), "{line}");
     assert!(said.contains("if so, end it there"), "{said}");
     // Something is written again: it may be at work after all.
     a.says(&id, "And the tag");
@@ -320,9 +325,11 @@ fn a_session_of_this_host_is_resumed_as_it_is() {
     let cwd = a.path("src/alpha").canonicalize().unwrap();
     let before = files(a.home.path().join(".claude").as_path());
     let (line, _) = a.told(&["resume", &id]);
-    assert_eq!(line, format!("cd {} && claude --resume {id}\n", cwd.display()));
+    // Its folder is another directory's.
+    let by_path = |flag| a.by_path(&id, flag);
+    assert_eq!(line, format!("cd {} && {}", cwd.display(), by_path("")));
     let (line, _) = a.told(&["resume", &id, "--fork"]);
-    assert!(line.ends_with(&format!("claude --resume {id} --fork-session\n")), "{line}");
+    assert!(line.ends_with(&by_path(" --fork-session")), "{line}");
     assert_eq!(files(a.home.path().join(".claude").as_path()), before);
     // Codex has no flag for that which was ever seen.
     let answer: Value = a.json(&["resume", THREAD, "--fork"]);
@@ -342,7 +349,8 @@ fn it_runs_the_harness_in_its_directory() {
     assert!(a.resumes_not(&[&id, "--exec"]).contains("claude cannot be run"));
     a.set("PATH", a.path("bin").display().to_string());
     let cwd = a.path("src/alpha").canonicalize().unwrap();
-    assert_eq!(a.run(&["resume", &id, "--exec"]), format!("{}: --resume {id}\n", cwd.display()));
+    let expected = a.by_path(&id, "").replacen("claude", &format!("{}:", cwd.display()), 1);
+    assert_eq!(a.run(&["resume", &id, "--exec"]), expected);
 }
 
 #[test]
@@ -512,7 +520,7 @@ fn what_this_host_has_forgotten_is_on_no_host_that_is_away() {
         "{said}"
     );
     let (line, said) = a.told(&[&of_bucket[..], &["--take-over"]].concat());
-    assert!(line.ends_with(&format!("claude --resume {id}\n")), "{line}");
+    assert!(line.ends_with(&a.by_path(&id, "")), "{line}");
     assert!(!said.contains("away") && !said.contains("not on this host"), "{said}");
     assert!(said.contains("is there already, the same"), "{said}");
     assert!(a.hosts().iter().all(|row| row.state == HostState::Here), "{:?}", a.hosts());

@@ -108,6 +108,7 @@ fn what_another_host_went_on_with_is_brought_home() {
     let own = turn(&id, 1, &format!("Use {}", secret())) + &turn(&id, 2, "And the tag");
     append(&a.transcript(&id), &own);
     a.mirrors_to(&url);
+    let goes_on = &format!("claude --resume {}\n", a.transcript(&id).display());
     let at_a = ["resume", &*id, "--cwd", of_a.to_str().unwrap()];
     let with = |flags: &[&'static str]| -> Vec<&str> {
         at_a.iter().copied().chain(flags.iter().copied()).collect()
@@ -116,18 +117,14 @@ fn what_another_host_went_on_with_is_brought_home() {
     let (_, said) = a.told(&at_a);
     assert!(!said.contains("went on"), "{said}");
     let (line, said) = a.told(&with(&["--from", "bucket"]));
-    assert!(
-        said.contains("nothing newer is there")
-            && line.ends_with(&format!("claude --resume {id}\n")),
-        "{said}"
-    );
+    assert!(said.contains("nothing newer is there") && line.ends_with(goes_on), "{said}");
 
     b.mirrors_to(&url);
     // Nothing is newer there, and yet it may be open there.
     let at_b = b.takes_over(&id, &of_b, "");
     let (line, said) = a.told(&at_a);
     assert!(said.contains("beta took it over"), "{said}");
-    assert!(line.ends_with(&format!("claude --resume {id}\n")), "{line}");
+    assert!(line.ends_with(goes_on), "{line}");
     let third = turn(&id, 3, "And a note");
     append(&at_b, &third);
     b.brings(&id, &at_b);
@@ -185,6 +182,7 @@ fn where_two_hosts_went_on_apart_neither_overwrites_the_other() {
     b.takes_over(&id, &of_b, &turn(&id, 2, "There"));
     append(&a.transcript(&id), &turn(&id, 3, "Here"));
     let here = read(&a.transcript(&id));
+    let goes_on = &format!("claude --resume {}\n", a.transcript(&id).display());
     let at_a = ["resume", &*id, "--cwd", of_a.to_str().unwrap()];
     let with = |flags: &[&'static str]| -> Vec<&str> {
         at_a.iter().copied().chain(flags.iter().copied()).collect()
@@ -202,10 +200,7 @@ fn where_two_hosts_went_on_apart_neither_overwrites_the_other() {
         assert!(said.contains("they went apart") && said.contains("--fork"), "{flags:?}: {said}");
     }
     let (line, said) = a.told(&with(&["--take-over"]));
-    assert!(
-        line.ends_with(&format!("claude --resume {id}\n")) && said.contains("went apart"),
-        "{said}"
-    );
+    assert!(line.ends_with(goes_on) && said.contains("went apart"), "{said}");
     let fork: Value = a.json(&with(&["--fork", "--from", "bucket"]));
     let copy = read(Path::new(fork["files"][0]["path"].as_str().unwrap()));
     assert!(copy.contains("There") && !copy.contains("Here"), "{copy}");
@@ -219,7 +214,7 @@ fn where_two_hosts_went_on_apart_neither_overwrites_the_other() {
     fs::rename(&bucket, a.path("elsewhere")).unwrap();
     fs::write(&bucket, "no folder").unwrap();
     let (line, said) = a.told(&at_a);
-    assert!(line.ends_with(&format!("claude --resume {id}\n")), "{line}");
+    assert!(line.ends_with(goes_on), "{line}");
     assert!(said.contains("whether another host went on with it is not known"), "{said}");
     assert!(said.contains(&url) && said.contains("asked last beta went on with it"), "{said}");
     let said = a.refuses(&with(&["--from", "bucket"]));

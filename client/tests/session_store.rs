@@ -7,6 +7,8 @@
 #![allow(clippy::unwrap_used)] // the lint's exception for tests does not reach plain functions here
 
 mod host;
+#[path = "session_store/resumed.rs"]
+mod resumed;
 
 use std::{
     fs,

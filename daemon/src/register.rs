@@ -20,7 +20,10 @@ use rrd_proto::{
     NodeId, Timestamp,
     peer_calls::{RegisterQuery, RegisterReply},
 };
-use tokio::time::{sleep, timeout};
+use tokio::{
+    sync::Notify,
+    time::{sleep, timeout},
+};
 
 use crate::{
     fleet::{Fleet, Keep, KeepError, LinkError, aside},
@@ -65,7 +68,7 @@ pub(crate) trait Shared: Word + Send + Sync + 'static {
 
 /// The register in memory.
 #[derive(Debug)]
-pub(crate) struct Held<W>(Mutex<Known<W>>);
+pub(crate) struct Held<W>(Mutex<Known<W>>, Notify);
 
 #[derive(Debug)]
 pub(crate) struct Known<W> {
@@ -111,7 +114,7 @@ impl<W: Shared> Held<W> {
                 register.merge(word, text);
             }
         }
-        Self(Mutex::new(Known { register, digest: None }))
+        Self(Mutex::new(Known { register, digest: None }), Notify::new())
     }
 
     /// Another fleet's are none of this host's.
@@ -207,8 +210,14 @@ impl<W: Shared> Held<W> {
         if is_news {
             keep.set_words_of(&register, &changed)?;
             *self.known() = Known { register, digest: None };
+            self.1.notify_one();
         }
         Ok(is_news)
+    }
+
+    /// Comes back when there is another digest to be told. One at a time may wait.
+    pub(crate) async fn has_news(&self) {
+        self.1.notified().await;
     }
 }
 

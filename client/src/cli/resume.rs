@@ -7,8 +7,9 @@ use clap::{Args, ValueEnum};
 /// What `rrd resume --help` ends with.
 pub(super) const HELP: &str = "\
 The transcript is copied from the host that has it to where the harness looks for it here; nothing \
-that is there is overwritten by anything else. A session of this host is resumed as it is. What the \
-session saw of its repository is compared with the clone here. The command is printed; --exec runs it.
+that is there is overwritten by anything else. A session of this host is resumed as it is; one that a \
+program keeps in the session store is copied, too. What the session saw of its repository is compared \
+with the clone here. The command is printed; --exec runs it.
 
 Where a bucket tells that another host went on with a session of this one, nothing is done before it \
 is said what goes on: --take-over brings what is new there, --fork begins another one.

@@ -33,7 +33,7 @@ use crate::{
     resume::{
         ahead, clone,
         copy::{self, Source},
-        which,
+        whence, which,
     },
     text::{self, clean, counted},
 };
@@ -167,8 +167,10 @@ fn go_on(args: &ResumeArgs) -> Result<(), CliError> {
     looked.remarks.iter().for_each(|remark| answer.remark(remark));
     let is_ahead = looked.taken.is_some() && !is_gone;
     // Its harness can do that by itself, and knows better how.
-    let own_fork = args.fork && is_here && !is_gone && !is_ahead && layout == Layout::ClaudeCode;
-    let is_copied = !is_here || is_gone || is_ahead || (args.fork && !own_fork);
+    let is_stored = is_here && !is_gone && is_stored(&config, &session);
+    let is_own = is_here && !is_gone && !is_ahead && !is_stored;
+    let own_fork = args.fork && is_own && layout == Layout::ClaudeCode;
+    let is_copied = !is_own || (args.fork && !own_fork);
     if is_gone && found.is_none() {
         answer.remark("its transcript is not on this host any more: a bucket is asked for it");
     }
@@ -181,11 +183,16 @@ fn go_on(args: &ResumeArgs) -> Result<(), CliError> {
         (true, None) => Some(copy::open(&answerer, &session, from, looked.taken)?),
         (false, _) => None,
     };
-    let (directory, why) = clone::find(&answerer, &config.host, &session, args.cwd.as_deref())?;
-    answer.remark(&format!("{} goes on in {}, {why}", named(&session), directory.display()));
     let mut homes = local::homes(&config, &session.harness);
     // Of two that have a transcript of it the one that is listed.
     homes.sort_by_key(|home| !(is_here && lies_in(&session, home)));
+    let row = copies.iter().find(|row| row.host_state == HostState::Here);
+    let lies_at = row.and_then(|row| whence::transcript(row, layout, &homes));
+    let own = row.zip(lies_at.as_deref());
+    let wanted = args.cwd.as_deref();
+    let (directory, why) = clone::find(&answerer, &config.host, &session, own, wanted)?;
+    answer.remark(&format!("{} goes on in {}, {why}", named(&session), directory.display()));
+    let mut goes_on_with = lies_at.clone().filter(|_| source.is_none());
     let mut head = None;
     let home = match &source {
         None => homes.iter().find(|home| lies_in(&session, home)).cloned(),
@@ -198,8 +205,15 @@ fn go_on(args: &ResumeArgs) -> Result<(), CliError> {
             let ids = (&*session.session_id, &*answer.resumed_as);
             let place = Place::find(layout, ids, &homes, &directory)?;
             let home = place.home.clone();
-            answer.remark(&announced(source.whose(&session.host), source.files(), &place));
+            let whose = match source {
+                Source::Host { .. } if is_stored => "this host's session store",
+                source => source.whose(&session.host),
+            };
+            answer.remark(&announced(whose, source.files(), &place));
             let mut coming = Coming::begin(place, source.redacted(), source.files())?;
+            if is_stored && !is_ahead {
+                coming = coming.out_of_the_store();
+            }
             source.give(&mut coming)?;
             let header = Header::of(&coming.first_line());
             if let Some(base) = header.base.filter(|base| !coming.has_rollout(base)) {
@@ -227,6 +241,7 @@ fn go_on(args: &ResumeArgs) -> Result<(), CliError> {
             };
             let placed = placed.map_err(|no| CliError::from(no).map_hint(of_bucket))?;
             answer.files = placed.iter().map(written).collect();
+            goes_on_with = placed.iter().find(|one| one.is_main).map(|one| one.path.clone());
             placed.iter().filter(|one| one.is_main).for_each(|one| answer.remark(&placed_as(one)));
             Some(home)
         }
@@ -234,7 +249,17 @@ fn go_on(args: &ResumeArgs) -> Result<(), CliError> {
     if source.is_none() {
         compares(&mut answer, &session, head, &directory);
     }
-    answer.command = resume::command(layout, &answer.resumed_as, own_fork);
+    let paths = goes_on_with.map(|path| (shown(&path), shown(&whence::real(&directory))));
+    let called = match &paths {
+        Some((path, cwd)) => resume::named(layout, &answer.resumed_as, path, cwd).to_owned(),
+        None => answer.resumed_as.clone(),
+    };
+    if called != answer.resumed_as {
+        answer.remark(
+            "its transcript lies in another directory's folder: the command names it by its path",
+        );
+    }
+    answer.command = resume::command(layout, &called, own_fork);
     answer.environment = environment(&config, &session, home.as_deref());
     if let Some(task) = &args.task {
         if answer.resumed_as != answer.session_id {
@@ -293,6 +318,19 @@ fn is_gone(session: &Session) -> bool {
 
 fn lies_in(session: &Session, home: &Path) -> bool {
     session.transcript_path.as_deref().is_some_and(|path| Path::new(path).starts_with(home))
+}
+
+/// Whether a program keeps it in the session store, where its harness does not look.
+fn is_stored(config: &Config, session: &Session) -> bool {
+    let path = session.transcript_path.as_deref().map(Path::new);
+    config
+        .followed()
+        .iter()
+        .any(|root| root.is_store && path.is_some_and(|p| p.starts_with(&root.path)))
+}
+
+fn shown(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
 }
 
 /// What is about to be written: said before it is.

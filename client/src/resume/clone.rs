@@ -9,33 +9,36 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rrd_proto::{Harness, HostState, ListQuery, Session};
+use rrd_proto::{HostState, ListQuery, Session};
 
 use crate::{
     ask::Answerer,
     error::{CliError, Kind},
-    local::resume::{directory, git, same_remote},
+    local::resume::{git, same_remote},
     output, text,
 };
 
 /// Clones that are named at once.
 const FEW: usize = 8;
 
-/// The directory, and why that one.
+/// The directory, and why that one; `own` is what this host has of the session, and its transcript.
 pub(crate) fn find(
     answerer: &Answerer,
     own_host: &str,
     session: &Session,
+    own: Option<(&Session, &Path)>,
     wanted: Option<&Path>,
 ) -> Result<(PathBuf, &'static str), CliError> {
     if let Some(wanted) = wanted {
         return Ok((real(wanted)?, "as told"));
     }
-    if let Some(directory) = of_its_transcript(answerer, own_host, session)? {
-        return Ok((directory, "where its transcript lies"));
+    if let Some((row, transcript)) = own
+        && let Some(found) = super::whence::find(answerer, own_host, row, transcript)?
+    {
+        return Ok(found);
     }
-    let own = session.cwd.as_deref().filter(|_| session.host_state == HostState::Here);
-    if let Some(cwd) = own.map(Path::new).filter(|cwd| cwd.is_dir()) {
+    let began = session.cwd.as_deref().filter(|_| session.host_state == HostState::Here);
+    if let Some(cwd) = began.map(Path::new).filter(|cwd| cwd.is_dir()) {
         // As it is written: that is what its harness knows.
         return Ok((cwd.to_owned(), "where it was started"));
     }
@@ -62,30 +65,6 @@ pub(crate) fn find(
             asked(session, CliError::new(Kind::NotFound, why), &clones)
         }
     }
-}
-
-/// Claude Code finds a session only in the directory that its transcript's folder is named after. Of one that was
-/// copied here that is another one than where it was started.
-fn of_its_transcript(
-    answerer: &Answerer,
-    own_host: &str,
-    session: &Session,
-) -> Result<Option<PathBuf>, CliError> {
-    let path = session.transcript_path.as_deref().map(Path::new);
-    let is_here = session.host_state == HostState::Here && session.harness == Harness::ClaudeCode;
-    let folder = path.filter(|_| is_here).and_then(Path::parent).and_then(Path::file_name);
-    let Some(folder) = folder.map(|name| name.to_string_lossy().into_owned()) else {
-        return Ok(None);
-    };
-    let is_it = |path: &Path| path.is_dir() && directory(&path.to_string_lossy()) == folder;
-    if session.cwd.as_deref().is_some_and(|cwd| is_it(Path::new(cwd))) {
-        return Ok(None);
-    }
-    let all = ListQuery { all: true, host: Some(own_host.to_owned()), ..ListQuery::default() };
-    let rows = answerer.list(&all)?.sessions;
-    let known = rows.iter().flat_map(|row| [&row.cwd, &row.repo_root]).flatten().map(PathBuf::from);
-    let here = env::current_dir().ok().and_then(|here| real(&here).ok());
-    Ok(here.into_iter().chain(known).find(|path| is_it(path)))
 }
 
 /// Where sessions of this host worked in this repository, the latest first, down to the directory beneath it
@@ -142,11 +121,15 @@ fn asked(
     let error = named.iter().fold(why, |error, path| error.fact(path.clone()));
     let question = match named.first() {
         None => format!("{}. In which directory does it go on? ", error.message()),
-        Some(first) => format!(
-            "{}: {}. In which directory does it go on? [{first}] ",
-            error.message(),
-            named.join(", ")
-        ),
+        Some(first) => {
+            let numbered = (1..).zip(&named).map(|(number, name): (usize, _)| match clones {
+                [_] => name.clone(),
+                _ => format!("{number}: {name}"),
+            });
+            let numbered = numbered.collect::<Vec<_>>().join(", ");
+            let said = error.message();
+            format!("{said}: {numbered}. In which directory does it go on? [{first}] ")
+        }
     };
     let Some(answer) = output::ask_line(&question) else {
         let id = &session.session_id;
@@ -162,7 +145,20 @@ fn asked(
     match (answer.as_str(), clones.first()) {
         ("", Some(first)) => Ok((real(first)?, "as told")),
         ("", None) => Err(error.hint("--cwd DIR names one")),
-        (answer, _) => Ok((real(Path::new(answer))?, "as told")),
+        (answer, _) => Ok((real(&meant(answer, clones, env::home_dir()))?, "as told")),
+    }
+}
+
+/// The directory that a person types: one of those that were shown by its number, or a path as to a shell.
+fn meant(answer: &str, clones: &[PathBuf], home: Option<PathBuf>) -> PathBuf {
+    let number = answer.parse::<usize>().ok().and_then(|number| number.checked_sub(1));
+    if let Some(shown) = number.and_then(|at| clones.get(at)) {
+        return shown.clone();
+    }
+    let rest = answer.strip_prefix('~').filter(|rest| rest.is_empty() || rest.starts_with('/'));
+    match rest.zip(home) {
+        Some((rest, home)) => home.join(rest.trim_start_matches('/')),
+        None => PathBuf::from(answer),
     }
 }
 
@@ -181,7 +177,7 @@ fn real(directory: &Path) -> Result<PathBuf, CliError> {
 }
 
 /// Windows makes `\\?\C:\x` of a real path, which no harness would.
-fn plain(path: PathBuf) -> PathBuf {
+pub(super) fn plain(path: PathBuf) -> PathBuf {
     let shown = path.to_string_lossy();
     match shown.strip_prefix(r"\\?\").filter(|rest| rest.as_bytes().get(1) == Some(&b':')) {
         Some(rest) => PathBuf::from(rest),
@@ -215,6 +211,27 @@ mod tests {
         ] {
             assert_eq!(of(cwd, repo_root), root, "{cwd}");
         }
+    }
+
+    #[test]
+    fn a_person_answers_with_a_number_or_a_path() {
+        let clones = [PathBuf::from("/a"), PathBuf::from("/b")];
+        for (answer, directory) in [
+            ("1", "/a"),
+            ("2", "/b"),
+            ("0", "0"),
+            ("3", "3"),
+            ("./2", "./2"),
+            ("/c d", "/c d"),
+            ("~", "/home/dev"),
+            ("~/src//x", "/home/dev/src//x"),
+            ("~other/x", "~other/x"),
+            ("x/~", "x/~"),
+        ] {
+            let home = Some(PathBuf::from("/home/dev"));
+            assert_eq!(meant(answer, &clones, home), Path::new(directory), "{answer}");
+        }
+        assert_eq!(meant("~/x", &clones, None), Path::new("~/x"));
     }
 
     #[test]

@@ -5,4 +5,5 @@
 pub(crate) mod ahead;
 pub(crate) mod clone;
 pub(crate) mod copy;
+pub(crate) mod whence;
 pub(crate) mod which;

@@ -198,6 +198,8 @@ async fn serve(
                 Err(error) => tracing::debug!(%error, "a datagram was not received"),
             },
             _ = here.changed(), if !due => due = true,
+            () = fleet.tasks().links.has_news(), if !due => due = true,
+            () = fleet.bindings().words.has_news(), if !due => due = true,
             _ = look.tick() => due = true,
             () = &mut tell_soon, if due => {
                 here.mark_unchanged();

@@ -157,7 +157,7 @@ pub(crate) async fn answer(mirror: &Arc<Mirror>, call: MirrorCall) -> Result<Mir
             }
             Err(refusal(
                 "no bucket has such a session".to_owned(),
-                "rrd mirror list shows every id",
+                "rrd mirror list --from-bucket shows every id",
             ))
         }
         MirrorCall::Verify { id } => {

@@ -6,7 +6,7 @@
 
 use std::{
     io::Read,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -26,6 +26,12 @@ const LOOK: Duration = Duration::from_millis(10);
 #[must_use]
 pub fn remote(directory: &Path) -> Option<String> {
     crate::repo::find(directory)?.remote
+}
+
+/// The top of the repository that `directory` belongs to; of a worktree that of its repository.
+#[must_use]
+pub fn root(directory: &Path) -> Option<PathBuf> {
+    crate::repo::find(directory)?.root.map(PathBuf::from)
 }
 
 /// What is in `directory`.

@@ -2,18 +2,19 @@
 //! the harness looks for them.
 //!
 //! `give` is the side that has them, `relay` asks it for a client of this host, [`place`] writes them into a
-//! harness's home, [`git`] looks at the clone in which it goes on. Not here: which command follows, and who is
-//! asked what (the client); names and rules ([`rrd_core::resume`]).
+//! harness's home, [`git`] looks at the clone in which it goes on, [`whence`] finds where it was. Not here: which
+//! command follows, and who is asked what (the client); names and rules ([`rrd_core::resume`]).
 
 pub mod git;
 pub(crate) mod give;
 pub mod place;
 pub(crate) mod relay;
+pub mod whence;
 
 pub use crate::mirror::was_enabled;
 pub use rrd_core::resume::{
     Checkout, Header, Layout, No, Rollout, Saw, Wish, command, directory, doubt, facts, layout,
-    may, same_remote,
+    may, named, same_remote,
 };
 
 /// A new id, as the harness would give one: at random, and for Codex beginning with the time.

@@ -9,6 +9,7 @@
 mod beside;
 mod coming;
 mod redacted;
+mod stored;
 mod write;
 
 use std::{
@@ -103,6 +104,13 @@ impl Place {
             Layout::Codex => "sessions",
         })
     }
+}
+
+/// Where the harness has a session of this id, in one of its homes.
+#[must_use]
+pub fn transcript(layout: Layout, homes: &[PathBuf], id: &str) -> Option<PathBuf> {
+    let is_sane = layout.is_id(id);
+    homes.iter().filter(|_| is_sane).find_map(|home| existing(layout, home, id, ""))
 }
 
 /// The transcript of `id` in this home; of several the one in `directory` first.

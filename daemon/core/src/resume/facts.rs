@@ -33,6 +33,20 @@ pub struct Checkout {
     pub changed: Option<u64>,
 }
 
+/// The directory that a record says it was made in.
+#[must_use]
+pub fn cwd_of(line: &[u8]) -> Option<String> {
+    /// Claude Code's records have it in themselves, Codex's in their payload.
+    #[derive(serde::Deserialize)]
+    struct Made {
+        cwd: Option<String>,
+        payload: Option<Box<Self>>,
+    }
+    memchr::memmem::find(line, b"\"cwd\"")?;
+    let made: Made = serde_json::from_slice(line).ok()?;
+    made.cwd.or_else(|| made.payload?.cwd).filter(|cwd| !cwd.is_empty())
+}
+
 /// Letters of a commit that are shown.
 const SHORT: usize = 10;
 
@@ -151,6 +165,20 @@ pub(crate) fn place(remote: &str) -> Option<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_record_says_where_it_was_made() {
+        for (line, cwd) in [
+            (r#"{"type":"user","cwd":"/w/a b"}"#, Some("/w/a b")),
+            (r#"{"type":"turn_context","payload":{"cwd":"/w"}}"#, Some("/w")),
+            (r#"{"type":"user","message":{"content":"\"cwd\""}}"#, None),
+            (r#"{"type":"x","payload":"cwd","cwd":3}"#, None),
+            (r#"{"cwd":""}"#, None),
+            (r#"{"cwd":"/torn"#, None),
+        ] {
+            assert_eq!(cwd_of(line.as_bytes()).as_deref(), cwd, "{line}");
+        }
+    }
 
     #[test]
     fn a_repository_is_the_same_however_it_is_reached() {

@@ -16,9 +16,9 @@ use rrd_proto::Harness;
 
 pub use bucket::called;
 pub(crate) use facts::place;
-pub use facts::{Checkout, Header, Saw, facts, same_remote};
+pub use facts::{Checkout, Header, Saw, cwd_of, facts, same_remote};
 pub use fork::Fork;
-pub use names::{Layout, Rollout, directory};
+pub use names::{Layout, Rollout, directory, may_be_above};
 pub use thinking::Unsigned;
 pub use verdict::{Wish, doubt, may};
 
@@ -49,10 +49,12 @@ pub fn layout(harness: &Harness) -> Result<Layout, No> {
     match harness.as_str() {
         "claude-code" => Ok(Layout::ClaudeCode),
         "codex" => Ok(Layout::Codex),
-        // The same database holds keys to models; rows written past the harness would be a forgery of its
-        // own bookkeeping (windows, leases), and no import of a session is documented.
+        // Its database holds keys to models, too, and before that its files had an index; what is written past the
+        // harness would be a forgery of its own bookkeeping (windows, leases), and no import of a session is
+        // documented.
         "openclaw" => Err(No::new(
-            "rrd cannot resume sessions of OpenClaw: it keeps them in a database together with its keys",
+            "rrd cannot resume sessions of OpenClaw: it keeps books of them (in a database, or an index of its \
+             files) in which nobody else writes",
             IN_ITSELF,
         )),
         "hermes" => Err(No::new(
@@ -69,17 +71,31 @@ pub fn layout(harness: &Harness) -> Result<Layout, No> {
 /// The harness's own command that goes on with a session, word by word; `own_fork` has it begin another one
 /// with the same past, where it has a flag for that.
 ///
-/// Claude Code finds a session by its id from whatever directory it is started in and goes on writing where
-/// the file lies (seen in 2.1.197 and 2.1.329); `--fork-session` makes a new file with a new id. `codex resume
-/// ID` was seen in 0.98 and 0.169; of a flag to fork nothing is known.
+/// `named` is what [`named`] says. `--fork-session` makes a new file with a new id. `codex resume ID` was seen in
+/// 0.98 and 0.169; of a flag to fork nothing is known.
 #[must_use]
-pub fn command(layout: Layout, id: &str, own_fork: bool) -> Vec<String> {
+pub fn command(layout: Layout, named: &str, own_fork: bool) -> Vec<String> {
     let words: &[&str] = match (layout, own_fork) {
-        (Layout::ClaudeCode, true) => &["claude", "--resume", id, "--fork-session"],
-        (Layout::ClaudeCode, false) => &["claude", "--resume", id],
-        (Layout::Codex, _) => &["codex", "resume", id],
+        (Layout::ClaudeCode, true) => &["claude", "--resume", named, "--fork-session"],
+        (Layout::ClaudeCode, false) => &["claude", "--resume", named],
+        (Layout::Codex, _) => &["codex", "resume", named],
     };
     words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+/// What a session is called in its harness's command: its id where the harness finds that from `cwd`, which is a
+/// real path, else `transcript`, its path.
+///
+/// Claude Code 2.1.197 looks for an id only in the folder of the directory that it is started in, 2.1.329 in all
+/// folders. Both take the path of a transcript instead, from wherever, and go on writing there under the same id
+/// (all seen, also with `-p` and `--fork-session`). Codex finds a thread everywhere.
+#[must_use]
+pub fn named<'a>(layout: Layout, id: &'a str, transcript: &'a str, cwd: &str) -> &'a str {
+    let folder = transcript.rsplit(['/', '\\']).nth(1);
+    match layout {
+        Layout::ClaudeCode if folder != Some(&directory(cwd)) => transcript,
+        _ => id,
+    }
 }
 
 #[cfg(test)]
@@ -96,6 +112,18 @@ mod tests {
             // Also of one of this very host.
             assert!(!no.why.contains("elsewhere"), "{no:?}");
         }
+    }
+
+    #[test]
+    fn where_its_harness_does_not_look_a_session_is_named_by_its_path() {
+        let path = "/h/.claude/projects/-w-a/7f2c.jsonl";
+        let claude = |path, cwd| named(Layout::ClaudeCode, "7f2c", path, cwd);
+        assert_eq!((claude(path, "/w/a"), claude(path, "/w.a")), ("7f2c", "7f2c"));
+        for cwd in ["/w", "/w/a/sub", "/w/b"] {
+            assert_eq!(claude(path, cwd), path);
+        }
+        assert_eq!(claude(r"C:\h\.claude\projects\C--w\7f2c.jsonl", r"C:\w"), "7f2c");
+        assert_eq!(named(Layout::Codex, "7f2c", path, "/w/b"), "7f2c");
     }
 
     #[test]

@@ -52,6 +52,16 @@ pub fn directory(cwd: &str) -> String {
     name
 }
 
+/// Whether a directory that is called `name` may lie beneath one that is called `above`.
+#[must_use]
+pub fn may_be_above(above: &str, name: &str) -> bool {
+    match above.get(..MAX_ENCODED).filter(|_| above.len() > MAX_ENCODED) {
+        // What follows is a hash.
+        Some(begin) => name.len() > MAX_ENCODED && name.starts_with(begin),
+        None => name.strip_prefix(above).is_some_and(|rest| rest.starts_with('-')),
+    }
+}
+
 fn base36(mut number: u32) -> String {
     let mut digits = Vec::new();
     loop {

@@ -6,7 +6,7 @@ use std::{
     cell::LazyCell,
     collections::HashSet,
     fs::File,
-    io::{self, BufRead, BufReader, Read},
+    io::{self, BufRead, BufReader, Read, Write},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -24,6 +24,7 @@ use super::{
     beside::{Compared, Seen, compare, is_sidecar, is_zstd, make_dirs, make_dirs_beneath, synced},
     existing, no,
     redacted::{self, Behind},
+    stored,
     write::{Change, Writing, sidecar},
 };
 
@@ -63,11 +64,15 @@ pub struct Placed {
 pub struct Coming {
     place: Place,
     redacted: bool,
+    /// It comes out of this host's session store.
+    is_stored: bool,
     fork: Option<Arc<Fork>>,
     staging: TempDir,
     files: Vec<Expected>,
     /// Files that came whole.
     came: Vec<NamedTempFile>,
+    /// What belongs beside these, and came within them.
+    beside: Vec<(Expected, NamedTempFile)>,
     current: Option<Writing>,
     /// Of what came of it.
     hash: Sha256,
@@ -127,13 +132,32 @@ impl Coming {
         // No harness takes such a folder for a project or a year.
         let staging = tempfile::Builder::new().prefix(".rrd-resume-").tempdir_in(&base);
         let staging = staging.map_err(|error| unwritable(&base, &error))?;
-        let (came, current) = (Vec::new(), None);
-        let hash = Sha256::new();
+        let (came, beside, current) = (Vec::new(), Vec::new(), None);
+        let (hash, is_stored) = (Sha256::new(), false);
         let fork = (place.id != place.new).then(|| {
             let names = announced.iter().map(|file| &*file.name);
             Arc::new(Fork::new(place.layout, (&place.id, &place.new), names))
         });
-        Ok(Self { place, redacted, fork, staging, files, came, current, hash, dropped_thinking: 0 })
+        Ok(Self {
+            place,
+            redacted,
+            is_stored,
+            fork,
+            staging,
+            files,
+            came,
+            beside,
+            current,
+            hash,
+            dropped_thinking: 0,
+        })
+    }
+
+    /// It comes out of this host's session store: its records count by their names, for what a harness writes
+    /// besides is in no store.
+    #[must_use]
+    pub fn out_of_the_store(self) -> Self {
+        Self { is_stored: true, ..self }
     }
 
     /// Takes the next page; true after the last.
@@ -228,8 +252,35 @@ impl Coming {
             sidecar(&file, fork).map_err(|error| unwritable(&expected.target, &error))?;
         }
         self.dropped_thinking += dropped;
+        let file = self.taken_apart(file).map_err(|(at, error)| unwritable(&at, &error))?;
         self.came.push(file);
         Ok(())
+    }
+
+    /// A file that came, without what belongs beside it: that comes, too.
+    fn taken_apart(&mut self, came: NamedTempFile) -> Result<NamedTempFile, (PathBuf, io::Error)> {
+        let Some(transcript) = self.files.get(self.came.len()).filter(|file| {
+            !file.is_main && self.place.layout == Layout::ClaudeCode && !is_sidecar(&file.target)
+        }) else {
+            return Ok(came);
+        };
+        let target = transcript.target.with_extension("meta.json");
+        let failed = |error| (target.clone(), error);
+        let apart = stored::taken_apart(came.path(), self.staging.path()).map_err(failed)?;
+        let Some((file, about)) = apart else { return Ok(came) };
+        if self.files.iter().all(|file| file.target != target) {
+            let about = match &self.fork {
+                Some(fork) => fork.sidecar(&about).into_owned(),
+                None => about,
+            };
+            let mut beside =
+                tempfile::Builder::new().tempfile_in(self.staging.path()).map_err(failed)?;
+            beside.write_all(&about).map_err(failed)?;
+            beside.as_file().sync_all().map_err(failed)?;
+            let bytes = about.len() as u64;
+            self.beside.push((Expected { target, bytes, zstd: false, is_main: false }, beside));
+        }
+        Ok(file)
     }
 
     /// The first line of the session's own transcript, as it came.
@@ -272,6 +323,11 @@ impl Coming {
         redactor: impl FnOnce() -> Redactor,
         looked: impl FnOnce(),
     ) -> Result<Vec<Placed>, No> {
+        for (at, (expected, came)) in self.beside.drain(..).enumerate() {
+            // Before the transcript of the session itself, which is put in place last.
+            self.files.insert(at, expected);
+            self.came.insert(at, came);
+        }
         let redactor = LazyCell::new(redactor);
         let is_signed = self.place.layout == Layout::ClaudeCode;
         let mut steps = Vec::new();
@@ -296,13 +352,16 @@ impl Coming {
                         Compared::TheirsBegins if may_replace => Became::Replaced,
                         Compared::TheirsBegins => return Err(in_use(target)),
                         Compared::Differs => {
-                            let behind = match is_zstd(target) {
+                            let mut behind = match is_zstd(target) {
                                 true => None,
                                 false => {
                                     redacted::compare(came.path(), target, &redactor, is_signed)
                                         .map_err(wrong)?
                                 }
                             };
+                            if behind.is_none() && self.is_stored {
+                                behind = stored::compare(came.path(), target).map_err(wrong)?;
+                            }
                             match behind {
                                 Some(Behind::All) => Became::NewerHere,
                                 Some(Behind::From(_)) if !may_replace => {
