@@ -2,6 +2,7 @@
 
 use std::{ffi::OsString, sync::Arc};
 
+use futures::FutureExt;
 use rrd_core::{fleet::identity::Identity, register::Word};
 use rrd_proto::{Harness, SessionKey, peer_calls::RegisterQuery};
 use tempfile::TempDir;
@@ -72,6 +73,17 @@ impl Node {
     fn kept(&self) -> usize {
         self.fleet.keep().words_of::<Said>().unwrap().len()
     }
+}
+
+#[test]
+fn what_is_said_here_is_news_once() {
+    let node = node();
+    let words = &node.fleet.bindings().words;
+    let has_news = || words.has_news().now_or_never().is_some();
+    assert!(!has_news());
+    node.says("new", 1, BindingDeed::Request, 0);
+    node.says("other", 1, BindingDeed::Request, 0);
+    assert!(has_news() && !has_news());
 }
 
 #[test]
