@@ -10,44 +10,19 @@ mod host;
 
 use std::{
     fs,
-    io::Write,
     path::{Path, PathBuf},
     process::Command,
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use host::{Host, session};
+use host::{Host, past::append, session};
 use rrd_proto::{MirrorStatus, Session, Timestamp};
 use serde_json::{Value, json};
 
-/// As Claude Code calls the folder of what was started in a directory.
-fn folder(directory: &Path) -> String {
-    let shown = directory.display().to_string();
-    shown.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect()
-}
-
 impl Host {
-    /// A directory that is a clone of this remote.
-    fn clones(&self, name: &str, remote: &str) -> PathBuf {
-        let directory = fs::canonicalize(self.home.path()).unwrap().join(name);
-        fs::create_dir_all(directory.join(".git")).unwrap();
-        fs::write(directory.join(".git/HEAD"), "ref: refs/heads/main\n").unwrap();
-        let config = format!("[remote \"origin\"]\n\turl = {remote}\n");
-        fs::write(directory.join(".git/config"), config).unwrap();
-        directory
-    }
-
-    fn appends(&self, path: &Path, record: &Value) {
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        let mut file = fs::File::options().append(true).create(true).open(path).unwrap();
-        file.write_all(format!("{record}\n").as_bytes()).unwrap();
-    }
-
     /// A turn of a session in this directory, over; in the transcript that it has, or in a new one.
     fn turns(&self, id: &str, cwd: &Path, what: &str) {
-        let path = self
-            .its_transcript(id)
-            .unwrap_or_else(|| self.path(&format!(".claude/projects/{}/{id}.jsonl", folder(cwd))));
+        let path = self.its_transcript(id).unwrap_or_else(|| self.lies(id, cwd));
         let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
         let at = Timestamp::from_millis(i64::try_from(at).unwrap());
         for (kind, message) in [
@@ -61,11 +36,17 @@ impl Host {
                 }),
             ),
         ] {
-            self.appends(&path, &json!({
-                "parentUuid": null, "isSidechain": false, "type": kind, "cwd": cwd, "sessionId": id,
-                "uuid": format!("{kind}{what}"), "timestamp": at, "version": "2.1.300", "message": message,
-                "userType": "external", "entrypoint": "cli", "promptSource": "typed", "gitBranch": "main",
-            }));
+            append(
+                &path,
+                &format!(
+                    "{}\n",
+                    json!({
+                        "parentUuid": null, "isSidechain": false, "type": kind, "cwd": cwd, "sessionId": id,
+                        "uuid": format!("{kind}{what}"), "timestamp": at, "version": "2.1.300", "message": message,
+                        "userType": "external", "entrypoint": "cli", "promptSource": "typed", "gitBranch": "main",
+                    })
+                ),
+            );
         }
     }
 
@@ -123,17 +104,23 @@ const ALPHA: &str = "git@example.com:acme/alpha.git";
 fn what_was_in_an_excluded_repository_stays_out_when_its_directory_is_gone() {
     let mut host = Host::new("one");
     let (bucket, [id, other]) = (host.path("bucket"), [1, 2].map(session));
-    let (clone, plain) = (host.clones("src/secret", SECRET), host.path("plain"));
+    let (clone, plain) = (host.clones_from("src/secret", SECRET), host.path("plain"));
     fs::create_dir_all(&plain).unwrap();
     host.turns(&id, &clone, "classified");
     host.turns(&other, &plain, "anything");
     // Who is sent somewhere else by it knows what it knows.
     let delegate = host.its_transcript(&id).unwrap().with_extension("").join("subagents");
-    host.appends(&delegate.join("agent-a1b2c3d4.jsonl"), &json!({
-        "type": "user", "uuid": "d1", "parentUuid": null, "sessionId": id, "cwd": plain,
-        "isSidechain": true, "agentId": "a1b2c3d4", "version": "2.1.300",
-        "timestamp": "2026-11-20T10:00:00.000Z", "message": {"role": "user", "content": "classified"},
-    }));
+    append(
+        &delegate.join("agent-a1b2c3d4.jsonl"),
+        &format!(
+            "{}\n",
+            json!({
+                "type": "user", "uuid": "d1", "parentUuid": null, "sessionId": id, "cwd": plain,
+                "isSidechain": true, "agentId": "a1b2c3d4", "version": "2.1.300",
+                "timestamp": "2026-11-20T10:00:00.000Z", "message": {"role": "user", "content": "classified"},
+            })
+        ),
+    );
     host.start();
     host.mirrors_to(&bucket, &["--exclude-repo", "secret"]);
     assert_eq!(host.brings(&bucket, &id), "");
@@ -180,7 +167,7 @@ fn what_was_in_an_excluded_repository_stays_out_when_its_directory_is_gone() {
 fn what_was_in_a_chosen_repository_comes_also_when_its_directory_is_gone() {
     let mut host = Host::new("one");
     let (bucket, [id, late]) = (host.path("bucket"), [1, 2].map(session));
-    let clone = host.clones("src/mine", "git@example.com:acme/mine.git");
+    let clone = host.clones_from("src/mine", "git@example.com:acme/mine.git");
     host.turns(&id, &clone, "work");
     host.turns(&late, &host.path("gone/before"), "nobody knows where");
     host.start();
@@ -193,7 +180,7 @@ fn what_was_in_a_chosen_repository_comes_also_when_its_directory_is_gone() {
     host.start();
     assert!(host.brings(&bucket, &id).contains("last words"));
     // Whatever a directory above it is in, it is not known to have been in that.
-    let home = host.clones("", "git@example.com:acme/mine.git");
+    let home = host.clones_from("", "git@example.com:acme/mine.git");
     assert!(home.is_dir());
     assert_eq!(host.brings(&bucket, &late), "");
 }
@@ -202,15 +189,15 @@ fn what_was_in_a_chosen_repository_comes_also_when_its_directory_is_gone() {
 fn what_begins_without_a_directory_waits_for_it() {
     let mut host = Host::new("one");
     let (bucket, id) = (host.path("bucket"), session(1));
-    let clone = host.clones("src/secret", SECRET);
-    let path = host.path(&format!(".claude/projects/{}/{id}.jsonl", folder(&clone)));
+    let clone = host.clones_from("src/secret", SECRET);
+    let path = host.lies(&id, &clone);
     host.start();
     host.mirrors_to(&bucket, &["--exclude-repo", "secret"]);
     for head in [
         json!({"type": "queue-operation", "operation": "enqueue", "content": "classified", "sessionId": id}),
         json!({"type": "custom-title", "customTitle": "classified", "sessionId": id}),
     ] {
-        host.appends(&path, &head);
+        append(&path, &format!("{head}\n"));
     }
     host.looks_up(&id);
     assert_eq!(host.brings(&bucket, &id), "");
@@ -228,7 +215,7 @@ fn what_begins_without_a_directory_waits_for_it() {
 fn an_excluded_repository_is_excluded_on_the_host_where_its_session_goes_on() {
     let (mut one, mut two) = (Host::new("one"), Host::new("two"));
     let (bucket, [id, own]) = (two.path("bucket"), [1, 2].map(session));
-    let (of_one, of_two) = (one.clones("src/alpha", ALPHA), two.clones("c/alpha", ALPHA));
+    let (of_one, of_two) = (one.clones_from("src/alpha", ALPHA), two.clones_from("c/alpha", ALPHA));
     one.turns(&id, &of_one, "classified");
     let plain = two.path("plain");
     fs::create_dir_all(&plain).unwrap();
@@ -265,8 +252,9 @@ fn an_excluded_repository_is_excluded_on_the_host_where_its_session_goes_on() {
 fn a_session_keeps_its_repository_from_host_to_host() {
     let [mut one, mut two, mut three] = ["one", "two", "three"].map(Host::new);
     let (bucket, id) = (one.path("bucket"), session(1));
-    let of_one = one.clones("src/alpha", ALPHA);
-    let (of_two, of_three) = (two.clones("c/alpha", ALPHA), three.clones("d/alpha", ALPHA));
+    let of_one = one.clones_from("src/alpha", ALPHA);
+    let (of_two, of_three) =
+        (two.clones_from("c/alpha", ALPHA), three.clones_from("d/alpha", ALPHA));
     one.turns(&id, &of_one, "begin");
     one.start();
     one.mirrors_to(&bucket, &[]);

@@ -20,7 +20,7 @@ use std::{
     sync::mpsc,
 };
 
-use host::{Host, session};
+use host::{Host, past::secret, session};
 use proxy::{Mishap, Proxy};
 use rrd_proto::{Health, MirrorFound, MirrorStatus, Mirrored, PartStatus};
 
@@ -95,11 +95,6 @@ fn what_was_left_out_stays_left_out() {
 
     let (code, _, error) = said(&host, &["mirror", "enable", &place, "--harness", "hermse"]);
     assert!(code == 64 && error.contains("claude-code") && error.contains("hermes"), "{error}");
-}
-
-/// In no file as it is.
-fn secret() -> String {
-    format!("{}_{}", "ghp", "Ab3dEf6hIj9kLm2nOp5qRs8tUv1wXy4zAb7c")
 }
 
 /// A session of Claude Code that somebody put into a bucket, in parts that are cut anywhere.

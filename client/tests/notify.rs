@@ -17,7 +17,7 @@ use std::{
     thread,
 };
 
-use host::{Host, session};
+use host::{Host, past::secret, session};
 use rrd_proto::{Health, PartStatus, SinkStatus, SinkTest};
 use serde_json::{Value, json};
 
@@ -142,11 +142,6 @@ const SOON: &str = "[notify.lasts]\nneeds_you = \"1s\"\n";
 
 fn webhook(address: &Address) -> String {
     format!("{SOON}[notify.sinks.hook]\nkind = \"webhook\"\nurl = \"{}\"\n", address.url())
-}
-
-/// In no file as it is.
-fn secret() -> String {
-    format!("{}_{}", "ghp", "Ab3dEf6hIj9kLm2nOp5qRs8tUv1wXy4zAb7c")
 }
 
 #[test]

@@ -11,25 +11,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use host::{Host, session};
+use host::{
+    Host,
+    past::{self, REMOTE, append, secret},
+    session,
+};
 use rrd_proto::{HostState, Session, Status};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-const REMOTE: &str = "git@example.com:acme/alpha.git";
 const THREAD: &str = "01a1f87f-d0a7-7e91-aca5-d3b222634540";
-
-/// In no file as it is.
-fn secret() -> String {
-    format!("{}_{}", "ghp", "Ab3dEf6hIj9kLm2nOp5qRs8tUv1wXy4zAb7c")
-}
-
-fn append(path: &Path, text: &str) {
-    use std::io::Write as _;
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    let mut file = fs::File::options().append(true).create(true).open(path).unwrap();
-    file.write_all(text.as_bytes()).unwrap();
-}
 
 /// Names of all files beneath a folder.
 fn files(folder: &Path) -> Vec<PathBuf> {
@@ -47,34 +38,9 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 }
 
 impl Host {
-    /// A clone of the repository, under this name.
-    fn clones(&self, name: &str) -> PathBuf {
-        let clone = self.path(name);
-        append(&clone.join(".git/HEAD"), "ref: refs/heads/main\n");
-        append(&clone.join(".git/config"), &format!("[remote \"origin\"]\n\turl = {REMOTE}\n"));
-        clone.canonicalize().unwrap()
-    }
-
     /// A session of Claude Code that has done its turn, in a directory; the turn is the nth.
     fn has_done(&self, id: &str, cwd: &Path, turn: usize, says: &str) {
-        let at = format!("2026-11-20T10:{turn:02}:00.000Z");
-        let of = |record: Value| {
-            let mut all = json!({
-                "isSidechain": false, "sessionId": id, "cwd": cwd, "version": "2.1.329",
-                "gitBranch": "main", "timestamp": at, "entrypoint": "cli", "userType": "external",
-            });
-            all.as_object_mut().unwrap().extend(record.as_object().unwrap().clone());
-            format!("{all}\n")
-        };
-        let (prompt, answer) = (format!("u{turn}"), format!("a{turn}"));
-        let records = [
-            of(json!({"type": "user", "uuid": prompt, "parentUuid": null, "promptSource": "typed",
-                "message": {"role": "user", "content": says}})),
-            of(json!({"type": "assistant", "uuid": answer, "parentUuid": prompt,
-                "message": {"id": format!("m{turn}"), "role": "assistant", "model": "opus",
-                    "stop_reason": "end_turn", "content": [{"type": "text", "text": "Done."}]}})),
-        ];
-        append(&self.transcript(id), &records.concat());
+        append(&self.transcript(id), &past::turn(id, cwd, turn, says));
     }
 
     /// A thread of Codex that has done its turn.
@@ -127,13 +93,6 @@ fn two(id: &str, raw: bool) -> (Host, Host, PathBuf) {
     (a, b, clone)
 }
 
-/// Where Claude Code looks for it in a directory.
-fn looked_for(host: &Host, cwd: &Path, id: &str) -> PathBuf {
-    let letter = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
-    let name: String = cwd.to_str().unwrap().chars().map(letter).collect();
-    host.path(&format!(".claude/projects/{name}/{id}.jsonl"))
-}
-
 #[test]
 fn a_session_of_one_host_goes_on_at_another() {
     let id = session(1);
@@ -153,7 +112,7 @@ fn a_session_of_one_host_goes_on_at_another() {
     assert_eq!(line, format!("cd {} && claude --resume {id}\n", clone.display()));
     assert!(said.contains("copies 4 files of a ("), "{said}");
     assert!(said.contains("goes on in") && said.contains("the clone of its repository"), "{said}");
-    let place = looked_for(&b, &clone, &id);
+    let place = b.lies(&id, &clone);
     assert_eq!(fs::read(&place).unwrap(), fs::read(a.transcript(&id)).unwrap());
     let there = place.with_extension("").join("subagents");
     let names = |folder: &Path| -> Vec<PathBuf> {
@@ -211,7 +170,7 @@ fn what_is_there_already_is_overwritten_by_nothing_else() {
     let (a, b, clone) = two(&id, true);
     let named = format!("a/claude-code/{id}");
     b.run(&["resume", &named]);
-    let place = looked_for(&b, &clone, &id);
+    let place = b.lies(&id, &clone);
     // It went on there: what is here is older.
     a.has_done(&id, &clone, 2, "And the tag");
     let (_, said) = b.told(&["resume", &named]);
@@ -233,7 +192,7 @@ fn what_is_there_already_is_overwritten_by_nothing_else() {
     let other = b.clones("code/other");
     let (_, said) = b.told(&["resume", &id, "--cwd", other.to_str().unwrap(), "--fork"]);
     assert!(said.contains("wrote "), "{said}");
-    assert!(!looked_for(&b, &other, &id).exists());
+    assert!(!b.lies(&id, &other).exists());
 }
 
 #[test]
@@ -252,7 +211,7 @@ fn what_is_alive_is_not_resumed_but_forked() {
     let said = b.resumes_not(&[&id]);
     assert!(said.contains("executing on a") && said.contains("--fork"), "{said}");
     assert!(b.resumes_not(&[&id, "--take-over"]).contains("executing on a"));
-    assert!(!looked_for(&b, &clone, &id).exists());
+    assert!(!b.lies(&id, &clone).exists());
 
     // It has a delegate, which both would have under one id.
     let agent = "a937ff163c830dc11";
@@ -262,14 +221,14 @@ fn what_is_alive_is_not_resumed_but_forked() {
     let answer: Value = b.json(&["resume", &id, "--fork"]);
     let new = answer["resumed_as"].as_str().unwrap();
     assert_ne!(new, id);
-    let there = looked_for(&b, &clone, new).with_extension("").join("subagents");
+    let there = b.lies(new, &clone).with_extension("").join("subagents");
     let forked = files(&there).remove(0);
     let name = forked.file_stem().unwrap().to_str().unwrap().strip_prefix("agent-").unwrap();
     assert!(name != agent && name.len() == agent.len(), "{name}");
     let expected = record.to_string().replace(agent, name).replace(&id, new);
     assert_eq!(fs::read_to_string(&forked).unwrap().trim_end(), expected);
     assert_eq!(answer["command"], json!(["claude", "--resume", new]));
-    let fork = fs::read_to_string(looked_for(&b, &clone, new)).unwrap();
+    let fork = fs::read_to_string(b.lies(new, &clone)).unwrap();
     let origin = fs::read_to_string(a.transcript(&id)).unwrap();
     let renamed =
         origin.replace(&format!("\"sessionId\":\"{id}\""), &format!("\"sessionId\":\"{new}\""));
@@ -393,7 +352,7 @@ fn of_a_host_that_is_away_a_bucket_has_a_copy() {
     assert!(said.contains("knows no bucket"), "{said}");
     let said = b.resumes_not(&[&id, "--take-over", "--from", "peer"]);
     assert!(said.contains("a is away"), "{said}");
-    assert!(!looked_for(&b, &clone, &id).exists());
+    assert!(!b.lies(&id, &clone).exists());
 
     b.run(&["mirror", "enable", &bucket, "--project", "mine", "--yes"]);
     let (line, said) = b.told(&["resume", &id, "--take-over"]);
@@ -403,7 +362,7 @@ fn of_a_host_that_is_away_a_bucket_has_a_copy() {
     let expected = |path: &Path| {
         fs::read_to_string(path).unwrap().replace(&secret(), "[REDACTED:github-token]")
     };
-    let place = looked_for(&b, &clone, &id);
+    let place = b.lies(&id, &clone);
     assert_eq!(fs::read_to_string(&place).unwrap(), expected(&a.transcript(&id)));
     let agents = place.with_extension("").join("subagents/workflows/w1/agent-a9.jsonl");
     assert_eq!(fs::read_to_string(&agents).unwrap(), expected(&beneath));
@@ -429,7 +388,7 @@ fn a_redacted_copy_is_followed_up_from_its_host() {
     });
     b.run(&["mirror", "enable", &bucket, "--yes"]);
     b.run(&["resume", &id, "--from", "bucket", "--take-over"]);
-    let place = looked_for(&b, &clone, &id);
+    let place = b.lies(&id, &clone);
     let copy = all.replace(&secret(), "[REDACTED:github-token]");
     assert_eq!(fs::read_to_string(&place).unwrap(), copy);
 
@@ -477,7 +436,7 @@ fn what_only_a_bucket_has_comes_back() {
     let (line, said) = a.told(&["resume", &id]);
     assert!(said.contains("not on this host any more"), "{said}");
     assert!(line.starts_with(&format!("cd {} && ", clone.display())), "{line}");
-    assert_eq!(fs::read(looked_for(&a, &clone, &id)).unwrap(), transcript);
+    assert_eq!(fs::read(a.lies(&id, &clone)).unwrap(), transcript);
 
     // Nobody knows the host any more.
     let rollout = fs::read(a.rollout()).unwrap();
@@ -540,7 +499,7 @@ fn where_nobody_can_be_asked_for_a_clone_it_says_what_to_do() {
     let line = b.rrd(&["resume", &id]).current_dir(&second).output().unwrap().stdout;
     let line = String::from_utf8(line).unwrap();
     assert!(line.starts_with(&format!("cd {} && ", second.display())), "{line}");
-    assert!(looked_for(&b, &second, &id).exists());
+    assert!(b.lies(&id, &second).exists());
 }
 
 #[test]
@@ -568,7 +527,7 @@ fn what_is_secret_stays_where_its_host_says_so() {
     let (_, said) = b.told(&["resume", &id]);
     assert!(said.contains("a gives it redacted only"), "{said}");
     assert!(said.contains("1 block of signed thinking"), "{said}");
-    let place = looked_for(&b, &clone, &id);
+    let place = b.lies(&id, &clone);
     let copy = fs::read_to_string(&place).unwrap();
     let origin = fs::read_to_string(a.transcript(&id)).unwrap();
     assert_eq!(copy.lines().count(), origin.lines().count() - 1);

@@ -11,23 +11,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use host::{Host, session};
+use host::{
+    Host,
+    past::{self, append, secret},
+    session,
+};
 use rrd_proto::{CoverageState, Session};
 use serde_json::{Value, json};
 
 const THREAD: &str = "01a1f87f-d0a7-7e91-aca5-d3b222634540";
-
-/// In no file as it is.
-fn secret() -> String {
-    format!("{}_{}", "ghp", "Ab3dEf6hIj9kLm2nOp5qRs8tUv1wXy4zAb7c")
-}
-
-fn append(path: &Path, text: &str) {
-    use std::io::Write as _;
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    let mut file = fs::File::options().append(true).create(true).open(path).unwrap();
-    file.write_all(text.as_bytes()).unwrap();
-}
 
 fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap()
@@ -35,24 +27,7 @@ fn read(path: &Path) -> String {
 
 /// A turn that is done, some days ago.
 fn turn(id: &str, number: usize, says: &str) -> String {
-    let at = format!("2026-11-20T10:{number:02}:00.000Z");
-    let of = |record: Value| {
-        let mut all = json!({
-            "isSidechain": false, "sessionId": id, "cwd": "/w", "version": "2.1.329",
-            "timestamp": at, "entrypoint": "cli", "userType": "external",
-        });
-        all.as_object_mut().unwrap().extend(record.as_object().unwrap().clone());
-        format!("{all}\n")
-    };
-    let (prompt, answer) = (format!("u{number}"), format!("a{number}"));
-    [
-        of(json!({"type": "user", "uuid": prompt, "parentUuid": null, "promptSource": "typed",
-            "message": {"role": "user", "content": says}})),
-        of(json!({"type": "assistant", "uuid": answer, "parentUuid": prompt,
-            "message": {"id": format!("m{number}"), "role": "assistant", "model": "opus",
-                "stop_reason": "end_turn", "content": [{"type": "text", "text": "Done."}]}})),
-    ]
-    .concat()
+    past::turn(id, Path::new("/w"), number, says)
 }
 
 impl Host {

@@ -8,63 +8,21 @@
 
 mod host;
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Stdio,
+use std::{fs, path::Path, process::Stdio};
+
+use host::{
+    Host,
+    past::{self, append},
+    session,
 };
-
-use host::{Host, session};
 use rrd_proto::Session;
-use serde_json::{Value, json};
-
-const REMOTE: &str = "git@example.com:acme/alpha.git";
-
-fn append(path: &Path, text: &str) {
-    use std::io::Write as _;
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    let mut file = fs::File::options().append(true).create(true).open(path).unwrap();
-    file.write_all(text.as_bytes()).unwrap();
-}
 
 /// A turn that is done, some days ago.
 fn turn(id: &str, cwd: &Path, number: usize) -> String {
-    let at = format!("2026-11-20T10:{number:02}:00.000Z");
-    let of = |record: Value| {
-        let mut all = json!({
-            "isSidechain": false, "sessionId": id, "cwd": cwd, "version": "2.1.329",
-            "gitBranch": "main", "timestamp": at, "entrypoint": "cli", "userType": "external",
-        });
-        all.as_object_mut().unwrap().extend(record.as_object().unwrap().clone());
-        format!("{all}\n")
-    };
-    let (prompt, answer) = (format!("u{number}"), format!("a{number}"));
-    [
-        of(json!({"type": "user", "uuid": prompt, "parentUuid": null, "promptSource": "typed",
-            "message": {"role": "user", "content": "Mend it"}})),
-        of(json!({"type": "assistant", "uuid": answer, "parentUuid": prompt,
-            "message": {"id": format!("m{number}"), "role": "assistant", "model": "opus",
-                "stop_reason": "end_turn", "content": [{"type": "text", "text": "Done."}]}})),
-    ]
-    .concat()
+    past::turn(id, cwd, number, "Mend it")
 }
 
 impl Host {
-    /// A clone of the repository, under this name.
-    fn clones(&self, name: &str) -> PathBuf {
-        let clone = self.path(name);
-        append(&clone.join(".git/HEAD"), "ref: refs/heads/main\n");
-        append(&clone.join(".git/config"), &format!("[remote \"origin\"]\n\turl = {REMOTE}\n"));
-        clone.canonicalize().unwrap()
-    }
-
-    /// Where Claude Code keeps a session that was started in a directory.
-    fn lies(&self, id: &str, cwd: &Path) -> PathBuf {
-        let letter = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
-        let name: String = cwd.to_str().unwrap().chars().map(letter).collect();
-        self.path(&format!(".claude/projects/{name}/{id}.jsonl"))
-    }
-
     fn has_done(&self, id: &str, cwd: &Path, number: usize) {
         append(&self.lies(id, cwd), &turn(id, cwd, number));
     }

@@ -5,11 +5,12 @@
 
 pub(crate) mod agents;
 pub(crate) mod mcp;
+pub(crate) mod past;
 
 use std::{
     collections::BTreeMap,
     fs,
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader},
     net::{SocketAddr, TcpListener},
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
@@ -182,10 +183,7 @@ impl Host {
     }
 
     pub(crate) fn writes(&self, id: &str, record: &Value) {
-        let path = self.transcript(id);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        let mut file = fs::File::options().append(true).create(true).open(path).unwrap();
-        file.write_all(format!("{record}\n").as_bytes()).unwrap();
+        past::append(&self.transcript(id), &format!("{record}\n"));
     }
 
     /// A session takes a prompt, of so many milliseconds ago.
