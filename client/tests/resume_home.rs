@@ -73,6 +73,33 @@ impl Host {
     }
 }
 
+/// Two hosts at which a directory has one name: nothing tells their transcripts from one that both find.
+#[test]
+fn what_is_resumed_where_its_directory_is_called_the_same_is_brought_at_once() {
+    let id = session(1);
+    let (mut a, shared) = Host::alone("alpha");
+    let (mut b, _) = Host::alone("beta");
+    let url = format!("file://{}", a.path("bucket").display());
+    append(&a.lies(&id, &shared), &past::turn(&id, &shared, 1, "Mend it"));
+    a.mirrors_to(&url);
+    b.mirrors_to(&url);
+    let cwd = shared.to_str().unwrap();
+    b.run(&["resume", &id, "--from", "bucket", "--take-over", "--cwd", cwd]);
+    append(&b.lies(&id, &shared), &past::turn(&id, &shared, 2, "And test it"));
+    b.looks_up(&id);
+    // Else it is left to the first one for a minute, which is told as `elsewhere`.
+    let is_brought = b.until("it to be there, or left to the other one", || {
+        let row: Session = b.json(&["sessions", "show", &id]);
+        let states: Vec<CoverageState> = row.coverage.iter().map(|one| one.state).collect();
+        let is_there = b.run(&["mirror", "show", &id, "--tail", "9"]).contains("And test it");
+        match is_there || states == [CoverageState::Elsewhere] {
+            true => Ok(is_there),
+            false => Err(format!("{states:?}")),
+        }
+    });
+    assert!(is_brought);
+}
+
 #[test]
 fn what_another_host_went_on_with_is_brought_home() {
     let id = session(1);

@@ -104,6 +104,8 @@ struct Known {
     dirty: HashMap<SessionKey, Dirty>,
     /// Sessions that an earlier release brought, to be compared with what is there.
     to_check: HashSet<SessionKey>,
+    /// Sessions that were resumed here and are not this host's to bring yet: no other daemon brings these copies.
+    resumed: HashSet<SessionKey>,
     /// Sessions of which the bucket is known not to have what was uploaded.
     to_mend: HashSet<SessionKey>,
     /// Sessions whose parts are to become fewer.
@@ -307,6 +309,7 @@ impl Aim {
                 known.dirty.remove(&stream.key);
                 known.troubles.remove(&stream.key);
                 known.failed.remove(&stream.key);
+                known.resumed.remove(&stream.key);
             }
         }
         let streams: Vec<StreamId> = gone.iter().map(|stream| stream.id).collect();
@@ -459,7 +462,8 @@ impl Aim {
             let free = known.dirty.iter().filter(|(key, _)| !in_hand.contains(*key));
             free.map(|(key, dirty)| {
                 let later = known.troubles.get(key).map(|(_, since)| *since + LATER);
-                let is_left = known.streams.get(key).is_some_and(|stream| stream.state.left);
+                let is_left = known.streams.get(key).is_some_and(|stream| stream.state.left)
+                    && !known.resumed.contains(key);
                 let (since, quiet) = (now - dirty.since, now - dirty.last);
                 let wait = match (hurry, is_left) {
                     (true, _) => Duration::ZERO,
@@ -503,9 +507,13 @@ impl Aim {
             }
             if let Some((stream, source, about, ask)) = self.stream_of(&key) {
                 in_hand.insert(key.clone());
-                self.known().carried.insert(key.clone(), dirty);
+                let mut known = self.known();
+                known.carried.insert(key.clone(), dirty);
+                let is_resumed = known.resumed.contains(&key);
+                drop(known);
                 // What programs keep in the session store here no other daemon has.
-                let yields = !hurry && !source.path().starts_with(&self.state_dir);
+                let is_own = is_resumed || source.path().starts_with(&self.state_dir);
+                let yields = !hurry && !is_own;
                 let carrier = Carrier { yields, ..carrier.clone() };
                 let beside = self.beside(&key);
                 carried.spawn(async move {
@@ -553,6 +561,11 @@ impl Aim {
         drop(known);
         self.tell([key.clone()]);
         self.wake.notify_one();
+    }
+
+    /// A copy of this session is about to be put in its place here.
+    pub(super) fn comes(&self, key: &SessionKey) {
+        self.known().resumed.insert(key.clone());
     }
 
     /// Returns when everything is there, or the bucket fails at what is asked of it from now on.

@@ -36,7 +36,8 @@ use std::{
 };
 
 use rrd_proto::{
-    Health, Host, MirrorAlarm, MirrorStatus, MirrorTarget, PartStatus, Refusal, Timestamp,
+    Health, Host, MirrorAlarm, MirrorStatus, MirrorTarget, PartStatus, Refusal, SessionKey,
+    Timestamp,
 };
 use tokio::sync::{Semaphore, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -146,6 +147,11 @@ impl Mirror {
     pub(crate) async fn end(&self) {
         self.tasks.close();
         self.tasks.wait().await;
+    }
+
+    /// A copy of this session is about to be put in its place here.
+    pub(crate) fn comes(&self, key: &SessionKey) {
+        self.aims().iter().for_each(|aim| aim.comes(key));
     }
 
     /// Lets go of sessions that were forgotten.

@@ -120,6 +120,7 @@ pub(crate) async fn answer(answers: &Answers, call: CopyCall) -> Result<CopyRepl
             Ok(CopyReply::Bucket(Box::new(copy)))
         }
         CopyCall::Comes { key, repo, remote } => {
+            answers.mirror.comes(&key);
             if let Some(repo) = Repo::told(repo.as_deref(), remote.as_deref()) {
                 answers.desk.hub.comes_of_repo(&key, &repo);
             }

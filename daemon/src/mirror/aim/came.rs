@@ -139,6 +139,9 @@ impl Aim {
         match result {
             Ok(()) => {
                 known.troubles.remove(&key);
+                if stream.state.epoch > 0 && stream.state.theirs.is_none() {
+                    known.resumed.remove(&key);
+                }
                 // Of a transcript without a record, or with few parts, nobody was asked anything.
                 if asked.is_some_and(|ask| ask != Ask::Claims || stream.state.next_seq > 0) {
                     known.failed.remove(&key);
