@@ -1,6 +1,7 @@
 //! `rrd`: see every coding-agent session, live. The binary is flags and wiring; the work is elsewhere.
 
 mod absence;
+mod again;
 mod ask;
 mod caller;
 mod cli;

@@ -16,14 +16,11 @@ use rrd_proto::{
 
 use crate::{
     absence::Absence,
-    ask::Answerer,
+    again::{AGAIN, BACK, There},
     connect::{self, Connection, Unreachable},
     error::{CliError, Kind},
     local::Config,
 };
-
-/// A daemon that ends while it is asked to send has so long to come back.
-const BACK: Duration = Duration::from_secs(10);
 
 /// What one call waits.
 const WAIT_MS: u32 = 10_000;
@@ -31,51 +28,11 @@ const WAIT_MS: u32 = 10_000;
 /// What a call may take that waits until a message has arrived.
 const ARRIVES: Duration = Duration::from_secs(5);
 
-/// A daemon that is not there is looked for so often.
-const AGAIN: Duration = Duration::from_millis(300);
-
-/// Dials, and asks this first. A daemon that ends meanwhile is asked again when it is back; where there is none from
-/// the beginning, nobody waits for one.
-pub(crate) fn first<T>(
-    config: &Config,
-    ask: impl Fn(&Answerer) -> Result<T, CliError>,
-) -> Result<(T, Connection), CliError> {
-    let (mut is_again, deadline) = (false, Instant::now() + BACK);
-    loop {
-        let error = match connect::dial(&config.dirs.socket) {
-            Ok(daemon) => {
-                let answerer = Answerer::Daemon(daemon);
-                match (ask(&answerer), answerer) {
-                    (Ok(told), Answerer::Daemon(daemon)) => return Ok((told, daemon)),
-                    (Ok(_), Answerer::Scan(_)) => return Err(other()),
-                    (Err(error), _) => error,
-                }
-            }
-            Err(Unreachable::NotRunning) if !is_again => {
-                return Err(Unreachable::NotRunning.into_error());
-            }
-            Err(passes @ (Unreachable::NotRunning | Unreachable::Silent)) => passes.into_error(),
-            Err(lasts) => return Err(lasts.into_error()),
-        };
-        let passes = match error.kind() {
-            Kind::NoDaemon => true,
-            // When it has just started it may not know that session yet.
-            Kind::NotFound => is_again,
-            _ => false,
-        };
-        if !passes || Instant::now() >= deadline {
-            return Err(error);
-        }
-        sleep(AGAIN);
-        is_again = true;
-    }
-}
-
 /// Sends one, once: where the daemon ends before it answers, it is asked again when it is back, and knows the call
 /// by its key.
 pub(crate) fn send(
     config: &Config,
-    daemon: &Connection,
+    there: &There,
     from: Option<SessionKey>,
     to: &str,
     text: String,
@@ -85,8 +42,8 @@ pub(crate) fn send(
         CliError::new(Kind::Internal, format!("the system gives no random numbers: {error}"))
     })?;
     let call = MessageCall::Send { from, to: to.to_owned(), text, idempotency_key };
-    let mut told = daemon.message(&call, ARRIVES);
-    let (mut is_again, deadline) = (false, Instant::now() + BACK);
+    let mut told = there.daemon.message(&call, ARRIVES);
+    let (mut is_again, deadline) = (there.is_anew, Instant::now() + BACK);
     loop {
         let is_late = Instant::now() >= deadline;
         match told {

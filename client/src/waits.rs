@@ -16,12 +16,10 @@ use rrd_proto::{
 
 use crate::{
     absence::Absence,
+    again::AGAIN,
     connect::{self, Connection, Unreachable},
     error::{CliError, Kind},
 };
-
-/// A daemon that is not there is looked for so often.
-const AGAIN: Duration = Duration::from_millis(300);
 
 /// What is waited for.
 pub(crate) struct Waiting<'a> {
@@ -116,7 +114,7 @@ impl<'a> Waiting<'a> {
                 sleep(AGAIN.min(within));
             }
             Ok(Err(no)) => return Err(no.into()),
-            Err(error) if error.kind() == Kind::NoDaemon && self.news.is_some() => {
+            Err(error) if error.kind() == Kind::NoDaemon => {
                 (self.daemon, self.handle) = (None, None);
                 self.absence.begins_or_lasts();
             }

@@ -308,10 +308,15 @@ fn who_asks_once_the_place_is_back_is_not_told_what_was() {
     host.comes_to("it fails", |place| place.failing.is_some());
     // Its harness deletes it, so nothing is left to bring.
     fs::remove_file(host.transcript(&id)).unwrap();
-    assert!(!host.rrd(&["mirror", "run"]).output().unwrap().status.success());
+    for call in ["run", "compact"] {
+        assert!(!host.rrd(&["mirror", call]).output().unwrap().status.success(), "{call}");
+    }
     fs::rename(&away, &bucket).unwrap();
     host.run(&["mirror", "run"]);
+    host.run(&["mirror", "compact"]);
     assert_eq!(host.place().failing, None);
+    host.run(&["mirror", "disable"]);
+    assert!(host.refuses(&["mirror", "verify"]).contains("nothing is mirrored"));
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod host;
 use std::{
     fs,
     io::{BufRead, BufReader},
+    os::unix::net::UnixListener,
     process::{Child, Command},
     time::{Duration, Instant},
 };
@@ -193,6 +194,72 @@ fn a_host_that_is_renamed_is_waited_for_and_none_that_has_its_old_name() {
     let (code, answer, said) = answered(waits);
     assert_eq!((code, answer["outcome"].as_str()), (0, Some("true")), "{answer} {said}");
     assert_eq!(answer["targets"][0]["node_id"], node, "{answer}");
+}
+
+#[test]
+fn a_host_whose_daemon_begins_anew_is_not_taken_for_away() {
+    let ([a, mut b, mut c], [one, two, three]) = fleet(["a", "b", "c"]);
+    c.kill();
+    // Before that no host is away to a daemon that has only begun itself.
+    let (code, _, said) = answered(a.waits(&one, &[&three, "--json"]));
+    assert_eq!(code, 4, "{said}");
+    let waits = a.waits(&one, &[&two, "--json"]);
+    b.sees_it_wait(&one, true);
+    b.stop();
+    a.comes_to_see_host("b", HostState::Away);
+    let (code, _, said) = answered(a.waits(&one, &[&two, "--timeout", "1s", "--json"]));
+    assert_eq!(code, 3, "{said}");
+    b.start();
+    b.hook(&two, "Stop", json!({}));
+    let (code, answer, said) = answered(waits);
+    assert_eq!((code, answer["outcome"].as_str()), (0, Some("true")), "{answer} {said}");
+}
+
+#[test]
+fn a_daemon_that_ends_as_somebody_begins_to_ask_it_is_asked_again() {
+    let (one, two) = (session(1), session(2));
+    let mut host = with("a", &one);
+    host.says(&two, "other");
+    host.knows(&[&one, &two]);
+    host.kill();
+    let socket = host.path("rrd/run/rrd.sock");
+    fs::remove_file(&socket).unwrap();
+    let ends = UnixListener::bind(&socket).unwrap();
+    let waits = host.waits(&one, &[&two, "--json"]);
+    let send = host.of_session(&one, &["send", &two, "It is done"]).spawn().unwrap();
+    let asked = [ends.accept().unwrap(), ends.accept().unwrap()];
+    drop((asked, ends));
+    fs::remove_file(&socket).unwrap();
+    host.start();
+    let (code, _, said) = ended(send);
+    assert_eq!(code, 0, "{said}");
+    host.sees_it_wait(&one, true);
+    host.hook(&two, "Stop", json!({}));
+    let (code, answer, said) = answered(waits);
+    assert_eq!((code, answer["outcome"].as_str()), (0, Some("true")), "{answer} {said}");
+}
+
+#[test]
+fn how_a_turn_ended_is_told_also_where_a_hook_is_ahead_of_the_transcript() {
+    let (one, two) = (session(1), session(2));
+    let host = with("a", &one);
+    host.says(&two, "other");
+    host.knows(&[&one, &two]);
+    let waits = host.waits(&one, &[&two, "--json"]);
+    host.sees_it_wait(&one, true);
+    host.hook(&two, "Stop", json!({}));
+    host.writes(
+        &two,
+        &json!({
+            "type": "assistant", "uuid": "x1", "parentUuid": null, "sessionId": two, "cwd": "/w",
+            "isSidechain": false, "timestamp": rrd_proto::Timestamp::from_millis(1_900_000_000_000),
+            "message": {"id": "m1", "role": "assistant", "model": "m", "stop_reason": "end_turn",
+                "content": [{"type": "text", "text": "done"}]},
+        }),
+    );
+    let (code, answer, said) = answered(waits);
+    let told = &answer["targets"][0]["outcome"]["turn_result"];
+    assert_eq!((code, told.as_str()), (0, Some("completed")), "{answer} {said}");
 }
 
 #[test]

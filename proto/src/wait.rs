@@ -207,7 +207,8 @@ pub struct WaitNews {
     pub handle: u64,
     /// What came of it all: that what was waited for came true, or why it cannot any more. `None`: it is not over.
     pub came: Option<Came>,
-    /// The daemon has only begun: hosts that it has not heard of yet count as away, and may not be.
+    /// The daemon has only begun, and hosts that it has not heard of yet count as away, and may not be; or one has
+    /// only just gone, and may only begin anew.
     pub is_settling: bool,
     /// Each session that is waited for, as they were asked for: in that order, and as often.
     pub targets: Vec<WaitTarget>,

@@ -55,25 +55,7 @@ pub(crate) fn run(mirror: &Mirror) -> Result<(), CliError> {
             }
         }
         // Once is how it is run, said or not.
-        Mirror::Run { once: _, json } => {
-            let all = status(&MirrorCall::Run, RUN)?;
-            if *json {
-                output::json(&all)?
-            } else {
-                shown::places(&all)?
-            }
-            let said = |error: &str| {
-                let error = CliError::new(Kind::NotFound, clean(error).into_owned());
-                Err(error.hint("rrd mirror status shows how it is with each place"))
-            };
-            if let Some(failing) = all.iter().find_map(|one| one.failing.as_ref()) {
-                return said(&failing.error);
-            }
-            match all.iter().map(|one| one.troubles.len() as u64).sum() {
-                0 => Ok(()),
-                troubles => said(&format!("{} not mirrored", counted(troubles, "transcript"))),
-            }
-        }
+        Mirror::Run { once: _, json } => done(&MirrorCall::Run, *json),
         Mirror::Show(args) => {
             let call = MirrorCall::Show { id: args.id.clone(), tail: args.tail };
             let MirrorReply::Shown(shown) = ask(&call, RUN)? else { return Err(unexpected()) };
@@ -101,10 +83,7 @@ pub(crate) fn run(mirror: &Mirror) -> Result<(), CliError> {
                 .hint("what a transcript here still has, and this host mirrors, is being brought again: rrd mirror run waits for that, then verify once more")),
             }
         }
-        Mirror::Compact(args) => {
-            let all = status(&MirrorCall::Compact { id: args.id.clone() }, RUN)?;
-            if args.json { output::json(&all) } else { shown::places(&all) }
-        }
+        Mirror::Compact(args) => done(&MirrorCall::Compact { id: args.id.clone() }, args.json),
         Mirror::Stop(args) => {
             let call = MirrorCall::Stop { id: args.id.clone(), url: args.on.clone() };
             stopped(&call, args.json, "what is there stays there; rrd mirror start takes it back")
@@ -184,6 +163,27 @@ fn status(call: &MirrorCall, wait: Duration) -> Result<Vec<MirrorStatus>, CliErr
     match ask(call, wait)? {
         MirrorReply::Status(all) => Ok(all),
         _ => Err(unexpected()),
+    }
+}
+
+/// How each place is once that was done, or why it was not.
+fn done(call: &MirrorCall, json: bool) -> Result<(), CliError> {
+    let all = status(call, RUN)?;
+    if json {
+        output::json(&all)?
+    } else {
+        shown::places(&all)?
+    }
+    let said = |error: &str| {
+        let error = CliError::new(Kind::NotFound, clean(error).into_owned());
+        Err(error.hint("rrd mirror status shows how it is with each place"))
+    };
+    if let Some(failing) = all.iter().find_map(|one| one.failing.as_ref()) {
+        return said(&failing.error);
+    }
+    match all.iter().map(|one| one.troubles.len() as u64).sum() {
+        0 => Ok(()),
+        troubles => said(&format!("{} not mirrored", counted(troubles, "transcript"))),
     }
 }
 

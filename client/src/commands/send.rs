@@ -7,7 +7,7 @@ use std::io::{Read, stdin};
 use rrd_proto::message::{MAX_MESSAGE, MessageState};
 
 use crate::{
-    caller,
+    again, caller,
     cli::SendArgs,
     error::{CliError, Kind},
     local, messages, output,
@@ -22,8 +22,8 @@ pub(crate) fn run(args: &SendArgs) -> Result<(), CliError> {
     let config = local::config(None)?;
     let named = args.named.as_deref();
     let who = |answerer: &_| caller::here(answerer, named, "its messages are kept there");
-    let (from, daemon) = messages::first(&config, who)?;
-    let message = messages::send(&config, &daemon, from, &args.id, text)?;
+    let (from, there) = again::first(&config.dirs.socket, None, who)?;
+    let message = messages::send(&config, &there, from, &args.id, text)?;
     let whom = message.to.reference.as_deref().unwrap_or(&args.id);
     let (whom, host) = (clean(whom), clean(&message.to.host));
     let trouble = message.trouble.as_deref().map(clean).unwrap_or_default();

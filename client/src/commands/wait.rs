@@ -16,11 +16,9 @@ use serde::Serialize;
 
 use crate::{
     absence::Absence,
-    ask::Answerer,
-    caller,
+    again, caller,
     cli::WaitArgs,
     clock,
-    connect::{self, Unreachable},
     error::{CliError, Kind},
     local, output,
     text::clean,
@@ -44,12 +42,12 @@ struct Answer<'a> {
 pub(crate) fn run(args: &WaitArgs) -> Result<(), CliError> {
     let deadline = args.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let config = local::config(None)?;
-    let daemon = connect::dial(&config.dirs.socket).map_err(Unreachable::into_error)?;
-    let answerer = Answerer::Daemon(daemon);
-    let waiter = caller::here(&answerer, args.named.as_deref(), "its waits are told there")?;
-    let Answerer::Daemon(daemon) = answerer else { return Ok(()) };
+    let socket = &*config.dirs.socket;
+    let who =
+        |answerer: &_| caller::here(answerer, args.named.as_deref(), "its waits are told there");
+    let (waiter, there) = again::first(socket, deadline, who)?;
     let targets = args.ids.iter().cloned().map(Awaited::new).collect();
-    let at = (&*config.dirs.socket, daemon);
+    let at = (socket, there.daemon);
     let bounds = (Absence::said_by(output::remark), deadline);
     let mut waiting =
         Waiting::new(at, bounds, waiter.clone(), targets, args.until.clone(), args.any);

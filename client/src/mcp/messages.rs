@@ -12,7 +12,7 @@ use super::{
     reply::{Keep, Reply, fitting, value_of, wrong},
     tools::{Call, within},
 };
-use crate::{absence::Absence, ask::Answerer, caller, error::CliError, messages};
+use crate::{absence::Absence, again, ask::Answerer, caller, error::CliError, messages};
 
 /// Messages of one answer.
 const MAX_MESSAGES: u32 = 50;
@@ -32,10 +32,11 @@ pub(super) struct SendMessage {
 }
 
 pub(super) fn send_message(call: &Call, args: SendMessage) -> Result<Reply, CliError> {
-    let (from, daemon) = messages::first(call.config(), |answerer| call.caller(answerer))?;
+    let socket = &call.config().dirs.socket;
+    let (from, there) = again::first(socket, None, |answerer| call.caller(answerer))?;
     let from = from.map(|you| you.key);
     let is_known = from.is_some();
-    let message = messages::send(call.config(), &daemon, from, &args.id, args.text)?;
+    let message = messages::send(call.config(), &there, from, &args.id, args.text)?;
     let note = match message.state {
         MessageState::Queued => {
             Some("its host has not taken it yet: it is handed over when that host is there")

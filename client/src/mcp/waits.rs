@@ -13,7 +13,7 @@ use super::{
     reply::{Reply, wrong},
     tools::{Call, parsed, within},
 };
-use crate::{absence::Absence, ask::Answerer, error::CliError, waits::Waiting};
+use crate::{absence::Absence, again, error::CliError, waits::Waiting};
 
 /// Seconds that one call waits, unless told otherwise, and at most: clients give up after a minute or more.
 const SECONDS: u64 = 45;
@@ -53,9 +53,9 @@ pub(super) fn wait_for(call: &Call, args: WaitFor) -> Result<Reply, CliError> {
         return Err(wrong(format!("ids names 1 to {MAX_IDS} sessions")));
     }
     let deadline = Instant::now() + Duration::from_secs(seconds);
-    let answerer = Answerer::Daemon(call.daemon()?);
-    let waiter = call.caller(&answerer)?.map(|you| you.key);
-    let Answerer::Daemon(daemon) = answerer else { return Ok(Reply::default()) };
+    let socket = &*call.config().dirs.socket;
+    let (you, there) = again::first(socket, Some(deadline), |answerer| call.caller(answerer))?;
+    let waiter = you.map(|you| you.key);
     let from = args.from.unwrap_or_else(|| vec![None; args.ids.len()]);
     if from.len() != args.ids.len() {
         return Err(wrong(
@@ -65,7 +65,7 @@ pub(super) fn wait_for(call: &Call, args: WaitFor) -> Result<Reply, CliError> {
     let awaited = |(id, from)| Awaited { from, ..Awaited::new(id) };
     let targets = args.ids.into_iter().zip(from).map(awaited).collect();
     let bounds = (Absence::said_by(|_| ()), Some(deadline));
-    let at = (&*call.config().dirs.socket, daemon);
+    let at = (socket, there.daemon);
     let mut waiting = Waiting::new(at, bounds, waiter, targets, until, args.any);
     let mut within = Duration::ZERO;
     loop {

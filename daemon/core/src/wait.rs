@@ -3,9 +3,11 @@
 //! Both count, for a turn may be over and another begun before anybody looks. Not here: which events are looked at,
 //! and who is told.
 
+use std::time::Duration;
+
 use regex_automata::{meta::Regex, util::syntax};
 use rrd_proto::{
-    EndReason, Event, EventKind, Harness, Session, Status, TurnResult,
+    EndReason, Event, EventKind, Harness, Session, Status, Timestamp, TurnResult,
     wait::{Came, Outcome, Until},
 };
 
@@ -61,6 +63,16 @@ impl Condition {
         Some(outcome(came, row, None))
     }
 
+    /// How much longer it is worth the wait until the transcript says how the turn ended that the row says is over.
+    #[must_use]
+    pub fn is_told_more(&self, row: &Session, now: Timestamp) -> Option<Duration> {
+        let is_open =
+            self.until == Until::Idle && row.status == Status::Idle && row.turn_result.is_none();
+        let since = row.status_since.filter(|_| is_open)?;
+        let since = Duration::from_millis(u64::try_from(now.since(since)).ok()?);
+        AHEAD.checked_sub(since).filter(|left| !left.is_zero())
+    }
+
     /// Whether this event of a session of that harness is what is waited for.
     #[must_use]
     pub fn by_event(&self, harness: &Harness, event: &Event) -> bool {
@@ -82,6 +94,9 @@ impl Condition {
     }
 }
 
+/// What tells that a turn is over may be ahead of its transcript by so long, which alone tells how it ended.
+const AHEAD: Duration = Duration::from_secs(1);
+
 /// What comes of several, of which `any` or all must come true; `None` while it is not over.
 #[must_use]
 pub fn of_all(any: bool, each: impl Iterator<Item = Option<Came>> + Clone) -> Option<Came> {
@@ -101,10 +116,12 @@ pub fn of_all(any: bool, each: impl Iterator<Item = Option<Came>> + Clone) -> Op
     }
 }
 
-/// That it came true with this event.
+/// That it came true with this event. How a turn ended is what its end says: the row may be of another moment.
 #[must_use]
-pub fn by_event(row: &Session, seq: u64) -> Outcome {
-    outcome(Came::True, row, Some(seq))
+pub fn by_event(row: &Session, event: &Event) -> Outcome {
+    let ended = event.text.parse().ok().filter(|_| event.kind == EventKind::TurnEnd);
+    let outcome = outcome(Came::True, row, Some(event.seq));
+    Outcome { turn_result: ended.or(outcome.turn_result), ..outcome }
 }
 
 /// That nobody knows the session where it should be.
@@ -212,6 +229,29 @@ mod tests {
         assert!(is("match=^done: [0-9]+$", EventKind::Message, "so\ndone: 12\nmore"));
         assert!(!is("match=^done", EventKind::Message, "not done"));
         assert!(is("match=größe", EventKind::Message, "die größe"));
+    }
+
+    #[test]
+    fn how_a_turn_ended_its_end_tells_and_the_row_may_not_yet() {
+        let at = Timestamp::from_millis;
+        let busy = row(Status::Executing);
+        let end = by_event(&busy, &event(EventKind::TurnEnd, "interrupted"));
+        assert_eq!(end.turn_result, Some(TurnResult::Interrupted));
+        let failed = Session { turn_result: Some(TurnResult::Error), ..row(Status::Idle) };
+        let error = by_event(&failed, &event(EventKind::Error, "completed"));
+        assert_eq!(error.turn_result, Some(TurnResult::Error));
+        let early = Session { status_since: Some(at(5_000)), ..row(Status::Idle) };
+        let left = |until: Until, row: &Session, now| {
+            Condition::new(until).unwrap().is_told_more(row, at(now)).map(|left| left.as_millis())
+        };
+        assert_eq!(left(Until::Idle, &early, 5_300), Some(700));
+        assert_eq!(left(Until::Idle, &early, 6_000), None);
+        assert_eq!(left(Until::Idle, &early, 4_000), None, "its clock is another one");
+        assert_eq!(left(Until::Error, &early, 5_300), None);
+        let known = Session { turn_result: Some(TurnResult::Completed), ..early.clone() };
+        assert_eq!(left(Until::Idle, &known, 5_300), None);
+        let busy = Session { status: Status::Executing, ..early };
+        assert_eq!(left(Until::Idle, &busy, 5_300), None);
     }
 
     #[test]

@@ -168,7 +168,8 @@ pub(crate) async fn answer(mirror: &Arc<Mirror>, call: MirrorCall) -> Result<Mir
                     Err(failure) => unasked.push(inspect::not_asked(aim, failure)),
                 }
             }
-            if id.is_some() && all.is_empty() && unasked.is_empty() {
+            let is_for_nothing = id.is_some() || aims.is_empty();
+            if is_for_nothing && all.is_empty() && unasked.is_empty() {
                 return Err(nothing_of_it(&aims));
             }
             Ok(MirrorReply::Verified(all, unasked))

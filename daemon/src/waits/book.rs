@@ -18,14 +18,15 @@ use tokio::{sync::watch, time::Instant};
 use super::{answer, host, owner, refusal};
 use crate::{
     answers::Answers,
-    hub::{Hub, Input},
+    hub::{Hub, Input, now},
 };
 
 /// A client that has not asked for so long waits no more. With how often that is looked for, and how soon others
 /// hear of it, within two seconds.
 pub(super) const SILENT: Duration = Duration::from_millis(1_200);
 
-/// A daemon that runs for less may not have heard of every host, and so not of their sessions.
+/// A daemon that runs for less may not have heard of every host, and so not of their sessions; one that is away for
+/// less may only begin anew.
 pub(super) const SETTLES: Duration = Duration::from_secs(10);
 
 /// Waits at once. Each is a process of this host's user.
@@ -316,10 +317,23 @@ impl Waits {
                 renumbered: target.renumbered,
             }
         };
-        let targets = wait.targets.iter().map(told).collect();
-        let is_settling = answers.health.started.elapsed() < SETTLES;
+        let targets: Vec<WaitTarget> = wait.targets.iter().map(told).collect();
+        let is_settling = settles(answers, &targets).is_some();
         Some(WaitNews { handle, came: wait.came(), is_settling, targets })
     }
+}
+
+/// How long it is until who is away is no more taken for one that only begins anew, or that this host has not heard
+/// of yet.
+pub(super) fn settles(answers: &Answers, targets: &[WaitTarget]) -> Option<Duration> {
+    let now = now();
+    let open = targets.iter().filter(|target| target.outcome.is_none());
+    let away = open.filter_map(|target| {
+        let away = u64::try_from(now.since(target.away_since?)).ok()?;
+        SETTLES.checked_sub(Duration::from_millis(away))
+    });
+    let own = SETTLES.checked_sub(answers.health.started.elapsed());
+    away.chain(own).max().filter(|left| !left.is_zero())
 }
 
 /// A call that is being answered: whoever hangs up drops it.
@@ -345,7 +359,6 @@ mod tests {
     use rrd_proto::Harness;
 
     use super::*;
-    use crate::hub::now;
 
     fn key(id: impl ToString) -> SessionKey {
         SessionKey { harness: Harness::Codex, session_id: id.to_string() }

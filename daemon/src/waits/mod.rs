@@ -171,11 +171,11 @@ async fn next(answers: &Arc<Answers>, handle: u64, wait_ms: u32) -> Result<WaitN
         let hosts: Vec<_> = news.targets.iter().map(|target| target.host_state).collect();
         (news.is_settling, hosts)
     };
-    let before = states(&waits.news(handle, answers).ok_or_else(lost)?);
+    let news = waits.news(handle, answers).ok_or_else(lost)?;
+    let before = states(&news);
     let mut deadline = Instant::now() + desk::wait(wait_ms);
-    if before.0 {
+    if let Some(left) = book::settles(answers, &news.targets) {
         // Who is still away by then is.
-        let left = SETTLES.saturating_sub(answers.health.started.elapsed());
         deadline = deadline.min(Instant::now() + left);
     }
     let (mut looked, mut is_owed) = (Instant::now(), false);

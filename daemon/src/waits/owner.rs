@@ -3,6 +3,8 @@
 //! Every look takes the rows as they are and the events since the last one, so nothing is missed between calls. Not
 //! here: what a row or an event tells ([`rrd_core::wait`]).
 
+use std::time::Duration;
+
 use rrd_core::wait::{Condition, by_event, unknown};
 use rrd_proto::{
     EventQuery,
@@ -10,7 +12,10 @@ use rrd_proto::{
 };
 use tokio::time::{Instant, timeout_at};
 
-use crate::desk::{Desk, wait as bounded};
+use crate::{
+    desk::{Desk, wait as bounded},
+    hub::now,
+};
 
 /// What one call asks about, at most.
 pub(super) const MOST: usize = 1_024;
@@ -32,10 +37,13 @@ pub(crate) async fn wait(desk: &Desk, query: WaitQuery) -> WaitReply {
     loop {
         version.borrow_and_update();
         committed.borrow_and_update();
-        let mut is_news = false;
+        let (mut is_news, mut told_more) = (false, None);
         for ((item, condition), state) in items.iter().zip(&conditions).zip(&mut states) {
             match condition {
-                Some(condition) => look(desk, item, condition, state).await,
+                Some(condition) => {
+                    let more = look(desk, item, condition, state).await;
+                    told_more = told_more.max(more);
+                }
                 None => state.outcome = Some(unknown()),
             }
             is_news |= state.outcome.is_some() || state.renumbered;
@@ -50,17 +58,26 @@ pub(crate) async fn wait(desk: &Desk, query: WaitQuery) -> WaitReply {
                 changed = committed.changed() => changed.is_ok(),
             }
         };
-        // The time is over, or the daemon stops.
-        if !matches!(timeout_at(deadline, either).await, Ok(true)) {
-            return WaitReply { states };
+        let next = told_more.map_or(deadline, |more| deadline.min(Instant::now() + more));
+        match timeout_at(next, either).await {
+            Ok(true) => {}
+            Err(_) if next < deadline => {}
+            // The time is over, or the daemon stops.
+            _ => return WaitReply { states },
         }
     }
 }
 
-async fn look(desk: &Desk, item: &WaitItem, condition: &Condition, state: &mut WaitState) {
+/// Gives how long it may be until there is more to tell of what has come true.
+async fn look(
+    desk: &Desk,
+    item: &WaitItem,
+    condition: &Condition,
+    state: &mut WaitState,
+) -> Option<Duration> {
     let Some(row) = desk.hub.row(&item.key) else {
         state.outcome = Some(unknown());
-        return;
+        return None;
     };
     let next = desk.hub.fold(&item.key).map(|fold| fold.next_seq);
     let from = *match (&mut state.from, next) {
@@ -69,7 +86,7 @@ async fn look(desk: &Desk, item: &WaitItem, condition: &Condition, state: &mut W
             // Until it has been read to its end nobody knows its events' numbers.
             *none = next;
             state.outcome = condition.by_row(&row);
-            return;
+            return None;
         }
     };
     let mut at = from;
@@ -96,12 +113,17 @@ async fn look(desk: &Desk, item: &WaitItem, condition: &Condition, state: &mut W
         at = last.seq + 1;
         let found = events.iter().find(|event| condition.by_event(&item.key.harness, event));
         if let Some(event) = found {
-            state.outcome = Some(by_event(&row, event.seq));
+            state.outcome = Some(by_event(&row, event));
             break;
         }
     }
     state.from = Some(at);
-    if state.outcome.is_none() {
+    if state.outcome.is_some() {
+        return None;
+    }
+    let more = condition.is_told_more(&row, now());
+    if more.is_none() {
         state.outcome = condition.by_row(&row);
     }
+    more
 }
