@@ -190,7 +190,7 @@ fn go_on(args: &ResumeArgs) -> Result<(), CliError> {
     let lies_at = row.and_then(|row| whence::transcript(row, layout, &homes));
     let own = row.zip(lies_at.as_deref());
     let wanted = args.cwd.as_deref();
-    let (directory, why) = clone::find(&answerer, &config.host, &session, own, wanted)?;
+    let (directory, why) = clone::find(&answerer, &session, own, wanted)?;
     answer.remark(&format!("{} goes on in {}, {why}", named(&session), directory.display()));
     let mut goes_on_with = lies_at.clone().filter(|_| source.is_none());
     let mut head = None;
