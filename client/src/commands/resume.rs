@@ -259,7 +259,16 @@ fn go_on(args: &ResumeArgs) -> Result<(), CliError> {
             "its transcript lies in another directory's folder: the command names it by its path",
         );
     }
-    answer.command = resume::command(layout, &called, own_fork);
+    let moves_to = match layout {
+        Layout::ClaudeCode => None,
+        Layout::Codex => Some(shown(&directory)).filter(|_| {
+            let rollout =
+                paths.as_ref().and_then(|(path, _)| resume::whence::thread_cwd(Path::new(path)));
+            let was_in = rollout.or_else(|| session.cwd.clone());
+            was_in.is_none_or(|cwd| whence::real(Path::new(&cwd)) != whence::real(&directory))
+        }),
+    };
+    answer.command = resume::command(layout, &called, own_fork, moves_to.as_deref());
     answer.environment = environment(&config, &session, home.as_deref());
     if let Some(task) = &args.task {
         if answer.resumed_as != answer.session_id {
@@ -494,7 +503,7 @@ mod tests {
     fn the_line_can_be_pasted() {
         let mut answer = Answer {
             directory: PathBuf::from("/home/dev/my app"),
-            command: resume::command(Layout::ClaudeCode, "7f2c", false),
+            command: resume::command(Layout::ClaudeCode, "7f2c", false, None),
             ..Answer::default()
         };
         assert_eq!(line(&answer), "cd '/home/dev/my app' && claude --resume 7f2c");
