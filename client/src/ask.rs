@@ -11,7 +11,8 @@ use std::{
 use indicatif::{ProgressBar, ProgressStyle};
 use rrd_proto::{
     Event, EventPage, EventQuery, HostState, IndexProgress, LastWords, ListQuery, ListReply,
-    Lookup, LookupQuery, Outline, OutlineQuery, SearchQuery, SearchReply, Session, Timestamp,
+    Lookup, LookupQuery, Outline, OutlineQuery, SearchQuery, SearchReply, Session, SessionKey,
+    Timestamp,
 };
 
 use crate::{
@@ -112,6 +113,31 @@ impl Answerer {
             _ => format!("{none}: rrd hosts tells who there is"),
         };
         (!names.contains(&wanted)).then_some(said)
+    }
+
+    /// What this host is called by who answers: with other variables and flags its daemon may call it otherwise than
+    /// this process.
+    pub(crate) fn own_host(&self, config: &Config) -> Result<String, CliError> {
+        let Self::Daemon(connection) = self else { return Ok(config.host.clone()) };
+        let own = connection.hosts()?.into_iter().find(|host| host.state == HostState::Here);
+        Ok(own.map_or_else(|| config.host.clone(), |host| host.host))
+    }
+
+    /// The session of this host that is called so, as far as it is known.
+    pub(crate) fn own(
+        &self,
+        config: &Config,
+        key: &SessionKey,
+    ) -> Result<Option<Session>, CliError> {
+        let id = format!("{}/{key}", self.own_host(config)?);
+        let found = match self.lookup(&LookupQuery { id, raw: false })? {
+            Lookup::Found(row) => vec![*row],
+            // Another host may be called the same.
+            Lookup::Ambiguous(rows) => rows,
+            Lookup::NotFound => Vec::new(),
+        };
+        let is_own = |row: &Session| row.host_state == HostState::Here && row.key() == *key;
+        Ok(found.into_iter().find(is_own))
     }
 
     /// What a person typed may mean.

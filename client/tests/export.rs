@@ -114,7 +114,11 @@ fn what_a_session_says_is_text_in_every_format() {
             other => Err(format!("{other:?}")),
         }
     });
-    let html = host.run(&["sessions", "export", &id, "--format", "html"]);
+    // Whatever this process takes its host to be called.
+    let mut export = host.rrd(&["sessions", "export", &id, "--format", "html"]);
+    let html = export.env("RRD_NAME", "another").output().unwrap().stdout;
+    let html = String::from_utf8(html).unwrap();
+    assert!(html.contains(&format!(" on {}, with its status", host.name())), "{html}");
     for (tag, count) in
         [("<script", 1), ("<style", 1), ("<img", 0), ("<a href=\"j", 0), ("<!--", 0)]
     {

@@ -494,6 +494,23 @@ fn whoever_asks_is_known_at_every_call_also_after_a_clear() {
     }
 }
 
+/// Codex hands its servers none of the variables that its daemon may have its name from.
+#[test]
+fn whoever_asks_is_found_whatever_its_own_host_is_called_to_it() {
+    let host = mac();
+    let mut command = host.rrd(&["mcp"]);
+    command.env("RRD_NAME", "another").env("CLAUDE_CODE_SESSION_ID", session(1));
+    let mut client = Client::start(command).initialized("2025-11-25");
+    let you = client.does("whoami", json!({}));
+    let own = &you["untrusted"]["session"];
+    assert_eq!(
+        (&own["host"], &own["title"]),
+        (&json!("mac"), &json!("Publish the crate")),
+        "{you}"
+    );
+    assert!(you["notes"].is_null() && own["you"] == json!(true), "{you}");
+}
+
 #[test]
 fn however_many_wait_other_calls_are_answered() {
     const PLACES: usize = 16;

@@ -159,7 +159,8 @@ fn a_session_of_one_host_goes_on_at_another() {
     assert_eq!((&answer["directory"], &answer["files"]), (&json!(clone), &json!([])));
 
     let (line, said) = b.told(&["resume", THREAD, "--cwd", clone.to_str().unwrap()]);
-    assert_eq!(line, format!("cd {} && codex resume {THREAD}\n", clone.display()));
+    let at = clone.display();
+    assert_eq!(line, format!("cd {at} && codex resume -C {at} {THREAD}\n"));
     assert!(said.contains("it began at commit 0123456789"), "{said}");
     assert_eq!(fs::read(b.rollout()).unwrap(), fs::read(a.rollout()).unwrap());
 }

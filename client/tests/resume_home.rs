@@ -1,6 +1,7 @@
 //! A session that another host took out of a bucket and went on with comes home, where no fleet tells of that.
 //!
-//! Not here: what comes from a member of one's fleet, and buckets of hosts that are away (`resume`).
+//! Also to a member of the fleet that it left. Not here: what else comes from members, and buckets of hosts that are
+//! away (`resume`).
 #![cfg(unix)]
 #![allow(clippy::unwrap_used)] // the lint's exception for tests does not reach plain functions here
 
@@ -169,6 +170,69 @@ fn what_another_host_went_on_with_is_brought_home() {
     assert!(row.contains("alpha"), "{list}");
     let said = c.refuses(&["resume", &id]);
     assert!(said.contains("alpha went on with it") && said.contains("2 records"), "{said}");
+}
+
+#[test]
+fn what_a_stranger_went_on_with_no_member_resumes_in_silence() {
+    let (id, second, taken) = (session(1), session(2), session(3));
+    let (mut a, _) = Host::alone("alpha");
+    let (mut b, of_b) = Host::alone("beta");
+    let (mut d, of_d) = Host::alone("delta");
+    let bucket = a.path("bucket");
+    let url = format!("file://{}", bucket.display());
+    let own = turn(&id, 1, &format!("Use {}", secret()));
+    append(&a.transcript(&id), &own);
+    append(&a.transcript(&second), &turn(&second, 1, "Write it"));
+    append(&a.transcript(&taken), &turn(&taken, 1, "Read it"));
+    a.mirrors_to(&url);
+    a = a.founds();
+    b.mirrors_to(&url);
+    b = a.takes_in(b);
+    b.looks_up(&id);
+    let cwd = of_b.to_str().unwrap();
+    let at_b = ["resume", &*id, "--cwd", cwd];
+    let with = |flags: &[&'static str]| -> Vec<&str> {
+        at_b.iter().copied().chain(flags.iter().copied()).collect()
+    };
+    // Whoever gives it is not another host that went on with it, and took over nothing.
+    let (_, said) = b.told(&["resume", &second, "--cwd", cwd]);
+    assert!(!said.contains(&url) && !said.contains("delta"), "{said}");
+    b.looks_up(&format!("beta/claude-code/{second}"));
+    let (_, said) = b.told(&["resume", &format!("beta/claude-code/{second}")]);
+    assert!(!said.contains("took it over"), "{said}");
+
+    d.mirrors_to(&url);
+    // Nothing newer is there, and yet it may be open there.
+    d.takes_over(&taken, &of_d, "");
+    let (_, said) = b.told(&["resume", &taken, "--cwd", cwd]);
+    assert!(said.contains("delta took it over") && said.contains("wrote "), "{said}");
+    let (path, more) = (b.lies(&id, &of_b), turn(&id, 2, "And a note"));
+    d.takes_over(&id, &of_d, &more);
+    for flags in [&[][..], &["--from", "peer"]] {
+        let said = b.refuses(&with(flags));
+        assert!(said.contains(&format!("delta went on with it: {url}")), "{said}");
+        assert!(said.contains("2 records that are not on alpha"), "{said}");
+        assert!(said.contains("--take-over") && !path.exists(), "{said}");
+    }
+    let left = fs::read_dir(b.path(".claude/projects")).unwrap();
+    let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+    assert!(left.iter().all(|name| !name.to_string_lossy().contains(".rrd")), "{left:?}");
+    let fork: Value = b.json(&with(&["--fork"]));
+    let copy = read(Path::new(fork["files"][0]["path"].as_str().unwrap()));
+    assert!(!copy.contains("And a note"), "{copy}");
+    assert!(fork["remarks"].to_string().contains("what is on alpha goes on"), "{fork}");
+    let (_, said) = b.told(&with(&["--take-over"]));
+    assert!(said.contains("delta went on with it") && said.contains("redacted only"), "{said}");
+    let copy = own.replace(&secret(), "[REDACTED:github-token]");
+    assert_eq!(read(&path), copy + &more);
+
+    // A place that cannot be asked keeps nobody from what a member has.
+    fs::remove_file(&path).unwrap();
+    fs::rename(&bucket, a.path("elsewhere")).unwrap();
+    fs::write(&bucket, "no folder").unwrap();
+    let (_, said) = b.told(&["resume", &format!("alpha/claude-code/{id}"), "--cwd", cwd]);
+    assert!(said.contains("whether another host went on with it is not known"), "{said}");
+    assert_eq!(read(&path), own);
 }
 
 #[test]

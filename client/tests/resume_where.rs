@@ -117,6 +117,79 @@ fn what_was_resumed_into_a_directory_stays_in_it() {
 }
 
 #[test]
+fn its_clone_is_found_whatever_this_host_is_called_to_who_asks() {
+    let (id, plain) = (session(1), session(99));
+    let mut a = Host::new("a");
+    let cwd = a.clones("src/alpha");
+    a.has_done(&id, &cwd, 1);
+    a.start();
+    let a = a.founds();
+    let mut b = Host::new("bb");
+    let (clone, new) = (b.clones("code/alpha"), b.clones("code/new_one"));
+    b.has_done(&plain, &clone, 1);
+    b.start();
+    let mut b = a.takes_in(b);
+    b.looks_up(&id);
+    fs::rename(&cwd, a.path("src/elsewhere")).unwrap();
+    b.set("RRD_NAME", "another");
+    assert_eq!(b.resumed(&[&id]), line(&clone, &id));
+    // A folder's name, too, is known by the directories of this host's sessions.
+    let folder = b.lies(&plain, &new);
+    fs::create_dir_all(folder.parent().unwrap()).unwrap();
+    fs::rename(b.lies(&plain, &clone), &folder).unwrap();
+    append(&b.lies(&session(98), &new), &turn(&session(98), &new, 1));
+    b.set("RRD_NAME", "bb");
+    b.looks_up(&session(98));
+    b.set("RRD_NAME", "another");
+    assert_eq!(b.resumed(&[&plain]), line(&new, &plain));
+}
+
+/// Codex asks, where its thread was elsewhere, and takes that for the answer, also where it is no more.
+#[test]
+fn a_thread_of_codex_is_told_where_it_goes_on_where_that_is_elsewhere() {
+    let thread = "01a1f87f-d0a7-7e91-aca5-d3b222634540";
+    let at = "2026-11-20T10:28:08.000Z";
+    let of = |kind: &str, payload: serde_json::Value| {
+        let record = serde_json::json!({"timestamp": at, "type": kind, "payload": payload});
+        format!("{record}\n")
+    };
+    let mut a = Host::new("a");
+    let (cwd, other) = (a.clones("src/alpha"), a.clones("src/other"));
+    let turn = |number: usize, cwd: &Path| {
+        let id = format!("t{number}");
+        [
+            of("event_msg", serde_json::json!({"type": "task_started", "turn_id": id})),
+            of("turn_context", serde_json::json!({"turn_id": id, "cwd": cwd, "model": "m"})),
+            of("event_msg", serde_json::json!({"type": "user_message", "message": "Tag it"})),
+            // What a command was run in is no directory of the thread.
+            of("event_msg", serde_json::json!({"type": "exec_command_end", "cwd": "/w"})),
+            of("event_msg", serde_json::json!({"type": "task_complete", "turn_id": id})),
+        ]
+        .concat()
+    };
+    let meta = serde_json::json!({"id": thread, "session_id": thread, "timestamp": at, "cwd": cwd,
+        "originator": "codex_exec", "cli_version": "0.169.0", "source": "cli"});
+    let rollout =
+        a.path(&format!(".codex/sessions/2026/11/20/rollout-2026-11-20T10-28-08-{thread}.jsonl"));
+    append(&rollout, &(of("session_meta", meta) + &turn(1, &cwd)));
+    a.start();
+    a.looks_up(thread);
+    let plain = |at: &Path| format!("cd {} && codex resume {thread}", at.display());
+    let told =
+        |at: &Path| format!("cd {} && codex resume -C {} {thread}", at.display(), at.display());
+    let to = other.to_str().unwrap();
+    assert_eq!(a.resumed(&[thread]), plain(&cwd));
+    assert_eq!(a.resumed(&[thread, "--cwd", to]), told(&other));
+    let fork = a.resumed(&[thread, "--fork", "--cwd", to]);
+    assert!(fork.contains(&format!("codex resume -C {} ", other.display())), "{fork}");
+    // It was there last.
+    append(&rollout, &turn(2, &other));
+    a.knows_turns(thread, 2);
+    assert_eq!(a.resumed(&[thread, "--cwd", to]), plain(&other));
+    assert_eq!(a.resumed(&[thread, "--cwd", cwd.to_str().unwrap()]), told(&cwd));
+}
+
+#[test]
 fn what_comes_home_goes_on_in_its_own_directory() {
     let id = session(1);
     let mut a = Host::new("a");

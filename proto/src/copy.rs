@@ -101,6 +101,17 @@ pub enum CopyCall {
         /// Its remote.
         remote: Option<String>,
     },
+    /// [`CopyCall::Ahead`] of a session that another host gives, before it is put in its place here.
+    AheadOf(SessionKey, Given),
+}
+
+/// What another host gives of a session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Given {
+    /// That host's node, as other hosts know it.
+    pub node: Option<String>,
+    /// Where its transcript lies on this host for now; `None` where it is not there as it was given.
+    pub transcript: Option<PathBuf>,
 }
 
 /// How far a bucket is ahead of a session of this host, for another host has taken it over.
@@ -114,6 +125,8 @@ pub struct Ahead {
     pub node: String,
     /// When the bucket took the last of it, or that host took it over.
     pub at: Timestamp,
+    /// When that host took it over from another one; `None` where nobody but it has written it there.
+    pub took_over_at: Option<Timestamp>,
     /// So many of its records are not here, of 0 there is nothing newer there; `None` where that could not be found out in time.
     pub records: Option<u64>,
     /// What is here has records that are not there: the two went apart.

@@ -74,7 +74,8 @@ pub(crate) fn run(args: &ExportArgs) -> Result<(), CliError> {
     let outline = outline(&answerer, &session, if is_html { u64::MAX } else { 1 })?;
     let remarks = remarks(&session, &outline);
     remarks.iter().for_each(|remark| output::remark(remark));
-    let mut file = Format::begin(args.format, out, &session, &outline, &config.host, &remarks)
+    let host = answerer.own_host(&config)?;
+    let mut file = Format::begin(args.format, out, &session, &outline, &host, &remarks)
         .map_err(output::stopped)?;
     let first = outline.marks.first().map_or(0, |mark| mark.seq);
     let asked =

@@ -11,7 +11,7 @@ use std::{
 
 use rrd_proto::{
     HostState, Issue, Session, SessionKey, TASK_VARIABLE,
-    copy::{BucketCopy, CopyFile},
+    copy::{BucketCopy, CopyFile, Given},
 };
 use serde::Serialize;
 
@@ -159,13 +159,13 @@ fn go_on(args: &ResumeArgs) -> Result<(), CliError> {
     }
     let looked = match is_here && found.is_none() {
         true => {
-            let own = ahead::Own { session: &session, copies: &copies, is_gone };
+            let own = ahead::Known { session: &session, copies: &copies, is_gone, given: None };
             ahead::look(&answerer, args, &own, &config.dirs.state)?
         }
         false => ahead::Verdict::default(),
     };
     looked.remarks.iter().for_each(|remark| answer.remark(remark));
-    let is_ahead = looked.taken.is_some() && !is_gone;
+    let mut is_ahead = looked.taken.is_some() && !is_gone;
     // Its harness can do that by itself, and knows better how.
     let is_stored = is_here && !is_gone && is_stored(&config, &session);
     let is_own = is_here && !is_gone && !is_ahead && !is_stored;
@@ -190,13 +190,13 @@ fn go_on(args: &ResumeArgs) -> Result<(), CliError> {
     let lies_at = row.and_then(|row| whence::transcript(row, layout, &homes));
     let own = row.zip(lies_at.as_deref());
     let wanted = args.cwd.as_deref();
-    let (directory, why) = clone::find(&answerer, &config.host, &session, own, wanted)?;
+    let (directory, why) = clone::find(&answerer, &session, own, wanted)?;
     answer.remark(&format!("{} goes on in {}, {why}", named(&session), directory.display()));
-    let mut goes_on_with = lies_at.clone().filter(|_| source.is_none());
+    let mut goes_on_with = lies_at.clone().filter(|_| !is_copied);
     let mut head = None;
-    let home = match &source {
+    let home = match source {
         None => homes.iter().find(|home| lies_in(&session, home)).cloned(),
-        Some(source) => {
+        Some(mut source) => {
             if args.fork {
                 answer.resumed_as = resume::new_id(layout).map_err(|error| {
                     CliError::new(Kind::Internal, format!("no random bytes for a new id: {error}"))
@@ -205,16 +205,27 @@ fn go_on(args: &ResumeArgs) -> Result<(), CliError> {
             let ids = (&*session.session_id, &*answer.resumed_as);
             let place = Place::find(layout, ids, &homes, &directory)?;
             let home = place.home.clone();
-            let whose = match source {
-                Source::Host { .. } if is_stored => "this host's session store",
-                source => source.whose(&session.host),
-            };
-            answer.remark(&announced(whose, source.files(), &place));
-            let mut coming = Coming::begin(place, source.redacted(), source.files())?;
-            if is_stored && !is_ahead {
-                coming = coming.out_of_the_store();
+            let is_stored = is_stored && !is_ahead;
+            let mut coming = comes(&mut answer, &source, place.clone(), is_stored)?;
+            if let Some(node) = source.giver() {
+                // In a fork its ids are others already.
+                let transcript = coming.transcript().filter(|_| !args.fork).map(Path::to_owned);
+                let given = Given { node: Some(node.to_string()), transcript };
+                let known = ahead::Known {
+                    session: &session,
+                    copies: &copies,
+                    is_gone: false,
+                    given: Some(given),
+                };
+                let looked = ahead::look(&answerer, args, &known, &config.dirs.state)?;
+                looked.remarks.iter().for_each(|remark| answer.remark(remark));
+                if looked.taken.is_some() {
+                    let from = Some(ResumeFrom::Bucket);
+                    source = copy::open(&answerer, &session, from, looked.taken)?;
+                    coming = comes(&mut answer, &source, place, false)?;
+                    is_ahead = true;
+                }
             }
-            source.give(&mut coming)?;
             let header = Header::of(&coming.first_line());
             if let Some(base) = header.base.filter(|base| !coming.has_rollout(base)) {
                 let why = format!(
@@ -227,7 +238,7 @@ fn go_on(args: &ResumeArgs) -> Result<(), CliError> {
             head = header.head;
             answer.redacted = source.redacted();
             answer.dropped_thinking = coming.dropped_thinking;
-            says_redacted(&mut answer, source);
+            says_redacted(&mut answer, &source);
             compares(&mut answer, &session, head.take(), &directory);
             let in_use = |row: &Session| {
                 row.host_state == HostState::Here && row.live == Some(true) && !args.fork
@@ -246,7 +257,7 @@ fn go_on(args: &ResumeArgs) -> Result<(), CliError> {
             Some(home)
         }
     };
-    if source.is_none() {
+    if !is_copied {
         compares(&mut answer, &session, head, &directory);
     }
     let paths = goes_on_with.map(|path| (shown(&path), shown(&whence::real(&directory))));
@@ -259,7 +270,16 @@ fn go_on(args: &ResumeArgs) -> Result<(), CliError> {
             "its transcript lies in another directory's folder: the command names it by its path",
         );
     }
-    answer.command = resume::command(layout, &called, own_fork);
+    let moves_to = match layout {
+        Layout::ClaudeCode => None,
+        Layout::Codex => Some(shown(&directory)).filter(|_| {
+            let rollout =
+                paths.as_ref().and_then(|(path, _)| resume::whence::thread_cwd(Path::new(path)));
+            let was_in = rollout.or_else(|| session.cwd.clone());
+            was_in.is_none_or(|cwd| whence::real(Path::new(&cwd)) != whence::real(&directory))
+        }),
+    };
+    answer.command = resume::command(layout, &called, own_fork, moves_to.as_deref());
     answer.environment = environment(&config, &session, home.as_deref());
     if let Some(task) = &args.task {
         if answer.resumed_as != answer.session_id {
@@ -279,6 +299,27 @@ fn go_on(args: &ResumeArgs) -> Result<(), CliError> {
         (false, true) => output::json(&answer),
         (false, false) => output::print_lines(&[line(&answer)]),
     }
+}
+
+/// All that a source has, beside its place.
+fn comes(
+    answer: &mut Answer,
+    source: &Source<'_>,
+    place: Place,
+    is_stored: bool,
+) -> Result<Coming, CliError> {
+    let whose = match source {
+        Source::Host { .. } if is_stored => "this host's session store",
+        source => source.whose(&answer.host),
+    };
+    let said = announced(whose, source.files(), &place);
+    answer.remark(&said);
+    let mut coming = Coming::begin(place, source.redacted(), source.files())?;
+    if is_stored {
+        coming = coming.out_of_the_store();
+    }
+    source.give(&mut coming)?;
+    Ok(coming)
 }
 
 /// Only a daemon knows tasks.
@@ -494,7 +535,7 @@ mod tests {
     fn the_line_can_be_pasted() {
         let mut answer = Answer {
             directory: PathBuf::from("/home/dev/my app"),
-            command: resume::command(Layout::ClaudeCode, "7f2c", false),
+            command: resume::command(Layout::ClaudeCode, "7f2c", false, None),
             ..Answer::default()
         };
         assert_eq!(line(&answer), "cd '/home/dev/my app' && claude --resume 7f2c");

@@ -439,10 +439,9 @@ fn whoami(call: &Call, _: Whoami) -> Result<Reply, CliError> {
         );
     };
     let reply = reply.fact("evidence", you.evidence.as_str());
-    let id = format!("{}/{}", call.config.host, you.key);
-    Ok(match answerer.find(&id, false) {
-        Ok(session) => reply.theirs("session", row(&session, Some(&you), &ROW)),
-        Err(_) => reply
+    Ok(match answerer.own(&call.config, &you.key)? {
+        Some(session) => reply.theirs("session", row(&session, Some(&you), &ROW)),
+        None => reply
             .note("rrd has not seen this session's transcript yet")
             .theirs("session", value_of(&you.key)),
     })

@@ -1,13 +1,14 @@
-//! Whether another host has gone on with a session of this one: where no fleet tells, a bucket does.
+//! Whether another host has gone on with a session of this one, or with what a member gives of one: where no fleet
+//! tells, a bucket does.
 //!
-//! What is here is never gone on with in silence then. Not here: reading the bucket (the daemon), and how what it
-//! has is put behind what is here ([`crate::local::resume::place`]).
+//! With that nobody goes on in silence then. Not here: reading the bucket (the daemon), and how what it has is put
+//! behind what is here ([`crate::local::resume::place`]).
 
 use std::path::Path;
 
 use rrd_proto::{
     HostState, Session, Timestamp, age,
-    copy::{Ahead, CopyCall, CopyReply, Looked},
+    copy::{Ahead, CopyCall, CopyReply, Given, Looked},
 };
 
 use super::copy::{daemon, odd};
@@ -29,28 +30,43 @@ pub(crate) struct Verdict {
     pub(crate) remarks: Vec<String>,
 }
 
-/// What is known of a session of this host.
-pub(crate) struct Own<'a> {
+/// What is known of a session.
+pub(crate) struct Known<'a> {
     pub(crate) session: &'a Session,
     /// All rows with its harness and id.
     pub(crate) copies: &'a [Session],
     /// Its transcript is not here any more.
     pub(crate) is_gone: bool,
+    /// It is another host's, which gives this of it.
+    pub(crate) given: Option<Given>,
 }
 
-/// Looks whether a bucket is ahead of a session of this host. A bucket that does not answer keeps nobody from going
-/// on with what is here, unless it was named.
+impl Known<'_> {
+    /// Where what there is to go on with is.
+    fn place(&self) -> String {
+        match &self.given {
+            None => "here".to_owned(),
+            Some(_) => format!("on {}", text::clean(&self.session.host)),
+        }
+    }
+}
+
+/// Looks whether a bucket is ahead of a session of this host, or of what another host gives. A bucket that does not
+/// answer keeps nobody from going on with that, unless it was named.
 ///
 /// # Errors
 /// Where another host has gone on with it and nothing was said about that.
 pub(crate) fn look(
     answerer: &Answerer,
     args: &ResumeArgs,
-    own: &Own<'_>,
+    own: &Known<'_>,
     state_dir: &Path,
 ) -> Result<Verdict, CliError> {
     let is_named = args.from == Some(ResumeFrom::Bucket);
-    let ask = CopyCall::Ahead(own.session.key());
+    let ask = match &own.given {
+        None => CopyCall::Ahead(own.session.key()),
+        Some(given) => CopyCall::AheadOf(own.session.key(), given.clone()),
+    };
     let asked = daemon(answerer).and_then(|daemon| daemon.copy(&ask)?.map_err(CliError::from));
     let looked = match asked {
         Ok(CopyReply::Looked(looked)) => looked,
@@ -71,10 +87,11 @@ pub(crate) fn look(
 fn judge(
     looked: &Looked,
     args: &ResumeArgs,
-    own: &Own<'_>,
+    own: &Known<'_>,
     now: Timestamp,
 ) -> Result<Verdict, CliError> {
     let is_named = args.from == Some(ResumeFrom::Bucket);
+    let place = own.place();
     let not_asked =
         |why: &String| format!("whether another host went on with it is not known: {why}");
     let mut remarks: Vec<String> = looked.unasked.iter().map(not_asked).collect();
@@ -91,21 +108,22 @@ fn judge(
                 let error = CliError::new(Kind::NotFound, "this host knows no bucket");
                 return Err(error.hint("leave --from out, or rrd mirror enable URL names one"));
             }
-            None => remarks.push("nothing newer is there: the copy here goes on".to_owned()),
+            None => remarks.push(format!("nothing newer is there: what is {place} goes on")),
         }
         return Ok(Verdict { taken: None, remarks });
     };
     let others = looked.others.iter().map(|other| match other.records {
         Some(0) => nothing_newer(other, now),
-        _ => said(other, now),
+        _ => said(other, &place, now),
     });
     if ahead.records == Some(0) {
         remarks.push(nothing_newer(ahead, now));
         remarks.extend(others);
-        remarks.push("the copy here goes on".to_owned());
+        remarks.push(format!("what is {place} goes on"));
         return Ok(Verdict { taken: None, remarks });
     }
-    let (said, host, id) = (said(ahead, now), text::clean(&ahead.host), &own.session.session_id);
+    let (said, host, id) =
+        (said(ahead, &place, now), text::clean(&ahead.host), &own.session.session_id);
     let refused = |why: String, hint: String| {
         let error = CliError::new(Kind::NotFound, why);
         let all = remarks.iter().cloned().chain(others.clone());
@@ -122,7 +140,7 @@ fn judge(
         (false, true) if args.take_over => false,
         (false, true) => {
             let hint = format!(
-                "rrd resume {id} --take-over goes on with what is here; --fork does so under a new id, with --from \
+                "rrd resume {id} --take-over goes on with what is {place}; --fork does so under a new id, with --from \
                  bucket with what {host} has"
             );
             return refused(said, hint);
@@ -145,29 +163,33 @@ fn judge(
     remarks.push(said);
     remarks.extend(others.clone());
     if !is_taken {
-        remarks.push(format!("that is left out: what is here goes on, not what {host} has"));
+        remarks.push(format!("that is left out: what is {place} goes on, not what {host} has"));
     }
     Ok(Verdict { taken: is_taken.then(|| ahead.url.clone()), remarks })
 }
 
 fn nothing_newer(ahead: &Ahead, now: Timestamp) -> String {
-    let (host, at, url) = (text::clean(&ahead.host), age(now, ahead.at), text::clean(&ahead.url));
-    format!(
-        "{host} took it over {at} ago, and nothing newer is in {url}; if it is open on {host}, end it there"
-    )
+    let (host, url) = (text::clean(&ahead.host), text::clean(&ahead.url));
+    // Where it comes from is no host that took it.
+    let did = match ahead.took_over_at {
+        Some(at) => format!("{host} took it over {} ago", age(now, at)),
+        None => format!("{host} wrote it there last, {} ago", age(now, ahead.at)),
+    };
+    format!("{did}, and nothing newer is in {url}; if it is open on {host}, end it there")
 }
 
-fn said(ahead: &Ahead, now: Timestamp) -> String {
+/// `place`: where what it is compared with is.
+fn said(ahead: &Ahead, place: &str, now: Timestamp) -> String {
     let Ahead { url, at, .. } = ahead;
     let (host, at) = (text::clean(&ahead.host), age(now, *at));
     let more = match ahead.records {
-        Some(1) => "has 1 record that is not here",
-        Some(records) => &format!("has {} that are not here", counted(records, "record")),
-        None => "may have more of it than is here",
+        Some(1) => format!("has 1 record that is not {place}"),
+        Some(records) => format!("has {} that are not {place}", counted(records, "record")),
+        None => format!("may have more of it than is {place}"),
     };
     let apart = match ahead.is_apart {
-        true => "; what is here has others, too: they went apart",
-        false => "",
+        true => format!("; what is {place} has others, too: they went apart"),
+        false => String::new(),
     };
     format!("{host} went on with it: {} {more}, brought there {at} ago{apart}", text::clean(url))
 }
@@ -185,6 +207,7 @@ mod tests {
             host: "beta".to_owned(),
             node: "n".to_owned(),
             at: NOW.plus(-180_000),
+            took_over_at: Some(NOW.plus(-180_000)),
             records,
             is_apart,
         };
@@ -206,7 +229,12 @@ mod tests {
         copies: &[Session],
         is_gone: bool,
     ) -> Result<Verdict, CliError> {
-        judge(looked, &args(flags), &Own { session: &session("7f2c"), copies, is_gone }, NOW)
+        judge(
+            looked,
+            &args(flags),
+            &Known { session: &session("7f2c"), copies, is_gone, given: None },
+            NOW,
+        )
     }
 
     #[test]
@@ -262,6 +290,11 @@ mod tests {
                 "{verdict:?}"
             );
         }
+        // It is only where it came from.
+        let mut origin = ahead(Some(0), false);
+        origin.ahead.iter_mut().for_each(|ahead| ahead.took_over_at = None);
+        let verdict = judged(&origin, "", &[], false).unwrap();
+        assert!(verdict.remarks[0].contains("beta wrote it there last, 3m ago"), "{verdict:?}");
         // Nothing is here.
         let gone = ahead(None, false);
         assert!(judged(&gone, "", &[], true).is_err());
@@ -270,6 +303,25 @@ mod tests {
                 judged(&gone, flags, &[], true).unwrap().taken.as_deref() == Some("s3://b/p"),
                 "{flags}"
             );
+        }
+    }
+
+    #[test]
+    fn of_what_another_host_gives_it_says_whose_that_is() {
+        let session = session("7f2c");
+        let given = Some(Given { node: None, transcript: None });
+        let known = Known { session: &session, copies: &[], is_gone: false, given };
+        let judged = |is_apart, flags| judge(&ahead(Some(2), is_apart), &args(flags), &known, NOW);
+        let on = format!("on {}", session.host);
+        let error = judged(false, "").unwrap_err();
+        assert!(error.message().contains(&format!("2 records that are not {on}")), "{error:?}");
+        let error = judged(true, "").unwrap_err();
+        assert!(error.message().contains(&format!("what is {on} has others, too")), "{error:?}");
+        assert!(judged(false, "t").unwrap().taken.is_some());
+        for (is_apart, flags) in [(true, "t"), (false, "f")] {
+            let verdict = judged(is_apart, flags).unwrap();
+            let left = format!("what is {on} goes on, not what beta has");
+            assert!(verdict.taken.is_none() && verdict.remarks[1].contains(&left), "{verdict:?}");
         }
     }
 

@@ -24,7 +24,6 @@ const FEW: usize = 8;
 /// The directory, and why that one; `own` is what this host has of the session, and its transcript.
 pub(crate) fn find(
     answerer: &Answerer,
-    own_host: &str,
     session: &Session,
     own: Option<(&Session, &Path)>,
     wanted: Option<&Path>,
@@ -33,7 +32,7 @@ pub(crate) fn find(
         return Ok((real(wanted)?, "as told"));
     }
     if let Some((row, transcript)) = own
-        && let Some(found) = super::whence::find(answerer, own_host, row, transcript)?
+        && let Some(found) = super::whence::find(answerer, row, transcript)?
     {
         return Ok(found);
     }
@@ -51,7 +50,7 @@ pub(crate) fn find(
     {
         return Ok((real(&here)?, "where you are, a clone of its repository"));
     }
-    let clones = clones(answerer, own_host, session, remote)?;
+    let clones = clones(answerer, session, remote)?;
     match clones.as_slice() {
         [only] => {
             Ok((real(only)?, "the clone of its repository in which sessions of this host were"))
@@ -69,18 +68,11 @@ pub(crate) fn find(
 
 /// Where sessions of this host worked in this repository, the latest first, down to the directory beneath it
 /// in which the session was.
-fn clones(
-    answerer: &Answerer,
-    own_host: &str,
-    session: &Session,
-    remote: &str,
-) -> Result<Vec<PathBuf>, CliError> {
-    let all = ListQuery { all: true, host: Some(own_host.to_owned()), ..ListQuery::default() };
-    let mut rows = answerer.list(&all)?.sessions;
+fn clones(answerer: &Answerer, session: &Session, remote: &str) -> Result<Vec<PathBuf>, CliError> {
+    let mut rows = of_this_host(answerer)?;
     rows.retain(|row| {
-        row.host_state == HostState::Here
-            // A copy of it names the directory that it had elsewhere.
-            && row.key() != session.key()
+        // A copy of it names the directory that it had elsewhere.
+        row.key() != session.key()
             && row.repo_remote.as_deref().is_some_and(|of| same_remote(of, remote))
     });
     rows.sort_by_key(|row| Reverse(row.last_activity_at));
@@ -92,6 +84,13 @@ fn clones(
         }
     }
     Ok(found)
+}
+
+/// All sessions of this host, whatever it is called.
+pub(super) fn of_this_host(answerer: &Answerer) -> Result<Vec<Session>, CliError> {
+    let mut rows = answerer.list(&ListQuery { all: true, ..ListQuery::default() })?.sessions;
+    rows.retain(|row| row.host_state == HostState::Here);
+    Ok(rows)
 }
 
 fn is_clone(directory: &Path, remote: &str) -> bool {

@@ -134,6 +134,14 @@ impl Source<'_> {
         }
     }
 
+    /// The other host that gives it.
+    pub(crate) fn giver(&self) -> Option<NodeId> {
+        match self {
+            Self::Host { node, .. } => *node,
+            Self::Bucket(_) => None,
+        }
+    }
+
     /// What comes.
     pub(crate) fn files(&self) -> &[CopyFile] {
         match self {

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rrd_proto::{Harness, ListQuery, Session};
+use rrd_proto::{Harness, Session};
 
 use crate::{
     ask::Answerer,
@@ -27,14 +27,13 @@ pub(crate) fn transcript(row: &Session, layout: Layout, homes: &[PathBuf]) -> Op
 /// The directory, and why that one; `row` is this host's.
 pub(super) fn find(
     answerer: &Answerer,
-    own_host: &str,
     row: &Session,
     transcript: &Path,
 ) -> Result<Option<(PathBuf, &'static str)>, CliError> {
     let cwds = whence::cwds(transcript);
     let started = row.cwd.as_deref().map(Path::new);
     let home = match row.harness == Harness::ClaudeCode {
-        true => of_its_folder(answerer, own_host, row, transcript, &cwds)?,
+        true => of_its_folder(answerer, row, transcript, &cwds)?,
         // Its rollout lies where it began.
         false => started.filter(|cwd| cwd.is_dir()).map(Path::to_owned),
     };
@@ -78,7 +77,6 @@ fn last(cwds: &[String], home: Option<&Path>, remote: Option<&str>) -> Option<Pa
 /// The directory that the folder of a transcript of Claude Code's is named after.
 fn of_its_folder(
     answerer: &Answerer,
-    own_host: &str,
     row: &Session,
     transcript: &Path,
     cwds: &[String],
@@ -92,8 +90,7 @@ fn of_its_folder(
     if let Some(found) = said.chain(here).find(|path| is_it(path)) {
         return Ok(Some(found));
     }
-    let all = ListQuery { all: true, host: Some(own_host.to_owned()), ..ListQuery::default() };
-    let rows = answerer.list(&all)?.sessions;
+    let rows = super::clone::of_this_host(answerer)?;
     let known = rows.iter().flat_map(|row| [&row.cwd, &row.repo_root]).flatten().map(PathBuf::from);
     if let Some(found) = { known }.find(|path| is_it(path)) {
         return Ok(Some(found));

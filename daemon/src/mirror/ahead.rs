@@ -1,4 +1,5 @@
-//! Whether another host has gone on with a session of this one, by what its places have of it.
+//! Whether another host has gone on with a session of this one, or with what a member gives of one, by what the places
+//! of this host have of it.
 //!
 //! One list, and the small objects beside it, say who writes a stream; parts are read only where that is another
 //! host. Nothing is claimed. Not here: what becomes of that ([`super::adopt`], and who resumes it).
@@ -9,7 +10,7 @@ use futures::future::join_all;
 use rrd_core::mirror::{Owner, StreamName};
 use rrd_proto::{
     Refusal, SessionKey,
-    copy::{Ahead, Looked},
+    copy::{Ahead, Given, Looked},
 };
 use tokio::time::timeout;
 
@@ -29,17 +30,21 @@ const OWNER: Duration = Duration::from_secs(3);
 const COUNT: Duration = Duration::from_secs(10);
 
 impl Mirror {
-    /// Which places are ahead of this session of this host.
+    /// Which places are ahead of this session of this host, or of what another one gives of it.
     ///
     /// # Errors
     /// Why nothing that is mirrored can be read.
-    pub(crate) async fn ahead(&self, key: &SessionKey) -> Result<Looked, Refusal> {
+    pub(crate) async fn ahead(
+        &self,
+        key: &SessionKey,
+        given: Option<&Given>,
+    ) -> Result<Looked, Refusal> {
         if let Some(refusal) = self.refusal() {
             return Err(refusal);
         }
         let aims = self.aims();
         let looks = aims.iter().map(|aim| async {
-            look(aim, key).await.map_err(|why| match known(aim, key) {
+            look(aim, key, given).await.map_err(|why| match known(aim, key) {
                 Some(host) => format!("{why}; when it was asked last {host} went on with it"),
                 None => why,
             })
@@ -62,7 +67,11 @@ impl Mirror {
     }
 }
 
-async fn look(aim: &Arc<Aim>, key: &SessionKey) -> Result<Option<Ahead>, String> {
+async fn look(
+    aim: &Arc<Aim>,
+    key: &SessionKey,
+    given: Option<&Given>,
+) -> Result<Option<Ahead>, String> {
     let carrier = aim.carrier().map_err(|why| not_asked(aim, Failure::Odd(why)))?;
     let name = aim.name(key);
     let directory = match timeout(OWNER, fetch::directory(&carrier.target, &name)).await {
@@ -73,12 +82,18 @@ async fn look(aim: &Arc<Aim>, key: &SessionKey) -> Result<Option<Ahead>, String>
         }
     };
     let last = directory.owners.iter().max_by_key(|owner| owner.epoch);
-    let theirs = last.filter(|owner| *owner.claim.node != *carrier.node);
+    let giver = given.and_then(|given| given.node.as_deref());
+    let is_theirs = |node: &str| node != &*carrier.node && Some(node) != giver;
+    let theirs = last.filter(|owner| is_theirs(&owner.claim.node));
     let Some(Owner { claim, .. }) = theirs.filter(|_| !directory.parts.is_empty()) else {
         return Ok(None);
     };
     // What cannot be counted may be anything.
-    let counted = match aim.source(key).filter(|source| source.looks().is_some()) {
+    let source = match given {
+        Some(given) => given.transcript.clone().map(At::File),
+        None => aim.source(key),
+    };
+    let counted = match source.filter(|source| source.looks().is_some()) {
         Some(source) => timeout(COUNT, count(&carrier, &name, &directory, source)).await.ok(),
         None => None,
     };
@@ -87,6 +102,11 @@ async fn look(aim: &Arc<Aim>, key: &SessionKey) -> Result<Option<Ahead>, String>
         Some((missing, has_more)) => (Some(missing), has_more),
         None => (None, false),
     };
+    let of_others = directory.owners.iter().filter(|owner| owner.claim.node != claim.node);
+    let took_over = of_others.map(|owner| owner.epoch).max().and_then(|theirs| {
+        let since = directory.owners.iter().filter(|owner| owner.epoch > theirs);
+        since.min_by_key(|owner| owner.epoch)
+    });
     let told = directory.meta.as_ref().filter(|meta| meta.node.as_ref() == Some(&claim.node));
     Ok(Some(Ahead {
         url: address(&aim.settings),
@@ -94,6 +114,7 @@ async fn look(aim: &Arc<Aim>, key: &SessionKey) -> Result<Option<Ahead>, String>
         host: carrier.edges.copied_text(&claim.host),
         node: carrier.edges.copied_text(&claim.node),
         at: told.and_then(|meta| meta.last_uploaded_at).max(Some(claim.at)).unwrap_or(claim.at),
+        took_over_at: took_over.map(|owner| owner.claim.at),
         records,
         is_apart,
     }))

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use rrd_core::repo::Repo;
 use rrd_proto::{
     NodeId, Refusal, SessionKey,
-    copy::{CopyCall, CopyNext, CopyOpen, CopyOpened, CopyPage, CopyReply},
+    copy::{CopyCall, CopyNext, CopyOpen, CopyOpened, CopyPage, CopyReply, Given},
     peer::Refused,
 };
 
@@ -126,15 +126,8 @@ pub(crate) async fn answer(answers: &Answers, call: CopyCall) -> Result<CopyRepl
             }
             Ok(CopyReply::Noted)
         }
-        CopyCall::Ahead(key) => {
-            let looked = answers.mirror.ahead(&key).await?;
-            if let Some(ahead) = &looked.ahead {
-                let SessionKey { harness, session_id: id } = &key;
-                let (url, host, records) = (&ahead.url, &ahead.host, ahead.records);
-                tracing::info!(url, host, %harness, id, records, "another host has taken it over");
-            }
-            Ok(CopyReply::Looked(looked))
-        }
+        CopyCall::Ahead(key) => ahead(answers, &key, None).await,
+        CopyCall::AheadOf(key, given) => ahead(answers, &key, Some(given)).await,
         CopyCall::Next(node, query) => {
             let Some((node, fleet, host)) = elsewhere(answers, node, own)? else {
                 let page = next(&answers.desk, None, query).await;
@@ -150,6 +143,20 @@ pub(crate) async fn answer(answers: &Answers, call: CopyCall) -> Result<CopyRepl
             Ok(CopyReply::Page(page))
         }
     }
+}
+
+async fn ahead(
+    answers: &Answers,
+    key: &SessionKey,
+    given: Option<Given>,
+) -> Result<CopyReply, Refusal> {
+    let looked = answers.mirror.ahead(key, given.as_ref()).await?;
+    if let Some(ahead) = &looked.ahead {
+        let SessionKey { harness, session_id: id } = key;
+        let (url, host, records) = (&ahead.url, &ahead.host, ahead.records);
+        tracing::info!(url, host, %harness, id, records, "another host writes it in a bucket");
+    }
+    Ok(CopyReply::Looked(looked))
 }
 
 type There<'a> = (NodeId, &'a Arc<Fleet>, String);

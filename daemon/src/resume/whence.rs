@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rrd_core::resume::{cwd_of, directory, may_be_above};
+use rrd_core::resume::{cwd_of, directory, may_be_above, thread_cwd_of};
 
 /// Of a transcript's end so much is looked at.
 const TAIL: u64 = 4 << 20;
@@ -32,6 +32,14 @@ pub fn cwds(transcript: &Path) -> Vec<String> {
         }
     }
     cwds
+}
+
+/// The directory that a thread of Codex was in last, by its rollout; `None` where that is compressed, or says it too
+/// far from its end.
+#[must_use]
+pub fn thread_cwd(rollout: &Path) -> Option<String> {
+    let tail = tail(rollout).ok()?;
+    tail.split(|byte| *byte == b'\n').rev().find_map(thread_cwd_of)
 }
 
 fn tail(transcript: &Path) -> io::Result<Vec<u8>> {

@@ -47,6 +47,20 @@ pub fn cwd_of(line: &[u8]) -> Option<String> {
     made.cwd.or_else(|| made.payload?.cwd).filter(|cwd| !cwd.is_empty())
 }
 
+/// The directory of a thread of Codex from this record on: its turns say that, and its first line. What a command was
+/// run in is another thing.
+#[must_use]
+pub fn thread_cwd_of(line: &[u8]) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Kind<'a> {
+        #[serde(rename = "type", borrow)]
+        kind: std::borrow::Cow<'a, str>,
+    }
+    memchr::memmem::find(line, b"\"cwd\"")?;
+    let Kind { kind } = serde_json::from_slice(line).ok()?;
+    matches!(&*kind, "turn_context" | "session_meta").then(|| cwd_of(line))?
+}
+
 /// Letters of a commit that are shown.
 const SHORT: usize = 10;
 
@@ -165,6 +179,19 @@ pub(crate) fn place(remote: &str) -> Option<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_its_turns_and_its_first_line_say_where_a_thread_is() {
+        let of = |kind: &str| {
+            let line = format!("{{\"type\":\"{kind}\",\"payload\":{{\"cwd\":\"/w/a\"}}}}");
+            thread_cwd_of(line.as_bytes())
+        };
+        for kind in ["session_meta", "turn_context"] {
+            assert_eq!(of(kind).as_deref(), Some("/w/a"));
+        }
+        assert_eq!(of("event_msg"), None);
+        assert_eq!(thread_cwd_of(b"{\"type\":\"turn_context\",\"payload\":{}} \"cwd\""), None);
+    }
 
     #[test]
     fn a_record_says_where_it_was_made() {

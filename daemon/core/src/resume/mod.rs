@@ -16,7 +16,7 @@ use rrd_proto::Harness;
 
 pub use bucket::called;
 pub(crate) use facts::place;
-pub use facts::{Checkout, Header, Saw, cwd_of, facts, same_remote};
+pub use facts::{Checkout, Header, Saw, cwd_of, facts, same_remote, thread_cwd_of};
 pub use fork::Fork;
 pub use names::{Layout, Rollout, directory, may_be_above};
 pub use thinking::Unsigned;
@@ -73,12 +73,16 @@ pub fn layout(harness: &Harness) -> Result<Layout, No> {
 ///
 /// `named` is what [`named`] says. `--fork-session` makes a new file with a new id. `codex resume ID` was seen in
 /// 0.98 and 0.169; of a flag to fork nothing is known.
+///
+/// `moves_to` is the directory in which it goes on, where it was last in another one. In its terminal Codex 0.169 takes
+/// a thread's own directory for the better one, also one that is not there; with `-C` it goes on in that.
 #[must_use]
-pub fn command(layout: Layout, named: &str, own_fork: bool) -> Vec<String> {
-    let words: &[&str] = match (layout, own_fork) {
-        (Layout::ClaudeCode, true) => &["claude", "--resume", named, "--fork-session"],
-        (Layout::ClaudeCode, false) => &["claude", "--resume", named],
-        (Layout::Codex, _) => &["codex", "resume", named],
+pub fn command(layout: Layout, named: &str, own_fork: bool, moves_to: Option<&str>) -> Vec<String> {
+    let words: &[&str] = match (layout, own_fork, moves_to) {
+        (Layout::ClaudeCode, true, _) => &["claude", "--resume", named, "--fork-session"],
+        (Layout::ClaudeCode, false, _) => &["claude", "--resume", named],
+        (Layout::Codex, _, Some(directory)) => &["codex", "resume", "-C", directory, named],
+        (Layout::Codex, _, None) => &["codex", "resume", named],
     };
     words.iter().map(|word| (*word).to_owned()).collect()
 }
@@ -128,9 +132,12 @@ mod tests {
 
     #[test]
     fn commands_are_the_harnesses_own() {
-        let line = |layout, fork| command(layout, "7f2c", fork).join(" ");
+        let line = |layout, fork| command(layout, "7f2c", fork, None).join(" ");
         assert_eq!(line(Layout::ClaudeCode, false), "claude --resume 7f2c");
         assert_eq!(line(Layout::ClaudeCode, true), "claude --resume 7f2c --fork-session");
         assert_eq!(line(Layout::Codex, false), "codex resume 7f2c");
+        let moved = |layout| command(layout, "7f2c", false, Some("/w/b")).join(" ");
+        assert_eq!(moved(Layout::Codex), "codex resume -C /w/b 7f2c");
+        assert_eq!(moved(Layout::ClaudeCode), "claude --resume 7f2c");
     }
 }

@@ -3,7 +3,7 @@
 //! Two agents that write one session under one name are the harm to avoid: their transcripts part, and no
 //! merge mends that. Not here: whether a copy can be had.
 
-use rrd_proto::{HostState, Issue, Session, Status, StatusSource, Timestamp, age};
+use rrd_proto::{Harness, HostState, Issue, Session, Status, StatusSource, Timestamp, age};
 
 use super::No;
 
@@ -50,6 +50,13 @@ pub fn may(session: &Session, copies: &[Session], wish: Wish, now: Timestamp) ->
             ),
             format!("end it there, or rrd resume {id} --fork begins another one with its past"),
         );
+        // Whoever has left it has nothing there to end.
+        if alive.harness == Harness::Codex && alive.status_source == StatusSource::Lock {
+            next = format!(
+                "end it there: once its terminal was left, Codex's own server keeps it for up to a minute; rrd resume \
+                 {id} --fork does not wait, it begins another one with its past"
+            );
+        }
         // Of its process nothing is known: it may have died a moment ago.
         if alive.live.is_none() {
             let ago = last_sign(alive).map_or_else(String::new, |at| age(now, at));
@@ -221,6 +228,19 @@ mod tests {
         let lives = Session { live: Some(true), ..fresh };
         let no = may(&lives, std::slice::from_ref(&lives), over, NOW).unwrap_err();
         assert!(!no.why.contains("ago") && !no.next.contains("--take-over"), "{no:?}");
+        // Codex's own server holds its lock for a while after its terminal was left.
+        let mut held = lives.clone();
+        held.status_source = StatusSource::Lock;
+        for (harness, is_told) in [(Harness::Codex, true), (Harness::ClaudeCode, false)] {
+            held.harness = harness;
+            let no = may(&held, std::slice::from_ref(&held), over, NOW).unwrap_err();
+            assert_eq!(
+                no.next.contains("own server keeps it for up to a minute"),
+                is_told,
+                "{no:?}"
+            );
+            assert!(no.next.starts_with("end it there") && no.next.contains("--fork"), "{no:?}");
+        }
         // A copy of it that was resumed on a third host counts as well.
         let rows = [row("a", "ended", Some(false), "here"), row("b", "idle", Some(true), "live")];
         let no = may(&rows[0], &rows, over, NOW).unwrap_err();

@@ -283,13 +283,19 @@ impl Coming {
         Ok(file)
     }
 
+    /// Where the session's own transcript lies for now, once it came.
+    #[must_use]
+    pub fn transcript(&self) -> Option<&Path> {
+        let main = self.files.iter().zip(&self.came).find(|(file, _)| file.is_main);
+        main.map(|(_, came)| came.path())
+    }
+
     /// The first line of the session's own transcript, as it came.
     #[must_use]
     pub fn first_line(&self) -> Vec<u8> {
-        let main = self.files.iter().zip(&self.came).find(|(file, _)| file.is_main);
         let mut line = Vec::new();
-        if let Some((_, came)) = main
-            && let Ok(file) = File::open(came.path())
+        if let Some(path) = self.transcript()
+            && let Ok(file) = File::open(path)
         {
             let _ = BufReader::new(file).take(MAX_FIRST_LINE).read_until(b'\n', &mut line);
         }
