@@ -7,6 +7,8 @@
 
 #[path = "host/mod.rs"]
 mod host;
+#[path = "mirror_repo/kin.rs"]
+mod kin;
 
 use std::{
     fs,

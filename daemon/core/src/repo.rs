@@ -78,6 +78,12 @@ impl Learnt {
     }
 }
 
+/// Whether these are names of one repository: forges do not tell upper case from lower.
+#[must_use]
+pub fn is_called(one: &str, other: &str) -> bool {
+    one == other || one.to_lowercase() == other.to_lowercase()
+}
+
 /// The URL of `origin`, else of the first remote, in the text of a git `config` file.
 #[must_use]
 pub fn remote_in_config(config: &str) -> Option<String> {

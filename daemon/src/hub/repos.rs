@@ -104,6 +104,11 @@ impl Hub {
         self.lock().repos.known.get(key).cloned()
     }
 
+    /// See [`rrd_core::roster::Roster::ancestry`].
+    pub(crate) fn ancestry(&self, keys: Vec<SessionKey>) -> (Vec<SessionKey>, bool) {
+        self.lock().roster.ancestry(keys)
+    }
+
     /// What was learnt since this was last asked.
     pub(crate) fn unsaved_repos(&self) -> Vec<(SessionKey, Learnt)> {
         let repos = &mut self.lock().repos;
