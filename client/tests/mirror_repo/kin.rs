@@ -9,7 +9,7 @@ use super::{ALPHA, Host, SECRET, append, session, there};
 impl Host {
     /// A fork as Claude Code writes one: another session's words with this id and directory, and its answers say whose
     /// they were.
-    fn forks(&self, id: &str, of: &str, cwd: &Path, said: &str) {
+    pub(super) fn forks(&self, id: &str, of: &str, cwd: &Path, said: &str) {
         let record = |kind: &str, at: &str, more: Value| {
             let mut all = json!({
                 "type": kind, "uuid": format!("{kind}{at}{id}"), "parentUuid": null, "sessionId": id, "cwd": cwd,

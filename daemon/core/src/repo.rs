@@ -51,6 +51,8 @@ pub struct Learnt {
     pub repo: Repo,
     /// What others are called in which it was: what it did there stays in its transcript.
     pub past: Vec<String>,
+    /// These are also all in which that was of which it has something: who gave it to this host knew them.
+    pub is_all: bool,
 }
 
 impl Learnt {

@@ -185,13 +185,17 @@ impl Roster {
     }
 
     /// These, and of each who sent it, what it is a fork of and what was summed up into it, and so on; whether that is
-    /// all of them. Where a fork may be of several, all of those.
+    /// all of them. Where a fork may be of several, all of those. Beyond who is `known` nobody is looked for.
     #[must_use]
-    pub fn ancestry(&self, mut keys: Vec<SessionKey>) -> (Vec<SessionKey>, bool) {
+    pub fn ancestry(
+        &self,
+        mut keys: Vec<SessionKey>,
+        known: impl Fn(&SessionKey) -> bool,
+    ) -> (Vec<SessionKey>, bool) {
         let (mut at, mut is_all) = (0, true);
         while let Some(key) = keys.get(at).cloned() {
             at += 1;
-            let Some(entry) = self.entries.get(&key) else { continue };
+            let Some(entry) = self.entries.get(&key).filter(|_| !known(&key)) else { continue };
             let parents: Vec<SessionKey> = match &entry.fold.parent {
                 Some((id, _)) => {
                     vec![SessionKey { harness: key.harness.clone(), session_id: id.clone() }]

@@ -242,6 +242,7 @@ impl Aim {
             cwd: entry.fold.cwd.clone(),
             title: entry.fold.title().map(str::to_owned),
             repo: entry.repo.remote.clone().or_else(|| entry.repo.name.clone()),
+            past: self.hub.past_of(&row),
             ended_at: entry.fold.ended,
             task,
         };
