@@ -11,6 +11,8 @@ mod hops;
 mod host;
 #[path = "mirror_repo/kin.rs"]
 mod kin;
+#[path = "mirror_repo/places.rs"]
+mod places;
 
 use std::{
     fs,

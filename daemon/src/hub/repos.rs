@@ -35,6 +35,13 @@ impl Learning {
         }
     }
 
+    /// Of one of which nothing is known yet nothing would be by this alone: it is told again.
+    fn also(&mut self, key: &SessionKey, name: &str) {
+        if self.known.get_mut(key).is_some_and(|learnt| learnt.was_in(name)) {
+            self.unsaved.insert(key.clone());
+        }
+    }
+
     pub(super) fn forget(&mut self, key: &SessionKey) {
         self.known.remove(key);
         self.unsaved.remove(key);
@@ -50,13 +57,21 @@ impl Hub {
         }
         let before = known.repos.known.get(key);
         let recorded = || seen.recorded.filter(|_| before.is_none());
-        match seen.answer.or_else(recorded) {
+        let repo = match seen.answer.or_else(recorded) {
             Some(repo) => {
                 known.repos.take(key, &repo);
                 repo
             }
             None => before.map_or(seen.guess, |learnt| Arc::new(learnt.repo.clone())),
-        }
+        };
+        seen.also.iter().filter_map(|it| it.name.as_ref()).for_each(|it| known.repos.also(key, it));
+        repo
+    }
+
+    /// It was in this one, too.
+    pub(crate) fn was_in_repo(&self, key: &SessionKey, name: &str) {
+        self.lock().repos.also(key, name);
+        self.here.send_modify(|_| {});
     }
 
     /// The same of a session that is listed already.

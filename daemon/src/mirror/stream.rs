@@ -17,6 +17,7 @@ use rrd_proto::{Timestamp, copy::Past};
 use tokio::sync::{OnceCell, Semaphore};
 
 use super::{
+    bars::{Barred, Bars},
     delegate, fetch,
     gather::{self, At, Gathered, There, Writer},
     outbox::{Epoch, Merge, Outbox, OutboxError, Part, State, Stream, StreamId},
@@ -58,6 +59,9 @@ pub(crate) enum Failure {
     /// Another host has claimed the stream in the same moment, by this object.
     #[error("{0} is another host's")]
     Claimed(String),
+    /// It was in a repository that is to stay out.
+    #[error(transparent)]
+    Barred(Barred),
 }
 
 /// What a call needs besides the stream.
@@ -78,6 +82,8 @@ pub(crate) struct Carrier {
     pub(crate) redacts: bool,
     /// A stream that another host is bringing is left to that one. False while somebody waits for all to be there.
     pub(crate) yields: bool,
+    /// Repositories in which nothing that goes out was done.
+    pub(crate) excluded: Arc<[String]>,
 }
 
 /// What a bucket is asked about a stream before anything is brought there.
@@ -361,9 +367,16 @@ impl Carrier {
                 redactor: redactor.as_deref(),
                 bodies: bodies.clone(),
                 now: now(),
+                bars: Bars::new(&carrier.excluded),
             };
             gather::gather(&writer, &at, &state, || carrier.there(id)).map_err(|failure| {
                 match failure {
+                    Failure::Read(error) if error.get_ref().is_some_and(|it| it.is::<Barred>()) => {
+                        match error.downcast() {
+                            Ok(barred) => Failure::Barred(barred),
+                            Err(error) => Failure::Read(error),
+                        }
+                    }
                     Failure::Read(source) => Failure::Source { path: at.path().to_owned(), source },
                     other => other,
                 }
