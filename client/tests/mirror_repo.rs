@@ -5,8 +5,14 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used)] // the lint's exception for tests does not reach plain functions here
 
+#[path = "mirror_repo/hops.rs"]
+mod hops;
 #[path = "host/mod.rs"]
 mod host;
+#[path = "mirror_repo/kin.rs"]
+mod kin;
+#[path = "mirror_repo/places.rs"]
+mod places;
 
 use std::{
     fs,

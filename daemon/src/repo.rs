@@ -55,11 +55,23 @@ pub(crate) struct Seen {
     pub(crate) recorded: Option<Arc<Repo>>,
     /// What may be so, and is not known.
     pub(crate) guess: Arc<Repo>,
+    /// Those of other directories that its records name, as far as they are there.
+    pub(crate) also: Vec<Arc<Repo>>,
 }
 
 impl Repos {
-    /// The repository a session works in, whose transcript this is.
+    /// The repository a session works in, whose transcript this is, and others in which it was.
     pub(crate) fn of(&mut self, fold: &Fold, transcript: &str) -> Seen {
+        let others = fold.original_cwd.iter().chain(&fold.elsewhere).chain(&fold.directories);
+        let others = others.filter_map(|directory| match self.at(Path::new(directory)) {
+            Found::In(repo) => Some(repo),
+            Found::InNone | Found::Unknown(_) => None,
+        });
+        let also = others.collect();
+        Seen { also, ..self.now(fold, transcript) }
+    }
+
+    fn now(&mut self, fold: &Fold, transcript: &str) -> Seen {
         let recorded = fold.remote.as_deref().map(|remote| Arc::new(Repo::new(None, Some(remote))));
         let answered = |repo| Seen { answer: Some(repo), ..Seen::default() };
         let places = [fold.cwd.as_deref(), fold.original_cwd.as_deref()].into_iter().flatten();
@@ -81,7 +93,15 @@ impl Repos {
         if let Some(Found::In(repo)) = goes_on_in(fold, transcript).map(|place| self.at(place)) {
             return answered(repo);
         }
-        Seen { answer: None, recorded, guess: guess.unwrap_or_default() }
+        Seen { recorded, guess: guess.unwrap_or_default(), ..Seen::default() }
+    }
+
+    /// What the repository is called that this directory is in.
+    pub(crate) fn name_at(&mut self, directory: &Path) -> Option<String> {
+        match self.at(directory) {
+            Found::In(repo) => repo.name.clone(),
+            Found::InNone | Found::Unknown(_) => None,
+        }
     }
 
     fn at(&mut self, directory: &Path) -> Found {
@@ -285,6 +305,12 @@ mod tests {
         assert_eq!(of(&recorded(at("gone")), "x"), (None, some("gamma")));
         assert_eq!(of(&recorded(at("alpha")), "x"), (some("alpha"), None));
         assert_eq!(of(&recorded(at("plain")), "x"), (some("gamma"), None));
+        let mut fold_of_all = fold(at("plain"), None);
+        fold_of_all.directories = ["gone", "beta", "plain"].into_iter().filter_map(at).collect();
+        let Seen { answer, also, .. } = Repos::default().of(&fold_of_all, "");
+        assert!(answer.is_some_and(|answer| answer.name.is_none()));
+        let also: Vec<_> = also.iter().map(|repo| repo.name.as_deref()).collect();
+        assert_eq!(also, [Some("beta")], "it was there, too");
         // Where it goes on counts where it is that, and not only looks around.
         let folder = resume::directory(&at("beta").unwrap());
         let moved = |cwd| {

@@ -24,6 +24,36 @@ pub struct CopyOpen {
     pub key: SessionKey,
 }
 
+/// Where a session was before, as far as whoever gives it knows. Goes into `meta.json`, too.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Past {
+    /// What repositories are called in which it is or was, or what it has something of: what it is a fork of, say.
+    pub repos: Vec<String>,
+    /// That is all: it is known where each of them was.
+    pub is_all: bool,
+}
+
+impl Past {
+    /// Names that are told, at most.
+    pub const MOST: usize = 64;
+
+    /// Bytes of a name, at most: no path has a longer one.
+    const LONGEST: usize = 256;
+
+    /// No more than may be told.
+    #[must_use]
+    pub fn cut(mut self) -> Self {
+        self.repos.sort_unstable();
+        self.repos.dedup();
+        let before = self.repos.len();
+        self.repos.retain(|name| !name.is_empty() && name.len() <= Self::LONGEST);
+        self.repos.truncate(Self::MOST);
+        self.is_all &= self.repos.len() == before;
+        self
+    }
+}
+
 /// One file of a copy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CopyFile {
@@ -45,6 +75,9 @@ pub struct CopyOpened {
     pub redacted: bool,
     /// Its files, in the order in which they come.
     pub files: Vec<CopyFile>,
+    /// Where it was.
+    #[serde(default)]
+    pub past: Past,
 }
 
 /// Asks for a page: the body of `copy_next`.
@@ -100,6 +133,9 @@ pub enum CopyCall {
         repo: Option<String>,
         /// Its remote.
         remote: Option<String>,
+        /// Where else it was.
+        #[serde(default)]
+        past: Past,
     },
     /// [`CopyCall::Ahead`] of a session that another host gives, before it is put in its place here.
     AheadOf(SessionKey, Given),
@@ -162,6 +198,9 @@ pub struct BucketCopy {
     pub cwd: Option<String>,
     /// The remote of its repository, or what that is called.
     pub repo: Option<String>,
+    /// Where else it was.
+    #[serde(default)]
+    pub past: Past,
     /// Its title.
     pub title: Option<String>,
     /// When the bucket took the last of it.

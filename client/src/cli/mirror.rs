@@ -108,8 +108,8 @@ pub(crate) struct MirrorEnable {
     /// No sessions of this harness; may be given again.
     #[arg(long, value_name = "NAME", value_parser = harness())]
     pub(crate) exclude_harness: Vec<Harness>,
-    /// No sessions that are or were in this repository; may be given again. Where
-    /// nobody knows that, it is held back.
+    /// No sessions that are or were in this repository, in whichever case it is written; may be given
+    /// again. Where nobody knows that, it is held back.
     #[arg(long, value_name = "NAME")]
     pub(crate) exclude_repo: Vec<String>,
     /// Every session: takes back what was chosen before by the four above.

@@ -84,10 +84,19 @@ pub(crate) fn bucket(
 }
 
 /// Has the daemon know, before what comes is in its place, in which repository it was: no directory here tells that.
-pub(crate) fn comes(answerer: &Answerer, session: &Session, id: &str) -> Result<(), CliError> {
+pub(crate) fn comes(
+    answerer: &Answerer,
+    session: &Session,
+    source: &Source<'_>,
+    id: &str,
+) -> Result<(), CliError> {
     let key = SessionKey { harness: session.harness.clone(), session_id: id.to_owned() };
     let (repo, remote) = (session.repo.clone(), session.repo_remote.clone());
-    match daemon(answerer)?.copy(&CopyCall::Comes { key, repo, remote })?? {
+    let past = match source {
+        Source::Host { opened, .. } => opened.past.clone(),
+        Source::Bucket(found) => found.past.clone(),
+    };
+    match daemon(answerer)?.copy(&CopyCall::Comes { key, repo, remote, past })?? {
         CopyReply::Noted => Ok(()),
         _ => Err(odd()),
     }

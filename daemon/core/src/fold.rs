@@ -42,6 +42,8 @@ pub struct Fold {
     pub original_cwd: Option<String>,
     /// Another directory than `cwd` that a record named last: where it went on, or only looked around.
     pub elsewhere: Option<String>,
+    /// All such, also those before it moved; of many the last ones. An index of an older release has none.
+    pub directories: Vec<String>,
     /// The branch last logged.
     pub branch: Option<String>,
     /// The remote the harness recorded, without the credentials it may have held.

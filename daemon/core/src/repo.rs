@@ -3,6 +3,8 @@
 //! Also what is known of a session's once somebody had an answer ([`Learnt`]). Works on text only; the driver finds and
 //! reads `.git`. Not here: branches (harnesses log them).
 
+mod config;
+
 use serde::{Deserialize, Serialize};
 
 /// A repository as sessions show it.
@@ -49,6 +51,8 @@ pub struct Learnt {
     pub repo: Repo,
     /// What others are called in which it was: what it did there stays in its transcript.
     pub past: Vec<String>,
+    /// These are also all in which that was of which it has something: who gave it to this host knew them.
+    pub is_all: bool,
 }
 
 impl Learnt {
@@ -78,26 +82,18 @@ impl Learnt {
     }
 }
 
+/// Whether these are names of one repository: forges do not tell upper case from lower.
+#[must_use]
+pub fn is_called(one: &str, other: &str) -> bool {
+    one == other || one.to_lowercase() == other.to_lowercase()
+}
+
 /// The URL of `origin`, else of the first remote, in the text of a git `config` file.
 #[must_use]
 pub fn remote_in_config(config: &str) -> Option<String> {
-    let mut section = None;
-    let mut first = None;
-    for line in config.lines().map(str::trim) {
-        if let Some(header) = line.strip_prefix('[') {
-            // `[remote "origin"]`
-            section = header.strip_prefix("remote \"").and_then(|rest| rest.split('"').next());
-        } else if let (Some(name), Some((key, value))) = (section, line.split_once('='))
-            && key.trim().eq_ignore_ascii_case("url")
-        {
-            let url = value.trim().trim_matches('"').to_owned();
-            if name == "origin" {
-                return Some(url);
-            }
-            first = first.or(Some(url));
-        }
-    }
-    first
+    let mut remotes = config::remotes(config);
+    let origin = remotes.iter().position(|(name, _)| name == "origin").unwrap_or_default();
+    (origin < remotes.len()).then(|| remotes.swap_remove(origin).1)
 }
 
 /// `https://user:token@host/a/b` without `user:token@`; also without query and fragment, which some
@@ -135,7 +131,8 @@ pub fn strip_credentials(url: &str) -> String {
 
 fn remote_name(remote: &str) -> Option<String> {
     let path = remote.trim_end_matches('/');
-    let path = path.strip_suffix(".git").unwrap_or(path);
+    // Also of a clone that has its files beside it: `secret/.git`.
+    let path = path.strip_suffix(".git").unwrap_or(path).trim_end_matches(['/', '\\']);
     path.rsplit(['/', ':', '\\']).next().filter(|name| !name.is_empty()).map(str::to_owned)
 }
 
@@ -167,6 +164,7 @@ mod tests {
             ("https://proxy/https://u:secret@github.com/a/b", "https://github.com/a/b", "b"),
             ("https://u:secret://x@host/a/b", "https://host/a/b", "b"),
             ("/srv/git/b.git", "/srv/git/b.git", "b"),
+            ("/srv/work/b/.git/", "/srv/work/b/.git/", "b"),
         ] {
             let repo = Repo::new(None, Some(url));
             assert_eq!(repo.remote.as_deref(), Some(clean));
@@ -183,9 +181,15 @@ mod tests {
     }
 
     #[test]
+    fn names_are_compared_without_case() {
+        assert!(is_called("Secret", "secret") && is_called("ÄPFEL", "äpfel"));
+        assert!(!is_called("secret", "secrets"));
+    }
+
+    #[test]
     fn where_a_session_was_is_not_forgotten() {
         let repo = |name: &str| Repo { name: Some(name.to_owned()), ..Repo::default() };
-        let mut learnt = Learnt { repo: repo("secret"), past: Vec::new() };
+        let mut learnt = Learnt { repo: repo("secret"), ..Learnt::default() };
         assert!(!learnt.take(&repo("secret")));
         assert!(learnt.take(&Repo { root: Some("/moved".into()), ..repo("secret") }));
         assert!(learnt.past.is_empty(), "the same one elsewhere");

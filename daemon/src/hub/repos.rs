@@ -8,7 +8,7 @@ use std::{
 };
 
 use rrd_core::repo::{Learnt, Repo};
-use rrd_proto::SessionKey;
+use rrd_proto::{SessionKey, copy::Past};
 
 use super::Hub;
 use crate::repo::Seen;
@@ -26,11 +26,18 @@ impl Learning {
         let is_news = match self.known.get_mut(key) {
             Some(learnt) => learnt.take(repo),
             None => {
-                let learnt = Learnt { repo: repo.clone(), past: Vec::new() };
+                let learnt = Learnt { repo: repo.clone(), ..Learnt::default() };
                 self.known.insert(key.clone(), learnt).is_none()
             }
         };
         if is_news {
+            self.unsaved.insert(key.clone());
+        }
+    }
+
+    /// Of one of which nothing is known yet nothing would be by this alone: it is told again.
+    fn also(&mut self, key: &SessionKey, name: &str) {
+        if self.known.get_mut(key).is_some_and(|learnt| learnt.was_in(name)) {
             self.unsaved.insert(key.clone());
         }
     }
@@ -50,13 +57,21 @@ impl Hub {
         }
         let before = known.repos.known.get(key);
         let recorded = || seen.recorded.filter(|_| before.is_none());
-        match seen.answer.or_else(recorded) {
+        let repo = match seen.answer.or_else(recorded) {
             Some(repo) => {
                 known.repos.take(key, &repo);
                 repo
             }
             None => before.map_or(seen.guess, |learnt| Arc::new(learnt.repo.clone())),
-        }
+        };
+        seen.also.iter().filter_map(|it| it.name.as_ref()).for_each(|it| known.repos.also(key, it));
+        repo
+    }
+
+    /// It was in this one, too.
+    pub(crate) fn was_in_repo(&self, key: &SessionKey, name: &str) {
+        self.lock().repos.also(key, name);
+        self.here.send_modify(|_| {});
     }
 
     /// The same of a session that is listed already.
@@ -65,25 +80,33 @@ impl Hub {
         self.show_repo(key, &repo);
     }
 
-    /// A copy of it comes, and was in this one where it comes from: what this host knows by itself counts more.
-    pub(crate) fn comes_of_repo(&self, key: &SessionKey, repo: &Repo) {
-        {
+    /// A copy of it comes, and was in these where it comes from: what this host knows by itself counts more.
+    pub(crate) fn comes_of_repo(&self, key: &SessionKey, repo: Option<&Repo>, past: &Past) {
+        let is_new = {
             let known = &mut *self.lock();
-            if known.forgotten.contains(key) {
+            let is_told = repo.is_some() || *past != Past::default();
+            if known.forgotten.contains(key) || !is_told {
                 return;
             }
-            match (known.repos.known.get_mut(key), repo.name.as_deref()) {
-                (None, _) => known.repos.take(key, repo),
-                (Some(learnt), Some(name)) => {
-                    if learnt.was_in(name) {
-                        known.repos.unsaved.insert(key.clone());
-                    }
-                    return;
-                }
-                (Some(_), None) => return,
+            let is_new = !known.repos.known.contains_key(key);
+            let learnt = known.repos.known.entry(key.clone()).or_default();
+            if is_new {
+                learnt.repo = repo.cloned().unwrap_or_default();
             }
+            let mut is_news = is_new;
+            for name in repo.and_then(|repo| repo.name.as_ref()).into_iter().chain(&past.repos) {
+                is_news |= learnt.was_in(name);
+            }
+            is_news |= past.is_all && !learnt.is_all;
+            learnt.is_all |= past.is_all;
+            if is_news {
+                known.repos.unsaved.insert(key.clone());
+            }
+            is_new
+        };
+        if let (true, Some(repo)) = (is_new, repo) {
+            self.show_repo(key, &Arc::new(repo.clone()));
         }
-        self.show_repo(key, &Arc::new(repo.clone()));
         // Also where it is not listed yet, it is to be written down.
         self.here.send_modify(|_| {});
     }
@@ -102,6 +125,23 @@ impl Hub {
     /// What is known of a session's repository; nothing where nobody had an answer yet.
     pub(crate) fn repo_of(&self, key: &SessionKey) -> Option<Learnt> {
         self.lock().repos.known.get(key).cloned()
+    }
+
+    /// See [`rrd_core::roster::Roster::ancestry`].
+    pub(crate) fn ancestry(&self, keys: Vec<SessionKey>) -> (Vec<SessionKey>, bool) {
+        let all = self.lock();
+        let is_all = |key: &SessionKey| all.repos.known.get(key).is_some_and(|it| it.is_all);
+        all.roster.ancestry(keys, is_all)
+    }
+
+    /// Where a session was, for whoever is given a copy of it.
+    pub(crate) fn past_of(&self, key: &SessionKey) -> Past {
+        let (keys, is_all) = self.ancestry(vec![key.clone()]);
+        let all = self.lock();
+        let known: Vec<Option<&Learnt>> = keys.iter().map(|key| all.repos.known.get(key)).collect();
+        let is_all = is_all && known.iter().all(Option::is_some);
+        let names: BTreeSet<&str> = known.into_iter().flatten().flat_map(Learnt::names).collect();
+        Past { repos: names.into_iter().map(str::to_owned).collect(), is_all }.cut()
     }
 
     /// What was learnt since this was last asked.
@@ -152,17 +192,24 @@ mod tests {
             assert_eq!(*hub.learn_repo(&a, seen), *repo("secret"));
         }
         assert_eq!(names(&a).unwrap(), ["secret", "begun"]);
-        hub.comes_of_repo(&a, &repo("there"));
+        let past = Past { repos: vec!["before".to_owned()], is_all: true };
+        hub.comes_of_repo(&a, Some(&repo("there")), &Past::default());
         assert_eq!(names(&a).unwrap(), ["secret", "begun", "there"]);
-        hub.comes_of_repo(&b, &repo("there"));
+        hub.comes_of_repo(&b, None, &Past::default());
+        assert_eq!(names(&b), None, "nothing was told");
+        hub.comes_of_repo(&b, Some(&repo("there")), &past);
         assert_eq!(*hub.learn_repo(&b, nothing), *repo("there"));
+        assert_eq!(names(&b).unwrap(), ["there", "before"]);
+        let told = |key| hub.past_of(key);
+        let all = ["before", "there"].map(str::to_owned).to_vec();
+        assert_eq!(told(&b), Past { repos: all, is_all: true });
         let saved = hub.unsaved_repos();
         assert!(saved.len() == 2 && hub.unsaved_repos().is_empty());
         let again = Hub::new(Place { host: "mac".to_owned(), node_id: None, idle_timeout }, &[]);
         again.restore_repos(saved);
         assert_eq!((again.repo_of(&a), again.repo_of(&b)), (hub.repo_of(&a), hub.repo_of(&b)));
         hub.forget(std::slice::from_ref(&a));
-        hub.comes_of_repo(&a, &repo("there"));
+        hub.comes_of_repo(&a, Some(&repo("there")), &past);
         assert_eq!((names(&a), hub.unsaved_repos()), (None, Vec::new()));
     }
 }

@@ -252,6 +252,7 @@ impl Aim {
             hands: Arc::clone(&mirror.hands),
             redacts: !settings.raw,
             yields: false,
+            excluded: settings.exclude_repo.clone().into(),
         });
         Self {
             id,

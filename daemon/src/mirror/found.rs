@@ -91,7 +91,8 @@ pub(super) async fn meta(carrier: &Carrier, name: &StreamName) -> Result<Option<
         &mut meta.cwd,
         &mut meta.source_path,
     ];
-    for text in texts.into_iter().flatten() {
+    let past = meta.past.iter_mut().flat_map(|past| &mut past.repos);
+    for text in texts.into_iter().flatten().chain(past) {
         *text = carrier.edges.copied_text(text);
     }
     Ok(Some(meta))

@@ -20,6 +20,7 @@ use rrd_core::{
 use rrd_proto::{SessionKey, Timestamp};
 
 use super::{
+    bars::Bars,
     body::{Bodies, Body, Draft},
     outbox::{Epoch, Part, State},
 };
@@ -42,6 +43,7 @@ pub(crate) struct Writer<'a> {
     /// Where that is written.
     pub(crate) bodies: Bodies,
     pub(crate) now: Timestamp,
+    pub(crate) bars: Bars<'a>,
 }
 
 /// What a stream has.
@@ -345,6 +347,9 @@ impl Cut {
     }
 
     fn write(&mut self, writer: &Writer<'_>, frame: &Frame<'_>) -> io::Result<()> {
+        if let Frame::Line { bytes, .. } = frame {
+            writer.bars.pass(bytes)?;
+        }
         let body = match &mut self.body {
             Some(body) => body,
             none => none.insert(writer.bodies.draft()?),

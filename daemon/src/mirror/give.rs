@@ -15,7 +15,7 @@ use rrd_core::{
 };
 use rrd_proto::{
     Refusal, SessionKey,
-    copy::{BucketCopy, CopyFile, MAX_FILES},
+    copy::{BucketCopy, CopyFile, MAX_FILES, Past},
 };
 
 use super::{
@@ -135,6 +135,7 @@ async fn give(found: Place<'_>, copies: &Copies, id: &str) -> Result<Option<Buck
     let place = folder.path().to_owned();
     copies.keep(folder);
     // Of a meta.json that somebody else wrote nobody knows what is in it.
+    let past = told.past.unwrap_or_default();
     let say = |text: Option<String>| match carrier.redacts {
         true => text.map(|text| carrier.edges.copied_text(&text)),
         false => text,
@@ -146,6 +147,11 @@ async fn give(found: Place<'_>, copies: &Copies, id: &str) -> Result<Option<Buck
         host: say(told.host.or(told.agent_id)),
         cwd: say(told.cwd),
         repo: say(told.repo),
+        past: Past {
+            repos: past.repos.into_iter().filter_map(|name| say(Some(name))).collect(),
+            is_all: past.is_all,
+        }
+        .cut(),
         title: say(told.title),
         last_uploaded_at: told.last_uploaded_at,
         dropped: wrong,

@@ -8,6 +8,7 @@
 mod adopt;
 mod ahead;
 mod aim;
+mod bars;
 mod body;
 mod calls;
 mod check;

@@ -13,10 +13,11 @@ use std::{
 
 use bytes::Bytes;
 use rrd_core::mirror::{Meta, Owner, meta, read};
-use rrd_proto::Timestamp;
+use rrd_proto::{Timestamp, copy::Past};
 use tokio::sync::{OnceCell, Semaphore};
 
 use super::{
+    bars::{Barred, Bars},
     delegate, fetch,
     gather::{self, At, Gathered, There, Writer},
     outbox::{Epoch, Merge, Outbox, OutboxError, Part, State, Stream, StreamId},
@@ -58,6 +59,9 @@ pub(crate) enum Failure {
     /// Another host has claimed the stream in the same moment, by this object.
     #[error("{0} is another host's")]
     Claimed(String),
+    /// It was in a repository that is to stay out.
+    #[error(transparent)]
+    Barred(Barred),
 }
 
 /// What a call needs besides the stream.
@@ -78,6 +82,8 @@ pub(crate) struct Carrier {
     pub(crate) redacts: bool,
     /// A stream that another host is bringing is left to that one. False while somebody waits for all to be there.
     pub(crate) yields: bool,
+    /// Repositories in which nothing that goes out was done.
+    pub(crate) excluded: Arc<[String]>,
 }
 
 /// What a bucket is asked about a stream before anything is brought there.
@@ -97,6 +103,7 @@ pub(crate) struct About {
     pub(crate) cwd: Option<String>,
     pub(crate) title: Option<String>,
     pub(crate) repo: Option<String>,
+    pub(crate) past: Past,
     pub(crate) ended_at: Option<Timestamp>,
     pub(crate) task: Option<String>,
 }
@@ -360,9 +367,16 @@ impl Carrier {
                 redactor: redactor.as_deref(),
                 bodies: bodies.clone(),
                 now: now(),
+                bars: Bars::new(&carrier.excluded),
             };
             gather::gather(&writer, &at, &state, || carrier.there(id)).map_err(|failure| {
                 match failure {
+                    Failure::Read(error) if error.get_ref().is_some_and(|it| it.is::<Barred>()) => {
+                        match error.downcast() {
+                            Ok(barred) => Failure::Barred(barred),
+                            Err(error) => Failure::Read(error),
+                        }
+                    }
                     Failure::Read(source) => Failure::Source { path: at.path().to_owned(), source },
                     other => other,
                 }
@@ -411,7 +425,7 @@ impl Carrier {
             None => self.delegate_told(stream, source).await,
         };
         if meta.repo.is_none() && stream.state.epoch > 1 {
-            meta.repo = self.repo_told(stream).await;
+            (meta.repo, meta.past) = self.repos_told(stream, meta.past).await;
         }
         let body = serde_json::to_vec_pretty(&meta).unwrap_or_default();
         stream.state.meta = self.put_meta(stream, &body.into()).await?;
@@ -421,14 +435,23 @@ impl Carrier {
         Ok(())
     }
 
-    /// The repository that whoever had it before told.
-    async fn repo_told(&self, stream: &Stream) -> Option<String> {
-        let told = self.target.get(&fetch::meta_name(&stream.name), SMALL).await.ok()??;
-        let repo = serde_json::from_slice::<Meta>(&told.0).ok()?.repo?;
-        Some(match self.redacts {
-            true => self.edges.mirrored(&repo).into_inner(),
-            false => repo,
-        })
+    /// The repository that whoever had it before told, and in which else it was, as they and this host know.
+    async fn repos_told(
+        &self,
+        stream: &Stream,
+        own: Option<Past>,
+    ) -> (Option<String>, Option<Past>) {
+        let told = self.target.get(&fetch::meta_name(&stream.name), SMALL).await;
+        let told =
+            told.ok().flatten().and_then(|told| serde_json::from_slice::<Meta>(&told.0).ok());
+        let Some(told) = told else { return (None, own) };
+        let say = |text: String| match self.redacts {
+            true => self.edges.mirrored(&text).into_inner(),
+            false => text,
+        };
+        let (mut past, own) = (told.past.unwrap_or_default(), own.unwrap_or_default());
+        past.repos = past.repos.into_iter().map(say).chain(own.repos).collect();
+        (told.repo.map(say), Some(past.cut()).filter(|past| *past != Past::default()))
     }
 
     /// Writes `meta.json` over the version that this host knows of, or over another one unless a later owner
@@ -503,6 +526,10 @@ impl Carrier {
             redactor: Some(if is_raw { meta::RAW } else { meta::REDACTOR }.to_owned()),
             title: about.title.as_ref().map(told),
             repo: about.repo.as_ref().map(told),
+            past: (about.past != Past::default()).then(|| Past {
+                repos: about.past.repos.iter().map(told).collect(),
+                is_all: about.past.is_all,
+            }),
             task_id: about.task.as_ref().map(told),
             ..Meta::default()
         }

@@ -132,6 +132,7 @@ fn carrier(home: &Path, node: &str) -> Carrier {
         hands: Arc::new(tokio::sync::Semaphore::new(1)),
         redacts: true,
         yields: false,
+        excluded: Arc::default(),
     }
 }
 

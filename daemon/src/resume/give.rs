@@ -24,7 +24,7 @@ use rrd_core::{
 };
 use rrd_proto::{
     NodeId, SessionKey,
-    copy::{CopyFile, CopyNext, CopyOpen, CopyOpened, CopyPage, MAX_FILES, MAX_PAGE},
+    copy::{CopyFile, CopyNext, CopyOpen, CopyOpened, CopyPage, MAX_FILES, MAX_PAGE, Past},
 };
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -140,7 +140,13 @@ impl Copies {
             Some(_) => self.raw,
             None => Some(RawCopies::for_their_owner()),
         };
-        Ok(self.begin(of, files(&self.roots, hub, &query.key)?, raw))
+        let mut opened = self.begin(of, files(&self.roots, hub, &query.key)?, raw);
+        opened.past = hub.past_of(&query.key);
+        if of.is_some() {
+            let names = opened.past.repos.iter_mut();
+            names.for_each(|name| *name = self.edges.copied_text(name));
+        }
+        Ok(opened)
     }
 
     /// A new folder of its owner's alone, for the files of a copy that a client of this host takes by itself.
@@ -172,6 +178,7 @@ impl Copies {
             handle: self.next.fetch_add(1, Ordering::Relaxed),
             redacted: raw.is_none(),
             files: files.iter().map(told).collect(),
+            past: Past::default(),
         };
         let copy = Giving { files, at: 0, reading: None, raw, pages: 0, last: None, sent: 0 };
         let open = Arc::new(Open {

@@ -119,11 +119,10 @@ pub(crate) async fn answer(answers: &Answers, call: CopyCall) -> Result<CopyRepl
             });
             Ok(CopyReply::Bucket(Box::new(copy)))
         }
-        CopyCall::Comes { key, repo, remote } => {
+        CopyCall::Comes { key, repo, remote, past } => {
             answers.mirror.comes(&key);
-            if let Some(repo) = Repo::told(repo.as_deref(), remote.as_deref()) {
-                answers.desk.hub.comes_of_repo(&key, &repo);
-            }
+            let repo = Repo::told(repo.as_deref(), remote.as_deref());
+            answers.desk.hub.comes_of_repo(&key, repo.as_ref(), &past.cut());
             Ok(CopyReply::Noted)
         }
         CopyCall::Ahead(key) => ahead(answers, &key, None).await,

@@ -29,6 +29,9 @@ const DELEGATE: &str = "Agent";
 const RECENT: usize = 16;
 const RECENT_FAILURES: usize = 32;
 
+/// Directories in which a session was. They are looked at as they come: older ones have been.
+const MAX_DIRECTORIES: usize = 64;
+
 /// Characters of a path, name or id: real ones are shorter, and a row must fit into an answer.
 const FIELD_TEXT: usize = 4096;
 const NAME_TEXT: usize = 256;
@@ -40,8 +43,18 @@ impl Fold {
             Fact::Cwd(cwd) if self.cwd.as_deref().is_none_or(|begun| begun == cwd) => {
                 set_once(&mut self.cwd, &cwd);
             }
-            Fact::Cwd(cwd) => set(&mut self.elsewhere, &cwd),
-            Fact::MovedTo(cwd) => set(&mut self.cwd, &cwd),
+            Fact::Cwd(cwd) => {
+                if self.elsewhere.as_deref() != Some(&*cwd) {
+                    self.was_at(&cwd);
+                    set(&mut self.elsewhere, &cwd);
+                }
+            }
+            Fact::MovedTo(cwd) => {
+                if let Some(before) = self.cwd.take_if(|before| **before != *cwd) {
+                    self.was_at(&before);
+                }
+                set(&mut self.cwd, &cwd);
+            }
             Fact::OriginalCwd(cwd) => set(&mut self.original_cwd, &cwd),
             Fact::Branch(branch) => set(&mut self.branch, &branch),
             Fact::Remote(remote) => set(&mut self.remote, &strip_credentials(&remote)),
@@ -173,6 +186,16 @@ impl Fold {
                 }
                 self.ended = ended;
             }
+        }
+    }
+
+    fn was_at(&mut self, directory: &str) {
+        let directory = truncate(directory, FIELD_TEXT).0;
+        if !self.directories.contains(&directory) {
+            if self.directories.len() == MAX_DIRECTORIES {
+                self.directories.remove(0);
+            }
+            self.directories.push(directory);
         }
     }
 

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use rrd_proto::Timestamp;
+use rrd_proto::{Timestamp, copy::Past};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -62,6 +62,9 @@ pub struct Meta {
     /// The repository that it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repo: Option<String>,
+    /// Where else it was, for whoever goes on with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub past: Option<Past>,
     /// Of a delegate: what its harness keeps of it beside its transcript (`agent-….meta.json` of Claude Code: what
     /// it is called and was told to do, who delegated it, whether it has ended), redacted.
     #[serde(skip_serializing_if = "Option::is_none")]

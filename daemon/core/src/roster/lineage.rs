@@ -23,6 +23,9 @@ pub(super) fn delegates(tool: &str) -> bool {
     matches!(tool, "Agent" | "Task" | "delegate_task" | "spawn_agent" | "wait" | "wait_agent")
 }
 
+/// Most sessions that are told of which one may have something: each is of the one before.
+const MAX_ANCESTORS: usize = 64;
+
 /// Forks and their parents, by key.
 pub(super) type Origins<'a> = HashMap<&'a SessionKey, &'a SessionKey>;
 
@@ -30,6 +33,12 @@ impl Entry {
     /// It begins with another session's records, and does not say whose.
     pub(super) fn is_stray_fork(&self) -> bool {
         self.fold.copied_to.is_some() && self.fold.parent.is_none() && !self.fold.is_subagent()
+    }
+
+    /// It was writing when the last record was that a fork of its conversation copied.
+    fn wrote_what_has(&self, fork: &Self) -> bool {
+        let (began, copied_to) = (self.fold.started_at(), fork.fold.copied_to);
+        began.is_some() && began <= copied_to && copied_to <= self.fold.last_activity
     }
 }
 
@@ -175,6 +184,50 @@ impl Roster {
         children.take(MAX_LINKS).map(|(of, _)| link(of)).collect()
     }
 
+    /// These, and of each who sent it, what it is a fork of and what was summed up into it, and so on; whether that is
+    /// all of them. Where a fork may be of several, all of those. Beyond who is `known` nobody is looked for.
+    #[must_use]
+    pub fn ancestry(
+        &self,
+        mut keys: Vec<SessionKey>,
+        known: impl Fn(&SessionKey) -> bool,
+    ) -> (Vec<SessionKey>, bool) {
+        let (mut at, mut is_all) = (0, true);
+        while let Some(key) = keys.get(at).cloned() {
+            at += 1;
+            let Some(entry) = self.entries.get(&key).filter(|_| !known(&key)) else { continue };
+            let parents: Vec<SessionKey> = match &entry.fold.parent {
+                Some((id, _)) => {
+                    vec![SessionKey { harness: key.harness.clone(), session_id: id.clone() }]
+                }
+                None if entry.is_stray_fork() => self.may_be_forked_from(&key, entry),
+                None if entry.fold.is_subagent() => Vec::new(),
+                None => continue,
+            };
+            is_all &= !parents.is_empty();
+            for parent in parents {
+                if !keys.contains(&parent) {
+                    keys.push(parent);
+                }
+            }
+            if keys.len() > MAX_ANCESTORS {
+                return (keys, false);
+            }
+        }
+        (keys, is_all)
+    }
+
+    fn may_be_forked_from(&self, key: &SessionKey, fork: &Entry) -> Vec<SessionKey> {
+        let is_kin = |other: &SessionKey, of: &Entry| {
+            other.harness == key.harness
+                && of.fold.beginning == fork.fold.beginning
+                && other != key
+                && of.wrote_what_has(fork)
+        };
+        let all = self.entries.iter().filter(|_| fork.fold.beginning != 0);
+        all.filter(|(other, of)| is_kin(other, of)).map(|(other, _)| other.clone()).collect()
+    }
+
     /// The parents of all forks that do not name theirs.
     pub(super) fn origins(&self) -> Origins<'_> {
         let of = |key: &'_ SessionKey, entry: &Entry| (key.harness.clone(), entry.fold.beginning);
@@ -191,13 +244,8 @@ impl Roster {
             }
         }
         let parent = |(key, entry): (_, &Entry)| {
-            let mut wrote = kin.get(&of(key, entry))?.iter().filter(|(other, of)| {
-                let fold = &of.fold;
-                *other != key
-                    && fold.started_at().is_some()
-                    && fold.started_at() <= entry.fold.copied_to
-                    && entry.fold.copied_to <= fold.last_activity
-            });
+            let kin = kin.get(&of(key, entry))?.iter();
+            let mut wrote = kin.filter(|(other, of)| *other != key && of.wrote_what_has(entry));
             let first = wrote.next()?.0;
             wrote.next().is_none().then_some((key, first))
         };

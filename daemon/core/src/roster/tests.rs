@@ -554,12 +554,22 @@ fn a_fork_that_names_no_parent_is_of_who_wrote_what_it_copied() {
             row("third", fork, Some("second")),
         ]
     );
+    let of_third = |roster: &Roster| {
+        let (keys, is_all) = roster.ancestry(vec![key("third")], |_| false);
+        (keys.into_iter().map(|key| key.session_id).collect::<Vec<_>>(), is_all)
+    };
+    let some = |ids: &[&str], is_all| (ids.iter().map(ToString::to_string).collect(), is_all);
+    assert_eq!(of_third(&roster), some(&["third", "second", "first"], true));
+    let known = |of: &SessionKey| *of == key("third");
+    assert_eq!(roster.ancestry(vec![key("third")], known), (vec![key("third")], true));
     // Both wrote then: nobody can tell. And a parent that is not there is not named.
     roster.set(key("first"), history(&[], &[100, 90, 75, 65]));
     assert_eq!(parents(&roster)[3], row("third", fork, None));
+    assert_eq!(of_third(&roster), some(&["third", "first", "second"], true), "one of them");
     let mut alone = self::roster();
     alone.set(key("third"), history(&[100, 90, 80, 70], &[60]));
     assert_eq!(parents(&alone), [row("third", fork, None)]);
+    assert_eq!(of_third(&alone), some(&["third"], false));
     let found = roster.lookup("second", NOW);
     assert!(
         matches!(found, Lookup::Found(row) if row.parent_session_id.as_deref() == Some("first"))

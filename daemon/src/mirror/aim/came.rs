@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use super::{
     super::{
+        bars::Barred,
         stream::{Ask, Failure},
         target::Kind,
     },
@@ -89,6 +90,9 @@ impl Aim {
             }
             _ => None,
         };
+        if let Err(Failure::Barred(Barred(name))) = &result {
+            self.hub.was_in_repo(&self.row(&key), name);
+        }
         let mut known = self.known();
         known.compacting.take_if(|compacting| *compacting == key);
         if result.is_ok() && asked == Some(Ask::Parts) {
@@ -181,6 +185,8 @@ impl Aim {
                 known.failing = Some(Failing { since, failures, error, begun, again, is_told });
                 known.dirty.entry(key).or_insert(still);
             }
+            // From now on it is none of those that the user chose.
+            Err(Failure::Barred(_)) => {}
             // Its source went, or moved: a later look finds it where it is.
             Err(Failure::Source { source, .. })
                 if source.kind() == std::io::ErrorKind::NotFound => {}

@@ -12,7 +12,7 @@ use std::{
 use rrd_core::{
     fold::Turn,
     mirror::{StreamName, due},
-    repo::Learnt,
+    repo::{Learnt, is_called},
     roster::Entry,
 };
 use rrd_proto::{MirrorTarget, SessionKey};
@@ -176,21 +176,31 @@ impl Aim {
         if repo.is_empty() && exclude_repo.is_empty() {
             return Choice::In;
         }
-        // A delegate knows what those know that sent it, and is where they are if nothing is known of its own directory.
         let lineage = self.lineage(key);
-        let known = lineage.iter().map(|key| self.hub.repo_of(&self.row(key)));
+        // It has something of all of these.
+        let (kin, is_all) = match exclude_repo.is_empty() {
+            true => (lineage.clone(), true),
+            false => self.hub.ancestry(lineage.clone()),
+        };
+        let known = kin.iter().map(|key| self.hub.repo_of(&self.row(key)));
         let known: Vec<Option<Learnt>> = known.collect();
-        let is_root_known = known.last().is_some_and(Option::is_some);
-        let known: Vec<Learnt> = known.into_iter().flatten().collect();
-        let was_in = |name: &String| known.iter().flat_map(Learnt::names).any(|of| of == name);
-        let is_in = |of: &Learnt| of.repo.name.as_ref().is_some_and(|name| repo.contains(name));
-        match known.first() {
-            _ if exclude_repo.iter().any(was_in) => Choice::Out,
-            Some(of) if is_root_known => match repo.is_empty() || is_in(of) {
-                true => Choice::In,
-                false => Choice::Out,
-            },
-            _ => Choice::Held,
+        let names = || known.iter().flatten().flat_map(Learnt::names);
+        if exclude_repo.iter().any(|name| names().any(|of| is_called(of, name))) {
+            return Choice::Out;
+        }
+        // A delegate is where they are that sent it if nothing is known of its own directory.
+        let senders = &known[..lineage.len()];
+        match senders.iter().flatten().next() {
+            Some(of) if senders.last().is_some_and(Option::is_some) => {
+                if !repo.is_empty() && !of.repo.name.as_ref().is_some_and(|of| repo.contains(of)) {
+                    return Choice::Out;
+                }
+            }
+            _ => return Choice::Held,
+        }
+        match exclude_repo.is_empty() || (is_all && known.iter().all(Option::is_some)) {
+            true => Choice::In,
+            false => Choice::Held,
         }
     }
 
@@ -232,6 +242,7 @@ impl Aim {
             cwd: entry.fold.cwd.clone(),
             title: entry.fold.title().map(str::to_owned),
             repo: entry.repo.remote.clone().or_else(|| entry.repo.name.clone()),
+            past: self.hub.past_of(&row),
             ended_at: entry.fold.ended,
             task,
         };

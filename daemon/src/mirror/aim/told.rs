@@ -6,8 +6,10 @@ use std::{
     time::Instant,
 };
 
+use rrd_core::repo::is_called;
 use rrd_proto::{
-    CoverageState, MirrorFailing, MirrorStatus, MirrorTrouble, Mirrored, SessionKey, Timestamp,
+    CoverageState, MirrorFailing, MirrorStatus, MirrorTarget, MirrorTrouble, Mirrored, SessionKey,
+    Timestamp,
 };
 
 use super::{Aim, OutboxError, Stream, StreamId, TOLD, address, at};
@@ -143,8 +145,8 @@ impl Aim {
 
     /// Repositories of the user's choice in which no session was, as far as sessions are known yet.
     fn unknown_repos(&self) -> Vec<String> {
-        let chosen = || self.settings.repo.iter().chain(&self.settings.exclude_repo);
-        if chosen().next().is_none() || !self.hub.is_surveyed() {
+        let MirrorTarget { repo, exclude_repo, .. } = &self.settings;
+        if (repo.is_empty() && exclude_repo.is_empty()) || !self.hub.is_surveyed() {
             return Vec::new();
         }
         let keys = self.hub.keys(None, None);
@@ -154,7 +156,10 @@ impl Aim {
         for learnt in keys.iter().filter_map(|key| self.hub.repo_of(key)) {
             known.extend(learnt.names().map(str::to_owned));
         }
-        chosen().filter(|name| !known.contains(*name)).cloned().collect()
+        let is_known = |name: &String| known.contains(name);
+        let is_left_out = |name: &String| known.iter().any(|of| is_called(of, name));
+        let unknown = repo.iter().filter(|name| !is_known(name));
+        unknown.chain(exclude_repo.iter().filter(|name| !is_left_out(name))).cloned().collect()
     }
 
     /// A title, as it may be told.
