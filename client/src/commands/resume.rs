@@ -243,7 +243,7 @@ fn go_on(args: &ResumeArgs) -> Result<(), CliError> {
             let in_use = |row: &Session| {
                 row.host_state == HostState::Here && row.live == Some(true) && !args.fork
             };
-            copy::comes(&answerer, &session, source, &answer.resumed_as)?;
+            copy::comes(&answerer, &session, &source, &answer.resumed_as)?;
             let placed = coming.put(!copies.iter().any(in_use), || local::redactor().0);
             // Of a session of this host that alone is what is here.
             let of_bucket = |hint: String| match is_ahead {
