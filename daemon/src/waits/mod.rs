@@ -365,8 +365,8 @@ fn closes(rows: &[Session], own: &str, links: &[Link]) -> Option<Refusal> {
         None => one.clone(),
     };
     Some(Refusal {
-        message: format!("nobody could go on: {}", circle.join(" waits for ")),
-        facts: circle.iter().skip(1).map(name).collect(),
+        message: format!("nobody could go on: {}", circle.told),
+        facts: circle.named.iter().map(name).collect(),
         hint: Some("rrd graph shows who waits for whom; let one of them go on without".to_owned()),
     })
 }
