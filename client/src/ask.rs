@@ -231,12 +231,12 @@ fn ambiguous(id: &str, candidates: &[Session]) -> CliError {
     let id = text::clean(id);
     let typed = id.chars().count();
     let mut ids: Vec<String> = table::short_ids(candidates, 4.max(typed + 1)..=usize::MAX);
-    // The same id on two hosts or in two harnesses: only the whole name tells them apart.
-    if (1..ids.len()).any(|at| ids[..at].contains(&ids[at])) {
-        ids = candidates
-            .iter()
-            .map(|s| format!("{}/{}/{}", s.host, s.harness, s.session_id))
-            .collect();
+    let mut hint = "type one more letter, or host/harness/id";
+    if rrd_proto::is_one_id(candidates) {
+        hint = "type the five letters before it, or host/harness/session_id";
+        let whole =
+            |s: &Session| format!("{} ({}/{}/{})", s.reference, s.host, s.harness, s.session_id);
+        ids = candidates.iter().map(whole).collect();
     } else {
         for (id, session) in ids.iter_mut().zip(candidates) {
             *id = format!("{id} ({})", session.host);
@@ -246,7 +246,7 @@ fn ambiguous(id: &str, candidates: &[Session]) -> CliError {
     let many = if ids.len() >= 20 { "at least " } else { "" };
     CliError::new(Kind::NotFound, format!("no session matches {id:?}"))
         .fact(format!("{many}{} start with it: {}", ids.len(), text::clean(&ids.join(", "))))
-        .hint("type one more letter, or host/harness/id")
+        .hint(hint)
 }
 
 struct Bar {
@@ -321,10 +321,20 @@ mod tests {
     }
 
     #[test]
-    fn the_same_id_on_two_hosts_needs_the_whole_name() {
+    fn the_same_id_on_two_hosts_needs_the_five_letters_or_the_whole_name() {
         let mut candidates = vec![session("b41f"), session("b41f")];
         candidates[1].host = "server".to_owned();
+        (candidates[0].reference, candidates[1].reference) =
+            ("k3xqe".to_owned(), "c9qwe".to_owned());
         let error = ambiguous("b41f", &candidates);
-        assert!(error.lines()[1].1.contains("mac/claude-code/b41f, server/claude-code/b41f"));
+        let lines: Vec<_> = error.lines().into_iter().map(|(_, line)| line).collect();
+        assert_eq!(
+            lines,
+            [
+                "no session matches \"b41f\"",
+                "2 start with it: k3xqe (mac/claude-code/b41f), c9qwe (server/claude-code/b41f)",
+                "type the five letters before it, or host/harness/session_id",
+            ]
+        );
     }
 }

@@ -11,7 +11,7 @@ use rrd_proto::{ChainEnd, HostState, Session, Status, Timestamp, WaitingFor};
 
 use crate::{
     look,
-    text::{clean, fit_end, pad, width},
+    text::{clean, fit_end, fit_middle, pad, width},
 };
 
 /// The shortest id that is shown, and the longest: beyond it a session's ref says more with less.
@@ -20,6 +20,8 @@ const ID: RangeInclusive<usize> = 4..=8;
 const TITLE_MIN: usize = 20;
 /// Titles in output that has no width of its own.
 const TITLE_PIPED: usize = 80;
+/// What is left, where it is narrow, of the name of whom a row waits for: `for Rev…`.
+const NAME_MIN: usize = 8;
 const GAP: &str = "  ";
 
 const STATUS: usize = 0;
@@ -50,12 +52,38 @@ struct Row {
 }
 
 /// The line below a row.
+#[derive(Default)]
 pub(crate) struct Detail {
     pub(crate) style: Style,
-    /// Gives way where it is narrow.
-    pub(crate) text: String,
+    /// Whom it is about: gives way first where it is narrow.
+    name: String,
+    host: String,
+    /// Why that one does not go on.
+    cause: String,
+    /// Gives way, too.
+    text: String,
     /// What stands behind it in any case.
-    pub(crate) end: String,
+    end: String,
+}
+
+impl Detail {
+    /// In at most `columns`, where there are so many at all.
+    pub(crate) fn told(&self, columns: usize) -> String {
+        let Self { style: _, name, host, cause, text, end } = self;
+        let room = columns.saturating_sub(width(cause) + width(end));
+        let least = width(name).min(NAME_MIN);
+        let spare = room.saturating_sub(width(name) + width(text));
+        let host = match spare.max(room / 2).min(room.saturating_sub(least)) {
+            room if !host.is_empty() && room > " ()".len() => {
+                format!(" ({})", fit_middle(host, room - " ()".len()))
+            }
+            _ => String::new(),
+        };
+        let room = room.saturating_sub(width(&host));
+        let name = fit_end(name, room.saturating_sub(width(text)).max(room / 3).max(least));
+        let text = fit_end(text, room.saturating_sub(width(&name)));
+        fit_end(&format!("{name}{host}{cause}{text}{end}"), columns).into_owned()
+    }
 }
 
 /// Draws `sessions` as they are at `now`, in at most `columns`.
@@ -81,9 +109,9 @@ pub(crate) fn draw(sessions: &[Session], now: Timestamp, columns: Option<usize>)
             }
         }
         lines.push(Line { text: line, row: Some(index) });
-        if let Some(Detail { style, text, end }) = &row.detail {
-            let room = columns.unwrap_or(usize::MAX).saturating_sub(4 + width(end));
-            let text = format!("{}{}{end}", look::paint(*style, "│   "), fit_end(text, room));
+        if let Some(detail) = &row.detail {
+            let room = columns.unwrap_or(usize::MAX).saturating_sub(4);
+            let text = format!("{}{}", look::paint(detail.style, "│   "), detail.told(room));
             lines.push(Line { text, row: Some(index) });
         }
     }
@@ -209,7 +237,7 @@ pub(crate) fn detail(session: &Session, now: Timestamp) -> Option<Detail> {
     let end = session.chain.as_ref();
     if session.is_in_circle() {
         let text = "waits in a circle: nobody in it can go on".to_owned();
-        return Some(Detail { style: look::RED, text, end: String::new() });
+        return Some(Detail { style: look::RED, text, ..Detail::default() });
     }
     if session.waiting_for == Some(WaitingFor::Session) {
         return end.map(|end| in_the_end(end, now));
@@ -226,18 +254,19 @@ pub(crate) fn detail(session: &Session, now: Timestamp) -> Option<Detail> {
         style: look::AMBER,
         text: detail.into_owned(),
         end,
+        ..Detail::default()
     })
 }
 
 /// `for Publish (server): needs permission: Bash: npm publish, 14m`
 fn in_the_end(end: &ChainEnd, now: Timestamp) -> Detail {
     let name = clean(end.title.as_deref().unwrap_or(&end.reference));
-    let host = end.host.as_deref().map_or_else(String::new, |host| format!(" ({})", clean(host)));
-    let detail = end.detail.as_deref().map_or_else(String::new, |d| format!(": {}", clean(d)));
+    let host = end.host.as_deref().map_or_else(String::new, |host| clean(host).into_owned());
+    let text = end.detail.as_deref().map_or_else(String::new, |d| format!(": {}", clean(d)));
     let since = end.since.filter(|at| now.since(*at) < rrd_proto::AGES);
     let since = since.map_or_else(String::new, |at| format!(", {}", rrd_proto::age(now, at)));
-    let text = format!("for {name}{host}: {}{detail}", end.cause.words());
-    Detail { style: look::DIM, text, end: since }
+    let (name, cause) = (format!("for {name}"), format!(": {}", end.cause.words()));
+    Detail { style: look::DIM, name, host, cause, text, end: since }
 }
 
 /// What stands before each row: a subagent hangs beneath its parent when that is right above.
@@ -263,7 +292,8 @@ fn tree(sessions: &[Session]) -> Vec<&'static str> {
 }
 
 /// For each session the shortest start of its id, of a length within `lengths`, that no other one
-/// here shares. Ids that begin with a time are long to tell apart: those get the session's ref.
+/// here shares. Ids that begin with a time are long to tell apart, and those of one session on two hosts are the
+/// same: those get the session's ref.
 pub(crate) fn short_ids(sessions: &[Session], lengths: RangeInclusive<usize>) -> Vec<String> {
     let ids: Vec<Vec<char>> =
         sessions.iter().map(|s| clean(&s.session_id).chars().collect()).collect();
@@ -277,9 +307,14 @@ pub(crate) fn short_ids(sessions: &[Session], lengths: RangeInclusive<usize>) ->
         let before = if place > 0 { common(place - 1, place) } else { 0 };
         let after = if place + 1 < order.len() { common(place, place + 1) } else { 0 };
         let at = order[place];
-        let length = (before.max(after) + 1).max(*lengths.start());
-        let same = before.max(after) == ids[at].len();
-        short[at] = if length > *lengths.end() && !same && !sessions[at].reference.is_empty() {
+        let is_same = |other: Option<usize>| {
+            other.and_then(|other| order.get(other)).is_some_and(|other| ids[*other] == ids[at])
+        };
+        let is_twice = is_same(place.checked_sub(1)) || is_same(Some(place + 1));
+        // The start of another one is typed in full.
+        let length = (before.max(after) + 1).min(ids[at].len()).max(*lengths.start());
+        let is_long = length > *lengths.end();
+        short[at] = if (is_twice || is_long) && !sessions[at].reference.is_empty() {
             clean(&sessions[at].reference).into_owned()
         } else {
             ids[at].iter().take(length).collect()

@@ -189,6 +189,75 @@ fn ids_are_as_short_as_they_can_be() {
 }
 
 #[test]
+fn one_session_on_two_hosts_has_ids_that_tell_them_apart() {
+    let called = |id: &str, host: &str, reference: &str| Session {
+        host: host.to_owned(),
+        reference: reference.to_owned(),
+        ..session(id)
+    };
+    for id in ["55e874d1-34ae-44b8-ad28-3ea6519b28df", "55e874d1", "a1"] {
+        let rows = [
+            called(id, "mac", "vwxyz"),
+            called(id, "web", "qwert"),
+            called("b41f", "mac", "k3xqe"),
+        ];
+        assert_eq!(short_ids(&rows, ID), ["vwxyz", "qwert", "b41f"], "{id}");
+    }
+    // The start of another one, longer than there is room for: typed in full it would be the one that is meant.
+    let rows = [called("agent-a93", "mac", "vwxyz"), called("agent-a93-1", "mac", "qwert")];
+    assert_eq!(short_ids(&rows, ID), ["vwxyz", "qwert"]);
+    let mut waits = called("0001", "web", "aaaaa");
+    (waits.status, waits.waiting_for) = (Status::Waiting, Some(WaitingFor::Session));
+    waits.waiting_on = Some("vwxyz".to_owned());
+    let rows = [waits, called("55e874d1-3", "mac", "vwxyz"), called("55e874d1-3", "web", "qwert")];
+    let lines = plain(&rows, Some(120));
+    assert!(lines[1].contains("waiting · on vwxyz (mac)"), "{lines:#?}");
+    assert!(lines[2].ends_with("  vwxyz") && lines[3].ends_with("  qwert"), "{lines:#?}");
+}
+
+#[test]
+fn where_it_is_narrow_the_title_gives_way_and_not_its_host_nor_why_it_waits() {
+    let end = |title: &str, host: &str, detail: Option<&str>| ChainEnd {
+        reference: "ccccc".to_owned(),
+        host: Some(host.to_owned()),
+        title: Some(title.to_owned()),
+        cause: Cause::Permission,
+        detail: detail.map(str::to_owned),
+        since: Some(NOW.plus(-14 * 60_000)),
+        blocks: 1,
+    };
+    let told = |end: ChainEnd, columns| {
+        let mut waits = waiting("01a1", "");
+        (waits.waiting_for, waits.waiting_on) =
+            (Some(WaitingFor::Session), Some("ccccc".to_owned()));
+        waits.chain = Some(end);
+        let line = plain(&[waits], Some(columns)).swap_remove(2);
+        assert!(width(&line) <= columns, "{columns}: {line}");
+        line
+    };
+    let long = "Review the migration of the invoices and everything behind";
+    let command = "Bash: rm -rf very/long/path/very/long/path/very/long/path";
+    let none = told(end(long, "mac", None), 48);
+    assert_eq!(none, "│   for Review the… (mac): needs permission, 14m");
+    let both = told(end(long, "mac", Some(command)), 80);
+    assert_eq!(
+        both,
+        "│   for Review the… (mac): needs permission: Bash: rm -rf very/long/path/v…, 14m"
+    );
+    // A host may be long itself.
+    let host = "build-machine-with-a-long-name-0123456789-7";
+    for (columns, told_host) in [(40, " (b…)"), (60, " (bu"), (80, " (build-")] {
+        for title in [long, &"t\u{301}".repeat(40)] {
+            for detail in [None, Some(command)] {
+                let one = told(end(title, host, detail), columns);
+                assert!(one.contains("): needs permission") && one.ends_with(", 14m"), "{one}");
+                assert!(one.contains(told_host), "{one}");
+            }
+        }
+    }
+}
+
+#[test]
 fn no_transcript_text_reaches_the_terminal_raw() {
     let evil = "a\u{1b}]52;c;x\u{7}\u{9b}2J\nb\u{202e}c\u{200b}\u{2066}";
     let mut row = waiting(evil, evil);
@@ -224,6 +293,18 @@ proptest! {
             })
             .collect();
         rows[0].host = host;
+        let mut behind = waiting("01a1", "");
+        behind.waiting_for = Some(WaitingFor::Session);
+        behind.chain = Some(ChainEnd {
+            reference: "ccccc".to_owned(),
+            host: Some(rows[0].host.repeat(3)),
+            title: Some(titles[0].clone()),
+            cause: Cause::Permission,
+            detail: titles.get(1).cloned(),
+            since: Some(NOW),
+            blocks: 1,
+        });
+        rows.push(behind);
         for line in plain(&rows, Some(columns)) {
             prop_assert!(width(&line) <= columns, "{columns}: {line}");
         }

@@ -253,3 +253,35 @@ fn a_circle_through_any_of_many_is_refused_on_another_host_and_all_hosts_tell_th
     assert!(wait.refused().is_none());
     hosts.iter().for_each(|host| assert!(host.alarms().is_empty()));
 }
+
+/// Whoever waits for one of several goes on with any of them: that none of them can is said of each.
+#[test]
+fn a_circle_through_one_of_several_is_spelt_out_with_every_arm_of_it() {
+    let ids = [session(1), session(2), session(3)];
+    let mut host = Host::new("a");
+    ids.iter().for_each(|id| host.works_on(id, id));
+    host.start();
+    let [a, b, c] = ids.each_ref().map(|id| host.reference(id));
+    let command = |args: &[&str]| {
+        let mut command = host.rrd(args);
+        Waiting(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap())
+    };
+    let mut waits = [
+        command(&["wait", "--as", &ids[0], &ids[1], &ids[2], "--any"]),
+        command(&["wait", "--as", &ids[1], &ids[0]]),
+    ];
+    let graph = host.until("all waits", || match host.graph() {
+        graph if graph.edges.len() == 3 => Ok(graph),
+        graph => Err(format!("{:?}", graph.edges)),
+    });
+    assert!(graph.cycles.is_empty());
+    for edge in &graph.edges {
+        assert_eq!((edge.any, edge.groups.len()), (edge.from == a, usize::from(edge.from == a)));
+    }
+    let said = host.refuses(&["wait", "--as", &ids[2], &ids[0]]);
+    let circle = format!(
+        "nobody could go on: {c} waits for {a}, which waits for any of {b} (which waits for {a}) and {c}\n"
+    );
+    assert!(said.contains(&circle), "{said}");
+    assert!(waits.iter_mut().all(|wait| wait.refused().is_none()));
+}

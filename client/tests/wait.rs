@@ -230,3 +230,35 @@ fn a_wait_outlives_the_daemon_of_who_waits() {
     let (code, answer, said) = answered(waits);
     assert_eq!((code, answer["outcome"].as_str()), (0, Some("true")), "{answer} {said}");
 }
+
+#[test]
+fn a_session_on_two_hosts_is_named_by_the_letters_that_the_list_shows() {
+    let (id, own) = (session(1), session(3));
+    let a = with("a", &id).founds();
+    let b = a.takes_in(with("b", &id));
+    let c = a.takes_in(with("c", &own));
+    let rows = c.until("both of them", || {
+        let rows: Vec<Session> = c.json(&["sessions", "list"]);
+        let rows: Vec<Session> = rows.into_iter().filter(|row| row.session_id == id).collect();
+        if rows.len() == 2 { Ok(rows) } else { Err(format!("{rows:?}")) }
+    });
+    let list = c.run(&["sessions", "list"]);
+    for row in &rows {
+        assert!(list.lines().any(|line| line.ends_with(&row.reference)), "{list}");
+        let args = ["sessions", "show", &row.reference];
+        assert_eq!(c.json::<Session>(&args).host, row.host);
+    }
+    assert!(!list.contains("00000…"), "{list}");
+    // Of its id there is no more to type.
+    for args in [
+        &["sessions", "show", &id][..],
+        &["wait", "--as", "none", &id],
+        &["send", "--as", "none", &id, "x"],
+    ] {
+        let said = c.refuses(args);
+        assert!(said.contains("the five letters before it, or host/harness/session_id"), "{said}");
+        assert!(rows.iter().all(|row| said.contains(&row.reference)), "{said}");
+        assert!(!said.contains("more"), "{said}");
+    }
+    drop(b);
+}

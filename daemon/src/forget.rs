@@ -43,8 +43,12 @@ pub(crate) fn forget(
 ) -> Result<Forgotten, Refusal> {
     let session = match found {
         Lookup::Found(session) => *session,
-        Lookup::Ambiguous(_) => {
-            return Err(refusal("that is more than one session", "type more of its id"));
+        Lookup::Ambiguous(rows) => {
+            let hint = match rrd_proto::is_one_id(&rows) {
+                true => "type its five letters, or host/harness/session_id",
+                false => "type more of its id",
+            };
+            return Err(refusal("that is more than one session", hint));
         }
         Lookup::NotFound => {
             return Err(refusal(

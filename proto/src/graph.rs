@@ -208,6 +208,12 @@ pub struct Edge {
     pub since: Option<Timestamp>,
     /// What is known it by: one line.
     pub evidence: String,
+    /// Of a wait: whoever waits can go on without this very one, as soon as of each of its `groups` one has come true.
+    #[serde(default)]
+    pub any: bool,
+    /// Of a wait: the calls in which one of several is enough, by numbers that the edges of one `from` share.
+    #[serde(default)]
+    pub groups: Vec<u32>,
 }
 
 /// Why one session does not go on.

@@ -74,7 +74,7 @@ pub use notice::{
 pub use part::{Health, PartStatus};
 pub use query::{
     EventPage, EventQuery, Forgotten, IndexProgress, LastWords, ListQuery, ListReply, Lookup,
-    LookupQuery, Root, RootState, Totals, Unheard,
+    LookupQuery, Root, RootState, Totals, Unheard, is_one_id,
 };
 pub use refusal::Refusal;
 pub use replay::{

@@ -1,5 +1,7 @@
 //! Questions a client asks and the answers it gets.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{Event, Harness, HostState, NodeId, Session, SessionKey, Status, Timestamp};
@@ -134,6 +136,13 @@ pub enum Lookup {
     Ambiguous(Vec<Session>),
     /// None.
     NotFound,
+}
+
+/// Whether two of these have one id, in two harnesses or on two hosts: no more of it tells them apart.
+#[must_use]
+pub fn is_one_id(candidates: &[Session]) -> bool {
+    let ids: HashSet<&str> = candidates.iter().map(|one| one.session_id.as_str()).collect();
+    ids.len() < candidates.len()
 }
 
 /// What was forgotten.

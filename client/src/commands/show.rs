@@ -14,8 +14,7 @@ use crate::{
     local::{self, resume},
     look, output,
     statuses::Statuses,
-    table::{self, Detail},
-    text,
+    table, text,
     text::{clean, counted, fit_end, fit_middle, pad, wrap},
     timeline, why,
 };
@@ -130,8 +129,9 @@ fn header(session: &Session, now: Timestamp, columns: Option<usize>) -> Vec<Stri
     let status = look::paint(style, &format!("{sign} {words}"));
     let mut lines =
         vec![bold(&table::title(session)), format!("{status}{}", lasts.unwrap_or_default())];
-    if let Some(Detail { style, text, end }) = table::detail(session, now) {
-        lines.push(format!("{}{text}{end}", look::paint(style, "│   ")));
+    if let Some(detail) = table::detail(session, now) {
+        let told = detail.told(usize::MAX);
+        lines.push(format!("{}{told}", look::paint(detail.style, "│   ")));
     } else if let Some(detail) = &session.waiting_detail {
         lines.push(format!("{}{}", look::paint(look::AMBER, "│   "), clean(detail)));
     }

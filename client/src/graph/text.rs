@@ -185,6 +185,8 @@ mod tests {
             state: EdgeState::Declared,
             since: None,
             evidence: hostile.to_owned(),
+            any: false,
+            groups: Vec::new(),
         };
         let graph = Graph {
             nodes: vec![node("end", hostile), node("b\"; }", "ok")],

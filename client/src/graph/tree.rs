@@ -160,6 +160,8 @@ mod tests {
                 state: EdgeState::Active,
                 since: None,
                 evidence: "both work in one worktree".to_owned(),
+                any: false,
+                groups: Vec::new(),
             }],
             chains: vec![
                 chain(&["ccccc"], Cause::Permission, Some("Bash: npm publish"), 2),
@@ -209,6 +211,8 @@ mod tests {
             state,
             since: None,
             evidence: evidence.to_owned(),
+            any: false,
+            groups: Vec::new(),
         };
         let pending = "pending: events:read, messages:write (k3x9a)";
         let graph = Graph {

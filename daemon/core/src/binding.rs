@@ -268,6 +268,8 @@ impl<'w> Standing<'w> {
             },
             since: Some(self.since_here(offset_ms)),
             evidence: format!("{}: {} ({id})", self.state, scopes.join(", ")),
+            any: false,
+            groups: Vec::new(),
         }
     }
 }

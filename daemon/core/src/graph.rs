@@ -6,6 +6,7 @@
 //! rows and their links come from.
 
 mod chains;
+mod closes;
 mod edges;
 mod first;
 mod knots;
@@ -14,8 +15,8 @@ use std::collections::HashMap;
 
 use rrd_proto::{Edge, EdgeKind, Graph, GraphNode, Link, Session, Status};
 
+pub use closes::{Circle, would_close};
 pub use first::first;
-pub use knots::would_close;
 
 /// All sessions that there are rows of, and those that these name, by numbers in the order of their refs: what is
 /// compared a hundred thousand times is no text.

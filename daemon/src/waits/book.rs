@@ -196,6 +196,8 @@ impl Waits {
         if nodes.into_iter().any(|node| Self::items_of(&held, node).len() > owner::MOST) {
             held.waits.remove(&handle);
             let most = owner::MOST;
+            let hint = "end an rrd wait that this host has for a session there; the graph does not show those of \
+                        people (--as none)";
             return Err(refusal(
                 format!("{most} things are waited for on that host already"),
                 hint,
@@ -423,6 +425,7 @@ mod tests {
         }
         let refused = add(None, owner::MOST).unwrap_err();
         assert!(refused.message.contains("on that host already"), "{refused:?}");
+        assert!(refused.hint.unwrap().contains("end an rrd wait that this host has"));
         // Neither the same once more nor what is on another host is too much.
         add(None, 0).unwrap();
         add(Some(NodeId::from_hash([7; 8])), owner::MOST).unwrap();

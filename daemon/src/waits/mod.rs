@@ -322,7 +322,12 @@ fn one(looked: Lookup, id: &str) -> Result<Box<Session>, Refusal> {
             Err(Refusal {
                 message: format!("{} sessions begin with {id:?}", rows.len()),
                 facts: rows.iter().take(5).map(which).collect(),
-                hint: Some("write more of the id, or the five letters before it".to_owned()),
+                hint: Some(match rrd_proto::is_one_id(&rows) {
+                    true => {
+                        "write the five letters before it, or host/harness/session_id".to_owned()
+                    }
+                    false => "write more of the id, or the five letters before it".to_owned(),
+                }),
             })
         }
     }
@@ -360,8 +365,8 @@ fn closes(rows: &[Session], own: &str, links: &[Link]) -> Option<Refusal> {
         None => one.clone(),
     };
     Some(Refusal {
-        message: format!("nobody could go on: {}", circle.join(" waits for ")),
-        facts: circle.iter().skip(1).map(name).collect(),
+        message: format!("nobody could go on: {}", circle.told),
+        facts: circle.named.iter().map(name).collect(),
         hint: Some("rrd graph shows who waits for whom; let one of them go on without".to_owned()),
     })
 }

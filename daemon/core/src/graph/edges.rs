@@ -23,13 +23,16 @@ pub(super) struct Tie<'a> {
     state: EdgeState,
     since: Option<Timestamp>,
     evidence: Cow<'a, str>,
+    any: bool,
+    groups: Vec<u32>,
 }
 
 impl Tie<'_> {
     pub(super) fn told(self, waits: &Waits<'_>) -> Edge {
-        let Self { kind, from, to, state, since, evidence } = self;
+        let Self { kind, from, to, state, since, evidence, any, groups } = self;
         let name = |at: usize| waits.refs[at].to_owned();
-        Edge { from: name(from), to: name(to), kind, state, since, evidence: evidence.into_owned() }
+        let (from, to, evidence) = (name(from), name(to), evidence.into_owned());
+        Edge { from, to, kind, state, since, evidence, any, groups }
     }
 }
 
@@ -56,7 +59,19 @@ pub(super) fn edges<'a>(
         let told = |tie: &Tie<'_>| (ends(tie), Reverse(tie.state), since(tie));
         told(a).cmp(&told(b)).then_with(|| a.evidence.cmp(&b.evidence))
     });
-    ties.dedup_by_key(|tie| ends(tie));
+    ties.dedup_by(|tie, first| {
+        let is_same = ends(tie) == ends(first);
+        if is_same {
+            // It goes on without this one if none of its calls needs it.
+            first.any &= tie.any;
+            first.groups.append(&mut tie.groups);
+        }
+        is_same
+    });
+    for tie in &mut ties {
+        tie.groups.sort_unstable();
+        tie.groups.dedup();
+    }
     // Each of these is one by itself.
     ties.extend(others.iter().map(|edge| Tie {
         kind: edge.kind,
@@ -65,6 +80,8 @@ pub(super) fn edges<'a>(
         state: edge.state,
         since: edge.since,
         evidence: Cow::Borrowed(&edge.evidence),
+        any: edge.any,
+        groups: edge.groups.clone(),
     }));
     ties.sort_by_key(|tie| (ends(tie), tie.state));
     ties
@@ -72,8 +89,10 @@ pub(super) fn edges<'a>(
 
 fn linked(own: usize, other: usize, link: &Link) -> Tie<'_> {
     let (from, to) = if link.incoming { (other, own) } else { (own, other) };
-    let Link { kind, state, since, evidence, .. } = link;
-    Tie { from, to, kind: *kind, state: *state, since: *since, evidence: Cow::Borrowed(evidence) }
+    let Link { kind, state, since, evidence, any, group, .. } = link;
+    let groups = if *any { vec![*group] } else { Vec::new() };
+    let (kind, state, since, any) = (*kind, *state, *since, *any);
+    Tie { from, to, kind, state, since, evidence: Cow::Borrowed(evidence), any, groups }
 }
 
 /// Messages of which both ends tell the id.
@@ -124,6 +143,8 @@ fn parents<'a>(waits: &Waits<'a>, rows: &[&'a Session]) -> Vec<Tie<'a>> {
             state,
             since: row.started_at,
             evidence: Cow::Borrowed(kind.as_str()),
+            any: false,
+            groups: Vec::new(),
         })
     };
     rows.iter().filter_map(tie).collect()
@@ -189,6 +210,8 @@ fn star<'a>(
         state: EdgeState::Active,
         since: first.status_since.max(other.status_since),
         evidence: evidence(),
+        any: false,
+        groups: Vec::new(),
     };
     others.iter().map(tie).collect()
 }

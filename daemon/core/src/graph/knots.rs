@@ -4,9 +4,9 @@
 
 use std::collections::VecDeque;
 
-use rrd_proto::{HostState, Link, Session};
+use rrd_proto::HostState;
 
-use super::{Waits, groups, in_order};
+use super::{Waits, groups};
 
 /// What cannot go on.
 pub(super) struct Knots {
@@ -88,34 +88,4 @@ impl Knots {
         circles.sort();
         circles
     }
-}
-
-/// The circle that these links of a session would close: refs from it to those that it would wait for, and on to
-/// itself again.
-#[must_use]
-pub fn would_close(rows: &[Session], of: &str, mut links: Vec<Link>) -> Option<Vec<String>> {
-    let mut rows = rows.to_vec();
-    let row = rows.iter_mut().find(|row| row.reference == of)?;
-    // They are of one call, and of no other.
-    let group =
-        row.links.iter().map(|link| link.group).max().map_or(1, |last| last.saturating_add(1));
-    links.iter_mut().for_each(|link| link.group = group);
-    row.links.extend(links);
-    let rows = in_order(&rows);
-    let waits = Waits::new(&rows, &[]);
-    let knots = Knots::of(&waits);
-    let own = waits.number(of);
-    if !knots.stuck[own] {
-        return None;
-    }
-    let (mut way, mut at) = (vec![own], own);
-    while let Some(next) = knots.next[at] {
-        let is_met = way.contains(&next);
-        way.push(next);
-        if is_met {
-            break;
-        }
-        at = next;
-    }
-    Some(way.into_iter().map(|at| waits.refs[at].to_owned()).collect())
 }

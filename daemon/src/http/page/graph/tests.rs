@@ -29,7 +29,8 @@ fn node(one: &str, text: &str) -> GraphNode {
 fn edge(from: &str, to: &str, kind: EdgeKind, text: &str) -> Edge {
     let (from, to, evidence) = (from.to_owned(), to.to_owned(), text.to_owned());
     let since = Some(NOW.plus(-30_000));
-    Edge { from, to, kind, state: EdgeState::Unread, since, evidence }
+    let (state, any, groups) = (EdgeState::Unread, false, Vec::new());
+    Edge { from, to, kind, state, since, evidence, any, groups }
 }
 
 fn chain(sessions: &[&str], cause: Cause, text: &str, blocks: u64) -> Chain {
