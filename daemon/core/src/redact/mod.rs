@@ -641,6 +641,11 @@ struct Place {
     path: String,
 }
 
+/// A text as a terminal shows it, without what steers that: colours, links, titles.
+pub(crate) fn shown(text: &str) -> Cow<'_, [u8]> {
+    View::Colours.show(text.as_bytes())
+}
+
 /// What a key or a name says, as its readers see it.
 fn name_of(raw: &[u8]) -> Cow<'_, [u8]> {
     let name = View::Escapes.show(raw);
