@@ -4,6 +4,8 @@
 
 use std::borrow::Cow;
 
+use crate::redact;
+
 /// At most `max` characters, and whether any were cut. Runs of whitespace (newlines too) become one
 /// space; leading and trailing ones go. Looks at no more than a kilobyte, whatever it is given: several
 /// times what anybody keeps of it.
@@ -43,17 +45,20 @@ pub(crate) fn plain(text: &str) -> Cow<'_, str> {
         plain.push_str(&rest[..at]);
         rest = &rest[at..];
         let control = rest.chars().next().map_or(0, char::len_utf8);
-        rest = &rest[colour(rest).unwrap_or(control)..];
+        rest = &rest[sequence(rest).unwrap_or(control)..];
     }
     plain.push_str(rest);
     Cow::Owned(plain)
 }
 
-/// Bytes of `ESC [ … letter` at the beginning.
-fn colour(text: &str) -> Option<usize> {
-    let inner = text.strip_prefix("\u{1b}[")?;
-    let said = inner.bytes().take_while(|b| matches!(b, b' '..=b'?')).count();
-    matches!(inner.as_bytes().get(said), Some(b'@'..=b'~')).then_some("\u{1b}[".len() + said + 1)
+/// Bytes of `ESC [ … letter`, or of `ESC ] … BEL` and its like, at the beginning. Not of what may be one control within
+/// a word: `ESC 7`, U+009B.
+fn sequence(text: &str) -> Option<usize> {
+    match text.as_bytes() {
+        [0x1b, b'[' | b']' | b'P' | b'X' | b'^' | b'_', ..]
+        | [0xc2, 0x90 | 0x98 | 0x9d..=0x9f, ..] => redact::sequence(text.as_bytes()),
+        _ => None,
+    }
 }
 
 /// At most `max` characters, and whether any were cut.
@@ -75,6 +80,7 @@ mod tests {
             ("as it is — ž\u{200b}\t\r\n", "as it is — ž\u{200b}\t\r\n"),
             ("\u{1b}[01;31m\u{1b}[Kgh\u{1b}[m\u{1b}[Kp_1", "ghp_1"),
             ("g\u{7f}h\u{1}p\u{9b}_\u{1b}1\0", "ghp_1"),
+            ("gh\u{1b}]8;;x\u{1b}\\p\u{9d}8;;\u{9c}_\u{90}q\u{18}1\u{9d}2\u{1b}P3", "ghp_12P3"),
             ("a\u{1b}[31\u{e9}b\u{1b}[", "a[31\u{e9}b["),
         ] {
             assert_eq!(plain(text), left);

@@ -11,7 +11,10 @@ use rrd_proto::{
     wait::{Came, Outcome, Until},
 };
 
-use crate::harness::is_question;
+use crate::{
+    harness::{argument, is_question},
+    redact::shown,
+};
 
 /// Bytes that a pattern's automata may take, each.
 const MAX_SIZE: usize = 1 << 20;
@@ -86,10 +89,7 @@ impl Condition {
             Until::Ended => event.kind == EventKind::Ended,
             Until::Waiting => event.kind == EventKind::PermissionRequest || is_asked(),
             Until::Error => event.kind == EventKind::Error,
-            Until::Match(_) => self.pattern.as_ref().is_some_and(|pattern| {
-                let body = event.body.as_ref().map(|body| body.text.as_str());
-                pattern.is_match(body.unwrap_or(&event.text)) || pattern.is_match(&event.text)
-            }),
+            Until::Match(_) => self.pattern.as_ref().is_some_and(|pattern| says(event, pattern)),
         }
     }
 }
@@ -130,6 +130,23 @@ pub fn unknown() -> Outcome {
     Outcome { came: Came::Unknown, status: None, turn_result: None, end_reason: None, seq: None }
 }
 
+/// Whether a line of what the event says, as a terminal shows it, has it.
+fn says(event: &Event, pattern: &Regex) -> bool {
+    let is_in = |text: &str| pattern.is_match(&*shown(text));
+    // In the event's own line the ends of other lines are blanks, and which of them nobody can tell: it counts only
+    // where there is nothing else.
+    let Some(body) = &event.body else { return is_in(&event.text) };
+    if is_in(&body.text) {
+        return true;
+    }
+    // What a tool was given is JSON; its most telling argument stands for it.
+    event.kind == EventKind::ToolCall
+        && match argument(&body.text).filter(|_| body.cut.is_none()) {
+            Some(argument) => is_in(&argument),
+            None => is_in(&event.text),
+        }
+}
+
 fn outcome(came: Came, row: &Session, seq: Option<u64>) -> Outcome {
     let Session { status, turn_result, end_reason, .. } = row;
     Outcome { came, status: Some(*status), turn_result: *turn_result, end_reason: *end_reason, seq }
@@ -152,9 +169,7 @@ fn compile(pattern: &str) -> Result<Regex, String> {
 
 #[cfg(test)]
 mod tests {
-    use rrd_proto::WaitingFor;
-
-    use rrd_proto::SessionKey;
+    use rrd_proto::{Body, SessionKey, WaitingFor};
 
     use super::*;
 
@@ -229,6 +244,75 @@ mod tests {
         assert!(is("match=^done: [0-9]+$", EventKind::Message, "so\ndone: 12\nmore"));
         assert!(!is("match=^done", EventKind::Message, "not done"));
         assert!(is("match=größe", EventKind::Message, "die größe"));
+    }
+
+    /// Whether the pattern is found in an event that says this; its own line is `line`.
+    fn is_said(pattern: &str, kind: EventKind, line: &str, whole: &str) -> bool {
+        let condition = Condition::new(Until::Match(pattern.to_owned())).unwrap();
+        let body = Body { text: whole.to_owned(), size: whole.len() as u64, cut: None };
+        let event = Event { body: Some(body), ..event(kind, line) };
+        condition.by_event(&Harness::ClaudeCode, &event)
+    }
+
+    #[test]
+    fn a_pattern_is_looked_for_in_lines_as_they_were_said() {
+        for (pattern, text, is) in [
+            ("^tests: .* passed$", "tests: 3 of 9 failed\nlint passed", false),
+            ("^DONE .* ok$", "DONE with errors\nnot ok", false),
+            ("zq.*zr", "zq\nzr", false),
+            ("^zq zr$", "zq\n zr", false),
+            ("^zr$", "zq\nzr", true),
+            (r"^zq\nzr$", "zq\nzr", true),
+        ] {
+            use EventKind::{Error, Message, PeerMessage, Prompt, SubagentStop};
+            for kind in [Message, Prompt, Error, PeerMessage, SubagentStop] {
+                let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+                assert_eq!(is_said(pattern, kind, &line, text), is, "{kind:?} {pattern} {text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_call_says_its_argument_in_lines() {
+        let is = |pattern: &str, line: &str, input: &str| {
+            is_said(pattern, EventKind::ToolCall, line, input)
+        };
+        let input =
+            r#"{"description":"x","command":"make tests &&\n  echo \u001b[1mall\u001b[0m passed"}"#;
+        let line = "make tests && echo all passed";
+        assert!(!is("^make .* passed$", line, input) && !is("&& echo", line, input));
+        assert!(is("^make tests", line, input) && is("^  echo all passed$", line, input));
+        assert!(is(r#""description":"x""#, line, input), "as it is written");
+        assert!(is("^git status$", "git status", r#"{"command":["git","status"]}"#));
+        assert!(!is("^one two$", "one two", "one\ntwo") && is("^two$", "one two", "one\ntwo"));
+        // No part of the input is the line.
+        assert!(is("^a.rs, b.rs$", "a.rs, b.rs", "*** Update File: a.rs\n*** Add File: b.rs"));
+        let body = Body { text: r#"{"command":"mak"#.to_owned(), size: 70_000, cut: Some(15) };
+        let cut = Event { body: Some(body), ..event(EventKind::ToolCall, "make all") };
+        let condition = Condition::new(Until::Match("^make all$".to_owned())).unwrap();
+        assert!(condition.by_event(&Harness::Codex, &cut));
+    }
+
+    #[test]
+    fn a_pattern_is_looked_for_in_what_a_terminal_shows() {
+        for (pattern, text, is) in [
+            ("^FAILED tests", "ok\n\u{1b}[31mFAILED\u{1b}[0m tests\n", true),
+            ("^FAILED$", "\u{1b}[01;31m\u{1b}[KFAILED\u{1b}[m\u{1b}[K", true),
+            ("^FAILED tests", "\u{9b}31mFAILED\u{9b}m tests", true),
+            ("^see tests$", "see \u{1b}]8;;https://x/\u{7}tests\u{1b}]8;;\u{1b}\\", true),
+            ("^see tests$", "see \u{9d}8;;https://x/\u{9c}tests\u{9d}8;;\u{9c}", true),
+            ("^DONE$", "\u{1b}(B\u{1b}7\u{1b}=DONE\u{1b}8", true),
+            ("^DONE$", "\u{1b}[3\u{18}DONE", true),
+            ("https", "see \u{1b}]8;;https://x/\u{7}tests\u{1b}]8;;\u{7}", false),
+            ("31m", "\u{1b}[31mFAILED\u{1b}[0m", false),
+            // Nothing ends it: nothing is swallowed.
+            ("^DONE$", "\u{1b}]0;title\nDONE", true),
+            ("^⚠\u{fe0f} é", "\u{1b}[33m⚠\u{fe0f}\u{1b}[0m é", true),
+        ] {
+            for kind in [EventKind::Message, EventKind::ToolResult] {
+                assert_eq!(is_said(pattern, kind, "", text), is, "{pattern} {text:?}");
+            }
+        }
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub mod tables;
 
 pub(crate) use head::unescape;
 pub(crate) use names::is_uuid;
+pub(crate) use summary::argument;
 
 use rrd_proto::{Harness, ParentKind, Timestamp};
 use serde::{Deserialize, Serialize};

@@ -116,15 +116,28 @@ pub(super) fn of_json(json: &str) -> String {
     }
 }
 
+/// What the summary of the input is made of, with its line breaks; `None` where that is no part of it.
+pub(crate) fn argument(input: &str) -> Option<Cow<'_, str>> {
+    match serde_json::from_str::<Field<Input<'_>>>(input) {
+        Ok(Field::Is(input)) => Some(input.text),
+        _ => files(input).is_empty().then_some(Cow::Borrowed(input)),
+    }
+}
+
 /// The summary of input that is plain text: a patch is known by the files it touches.
 pub(super) fn of_text(text: &str) -> String {
+    let files = files(text);
+    if files.is_empty() { line(text) } else { line(&files.join(", ")) }
+}
+
+/// The first files that a patch touches.
+fn files(text: &str) -> Vec<String> {
     let file = |line: &str| {
         let operation = line.strip_prefix("*** ")?;
         let at = operation.find(" File: ")?;
         Some(operation[at + " File: ".len()..].trim().to_owned())
     };
-    let files: Vec<_> = text.lines().filter_map(file).take(4).collect();
-    if files.is_empty() { line(text) } else { line(&files.join(", ")) }
+    text.lines().filter_map(file).take(4).collect()
 }
 
 /// `text` as one line of bounded length: runs of white space become a space, controls go.

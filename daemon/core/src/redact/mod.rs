@@ -36,6 +36,7 @@ mod parts;
 mod pem;
 mod rows;
 mod rules;
+mod steers;
 mod stream;
 mod text;
 mod unseen;
@@ -51,6 +52,7 @@ use view::View;
 
 pub use extras::{Allow, Deny, Refused, Settings};
 pub use rules::{RULES, Rule};
+pub(crate) use steers::sequence;
 pub use stream::{Emit, Stream};
 
 /// How many levels of JSON within JSON, or escapes within escapes, are read.
@@ -509,11 +511,11 @@ impl Redactor {
     fn flat(&self, text: &[u8], depth: usize, path: &str, found: &mut Found) {
         let from = found.hits.len();
         self.scan(text, &|_| false, path, found);
-        if memchr::memchr(0x1b, text).is_some() {
+        let kinds = unseen::kinds(text);
+        if kinds.steers || memchr::memchr(0x1b, text).is_some() {
             self.without(View::Colours, text, path, found);
         }
         // Each of these only where it shows something else than those before.
-        let kinds = unseen::kinds(text);
         if kinds.any {
             self.without(View::Lines, text, path, found);
             if kinds.returns {
@@ -522,6 +524,12 @@ impl Redactor {
             if kinds.blank {
                 self.without(View::Blanks, text, path, found);
             }
+        }
+        if kinds.steers {
+            // What else is not seen may stand beside it.
+            self.through(View::Colours, text, path, found, &mut |shown, found| {
+                self.without(View::Lines, shown, path, found);
+            });
         }
         if depth < LEVELS && memchr::memchr(b'\\', text).is_some() {
             self.through(View::Escapes, text, path, found, &mut |shown, found| {
@@ -631,6 +639,11 @@ impl Found {
 struct Place {
     hit: Hit,
     path: String,
+}
+
+/// A text as a terminal shows it, without what steers that: colours, links, titles.
+pub(crate) fn shown(text: &str) -> Cow<'_, [u8]> {
+    View::Colours.show(text.as_bytes())
 }
 
 /// What a key or a name says, as its readers see it.

@@ -5,6 +5,8 @@
 
 use rrd_proto::json::is_unsafe;
 
+use super::steers::{self, control_sequence};
+
 /// Looked at together; one after the other would take longer than to look for keywords.
 const BLOCK: usize = 64;
 
@@ -141,6 +143,8 @@ pub(super) struct Kinds {
     pub(super) blank: bool,
     /// A carriage return in a line: a terminal shows something else than a hook.
     pub(super) returns: bool,
+    /// What may steer a terminal, other than plain control sequences in seven bits.
+    pub(super) steers: bool,
 }
 
 /// What stands in the text that may be within a secret.
@@ -157,12 +161,13 @@ pub(super) fn kinds(text: &[u8]) -> Kinds {
             from += sequence;
             continue;
         }
+        kinds.steers |= c == '\u{1b}' || steers::begins(c);
         let is_harmless = is_harmless(c, &text[..found], &text[from..]);
         harmless |= is_harmless;
         kinds.any |= !is_harmless;
         kinds.blank |= c.is_whitespace();
         kinds.returns |= c == '\r' && !is_harmless;
-        if kinds == (Kinds { any: true, blank: true, returns: true }) {
+        if kinds == (Kinds { any: true, blank: true, returns: true, steers: true }) {
             break;
         }
     }
@@ -174,14 +179,6 @@ fn is_colour(sequence: &[u8]) -> bool {
     const LONGEST: usize = 18;
     let plain = |b: &u8| matches!(b, b'[' | b'0'..=b'9' | b';' | b'm');
     sequence.len() <= LONGEST && sequence.ends_with(b"m") && sequence.iter().all(plain)
-}
-
-/// The length of what follows the escape of a control sequence, as `[1;31m`. However long it is: none goes on over
-/// the escape of another one, so nothing is looked at twice.
-pub(super) fn control_sequence(text: &[u8]) -> Option<usize> {
-    let rest = text.strip_prefix(b"[")?;
-    let said = rest.iter().take_while(|b| matches!(b, 0x20..=0x3f)).count();
-    matches!(rest.get(said), Some(0x40..=0x7e)).then_some(said + 2)
 }
 
 /// What many texts are full of, and no secret: an emoji's variation, the first half of a line break.
@@ -284,7 +281,8 @@ fn gap(line: &[u8], place: usize) -> Gap {
             said.get(len).filter(|b| b.is_ascii_alphabetic()).map(|_| 7 + len)
         } else {
             colours = false;
-            let is_one = |c: &char| *c != '\u{1b}' && !c.is_whitespace() && is_unsafe(*c);
+            let begins = |c: char| c == '\u{1b}' || steers::begins(c);
+            let is_one = |c: &char| !begins(*c) && !c.is_whitespace() && is_unsafe(*c);
             unit(said, 0).and_then(char::from_u32).filter(is_one).map(|_| 5)
         };
         let Some(len) = len else { return gap(end, None) };

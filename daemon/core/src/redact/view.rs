@@ -7,9 +7,12 @@
 
 use std::borrow::Cow;
 
-use memchr::{memchr, memchr2};
+use memchr::memchr;
 
-use super::unseen::{self, Places, control_sequence};
+use super::{
+    steers::{self, control_sequence},
+    unseen::{self, Places},
+};
 
 /// How a text is to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,7 +21,7 @@ pub(super) enum View {
     Escapes,
     /// Without what is not seen of the strings of a JSON text, as it is or as an escape; all other escapes stay.
     Strings,
-    /// Without the control sequences that colour a terminal.
+    /// Without what steers a terminal and is not shown there: colours, links, titles.
     Colours,
     /// Without what is not seen, and without colours, which would stand at the edges of what is looked for: as a hook
     /// and an answer to an agent show it, but for `[31m`.
@@ -70,13 +73,11 @@ impl<'r> Pieces<'r> {
                 let is = |at: &usize| self.raw[*at] == b'\\' || unseen::at(self.raw, *at).is_some();
                 (self.at..self.raw.len()).find(is)
             }
-            None => {
-                let byte = if self.view == View::Escapes { b'\\' } else { 0x1b };
-                match self.raw.get(self.at) {
-                    Some(first) if *first == byte => Some(self.at),
-                    _ => memchr(byte, &self.raw[self.at..]).map(|next| self.at + next),
-                }
-            }
+            None if self.view == View::Colours => steers::next(self.raw, self.at),
+            None => match self.raw.get(self.at) {
+                Some(b'\\') => Some(self.at),
+                _ => memchr(b'\\', &self.raw[self.at..]).map(|next| self.at + next),
+            },
         };
         *self.mark.insert(next.unwrap_or(self.raw.len()))
     }
@@ -254,30 +255,10 @@ fn nothing(raw: usize) -> Piece {
     Piece { raw, says: Says::Bytes([0; 4], 0) }
 }
 
-/// `ESC [ … letter` and `ESC ] … BEL` say nothing.
 fn colour(raw: &[u8], at: usize) -> Piece {
-    let rest = &raw[at + 1..];
-    let len = match rest.first() {
-        Some(b'[') => control_sequence(rest),
-        Some(b']') => title(rest),
-        Some(b'(') => (rest.len() > 1).then_some(2),
-        _ => None,
-    };
-    match len {
-        Some(len) => nothing(1 + len),
+    match steers::sequence(&raw[at..]) {
+        Some(len) => nothing(len),
         None => Piece { raw: 1, says: Says::Itself },
-    }
-}
-
-/// The length of `] … BEL` or `] … ESC \`: however long it is up to the next escape, so nothing is looked at twice, and
-/// a little over others.
-fn title(rest: &[u8]) -> Option<usize> {
-    const NEAR: usize = 63;
-    let end = memchr2(7, 0x1b, rest)?;
-    match rest[end..] {
-        [7, ..] => Some(end + 1),
-        [_, b'\\', ..] => Some(end + 2),
-        _ => memchr(7, &rest[..rest.len().min(NEAR)]).map(|end| end + 1),
     }
 }
 
@@ -317,6 +298,7 @@ mod tests {
             &format!("\x1b[{long}m"),
             &format!("\x1b]8;;https://x/{long}\x07"),
             &format!("\x1b]8;;https://x/{long}\x1b\\"),
+            "\u{9d}8;;é·\u{9c}\u{9b}1;31m\x1bPq\u{9c}",
         ] {
             let raw = format!("k=\x1b[1;32mval{between}ue\x1b[0m.");
             assert_eq!(located(View::Colours, &raw, "value"), format!("val{between}ue"));
@@ -347,7 +329,7 @@ mod tests {
     proptest! {
         #[test]
         fn every_range_comes_back_in_order(
-            raw in r#"([a-z"é]|\\n|\\u00e9|\\u200b|\\ud83d|\\|\x1b\[0m|\x1b|\x1b\]|\x07|\r|\x{200b}|\x{2028}|\x{e0041}){0,20}"#,
+            raw in r#"([a-z"é]|\\n|\\u00e9|\\u200b|\\ud83d|\\|\x1b\[0m|\x1b|\x1b\]|\x07|\x{9d}|\x{9b}|\x{9c}|\x1bP|\r|\x{200b}|\x{2028}|\x{e0041}){0,20}"#,
             cuts in proptest::collection::vec(0usize..30, 0..6),
         ) {
             for view in [View::Escapes, View::Colours, View::Unseen, View::Blanks, View::Lines] {
