@@ -103,14 +103,14 @@ pub(crate) struct MirrorEnable {
     #[arg(long, value_name = "NAME", value_parser = harness(), hide_possible_values = true)]
     pub(crate) harness: Vec<Harness>,
     /// Only sessions in this repository; may be given again. Where nobody knows that, it is held back.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = repository)]
     pub(crate) repo: Vec<String>,
     /// No sessions of this harness; may be given again.
     #[arg(long, value_name = "NAME", value_parser = harness())]
     pub(crate) exclude_harness: Vec<Harness>,
     /// No sessions that are or were in this repository, in whichever case it is written; may be given
     /// again. Where nobody knows that, it is held back.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = repository)]
     pub(crate) exclude_repo: Vec<String>,
     /// Every session: takes back what was chosen before by the four above.
     #[arg(long)]
@@ -173,4 +173,32 @@ pub(crate) struct MirrorSome {
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// What a repository is called. What can be none's name would leave nothing out, and everything would be uploaded.
+fn repository(text: &str) -> Result<String, String> {
+    let path = text.trim_end_matches(['/', '\\']);
+    let path = path.strip_suffix(".git").unwrap_or(path);
+    let name = path.rsplit(['/', '\\', ':']).next().unwrap_or_default();
+    match name {
+        "" => Err("no repository is called that; rrd sessions list shows REPO".to_owned()),
+        name if name == text => Ok(name.to_owned()),
+        name => Err(format!("only its name is asked for: {name}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repository_is_named_by_its_name() {
+        assert_eq!(repository("rrd.rs").as_deref(), Ok("rrd.rs"));
+        for text in
+            ["acme/secret", "git@host:secret.git", "https://host/acme/secret/", "secret.git"]
+        {
+            assert!(repository(text).is_err_and(|why| why.ends_with(": secret")), "{text}");
+        }
+        assert!(repository("").is_err() && repository("/").is_err() && repository(".git").is_err());
+    }
 }
