@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use host::{
     Host,
-    agents::{answered, with},
+    agents::{answered, came_true, with},
     session,
 };
 use rrd_proto::{Cause, HostState, Session, Status, WaitingFor};
@@ -91,8 +91,7 @@ fn a_chain_over_three_hosts_is_seen_on_all_and_let_go_in_order() {
     );
     assert!(a_waits.try_wait().unwrap().is_none());
     c.hook(c_id, "Stop", json!({}));
-    let (code, answer, said) = answered(b_waits);
-    assert_eq!((code, answer["outcome"].as_str()), (0, Some("true")), "{answer} {said}");
+    let answer = came_true(b_waits);
     assert_eq!(answer["waiter"], format!("claude-code/{b_id}"));
     assert!(a_waits.try_wait().unwrap().is_none());
     for host in hosts {
@@ -102,8 +101,7 @@ fn a_chain_over_three_hosts_is_seen_on_all_and_let_go_in_order() {
         });
     }
     b.hook(b_id, "Stop", json!({}));
-    let (code, answer, said) = answered(a_waits);
-    assert_eq!((code, answer["outcome"].as_str()), (0, Some("true")), "{answer} {said}");
+    came_true(a_waits);
 }
 
 #[test]
@@ -175,8 +173,7 @@ fn a_pattern_is_looked_for_where_the_session_is() {
         b.says(&two, &format!("so\nDEPLOYED {times}\nmore"));
         waits.try_wait().unwrap().ok_or_else(|| format!("said {times} times")).map(|_| ())
     });
-    let (code, answer, said) = answered(waits);
-    assert_eq!((code, answer["outcome"].as_str()), (0, Some("true")), "{answer} {said}");
+    let answer = came_true(waits);
     assert!(answer["targets"][0]["outcome"]["seq"].is_u64(), "{answer}");
 }
 
@@ -203,8 +200,7 @@ fn that_the_others_host_went_away_is_said() {
         other => Err(format!("{other:?}")),
     });
     b.hook(&two, "Stop", json!({}));
-    let (code, answer, said) = answered(patient);
-    assert_eq!((code, answer["outcome"].as_str()), (0, Some("true")), "{answer} {said}");
+    came_true(patient);
 }
 
 #[test]
@@ -217,18 +213,9 @@ fn a_wait_outlives_the_daemon_of_who_waits() {
     host.sees_wait(&one, &two);
     host.kill();
     // What happens while nobody looks counts.
-    host.writes(
-        &two,
-        &json!({
-            "type": "assistant", "uuid": "x1", "parentUuid": null, "sessionId": two, "cwd": "/w",
-            "isSidechain": false, "timestamp": rrd_proto::Timestamp::from_millis(1_900_000_000_000),
-            "message": {"id": "m1", "role": "assistant", "model": "m", "stop_reason": "end_turn",
-                "content": [{"type": "text", "text": "done"}]},
-        }),
-    );
+    host.ends_turn(&two);
     host.start();
-    let (code, answer, said) = answered(waits);
-    assert_eq!((code, answer["outcome"].as_str()), (0, Some("true")), "{answer} {said}");
+    came_true(waits);
 }
 
 #[test]

@@ -16,7 +16,7 @@ use std::{
 
 use host::{
     Host,
-    agents::{answered, ended, with},
+    agents::{answered, came_true, ended, with},
     mcp::{Client, request},
     session,
 };
@@ -103,8 +103,7 @@ fn one_that_was_stopped_meanwhile_waits_on_where_it_may() {
     signal(&waits, "-CONT");
     host.sees_it_wait(&one, true);
     host.hook(&two, "Stop", json!({}));
-    let (code, answer, said) = answered(waits);
-    assert_eq!((code, answer["outcome"].as_str()), (0, Some("true")), "{answer} {said}");
+    came_true(waits);
 }
 
 #[test]
@@ -147,8 +146,7 @@ fn what_came_of_one_of_several_is_not_waited_for_again_after_a_restart() {
         row => Err(format!("{row:?}")),
     });
     host.hook(&three, "Stop", json!({}));
-    let (code, answer, said) = answered(waits);
-    assert_eq!((code, answer["outcome"].as_str()), (0, Some("true")), "{answer} {said}");
+    came_true(waits);
 }
 
 #[test]
@@ -191,8 +189,7 @@ fn a_host_that_is_renamed_is_waited_for_and_none_that_has_its_old_name() {
         if rows.any(|row| is_it(&row)) { Ok(()) } else { Err(format!("{:?}", a.sessions())) }
     });
     b.hook(&two, "Stop", json!({}));
-    let (code, answer, said) = answered(waits);
-    assert_eq!((code, answer["outcome"].as_str()), (0, Some("true")), "{answer} {said}");
+    let answer = came_true(waits);
     assert_eq!(answer["targets"][0]["node_id"], node, "{answer}");
 }
 
@@ -211,8 +208,7 @@ fn a_host_whose_daemon_begins_anew_is_not_taken_for_away() {
     assert_eq!(code, 3, "{said}");
     b.start();
     b.hook(&two, "Stop", json!({}));
-    let (code, answer, said) = answered(waits);
-    assert_eq!((code, answer["outcome"].as_str()), (0, Some("true")), "{answer} {said}");
+    came_true(waits);
 }
 
 #[test]
@@ -235,8 +231,7 @@ fn a_daemon_that_ends_as_somebody_begins_to_ask_it_is_asked_again() {
     assert_eq!(code, 0, "{said}");
     host.sees_it_wait(&one, true);
     host.hook(&two, "Stop", json!({}));
-    let (code, answer, said) = answered(waits);
-    assert_eq!((code, answer["outcome"].as_str()), (0, Some("true")), "{answer} {said}");
+    came_true(waits);
 }
 
 #[test]
@@ -248,18 +243,9 @@ fn how_a_turn_ended_is_told_also_where_a_hook_is_ahead_of_the_transcript() {
     let waits = host.waits(&one, &[&two, "--json"]);
     host.sees_it_wait(&one, true);
     host.hook(&two, "Stop", json!({}));
-    host.writes(
-        &two,
-        &json!({
-            "type": "assistant", "uuid": "x1", "parentUuid": null, "sessionId": two, "cwd": "/w",
-            "isSidechain": false, "timestamp": rrd_proto::Timestamp::from_millis(1_900_000_000_000),
-            "message": {"id": "m1", "role": "assistant", "model": "m", "stop_reason": "end_turn",
-                "content": [{"type": "text", "text": "done"}]},
-        }),
-    );
-    let (code, answer, said) = answered(waits);
-    let told = &answer["targets"][0]["outcome"]["turn_result"];
-    assert_eq!((code, told.as_str()), (0, Some("completed")), "{answer} {said}");
+    host.ends_turn(&two);
+    let answer = came_true(waits);
+    assert_eq!(answer["targets"][0]["outcome"]["turn_result"], "completed", "{answer}");
 }
 
 #[test]
@@ -296,8 +282,7 @@ fn any_of_several_is_waited_for_while_one_of_their_hosts_is_there() {
     assert!(remark.contains("c is away; waiting on"), "{remark}");
     b.hook(&two, "Stop", json!({}));
     for waits in [any, late] {
-        let (code, answer, said) = answered(waits);
-        assert_eq!((code, answer["outcome"].as_str()), (0, Some("true")), "{answer} {said}");
+        came_true(waits);
     }
 }
 
@@ -317,8 +302,7 @@ fn a_session_of_this_host_is_waited_for_also_when_the_host_leaves_its_fleet() {
     killed.wait().unwrap();
     a.sees_it_wait(&third, false);
     a.hook(&other, "Stop", json!({}));
-    let (code, answer, said) = answered(waits);
-    assert_eq!((code, answer["outcome"].as_str()), (0, Some("true")), "{answer} {said}");
+    came_true(waits);
 }
 
 #[test]
@@ -420,8 +404,7 @@ fn a_daemon_that_has_only_begun_takes_nobody_for_away() {
     a.comes_to_see_host("b", HostState::Live);
     b.hook(&two, "Stop", json!({}));
     for waits in [before, after] {
-        let (code, answer, said) = answered(waits);
-        assert_eq!((code, answer["outcome"].as_str()), (0, Some("true")), "{answer} {said}");
+        came_true(waits);
     }
     // Who stays away is, before it is long.
     let waits = a.waits(&one, &[&two, "--until", "error", "--json"]);

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rrd_proto::{Graph, HostState, Session, message::Message};
+use rrd_proto::{Graph, HostState, Session, Timestamp, message::Message};
 use serde_json::{Value, json};
 
 use super::{Host, NEVER};
@@ -43,6 +43,17 @@ impl Host {
     /// A session waits in its shell.
     pub(crate) fn waits(&self, id: &str, args: &[&str]) -> Child {
         self.of_session(id, &[&["wait"], args].concat()).spawn().unwrap()
+    }
+
+    /// A session has finished its turn, by its transcript.
+    pub(crate) fn ends_turn(&self, id: &str) {
+        let answer = json!({
+            "type": "assistant", "uuid": "x1", "parentUuid": null, "sessionId": id, "cwd": "/w",
+            "isSidechain": false, "timestamp": Timestamp::from_millis(1_900_000_000_000),
+            "message": {"id": "m1", "role": "assistant", "model": "m", "stop_reason": "end_turn",
+                "content": [{"type": "text", "text": "done"}]},
+        });
+        self.writes(id, &answer);
     }
 
     pub(crate) fn graph(&self) -> Graph {
@@ -134,4 +145,11 @@ fn text_of(mut pipe: impl Read) -> String {
 pub(crate) fn answered(child: Child) -> (i32, Value, String) {
     let (code, out, err) = ended(child);
     (code, serde_json::from_str(&out).unwrap_or(Value::Null), err)
+}
+
+/// What a wait tells that came true.
+pub(crate) fn came_true(waits: Child) -> Value {
+    let (code, answer, said) = answered(waits);
+    assert_eq!((code, answer["outcome"].as_str()), (0, Some("true")), "{answer} {said}");
+    answer
 }

@@ -164,7 +164,7 @@ mod tests {
             ("https://proxy/https://u:secret@github.com/a/b", "https://github.com/a/b", "b"),
             ("https://u:secret://x@host/a/b", "https://host/a/b", "b"),
             ("/srv/git/b.git", "/srv/git/b.git", "b"),
-            ("/srv/work/b/.git/", "/srv/work/b/.git/", "b"),
+            ("/srv/clones/b/.git/", "/srv/clones/b/.git/", "b"),
         ] {
             let repo = Repo::new(None, Some(url));
             assert_eq!(repo.remote.as_deref(), Some(clean));
