@@ -20,7 +20,11 @@ use std::{
     sync::mpsc,
 };
 
-use host::{Host, past::secret, session};
+use host::{
+    Host,
+    past::{append, secret},
+    session,
+};
 use proxy::{Mishap, Proxy};
 use rrd_proto::{Health, MirrorFound, MirrorStatus, Mirrored, PartStatus};
 
@@ -492,7 +496,10 @@ fn what_is_made_and_not_sent_is_not_there() {
     host.looks_up(&id);
     let endpoint = format!("http://{}", line.address);
     let enable = ["mirror", "enable", "s3://unsent", "--endpoint", &endpoint];
-    host.run(&[&enable[..], &["--region", "us-east-1"]].concat());
+    let only = ["--region", "us-east-1", "--exclude-repo", "secret"];
+    host.run(&[&enable[..], &only].concat());
+    // Nobody knows where that was.
+    host.run(&["mirror", "start", &id]);
     host.run(&["mirror", "run"]);
     line.decide(|asked| {
         let busy = Mishap::Status { status: 503, code: "SlowDown", after: None, delivered: false };
@@ -517,6 +524,16 @@ fn what_is_made_and_not_sent_is_not_there() {
         let is_told =
             (place.state, place.bytes_behind) == (rrd_proto::CoverageState::Failing, Some(missing));
         if is_told { Ok(()) } else { Err(format!("{missing}: {place:?}")) }
+    });
+    // Nor does it go there once it is to stay out.
+    let secret = host.clones_from("secret", "git@example.com:acme/secret.git");
+    append(&host.transcript(&id), &record(&id, &secret));
+    host.until("no part to wait", || {
+        let one = host.json::<Vec<MirrorStatus>>(&["mirror", "status"]).remove(0);
+        match (one.pending_parts, one.pending_bytes, one.behind) {
+            (0, 0, 0) => Ok(()),
+            _ => Err(format!("{one:?}")),
+        }
     });
 }
 

@@ -30,6 +30,8 @@ use tokio::sync::watch;
 mod places;
 mod repos;
 
+pub(crate) use repos::Unknown;
+
 use crate::{
     audience::Audience, config::HarnessRoot, gossip::Gossip, others::Asked, store::Stored,
 };

@@ -14,7 +14,7 @@ use std::{
 
 use rrd_core::{
     fold::Fold,
-    repo::{Repo, remote_in_config},
+    repo::{Repo, place, remote_in_config},
     resume,
 };
 use tokio_util::sync::CancellationToken;
@@ -55,24 +55,33 @@ pub(crate) struct Seen {
     pub(crate) recorded: Option<Arc<Repo>>,
     /// What may be so, and is not known.
     pub(crate) guess: Arc<Repo>,
-    /// Those of other directories that its records name, as far as they are there.
+    /// Those of all directories that its records name, as far as they are there, and what was written down.
     pub(crate) also: Vec<Arc<Repo>>,
+    /// Of which directories that is told, or that they are in none ([`rrd_core::repo::place`]).
+    pub(crate) places: Vec<String>,
 }
 
 impl Repos {
     /// The repository a session works in, whose transcript this is, and others in which it was.
     pub(crate) fn of(&mut self, fold: &Fold, transcript: &str) -> Seen {
-        let others = fold.original_cwd.iter().chain(&fold.elsewhere).chain(&fold.directories);
-        let others = others.filter_map(|directory| match self.at(Path::new(directory)) {
-            Found::In(repo) => Some(repo),
-            Found::InNone | Found::Unknown(_) => None,
-        });
-        let also = others.collect();
-        Seen { also, ..self.now(fold, transcript) }
+        let mut seen = self.now(fold, transcript);
+        for directory in fold.named() {
+            match self.at(Path::new(directory)) {
+                Found::In(repo) => seen.also.push(repo),
+                Found::InNone => {}
+                Found::Unknown(_) => continue,
+            }
+            seen.places.push(place(directory));
+        }
+        if let (Some(recorded), Some(begun)) = (recorded(fold), &fold.remote_of) {
+            seen.also.push(recorded);
+            seen.places.push(place(begun));
+        }
+        seen
     }
 
     fn now(&mut self, fold: &Fold, transcript: &str) -> Seen {
-        let recorded = fold.remote.as_deref().map(|remote| Arc::new(Repo::new(None, Some(remote))));
+        let recorded = recorded(fold);
         let answered = |repo| Seen { answer: Some(repo), ..Seen::default() };
         let places = [fold.cwd.as_deref(), fold.original_cwd.as_deref()].into_iter().flatten();
         let places: Vec<&Path> = places.map(Path::new).collect();
@@ -96,11 +105,12 @@ impl Repos {
         Seen { recorded, guess: guess.unwrap_or_default(), ..Seen::default() }
     }
 
-    /// What the repository is called that this directory is in.
-    pub(crate) fn name_at(&mut self, directory: &Path) -> Option<String> {
+    /// What the repository is called that this directory is in, if any; `None` where that cannot be told.
+    pub(crate) fn names_at(&mut self, directory: &Path) -> Option<Vec<String>> {
         match self.at(directory) {
-            Found::In(repo) => repo.name.clone(),
-            Found::InNone | Found::Unknown(_) => None,
+            Found::In(repo) => Some(repo.name.iter().cloned().collect()),
+            Found::InNone => Some(Vec::new()),
+            Found::Unknown(_) => None,
         }
     }
 
@@ -114,6 +124,11 @@ impl Repos {
         self.known.insert(directory.to_owned(), (Instant::now(), found.clone()));
         found
     }
+}
+
+/// The repository that its harness wrote down when it began.
+fn recorded(fold: &Fold) -> Option<Arc<Repo>> {
+    fold.remote.as_deref().map(|remote| Arc::new(Repo::new(None, Some(remote))))
 }
 
 /// The directory in which Claude Code goes on with what began elsewhere: its transcript's folder is named after it.

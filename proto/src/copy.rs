@@ -32,11 +32,17 @@ pub struct Past {
     pub repos: Vec<String>,
     /// That is all: it is known where each of them was.
     pub is_all: bool,
+    /// Directories that its records name and that are in one of these, or in none: sixteen digits for each, so that
+    /// who has the records knows them again.
+    pub places: Vec<String>,
 }
 
 impl Past {
     /// Names that are told, at most.
     pub const MOST: usize = 64;
+
+    /// Directories that are told, at most.
+    pub const MOST_PLACES: usize = 1024;
 
     /// Bytes of a name, at most: no path has a longer one.
     const LONGEST: usize = 256;
@@ -50,6 +56,13 @@ impl Past {
         self.repos.retain(|name| !name.is_empty() && name.len() <= Self::LONGEST);
         self.repos.truncate(Self::MOST);
         self.is_all &= self.repos.len() == before;
+        self.places.sort_unstable();
+        self.places.dedup();
+        let is_one =
+            |place: &str| place.len() == 16 && place.bytes().all(|c| c.is_ascii_hexdigit());
+        self.places.retain(|place| is_one(place));
+        // Whose directory is not told is not known: nobody takes it for another one.
+        self.places.truncate(Self::MOST_PLACES);
         self
     }
 }

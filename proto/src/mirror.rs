@@ -292,6 +292,12 @@ pub struct MirrorStatus {
     /// Transcripts that are held back: this place is chosen for by repository, and nobody knows in which theirs are.
     #[serde(default)]
     pub held: u64,
+    /// Some of these, and what is not known of each.
+    #[serde(default)]
+    pub held_for: Vec<MirrorTrouble>,
+    /// `rrd mirror start` has one brought all the same: that it is none of those that stay out, the user knows.
+    #[serde(default)]
+    pub is_vouched_for: bool,
     /// So many days after its end a session is deleted there; null: never.
     #[serde(default)]
     pub keep_days: Option<u32>,

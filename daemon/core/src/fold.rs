@@ -42,12 +42,16 @@ pub struct Fold {
     pub original_cwd: Option<String>,
     /// Another directory than `cwd` that a record named last: where it went on, or only looked around.
     pub elsewhere: Option<String>,
-    /// All such, also those before it moved; of many the last ones. An index of an older release has none.
+    /// All such, also those before it moved; of many the last ones.
     pub directories: Vec<String>,
+    /// There were more of them.
+    pub was_at_more: bool,
     /// The branch last logged.
     pub branch: Option<String>,
     /// The remote the harness recorded, without the credentials it may have held.
     pub remote: Option<String>,
+    /// The directory of which it recorded that.
+    pub remote_of: Option<String>,
     /// The model that answered last.
     pub model: Option<String>,
     /// The harness's version.
@@ -142,6 +146,12 @@ pub struct OpenTool {
 pub type Tell<'t> = &'t mut dyn FnMut(Event, Option<&Long<'_>>);
 
 impl Fold {
+    /// Every directory in which its records say that it was.
+    pub fn named(&self) -> impl Iterator<Item = &str> {
+        let all = self.cwd.iter().chain(&self.original_cwd).chain(&self.directories);
+        all.map(String::as_str)
+    }
+
     /// Takes one record; new events are appended to `out`. True when the record left something that
     /// would be counted twice if it were taken again: the driver must remember its key.
     pub fn apply(&mut self, parsed: Parsed<'_>, offset: u64, out: &mut Vec<Event>) -> bool {

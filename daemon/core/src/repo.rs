@@ -5,6 +5,8 @@
 
 mod config;
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 /// A repository as sessions show it.
@@ -53,6 +55,14 @@ pub struct Learnt {
     pub past: Vec<String>,
     /// These are also all in which that was of which it has something: who gave it to this host knew them.
     pub is_all: bool,
+    /// Directories of which it is known in which of these they are, or that they are in none ([`place`]).
+    pub places: BTreeSet<String>,
+}
+
+/// What stands for a directory, as records name it, where others need not read it.
+#[must_use]
+pub fn place(directory: &str) -> String {
+    format!("{:016x}", crate::hash(directory.as_bytes()))
 }
 
 impl Learnt {
@@ -74,6 +84,13 @@ impl Learnt {
             self.past.push(name.to_owned());
         }
         is_news
+    }
+
+    /// It is known where these are; true when that is news.
+    pub fn knows(&mut self, places: impl IntoIterator<Item = String>) -> bool {
+        let before = self.places.len();
+        self.places.extend(places);
+        self.places.len() > before
     }
 
     /// What all are called in which it is and was.

@@ -3,14 +3,14 @@
 //! Not here: looking on the disk ([`crate::repo`]), and which of several answers counts ([`rrd_core::repo`]).
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
-use rrd_core::repo::{Learnt, Repo};
+use rrd_core::repo::{Learnt, Repo, place};
 use rrd_proto::{SessionKey, copy::Past};
 
-use super::Hub;
+use super::{Hub, Known};
 use crate::repo::Seen;
 
 /// What is known.
@@ -36,8 +36,10 @@ impl Learning {
     }
 
     /// Of one of which nothing is known yet nothing would be by this alone: it is told again.
-    fn also(&mut self, key: &SessionKey, name: &str) {
-        if self.known.get_mut(key).is_some_and(|learnt| learnt.was_in(name)) {
+    fn also(&mut self, key: &SessionKey, names: &[&str], places: Vec<String>) {
+        let Some(learnt) = self.known.get_mut(key) else { return };
+        let is_news = names.iter().fold(false, |is_news, name| learnt.was_in(name) | is_news);
+        if learnt.knows(places) | is_news {
             self.unsaved.insert(key.clone());
         }
     }
@@ -64,13 +66,14 @@ impl Hub {
             }
             None => before.map_or(seen.guess, |learnt| Arc::new(learnt.repo.clone())),
         };
-        seen.also.iter().filter_map(|it| it.name.as_ref()).for_each(|it| known.repos.also(key, it));
+        let names: Vec<&str> = seen.also.iter().filter_map(|it| it.name.as_deref()).collect();
+        known.repos.also(key, &names, seen.places);
         repo
     }
 
     /// It was in this one, too.
     pub(crate) fn was_in_repo(&self, key: &SessionKey, name: &str) {
-        self.lock().repos.also(key, name);
+        self.lock().repos.also(key, &[name], Vec::new());
         self.here.send_modify(|_| {});
     }
 
@@ -97,6 +100,7 @@ impl Hub {
             for name in repo.and_then(|repo| repo.name.as_ref()).into_iter().chain(&past.repos) {
                 is_news |= learnt.was_in(name);
             }
+            is_news |= learnt.knows(past.places.iter().cloned());
             is_news |= past.is_all && !learnt.is_all;
             learnt.is_all |= past.is_all;
             if is_news {
@@ -139,9 +143,32 @@ impl Hub {
         let (keys, is_all) = self.ancestry(vec![key.clone()]);
         let all = self.lock();
         let known: Vec<Option<&Learnt>> = keys.iter().map(|key| all.repos.known.get(key)).collect();
-        let is_all = is_all && known.iter().all(Option::is_some);
-        let names: BTreeSet<&str> = known.into_iter().flatten().flat_map(Learnt::names).collect();
-        Past { repos: names.into_iter().map(str::to_owned).collect(), is_all }.cut()
+        let is_all = is_all && known.iter().all(Option::is_some) && all.unknown_of(&keys).is_none();
+        let known = || known.iter().copied().flatten();
+        let names: BTreeSet<&str> = known().flat_map(Learnt::names).collect();
+        Past {
+            repos: names.into_iter().map(str::to_owned).collect(),
+            is_all,
+            places: known().flat_map(|it| &it.places).cloned().collect(),
+        }
+        .cut()
+    }
+
+    /// What is not known of where these were, who have something of each other.
+    pub(crate) fn unknown_of(&self, keys: &[SessionKey]) -> Option<Unknown> {
+        self.lock().unknown_of(keys)
+    }
+
+    /// The user says that it is none of those that are left out, wherever it was until now.
+    pub(crate) fn vouch(&self, key: &SessionKey) {
+        let known = &mut *self.lock();
+        let Some(entry) = known.roster.get(key) else { return };
+        let places: Vec<String> = entry.fold.named().map(place).collect();
+        let learnt = known.repos.known.entry(key.clone()).or_default();
+        learnt.is_all = true;
+        learnt.knows(places);
+        known.repos.unsaved.insert(key.clone());
+        self.here.send_modify(|_| {});
     }
 
     /// What was learnt since this was last asked.
@@ -159,6 +186,29 @@ impl Hub {
         let known: Vec<_> =
             known.into_iter().filter(|(key, _)| !all.forgotten.contains(key)).collect();
         all.repos.known.extend(known);
+    }
+}
+
+/// Why it is not known where a session was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Unknown {
+    /// It was in this directory.
+    Place(String),
+    /// In more than are remembered.
+    More,
+}
+
+impl Known {
+    fn unknown_of(&self, keys: &[SessionKey]) -> Option<Unknown> {
+        let known = keys.iter().filter_map(|key| self.repos.known.get(key));
+        let places: HashSet<&str> = known.flat_map(|it| &it.places).map(String::as_str).collect();
+        keys.iter().find_map(|key| {
+            let fold = &self.roster.get(key)?.fold;
+            let unknown = fold.named().find(|at| !places.contains(&*place(at)));
+            let is_all = || self.repos.known.get(key).is_some_and(|it| it.is_all);
+            let more = || (fold.was_at_more && !is_all()).then_some(Unknown::More);
+            unknown.map(|at| Unknown::Place(at.to_owned())).or_else(more)
+        })
     }
 }
 
@@ -192,7 +242,8 @@ mod tests {
             assert_eq!(*hub.learn_repo(&a, seen), *repo("secret"));
         }
         assert_eq!(names(&a).unwrap(), ["secret", "begun"]);
-        let past = Past { repos: vec!["before".to_owned()], is_all: true };
+        let places = vec![place("/w/before")];
+        let past = Past { repos: vec!["before".to_owned()], is_all: true, places: places.clone() };
         hub.comes_of_repo(&a, Some(&repo("there")), &Past::default());
         assert_eq!(names(&a).unwrap(), ["secret", "begun", "there"]);
         hub.comes_of_repo(&b, None, &Past::default());
@@ -202,7 +253,7 @@ mod tests {
         assert_eq!(names(&b).unwrap(), ["there", "before"]);
         let told = |key| hub.past_of(key);
         let all = ["before", "there"].map(str::to_owned).to_vec();
-        assert_eq!(told(&b), Past { repos: all, is_all: true });
+        assert_eq!(told(&b), Past { repos: all, is_all: true, places });
         let saved = hub.unsaved_repos();
         assert!(saved.len() == 2 && hub.unsaved_repos().is_empty());
         let again = Hub::new(Place { host: "mac".to_owned(), node_id: None, idle_timeout }, &[]);

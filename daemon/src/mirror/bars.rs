@@ -1,41 +1,57 @@
-//! What must not go out: records of what was done in a repository that the user excluded.
+//! What must not go out: records of what was done in a repository that the user excluded, or in a directory of which
+//! nobody knows in which one it is.
 //!
 //! Whoever reads transcripts for the index may not have come so far. Not here: which sessions are left out
 //! ([`super::aim`]).
 
 use std::{cell::RefCell, io, path::Path};
 
-use rrd_core::{repo::is_called, resume::cwd_of};
+use rrd_core::{
+    repo::{is_called, place},
+    resume::{cwd_of, works_in},
+};
 
 use crate::repo::Repos;
 
-/// A record was written in this repository.
+/// Why a record does not go out.
 #[derive(Debug, thiserror::Error)]
-#[error("it was in {0}, which is excluded")]
-pub(crate) struct Barred(pub(crate) String);
+pub(crate) enum Barred {
+    /// It was written in this repository.
+    #[error("it was in {0}, which is excluded")]
+    Excluded(String),
+    /// It was written in this directory.
+    #[error("it was in {0}, and nobody knows in which repository that is")]
+    Unknown(String),
+}
 
 /// Looks at records before they go out.
 pub(crate) struct Bars<'a> {
     excluded: &'a [String],
+    /// Directories of which it is known ([`place`]).
+    places: &'a [String],
     repos: RefCell<Repos>,
 }
 
 impl<'a> Bars<'a> {
-    pub(crate) fn new(excluded: &'a [String]) -> Self {
-        Self { excluded, repos: RefCell::default() }
+    pub(crate) fn new(excluded: &'a [String], places: &'a [String]) -> Self {
+        Self { excluded, places, repos: RefCell::default() }
     }
 
     /// # Errors
-    /// [`Barred`], where the directory is in such a one that this record names.
+    /// [`Barred`], where this record names a directory that is in such a one, or that nobody knows.
     pub(crate) fn pass(&self, line: &[u8]) -> io::Result<()> {
         if self.excluded.is_empty() {
             return Ok(());
         }
         let Some(cwd) = cwd_of(line) else { return Ok(()) };
-        let name = self.repos.borrow_mut().name_at(Path::new(&cwd));
+        let Some(names) = self.repos.borrow_mut().names_at(Path::new(&cwd)) else {
+            // A command may be run anywhere.
+            let is_known = self.places.contains(&place(&cwd)) || works_in(line).is_none();
+            return if is_known { Ok(()) } else { Err(io::Error::other(Barred::Unknown(cwd))) };
+        };
         let is_excluded = |name: &String| self.excluded.iter().any(|of| is_called(of, name));
-        match name.filter(is_excluded) {
-            Some(name) => Err(io::Error::other(Barred(name))),
+        match names.into_iter().find(is_excluded) {
+            Some(name) => Err(io::Error::other(Barred::Excluded(name))),
             None => Ok(()),
         }
     }

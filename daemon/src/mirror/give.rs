@@ -150,6 +150,7 @@ async fn give(found: Place<'_>, copies: &Copies, id: &str) -> Result<Option<Buck
         past: Past {
             repos: past.repos.into_iter().filter_map(|name| say(Some(name))).collect(),
             is_all: past.is_all,
+            places: past.places,
         }
         .cut(),
         title: say(told.title),

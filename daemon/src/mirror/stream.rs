@@ -171,7 +171,7 @@ impl Carrier {
         if stream.state.theirs.is_some() {
             return Ok(());
         }
-        while !self.carry(stream, source).await? {
+        while !self.carry(stream, source, about).await? {
             // Somebody went on with it meanwhile: whoever carried it when the target was set anew.
             let id = stream.id;
             stream.state = self.on_disk(move |carrier| Ok(carrier.outbox().state(id)?)).await?;
@@ -228,7 +228,12 @@ impl Carrier {
     }
 
     /// Sends what is to be sent, and what is new; false where the stream is not what it was said to be.
-    async fn carry(&self, stream: &mut Stream, source: &At) -> Result<bool, Failure> {
+    async fn carry(
+        &self,
+        stream: &mut Stream,
+        source: &At,
+        about: &About,
+    ) -> Result<bool, Failure> {
         // A claim of a stream that begins goes with its first part.
         if stream.state.next_seq > 0 && !self.send(stream).await? {
             // What was to be sent is lost: what of it the bucket has not is read again.
@@ -239,7 +244,7 @@ impl Carrier {
             }
         }
         loop {
-            let gathered = self.gather(stream, source).await?;
+            let gathered = self.gather(stream, source, about).await?;
             let Some(Gathered { epoch, parts, state, replaced, more }) = gathered else {
                 return Ok(false);
             };
@@ -331,13 +336,18 @@ impl Carrier {
     }
 
     /// Reads on; what is new is in the outbox then. Nothing where the stream is not what it was said to be.
-    async fn gather(&self, stream: &Stream, source: &At) -> Result<Option<Gathered>, Failure> {
+    async fn gather(
+        &self,
+        stream: &Stream,
+        source: &At,
+        about: &About,
+    ) -> Result<Option<Gathered>, Failure> {
         let (id, before) = (stream.id, stream.state.clone());
-        let mut gathered = self.read_on(stream, source).await?;
+        let mut gathered = self.read_on(stream, source, about).await?;
         let is_rewritten = gathered.epoch.is_some() && !gathered.parts.is_empty();
         // What a resume wrote out of the bucket is there; into a database none writes.
         if is_rewritten && !source.is_in_database() && self.learn(stream, source).await? {
-            gathered = self.read_on(stream, source).await?;
+            gathered = self.read_on(stream, source, about).await?;
         }
         if gathered.parts.is_empty() && gathered.state == before {
             return Ok(Some(gathered));
@@ -356,8 +366,14 @@ impl Carrier {
     }
 
     /// What is new, and nowhere yet.
-    async fn read_on(&self, stream: &Stream, source: &At) -> Result<Gathered, Failure> {
+    async fn read_on(
+        &self,
+        stream: &Stream,
+        source: &At,
+        about: &About,
+    ) -> Result<Gathered, Failure> {
         let (id, state, at) = (stream.id, stream.state.clone(), source.clone());
+        let places = about.past.places.clone();
         let read = move |carrier: &Self| {
             let bodies = carrier.outbox().bodies();
             let redactor = carrier.redacts.then(|| carrier.edges.redactor());
@@ -367,7 +383,7 @@ impl Carrier {
                 redactor: redactor.as_deref(),
                 bodies: bodies.clone(),
                 now: now(),
-                bars: Bars::new(&carrier.excluded),
+                bars: Bars::new(&carrier.excluded, &places),
             };
             gather::gather(&writer, &at, &state, || carrier.there(id)).map_err(|failure| {
                 match failure {
@@ -451,6 +467,7 @@ impl Carrier {
         };
         let (mut past, own) = (told.past.unwrap_or_default(), own.unwrap_or_default());
         past.repos = past.repos.into_iter().map(say).chain(own.repos).collect();
+        past.places.extend(own.places);
         (told.repo.map(say), Some(past.cut()).filter(|past| *past != Past::default()))
     }
 
@@ -529,6 +546,7 @@ impl Carrier {
             past: (about.past != Past::default()).then(|| Past {
                 repos: about.past.repos.iter().map(told).collect(),
                 is_all: about.past.is_all,
+                places: about.past.places.clone(),
             }),
             task_id: about.task.as_ref().map(told),
             ..Meta::default()

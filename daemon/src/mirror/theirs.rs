@@ -8,8 +8,10 @@ use std::time::Duration;
 use futures::{StreamExt, TryStreamExt, stream};
 use rrd_core::{
     mirror::{Meta, StreamName},
+    repo::Repo,
     sdk::Key,
 };
+use rrd_proto::{SessionKey, copy::Past};
 use tokio::time::timeout;
 
 use super::{
@@ -45,7 +47,12 @@ impl Mirror {
                 if directory.parts.is_empty() || !is_it || is_here && !is_theirs {
                     return Ok(None);
                 }
-                fetch::fetch(&carrier, &name, spool(&carrier)?).await
+                let found = fetch::fetch(&carrier, &name, spool(&carrier)?).await?;
+                // Before what comes is read here.
+                if let (Some(meta), Some(_)) = (directory.meta, &found) {
+                    self.comes_of_repo(&carrier, &name, meta);
+                }
+                Ok(found)
             };
             match within(found).await {
                 Ok(None) => {}
@@ -54,6 +61,17 @@ impl Mirror {
             }
         }
         failed.map_or(Ok(None), Err)
+    }
+
+    /// Where it was comes along.
+    fn comes_of_repo(&self, carrier: &Carrier, name: &StreamName, meta: Meta) {
+        let say = |text: String| carrier.edges.copied_text(&text);
+        let past = meta.past.unwrap_or_default();
+        let past = Past { repos: past.repos.into_iter().map(say).collect(), ..past }.cut();
+        let repo = meta.repo.map(say).and_then(|repo| Repo::told(None, Some(&repo)));
+        let session_id = name.agent.as_ref().unwrap_or(&name.session_id).clone();
+        let key = SessionKey { harness: name.harness.clone(), session_id };
+        self.hub.comes_of_repo(&key, repo.as_ref(), &past);
     }
 
     /// The subpaths of transcripts that buckets have of the session.

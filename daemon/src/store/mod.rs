@@ -42,7 +42,7 @@ pub use writer::{Awaited, Committed, Writer, WriterState};
 /// Raised when folds or parsers change what they remember: sessions stored by another number are read
 /// again from their transcripts. What cannot be had again is kept all the same: what hooks said, and
 /// sessions whose transcripts are gone.
-pub const READER_VERSION: i64 = 6;
+pub const READER_VERSION: i64 = 7;
 
 /// Why the index cannot be used.
 #[derive(Debug, thiserror::Error)]

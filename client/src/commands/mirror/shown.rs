@@ -96,9 +96,21 @@ fn words(one: &MirrorStatus, now: Timestamp) -> Vec<String> {
     }
     if one.held > 0 {
         lines.push(format!(
-            "  {} held back: nobody knows in which repository, no directory here tells",
+            "  {} held back: nobody knows in which repository",
             counted(one.held, "transcript")
         ));
+        for held in &one.held_for {
+            lines.push(format!("    {}: {}", clean(&held.stream), clean(&held.error)));
+        }
+        if one.held > one.held_for.len() as u64 {
+            lines.push("    …".to_owned());
+        }
+        if one.is_vouched_for {
+            lines.push(
+                "    if you know one to be none of those that stay out: rrd mirror start ID"
+                    .to_owned(),
+            );
+        }
     }
     if one.redacted && one.raw_transcripts > 0 {
         lines.push(format!(

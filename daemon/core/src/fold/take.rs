@@ -29,8 +29,8 @@ const DELEGATE: &str = "Agent";
 const RECENT: usize = 16;
 const RECENT_FAILURES: usize = 32;
 
-/// Directories in which a session was. They are looked at as they come: older ones have been.
-const MAX_DIRECTORIES: usize = 64;
+/// Directories in which a session was.
+const MAX_DIRECTORIES: usize = 256;
 
 /// Characters of a path, name or id: real ones are shorter, and a row must fit into an answer.
 const FIELD_TEXT: usize = 4096;
@@ -57,7 +57,10 @@ impl Fold {
             }
             Fact::OriginalCwd(cwd) => set(&mut self.original_cwd, &cwd),
             Fact::Branch(branch) => set(&mut self.branch, &branch),
-            Fact::Remote(remote) => set(&mut self.remote, &strip_credentials(&remote)),
+            Fact::Remote(remote) => {
+                set(&mut self.remote, &strip_credentials(&remote));
+                self.remote_of.clone_from(&self.cwd);
+            }
             Fact::Model(model) => set(&mut self.model, &model),
             Fact::Version(version) => set(&mut self.version, &version),
             Fact::Interactive(yes) => self.interactive = Some(yes),
@@ -193,6 +196,7 @@ impl Fold {
         let directory = truncate(directory, FIELD_TEXT).0;
         if !self.directories.contains(&directory) {
             if self.directories.len() == MAX_DIRECTORIES {
+                self.was_at_more = true;
                 self.directories.remove(0);
             }
             self.directories.push(directory);

@@ -61,6 +61,18 @@ pub fn thread_cwd_of(line: &[u8]) -> Option<String> {
     matches!(&*kind, "turn_context" | "session_meta").then(|| cwd_of(line))?
 }
 
+/// The directory in which its session works from this record on, whichever harness wrote it.
+#[must_use]
+pub fn works_in(line: &[u8]) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Record {
+        cwd: Option<String>,
+    }
+    memchr::memmem::find(line, b"\"cwd\"")?;
+    let own = serde_json::from_slice::<Record>(line).ok()?.cwd.filter(|cwd| !cwd.is_empty());
+    own.or_else(|| thread_cwd_of(line))
+}
+
 /// Letters of a commit that are shown.
 const SHORT: usize = 10;
 

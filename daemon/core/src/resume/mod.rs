@@ -16,7 +16,7 @@ use rrd_proto::Harness;
 
 pub use bucket::called;
 pub(crate) use facts::place;
-pub use facts::{Checkout, Header, Saw, cwd_of, facts, same_remote, thread_cwd_of};
+pub use facts::{Checkout, Header, Saw, cwd_of, facts, same_remote, thread_cwd_of, works_in};
 pub use fork::Fork;
 pub use names::{Layout, Rollout, directory, may_be_above};
 pub use thinking::Unsigned;

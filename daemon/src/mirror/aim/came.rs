@@ -90,10 +90,13 @@ impl Aim {
             }
             _ => None,
         };
-        if let Err(Failure::Barred(Barred(name))) = &result {
+        if let Err(Failure::Barred(Barred::Excluded(name))) = &result {
             self.hub.was_in_repo(&self.row(&key), name);
         }
+        let is_failure = matches!(result, Err(Failure::Bucket(_)));
+        let pending = (is_failure || self.known().pending > 0).then(|| self.pending());
         let mut known = self.known();
+        known.pending = pending.unwrap_or(known.pending);
         known.compacting.take_if(|compacting| *compacting == key);
         if result.is_ok() && asked == Some(Ask::Parts) {
             known.to_mend.remove(&key);
@@ -151,9 +154,6 @@ impl Aim {
                     known.failed.remove(&key);
                     self.works(&mut known);
                 }
-                if known.pending > 0 {
-                    known.pending = self.pending();
-                }
                 // Whoever it is left to has not brought all of it yet.
                 if stream.state.left && stream.state.settled.is_none() {
                     known.dirty.entry(key.clone()).or_insert(still);
@@ -177,7 +177,6 @@ impl Aim {
                     self.note(|outbox| outbox.set_failing_since(self.id, Some(since)));
                 }
                 let is_told = known.failing.as_ref().is_some_and(|failing| failing.is_told);
-                known.pending = self.pending();
                 let (url, error) = (&self.settings.url, fault.to_string());
                 tracing::warn!(url, error, failures, wait_s = wait.as_secs(), "the bucket fails");
                 known.looked_at.remove(&stream.id);
@@ -186,7 +185,7 @@ impl Aim {
                 known.dirty.entry(key).or_insert(still);
             }
             // From now on it is none of those that the user chose.
-            Err(Failure::Barred(_)) => {}
+            Err(Failure::Barred(Barred::Excluded(_))) => {}
             // Its source went, or moved: a later look finds it where it is.
             Err(Failure::Source { source, .. })
                 if source.kind() == std::io::ErrorKind::NotFound => {}

@@ -4,6 +4,7 @@
 
 use std::{
     collections::HashSet,
+    fmt,
     path::PathBuf,
     sync::atomic::Ordering,
     time::{Duration, Instant},
@@ -26,17 +27,41 @@ use super::{
     Aim, COMPACT, Dirty, Known, at,
 };
 use crate::{
-    hub::{now, shown},
+    hub::{Unknown, now, shown},
     repo::Repos,
 };
 
 /// Whether a session is one of those that the user chose.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Choice {
     In,
     Out,
-    /// It depends on its repository, and nobody knows which that is.
-    Held,
+    /// It depends on its repository, and of this nobody knows which that is.
+    Held(Where),
+}
+
+/// What nobody knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Where {
+    /// In which repository its own directory is, if it names one.
+    Own(Option<String>),
+    /// Where they were who sent it, or of whom it has something.
+    Kin,
+    /// In which repository something is where it, or they, were.
+    At(Unknown),
+}
+
+impl fmt::Display for Where {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Own(Some(at)) | Self::At(Unknown::Place(at)) => {
+                write!(f, "it was in {at}, which is not here: nobody knows in which repository")
+            }
+            Self::Own(None) => write!(f, "no record of it names a directory"),
+            Self::Kin => write!(f, "nobody knows where that was of which it is a fork or delegate"),
+            Self::At(Unknown::More) => write!(f, "it was in more directories than are remembered"),
+        }
+    }
 }
 
 impl Aim {
@@ -99,7 +124,7 @@ impl Aim {
                 self.mark_one(&key);
             }
         }
-        let backlog = self.outbox().backlog(self.id).unwrap_or_default();
+        let backlog = self.on_its_way().unwrap_or_default();
         let parts = backlog.iter().map(|(_, parts, _)| parts).sum();
         let pending: HashSet<StreamId> = backlog.into_iter().map(|(stream, ..)| stream).collect();
         let mut known = self.known();
@@ -160,6 +185,12 @@ impl Aim {
             && self.kept_until(key, entry).is_none()
     }
 
+    /// The same of one that may not be listed any more: what is not known to be left out is wanted.
+    pub(super) fn is_wanted(&self, key: &SessionKey) -> bool {
+        self.stopped_at(key).is_none()
+            && self.entry(key).is_none_or(|entry| self.wants(key, &entry))
+    }
+
     /// Whether it is one of those that the user chose for this place.
     pub(super) fn chooses(&self, key: &SessionKey, entry: &Entry) -> bool {
         self.choice(key, entry) == Choice::In
@@ -182,8 +213,8 @@ impl Aim {
             true => (lineage.clone(), true),
             false => self.hub.ancestry(lineage.clone()),
         };
-        let known = kin.iter().map(|key| self.hub.repo_of(&self.row(key)));
-        let known: Vec<Option<Learnt>> = known.collect();
+        let kin: Vec<SessionKey> = kin.iter().map(|key| self.row(key)).collect();
+        let known: Vec<Option<Learnt>> = kin.iter().map(|key| self.hub.repo_of(key)).collect();
         let names = || known.iter().flatten().flat_map(Learnt::names);
         if exclude_repo.iter().any(|name| names().any(|of| is_called(of, name))) {
             return Choice::Out;
@@ -196,11 +227,17 @@ impl Aim {
                     return Choice::Out;
                 }
             }
-            _ => return Choice::Held,
+            _ => return Choice::Held(Where::Own(entry.fold.cwd.clone())),
         }
-        match exclude_repo.is_empty() || (is_all && known.iter().all(Option::is_some)) {
+        if exclude_repo.is_empty() {
+            return Choice::In;
+        }
+        if let Some(unknown) = self.hub.unknown_of(&kin) {
+            return Choice::Held(Where::At(unknown));
+        }
+        match is_all && known.iter().all(Option::is_some) {
             true => Choice::In,
-            false => Choice::Held,
+            false => Choice::Held(Where::Kin),
         }
     }
 
@@ -209,22 +246,40 @@ impl Aim {
         let mut repos = Repos::default();
         for row in rows {
             if let Some(entry) = self.hub.entry(row)
-                && self.choice(row, &entry) == Choice::Held
+                && matches!(self.choice(row, &entry), Choice::Held(_))
             {
                 self.hub.relearn_repo(row, repos.of(&entry.fold, &entry.path));
             }
         }
     }
 
-    /// How many transcripts are held back.
-    pub(super) fn held(&self) -> u64 {
+    /// What is held back, and why.
+    pub(super) fn held(&self) -> Vec<(SessionKey, Where)> {
         if self.settings.repo.is_empty() && self.settings.exclude_repo.is_empty() {
-            return 0;
+            return Vec::new();
         }
-        let is_held = |key: &SessionKey| {
-            self.entry(key).is_some_and(|entry| self.choice(key, &entry) == Choice::Held)
+        let why = |key: SessionKey| match self.choice(&key, &self.entry(&key)?) {
+            Choice::Held(why) => Some((key, why)),
+            Choice::In | Choice::Out => None,
         };
-        self.keys().iter().filter(|key| is_held(key)).count() as u64
+        self.keys().into_iter().filter_map(why).collect()
+    }
+
+    /// Whether it is enough to know of a session that it was in none of those that are left out.
+    pub(super) fn is_vouched_for(&self) -> bool {
+        self.settings.repo.is_empty() && !self.settings.exclude_repo.is_empty()
+    }
+
+    /// The user says that this session is none of those that are left out here; not where it was stopped.
+    pub(in crate::mirror) fn vouch(&self, key: &SessionKey) {
+        if !self.is_vouched_for() {
+            return;
+        }
+        let held = self.held().into_iter().map(|(held, _)| held);
+        let is_its = |held: &SessionKey| held == key || self.lineage(held).contains(key);
+        let its: Vec<SessionKey> =
+            held.filter(|held| is_its(held) && self.stopped_at(held).is_none()).collect();
+        its.iter().for_each(|held| self.hub.vouch(&self.row(held)));
     }
 
     pub(super) fn turn_is_open(&self, key: &SessionKey) -> bool {

@@ -3,7 +3,10 @@
 //! Told to the hub, and from there to whoever looks at the session, on any host. What is said is true of the
 //! moment in which it is: mirrored is what the bucket has acknowledged, and nothing new is known of.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use rrd_core::roster::Entry;
 use rrd_proto::{Coverage, CoverageState, Harness, MirrorAlarm, SessionKey, Timestamp};
@@ -117,7 +120,7 @@ impl Aim {
         match self.choice(key, entry) {
             Choice::In => {}
             Choice::Out => return only(CoverageState::Excluded, None),
-            Choice::Held => return only(CoverageState::Held, None),
+            Choice::Held(_) => return only(CoverageState::Held, None),
         }
         if let Some(since) = self.kept_until(key, entry) {
             return only(CoverageState::Expired, Some(since));
@@ -239,10 +242,24 @@ impl Aim {
         Ok(())
     }
 
-    /// Parts that are still to be sent.
+    /// Parts that are still to be sent, and their bytes, of each stream: none of what the user wants here no more.
+    pub(super) fn on_its_way(&self) -> Result<Vec<(StreamId, u64, u64)>, OutboxError> {
+        let mut backlog = self.outbox().backlog(self.id)?;
+        let of: HashSet<StreamId> = backlog.iter().map(|(stream, ..)| *stream).collect();
+        let streams: Vec<(StreamId, SessionKey)> = {
+            let known = self.known();
+            let streams = known.streams.values().filter(|stream| of.contains(&stream.id));
+            streams.map(|stream| (stream.id, stream.key.clone())).collect()
+        };
+        let stay = streams.iter().filter(|(_, key)| !self.is_wanted(key)).map(|(id, _)| *id);
+        let stay: HashSet<StreamId> = stay.collect();
+        backlog.retain(|(stream, ..)| !stay.contains(stream));
+        Ok(backlog)
+    }
+
+    /// How many parts these are.
     pub(super) fn pending(&self) -> u64 {
-        let backlog = self.outbox().backlog(self.id).unwrap_or_default();
-        backlog.iter().map(|(_, parts, _)| parts).sum()
+        self.on_its_way().unwrap_or_default().iter().map(|(_, parts, _)| parts).sum()
     }
 
     /// What all hosts are to know, if it fails for long or is far behind.

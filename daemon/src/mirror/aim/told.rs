@@ -12,27 +12,21 @@ use rrd_proto::{
     Timestamp,
 };
 
-use super::{Aim, OutboxError, Stream, StreamId, TOLD, address, at};
+use super::{Aim, OutboxError, Stream, TOLD, address, at, chosen::Where};
 use crate::hub::now;
 
 impl Aim {
     /// How it is with this place.
     pub(in crate::mirror) fn status(&self) -> Result<MirrorStatus, OutboxError> {
-        let mut backlog = self.outbox().backlog(self.id)?;
+        let backlog = self.on_its_way()?;
         let list = self.list()?;
         let count = |state| list.iter().filter(|one| one.state == state).count() as u64;
         let (stopped, diverged) = (count(CoverageState::Stopped), count(CoverageState::Diverged));
-        let held: HashSet<StreamId> = self
-            .streams()
-            .iter()
-            .filter(|stream| self.stopped_at(&stream.key).is_some())
-            .map(|stream| stream.id)
-            .collect();
-        backlog.retain(|(stream, ..)| !held.contains(stream));
         let held_back = self.held();
+        let held_for = self.held_for(&held_back);
         let troubled: Vec<SessionKey> = self.known().troubles.keys().cloned().collect();
         let left_out: HashSet<SessionKey> =
-            troubled.into_iter().filter(|key| self.stopped_at(key).is_some()).collect();
+            troubled.into_iter().filter(|key| !self.is_wanted(key)).collect();
         let listed = || list.iter().filter(|one| is_to_be_there(one.state));
         let is_unknown = |one: &&Mirrored| {
             one.bytes_behind.is_none()
@@ -106,7 +100,9 @@ impl Aim {
             elsewhere: list.iter().filter(|one| one.by.is_some()).count() as u64 - diverged,
             diverged,
             stopped,
-            held: held_back,
+            held: held_back.len() as u64,
+            held_for,
+            is_vouched_for: self.is_vouched_for(),
             keep_days: self.settings.keep_days,
             harness: self.settings.harness.clone(),
             repo: self.settings.repo.clone(),
@@ -118,6 +114,18 @@ impl Aim {
             failing: closed.or(failing),
             troubles,
         })
+    }
+
+    /// Some of what is held back, and why.
+    fn held_for(&self, held: &[(SessionKey, Where)]) -> Vec<MirrorTrouble> {
+        let trouble = |(key, why): &(SessionKey, Where)| MirrorTrouble {
+            stream: self.told(&self.name(key).directory()),
+            error: self.told(&why.to_string()),
+        };
+        let mut told: Vec<MirrorTrouble> = held.iter().map(trouble).collect();
+        told.sort_by(|a, b| a.stream.cmp(&b.stream));
+        told.truncate(TOLD);
+        told
     }
 
     /// Why nothing goes there, whatever is tried; and since when.
