@@ -32,9 +32,9 @@ impl<'a> Bars<'a> {
             return Ok(());
         }
         let Some(cwd) = cwd_of(line) else { return Ok(()) };
-        let name = self.repos.borrow_mut().name_at(Path::new(&cwd));
+        let names = self.repos.borrow_mut().names_at(Path::new(&cwd));
         let is_excluded = |name: &String| self.excluded.iter().any(|of| is_called(of, name));
-        match name.filter(is_excluded) {
+        match names.into_iter().find(is_excluded) {
             Some(name) => Err(io::Error::other(Barred(name))),
             None => Ok(()),
         }
