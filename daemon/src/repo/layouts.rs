@@ -22,7 +22,7 @@ impl Home {
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        fs::canonicalize(self.dir.path()).unwrap().join(name)
+        real(self.dir.path()).unwrap().join(name)
     }
 
     fn write(&self, name: &str, text: &str) {
@@ -110,8 +110,8 @@ fn a_remote_is_found_wherever_git_finds_it() {
     places.push(home.clones("inc", "[include]\npath = first\npath = not there\n"));
     home.write("shared.inc", &secret);
     places.push(home.clones("inc-home", "[include]\n\tpath = ~/shared.inc\n"));
-    let here = home.path("inc-if");
-    let condition = format!("[includeIf \"gitdir:{}/\"]\npath = ~/shared.inc\n", here.display());
+    let here = home.path("inc-if").display().to_string().replace('\\', "/");
+    let condition = format!("[includeIf \"gitdir:{here}/\"]\npath = ~/shared.inc\n");
     places.push(home.clones("inc-if", &condition));
     let differ = "[extensions]\n\tworktreeConfig = true\n";
     home.write("differ/.git/config.worktree", &secret);
