@@ -11,6 +11,8 @@ mod hops;
 mod host;
 #[path = "mirror_repo/kin.rs"]
 mod kin;
+#[path = "mirror_repo/layouts.rs"]
+mod layouts;
 #[path = "mirror_repo/places.rs"]
 mod places;
 

@@ -4,21 +4,27 @@
 //! Reads a few small files and runs nothing. Answers are believed for a moment, since many sessions share a
 //! directory. Not here: names and credentials, and what of several answers counts ([`rrd_core::repo`]).
 
+mod config;
+#[cfg(test)]
+mod layouts;
+
 use std::{
     collections::HashMap,
-    fs, io,
-    path::{Path, PathBuf},
+    fs,
+    io::{self, Read},
+    path::{Component, Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use rrd_core::{
     fold::Fold,
-    repo::{Repo, place, remote_in_config},
+    repo::{Repo, place},
     resume,
 };
 use tokio_util::sync::CancellationToken;
 
+use self::config::Users;
 use crate::{hub::Hub, store::Writer};
 
 /// How long an answer is believed: a remote may be added, a directory become a repository, a volume be mounted.
@@ -108,7 +114,7 @@ impl Repos {
     /// What the repository is called that this directory is in, if any; `None` where that cannot be told.
     pub(crate) fn names_at(&mut self, directory: &Path) -> Option<Vec<String>> {
         match self.at(directory) {
-            Found::In(repo) => Some(repo.name.iter().cloned().collect()),
+            Found::In(repo) => Some(repo.names().map(str::to_owned).collect()),
             Found::InNone => Some(Vec::new()),
             Found::Unknown(_) => None,
         }
@@ -120,7 +126,7 @@ impl Repos {
         {
             return found.clone();
         }
-        let found = look(directory);
+        let found = look(directory, &Users::of_this_process());
         self.known.insert(directory.to_owned(), (Instant::now(), found.clone()));
         found
     }
@@ -138,12 +144,12 @@ fn goes_on_in<'f>(fold: &'f Fold, transcript: &str) -> Option<&'f Path> {
     (*folder == *resume::directory(directory)).then(|| Path::new(directory))
 }
 
-fn look(directory: &Path) -> Found {
+fn look(directory: &Path, users: &Users) -> Found {
     if !directory.is_absolute() {
         return Found::Unknown(None);
     }
     let is_there = fs::metadata(directory).is_ok_and(|found| found.is_dir());
-    match (above(directory), is_there) {
+    match (above(directory, users), is_there) {
         (Ok(Some(repo)), true) => Found::In(Arc::new(repo)),
         (Ok(None), true) => Found::InNone,
         (Ok(above), false) => Found::Unknown(above.map(Arc::new)),
@@ -153,13 +159,22 @@ fn look(directory: &Path) -> Found {
 
 /// The repository that a directory belongs to.
 pub(crate) fn find(directory: &Path) -> Option<Repo> {
-    above(directory).ok().flatten()
+    above(directory, &Users::of_this_process()).ok().flatten()
 }
 
 /// The same; an error where something is there that cannot be read, or leads nowhere.
-fn above(directory: &Path) -> io::Result<Option<Repo>> {
+fn above(directory: &Path, users: &Users) -> io::Result<Option<Repo>> {
+    // Where it is not there, that may be above which it was; a link leads where the directory is.
+    let mut there = None;
+    for place in directory.ancestors() {
+        if let Some(real) = if_there(real(place))? {
+            there = Some((place, real));
+            break;
+        }
+    }
+    let Some((place, real_place)) = there else { return Ok(None) };
     let mut found = None;
-    for checkout in directory.ancestors() {
+    for checkout in real_place.ancestors() {
         if let Some(git) = git_dir(checkout)? {
             found = Some((checkout, git));
             break;
@@ -168,24 +183,52 @@ fn above(directory: &Path) -> io::Result<Option<Repo>> {
     let Some((checkout, git)) = found else { return Ok(None) };
     // A worktree's own directory names the repository's common one; a submodule has none.
     let common = match read(&git.join("commondir"))? {
-        Some(text) => fs::canonicalize(git.join(text.trim()))?,
-        None => git,
+        Some(text) => real(&git.join(text.trim()))?,
+        None => git.clone(),
     };
     let is_dot_git = common.file_name().is_some_and(|name| name == ".git");
     let root = match common.parent() {
-        Some(parent) if is_dot_git => parent,
-        _ => checkout,
+        Some(parent) if is_dot_git && parent != checkout => parent,
+        // As it is called by who works there.
+        _ => place.ancestors().find(|it| is_at(it, checkout)).unwrap_or(checkout),
     };
-    let remote = read(&common.join("config"))?.as_deref().and_then(remote_in_config);
-    Ok(Some(Repo::new(Some(root.to_string_lossy().into_owned()), remote.as_deref())))
+    let remotes = config::remotes(&git, &common, users)?;
+    let repo = Repo::of(root.to_string_lossy().into_owned(), &remotes);
+    repo.ok_or_else(|| io::ErrorKind::InvalidData.into()).map(Some)
 }
 
-/// The directory that `.git` in `directory` is, or names.
+/// Whether this path leads there, and only down to it.
+fn is_at(path: &Path, there: &Path) -> bool {
+    let goes_up = path.components().any(|it| it == Component::ParentDir);
+    path == there || (!goes_up && real(path).is_ok_and(|real| real == there))
+}
+
+/// Where a path leads, past all links.
+fn real(path: &Path) -> io::Result<PathBuf> {
+    fs::canonicalize(path).map(|real| match real.to_str().and_then(plain) {
+        Some(plain) => plain.into(),
+        None => real,
+    })
+}
+
+/// A path of Windows without the prefix that its own calls give, where it is none the less the same: nobody writes it so.
+fn plain(path: &str) -> Option<String> {
+    let path = path.strip_prefix(r"\\?\").filter(|_| path.len() < 260)?;
+    match path.strip_prefix(r"UNC\") {
+        Some(share) => Some(format!(r"\\{share}")),
+        None => path.get(1..3).filter(|drive| *drive == r":\").map(|_| path.to_owned()),
+    }
+}
+
+/// The directory that `.git` in `directory` is, or names; or `directory`, where it is a repository without files.
 fn git_dir(directory: &Path) -> io::Result<Option<PathBuf>> {
     let dot_git = directory.join(".git");
-    let Some(found) = if_there(fs::metadata(&dot_git))? else { return Ok(None) };
-    if found.is_dir() {
-        return Ok(dot_git.join("HEAD").try_exists()?.then_some(dot_git));
+    let found = if_there(fs::metadata(&dot_git))?;
+    if found.as_ref().is_some_and(fs::Metadata::is_dir) && dot_git.join("HEAD").try_exists()? {
+        return Ok(Some(dot_git));
+    }
+    if found.is_none_or(|found| found.is_dir()) {
+        return Ok(is_bare(directory)?.then(|| directory.to_owned()));
     }
     let text = read(&dot_git)?.unwrap_or_default();
     let Some(target) = text.strip_prefix("gitdir:") else { return Ok(None) };
@@ -197,14 +240,42 @@ fn git_dir(directory: &Path) -> io::Result<Option<PathBuf>> {
     }
 }
 
+/// Whether git takes it for a repository by what is in it; that of a clone is found from the clone.
+fn is_bare(directory: &Path) -> io::Result<bool> {
+    let holds = |name: &str| directory.join(name).is_dir();
+    let is_of_clone = directory.file_name().is_some_and(|name| name == ".git");
+    if is_of_clone || !holds("objects") || !holds("refs") {
+        return Ok(false);
+    }
+    let head = directory.join("HEAD");
+    // A link, as git made it once.
+    if fs::read_link(&head).is_ok_and(|to| to.starts_with("refs")) {
+        return Ok(true);
+    }
+    let text = match head.is_file() {
+        true => read(&head)?.unwrap_or_default(),
+        false => return Ok(false),
+    };
+    let is_commit = |text: &str| text.len() >= 40 && text.bytes().all(|c| c.is_ascii_hexdigit());
+    Ok(match text.strip_prefix("ref:") {
+        Some(to) => to.trim_start().starts_with("refs/"),
+        None => is_commit(text.trim_end()),
+    })
+}
+
 /// What is in a small file, where there is one.
 fn read(path: &Path) -> io::Result<Option<String>> {
     let Some(found) = if_there(fs::metadata(path))? else { return Ok(None) };
-    if !found.is_file() || found.len() > MAX_FILE {
+    if !found.is_file() {
         return Err(io::ErrorKind::InvalidData.into());
     }
-    let bytes = if_there(fs::read(path))?;
-    Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+    let Some(file) = if_there(fs::File::open(path))? else { return Ok(None) };
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > MAX_FILE {
+        true => Err(io::ErrorKind::InvalidData.into()),
+        false => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+    }
 }
 
 fn if_there<T>(found: io::Result<T>) -> io::Result<Option<T>> {
@@ -237,6 +308,14 @@ pub(crate) async fn follow(hub: Arc<Hub>, writer: Arc<Writer>, stop: Cancellatio
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn find(directory: &Path) -> Option<Repo> {
+        above(directory, &Users::default()).unwrap()
+    }
+
+    fn look(directory: &Path) -> Found {
+        super::look(directory, &Users::default())
+    }
 
     fn write(path: PathBuf, text: &str) {
         fs::create_dir_all(path.parent().unwrap()).unwrap();

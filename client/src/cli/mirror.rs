@@ -175,15 +175,51 @@ pub(crate) struct MirrorSome {
     pub(crate) json: bool,
 }
 
+/// No name is longer.
+const LONGEST: usize = 255;
+
 /// What a repository is called. What can be none's name would leave nothing out, and everything would be uploaded.
 fn repository(text: &str) -> Result<String, String> {
-    let path = text.trim_end_matches(['/', '\\']);
-    let path = path.strip_suffix(".git").unwrap_or(path);
-    let name = path.rsplit(['/', '\\', ':']).next().unwrap_or_default();
+    // A directory may be called so, but no forge takes it, and who writes it means several.
+    if text.contains(',') {
+        return Err("names are given one by one, each with the flag before it".to_owned());
+    }
+    let name = bare(text);
     match name {
-        "" => Err("no repository is called that; rrd sessions list shows REPO".to_owned()),
+        "" | "." | ".." => {
+            Err("no repository is called that; rrd sessions list shows REPO".to_owned())
+        }
+        name if name.contains(['*', '?']) => {
+            Err("names are taken as they are, without patterns".to_owned())
+        }
+        name if name.contains(char::is_control) => {
+            Err("no repository is called that: there is a control character in it".to_owned())
+        }
+        name if name.len() > LONGEST => Err(format!("no name has more than {LONGEST} bytes")),
         name if name == text => Ok(name.to_owned()),
-        name => Err(format!("only its name is asked for: {name}")),
+        name => Err(format!("only its name is asked for: write {name}")),
+    }
+}
+
+/// The name in what is a path, an address, or quoted, with blanks around it.
+fn bare(text: &str) -> &str {
+    let mut rest = text;
+    loop {
+        let whole = rest.trim_matches(|c: char| c.is_whitespace() || c.is_control());
+        let quoted = ['"', '\'', '`'].iter().find_map(|quote| {
+            whole.strip_prefix(*quote).and_then(|whole| whole.strip_suffix(*quote))
+        });
+        if let Some(quoted) = quoted {
+            rest = quoted;
+            continue;
+        }
+        let path = whole.trim_end_matches(['/', '\\']);
+        let path = path.strip_suffix(".git").unwrap_or(path);
+        let name = path.rsplit(['/', '\\', ':']).next().unwrap_or_default();
+        if name.len() == rest.len() {
+            return name;
+        }
+        rest = name;
     }
 }
 
@@ -197,8 +233,46 @@ mod tests {
         for text in
             ["acme/secret", "git@host:secret.git", "https://host/acme/secret/", "secret.git"]
         {
-            assert!(repository(text).is_err_and(|why| why.ends_with(": secret")), "{text}");
+            assert!(repository(text).is_err_and(|why| why.ends_with(": write secret")), "{text}");
         }
-        assert!(repository("").is_err() && repository("/").is_err() && repository(".git").is_err());
+        for text in ["", "/", ".git", ".", "..", " ", "\"\"", "\n"] {
+            assert!(repository(text).is_err_and(|why| why.contains("REPO")), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_around_a_name_is_refused_with_the_name() {
+        for text in [
+            " secret",
+            "secret ",
+            "secret\n",
+            "secret\r\n",
+            "\tsecret",
+            "secret.git ",
+            "secret.git.git",
+            "\"secret\"",
+            "' secret/ '",
+            "`acme/secret`",
+            "\"git@host:acme/secret.git\"\n",
+            "\u{a0}secret",
+        ] {
+            assert!(repository(text).is_err_and(|why| why.ends_with(": write secret")), "{text:?}");
+        }
+        for (text, why) in [
+            ("secret,other", "one by one"),
+            ("secret, other", "one by one"),
+            ("sec*", "patterns"),
+            ("acme/*", "patterns"),
+            ("secre?", "patterns"),
+            ("sec\tret", "control"),
+            ("sec\u{1b}[0mret", "control"),
+            (&"x".repeat(5000), "255"),
+        ] {
+            assert!(repository(text).is_err_and(|it| it.contains(why)), "{text:?}");
+        }
+        for name in ["my app", "it's", "a\"b", "secret.github", "%73ecret", "ä", &"x".repeat(255)]
+        {
+            assert_eq!(repository(name).as_deref(), Ok(name));
+        }
     }
 }

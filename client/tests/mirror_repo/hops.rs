@@ -93,3 +93,29 @@ fn a_bucket_tells_where_a_session_was_before() {
     assert!(there(&other, &fork).contains("in the fork"));
     assert_eq!(three.place().held, 0);
 }
+
+#[test]
+fn what_an_earlier_release_does_not_tell_is_not_known() {
+    let [mut one, mut two] = ["one", "two"].map(Host::new);
+    let (bucket, id) = (one.path("bucket"), session(1));
+    let public = one.clones_from("b/public", PUBLIC);
+    let (other, of_two) = (two.path("other"), two.clones_from("c/public", PUBLIC));
+    one.turns(&id, &public, "begin");
+    one.start();
+    one.mirrors_to(&bucket, &[]);
+    assert!(one.brings(&bucket, &id).contains("begin"));
+    one.stop();
+    let path = bucket.join(format!("rrd/sessions/claude-code/{id}/meta.json"));
+    let mut told = meta(&bucket, &id);
+    assert_eq!(told["past"]["places"].as_array().unwrap().len(), 1);
+    told["past"].as_object_mut().unwrap().remove("places");
+    fs::write(path, told.to_string()).unwrap();
+    fs::rename(&public, one.path("lost")).unwrap();
+    two.start();
+    two.mirrors_to(&bucket, &[]);
+    two.resumes(&[&id, "--from", "bucket", "--take-over"], &of_two);
+    two.mirrors_to(&other, &["--exclude-repo", "secret"]);
+    assert_eq!(two.brings(&other, &id), "");
+    let places: Vec<rrd_proto::MirrorStatus> = two.json(&["mirror", "status"]);
+    assert_eq!(places.iter().map(|place| place.held).sum::<u64>(), 1);
+}

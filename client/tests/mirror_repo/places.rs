@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use super::{Host, SECRET, session, there};
+use serde_json::json;
+
+use super::{ALPHA, Host, SECRET, append, session, there};
 
 #[test]
 fn what_works_in_an_excluded_repository_goes_out_no_more() {
@@ -55,4 +57,75 @@ fn what_works_in_an_excluded_repository_goes_out_no_more() {
     host.run(&["mirror", "run"]);
     assert_eq!(is_there(), was_there);
     assert_eq!(there(&bucket, &begun), "");
+}
+
+#[test]
+fn what_was_where_nobody_knows_is_held_back_wherever_it_goes_on() {
+    let mut host = Host::new("one");
+    let (bucket, id) = (host.path("bucket"), session(1));
+    let public = host.clones_from("src/public", "git@example.com:acme/public.git");
+    let [gone, lost] = ["src/gone", "src/lost"].map(|name| host.path(name));
+    // As a resume into another directory leaves it: there its harness goes on with it.
+    let path = host.lies(&id, &public);
+    append(&path, "{\"type\":\"mode\"}\n");
+    host.turns(&id, &gone, "classified");
+    host.turns(&id, &public, "and here");
+    host.start();
+    host.mirrors_to(&bucket, &["--exclude-repo", "secret"]);
+    assert_eq!(host.brings(&bucket, &id), "");
+    let place = host.place();
+    assert_eq!((place.held, place.held_for.len(), place.troubles.len()), (1, 1, 0), "{place:?}");
+    let status = host.run(&["mirror", "status"]);
+    assert!(status.contains("src/gone, which is not here"), "{status}");
+    assert!(status.contains("rrd mirror start ID"), "{status}");
+    assert_eq!(host.shows(&id).repo.as_deref(), Some("public"), "where it is");
+    // Its user knows; and of what comes later nobody has said anything.
+    host.run(&["mirror", "start", &id]);
+    let brought = host.brings(&bucket, &id);
+    assert!(brought.contains("classified") && brought.contains("and here"));
+    host.turns(&id, &lost, "classified, too");
+    host.run(&["mirror", "run"]);
+    host.until("it to be held back", || match host.place() {
+        place if place.held == 1 && place.troubles.is_empty() => Ok(()),
+        place => Err(format!("{place:?}")),
+    });
+    assert_eq!(there(&bucket, &id), brought);
+    // Only what is told to stay out by name stays out whatever is said.
+    let secret = host.clones_from("src/lost", SECRET);
+    host.turns(&id, &secret, "classified, too");
+    host.run(&["mirror", "start", &id]);
+    host.run(&["mirror", "run"]);
+    assert_eq!((there(&bucket, &id), host.place().held), (brought, 0));
+}
+
+#[test]
+fn what_codex_wrote_down_of_its_repository_counts_when_it_goes_on_elsewhere() {
+    let mut host = Host::new("one");
+    let (bucket, public) = (host.path("bucket"), host.clones_from("src/public", ALPHA));
+    let at = "2026-11-20T10:00:00.000Z";
+    let ids = [1, 2].map(|n| format!("01a1f87f-d0a7-7e91-aca5-d3b22263454{n}"));
+    for (id, remote) in ids.iter().zip([SECRET, "git@example.com:acme/open.git"]) {
+        let path = format!(".codex/sessions/2026/11/20/rollout-2026-11-20T10-00-00-{id}.jsonl");
+        let gone = host.path("src/worktree");
+        let meta = json!({
+            "id": id, "timestamp": at, "cwd": gone, "originator": "codex_cli_rs", "cli_version": "0.169.0",
+            "source": "cli", "model_provider": "m", "git": {"repository_url": remote, "branch": "main"},
+        });
+        for (kind, payload) in [
+            ("session_meta", meta),
+            ("turn_context", json!({"turn_id": "t", "cwd": gone, "model": "m"})),
+            ("event_msg", json!({"type": "user_message", "message": "what was asked"})),
+            ("turn_context", json!({"turn_id": "u", "cwd": public, "model": "m"})),
+            ("event_msg", json!({"type": "user_message", "message": "and there"})),
+        ] {
+            let record = json!({"timestamp": at, "type": kind, "payload": payload});
+            append(&host.path(&path), &format!("{record}\n"));
+        }
+    }
+    host.start();
+    host.mirrors_to(&bucket, &["--exclude-repo", "secret"]);
+    host.run(&["mirror", "run"]);
+    let is_there = |id: &str| bucket.join("rrd/sessions/codex").join(id).exists();
+    assert_eq!(ids.each_ref().map(|id| is_there(id)), [false, true]);
+    assert_eq!(host.place().held, 0, "it was never nowhere");
 }

@@ -4,10 +4,20 @@
 //! reads `.git`. Not here: branches (harnesses log them).
 
 mod config;
+mod remotes;
 
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
+
+pub use config::{Setting, settings};
+pub use remotes::{Remotes, Stands};
+
+/// No more names are kept of one repository: then nothing is known of it.
+const MOST_NAMES: usize = 1000;
+
+/// No name is longer: no file may be, and no forge takes it.
+const LONGEST_NAME: usize = 255;
 
 /// A repository as sessions show it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,16 +29,57 @@ pub struct Repo {
     pub root: Option<String>,
     /// The remote, without credentials.
     pub remote: Option<String>,
+    /// What else it is called: by other remotes, and other ways to write one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<String>,
 }
 
 impl Repo {
     /// A repository with this root and remote (as git has it, credentials included).
     #[must_use]
     pub fn new(root: Option<String>, remote: Option<&str>) -> Self {
-        let remote = remote.map(strip_credentials);
-        let of_root = || root.as_deref().and_then(last_segment);
+        let remote = remote.map(|remote| strip_credentials(remote.trim()));
+        let of_root = || root.as_deref().and_then(directory_name);
         let name = remote.as_deref().and_then(remote_name).or_else(of_root);
-        Self { name, root, remote }
+        let mut repo = Self { name, root, remote, also: Vec::new() };
+        repo.also = repo.others(repo.remote.iter().cloned()).into_iter().collect();
+        repo
+    }
+
+    /// The one that has this root and these remotes; nothing where they are too many to know them all.
+    #[must_use]
+    pub fn of(root: String, remotes: &Remotes) -> Option<Self> {
+        if remotes.is_too_much() {
+            return None;
+        }
+        let mut repo = Self::new(Some(root), remotes.shown().as_deref());
+        let urls = remotes.all().map(|url| strip_credentials(url.trim()));
+        let others = repo.others(repo.remote.iter().cloned().chain(urls));
+        if others.len() > MOST_NAMES {
+            return None;
+        }
+        repo.also = others.into_iter().collect();
+        Some(repo)
+    }
+
+    /// What it is called by these remotes, and not by its name.
+    fn others(&self, remotes: impl Iterator<Item = String>) -> BTreeSet<String> {
+        let mut names = BTreeSet::new();
+        for name in remotes.flat_map(|remote| [named(&remote), named(&decoded(&remote))]).flatten()
+        {
+            if name.len() <= LONGEST_NAME && self.name.as_ref() != Some(&name) {
+                names.insert(name);
+            }
+            if names.len() > MOST_NAMES {
+                break;
+            }
+        }
+        names
+    }
+
+    /// All that it is called.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.name.iter().chain(&self.also).map(String::as_str)
     }
 
     /// One of which another host tells: its remote, or what it is called where it has none. Nothing where that is not
@@ -71,8 +122,8 @@ impl Learnt {
         if self.repo == *repo {
             return false;
         }
-        if let Some(before) = std::mem::replace(&mut self.repo, repo.clone()).name {
-            self.was_in(&before);
+        for before in std::mem::replace(&mut self.repo, repo.clone()).names() {
+            self.was_in(before);
         }
         true
     }
@@ -95,7 +146,7 @@ impl Learnt {
 
     /// What all are called in which it is and was.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.repo.name.iter().chain(&self.past).map(String::as_str)
+        self.repo.names().chain(self.past.iter().map(String::as_str))
     }
 }
 
@@ -103,14 +154,6 @@ impl Learnt {
 #[must_use]
 pub fn is_called(one: &str, other: &str) -> bool {
     one == other || one.to_lowercase() == other.to_lowercase()
-}
-
-/// The URL of `origin`, else of the first remote, in the text of a git `config` file.
-#[must_use]
-pub fn remote_in_config(config: &str) -> Option<String> {
-    let mut remotes = config::remotes(config);
-    let origin = remotes.iter().position(|(name, _)| name == "origin").unwrap_or_default();
-    (origin < remotes.len()).then(|| remotes.swap_remove(origin).1)
 }
 
 /// `https://user:token@host/a/b` without `user:token@`; also without query and fragment, which some
@@ -146,19 +189,51 @@ pub fn strip_credentials(url: &str) -> String {
     format!("{scheme}://{host}{path}")
 }
 
+/// What a remote is called. Git decodes an address, and takes a path as it is.
 fn remote_name(remote: &str) -> Option<String> {
-    let path = remote.trim_end_matches('/');
-    // Also of a clone that has its files beside it: `secret/.git`.
-    let path = path.strip_suffix(".git").unwrap_or(path).trim_end_matches(['/', '\\']);
-    path.rsplit(['/', ':', '\\']).next().filter(|name| !name.is_empty()).map(str::to_owned)
+    match remote.contains("://") {
+        true => named(&decoded(remote)),
+        false => named(remote),
+    }
 }
 
-fn last_segment(path: &str) -> Option<String> {
-    path.trim_end_matches(['/', '\\'])
-        .rsplit(['/', '\\'])
-        .next()
-        .filter(|s| !s.is_empty())
-        .map(str::to_owned)
+fn named(remote: &str) -> Option<String> {
+    last(remote, &['/', ':', '\\'])
+}
+
+fn directory_name(path: &str) -> Option<String> {
+    last(path, &['/', '\\'])
+}
+
+/// The last segment, without the `.git` of a repository that has no files beside it.
+fn last(path: &str, between: &[char]) -> Option<String> {
+    let mut path = path;
+    loop {
+        let whole = path.trim_end_matches(['/', '\\']);
+        // Also of a clone that has its files beside it: `secret/.git`.
+        path = whole.strip_suffix(".git").unwrap_or(whole);
+        if path.len() == whole.len() {
+            break;
+        }
+    }
+    let name = path.rsplit(|c| between.contains(&c)).next();
+    name.filter(|name| !matches!(*name, "" | "." | "..")).map(str::to_owned)
+}
+
+/// `%73ecret` is `secret`.
+fn decoded(url: &str) -> String {
+    let mut bytes = Vec::with_capacity(url.len());
+    let mut rest = url.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let digit = |at: usize| after.get(at).and_then(|byte| char::from(*byte).to_digit(16));
+        let byte = match (first, digit(0), digit(1)) {
+            (b'%', Some(high), Some(low)) => u8::try_from(high * 16 + low).ok(),
+            _ => None,
+        };
+        bytes.push(byte.unwrap_or(*first));
+        rest = if byte.is_some() { &after[2..] } else { after };
+    }
+    String::from_utf8(bytes).unwrap_or_else(|_| url.to_owned())
 }
 
 #[cfg(test)]
@@ -230,11 +305,58 @@ mod tests {
     }
 
     #[test]
-    fn origin_is_preferred() {
-        let config = "[core]\n\tbare = false\n[remote \"fork\"]\n\turl = https://h/fork.git\n\
-                      [remote \"origin\"]\n\turl = \"https://h/real.git\"\n\tfetch = +refs/*\n";
-        assert_eq!(remote_in_config(config).as_deref(), Some("https://h/real.git"));
-        assert_eq!(remote_in_config("[remote \"a\"]\nurl=x").as_deref(), Some("x"));
-        assert_eq!(remote_in_config("[branch \"main\"]\nurl = no"), None);
+    fn names_are_decoded_where_git_decodes_and_known_as_written() {
+        for (url, names) in [
+            ("https://h/acme/%73ecret", &["secret", "%73ecret"][..]),
+            ("https://h/acme%2Fsecret.git", &["secret", "acme%2Fsecret"]),
+            ("git@h:acme/%73ecret", &["%73ecret", "secret"]),
+            ("https://h/acme/100%", &["100%"]),
+            ("https://h/acme/%ff%7", &["%ff%7"]),
+            ("  git@h:acme/secret.git  ", &["secret"]),
+            ("git@h:acme/secret.git.git/", &["secret"]),
+            ("codecommit::eu-west-1://secret", &["secret"]),
+            ("ssh://git@h:2222/acme/secret.git", &["secret"]),
+            ("https://dev.azure.com/o/p/_git/secret", &["secret"]),
+            (r"C:\git\secret.git", &["secret"]),
+            ("h:~u/secret.git", &["secret"]),
+            ("work:", &[]),
+            ("..", &[]),
+        ] {
+            let repo = Repo::new(None, Some(url));
+            assert_eq!(repo.names().collect::<Vec<_>>(), names, "{url}");
+            assert_eq!(repo.name.as_deref(), names.first().copied(), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_clone_is_called_by_all_its_remotes() {
+        let remotes = |config: &str| {
+            let mut remotes = Remotes::default();
+            let stands = Stands { in_repository: true, always: true };
+            settings(config).into_iter().for_each(|it| remotes.take(it, stands));
+            remotes
+        };
+        let several = "[remote \"up\"]\nurl = https://t:k@h/acme/secret.git\npushurl = h:me/mine\n\
+                       [remote \"origin\"]\nurl = h:me/fork\nurl = work:x\n\
+                       [url \"h:acme/y\"]\ninsteadOf = work:x\n";
+        let repo = Repo::of("/src/clone".to_owned(), &remotes(several)).unwrap();
+        assert_eq!(repo.names().collect::<Vec<_>>(), ["fork", "mine", "secret", "x", "y"]);
+        assert_eq!(repo.remote.as_deref(), Some("h:me/fork"));
+        let none = Repo::of("/src/secret.git".to_owned(), &Remotes::default()).unwrap();
+        assert_eq!(none.names().collect::<Vec<_>>(), ["secret"]);
+        // As it was kept before, and as it is kept where there is nothing else.
+        let kept = r#"{"name":"secret","root":"/src/secret.git","remote":null}"#;
+        assert_eq!(serde_json::to_string(&none).unwrap(), kept);
+        assert_eq!(serde_json::from_str::<Repo>(kept).unwrap(), none);
+        let kept = serde_json::to_string(&repo).unwrap();
+        assert_eq!(serde_json::from_str::<Repo>(&kept).unwrap(), repo);
+        let long = format!("[remote \"origin\"]\nurl = a\nurl = {}", "x".repeat(256));
+        assert!(Repo::of(String::new(), &remotes(&long)).unwrap().also.is_empty());
+        let many = |names: usize| {
+            let urls = (0..names).map(|n| format!("url = h:%61/{n:x}\npushurl = %61{n:x}\n"));
+            remotes(&format!("[remote \"a\"]\n{}", urls.collect::<String>()))
+        };
+        assert!(Repo::of(String::new(), &many(300)).is_some());
+        assert_eq!(Repo::of(String::new(), &many(400)), None);
     }
 }

@@ -66,7 +66,7 @@ impl Hub {
             }
             None => before.map_or(seen.guess, |learnt| Arc::new(learnt.repo.clone())),
         };
-        let names: Vec<&str> = seen.also.iter().filter_map(|it| it.name.as_deref()).collect();
+        let names: Vec<&str> = seen.also.iter().flat_map(|it| it.names()).collect();
         known.repos.also(key, &names, seen.places);
         repo
     }
@@ -97,7 +97,8 @@ impl Hub {
                 learnt.repo = repo.cloned().unwrap_or_default();
             }
             let mut is_news = is_new;
-            for name in repo.and_then(|repo| repo.name.as_ref()).into_iter().chain(&past.repos) {
+            let names = repo.into_iter().flat_map(Repo::names);
+            for name in names.chain(past.repos.iter().map(String::as_str)) {
                 is_news |= learnt.was_in(name);
             }
             is_news |= learnt.knows(past.places.iter().cloned());

@@ -1,18 +1,44 @@
-//! The remotes in the text of a git `config` file, by the rules of git-config(1), "Syntax".
+//! The settings in the text of a git `config` file, by the rules of git-config(1), "Syntax".
 //!
-//! Not here: what a remote is called ([`super`]), and other files that one includes.
+//! Not here: what they say of remotes ([`super::remotes`]), and other files that one includes.
 
 use std::{iter::Peekable, str::Chars};
 
-/// The URLs of remotes and whose they are, in the order in which they stand there.
-pub(super) fn remotes(config: &str) -> Vec<(String, String)> {
+/// Of other sections nothing is kept.
+const SECTIONS: [&str; 5] = ["extensions", "include", "includeif", "remote", "url"];
+
+/// `[section "name"] key = value`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    pub(super) section: String,
+    pub(super) name: Option<String>,
+    pub(super) key: String,
+    pub(super) value: String,
+}
+
+impl Setting {
+    /// The file whose settings stand here, and whether they do without a condition.
+    #[must_use]
+    pub fn included(&self) -> Option<(&str, bool)> {
+        let always = match (self.section.as_str(), &self.name) {
+            ("include", None) => true,
+            ("includeif", Some(_)) => false,
+            _ => return None,
+        };
+        (self.key == "path" && !self.value.is_empty()).then_some((&self.value, always))
+    }
+}
+
+/// Those that tell of remotes, in the order in which they stand there.
+#[must_use]
+pub fn settings(config: &str) -> Vec<Setting> {
     let text = config.strip_prefix('\u{feff}').unwrap_or(config).replace("\r\n", "\n");
     let mut text = text.chars().peekable();
-    let (mut found, mut remote) = (Vec::new(), None);
+    let (mut found, mut of) = (Vec::new(), None);
     while let Some(c) = text.next() {
         match c {
             '#' | ';' => skip_line(&mut text),
-            '[' => remote = header(&mut text),
+            '[' => of = header(&mut text).filter(|(section, _)| SECTIONS.contains(&&**section)),
             c if c.is_whitespace() => {}
             c => {
                 let mut key = String::from(c);
@@ -20,11 +46,8 @@ pub(super) fn remotes(config: &str) -> Vec<(String, String)> {
                 skip_blanks(&mut text);
                 // One without a value is a switch.
                 let value = text.next_if_eq(&'=').map(|_| value(&mut text)).unwrap_or_default();
-                if let Some(remote) = &remote
-                    && key.eq_ignore_ascii_case("url")
-                    && !value.is_empty()
-                {
-                    found.push((String::clone(remote), value));
+                if let Some((section, name)) = of.clone() {
+                    found.push(Setting { section, name, key: key.to_ascii_lowercase(), value });
                 }
             }
         }
@@ -34,8 +57,8 @@ pub(super) fn remotes(config: &str) -> Vec<(String, String)> {
 
 type Text<'t> = Peekable<Chars<'t>>;
 
-/// The remote that a section is about: `[remote "origin"]`, or as it was written once, `[remote.origin]`.
-fn header(text: &mut Text<'_>) -> Option<String> {
+/// What a section is about: `[remote "origin"]`, or as it was written once, `[remote.origin]`.
+fn header(text: &mut Text<'_>) -> Option<(String, Option<String>)> {
     let section = word(text, |c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.'));
     let section = section.to_ascii_lowercase();
     skip_blanks(text);
@@ -53,10 +76,11 @@ fn header(text: &mut Text<'_>) -> Option<String> {
     }
     skip_blanks(text);
     text.next_if_eq(&']')?;
-    match name {
-        Some(name) => (section == "remote").then_some(name),
-        None => section.strip_prefix("remote.").map(str::to_owned),
-    }
+    Some(match (section.split_once('.'), name) {
+        (None, name) => (section, name),
+        (Some((of, begins)), None) => (of.to_owned(), Some(begins.to_owned())),
+        (Some((of, begins)), Some(name)) => (of.to_owned(), Some(format!("{begins}.{name}"))),
+    })
 }
 
 /// What stands behind a `=`, up to the end of the line or a comment.
@@ -108,6 +132,14 @@ fn skip_line(text: &mut Text<'_>) {
 mod tests {
     use super::*;
 
+    /// The URLs of remotes, and whose they are.
+    fn remotes(config: &str) -> Vec<(String, String)> {
+        let all = settings(config).into_iter();
+        let urls =
+            all.filter(|it| it.section == "remote" && it.key == "url" && !it.value.is_empty());
+        urls.filter_map(|it| Some((it.name?, it.value))).collect()
+    }
+
     #[test]
     fn remotes_are_read_as_git_reads_them() {
         let url = "git@h:acme/secret.git";
@@ -153,5 +185,27 @@ mod tests {
         {
             assert_eq!(of(cut), None, "{cut}");
         }
+    }
+
+    #[test]
+    fn other_files_are_named_with_and_without_a_condition() {
+        let config = "[include]\n\tpath = a.inc\n\tpath =\n[Include \"x\"]\npath = no\n[includeIf]\n\
+                      path = no\n[includeIf \"gitdir:~/work/\"]\n\tPath = \"~/b c\"\n[core]\npath = no\n";
+        let all = settings(config);
+        let named: Vec<_> = all.iter().filter_map(Setting::included).collect();
+        assert_eq!(named, [("a.inc", true), ("~/b c", false)]);
+    }
+
+    #[test]
+    fn names_with_dots_are_put_together() {
+        let of = |config| settings(config).pop().map(|it| (it.section, it.name, it.value));
+        let some = |name: Option<&str>, value: &str| {
+            Some(("url".to_owned(), name.map(str::to_owned), value.to_owned()))
+        };
+        let base = "git@h:acme/x.y";
+        assert_eq!(of("[url \"git@h:acme/x.y\"]\ninsteadOf = w:"), some(Some(base), "w:"));
+        assert_eq!(of("[url.a \"B.c\"]\ninsteadOf = w:"), some(Some("a.B.c"), "w:"));
+        assert_eq!(of("[url]\ninsteadOf"), some(None, ""));
+        assert_eq!(of("[core \"url\"]\ninsteadOf = w:"), None);
     }
 }

@@ -1,0 +1,261 @@
+//! The remotes of a repository, as the settings that count for it say: where git fetches from and pushes to.
+//!
+//! Not here: in which files they stand, and what a remote is called ([`super`]).
+
+use super::config::Setting;
+
+/// More addresses than this are not looked at, and so many rules that change them; then nothing is known.
+const MOST: usize = 1000;
+const MOST_RULES: usize = 100;
+
+/// The same of what is longer.
+const LONGEST: usize = 4096;
+
+/// Where a setting stands.
+#[derive(Debug, Clone, Copy)]
+pub struct Stands {
+    /// In a file of the repository, and not in one of the user's, which counts for all of them.
+    pub in_repository: bool,
+    /// Not behind a condition that is not judged here.
+    pub always: bool,
+}
+
+/// What is known of remotes.
+#[derive(Debug, Default)]
+pub struct Remotes {
+    addresses: Vec<Address>,
+    rules: Vec<Rule>,
+    worktrees_differ: bool,
+    is_too_much: bool,
+}
+
+#[derive(Debug)]
+struct Address {
+    remote: String,
+    url: String,
+    to_push: bool,
+    always: bool,
+}
+
+/// `url.TO.insteadOf = FROM`.
+#[derive(Debug)]
+struct Rule {
+    from: String,
+    to: String,
+    to_push: bool,
+    always: bool,
+}
+
+impl Remotes {
+    /// Takes the next setting, in the order in which git reads them.
+    pub fn take(&mut self, setting: Setting, stands: Stands) {
+        let Setting { section, name, key, value } = setting;
+        let Stands { in_repository, always } = stands;
+        match (section.as_str(), name, key.as_str()) {
+            ("remote", Some(remote), "url" | "pushurl") if in_repository => {
+                self.address(remote, value, key == "pushurl", always);
+            }
+            ("url", Some(to), "insteadof" | "pushinsteadof") if !value.is_empty() => {
+                let is_too_long = to.len() > LONGEST || value.len() > LONGEST;
+                if is_too_long || self.rules.len() == MOST_RULES {
+                    self.is_too_much = true;
+                    return;
+                }
+                self.rules.push(Rule { from: value, to, to_push: key != "insteadof", always });
+            }
+            ("extensions", None, "worktreeconfig") if in_repository => {
+                let no = ["false", "no", "off", "0"];
+                self.worktrees_differ = !no.iter().any(|no| value.eq_ignore_ascii_case(no));
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes a file of `remotes`, in which git keeps none any more, and reads them.
+    pub fn take_file(&mut self, remote: &str, text: &str) {
+        let urls = text.lines().filter_map(|line| line.strip_prefix("URL:"));
+        self.take_old(remote, &urls.map(str::trim).collect::<Vec<_>>());
+    }
+
+    /// The same of `branches`: an address, and perhaps a branch.
+    pub fn take_branch(&mut self, remote: &str, text: &str) {
+        let line = text.lines().next().unwrap_or_default().trim();
+        self.take_old(remote, &[line.split('#').next().unwrap_or_default()]);
+    }
+
+    fn take_old(&mut self, remote: &str, urls: &[&str]) {
+        // Git looks there only where nothing else tells of it.
+        let always = !self.addresses.iter().any(|it| it.remote == remote && it.always);
+        for url in urls.iter().filter(|url| !url.is_empty()) {
+            self.address(remote.to_owned(), (*url).to_owned(), false, always);
+        }
+    }
+
+    fn address(&mut self, remote: String, url: String, to_push: bool, always: bool) {
+        if url.is_empty() {
+            // What was said before is taken back; that it was said still counts.
+            let before = self.addresses.iter_mut();
+            before
+                .filter(|it| it.remote == remote && it.to_push == to_push && always)
+                .for_each(|it| it.always = false);
+        } else if url.len() > LONGEST || self.addresses.len() == MOST {
+            self.is_too_much = true;
+        } else {
+            self.addresses.push(Address { remote, url, to_push, always });
+        }
+    }
+
+    /// Whether each worktree has settings of its own.
+    #[must_use]
+    pub fn worktrees_differ(&self) -> bool {
+        self.worktrees_differ
+    }
+
+    /// Whether there is more than was taken.
+    pub(super) fn is_too_much(&self) -> bool {
+        self.is_too_much
+    }
+
+    /// What git says of `origin`, else of the first remote: what stands behind a condition only where nothing else is,
+    /// and where it is pushed to only where it is not fetched.
+    pub(super) fn shown(&self) -> Option<String> {
+        let rank = |it: &&Address| (!it.always, it.remote != "origin", it.to_push);
+        let address = self.addresses.iter().min_by_key(rank)?;
+        let counts = |rule: &&Rule| !rule.to_push && (rule.always || !address.always);
+        // The longest one, and of two the first.
+        let rules = self.rules.iter().rev().filter(counts);
+        let rules = rules.filter_map(|rule| Some((rule.from.len(), rule.changes(&address.url)?)));
+        let changed = rules.max_by_key(|(length, _)| *length).map(|(_, url)| url);
+        Some(changed.unwrap_or_else(|| address.url.clone()))
+    }
+
+    /// All addresses: as they are written, and as any rule changes them.
+    pub(super) fn all(&self) -> impl Iterator<Item = String> {
+        self.addresses.iter().flat_map(|address| {
+            let changed = self.rules.iter().filter_map(|rule| rule.changes(&address.url));
+            changed.chain([address.url.clone()])
+        })
+    }
+}
+
+impl Rule {
+    fn changes(&self, url: &str) -> Option<String> {
+        url.strip_prefix(&self.from).map(|rest| format!("{}{rest}", self.to))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::config::settings, *};
+
+    const OWN: Stands = Stands { in_repository: true, always: true };
+    const MAYBE: Stands = Stands { always: false, ..OWN };
+    const USERS: Stands = Stands { in_repository: false, ..OWN };
+
+    fn of(files: &[(&str, Stands)]) -> Remotes {
+        let mut remotes = Remotes::default();
+        for (text, stands) in files {
+            settings(text).into_iter().for_each(|it| remotes.take(it, *stands));
+        }
+        remotes
+    }
+
+    fn shown(files: &[(&str, Stands)]) -> Option<String> {
+        of(files).shown()
+    }
+
+    #[test]
+    fn origin_is_preferred() {
+        let config = "[core]\n\tbare = false\n[remote \"fork\"]\n\turl = https://h/fork.git\n\
+                      [remote \"origin\"]\n\turl = \"https://h/real.git\"\n\tfetch = +refs/*\n";
+        assert_eq!(shown(&[(config, OWN)]).as_deref(), Some("https://h/real.git"));
+        for (config, url) in [
+            ("[remote \"a\"]\nurl=x\n[remote \"b\"]\nurl=y", Some("x")),
+            ("[remote \"origin\"]\nurl=x\nurl=y", Some("x")),
+            ("[remote \"origin\"]\nurl=x\nurl=\nurl=y", Some("y")),
+            ("[remote \"origin\"]\npushurl=x\n[remote \"b\"]\nurl=y", Some("x")),
+            ("[remote \"origin\"]\npushurl=x\nurl=y", Some("y")),
+            ("[branch \"main\"]\nurl = no", None),
+        ] {
+            assert_eq!(shown(&[(config, OWN)]).as_deref(), url, "{config}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_changed_by_the_longest_rule() {
+        let config = "[remote \"origin\"]\nurl = work:secret";
+        for (rules, url) in [
+            ("[url \"git@h:acme/\"]\ninsteadOf = work:", "git@h:acme/secret"),
+            ("[url \"a:\"]\ninsteadOf = work:\n[url \"b:\"]\ninsteadOf = work:s", "b:ecret"),
+            ("[url \"b:\"]\ninsteadOf = work:s\n[url \"a:\"]\ninsteadOf = work:", "b:ecret"),
+            ("[url \"a:\"]\ninsteadOf = work:\n[url \"b:\"]\ninsteadOf = work:", "a:secret"),
+            ("[url \"a:\"]\npushInsteadOf = work:\n[url \"b:\"]\ninsteadOf = Work:", "work:secret"),
+            ("[url \"a:\"]\ninsteadOf =", "work:secret"),
+            // Once, and no more.
+            ("[url \"b:\"]\ninsteadOf = work:\n[url \"c:\"]\ninsteadOf = b:", "b:secret"),
+        ] {
+            for stands in [OWN, USERS] {
+                assert_eq!(
+                    shown(&[(rules, stands), (config, OWN)]).as_deref(),
+                    Some(url),
+                    "{rules}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn every_address_counts_and_what_is_certain_is_shown() {
+        let files = [
+            ("[url \"p:\"]\npushInsteadOf = w:\n[remote \"origin\"]\nurl = users", USERS),
+            ("[remote \"origin\"]\nurl = maybe\n[url \"m:\"]\ninsteadOf = w:", MAYBE),
+            ("[remote \"a\"]\nurl = w:x\npushurl = y", OWN),
+        ];
+        assert_eq!(shown(&files).as_deref(), Some("w:x"));
+        assert_eq!(of(&files).all().collect::<Vec<_>>(), ["maybe", "p:x", "m:x", "w:x", "y"]);
+        assert_eq!(shown(&files[..2]).as_deref(), Some("maybe"));
+        assert_eq!(shown(&files[..1]), None, "a remote of every repository tells them not apart");
+        let taken_back = of(&[("[remote \"a\"]\nurl = x\nurl =\n", OWN)]);
+        assert_eq!(taken_back.all().collect::<Vec<_>>(), ["x"]);
+    }
+
+    #[test]
+    fn files_of_old_are_read_where_nothing_newer_is() {
+        let mut remotes = Remotes::default();
+        remotes.take_file("origin", "Pull: refs/heads/a:b\nURL:  git@h:acme/secret.git \nURL: y\n");
+        remotes.take_branch("more", "h:x.git#main\nno\n");
+        remotes.take_branch("empty", "#main\n");
+        assert_eq!(remotes.shown().as_deref(), Some("git@h:acme/secret.git"));
+        assert_eq!(remotes.all().collect::<Vec<_>>(), ["git@h:acme/secret.git", "y", "h:x.git"]);
+        let mut remotes = of(&[("[remote \"origin\"]\nurl = new", OWN)]);
+        remotes.take_file("origin", "URL: old");
+        assert_eq!(remotes.shown().as_deref(), Some("new"));
+        assert_eq!(remotes.all().count(), 2);
+    }
+
+    #[test]
+    fn worktrees_differ_where_they_are_said_to() {
+        for (value, is) in [(" = true", true), ("", true), (" = No", false), (" = 0", false)] {
+            let config = format!("[extensions]\nworktreeConfig{value}\n");
+            assert_eq!(of(&[(&config, OWN)]).worktrees_differ(), is, "{value}");
+            assert!(!of(&[(&config, USERS)]).worktrees_differ());
+        }
+    }
+
+    #[test]
+    fn what_is_too_much_is_not_half_known() {
+        let remote = |urls: usize| "[remote \"a\"]\n".to_owned() + &"url = x\n".repeat(urls);
+        let rules = |rules: usize| "[url \"a\"]\n".to_owned() + &"insteadOf = x\n".repeat(rules);
+        let long = |key: &str, length| format!("{key} = {}", "x".repeat(length));
+        for (most, is) in [(0, false), (1, true)] {
+            for config in [
+                remote(MOST + most),
+                rules(MOST_RULES + most),
+                long("[remote \"a\"]\npushurl", LONGEST + most),
+                long("[url \"a\"]\ninsteadOf", LONGEST + most),
+            ] {
+                assert_eq!(of(&[(&config, OWN)]).is_too_much(), is);
+            }
+        }
+    }
+}
