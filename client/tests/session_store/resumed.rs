@@ -68,3 +68,61 @@ fn a_stored_session_is_resumed_where_its_harness_looks() {
     assert!(text.contains("\"mode\"") && text.contains("And back"), "{text}");
     assert_eq!(text.matches("To Chart the estuary").count(), 1, "{text}");
 }
+
+#[test]
+fn what_a_program_loads_out_of_a_bucket_is_known_to_have_been_where_it_was() {
+    let [desk, lap] = ["desk", "lap"].map(Store::new);
+    let url = |store: &Store, name: &str| format!("file://{}", store.host.path(name).display());
+    let shared = url(&desk, "bucket");
+    let at = |store: &Store, name: &str, remote: &str| {
+        let clone = store.host.path(name);
+        fs::create_dir_all(clone.join(".git")).unwrap();
+        fs::write(clone.join(".git/HEAD"), "ref: refs/heads/main\n").unwrap();
+        fs::write(clone.join(".git/config"), format!("[remote \"origin\"]\nurl = {remote}\n"))
+            .unwrap();
+        clone.canonicalize().unwrap()
+    };
+    let there = |mut entries: Vec<Value>, cwd: &Path| {
+        entries.iter_mut().for_each(|entry| entry["cwd"] = cwd.to_str().unwrap().into());
+        entries
+    };
+    let (secret, open) =
+        (at(&desk, "secret", "git@h:acme/secret.git"), at(&desk, "open", "git@h:a/open.git"));
+    let public = at(&lap, "public", "git@h:acme/public.git");
+    let other = ENTRIES.replace(ID, OTHER);
+    desk.append(ENTRIES, &there(turn(1, "Chart the estuary"), &secret));
+    desk.append(&other, &there(turn(2, "Chart the coast"), &open));
+    desk.row(|row| row.session_id == OTHER);
+    desk.host.run(&["mirror", "enable", &shared, "--project", "mine"]);
+    desk.host.run(&["mirror", "run"]);
+    fs::remove_dir_all(&secret).unwrap();
+    fs::remove_dir_all(&open).unwrap();
+    lap.host.run(&["mirror", "enable", &shared, "--project", "mine"]);
+    lap.host.run(&["mirror", "enable", &url(&lap, "own"), "--exclude-repo", "secret"]);
+    for (entries, number) in [(ENTRIES, 3), (&*other, 4)] {
+        assert_eq!(lap.get(entries).entries().len(), 2);
+        lap.append(entries, &there(turn(number, "And back"), &public));
+    }
+    // As the Agent SDK forks what it loaded.
+    let fork = |of: &str, to: &str, number: u64| {
+        let mut entries = there(turn(number, "And on"), &public);
+        entries.iter_mut().for_each(|entry| {
+            entry["sessionId"] = to.into();
+            entry["forkedFrom"] = json!({"sessionId": of, "messageUuid": "u"});
+        });
+        lap.append(&ENTRIES.replace(ID, to), &entries);
+        lap.row(|row| row.session_id == to);
+    };
+    let forks = [7, 8].map(|number| format!("0dd95a2a-43a5-4d86-b88b-6ee3a9a2ba{number}0"));
+    fork(ID, &forks[0], 5);
+    fork(OTHER, &forks[1], 6);
+    lap.row(|row| row.session_id == ID && row.counts.as_ref().is_some_and(|c| c.prompts == 2));
+    lap.host.run(&["mirror", "run"]);
+    let is_there = |id: &str| lap.host.path(&format!("own/rrd/sessions/claude-code/{id}")).exists();
+    let all = [ID, OTHER, &forks[0], &forks[1]].map(is_there);
+    assert_eq!(all, [false, true, false, true]);
+    let places: Vec<MirrorStatus> = lap.host.json(&["mirror", "status"]);
+    assert_eq!(places.iter().map(|place| place.held).sum::<u64>(), 0, "{places:?}");
+}
+
+const OTHER: &str = "0dd95a2a-43a5-4d86-b88b-6ee3a9a2ba90";

@@ -247,6 +247,10 @@ impl ClaudeCode {
             self.state.copying = true;
             into.origin = Origin::Copied;
             into.facts.push(Fact::Parent { id, kind: ParentKind::Fork });
+        } else if let Some(id) = record.forked_from.take().and_then(|mut of| of.session_id.some())
+            && id != record.session_id.text()
+        {
+            into.facts.push(Fact::Parent { id, kind: ParentKind::Fork });
         }
     }
 

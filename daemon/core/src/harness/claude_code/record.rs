@@ -33,6 +33,7 @@ object! {
         subtype: Str<'a> = "subtype",
         is_api_error: Field<bool> = "isApiErrorMessage",
         request_session_id: Str<'a> = "requestSessionId",
+        forked_from: Field<ForkedFrom<'a>> = "forkedFrom",
         outcome: Field<Outcome<'a>> = "toolUseResult",
         attachment: Field<Attachment<'a>> = "attachment",
     }
@@ -108,6 +109,13 @@ object! {
         mode: Str<'a> = "commandMode",
         origin: Field<PromptOrigin<'a>> = "origin",
         is_meta: Field<bool> = "isMeta",
+    }
+}
+
+object! {
+    /// In every entry that the Agent SDK's `fork_session` copied.
+    pub(super) struct ForkedFrom<'a> {
+        session_id: Str<'a> = "sessionId",
     }
 }
 

@@ -471,6 +471,8 @@ fn a_fork_begins_where_the_copies_end() {
     assert_eq!(origin(&reply("")), Origin::Chain);
     assert_eq!(origin(&reply(r#","requestSessionId":"own""#)), Origin::Chain);
     assert!(facts(&copied).contains(&Fact::Parent { id: "parent".into(), kind: ParentKind::Fork }));
+    let by_sdk = reply(r#","forkedFrom":{"sessionId":"parent","messageUuid":"u"}"#);
+    assert!(facts(&by_sdk).contains(&Fact::Parent { id: "parent".into(), kind: ParentKind::Fork }));
 }
 
 #[test]
