@@ -229,7 +229,9 @@ fn covered(place: &Coverage, now: Timestamp) -> String {
             format!("no{since}: another host mirrors it, and its copy and this one both went on")
         }
         CoverageState::Excluded => "no, left out by your choice of sessions".to_owned(),
-        CoverageState::Held => "no, nobody knows in which repository it is".to_owned(),
+        CoverageState::Held => {
+            "no, nobody knows in which repository it was (rrd mirror status)".to_owned()
+        }
         CoverageState::Stopped => {
             format!("no, stopped{}", ago.map_or(String::new(), |ago| format!(" {ago} ago")))
         }

@@ -547,6 +547,7 @@ fn the_repository_of_a_session_is_read_back_until_it_is_forgotten() {
         repo: Repo { name: Some(name.into()), ..Repo::default() },
         past: vec!["before".into()],
         is_all: true,
+        places: [rrd_core::repo::place("/w")].into(),
     };
     let key = commit(0..0, 0).file.session;
     let other = SessionKey { harness: Harness::Hermes, session_id: "s\0".into() };
