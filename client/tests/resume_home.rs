@@ -7,6 +7,9 @@
 
 mod host;
 
+#[path = "resume_home/forks.rs"]
+mod forks;
+
 use std::{
     fs,
     path::{Path, PathBuf},

@@ -26,7 +26,7 @@ use crate::{
         self, Config,
         resume::{
             self, Header, Layout, Saw, Wish, git,
-            place::{Became, Coming, Place, Placed},
+            place::{self, Became, Coming, Place, Placed},
         },
     },
     output,
@@ -226,16 +226,13 @@ fn go_on(args: &ResumeArgs) -> Result<(), CliError> {
                     is_ahead = true;
                 }
             }
-            let header = Header::of(&coming.first_line());
-            if let Some(base) = header.base.filter(|base| !coming.has_rollout(base)) {
-                let why = format!(
-                    "it is a fork, and its beginning lies in session {base}, which is not here"
-                );
-                return Err(
-                    CliError::new(Kind::NotFound, why).hint(format!("rrd resume {base} first"))
-                );
+            if let Some(base) = coming.begins(|| local::redactor().0)? {
+                answer.remark(&format!(
+                    "it is a fork, and its beginning lies in session {base}, which is here in another form (redacted): \
+                     where that ends is written anew"
+                ));
             }
-            head = header.head;
+            head = Header::of(&coming.first_line()).head;
             answer.redacted = source.redacted();
             answer.dropped_thinking = coming.dropped_thinking;
             says_redacted(&mut answer, &source);
@@ -258,6 +255,13 @@ fn go_on(args: &ResumeArgs) -> Result<(), CliError> {
         }
     };
     if !is_copied {
+        if let (Layout::Codex, Some(path), Some(home)) = (layout, &goes_on_with, &home) {
+            let next = format!(
+                "rrd resume {} --fork begins another one with all of it",
+                session.session_id
+            );
+            place::begins(home, path, || local::redactor().0, &next)?;
+        }
         compares(&mut answer, &session, head, &directory);
     }
     let paths = goes_on_with.map(|path| (shown(&path), shown(&whence::real(&directory))));

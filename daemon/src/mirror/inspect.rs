@@ -423,7 +423,7 @@ async fn here(carrier: &Carrier, source: Option<At>) -> Result<Option<Here>, Fai
     };
     let read = move |_: &Carrier| {
         let mut records = Vec::new();
-        match gather::each(&source, None, &mut |hash, _| records.push(hash)) {
+        match gather::each(&source, None, &mut |hash, _, _| records.push(hash)) {
             Ok(()) => Ok(Some(Here { looks, records })),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Failure::Read(error)),

@@ -6,7 +6,7 @@ use std::{
     cell::LazyCell,
     collections::HashSet,
     fs::File,
-    io::{self, BufRead, BufReader, Read, Write},
+    io::{self, Read, Write},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -20,9 +20,9 @@ use sha2::{Digest, Sha256};
 use tempfile::{NamedTempFile, TempDir};
 
 use super::{
-    CHUNK, Place, TOO_MUCH,
+    CHUNK, Place, TOO_MUCH, base,
     beside::{Compared, Seen, compare, is_sidecar, is_zstd, make_dirs, make_dirs_beneath, synced},
-    existing, no,
+    no,
     redacted::{self, Behind},
     stored,
     write::{Change, Writing, sidecar},
@@ -30,9 +30,6 @@ use super::{
 
 /// How much larger than it was said to be a file may become by being unpacked or redacted.
 pub(super) const MOST_GROWTH: (u64, u64) = (64 << 20, 400);
-
-/// Of a transcript's first line no more is looked at.
-const MAX_FIRST_LINE: u64 = 4 << 20;
 
 /// What became of one file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -293,19 +290,24 @@ impl Coming {
     /// The first line of the session's own transcript, as it came.
     #[must_use]
     pub fn first_line(&self) -> Vec<u8> {
-        let mut line = Vec::new();
-        if let Some(path) = self.transcript()
-            && let Ok(file) = File::open(path)
-        {
-            let _ = BufReader::new(file).take(MAX_FIRST_LINE).read_until(b'\n', &mut line);
-        }
-        line
+        self.transcript().map(base::first_line).unwrap_or_default()
     }
 
-    /// Whether Codex's home has the rollout of this thread.
-    #[must_use]
-    pub fn has_rollout(&self, id: &str) -> bool {
-        existing(Layout::Codex, &self.place.home, id, "").is_some()
+    /// Has a fork of Codex begin where that is here, in another thread's rollout; gives in which, where that is another
+    /// place than it said.
+    ///
+    /// # Errors
+    /// [`No`] where it is not here, or what is here is not what was forked.
+    pub fn begins(&mut self, redactor: impl FnOnce() -> Redactor) -> Result<Option<String>, No> {
+        let main = self.files.iter().zip(&mut self.came).find(|(file, _)| file.is_main);
+        let Some((_, came)) = main.filter(|_| self.place.layout == Layout::Codex) else {
+            return Ok(None);
+        };
+        let begun = base::begun(&self.place.home, came.path(), redactor, self.staging.path())?;
+        Ok(begun.map(|(file, thread)| {
+            *came = file;
+            thread
+        }))
     }
 
     /// Puts everything in place, or nothing.
