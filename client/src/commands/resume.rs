@@ -208,8 +208,7 @@ fn go_on(args: &ResumeArgs) -> Result<(), CliError> {
             let is_stored = is_stored && !is_ahead;
             let mut coming = comes(&mut answer, &source, place.clone(), is_stored)?;
             if let Some(node) = source.giver() {
-                // In a fork its ids are others already.
-                let transcript = coming.transcript().filter(|_| !args.fork).map(Path::to_owned);
+                let transcript = coming.transcript().map(Path::to_owned);
                 let given = Given { node: Some(node.to_string()), transcript };
                 let known = ahead::Known {
                     session: &session,
@@ -321,6 +320,9 @@ fn comes(
     let mut coming = Coming::begin(place, source.redacted(), source.files())?;
     if is_stored {
         coming = coming.out_of_the_store();
+    }
+    if source.giver().is_some() {
+        coming = coming.keeping_its_past();
     }
     source.give(&mut coming)?;
     Ok(coming)

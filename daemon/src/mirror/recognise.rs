@@ -217,7 +217,7 @@ impl Places {
     ) -> Option<usize> {
         let next = |from: &mut HashMap<u64, VecDeque<usize>>, hash: u64| {
             let at = from.get_mut(&hash)?;
-            std::iter::from_fn(|| at.pop_front()).find(|at| !is_there[*at])
+            iter::from_fn(|| at.pop_front()).find(|at| !is_there[*at])
         };
         if self.there.is_empty() {
             return None;

@@ -191,6 +191,22 @@ impl Aim {
         Coverage { url, state, bytes_behind, since, only_here }
     }
 
+    /// Why nothing of a session goes out to this place; nothing where what is new does.
+    pub(in crate::mirror) fn stays_out(&self, key: &SessionKey) -> Option<&'static str> {
+        let entry = self.entry(key)?;
+        if self.wants(key, &entry) {
+            return None;
+        }
+        Some(match self.choice(key, &entry) {
+            _ if self.stopped_at(key).is_some() => {
+                "it is stopped: rrd mirror start ID mirrors it again"
+            }
+            Choice::Out => "it is left out by your choice of sessions",
+            Choice::Held => "it is held back: its repository is not known",
+            Choice::In => "it was over for longer than this place keeps it",
+        })
+    }
+
     /// Since when it is stopped, by itself or with whoever sent it.
     pub(super) fn stopped_at(&self, key: &SessionKey) -> Option<Timestamp> {
         if self.known().stopped.is_empty() {

@@ -71,6 +71,11 @@ pub struct Coming {
     /// What belongs beside these, and came within them.
     beside: Vec<(Expected, NamedTempFile)>,
     current: Option<Writing>,
+    /// What a fork is made of is compared with what others have.
+    keeps: bool,
+    /// The session's own transcript without what is different in a fork, on its way and when it came.
+    keeping: Option<Writing>,
+    kept: Option<NamedTempFile>,
     /// Of what came of it.
     hash: Sha256,
     /// Blocks of signed thinking that were left out.
@@ -145,6 +150,9 @@ impl Coming {
             came,
             beside,
             current,
+            keeps: false,
+            keeping: None,
+            kept: None,
             hash,
             dropped_thinking: 0,
         })
@@ -155,6 +163,12 @@ impl Coming {
     #[must_use]
     pub fn out_of_the_store(self) -> Self {
         Self { is_stored: true, ..self }
+    }
+
+    /// Of a fork the transcript that it is made of is kept, too, for [`Self::transcript`].
+    #[must_use]
+    pub fn keeping_its_past(self) -> Self {
+        Self { keeps: self.fork.is_some(), ..self }
     }
 
     /// Takes the next page; true after the last.
@@ -214,8 +228,8 @@ impl Coming {
         let writing = match &mut self.current {
             Some(writing) => writing,
             none => {
-                let change = Change {
-                    fork: self.fork.clone(),
+                let change = |fork| Change {
+                    fork,
                     unsigned: (self.redacted && self.place.layout == Layout::ClaudeCode)
                         .then(Unsigned::default),
                 };
@@ -224,11 +238,21 @@ impl Coming {
                     false => expected.bytes,
                 };
                 let how = (is_sidecar(&expected.target), expected.zstd);
-                let writing = Writing::begin(self.staging.path(), how, change, most);
-                none.insert(writing.map_err(|error| unwritable(self.staging.path(), &error))?)
+                let begin = |fork| {
+                    let writing = Writing::begin(self.staging.path(), how, change(fork), most);
+                    writing.map_err(|error| unwritable(self.staging.path(), &error))
+                };
+                if self.keeps && expected.is_main {
+                    self.keeping = Some(begin(None)?);
+                }
+                none.insert(begin(self.fork.clone())?)
             }
         };
         let written = writing.write(bytes);
+        let written = written.and_then(|()| match &mut self.keeping {
+            Some(keeping) => keeping.write(bytes),
+            None => Ok(()),
+        });
         let is_longer = !expected.may_grow(self.redacted) && writing.received > expected.bytes;
         if is_longer || written.as_ref().is_err_and(|error| error.to_string() == TOO_MUCH) {
             return Err(wrong(TOO_MUCH));
@@ -245,6 +269,10 @@ impl Coming {
         }
         let (file, dropped) =
             writing.end().map_err(|error| unwritable(&expected.target, &error))?;
+        if let Some(keeping) = self.keeping.take() {
+            let (kept, _) = keeping.end().map_err(|error| unwritable(&expected.target, &error))?;
+            self.kept = Some(kept);
+        }
         if let Some(fork) = self.fork.as_ref().filter(|_| is_sidecar(&expected.target)) {
             sidecar(&file, fork).map_err(|error| unwritable(&expected.target, &error))?;
         }
@@ -280,9 +308,13 @@ impl Coming {
         Ok(file)
     }
 
-    /// Where the session's own transcript lies for now, once it came.
+    /// Where the session's own transcript lies for now, once it came; of a fork what that was kept of.
     #[must_use]
     pub fn transcript(&self) -> Option<&Path> {
+        self.kept.as_ref().map(NamedTempFile::path).or_else(|| self.main())
+    }
+
+    fn main(&self) -> Option<&Path> {
         let main = self.files.iter().zip(&self.came).find(|(file, _)| file.is_main);
         main.map(|(_, came)| came.path())
     }
@@ -290,7 +322,7 @@ impl Coming {
     /// The first line of the session's own transcript, as it came.
     #[must_use]
     pub fn first_line(&self) -> Vec<u8> {
-        self.transcript().map(base::first_line).unwrap_or_default()
+        self.main().map(base::first_line).unwrap_or_default()
     }
 
     /// Has a fork of Codex begin where that is here, in another thread's rollout; gives in which, where that is another
