@@ -172,6 +172,12 @@ fn a_fork_that_lies_here_and_begins_elsewhere_is_not_gone_on_with() {
     let cwd = of_a.to_str().unwrap();
     let said = a.refuses(&["resume", FORK, "--cwd", cwd]);
     assert!(said.contains("in another form") && said.contains("--fork"), "{said}");
+    // Nor is one that begins in it, and would find nothing wrong by itself.
+    let fork = read(&rollout(&a, FORK));
+    append(&rollout(&a, NEXT), &(meta(NEXT, Some((FORK, 4, fork.len()))) + &records(5, &["next"])));
+    a.looks_up(NEXT);
+    let said = a.refuses(&["resume", NEXT, "--cwd", cwd]);
+    assert!(said.contains(&format!("rrd resume {FORK} first")), "{said}");
     let forked: Value = a.json(&["resume", FORK, "--fork", "--cwd", cwd]);
     let path = Path::new(forked["files"][0]["path"].as_str().unwrap());
     assert_eq!(begins_to(path), past.len());

@@ -245,13 +245,12 @@ fn anew(writer: &Writer<'_>, at: &At, there: &There, gathered: &mut Gathered) ->
     Ok(end)
 }
 
-/// Gives the hash of each record as the source has it, and what tells the one of its line as it would go out; of the
-/// first line of a fork also the one that it has wherever it is ([`wherever`]).
-pub(crate) fn each(
-    at: &At,
-    redactor: Option<&Redactor>,
-    take: &mut dyn FnMut(u64, &dyn Fn() -> u64, &dyn Fn() -> Option<u64>),
-) -> io::Result<()> {
+/// Takes the hash of a record as the source has it, what tells the one of its line as it would go out, and what tells
+/// the one that the first line of a fork has wherever it is ([`wherever`]).
+pub(crate) type Take<'a> = dyn FnMut(u64, &dyn Fn() -> u64, &dyn Fn() -> Option<u64>) + 'a;
+
+/// Gives these of each record.
+pub(crate) fn each(at: &At, redactor: Option<&Redactor>, take: &mut Take<'_>) -> io::Result<()> {
     let redacted = |frame: &Frame<'_>| {
         let report = &mut Report::default();
         match (frame, redactor) {
