@@ -9,6 +9,8 @@
 mod host;
 #[path = "mirrors/in_the_way.rs"]
 mod in_the_way;
+#[path = "mirrors/lost.rs"]
+mod lost;
 #[path = "../../daemon/tests/bucket/moto.rs"]
 mod moto;
 #[path = "../../daemon/tests/bucket/proxy.rs"]

@@ -7,6 +7,9 @@
 
 mod host;
 
+#[path = "resume_home/forks.rs"]
+mod forks;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -204,6 +207,8 @@ fn what_a_stranger_went_on_with_no_member_resumes_in_silence() {
     d.mirrors_to(&url);
     // Nothing newer is there, and yet it may be open there.
     d.takes_over(&taken, &of_d, "");
+    let (_, said) = b.told(&["resume", &taken, "--fork", "--cwd", cwd]);
+    assert!(said.contains("delta took it over") && !said.contains("left out"), "{said}");
     let (_, said) = b.told(&["resume", &taken, "--cwd", cwd]);
     assert!(said.contains("delta took it over") && said.contains("wrote "), "{said}");
     let (path, more) = (b.lies(&id, &of_b), turn(&id, 2, "And a note"));
@@ -220,7 +225,9 @@ fn what_a_stranger_went_on_with_no_member_resumes_in_silence() {
     let fork: Value = b.json(&with(&["--fork"]));
     let copy = read(Path::new(fork["files"][0]["path"].as_str().unwrap()));
     assert!(!copy.contains("And a note"), "{copy}");
-    assert!(fork["remarks"].to_string().contains("what is on alpha goes on"), "{fork}");
+    let remarks = fork["remarks"].to_string();
+    assert!(remarks.contains("what is on alpha goes on"), "{fork}");
+    assert!(remarks.contains("2 records that are not on alpha"), "{fork}");
     let (_, said) = b.told(&with(&["--take-over"]));
     assert!(said.contains("delta went on with it") && said.contains("redacted only"), "{said}");
     let copy = own.replace(&secret(), "[REDACTED:github-token]");

@@ -233,6 +233,9 @@ pub struct MirrorVerified {
     /// What is not as it was uploaded, and loses nothing.
     #[serde(default)]
     pub harmless: Vec<String>,
+    /// Nothing of what is wrong is brought again, for nothing more of it goes out to this place.
+    #[serde(default)]
+    pub stays_out: bool,
 }
 
 /// One transcript that a bucket keeps no longer.

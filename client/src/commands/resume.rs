@@ -26,7 +26,7 @@ use crate::{
         self, Config,
         resume::{
             self, Header, Layout, Saw, Wish, git,
-            place::{Became, Coming, Place, Placed},
+            place::{self, Became, Coming, Place, Placed},
         },
     },
     output,
@@ -208,8 +208,7 @@ fn go_on(args: &ResumeArgs) -> Result<(), CliError> {
             let is_stored = is_stored && !is_ahead;
             let mut coming = comes(&mut answer, &source, place.clone(), is_stored)?;
             if let Some(node) = source.giver() {
-                // In a fork its ids are others already.
-                let transcript = coming.transcript().filter(|_| !args.fork).map(Path::to_owned);
+                let transcript = coming.transcript().map(Path::to_owned);
                 let given = Given { node: Some(node.to_string()), transcript };
                 let known = ahead::Known {
                     session: &session,
@@ -226,16 +225,13 @@ fn go_on(args: &ResumeArgs) -> Result<(), CliError> {
                     is_ahead = true;
                 }
             }
-            let header = Header::of(&coming.first_line());
-            if let Some(base) = header.base.filter(|base| !coming.has_rollout(base)) {
-                let why = format!(
-                    "it is a fork, and its beginning lies in session {base}, which is not here"
-                );
-                return Err(
-                    CliError::new(Kind::NotFound, why).hint(format!("rrd resume {base} first"))
-                );
+            if let Some(base) = coming.begins(|| local::redactor().0)? {
+                answer.remark(&format!(
+                    "it is a fork, and its beginning lies in session {base}, which is here in another form (redacted): \
+                     where that ends is written anew"
+                ));
             }
-            head = header.head;
+            head = Header::of(&coming.first_line()).head;
             answer.redacted = source.redacted();
             answer.dropped_thinking = coming.dropped_thinking;
             says_redacted(&mut answer, &source);
@@ -258,6 +254,13 @@ fn go_on(args: &ResumeArgs) -> Result<(), CliError> {
         }
     };
     if !is_copied {
+        if let (Layout::Codex, Some(path), Some(home)) = (layout, &goes_on_with, &home) {
+            let next = format!(
+                "rrd resume {} --fork begins another one with all of it",
+                session.session_id
+            );
+            place::begins(home, path, || local::redactor().0, &next)?;
+        }
         compares(&mut answer, &session, head, &directory);
     }
     let paths = goes_on_with.map(|path| (shown(&path), shown(&whence::real(&directory))));
@@ -317,6 +320,9 @@ fn comes(
     let mut coming = Coming::begin(place, source.redacted(), source.files())?;
     if is_stored {
         coming = coming.out_of_the_store();
+    }
+    if source.giver().is_some() {
+        coming = coming.keeping_its_past();
     }
     source.give(&mut coming)?;
     Ok(coming)

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::json;
 
-use super::{ALPHA, Host, SECRET, append, session, there};
+use super::{ALPHA, Host, SECRET, append, meta, session, there};
 
 #[test]
 fn what_works_in_an_excluded_repository_goes_out_no_more() {
@@ -128,4 +128,41 @@ fn what_codex_wrote_down_of_its_repository_counts_when_it_goes_on_elsewhere() {
     let is_there = |id: &str| bucket.join("rrd/sessions/codex").join(id).exists();
     assert_eq!(ids.each_ref().map(|id| is_there(id)), [false, true]);
     assert_eq!(host.place().held, 0, "it was never nowhere");
+}
+
+#[test]
+fn what_stays_out_is_not_told_anew_by_making_few_parts_of_many() {
+    let mut host = Host::new("one");
+    let (bucket, [id, other, third]) = (host.path("bucket"), [1, 2, 3].map(session));
+    let secret = host.clones_from("src/secret", SECRET);
+    let plain = host.path("src").canonicalize().unwrap();
+    host.start();
+    host.mirrors_to(&bucket, &[]);
+    for number in 0..3 {
+        host.turns(&id, &secret, &format!("begun {number}"));
+        host.turns(&other, &plain, &format!("begun {number}"));
+        host.turns(&third, &plain, &format!("begun {number}"));
+        host.run(&["mirror", "run"]);
+    }
+    host.mirrors_to(&bucket, &["--exclude-repo", "secret"]);
+    host.run(&["mirror", "stop", &other]);
+    let was = [&id, &other].map(|id| (meta(&bucket, id), there(&bucket, id)));
+    for id in [&id, &other, &third] {
+        let title = json!({"type": "custom-title", "customTitle": "classified", "sessionId": id});
+        append(&host.its_transcript(id).unwrap(), &format!("{title}\n"));
+        host.run(&["task", "link", &format!("TASK-{}", &id[..8]), id]);
+    }
+    host.run(&["mirror", "run"]);
+    host.run(&["mirror", "compact"]);
+    let said = host.refuses(&["mirror", "compact", &id]);
+    assert!(said.contains("left out by your choice"), "{said}");
+    let said = host.refuses(&["mirror", "compact", &other]);
+    assert!(said.contains("rrd mirror start"), "{said}");
+    assert_eq!([&id, &other].map(|id| (meta(&bucket, id), there(&bucket, id))), was);
+    assert_eq!(meta(&bucket, &third)["title"], "classified");
+    assert_eq!(meta(&bucket, &third)["parts"].as_array().unwrap().len(), 1);
+    // Once it is to be there again it is.
+    host.run(&["mirror", "start", &other]);
+    host.run(&["mirror", "compact", &other]);
+    assert_eq!(meta(&bucket, &other)["title"], "classified");
 }

@@ -92,6 +92,8 @@ pub(crate) struct Aim {
     has_looked: AtomicBool,
     wake: Notify,
     idle: watch::Sender<bool>,
+    /// What was noted down before the start is known, or nobody will read it.
+    has_begun: watch::Sender<bool>,
 }
 
 #[derive(Default)]
@@ -271,6 +273,7 @@ impl Aim {
             has_looked: AtomicBool::new(false),
             wake: Notify::new(),
             idle: watch::Sender::new(false),
+            has_begun: watch::Sender::new(false),
         }
     }
 
@@ -330,6 +333,13 @@ impl Aim {
         self.keep_up(committed, stop).await;
         // Whoever waits for it waits in vain.
         self.idle.send_replace(true);
+        self.has_begun.send_replace(true);
+    }
+
+    /// Returns when what was noted down before the start is known.
+    pub(super) async fn begun(&self) {
+        // It is told as long as this is there.
+        let _ = self.has_begun.subscribe().wait_for(|begun| *begun).await;
     }
 
     async fn keep_up(
@@ -360,6 +370,7 @@ impl Aim {
             self.is_stuck(&error);
             return;
         }
+        self.has_begun.send_replace(true);
         let ours = self.stop.clone();
         while !self.hub.is_surveyed() {
             tokio::select! {

@@ -112,16 +112,10 @@ pub(crate) async fn answer(mirror: &Arc<Mirror>, call: MirrorCall) -> Result<Mir
             status(mirror).await
         }
         MirrorCall::Compact { id } => {
-            let is_theirs = |id: &String| {
-                !aims.iter().any(|aim| aim.can_compact(Some(id)))
-                    && aims.iter().flat_map(|aim| aim.streams()).any(|one| inspect::is_of(&one, id))
-            };
-            if id.as_ref().is_some_and(is_theirs) {
-                let error = "another host mirrors that session".to_owned();
-                return Err(refusal(error, "rrd mirror list names it: run this there"));
-            }
-            if id.is_some() && !aims.iter().any(|aim| aim.can_compact(id.as_deref())) {
-                return Err(nothing_of_it(&aims));
+            if let Some(id) =
+                id.as_deref().filter(|id| !aims.iter().any(|aim| aim.can_compact(Some(id))))
+            {
+                return Err(compacts_not(&aims, id));
             }
             for aim in &aims {
                 aim.compact(id.as_deref()).await;
@@ -163,6 +157,7 @@ pub(crate) async fn answer(mirror: &Arc<Mirror>, call: MirrorCall) -> Result<Mir
         MirrorCall::Verify { id } => {
             let (mut all, mut unasked) = (Vec::new(), Vec::new());
             for aim in &aims {
+                aim.begun().await;
                 match inspect::verify(aim, id.as_deref()).await {
                     Ok(verified) => all.extend(verified),
                     Err(failure) => unasked.push(inspect::not_asked(aim, failure)),
@@ -213,6 +208,19 @@ fn another_name(aims: &[Arc<Aim>], address: &str) -> Option<String> {
     addresses
         .filter(|other| other != address)
         .find(|other| folder_of(other).as_ref() == Some(&folder))
+}
+
+/// Why no place makes few parts of many of this session.
+fn compacts_not(aims: &[Arc<Aim>], id: &str) -> Refusal {
+    if let Some(why) = aims.iter().find_map(|aim| aim.compacts_not(id)) {
+        let error = format!("what is there of that session stays as it is: {why}");
+        return refusal(error, "rrd mirror list tells how it is with each session");
+    }
+    if aims.iter().flat_map(|aim| aim.streams()).any(|one| inspect::is_of(&one, id)) {
+        let error = "another host mirrors that session".to_owned();
+        return refusal(error, "rrd mirror list names it: run this there");
+    }
+    nothing_of_it(aims)
 }
 
 /// Of a session that nobody mirrors.

@@ -10,12 +10,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use memchr::memmem;
 use rrd_core::{
     cursor::{self, Cursor, Next},
     frame::{Frame, Framer},
     harness::{format_of, tables::Tables},
     mirror::{Claim, PartName, Why, meta, order::Compare},
     redact::{Redactor, Report},
+    resume::wherever,
 };
 use rrd_proto::{SessionKey, Timestamp};
 
@@ -243,12 +245,12 @@ fn anew(writer: &Writer<'_>, at: &At, there: &There, gathered: &mut Gathered) ->
     Ok(end)
 }
 
-/// Gives the hash of each record as the source has it, and what tells the one of its line as it would go out.
-pub(crate) fn each(
-    at: &At,
-    redactor: Option<&Redactor>,
-    take: &mut dyn FnMut(u64, &dyn Fn() -> u64),
-) -> io::Result<()> {
+/// Takes the hash of a record as the source has it, what tells the one of its line as it would go out, and what tells
+/// the one that the first line of a fork has wherever it is ([`wherever`]).
+pub(crate) type Take<'a> = dyn FnMut(u64, &dyn Fn() -> u64, &dyn Fn() -> Option<u64>) + 'a;
+
+/// Gives these of each record.
+pub(crate) fn each(at: &At, redactor: Option<&Redactor>, take: &mut Take<'_>) -> io::Result<()> {
     let redacted = |frame: &Frame<'_>| {
         let report = &mut Report::default();
         match (frame, redactor) {
@@ -263,7 +265,18 @@ pub(crate) fn each(
             }
         }
     };
-    at.lines(&mut |frame| take(hash(frame), &|| redacted(frame))).map(drop)
+    let anywhere = |frame: &Frame<'_>| match (frame, redactor) {
+        (Frame::Line { bytes, .. }, _) if memmem::find(bytes, b"\"history_base\"").is_none() => {
+            None
+        }
+        (Frame::Line { bytes, .. }, Some(redactor)) => {
+            wherever(redactor.line(bytes, &mut Report::default()).as_ref())
+        }
+        (Frame::Line { bytes, .. }, None) => wherever(bytes),
+        (Frame::Oversized { .. }, _) => None,
+    };
+    let anywhere = |frame: &Frame<'_>| anywhere(frame).map(|line| rrd_core::hash(&line));
+    at.lines(&mut |frame| take(hash(frame), &|| redacted(frame), &|| anywhere(frame))).map(drop)
 }
 
 /// A cursor after the newline before `offset`.

@@ -299,6 +299,7 @@ fn say(aim: &Aim, directory: String, wrong: String, verified: &mut Vec<MirrorVer
             records: 0,
             wrong: vec![wrong],
             harmless: Vec::new(),
+            stays_out: false,
         }),
     }
 }
@@ -309,9 +310,9 @@ pub(super) fn is_of(stream: &Stream, id: &str) -> bool {
 }
 
 async fn compare(aim: &Aim, carrier: &Carrier, stream: &Stream) -> Result<MirrorVerified, Failure> {
-    let (known, epochs) = {
+    let (known, epochs, merges) = {
         let outbox = carrier.outbox();
-        (outbox.parts(stream.id)?, outbox.epochs(stream.id)?)
+        (outbox.parts(stream.id)?, outbox.epochs(stream.id)?, outbox.merges(stream.id)?)
     };
     // What lies in the way of what is still to come is found by asking for that.
     let claims = epochs.iter().filter(|epoch| !epoch.is_sent).map(|epoch| Owner::name(epoch.epoch));
@@ -365,7 +366,9 @@ async fn compare(aim: &Aim, carrier: &Carrier, stream: &Stream) -> Result<Mirror
         // Whoever has it may have made few parts of many.
         lost.extend(fewer(&sent, &found, &dropped));
     } else {
-        let strange = found.keys().filter(|name| !is_known(name));
+        // What a part was made of is there for a while, and read where that part is not.
+        let replaced: HashSet<PartName> = merges.into_iter().flat_map(|merge| merge.of).collect();
+        let strange = found.keys().filter(|name| !is_known(name) && !replaced.contains(name));
         let before = wrong.len();
         wrong
             .extend(strange.map(|name| format!("{name} is there, and this host did not write it")));
@@ -382,12 +385,17 @@ async fn compare(aim: &Aim, carrier: &Carrier, stream: &Stream) -> Result<Mirror
             lost.push(format!("{changed} records of the transcript are others than were uploaded"));
         }
     }
+    let mut stays_out = None;
     if here.is_some() && (is_broken || !lost.is_empty()) {
-        aim.mend(&stream.key);
+        stays_out = aim.stays_out(&stream.key);
+        if stays_out.is_none() {
+            aim.mend(&stream.key);
+        }
     }
     wrong.extend(directory.in_the_way.iter().map(|fault| format!("not mirrored: {fault}")));
     wrong.sort();
     wrong.extend(lost);
+    wrong.extend(stays_out.map(|why| format!("nothing of it is brought again: {why}")));
     if stream.state.lost > 0 && !is_theirs {
         let count = stream.state.lost;
         wrong.push(format!(
@@ -404,6 +412,7 @@ async fn compare(aim: &Aim, carrier: &Carrier, stream: &Stream) -> Result<Mirror
         records: found.values().map(|(_, records)| records).sum(),
         wrong,
         harmless,
+        stays_out: stays_out.is_some(),
     })
 }
 
@@ -423,7 +432,7 @@ async fn here(carrier: &Carrier, source: Option<At>) -> Result<Option<Here>, Fai
     };
     let read = move |_: &Carrier| {
         let mut records = Vec::new();
-        match gather::each(&source, None, &mut |hash, _| records.push(hash)) {
+        match gather::each(&source, None, &mut |hash, _, _| records.push(hash)) {
             Ok(()) => Ok(Some(Here { looks, records })),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Failure::Read(error)),

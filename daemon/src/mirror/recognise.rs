@@ -7,6 +7,7 @@
 use std::{
     cell::LazyCell,
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    iter,
     ops::Deref,
     sync::Arc,
 };
@@ -15,7 +16,7 @@ use rrd_core::{
     frame::{Frame, Framer},
     mirror::{Digest, Meta, PartName, StreamName, meta},
     redact::{Redactor, Report},
-    resume::Unsigned,
+    resume::{Unsigned, wherever},
 };
 use rrd_proto::Harness;
 
@@ -36,6 +37,8 @@ pub(super) struct Found {
     copied: BTreeMap<usize, Copied>,
     /// Hashes of records as the bucket has them, by their number among all, where they are known by others.
     uploaded: BTreeMap<usize, u64>,
+    /// What the first line of a fork is wherever it is, by its number among all: as it is, and redacted.
+    begun: Vec<(usize, u64)>,
     /// Reads on in the order of the parts; `None` where a resume leaves no thinking out.
     unsigned: Option<Unsigned>,
     /// As a resume takes secrets out.
@@ -89,6 +92,7 @@ impl Found {
             shown: vec![(0, u64::MAX)],
             copied: BTreeMap::new(),
             uploaded: BTreeMap::new(),
+            begun: Vec::new(),
             unsigned: None,
             redactor: None,
             records: 0,
@@ -110,6 +114,7 @@ impl Found {
             if let Some(copied) = self.copied(&frame, is_redacted) {
                 self.copied.insert(self.records, copied);
             }
+            self.begun.extend(self.begun(&frame).into_iter().map(|hash| (self.records, hash)));
             self.records += 1;
         });
         self.framer = framer;
@@ -140,6 +145,15 @@ impl Found {
             }
             first += read;
         }
+    }
+
+    /// A resume has a fork begin where that is on its host.
+    fn begun(&self, frame: &Frame<'_>) -> Vec<u64> {
+        let Frame::Line { bytes, .. } = frame else { return Vec::new() };
+        let Some(line) = wherever(bytes) else { return Vec::new() };
+        let redacted = self.redactor.as_ref().map(|of| of.line(&line, &mut Report::default()));
+        let redacted = redacted.map(|line| rrd_core::hash(line.as_ref()));
+        iter::once(rrd_core::hash(&line)).chain(redacted).collect()
     }
 
     /// What a resume makes of the next record; nothing where it stays what it is.
@@ -203,7 +217,7 @@ impl Places {
     ) -> Option<usize> {
         let next = |from: &mut HashMap<u64, VecDeque<usize>>, hash: u64| {
             let at = from.get_mut(&hash)?;
-            std::iter::from_fn(|| at.pop_front()).find(|at| !is_there[*at])
+            iter::from_fn(|| at.pop_front()).find(|at| !is_there[*at])
         };
         if self.there.is_empty() {
             return None;
@@ -248,7 +262,7 @@ impl Carrier {
 
     /// What the source has of a stream.
     pub(super) fn recognise(&self, at: &At, found: Found) -> Result<Recognised, Failure> {
-        let Found { mut parts, shown, copied, uploaded, is_read, .. } = found;
+        let Found { mut parts, shown, copied, uploaded, begun, is_read, .. } = found;
         let redactor = self.redacts.then(|| self.edges.redactor());
         let mut hashes: Vec<&mut u64> =
             parts.iter_mut().flat_map(|part| &mut part.hashes).collect();
@@ -274,10 +288,14 @@ impl Carrier {
                 Some(Copied::Gone) | None => {}
             }
         }
+        for (at, hash) in begun {
+            let places = if is_shown[at] { &mut of_shown } else { &mut of_hidden };
+            places.copies.entry(hash).or_default().push_back(at);
+        }
         let mut met = HashSet::new();
         let mut is_there = vec![false; hashes.len()];
         let (mut has_more, mut has_hidden) = (false, false);
-        gather::each(at, redactor.as_deref(), &mut |as_it_is, redacted| {
+        gather::each(at, redactor.as_deref(), &mut |as_it_is, redacted, anywhere| {
             let is_relinked = relinked.contains_key(&as_it_is);
             if is_relinked {
                 met.insert(as_it_is);
@@ -285,6 +303,12 @@ impl Carrier {
             let redacted = LazyCell::new(redacted);
             let place = of_shown.take(as_it_is, &redacted, &is_there);
             let place = place.or_else(|| of_hidden.take(as_it_is, &redacted, &is_there));
+            let place = place.or_else(|| {
+                let hash = anywhere()?;
+                let of =
+                    |places: &mut Places| places.take(hash, &LazyCell::new(|| hash), &is_there);
+                of(&mut of_shown).or_else(|| of(&mut of_hidden))
+            });
             match place {
                 Some(place) => {
                     is_there[place] = true;

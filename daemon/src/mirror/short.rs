@@ -108,7 +108,7 @@ impl Carrier {
             let at = At::File(path.clone());
             let (looks, mut has_more) = (at.looks(), false);
             // Of what the transcript that is brought has no more only what went out is known.
-            let read = gather::each(&at, redactor.as_deref(), &mut |hash, redacted| {
+            let read = gather::each(&at, redactor.as_deref(), &mut |hash, redacted, _| {
                 has_more |= !there.contains(&hash) && !there.contains(&redacted());
             });
             // Of what cannot be read nobody knows that all of it is there.

@@ -6,6 +6,7 @@
 //! whole, if nobody is at work in it. What only one of the two lacks because it was redacted changes nothing there. Names come from elsewhere and are made anew by [`Layout::placed`];
 //! beneath the harness's folder no link is followed. Not here: whether it may be done, and who is told.
 
+mod base;
 mod beside;
 mod coming;
 mod redacted;
@@ -19,10 +20,16 @@ use std::{
 
 use rrd_core::resume::{Layout, No};
 
-pub use self::coming::{Became, Coming, Placed};
+pub use self::{
+    base::begins,
+    coming::{Became, Coming, Placed},
+};
 
 /// What the writing of such a file ends with.
 const TOO_MUCH: &str = "more than it said";
+
+/// Of a transcript's first line no more is looked at.
+const MAX_FIRST_LINE: u64 = 4 << 20;
 
 /// Read at once of a file that is here, and written at once.
 const CHUNK: usize = 256 << 10;

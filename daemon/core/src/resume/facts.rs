@@ -3,7 +3,8 @@
 //! Nothing of this forbids anything; whoever resumes is told. What is not known is not compared. Not here:
 //! running git, and who knows what.
 
-use crate::{harness::is_uuid, repo::strip_credentials};
+use super::Base;
+use crate::repo::strip_credentials;
 
 /// What is known of what the session worked in.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -126,8 +127,8 @@ pub fn facts(saw: &Saw, has: &Checkout) -> Vec<String> {
 pub struct Header {
     /// The commit at its start.
     pub head: Option<String>,
-    /// The thread in whose rollout its beginning lies: a fork of 0.169 copies nothing of it.
-    pub base: Option<String>,
+    /// Where its beginning lies: a fork of 0.169 copies nothing of it.
+    pub base: Option<Base>,
 }
 
 impl Header {
@@ -141,10 +142,7 @@ impl Header {
             return Self::default();
         }
         let text = |place: &str| record.pointer(place).and_then(|v| v.as_str()).map(str::to_owned);
-        Self {
-            head: text("/payload/git/commit_hash"),
-            base: text("/payload/history_base/thread_id").filter(|id| is_uuid(id)),
-        }
+        Self { head: text("/payload/git/commit_hash"), base: Base::of(&record) }
     }
 }
 
@@ -190,7 +188,7 @@ pub(crate) fn place(remote: &str) -> Option<(String, String)> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::End, *};
 
     #[test]
     fn only_its_turns_and_its_first_line_say_where_a_thread_is() {
@@ -245,8 +243,12 @@ mod tests {
         let line = format!(
             r#"{{"type":"session_meta","payload":{{"git":{{"commit_hash":"abc"}},"history_base":{{"thread_id":"{ID}"}}}}}}"#
         );
-        let header = Header { head: Some("abc".to_owned()), base: Some(ID.to_owned()) };
+        let base = |end| Some(Base { thread: ID.to_owned(), end });
+        let header = Header { head: Some("abc".to_owned()), base: base(None) };
         assert_eq!(Header::of(line.as_bytes()), header);
+        let end = format!(r#"{ID}","end_ordinal_exclusive":4,"end_byte_offset":99"#);
+        let line = line.replace(&format!("{ID}\""), &end);
+        assert_eq!(Header::of(line.as_bytes()).base, base(Some(End { ordinal: 4, byte: 99 })));
         for line in [r#"{"type":"user"}"#, r#"{"type":"session_meta","payload":{}}"#, "{", ""] {
             assert_eq!(Header::of(line.as_bytes()), Header::default());
         }

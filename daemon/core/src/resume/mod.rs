@@ -5,6 +5,7 @@
 //! certain says so where it stands. Names that come from another host are taken apart and put together anew,
 //! never joined to a path as they are. Not here: reading and writing files, hosts, git.
 
+mod base;
 mod bucket;
 mod facts;
 mod fork;
@@ -14,6 +15,7 @@ mod verdict;
 
 use rrd_proto::Harness;
 
+pub use base::{Base, End, beginning_to, ordinal, wherever};
 pub use bucket::called;
 pub(crate) use facts::place;
 pub use facts::{Checkout, Header, Saw, cwd_of, facts, same_remote, thread_cwd_of, works_in};

@@ -194,6 +194,21 @@ impl Aim {
         Coverage { url, state, bytes_behind, since, only_here }
     }
 
+    /// Why nothing of a session goes out to this place; nothing where what is new does.
+    pub(in crate::mirror) fn stays_out(&self, key: &SessionKey) -> Option<&'static str> {
+        if self.stopped_at(key).is_some() {
+            return Some("it is stopped: rrd mirror start ID mirrors it again");
+        }
+        let entry = self.entry(key)?;
+        match self.choice(key, &entry) {
+            Choice::Out => Some("it is left out by your choice of sessions"),
+            Choice::Held(_) => Some("it is held back: rrd mirror status says why"),
+            Choice::In => self
+                .kept_until(key, &entry)
+                .map(|_| "it was over for longer than this place keeps it"),
+        }
+    }
+
     /// Since when it is stopped, by itself or with whoever sent it.
     pub(super) fn stopped_at(&self, key: &SessionKey) -> Option<Timestamp> {
         if self.known().stopped.is_empty() {

@@ -49,16 +49,20 @@ pub(super) fn is_sidecar(path: &Path) -> bool {
     path.to_string_lossy().ends_with(".meta.json")
 }
 
+/// What is in a file, unpacked where it is compressed.
+pub(super) fn plain(path: &Path) -> io::Result<Box<dyn BufRead>> {
+    let file = BufReader::new(File::open(path)?);
+    if !is_zstd(path) {
+        return Ok(Box::new(file));
+    }
+    let mut decoder = zstd::stream::read::Decoder::with_buffer(file)?;
+    decoder.window_log_max(MAX_ZSTD_WINDOW_LOG)?;
+    Ok(Box::new(BufReader::new(decoder)))
+}
+
 pub(super) fn compare(ours: &Path, theirs: &Path) -> io::Result<Compared> {
     let mut ours = BufReader::new(File::open(ours)?);
-    let file = BufReader::new(File::open(theirs)?);
-    let mut theirs: Box<dyn BufRead> = if is_zstd(theirs) {
-        let mut decoder = zstd::stream::read::Decoder::with_buffer(file)?;
-        decoder.window_log_max(MAX_ZSTD_WINDOW_LOG)?;
-        Box::new(BufReader::new(decoder))
-    } else {
-        Box::new(file)
-    };
+    let mut theirs = plain(theirs)?;
     loop {
         let (a, b) = (ours.fill_buf()?, theirs.fill_buf()?);
         let same = a.len().min(b.len());

@@ -6,7 +6,7 @@ use std::{
     cell::LazyCell,
     collections::HashSet,
     fs::File,
-    io::{self, BufRead, BufReader, Read, Write},
+    io::{self, Read, Write},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -20,9 +20,9 @@ use sha2::{Digest, Sha256};
 use tempfile::{NamedTempFile, TempDir};
 
 use super::{
-    CHUNK, Place, TOO_MUCH,
+    CHUNK, Place, TOO_MUCH, base,
     beside::{Compared, Seen, compare, is_sidecar, is_zstd, make_dirs, make_dirs_beneath, synced},
-    existing, no,
+    no,
     redacted::{self, Behind},
     stored,
     write::{Change, Writing, sidecar},
@@ -30,9 +30,6 @@ use super::{
 
 /// How much larger than it was said to be a file may become by being unpacked or redacted.
 pub(super) const MOST_GROWTH: (u64, u64) = (64 << 20, 400);
-
-/// Of a transcript's first line no more is looked at.
-const MAX_FIRST_LINE: u64 = 4 << 20;
 
 /// What became of one file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +71,11 @@ pub struct Coming {
     /// What belongs beside these, and came within them.
     beside: Vec<(Expected, NamedTempFile)>,
     current: Option<Writing>,
+    /// What a fork is made of is compared with what others have.
+    keeps: bool,
+    /// The session's own transcript without what is different in a fork, on its way and when it came.
+    keeping: Option<Writing>,
+    kept: Option<NamedTempFile>,
     /// Of what came of it.
     hash: Sha256,
     /// Blocks of signed thinking that were left out.
@@ -148,6 +150,9 @@ impl Coming {
             came,
             beside,
             current,
+            keeps: false,
+            keeping: None,
+            kept: None,
             hash,
             dropped_thinking: 0,
         })
@@ -158,6 +163,12 @@ impl Coming {
     #[must_use]
     pub fn out_of_the_store(self) -> Self {
         Self { is_stored: true, ..self }
+    }
+
+    /// Of a fork the transcript that it is made of is kept, too, for [`Self::transcript`].
+    #[must_use]
+    pub fn keeping_its_past(self) -> Self {
+        Self { keeps: self.fork.is_some(), ..self }
     }
 
     /// Takes the next page; true after the last.
@@ -217,8 +228,8 @@ impl Coming {
         let writing = match &mut self.current {
             Some(writing) => writing,
             none => {
-                let change = Change {
-                    fork: self.fork.clone(),
+                let change = |fork| Change {
+                    fork,
                     unsigned: (self.redacted && self.place.layout == Layout::ClaudeCode)
                         .then(Unsigned::default),
                 };
@@ -227,11 +238,21 @@ impl Coming {
                     false => expected.bytes,
                 };
                 let how = (is_sidecar(&expected.target), expected.zstd);
-                let writing = Writing::begin(self.staging.path(), how, change, most);
-                none.insert(writing.map_err(|error| unwritable(self.staging.path(), &error))?)
+                let begin = |fork| {
+                    let writing = Writing::begin(self.staging.path(), how, change(fork), most);
+                    writing.map_err(|error| unwritable(self.staging.path(), &error))
+                };
+                if self.keeps && expected.is_main {
+                    self.keeping = Some(begin(None)?);
+                }
+                none.insert(begin(self.fork.clone())?)
             }
         };
         let written = writing.write(bytes);
+        let written = written.and_then(|()| match &mut self.keeping {
+            Some(keeping) => keeping.write(bytes),
+            None => Ok(()),
+        });
         let is_longer = !expected.may_grow(self.redacted) && writing.received > expected.bytes;
         if is_longer || written.as_ref().is_err_and(|error| error.to_string() == TOO_MUCH) {
             return Err(wrong(TOO_MUCH));
@@ -248,6 +269,10 @@ impl Coming {
         }
         let (file, dropped) =
             writing.end().map_err(|error| unwritable(&expected.target, &error))?;
+        if let Some(keeping) = self.keeping.take() {
+            let (kept, _) = keeping.end().map_err(|error| unwritable(&expected.target, &error))?;
+            self.kept = Some(kept);
+        }
         if let Some(fork) = self.fork.as_ref().filter(|_| is_sidecar(&expected.target)) {
             sidecar(&file, fork).map_err(|error| unwritable(&expected.target, &error))?;
         }
@@ -283,9 +308,13 @@ impl Coming {
         Ok(file)
     }
 
-    /// Where the session's own transcript lies for now, once it came.
+    /// Where the session's own transcript lies for now, once it came; of a fork what that was kept of.
     #[must_use]
     pub fn transcript(&self) -> Option<&Path> {
+        self.kept.as_ref().map(NamedTempFile::path).or_else(|| self.main())
+    }
+
+    fn main(&self) -> Option<&Path> {
         let main = self.files.iter().zip(&self.came).find(|(file, _)| file.is_main);
         main.map(|(_, came)| came.path())
     }
@@ -293,19 +322,24 @@ impl Coming {
     /// The first line of the session's own transcript, as it came.
     #[must_use]
     pub fn first_line(&self) -> Vec<u8> {
-        let mut line = Vec::new();
-        if let Some(path) = self.transcript()
-            && let Ok(file) = File::open(path)
-        {
-            let _ = BufReader::new(file).take(MAX_FIRST_LINE).read_until(b'\n', &mut line);
-        }
-        line
+        self.main().map(base::first_line).unwrap_or_default()
     }
 
-    /// Whether Codex's home has the rollout of this thread.
-    #[must_use]
-    pub fn has_rollout(&self, id: &str) -> bool {
-        existing(Layout::Codex, &self.place.home, id, "").is_some()
+    /// Has a fork of Codex begin where that is here, in another thread's rollout; gives in which, where that is another
+    /// place than it said.
+    ///
+    /// # Errors
+    /// [`No`] where it is not here, or what is here is not what was forked.
+    pub fn begins(&mut self, redactor: impl FnOnce() -> Redactor) -> Result<Option<String>, No> {
+        let main = self.files.iter().zip(&mut self.came).find(|(file, _)| file.is_main);
+        let Some((_, came)) = main.filter(|_| self.place.layout == Layout::Codex) else {
+            return Ok(None);
+        };
+        let begun = base::begun(&self.place.home, came.path(), redactor, self.staging.path())?;
+        Ok(begun.map(|(file, thread)| {
+            *came = file;
+            thread
+        }))
     }
 
     /// Puts everything in place, or nothing.

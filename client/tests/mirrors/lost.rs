@@ -1,0 +1,63 @@
+//! A part that a place has lost, as `rrd mirror verify` tells it.
+
+use std::{fs, path::PathBuf};
+
+use super::{Host, parts, session};
+
+/// A host whose session has three parts there.
+fn with_three(id: &str) -> (Host, PathBuf) {
+    let mut host = Host::new("mac");
+    let bucket = host.path("bucket");
+    host.has_done(id, "first");
+    host.start();
+    host.mirrors_to(&bucket);
+    for what in ["second", "third"] {
+        host.has_done(id, what);
+        host.run(&["mirror", "run"]);
+    }
+    host.until("three parts", || {
+        host.run(&["mirror", "run"]);
+        let parts = parts(&bucket, id);
+        if parts.len() == 3 { Ok(()) } else { Err(format!("{parts:?}")) }
+    });
+    (host, bucket)
+}
+
+#[test]
+fn what_a_lost_part_was_made_of_is_no_strangers() {
+    let id = session(1);
+    let (host, bucket) = with_three(&id);
+    let small = parts(&bucket, &id);
+    host.run(&["mirror", "compact", &id]);
+    let large = parts(&bucket, &id).into_iter().find(|part| !small.contains(part)).unwrap();
+    fs::remove_file(&large).unwrap();
+    let (is_good, said) = host.verifies(&[]);
+    let name = large.file_name().unwrap().to_str().unwrap();
+    assert!(!is_good && said.contains(&format!("{name} is missing")), "{said}");
+    assert!(!said.contains("did not write it"), "{said}");
+    host.run(&["mirror", "run"]);
+    let (is_good, said) = host.verifies(&[]);
+    assert!(is_good, "{said}");
+}
+
+#[test]
+fn what_is_lost_of_a_session_that_stays_out_is_not_said_to_be_brought_again() {
+    let id = session(1);
+    let (host, bucket) = with_three(&id);
+    host.run(&["mirror", "stop", &id]);
+    let gone = parts(&bucket, &id).pop().unwrap();
+    fs::remove_file(&gone).unwrap();
+    for _ in 0..2 {
+        let (is_good, said) = host.verifies(&[]);
+        assert!(!is_good && said.contains("is missing"), "{said}");
+        assert!(said.contains("nothing of it is brought again: it is stopped"), "{said}");
+        assert!(!said.contains("is being brought again"), "{said}");
+        host.run(&["mirror", "run"]);
+    }
+    host.run(&["mirror", "start", &id]);
+    let (_, said) = host.verifies(&[]);
+    assert!(said.contains("is being brought again"), "{said}");
+    host.run(&["mirror", "run"]);
+    let (is_good, said) = host.verifies(&[]);
+    assert!(is_good, "{said}");
+}
