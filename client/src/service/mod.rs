@@ -116,7 +116,7 @@ fn run_on(
     let refusal = || {
         ServiceError::new(
             format!("{} is cargo's build output: the next build replaces it", host.binary),
-            "cargo install --path client, then `rrd service install` with the installed one",
+            "cargo install --locked --path client, then `rrd service install` with the installed one",
         )
     };
     let uid = match host.manager {

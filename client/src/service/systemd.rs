@@ -40,7 +40,7 @@ pub(super) fn install(host: &Host) -> Result<Vec<Step>, ServiceError> {
                 "systemd runs no program whose path has quotes or backslashes: {}",
                 host.binary
             ),
-            "cargo install --path client --root DIR, with another DIR",
+            "cargo install --locked --path client --root DIR, with another DIR",
         ));
     }
     let path = host.file.display().to_string();

@@ -159,7 +159,7 @@ pub(crate) fn binary() -> Result<String, CliError> {
             Kind::Usage,
             format!("{} is cargo's build output: the next build replaces it", binary.display()),
         )
-        .hint("cargo install --path client, then rrd hooks install with the installed one"));
+        .hint("cargo install --locked --path client, then rrd hooks install with the installed one"));
     }
     if binary.file_stem().is_none_or(|name| name != "rrd") {
         return Err(CliError::new(
@@ -169,7 +169,7 @@ pub(crate) fn binary() -> Result<String, CliError> {
                 binary.display()
             ),
         )
-        .hint("rename it to rrd, or install it: cargo install --path client"));
+        .hint("rename it to rrd, or install it: cargo install --locked --path client"));
     }
     let path = binary.to_str().filter(|path| command::line(path, "codex").is_some());
     path.map(str::to_owned).ok_or_else(|| {

@@ -247,7 +247,7 @@ fn build_output_is_refused_but_can_be_printed() {
     let (mut fake, mut out, state) = (Fake::default(), Vec::new(), Path::new("/s"));
     let error =
         run_on(&host, true, Action::Install, false, state, &mut fake, &mut out).unwrap_err();
-    assert!(error.hint().starts_with("cargo install --path client"), "{}", error.hint());
+    assert!(error.hint().starts_with("cargo install --locked --path client"), "{}", error.hint());
     assert!(fake.ran.is_empty() && fake.files.is_empty());
     run_on(&host, true, Action::Install, true, state, &mut fake, &mut out).unwrap();
     assert!(String::from_utf8(out).unwrap().contains("# but not with this binary"));
