@@ -491,22 +491,22 @@ fn what_is_made_and_not_sent_is_not_there() {
     host.set("AWS_ACCESS_KEY_ID", "test");
     host.set("AWS_SECRET_ACCESS_KEY", "test");
     let id = session(1);
-    host.says(&id, "Mend it");
+    let plain = host.path("plain");
+    fs::create_dir(&plain).unwrap();
+    append(&host.transcript(&id), &record(&id, &plain));
     host.start();
     host.looks_up(&id);
     let endpoint = format!("http://{}", line.address);
     let enable = ["mirror", "enable", "s3://unsent", "--endpoint", &endpoint];
     let only = ["--region", "us-east-1", "--exclude-repo", "secret"];
     host.run(&[&enable[..], &only].concat());
-    // Nobody knows where that was.
-    host.run(&["mirror", "start", &id]);
     host.run(&["mirror", "run"]);
     line.decide(|asked| {
         let busy = Mishap::Status { status: 503, code: "SlowDown", after: None, delivered: false };
         (asked.method == "PUT").then_some(busy)
     });
     let before = fs::metadata(host.transcript(&id)).unwrap().len();
-    host.says(&id, "and that");
+    append(&host.transcript(&id), &record(&id, &plain).replace("\"u1\"", "\"u2\""));
     let missing = fs::metadata(host.transcript(&id)).unwrap().len() - before;
     let _ = host.rrd(&["mirror", "run"]).output().unwrap();
     host.until("a part to wait", || {

@@ -27,8 +27,11 @@ use tokio_util::sync::CancellationToken;
 use self::config::Users;
 use crate::{hub::Hub, store::Writer};
 
-/// How long an answer is believed: a remote may be added, a directory become a repository, a volume be mounted.
+/// How long an answer is believed: a remote may be added, a volume be mounted.
 const BELIEVED: Duration = Duration::from_secs(10);
+
+/// And that a directory is in none: something may be cloned into it, and soon be gone.
+const BELIEVED_NONE: Duration = Duration::from_secs(1);
 
 /// `.git` files and configs are small; a larger one is not read.
 const MAX_FILE: u64 = 1 << 20;
@@ -63,14 +66,18 @@ pub(crate) struct Seen {
     pub(crate) guess: Arc<Repo>,
     /// Those of all directories that its records name, as far as they are there, and what was written down.
     pub(crate) also: Vec<Arc<Repo>>,
+    /// The only directory that its records name.
+    pub(crate) only: Option<u64>,
     /// Of which directories that is told, or that they are in none ([`rrd_core::repo::place`]).
-    pub(crate) places: Vec<String>,
+    pub(crate) places: Vec<u64>,
 }
 
 impl Repos {
     /// The repository a session works in, whose transcript this is, and others in which it was.
     pub(crate) fn of(&mut self, fold: &Fold, transcript: &str) -> Seen {
         let mut seen = self.now(fold, transcript);
+        let mut named = fold.named();
+        seen.only = named.next().map(place).filter(|_| named.next().is_none());
         for directory in fold.named() {
             match self.at(Path::new(directory)) {
                 Found::In(repo) => seen.also.push(repo),
@@ -122,7 +129,7 @@ impl Repos {
 
     fn at(&mut self, directory: &Path) -> Found {
         if let Some((since, found)) = self.known.get(directory)
-            && since.elapsed() < BELIEVED
+            && since.elapsed() < if *found == Found::InNone { BELIEVED_NONE } else { BELIEVED }
         {
             return found.clone();
         }

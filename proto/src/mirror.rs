@@ -298,9 +298,6 @@ pub struct MirrorStatus {
     /// Some of these, and what is not known of each.
     #[serde(default)]
     pub held_for: Vec<MirrorTrouble>,
-    /// `rrd mirror start` has one brought all the same: that it is none of those that stay out, the user knows.
-    #[serde(default)]
-    pub is_vouched_for: bool,
     /// So many days after its end a session is deleted there; null: never.
     #[serde(default)]
     pub keep_days: Option<u32>,

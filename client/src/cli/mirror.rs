@@ -48,10 +48,7 @@ Examples:
     /// It stays so over restarts and for places that come later, until rrd mirror start. Where a place is
     /// named, only there.
     Stop(MirrorOne),
-    /// Mirror a session again that was stopped; or one that is held back, for you know where it was.
-    ///
-    /// Held back is what nobody knows not to have been in an excluded repository: rrd mirror status says
-    /// why. What is known to have been in one stays out.
+    /// Mirror a session again that was stopped.
     Start(MirrorOne),
     /// Delete from the buckets what they keep no longer (see enable --keep-days). Done by itself, too.
     ///

@@ -92,7 +92,9 @@ fn again(args: &ResumeArgs, hint: &str) -> String {
         Some(ResumeFrom::Peer) => " --from peer",
         None => "",
     };
-    let flags = [(from, true), (" --take-over", args.take_over), (" --fork", args.fork)];
+    // What another session needs first is that session, and not a fork of it.
+    let forks = args.fork && !hint.ends_with(" first");
+    let flags = [(from, true), (" --take-over", args.take_over), (" --fork", forks)];
     let said = flags.iter().filter(|(flag, said)| *said && !hint.contains(flag.trim_end()));
     let said: String = said.map(|(flag, _)| *flag).collect();
     format!("{}{said}{}", &hint[..end], &hint[end..])
@@ -226,6 +228,9 @@ fn go_on(args: &ResumeArgs) -> Result<(), CliError> {
                 }
             }
             if let Some(base) = coming.begins(|| local::redactor().0)? {
+                let lies_at = place::transcript(layout, std::slice::from_ref(&home), &base);
+                let key = SessionKey { harness: session.harness.clone(), session_id: base.clone() };
+                ahead::went_on_nowhere_else(&answerer, &key, lies_at)?;
                 answer.remark(&format!(
                     "it is a fork, and its beginning lies in session {base}, which is here in another form (redacted): \
                      where that ends is written anew"

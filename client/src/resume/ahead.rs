@@ -4,10 +4,10 @@
 //! With that nobody goes on in silence then. Not here: reading the bucket (the daemon), and how what it has is put
 //! behind what is here ([`crate::local::resume::place`]).
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rrd_proto::{
-    HostState, Session, Timestamp, age,
+    HostState, Session, SessionKey, Timestamp, age,
     copy::{Ahead, CopyCall, CopyReply, Given, Looked},
 };
 
@@ -82,6 +82,31 @@ pub(crate) fn look(
         }
     };
     judge(&looked, args, own, clock::now())
+}
+
+/// Looks whether this host's is what there is of the thread in which a fork begins, as far as buckets tell: what is
+/// redacted of it cannot be compared with what was forked. `lies_at` is where it is here.
+///
+/// # Errors
+/// Where another host went on with that thread, apart from this one.
+pub(crate) fn went_on_nowhere_else(
+    answerer: &Answerer,
+    base: &SessionKey,
+    lies_at: Option<PathBuf>,
+) -> Result<(), CliError> {
+    // It may have come a moment ago, and the daemon not know it yet.
+    let given = Given { node: None, transcript: lies_at };
+    let asked = daemon(answerer)?.copy(&CopyCall::AheadOf(base.clone(), given))?;
+    let Ok(CopyReply::Looked(looked)) = asked else { return Ok(()) };
+    let mut all = looked.ahead.iter().chain(&looked.others);
+    let Some(ahead) = all.find(|it| it.is_apart) else { return Ok(()) };
+    let why = format!(
+        "it is a fork, and its beginning lies in session {id}, with which {host} went on: which of both it is a fork \
+         of cannot be told, for the one here is redacted",
+        id = base.session_id,
+        host = text::clean(&ahead.host)
+    );
+    Err(CliError::new(Kind::NotFound, why).hint(format!("rrd resume {} first", base.session_id)))
 }
 
 fn judge(

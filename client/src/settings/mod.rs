@@ -159,7 +159,9 @@ pub(crate) fn binary() -> Result<String, CliError> {
             Kind::Usage,
             format!("{} is cargo's build output: the next build replaces it", binary.display()),
         )
-        .hint("cargo install --locked --path client, then rrd hooks install with the installed one"));
+        .hint(
+            "cargo install --locked --path client, then rrd hooks install with the installed one",
+        ));
     }
     if binary.file_stem().is_none_or(|name| name != "rrd") {
         return Err(CliError::new(

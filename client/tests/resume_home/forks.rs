@@ -182,3 +182,33 @@ fn a_fork_that_lies_here_and_begins_elsewhere_is_not_gone_on_with() {
     let path = Path::new(forked["files"][0]["path"].as_str().unwrap());
     assert_eq!(begins_to(path), past.len());
 }
+
+#[test]
+fn a_fork_of_what_went_on_apart_is_not_given_another_past() {
+    let (mut a, _) = Host::alone("alpha");
+    let (mut b, of_b) = Host::alone("beta");
+    let url = format!("file://{}", a.path("bucket").display());
+    let own = meta(THREAD, None) + &records(1, &[&format!("Use {}", secret()), "two"]);
+    append(&rollout(&a, THREAD), &own);
+    a.mirrors_to(&url);
+    a.looks_up(THREAD);
+    a.brings(THREAD, &rollout(&a, THREAD));
+    b.mirrors_to(&url);
+    let cwd = of_b.to_str().unwrap();
+    let takes = |id| [&takes(id)[..], &["--cwd", cwd]].concat();
+    b.run(&takes(THREAD));
+    append(&rollout(&a, THREAD), &records(3, &["what alpha did"]));
+    let whole = read(&rollout(&a, THREAD));
+    append(
+        &rollout(&a, FORK),
+        &(meta(FORK, Some((THREAD, 4, whole.len()))) + &records(5, &["fork"])),
+    );
+    for id in [THREAD, FORK] {
+        a.looks_up(id);
+        a.brings(id, &rollout(&a, id));
+    }
+    append(&rollout(&b, THREAD), &records(3, &["what beta did"]));
+    let said = b.refuses(&takes(FORK));
+    assert!(said.contains("with which alpha went on"), "{said}");
+    assert!(!rollout(&b, FORK).exists());
+}

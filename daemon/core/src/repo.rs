@@ -107,13 +107,19 @@ pub struct Learnt {
     /// These are also all in which that was of which it has something: who gave it to this host knew them.
     pub is_all: bool,
     /// Directories of which it is known in which of these they are, or that they are in none ([`place`]).
-    pub places: BTreeSet<String>,
+    pub places: BTreeSet<u64>,
 }
 
 /// What stands for a directory, as records name it, where others need not read it.
 #[must_use]
-pub fn place(directory: &str) -> String {
-    format!("{:016x}", crate::hash(directory.as_bytes()))
+pub fn place(directory: &str) -> u64 {
+    crate::hash(directory.as_bytes())
+}
+
+/// The same, as others are told: sixteen digits.
+#[must_use]
+pub fn told_place(place: u64) -> String {
+    format!("{place:016x}")
 }
 
 impl Learnt {
@@ -138,7 +144,7 @@ impl Learnt {
     }
 
     /// It is known where these are; true when that is news.
-    pub fn knows(&mut self, places: impl IntoIterator<Item = String>) -> bool {
+    pub fn knows(&mut self, places: impl IntoIterator<Item = u64>) -> bool {
         let before = self.places.len();
         self.places.extend(places);
         self.places.len() > before

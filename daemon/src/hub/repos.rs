@@ -3,11 +3,11 @@
 //! Not here: looking on the disk ([`crate::repo`]), and which of several answers counts ([`rrd_core::repo`]).
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashMap},
     sync::Arc,
 };
 
-use rrd_core::repo::{Learnt, Repo, place};
+use rrd_core::repo::{Learnt, Repo, place, told_place};
 use rrd_proto::{SessionKey, copy::Past};
 
 use super::{Hub, Known};
@@ -19,6 +19,8 @@ pub(super) struct Learning {
     known: HashMap<SessionKey, Learnt>,
     /// What is not written down yet.
     unsaved: BTreeSet<SessionKey>,
+    /// An earlier release wrote down what is known, and not of which directories.
+    is_of_earlier: bool,
 }
 
 impl Learning {
@@ -36,7 +38,7 @@ impl Learning {
     }
 
     /// Of one of which nothing is known yet nothing would be by this alone: it is told again.
-    fn also(&mut self, key: &SessionKey, names: &[&str], places: Vec<String>) {
+    fn also(&mut self, key: &SessionKey, names: &[&str], places: Vec<u64>) {
         let Some(learnt) = self.known.get_mut(key) else { return };
         let is_news = names.iter().fold(false, |is_news, name| learnt.was_in(name) | is_news);
         if learnt.knows(places) | is_news {
@@ -67,7 +69,10 @@ impl Hub {
             None => before.map_or(seen.guess, |learnt| Arc::new(learnt.repo.clone())),
         };
         let names: Vec<&str> = seen.also.iter().flat_map(|it| it.names()).collect();
-        known.repos.also(key, &names, seen.places);
+        let mut places = seen.places;
+        // The answer that was written down was of the only one.
+        places.extend(seen.only.filter(|_| known.repos.is_of_earlier));
+        known.repos.also(key, &names, places);
         repo
     }
 
@@ -101,7 +106,8 @@ impl Hub {
             for name in names.chain(past.repos.iter().map(String::as_str)) {
                 is_news |= learnt.was_in(name);
             }
-            is_news |= learnt.knows(past.places.iter().cloned());
+            is_news |=
+                learnt.knows(past.places.iter().filter_map(|it| u64::from_str_radix(it, 16).ok()));
             is_news |= past.is_all && !learnt.is_all;
             learnt.is_all |= past.is_all;
             if is_news {
@@ -150,7 +156,7 @@ impl Hub {
         Past {
             repos: names.into_iter().map(str::to_owned).collect(),
             is_all,
-            places: known().flat_map(|it| &it.places).cloned().collect(),
+            places: known().flat_map(|it| &it.places).copied().map(told_place).collect(),
         }
         .cut()
     }
@@ -158,18 +164,6 @@ impl Hub {
     /// What is not known of where these were, who have something of each other.
     pub(crate) fn unknown_of(&self, keys: &[SessionKey]) -> Option<Unknown> {
         self.lock().unknown_of(keys)
-    }
-
-    /// The user says that it is none of those that are left out, wherever it was until now.
-    pub(crate) fn vouch(&self, key: &SessionKey) {
-        let known = &mut *self.lock();
-        let Some(entry) = known.roster.get(key) else { return };
-        let places: Vec<String> = entry.fold.named().map(place).collect();
-        let learnt = known.repos.known.entry(key.clone()).or_default();
-        learnt.is_all = true;
-        learnt.knows(places);
-        known.repos.unsaved.insert(key.clone());
-        self.here.send_modify(|_| {});
     }
 
     /// What was learnt since this was last asked.
@@ -186,6 +180,8 @@ impl Hub {
         let mut all = self.lock();
         let known: Vec<_> =
             known.into_iter().filter(|(key, _)| !all.forgotten.contains(key)).collect();
+        all.repos.is_of_earlier =
+            !known.is_empty() && known.iter().all(|(_, it)| it.places.is_empty());
         all.repos.known.extend(known);
     }
 }
@@ -201,11 +197,14 @@ pub(crate) enum Unknown {
 
 impl Known {
     fn unknown_of(&self, keys: &[SessionKey]) -> Option<Unknown> {
-        let known = keys.iter().filter_map(|key| self.repos.known.get(key));
-        let places: HashSet<&str> = known.flat_map(|it| &it.places).map(String::as_str).collect();
+        let known: Vec<&Learnt> = keys.iter().filter_map(|key| self.repos.known.get(key)).collect();
+        let is_known = |at: &&str| {
+            let place = place(at);
+            known.iter().any(|it| it.places.contains(&place))
+        };
         keys.iter().find_map(|key| {
             let fold = &self.roster.get(key)?.fold;
-            let unknown = fold.named().find(|at| !places.contains(&*place(at)));
+            let unknown = fold.named().find(|at| !is_known(at));
             let is_all = || self.repos.known.get(key).is_some_and(|it| it.is_all);
             let more = || (fold.was_at_more && !is_all()).then_some(Unknown::More);
             unknown.map(|at| Unknown::Place(at.to_owned())).or_else(more)
@@ -243,7 +242,7 @@ mod tests {
             assert_eq!(*hub.learn_repo(&a, seen), *repo("secret"));
         }
         assert_eq!(names(&a).unwrap(), ["secret", "begun"]);
-        let places = vec![place("/w/before")];
+        let places = vec![told_place(place("/w/before"))];
         let past = Past { repos: vec!["before".to_owned()], is_all: true, places: places.clone() };
         hub.comes_of_repo(&a, Some(&repo("there")), &Past::default());
         assert_eq!(names(&a).unwrap(), ["secret", "begun", "there"]);

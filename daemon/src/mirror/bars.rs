@@ -7,8 +7,8 @@
 use std::{cell::RefCell, io, path::Path};
 
 use rrd_core::{
-    repo::{is_called, place},
-    resume::{cwd_of, works_in},
+    repo::{is_called, place, told_place},
+    resume::works_in,
 };
 
 use crate::repo::Repos;
@@ -27,7 +27,7 @@ pub(crate) enum Barred {
 /// Looks at records before they go out.
 pub(crate) struct Bars<'a> {
     excluded: &'a [String],
-    /// Directories of which it is known ([`place`]).
+    /// Directories of which it is known ([`told_place`]).
     places: &'a [String],
     repos: RefCell<Repos>,
 }
@@ -43,10 +43,9 @@ impl<'a> Bars<'a> {
         if self.excluded.is_empty() {
             return Ok(());
         }
-        let Some(cwd) = cwd_of(line) else { return Ok(()) };
+        let Some(cwd) = works_in(line) else { return Ok(()) };
         let Some(names) = self.repos.borrow_mut().names_at(Path::new(&cwd)) else {
-            // A command may be run anywhere.
-            let is_known = self.places.contains(&place(&cwd)) || works_in(line).is_none();
+            let is_known = self.places.contains(&told_place(place(&cwd)));
             return if is_known { Ok(()) } else { Err(io::Error::other(Barred::Unknown(cwd))) };
         };
         let is_excluded = |name: &String| self.excluded.iter().any(|of| is_called(of, name));

@@ -46,7 +46,6 @@ pub(super) async fn start(
     let chosen = chosen(aims, url)?;
     let key = named(mirror, aims, id)?;
     let session = key.session_id.clone();
-    let of = key.clone();
     let (all, only) = (addresses(aims), url.map(|_| addresses(&chosen)));
     aside(mirror, move |mirror| {
         mirror.with_outbox(|outbox| {
@@ -63,7 +62,6 @@ pub(super) async fn start(
         })
     })
     .await?;
-    chosen.iter().for_each(|aim| aim.vouch(&of));
     again(&chosen).await?;
     Ok(MirrorReply::Stopped(session, addresses(&chosen)))
 }

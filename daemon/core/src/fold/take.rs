@@ -30,7 +30,7 @@ const RECENT: usize = 16;
 const RECENT_FAILURES: usize = 32;
 
 /// Directories in which a session was.
-const MAX_DIRECTORIES: usize = 256;
+const MAX_DIRECTORIES: usize = 1024;
 
 /// Characters of a path, name or id: real ones are shorter, and a row must fit into an answer.
 const FIELD_TEXT: usize = 4096;

@@ -265,23 +265,6 @@ impl Aim {
         self.keys().into_iter().filter_map(why).collect()
     }
 
-    /// Whether it is enough to know of a session that it was in none of those that are left out.
-    pub(super) fn is_vouched_for(&self) -> bool {
-        self.settings.repo.is_empty() && !self.settings.exclude_repo.is_empty()
-    }
-
-    /// The user says that this session is none of those that are left out here; not where it was stopped.
-    pub(in crate::mirror) fn vouch(&self, key: &SessionKey) {
-        if !self.is_vouched_for() {
-            return;
-        }
-        let held = self.held().into_iter().map(|(held, _)| held);
-        let is_its = |held: &SessionKey| held == key || self.lineage(held).contains(key);
-        let its: Vec<SessionKey> =
-            held.filter(|held| is_its(held) && self.stopped_at(held).is_none()).collect();
-        its.iter().for_each(|held| self.hub.vouch(&self.row(held)));
-    }
-
     pub(super) fn turn_is_open(&self, key: &SessionKey) -> bool {
         self.hub.entry(key).is_some_and(|entry| matches!(entry.fold.turn(), Turn::Open { .. }))
     }

@@ -102,7 +102,6 @@ impl Aim {
             stopped,
             held: held_back.len() as u64,
             held_for,
-            is_vouched_for: self.is_vouched_for(),
             keep_days: self.settings.keep_days,
             harness: self.settings.harness.clone(),
             repo: self.settings.repo.clone(),
