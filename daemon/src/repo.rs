@@ -231,8 +231,14 @@ fn plain(path: &str) -> Option<String> {
 fn git_dir(directory: &Path) -> io::Result<Option<PathBuf>> {
     let dot_git = directory.join(".git");
     let found = if_there(fs::metadata(&dot_git))?;
-    if found.as_ref().is_some_and(fs::Metadata::is_dir) && dot_git.join("HEAD").try_exists()? {
-        return Ok(Some(dot_git));
+    if found.as_ref().is_some_and(fs::Metadata::is_dir) {
+        let has = |name: &str| dot_git.join(name).try_exists();
+        match (has("HEAD")?, has("config")?) {
+            (true, true) => return Ok(Some(dot_git)),
+            (false, false) => {}
+            // Half of it is gone, or not there yet: what it was called nobody knows.
+            _ => return Err(io::ErrorKind::NotFound.into()),
+        }
     }
     if found.is_none_or(|found| found.is_dir()) {
         return Ok(is_bare(directory)?.then(|| directory.to_owned()));
@@ -367,6 +373,12 @@ mod tests {
         assert_eq!(look(&main.join("src/gone")), Found::Unknown(Some(Arc::new(site))));
         assert_eq!(look(&top.join("gone")), Found::Unknown(None));
         assert_eq!(look(Path::new("relative")), Found::Unknown(None));
+        for half in ["HEAD", "config"] {
+            write(top.join(half).join(".git").join(half), "");
+            assert_eq!(look(&top.join(half)), Found::Unknown(None), "{half} alone");
+        }
+        fs::create_dir_all(top.join("empty/.git")).unwrap();
+        assert_eq!(look(&top.join("empty")), Found::InNone);
         fs::rename(&main, top.join("not mounted")).unwrap();
         assert_eq!(look(&top.join("trees/x")), Found::Unknown(None));
     }
@@ -377,6 +389,7 @@ mod tests {
         let top = fs::canonicalize(dir.path()).unwrap();
         for name in ["alpha", "beta"] {
             write(top.join(name).join(".git/HEAD"), "ref: refs/heads/main\n");
+            write(top.join(name).join(".git/config"), "");
         }
         fs::create_dir_all(top.join("plain")).unwrap();
         let at = |name: &str| Some(top.join(name).to_string_lossy().into_owned());

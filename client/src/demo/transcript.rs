@@ -263,5 +263,6 @@ fn checkout(home: &Path, repo: &str) -> io::Result<PathBuf> {
     let git = cwd.join(".git");
     fs::create_dir_all(&git)?;
     fs::write(git.join("HEAD"), "ref: refs/heads/main\n")?;
+    fs::write(git.join("config"), "")?;
     Ok(cwd)
 }

@@ -222,6 +222,7 @@ fn a_worktree_belongs_to_its_repository() {
     let repo = host.path("work/site");
     fs::create_dir_all(repo.join(".git/worktrees/feat-x")).unwrap();
     fs::write(repo.join(".git/HEAD"), "ref: refs/heads/main\n").unwrap();
+    fs::write(repo.join(".git/config"), "").unwrap();
     fs::write(repo.join(".git/worktrees/feat-x/commondir"), "../..\n").unwrap();
     let tree = repo.join(".claude/worktrees/feat-x");
     fs::create_dir_all(&tree).unwrap();
