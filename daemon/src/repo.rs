@@ -77,7 +77,8 @@ impl Repos {
     pub(crate) fn of(&mut self, fold: &Fold, transcript: &str) -> Seen {
         let mut seen = self.now(fold, transcript);
         let mut named = fold.named();
-        seen.only = named.next().map(place).filter(|_| named.next().is_none());
+        let first = named.next();
+        seen.only = first.filter(|first| named.all(|it| it == *first)).map(place);
         for directory in fold.named() {
             match self.at(Path::new(directory)) {
                 Found::In(repo) => seen.also.push(repo),

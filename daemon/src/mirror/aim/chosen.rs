@@ -223,7 +223,8 @@ impl Aim {
         let senders = &known[..lineage.len()];
         match senders.iter().flatten().next() {
             Some(of) if senders.last().is_some_and(Option::is_some) => {
-                if !repo.is_empty() && !of.repo.name.as_ref().is_some_and(|of| repo.contains(of)) {
+                let is_it = |of: &String| repo.iter().any(|name| is_called(name, of));
+                if !repo.is_empty() && !of.repo.name.as_ref().is_some_and(is_it) {
                     return Choice::Out;
                 }
             }
