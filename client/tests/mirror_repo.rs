@@ -5,6 +5,8 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used)] // the lint's exception for tests does not reach plain functions here
 
+#[path = "mirror_repo/before.rs"]
+mod before;
 #[path = "mirror_repo/hops.rs"]
 mod hops;
 #[path = "host/mod.rs"]
@@ -62,6 +64,13 @@ impl Host {
         let projects = fs::read_dir(self.path(".claude/projects")).ok()?;
         let mut paths = projects.map(|it| it.unwrap().path().join(format!("{id}.jsonl")));
         paths.find(|path| path.is_file())
+    }
+
+    /// A database of the daemon's, while that does not run.
+    fn loses(&self, name: &str) {
+        for end in ["", "-wal", "-shm"] {
+            let _ = fs::remove_file(self.state(&format!("{name}{end}")));
+        }
     }
 
     fn shows(&self, id: &str) -> Session {
@@ -147,14 +156,15 @@ fn what_was_in_an_excluded_repository_stays_out_when_its_directory_is_gone() {
     // Where it was, there is something else now: what was said before is in the transcript all the same.
     fs::create_dir_all(&clone).unwrap();
     host.stop();
+    host.loses("index.db");
     host.start();
-    assert_eq!(host.brings(&bucket, &id), "");
-    // With a new index nobody knows it, and it is told so.
+    host.looks_up(&id);
+    assert_eq!((host.brings(&bucket, &id), host.place().held), (String::new(), 0));
+    // With nothing that was kept nobody knows it, and it is told so.
     fs::remove_dir(&clone).unwrap();
     host.stop();
-    for name in ["index.db", "index.db-wal", "index.db-shm"] {
-        let _ = fs::remove_file(host.state(name));
-    }
+    host.loses("index.db");
+    host.loses("keep.db");
     host.start();
     host.looks_up(&id);
     host.looks_up(&other);

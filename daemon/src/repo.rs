@@ -13,31 +13,32 @@ use std::{
     fs,
     io::{self, Read},
     path::{Component, Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use rrd_core::{
     fold::Fold,
-    repo::{Repo, place},
+    repo::{Learnt, Repo, place},
     resume,
 };
+use rrd_proto::SessionKey;
 use tokio_util::sync::CancellationToken;
 
 use self::config::Users;
-use crate::{hub::Hub, store::Writer};
+use crate::{
+    fleet::{Keep, KeepError},
+    hub::Hub,
+};
 
-/// How long an answer is believed: a remote may be added, a volume be mounted.
-const BELIEVED: Duration = Duration::from_secs(10);
-
-/// And that a directory is in none: something may be cloned into it, and soon be gone.
-const BELIEVED_NONE: Duration = Duration::from_secs(1);
+/// How long an answer is believed: a remote may be added, a volume be mounted, something cloned, and soon be gone.
+const BELIEVED: Duration = Duration::from_secs(1);
 
 /// `.git` files and configs are small; a larger one is not read.
 const MAX_FILE: u64 = 1 << 20;
 
-/// Answers are written down so far apart.
-const APART: Duration = Duration::from_secs(1);
+/// Answers are written down so far apart, unless somebody waits for it.
+const APART: Duration = Duration::from_millis(100);
 
 /// Answers by directory.
 #[derive(Debug, Default)]
@@ -66,19 +67,21 @@ pub(crate) struct Seen {
     pub(crate) guess: Arc<Repo>,
     /// Those of all directories that its records name, as far as they are there, and what was written down.
     pub(crate) also: Vec<Arc<Repo>>,
-    /// The only directory that its records name.
-    pub(crate) only: Option<u64>,
     /// Of which directories that is told, or that they are in none ([`rrd_core::repo::place`]).
     pub(crate) places: Vec<u64>,
 }
 
 impl Repos {
-    /// The repository a session works in, whose transcript this is, and others in which it was.
-    pub(crate) fn of(&mut self, fold: &Fold, transcript: &str) -> Seen {
+    /// The repository a session works in, whose transcript this is, and others in which it was. At what is `new` to it
+    /// is looked for it, whatever was found there for others before.
+    pub(crate) fn of(&mut self, fold: &Fold, transcript: &str, new: &[String]) -> Seen {
+        for directory in new.iter().map(Path::new) {
+            let found = self.known.get(directory);
+            if found.is_some_and(|(_, found)| !matches!(found, Found::Unknown(_))) {
+                self.known.remove(directory);
+            }
+        }
         let mut seen = self.now(fold, transcript);
-        let mut named = fold.named();
-        let first = named.next();
-        seen.only = first.filter(|first| named.all(|it| it == *first)).map(place);
         for directory in fold.named() {
             match self.at(Path::new(directory)) {
                 Found::In(repo) => seen.also.push(repo),
@@ -130,7 +133,7 @@ impl Repos {
 
     fn at(&mut self, directory: &Path) -> Found {
         if let Some((since, found)) = self.known.get(directory)
-            && since.elapsed() < if *found == Found::InNone { BELIEVED_NONE } else { BELIEVED }
+            && since.elapsed() < BELIEVED
         {
             return found.clone();
         }
@@ -302,21 +305,101 @@ fn if_there<T>(found: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// Writes down what is learnt, until it is stopped.
-pub(crate) async fn follow(hub: Arc<Hub>, writer: Arc<Writer>, stop: CancellationToken) {
-    let mut here = hub.here();
-    let save = || hub.unsaved_repos().into_iter().for_each(|(key, it)| writer.repo(key, it));
-    loop {
-        save();
-        tokio::select! {
-            () = stop.cancelled() => return save(),
-            changed = here.changed() => if changed.is_err() { return },
+/// Why it is not on the disk where sessions were.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("it cannot be written down where sessions were: {why}")]
+pub(crate) struct Unwritten {
+    why: String,
+    /// What helps.
+    pub(crate) remedy: String,
+}
+
+impl From<KeepError> for Unwritten {
+    fn from(error: KeepError) -> Self {
+        Self { why: error.to_string(), remedy: error.remedy() }
+    }
+}
+
+/// What is learnt, on the disk: a directory that is gone tells nobody again.
+pub(crate) struct Memory {
+    hub: Arc<Hub>,
+    /// Whoever waits for it finds on the disk what others took before. An error where what was known before could not
+    /// be read.
+    keep: Mutex<Result<Keep, Unwritten>>,
+}
+
+impl Memory {
+    /// Tells the hub what is kept.
+    pub(crate) fn open(hub: &Arc<Hub>, state_dir: &Path) -> Arc<Self> {
+        let open = || {
+            let keep = Keep::open(state_dir)?;
+            hub.restore_repos(keep.learnt()?);
+            Ok(keep)
+        };
+        let keep = open().map_err(|error: KeepError| {
+            tracing::error!(%error, "nobody knows where sessions were");
+            error.into()
+        });
+        Arc::new(Self { hub: Arc::clone(hub), keep: Mutex::new(keep) })
+    }
+
+    /// Writes down what is learnt; blocks.
+    pub(crate) fn save(&self) -> Result<(), Unwritten> {
+        let mut keep = self.keep.lock().unwrap_or_else(PoisonError::into_inner);
+        let keep = keep.as_mut().map_err(|error| error.clone())?;
+        let learnt = self.hub.unsaved_repos();
+        if learnt.is_empty() {
+            return Ok(());
         }
-        tokio::select! {
-            () = stop.cancelled() => return save(),
-            () = tokio::time::sleep(APART) => {}
+        keep.learn(&learnt).map_err(|error| {
+            self.hub.still_unsaved(learnt.into_iter().map(|(key, _)| key));
+            error.into()
+        })
+    }
+
+    /// Returns when all that was learnt by now is written down.
+    ///
+    /// # Errors
+    /// Why it cannot be, or what was known before cannot be read.
+    pub(crate) async fn written_down(self: &Arc<Self>) -> Result<(), Unwritten> {
+        let memory = Arc::clone(self);
+        let saved = tokio::task::spawn_blocking(move || memory.save()).await;
+        saved.unwrap_or_else(|error| {
+            Err(Unwritten { why: error.to_string(), remedy: "start rrd anew".to_owned() })
+        })
+    }
+
+    /// Writes down what is learnt, until it is stopped.
+    pub(crate) async fn follow(self: Arc<Self>, stop: CancellationToken) {
+        let mut here = self.hub.here();
+        let mut is_failing = false;
+        loop {
+            match self.written_down().await {
+                Err(error) if !is_failing => {
+                    tracing::error!(%error, "what stays out of a mirror may not do so after a restart");
+                    is_failing = true;
+                }
+                saved => is_failing = saved.is_err(),
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                changed = here.changed() => if changed.is_err() { return },
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(APART) => {}
+            }
         }
     }
+}
+
+/// What was learnt before, where no daemon runs.
+pub(crate) fn known(state_dir: &Path) -> Vec<(SessionKey, Learnt)> {
+    // No database for the sake of looking into it.
+    if !state_dir.join("keep.db").exists() {
+        return Vec::new();
+    }
+    Keep::open(state_dir).and_then(|keep| keep.learnt()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -396,7 +479,7 @@ mod tests {
         let at = |name: &str| Some(top.join(name).to_string_lossy().into_owned());
         let of = |fold: &Fold, folder: &str| {
             let Seen { answer, recorded, .. } =
-                Repos::default().of(fold, &format!("/p/{folder}/s.jsonl"));
+                Repos::default().of(fold, &format!("/p/{folder}/s.jsonl"), &[]);
             let name = |repo: Arc<Repo>| repo.name.clone().unwrap_or_default();
             (answer.map(name), recorded.map(name))
         };
@@ -422,10 +505,18 @@ mod tests {
         assert_eq!(of(&recorded(at("plain")), "x"), (some("gamma"), None));
         let mut fold_of_all = fold(at("plain"), None);
         fold_of_all.directories = ["gone", "beta", "plain"].into_iter().filter_map(at).collect();
-        let Seen { answer, also, .. } = Repos::default().of(&fold_of_all, "");
+        let Seen { answer, also, .. } = Repos::default().of(&fold_of_all, "", &[]);
         assert!(answer.is_some_and(|answer| answer.name.is_none()));
         let also: Vec<_> = also.iter().map(|repo| repo.name.as_deref()).collect();
         assert_eq!(also, [Some("beta")], "it was there, too");
+        // What was found for another session a moment ago is not what this one finds.
+        let mut repos = Repos::default();
+        let mut found =
+            |new: &[String]| repos.of(&fold(at("plain"), None), "", new).answer.unwrap();
+        assert_eq!(*found(&[]), Repo::default());
+        write(top.join("plain/.git/HEAD"), "ref: refs/heads/main\n");
+        write(top.join("plain/.git/config"), "");
+        assert_eq!(found(&[at("plain").unwrap()]).name.as_deref(), Some("plain"));
         // Where it goes on counts where it is that, and not only looks around.
         let folder = resume::directory(&at("beta").unwrap());
         let moved = |cwd| {

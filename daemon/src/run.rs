@@ -40,7 +40,7 @@ use crate::{
     mirror::Mirror,
     notices::Notices,
     process::ProcessTable,
-    repo,
+    repo::Memory,
     resume::give::Copies,
     rpc::{self, Server},
     scan::{place, split},
@@ -151,6 +151,7 @@ pub struct Daemon {
     hooks: Arc<Hooks>,
     follower: Follower,
     mirror: Arc<Mirror>,
+    memory: Arc<Memory>,
     runtime: tokio::runtime::Runtime,
     serving: tokio::task::JoinHandle<()>,
     gossiping: Option<tokio::task::JoinHandle<()>>,
@@ -225,7 +226,7 @@ impl Daemon {
             writer.trail(key.clone(), Some(state.clone()));
             trails.push((key, state));
         }
-        hub.restore_repos(std::mem::take(&mut stored.repos));
+        let memory = Memory::open(&hub, &state_dir);
         let stored = split(stored, &roots);
         stored.iter().enumerate().for_each(|(i, stored)| hub.claim_all(stored, i));
         for ((i, root), stored) in roots.iter().enumerate().zip(stored) {
@@ -291,7 +292,7 @@ impl Daemon {
         let hub_of = Arc::clone(&hub);
         let stop = CancellationToken::new();
         runtime.spawn(statuses::follow(Arc::clone(&hub), Arc::clone(&writer), stop.clone()));
-        runtime.spawn(repo::follow(Arc::clone(&hub), Arc::clone(&writer), stop.clone()));
+        runtime.spawn(Arc::clone(&memory).follow(stop.clone()));
         let roots = config.roots.clone();
         runtime.spawn(deletion::follow(hub_of.clone(), roots, stop.clone()));
         let mirror = Arc::new(Mirror::new(
@@ -299,7 +300,7 @@ impl Daemon {
             &hub,
             &edges,
             (&node.map(|node| node.to_string()).unwrap_or_default(), fleet.as_ref().ok()),
-            writer.committed(),
+            (writer.committed(), &memory),
             stop.clone(),
         ));
         let tellable = fleet.as_ref().ok();
@@ -372,6 +373,7 @@ impl Daemon {
             hooks,
             follower,
             mirror,
+            memory,
             runtime,
             serving,
             gossiping,
@@ -462,6 +464,9 @@ impl Daemon {
         stop_threads(self.tails, self.follower);
         // A tail that hangs still holds the store: what is queued is written all the same.
         self.writer.barrier();
+        if let Err(error) = self.memory.save() {
+            tracing::error!(%error, "what was learnt last is lost");
+        }
     }
 }
 

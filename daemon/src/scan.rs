@@ -29,6 +29,7 @@ use crate::{
     forget, hooks,
     hub::{Hub, Input},
     process::ProcessTable,
+    repo,
     search::Finder,
     store::{Commit, Reader, Stored},
     tail::{Databases, Ledger, Scene, read_events},
@@ -68,7 +69,7 @@ impl Scan {
         let index = Reader::open(&config.dirs.state);
         let mut stored = index.as_ref().and_then(|r| r.load().ok()).unwrap_or_default();
         let trails = std::mem::take(&mut stored.trails);
-        hub.restore_repos(std::mem::take(&mut stored.repos));
+        hub.restore_repos(repo::known(&config.dirs.state));
         let stored = split(stored, &roots);
         let index = index.map(Mutex::new);
         let ledger = Readonly(&index);

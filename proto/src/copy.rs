@@ -28,47 +28,38 @@ pub struct CopyOpen {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Past {
-    /// What repositories are called in which it is or was, or what it has something of: what it is a fork of, say.
-    pub repos: Vec<String>,
-    /// That is all: it is known where each of them was.
-    pub is_all: bool,
-    /// Directories that its records name and that are in one of these, or in none: sixteen digits for each, so that
-    /// who has the records knows them again.
+    /// Repositories in which it is or was, or what it has something of (what it is a fork of, say): sixteen digits for
+    /// each of their names, so that who excludes one knows it again, and no redaction rule takes it out.
+    pub names: Vec<String>,
+    /// Directories that its records name and that are in one of these, or in none: the same for each, so that who has
+    /// the records knows them again.
     pub places: Vec<String>,
+    /// That is all: it is known where each of them was.
+    pub is_whole: bool,
 }
 
 impl Past {
-    /// Names that are told, at most.
-    pub const MOST: usize = 64;
-
-    /// Directories that are told, at most.
-    pub const MOST_PLACES: usize = 1024;
-
-    /// Bytes of a name, at most: no path has a longer one.
-    const LONGEST: usize = 256;
+    /// Names that are told, at most, and directories.
+    pub const MOST: usize = 4096;
 
     /// No more than may be told.
     #[must_use]
     pub fn cut(mut self) -> Self {
-        self.repos.sort_unstable();
-        self.repos.dedup();
-        let before = self.repos.len();
-        self.repos.retain(|name| !name.is_empty() && name.len() <= Self::LONGEST);
-        self.repos.truncate(Self::MOST);
-        self.is_all &= self.repos.len() == before;
-        self.places.sort_unstable();
-        self.places.dedup();
-        let is_one =
-            |place: &str| place.len() == 16 && place.bytes().all(|c| c.is_ascii_hexdigit());
-        self.places.retain(|place| is_one(place));
-        // Whose directory is not told is not known: nobody takes it for another one.
-        self.places.truncate(Self::MOST_PLACES);
+        let is_one = |it: &String| it.len() == 16 && it.bytes().all(|c| c.is_ascii_hexdigit());
+        for told in [&mut self.names, &mut self.places] {
+            told.sort_unstable();
+            told.dedup();
+            let before = told.len();
+            told.retain(is_one);
+            told.truncate(Self::MOST);
+            self.is_whole &= told.len() == before;
+        }
         self
     }
 }
 
 /// One file of a copy.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CopyFile {
     /// `<id>.jsonl`, `<id>/subagents/agent-….jsonl`, `rollout-….jsonl`: to be checked before it is used.
     pub name: String,
@@ -77,6 +68,9 @@ pub struct CopyFile {
     /// What is sent is zstd frames.
     #[serde(default)]
     pub zstd: bool,
+    /// Where the session was whose transcript it is; of the default one nothing is known.
+    #[serde(default)]
+    pub past: Past,
 }
 
 /// A copy that was begun: the answer to `copy_open`.
@@ -88,9 +82,6 @@ pub struct CopyOpened {
     pub redacted: bool,
     /// Its files, in the order in which they come.
     pub files: Vec<CopyFile>,
-    /// Where it was.
-    #[serde(default)]
-    pub past: Past,
 }
 
 /// Asks for a page: the body of `copy_next`.
@@ -138,7 +129,7 @@ pub enum CopyCall {
     /// Whether another host has gone on with this session of this host, by what buckets have of it.
     Ahead(SessionKey),
     /// A copy is about to be put in its place here: the session, and its repository as it is known where that comes
-    /// from. Answered by [`CopyReply::Noted`].
+    /// from. Answered by [`CopyReply::Noted`] once that is written down.
     Comes {
         /// What it is to be here.
         key: SessionKey,
@@ -147,8 +138,9 @@ pub enum CopyCall {
         /// Its remote.
         remote: Option<String>,
         /// Where else it was.
-        #[serde(default)]
         past: Past,
+        /// Where its delegates were, by what they are to be called here.
+        delegates: Vec<(String, Past)>,
     },
     /// [`CopyCall::Ahead`] of a session that another host gives, before it is put in its place here.
     AheadOf(SessionKey, Given),
@@ -211,9 +203,6 @@ pub struct BucketCopy {
     pub cwd: Option<String>,
     /// The remote of its repository, or what that is called.
     pub repo: Option<String>,
-    /// Where else it was.
-    #[serde(default)]
-    pub past: Past,
     /// Its title.
     pub title: Option<String>,
     /// When the bucket took the last of it.

@@ -5,7 +5,7 @@
 
 use rrd_proto::{
     HostState, NodeId, Session, SessionKey,
-    copy::{BucketCopy, CopyCall, CopyFile, CopyNext, CopyOpen, CopyOpened, CopyReply},
+    copy::{BucketCopy, CopyCall, CopyFile, CopyNext, CopyOpen, CopyOpened, CopyReply, Past},
 };
 
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
     cli::ResumeFrom,
     connect::Connection,
     error::{CliError, Kind},
-    local::resume::place::Coming,
+    local::resume::{layout, place::Coming},
     output, text,
 };
 
@@ -92,11 +92,17 @@ pub(crate) fn comes(
 ) -> Result<(), CliError> {
     let key = SessionKey { harness: session.harness.clone(), session_id: id.to_owned() };
     let (repo, remote) = (session.repo.clone(), session.repo_remote.clone());
-    let past = match source {
-        Source::Host { opened, .. } => opened.past.clone(),
-        Source::Bucket(found) => found.past.clone(),
-    };
-    match daemon(answerer)?.copy(&CopyCall::Comes { key, repo, remote, past })?? {
+    let (mut past, mut delegates) = (Past::default(), Vec::new());
+    if let Ok(layout) = layout(&session.harness) {
+        for file in source.files() {
+            match layout.session_of(&session.session_id, &file.name, id) {
+                Some(of) if of == id => past = file.past.clone(),
+                Some(of) => delegates.push((of, file.past.clone())),
+                None => {}
+            }
+        }
+    }
+    match daemon(answerer)?.copy(&CopyCall::Comes { key, repo, remote, past, delegates })?? {
         CopyReply::Noted => Ok(()),
         _ => Err(odd()),
     }

@@ -8,6 +8,7 @@ mod remotes;
 
 use std::collections::BTreeSet;
 
+use rrd_proto::copy::Past;
 use serde::{Deserialize, Serialize};
 
 pub use config::{Setting, settings};
@@ -100,14 +101,29 @@ impl Repo {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Learnt {
-    /// The last answer: the default one where it was in none.
-    pub repo: Repo,
+    /// The last answer: the default one where it was in none; none yet where nobody knew.
+    pub repo: Option<Repo>,
     /// What others are called in which it was: what it did there stays in its transcript.
     pub past: Vec<String>,
-    /// These are also all in which that was of which it has something: who gave it to this host knew them.
-    pub is_all: bool,
+    /// The same, as the host told that it came from ([`mark`]).
+    pub told: BTreeSet<u64>,
     /// Directories of which it is known in which of these they are, or that they are in none ([`place`]).
     pub places: BTreeSet<u64>,
+    /// What is known of where it was before it came to this host.
+    pub before: Before,
+}
+
+/// What is known of where a session was on the host that it came from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Before {
+    /// It did not come, as far as is known.
+    #[default]
+    Here,
+    /// All, also of what it has something of.
+    All,
+    /// Not all: something was not known there either, or was not told.
+    Part,
 }
 
 /// What stands for a directory, as records name it, where others need not read it.
@@ -116,22 +132,43 @@ pub fn place(directory: &str) -> u64 {
     crate::hash(directory.as_bytes())
 }
 
-/// The same, as others are told: sixteen digits.
+/// The same for what a repository is called: one number for all of which [`is_called`] says that they are one.
 #[must_use]
-pub fn told_place(place: u64) -> String {
-    format!("{place:016x}")
+pub fn mark(name: &str) -> u64 {
+    crate::hash(name.to_lowercase().as_bytes())
+}
+
+/// Such a number as others are told it: sixteen digits.
+#[must_use]
+pub fn digits(number: u64) -> String {
+    format!("{number:016x}")
+}
+
+/// Those of which others tell ([`digits`]).
+pub fn numbers(told: &[String]) -> impl Iterator<Item = u64> {
+    told.iter().filter_map(|digits| u64::from_str_radix(digits, 16).ok())
 }
 
 impl Learnt {
     /// Takes an answer; true when anything is different by it.
     pub fn take(&mut self, repo: &Repo) -> bool {
-        if self.repo == *repo {
+        if self.repo.as_ref() == Some(repo) {
             return false;
         }
-        for before in std::mem::replace(&mut self.repo, repo.clone()).names() {
+        for before in self.repo.replace(repo.clone()).iter().flat_map(Repo::names) {
             self.was_in(before);
         }
         true
+    }
+
+    /// Takes where it was on the host that it came from; true when that is news.
+    pub fn came(&mut self, past: &Past) -> bool {
+        let told = self.told.len();
+        self.told.extend(numbers(&past.names));
+        let before = if past.is_whole { Before::All } else { Before::Part };
+        let is_news = self.told.len() > told || self.before != before;
+        self.before = before;
+        self.knows(numbers(&past.places)) | is_news
     }
 
     /// It was in this one, too; true when that is news.
@@ -150,9 +187,20 @@ impl Learnt {
         self.places.len() > before
     }
 
-    /// What all are called in which it is and was.
+    /// What all are called in which it is and was, as this host saw.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.repo.names().chain(self.past.iter().map(String::as_str))
+        self.repo.iter().flat_map(Repo::names).chain(self.past.iter().map(String::as_str))
+    }
+
+    /// What stands for all of them, also those of which others told.
+    pub fn marks(&self) -> impl Iterator<Item = u64> {
+        self.names().map(mark).chain(self.told.iter().copied())
+    }
+
+    /// Whether one of all in which it is or was is called so.
+    #[must_use]
+    pub fn is_or_was_in(&self, name: &str) -> bool {
+        self.names().any(|of| is_called(of, name)) || self.told.contains(&mark(name))
     }
 }
 
@@ -287,13 +335,27 @@ mod tests {
     #[test]
     fn where_a_session_was_is_not_forgotten() {
         let repo = |name: &str| Repo { name: Some(name.to_owned()), ..Repo::default() };
-        let mut learnt = Learnt { repo: repo("secret"), ..Learnt::default() };
+        let mut learnt = Learnt::default();
+        assert!(learnt.take(&repo("secret")));
         assert!(!learnt.take(&repo("secret")));
         assert!(learnt.take(&Repo { root: Some("/moved".into()), ..repo("secret") }));
         assert!(learnt.past.is_empty(), "the same one elsewhere");
         assert!(learnt.take(&Repo::default()) && learnt.take(&repo("public")));
         assert!(learnt.was_in("other") && !learnt.was_in("public") && !learnt.was_in("secret"));
         assert_eq!(learnt.names().collect::<Vec<_>>(), ["public", "secret", "other"]);
+        let past = |is_whole| Past {
+            names: vec![digits(mark("Far")), "?".to_owned()],
+            places: vec![digits(place("/far"))],
+            is_whole,
+        };
+        assert!(
+            learnt.came(&past(false)) && !learnt.came(&past(false)) && learnt.came(&past(true))
+        );
+        for name in ["far", "FAR", "Secret", "public"] {
+            assert!(learnt.is_or_was_in(name), "{name}");
+        }
+        assert!(!learnt.is_or_was_in("fa") && learnt.marks().count() == 4);
+        assert!(learnt.places.contains(&place("/far")) && learnt.before == Before::All);
         let kept = serde_json::to_string(&learnt).unwrap();
         assert_eq!(serde_json::from_str::<Learnt>(&kept).unwrap(), learnt);
     }

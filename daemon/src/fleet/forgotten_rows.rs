@@ -28,6 +28,8 @@ impl Keep {
             keys.iter().try_for_each(|key| {
                 let values = params![key.harness.as_str(), key.session_id, now.as_millis()];
                 db.execute(sql, values)?;
+                let values = params![key.harness.as_str(), key.session_id];
+                db.execute("DELETE FROM repos WHERE harness = ?1 AND session_id = ?2", values)?;
                 super::message_rows::forget(db, key, now)
             })
         })?;

@@ -124,6 +124,14 @@ const MIGRATIONS: &[&str] = &[
 ",
     super::message_rows::SCHEMA,
     super::message_rows::ONCE_AND_FORGOTTEN,
+    "
+    CREATE TABLE repos (
+        harness    TEXT NOT NULL,
+        session_id TEXT NOT NULL,
+        learnt     TEXT NOT NULL,     -- JSON: where the session was
+        PRIMARY KEY (harness, session_id)
+    ) STRICT, WITHOUT ROWID;
+",
 ];
 
 /// How long an invite that is over can still be told from one that never was, in milliseconds.
@@ -504,7 +512,8 @@ mod tests {
     #[test]
     fn what_an_earlier_release_sent_is_still_there() {
         let dir = tempfile::tempdir().unwrap();
-        let earlier = MIGRATIONS.split_last().unwrap().1;
+        let once = super::super::message_rows::ONCE_AND_FORGOTTEN;
+        let earlier = MIGRATIONS.split(|change| *change == once).next().unwrap();
         let db = durable::open(&dir.path().join("keep.db"), APPLICATION_ID, earlier).unwrap();
         let sent = "INSERT INTO sent VALUES
             (NULL, 'aaaaaaaaaaa', 1, 'aaaaaaaaaaa', NULL, NULL, 'codex', 's', 2, 0, 1, 0, NULL, 'hi')";

@@ -19,6 +19,7 @@ mod noise;
 mod notice_rows;
 mod register_rows;
 mod rekey;
+mod repo_rows;
 mod seeds;
 mod sync;
 mod twin;

@@ -234,7 +234,7 @@ fn entry(
     fold.cwd.clone_from(&trail.cwd);
     let facts = trail.hooked.turn.map(|turn| Fact::Started(turn.since)).into_iter().collect();
     fold.apply(Parsed { facts, ..Parsed::default() }, 0, &mut Vec::new());
-    let repo = hub.learn_repo(key, repos.of(&fold, ""));
+    let repo = hub.learn_repo(key, repos.of(&fold, "", &hub.new_places(key, &fold)));
     // Not complete: whatever it writes begins a fold of its own.
     Some(Entry {
         fold: Arc::new(fold),

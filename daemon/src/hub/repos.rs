@@ -7,7 +7,10 @@ use std::{
     sync::Arc,
 };
 
-use rrd_core::repo::{Learnt, Repo, place, told_place};
+use rrd_core::{
+    fold::Fold,
+    repo::{Before, Learnt, Repo, digits, place},
+};
 use rrd_proto::{SessionKey, copy::Past};
 
 use super::{Hub, Known};
@@ -19,22 +22,18 @@ pub(super) struct Learning {
     known: HashMap<SessionKey, Learnt>,
     /// What is not written down yet.
     unsaved: BTreeSet<SessionKey>,
-    /// An earlier release wrote down what is known, and not of which directories.
-    is_of_earlier: bool,
 }
 
 impl Learning {
     fn take(&mut self, key: &SessionKey, repo: &Repo) {
-        let is_news = match self.known.get_mut(key) {
-            Some(learnt) => learnt.take(repo),
-            None => {
-                let learnt = Learnt { repo: repo.clone(), ..Learnt::default() };
-                self.known.insert(key.clone(), learnt).is_none()
-            }
-        };
-        if is_news {
+        if self.known.entry(key.clone()).or_default().take(repo) {
             self.unsaved.insert(key.clone());
         }
+    }
+
+    /// The last answer.
+    fn answer(&self, key: &SessionKey) -> Option<&Repo> {
+        self.known.get(key)?.repo.as_ref()
     }
 
     /// Of one of which nothing is known yet nothing would be by this alone: it is told again.
@@ -59,21 +58,26 @@ impl Hub {
         if known.forgotten.contains(key) {
             return seen.guess;
         }
-        let before = known.repos.known.get(key);
+        let before = known.repos.answer(key);
         let recorded = || seen.recorded.filter(|_| before.is_none());
         let repo = match seen.answer.or_else(recorded) {
             Some(repo) => {
                 known.repos.take(key, &repo);
                 repo
             }
-            None => before.map_or(seen.guess, |learnt| Arc::new(learnt.repo.clone())),
+            None => before.map_or(seen.guess, |repo| Arc::new(repo.clone())),
         };
         let names: Vec<&str> = seen.also.iter().flat_map(|it| it.names()).collect();
-        let mut places = seen.places;
-        // The answer that was written down was of the only one.
-        places.extend(seen.only.filter(|_| known.repos.is_of_earlier));
-        known.repos.also(key, &names, places);
+        known.repos.also(key, &names, seen.places);
         repo
+    }
+
+    /// Directories that a session's records name, of which nobody has looked for this one in which repository they are.
+    pub(crate) fn new_places(&self, key: &SessionKey, fold: &Fold) -> Vec<String> {
+        let all = self.lock();
+        let learnt = all.repos.known.get(key);
+        let is_known = |at: &&str| learnt.is_some_and(|it| it.places.contains(&place(at)));
+        fold.named().filter(|at| !is_known(at)).map(str::to_owned).collect()
     }
 
     /// It was in this one, too.
@@ -92,25 +96,19 @@ impl Hub {
     pub(crate) fn comes_of_repo(&self, key: &SessionKey, repo: Option<&Repo>, past: &Past) {
         let is_new = {
             let known = &mut *self.lock();
-            let is_told = repo.is_some() || *past != Past::default();
-            if known.forgotten.contains(key) || !is_told {
+            if known.forgotten.contains(key) {
                 return;
             }
-            let is_new = !known.repos.known.contains_key(key);
             let learnt = known.repos.known.entry(key.clone()).or_default();
+            let is_new = learnt.repo.is_none();
             if is_new {
-                learnt.repo = repo.cloned().unwrap_or_default();
+                // Whoever knows all knows that it was in none.
+                let none = || past.is_whole.then(Repo::default);
+                learnt.repo = repo.cloned().or_else(none);
             }
-            let mut is_news = is_new;
             let names = repo.into_iter().flat_map(Repo::names);
-            for name in names.chain(past.repos.iter().map(String::as_str)) {
-                is_news |= learnt.was_in(name);
-            }
-            is_news |=
-                learnt.knows(past.places.iter().filter_map(|it| u64::from_str_radix(it, 16).ok()));
-            is_news |= past.is_all && !learnt.is_all;
-            learnt.is_all |= past.is_all;
-            if is_news {
+            let is_news = names.fold(is_new, |is_news, name| learnt.was_in(name) | is_news);
+            if learnt.came(past) | is_news {
                 known.repos.unsaved.insert(key.clone());
             }
             is_new
@@ -141,24 +139,20 @@ impl Hub {
     /// See [`rrd_core::roster::Roster::ancestry`].
     pub(crate) fn ancestry(&self, keys: Vec<SessionKey>) -> (Vec<SessionKey>, bool) {
         let all = self.lock();
-        let is_all = |key: &SessionKey| all.repos.known.get(key).is_some_and(|it| it.is_all);
+        let is_all =
+            |key: &SessionKey| all.repos.known.get(key).is_some_and(|it| it.before == Before::All);
         all.roster.ancestry(keys, is_all)
     }
 
-    /// Where a session was, for whoever is given a copy of it.
+    /// Where a session was, and what it has something of, for whoever is given a copy of it.
     pub(crate) fn past_of(&self, key: &SessionKey) -> Past {
         let (keys, is_all) = self.ancestry(vec![key.clone()]);
-        let all = self.lock();
-        let known: Vec<Option<&Learnt>> = keys.iter().map(|key| all.repos.known.get(key)).collect();
-        let is_all = is_all && known.iter().all(Option::is_some) && all.unknown_of(&keys).is_none();
-        let known = || known.iter().copied().flatten();
-        let names: BTreeSet<&str> = known().flat_map(Learnt::names).collect();
-        Past {
-            repos: names.into_iter().map(str::to_owned).collect(),
-            is_all,
-            places: known().flat_map(|it| &it.places).copied().map(told_place).collect(),
-        }
-        .cut()
+        self.lock().past(&keys, is_all)
+    }
+
+    /// The same of it alone: who sent it comes along.
+    pub(crate) fn own_past_of(&self, key: &SessionKey) -> Past {
+        self.lock().past(std::slice::from_ref(key), true)
     }
 
     /// What is not known of where these were, who have something of each other.
@@ -175,13 +169,16 @@ impl Hub {
             .collect()
     }
 
+    /// It could not be written down.
+    pub(crate) fn still_unsaved(&self, keys: impl Iterator<Item = SessionKey>) {
+        let repos = &mut self.lock().repos;
+        repos.unsaved.extend(keys.filter(|key| repos.known.contains_key(key)));
+    }
+
     /// What was known before the start.
-    pub(crate) fn restore_repos(&self, known: Vec<(SessionKey, Learnt)>) {
+    pub(crate) fn restore_repos(&self, mut known: Vec<(SessionKey, Learnt)>) {
         let mut all = self.lock();
-        let known: Vec<_> =
-            known.into_iter().filter(|(key, _)| !all.forgotten.contains(key)).collect();
-        all.repos.is_of_earlier =
-            !known.is_empty() && known.iter().all(|(_, it)| it.places.is_empty());
+        known.retain(|(key, _)| !all.forgotten.contains(key));
         all.repos.known.extend(known);
     }
 }
@@ -193,6 +190,8 @@ pub(crate) enum Unknown {
     Place(String),
     /// In more than are remembered.
     More,
+    /// On the host that it came from, which did not know or did not tell it.
+    Before,
 }
 
 impl Known {
@@ -203,18 +202,32 @@ impl Known {
             known.iter().any(|it| it.places.contains(&place))
         };
         keys.iter().find_map(|key| {
+            let before = self.repos.known.get(key).map(|it| it.before).unwrap_or_default();
+            if before == Before::Part {
+                return Some(Unknown::Before);
+            }
             let fold = &self.roster.get(key)?.fold;
             let unknown = fold.named().find(|at| !is_known(at));
-            let is_all = || self.repos.known.get(key).is_some_and(|it| it.is_all);
-            let more = || (fold.was_at_more && !is_all()).then_some(Unknown::More);
+            let more = || (fold.was_at_more && before == Before::Here).then_some(Unknown::More);
             unknown.map(|at| Unknown::Place(at.to_owned())).or_else(more)
         })
+    }
+
+    fn past(&self, keys: &[SessionKey], is_all: bool) -> Past {
+        let known = || keys.iter().filter_map(|key| self.repos.known.get(key));
+        let is_known = |key| self.repos.answer(key).is_some();
+        Past {
+            names: known().flat_map(Learnt::marks).map(digits).collect(),
+            places: known().flat_map(|it| &it.places).copied().map(digits).collect(),
+            is_whole: is_all && keys.iter().all(is_known) && self.unknown_of(keys).is_none(),
+        }
+        .cut()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use rrd_core::roster::Place;
+    use rrd_core::{repo::mark, roster::Place};
     use rrd_proto::Harness;
 
     use super::*;
@@ -242,25 +255,28 @@ mod tests {
             assert_eq!(*hub.learn_repo(&a, seen), *repo("secret"));
         }
         assert_eq!(names(&a).unwrap(), ["secret", "begun"]);
-        let places = vec![told_place(place("/w/before"))];
-        let past = Past { repos: vec!["before".to_owned()], is_all: true, places: places.clone() };
+        let of = |names: &[&str], is_whole| {
+            let names = names.iter().map(|name| digits(mark(name))).collect();
+            Past { names, places: vec![digits(place("/w/before"))], is_whole }.cut()
+        };
         hub.comes_of_repo(&a, Some(&repo("there")), &Past::default());
         assert_eq!(names(&a).unwrap(), ["secret", "begun", "there"]);
+        assert!(!hub.past_of(&a).is_whole, "nobody told where else it was there");
         hub.comes_of_repo(&b, None, &Past::default());
-        assert_eq!(names(&b), None, "nothing was told");
-        hub.comes_of_repo(&b, Some(&repo("there")), &past);
+        let unknown = hub.repo_of(&b).unwrap();
+        assert_eq!((unknown.repo, unknown.before), (None, Before::Part), "nothing was told");
+        assert_eq!(*hub.learn_repo(&b, nothing.clone()), *repo("above"), "and nothing is known");
+        hub.comes_of_repo(&b, Some(&repo("there")), &of(&["Before"], true));
         assert_eq!(*hub.learn_repo(&b, nothing), *repo("there"));
-        assert_eq!(names(&b).unwrap(), ["there", "before"]);
-        let told = |key| hub.past_of(key);
-        let all = ["before", "there"].map(str::to_owned).to_vec();
-        assert_eq!(told(&b), Past { repos: all, is_all: true, places });
+        assert_eq!(names(&b).unwrap(), ["there"]);
+        assert_eq!(hub.past_of(&b), of(&["there", "before"], true));
         let saved = hub.unsaved_repos();
         assert!(saved.len() == 2 && hub.unsaved_repos().is_empty());
         let again = Hub::new(Place { host: "mac".to_owned(), node_id: None, idle_timeout }, &[]);
         again.restore_repos(saved);
         assert_eq!((again.repo_of(&a), again.repo_of(&b)), (hub.repo_of(&a), hub.repo_of(&b)));
         hub.forget(std::slice::from_ref(&a));
-        hub.comes_of_repo(&a, Some(&repo("there")), &past);
+        hub.comes_of_repo(&a, Some(&repo("there")), &of(&["before"], true));
         assert_eq!((names(&a), hub.unsaved_repos()), (None, Vec::new()));
     }
 }

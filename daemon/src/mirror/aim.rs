@@ -45,6 +45,7 @@ use crate::{
     dirs::Dirs,
     fleet::Fleet,
     hub::{Hub, now},
+    repo::Memory,
     store::Committed,
 };
 
@@ -80,6 +81,7 @@ pub(crate) struct Aim {
     /// Why it is not followed any more.
     stuck: OnceLock<String>,
     hub: Arc<Hub>,
+    memory: Arc<Memory>,
     state_dir: PathBuf,
     fleet: Option<Arc<Fleet>>,
     outbox: Arc<Mutex<Outbox>>,
@@ -264,6 +266,7 @@ impl Aim {
             begun: now(),
             stuck: OnceLock::new(),
             hub: Arc::clone(&mirror.hub),
+            memory: Arc::clone(&mirror.memory),
             state_dir: mirror.dirs.state.clone(),
             fleet: mirror.fleet.clone(),
             outbox: Arc::clone(outbox),
@@ -528,12 +531,22 @@ impl Aim {
                 let yields = !hurry && !is_own;
                 let carrier = Carrier { yields, ..carrier.clone() };
                 let beside = self.beside(&key);
+                // What is in a bucket is looked at with what was known then.
+                let memory = (!carrier.excluded.is_empty()).then(|| Arc::clone(&self.memory));
                 carried.spawn(async move {
                     let mut stream = stream;
                     // What was deleted and goes on is brought as if it were new.
                     let was_deleted = stream.state.pruned.is_some() && ask == Ask::Claims;
                     let ask = if was_deleted { Ask::Names } else { ask };
-                    let result = match carrier.revive(&mut stream).await {
+                    let known = match memory {
+                        Some(memory) => memory.written_down().await.map_err(Failure::Memory),
+                        None => Ok(()),
+                    };
+                    let revived = match known {
+                        Ok(()) => carrier.revive(&mut stream).await,
+                        Err(failure) => Err(failure),
+                    };
+                    let result = match revived {
                         Ok(()) => carrier.bring(&mut stream, &source, &about, ask).await,
                         Err(failure) => Err(failure),
                     };

@@ -4,10 +4,10 @@
 //! Whoever reads transcripts for the index may not have come so far. Not here: which sessions are left out
 //! ([`super::aim`]).
 
-use std::{cell::RefCell, io, path::Path};
+use std::{cell::RefCell, collections::BTreeSet, io, path::Path};
 
 use rrd_core::{
-    repo::{is_called, place, told_place},
+    repo::{is_called, numbers, place},
     resume::works_in,
 };
 
@@ -27,14 +27,14 @@ pub(crate) enum Barred {
 /// Looks at records before they go out.
 pub(crate) struct Bars<'a> {
     excluded: &'a [String],
-    /// Directories of which it is known ([`told_place`]).
-    places: &'a [String],
+    /// Directories of which it is known ([`place`]).
+    places: BTreeSet<u64>,
     repos: RefCell<Repos>,
 }
 
 impl<'a> Bars<'a> {
-    pub(crate) fn new(excluded: &'a [String], places: &'a [String]) -> Self {
-        Self { excluded, places, repos: RefCell::default() }
+    pub(crate) fn new(excluded: &'a [String], places: &[String]) -> Self {
+        Self { excluded, places: numbers(places).collect(), repos: RefCell::default() }
     }
 
     /// # Errors
@@ -45,7 +45,7 @@ impl<'a> Bars<'a> {
         }
         let Some(cwd) = works_in(line) else { return Ok(()) };
         let Some(names) = self.repos.borrow_mut().names_at(Path::new(&cwd)) else {
-            let is_known = self.places.contains(&told_place(place(&cwd)));
+            let is_known = self.places.contains(&place(&cwd));
             return if is_known { Ok(()) } else { Err(io::Error::other(Barred::Unknown(cwd))) };
         };
         let is_excluded = |name: &String| self.excluded.iter().any(|of| is_called(of, name));

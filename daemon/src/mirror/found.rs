@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, time::SystemTime};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use rrd_core::mirror::{Meta, PartName, StreamName};
-use rrd_proto::{MirrorFound, Timestamp};
+use rrd_proto::{MirrorFound, Timestamp, copy::Past};
 
 use super::{
     aim::{Aim, address},
@@ -91,10 +91,10 @@ pub(super) async fn meta(carrier: &Carrier, name: &StreamName) -> Result<Option<
         &mut meta.cwd,
         &mut meta.source_path,
     ];
-    let past = meta.past.iter_mut().flat_map(|past| &mut past.repos);
-    for text in texts.into_iter().flatten().chain(past) {
+    for text in texts.into_iter().flatten() {
         *text = carrier.edges.copied_text(text);
     }
+    meta.past = meta.past.map(Past::cut);
     Ok(Some(meta))
 }
 

@@ -15,7 +15,7 @@ use rrd_core::{
 };
 use rrd_proto::{
     Refusal, SessionKey,
-    copy::{BucketCopy, CopyFile, MAX_FILES, Past},
+    copy::{BucketCopy, CopyFile, MAX_FILES},
 };
 
 use super::{
@@ -109,7 +109,8 @@ async fn give(found: Place<'_>, copies: &Copies, id: &str) -> Result<Option<Buck
         match name {
             Some(name) => {
                 let beside = about.zip(delegate::called(&name));
-                files.push(CopyFile { name, bytes, zstd: false });
+                let past = meta.past.take().unwrap_or_default().cut();
+                files.push(CopyFile { name, bytes, zstd: false, past });
                 // Transcripts come first where there are too many files.
                 if let Some((about, name)) = beside
                     && files.len() + all.len() - at <= MAX_FILES
@@ -117,7 +118,7 @@ async fn give(found: Place<'_>, copies: &Copies, id: &str) -> Result<Option<Buck
                     let path = folder.path().join(files.len().to_string());
                     let file = owner_only(&path).map_err(unwritten)?;
                     let bytes = carrier.write_delegate(&about, file).map_err(unwritten)?;
-                    files.push(CopyFile { name, bytes, zstd: false });
+                    files.push(CopyFile { name, bytes, ..CopyFile::default() });
                 }
             }
             // The next one gets its number.
@@ -135,7 +136,6 @@ async fn give(found: Place<'_>, copies: &Copies, id: &str) -> Result<Option<Buck
     let place = folder.path().to_owned();
     copies.keep(folder);
     // Of a meta.json that somebody else wrote nobody knows what is in it.
-    let past = told.past.unwrap_or_default();
     let say = |text: Option<String>| match carrier.redacts {
         true => text.map(|text| carrier.edges.copied_text(&text)),
         false => text,
@@ -147,12 +147,6 @@ async fn give(found: Place<'_>, copies: &Copies, id: &str) -> Result<Option<Buck
         host: say(told.host.or(told.agent_id)),
         cwd: say(told.cwd),
         repo: say(told.repo),
-        past: Past {
-            repos: past.repos.into_iter().filter_map(|name| say(Some(name))).collect(),
-            is_all: past.is_all,
-            places: past.places,
-        }
-        .cut(),
         title: say(told.title),
         last_uploaded_at: told.last_uploaded_at,
         dropped: wrong,

@@ -36,9 +36,11 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use rrd_core::repo::Repo;
 use rrd_proto::{
     Health, Host, MirrorAlarm, MirrorStatus, MirrorTarget, PartStatus, Refusal, SessionKey,
     Timestamp,
+    copy::{MAX_FILES, Past},
 };
 use tokio::sync::{Semaphore, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -48,6 +50,7 @@ use crate::{
     edge::Edges,
     fleet::Fleet,
     hub::{Hub, Input, now},
+    repo::Memory,
     store::Committed,
 };
 use aim::Aim;
@@ -74,6 +77,7 @@ pub(crate) struct Mirror {
     fleet: Option<Arc<Fleet>>,
     host: Arc<str>,
     committed: watch::Receiver<Committed>,
+    memory: Arc<Memory>,
     stop: CancellationToken,
     tasks: TaskTracker,
     hands: Arc<Semaphore>,
@@ -94,7 +98,7 @@ impl Mirror {
         hub: &Arc<Hub>,
         edges: &Arc<Edges>,
         (node, fleet): (&str, Option<&Arc<Fleet>>),
-        committed: watch::Receiver<Committed>,
+        (committed, memory): (watch::Receiver<Committed>, &Arc<Memory>),
         stop: CancellationToken,
     ) -> Self {
         Self {
@@ -105,6 +109,7 @@ impl Mirror {
             fleet: fleet.cloned(),
             host: hub.host().into(),
             committed,
+            memory: Arc::clone(memory),
             stop,
             tasks: TaskTracker::new(),
             hands: Arc::new(Semaphore::new(HANDS)),
@@ -150,9 +155,26 @@ impl Mirror {
         self.tasks.wait().await;
     }
 
-    /// A copy of this session is about to be put in its place here.
-    pub(crate) fn comes(&self, key: &SessionKey) {
+    /// A copy of this session is about to be put in its place here, and was in this repository, and there, and its
+    /// delegates there. Returns when that is written down.
+    pub(crate) async fn comes(
+        &self,
+        key: &SessionKey,
+        repo: Option<&Repo>,
+        past: Past,
+        delegates: Vec<(String, Past)>,
+    ) -> Result<(), Refusal> {
         self.aims().iter().for_each(|aim| aim.comes(key));
+        self.hub.comes_of_repo(key, repo, &past.cut());
+        for (session_id, past) in delegates.into_iter().take(MAX_FILES) {
+            let delegate = SessionKey { harness: key.harness.clone(), session_id };
+            self.hub.comes_of_repo(&delegate, None, &past.cut());
+        }
+        self.memory.written_down().await.map_err(|error| Refusal {
+            message: error.to_string(),
+            facts: Vec::new(),
+            hint: Some(error.remedy),
+        })
     }
 
     /// Lets go of sessions that were forgotten.

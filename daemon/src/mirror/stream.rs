@@ -24,7 +24,7 @@ use super::{
     recognise::Found,
     target::{Ability, Created, Fault, Replaced, Target, Version},
 };
-use crate::{edge::Edges, hub::now};
+use crate::{edge::Edges, hub::now, repo::Unwritten};
 
 /// An owner's file, or a `meta.json`, is no longer than this.
 pub(super) const SMALL: u64 = 64 << 20;
@@ -47,6 +47,9 @@ pub(crate) enum Failure {
     /// The outbox cannot be used.
     #[error(transparent)]
     Outbox(#[from] OutboxError),
+    /// What is learnt of sessions is not on the disk, and what stays out is known by it.
+    #[error(transparent)]
+    Memory(#[from] Unwritten),
     /// The transcript cannot be read.
     #[error("{path}: {source}", path = path.display())]
     Source { path: PathBuf, source: io::Error },
@@ -466,8 +469,9 @@ impl Carrier {
             false => text,
         };
         let (mut past, own) = (told.past.unwrap_or_default(), own.unwrap_or_default());
-        past.repos = past.repos.into_iter().map(say).chain(own.repos).collect();
+        past.names.extend(own.names);
         past.places.extend(own.places);
+        past.is_whole &= own.is_whole;
         (told.repo.map(say), Some(past.cut()).filter(|past| *past != Past::default()))
     }
 
@@ -543,11 +547,7 @@ impl Carrier {
             redactor: Some(if is_raw { meta::RAW } else { meta::REDACTOR }.to_owned()),
             title: about.title.as_ref().map(told),
             repo: about.repo.as_ref().map(told),
-            past: (about.past != Past::default()).then(|| Past {
-                repos: about.past.repos.iter().map(told).collect(),
-                is_all: about.past.is_all,
-                places: about.past.places.clone(),
-            }),
+            past: Some(about.past.clone()).filter(|past| *past != Past::default()),
             task_id: about.task.as_ref().map(told),
             ..Meta::default()
         }

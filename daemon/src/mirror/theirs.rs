@@ -11,7 +11,7 @@ use rrd_core::{
     repo::Repo,
     sdk::Key,
 };
-use rrd_proto::{SessionKey, copy::Past};
+use rrd_proto::SessionKey;
 use tokio::time::timeout;
 
 use super::{
@@ -51,6 +51,7 @@ impl Mirror {
                 // Before what comes is read here.
                 if let (Some(meta), Some(_)) = (directory.meta, &found) {
                     self.comes_of_repo(&carrier, &name, meta);
+                    self.memory.written_down().await?;
                 }
                 Ok(found)
             };
@@ -66,8 +67,7 @@ impl Mirror {
     /// Where it was comes along.
     fn comes_of_repo(&self, carrier: &Carrier, name: &StreamName, meta: Meta) {
         let say = |text: String| carrier.edges.copied_text(&text);
-        let past = meta.past.unwrap_or_default();
-        let past = Past { repos: past.repos.into_iter().map(say).collect(), ..past }.cut();
+        let past = meta.past.unwrap_or_default().cut();
         let repo = meta.repo.map(say).and_then(|repo| Repo::told(None, Some(&repo)));
         let session_id = name.agent.as_ref().unwrap_or(&name.session_id).clone();
         let key = SessionKey { harness: name.harness.clone(), session_id };

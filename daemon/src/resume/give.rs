@@ -140,12 +140,10 @@ impl Copies {
             Some(_) => self.raw,
             None => Some(RawCopies::for_their_owner()),
         };
-        let mut opened = self.begin(of, files(&self.roots, hub, &query.key)?, raw);
-        opened.past = hub.past_of(&query.key);
-        if of.is_some() {
-            let names = opened.past.repos.iter_mut();
-            names.for_each(|name| *name = self.edges.copied_text(name));
-        }
+        let files = files(&self.roots, hub, &query.key)?;
+        let pasts = pasts(hub, &query.key, &files);
+        let mut opened = self.begin(of, files, raw);
+        opened.files.iter_mut().zip(pasts).for_each(|(file, past)| file.past = past);
         Ok(opened)
     }
 
@@ -173,12 +171,12 @@ impl Copies {
             name: file.name.clone(),
             bytes: file.length,
             zstd: file.zstd && raw.is_some(),
+            past: Past::default(),
         };
         let opened = CopyOpened {
             handle: self.next.fetch_add(1, Ordering::Relaxed),
             redacted: raw.is_none(),
             files: files.iter().map(told).collect(),
-            past: Past::default(),
         };
         let copy = Giving { files, at: 0, reading: None, raw, pages: 0, last: None, sent: 0 };
         let open = Arc::new(Open {
@@ -232,6 +230,23 @@ struct Given {
     name: String,
     length: u64,
     zstd: bool,
+    /// The session whose transcript it is.
+    session_id: Option<String>,
+}
+
+/// Where the sessions were of whom these are, the last of which is this one's: of the others that alone which is not
+/// this one's, too, and of all of them no more than may be told of one.
+fn pasts(hub: &Hub, key: &SessionKey, files: &[Given]) -> Vec<Past> {
+    let Some((_, delegates)) = files.split_last() else { return Vec::new() };
+    let mut left = Past::MOST;
+    let past = |file: &Given| {
+        let session_id = file.session_id.clone()?;
+        let past = hub.own_past_of(&SessionKey { harness: key.harness.clone(), session_id });
+        left = left.checked_sub(past.names.len() + past.places.len())?;
+        Some(past)
+    };
+    let told = delegates.iter().map(past).map(Option::unwrap_or_default);
+    told.chain([hub.past_of(key)]).collect()
 }
 
 /// The session's own transcript and what its subagents left; the transcript last, so that whoever puts them
@@ -251,7 +266,11 @@ fn files(roots: &[HarnessRoot], hub: &Hub, key: &SessionKey) -> Result<Vec<Given
     let given = |found: Found| {
         let zstd = matches!(found.role, FileRole::Transcript { zstd: true, .. });
         let name = name(&found.path)?;
-        Some(Given { path: found.path, name, length: found.size, zstd })
+        let session_id = match found.role {
+            FileRole::Transcript { session_id, .. } => Some(session_id),
+            _ => None,
+        };
+        Some(Given { path: found.path, name, length: found.size, zstd, session_id })
     };
     if is_behind_link(&root.path, &path) {
         return Err(unfit());
@@ -477,7 +496,7 @@ mod tests {
             fs::write(&path, bytes).unwrap();
             let zstd = name.ends_with(".zst");
             let length = bytes.len() as u64;
-            Given { path, name: name.to_owned(), length, zstd }
+            Given { path, name: name.to_owned(), length, zstd, session_id: None }
         }
 
         fn giving(&self, files: Vec<Given>, raw: bool) -> Giving {

@@ -119,10 +119,9 @@ pub(crate) async fn answer(answers: &Answers, call: CopyCall) -> Result<CopyRepl
             });
             Ok(CopyReply::Bucket(Box::new(copy)))
         }
-        CopyCall::Comes { key, repo, remote, past } => {
-            answers.mirror.comes(&key);
+        CopyCall::Comes { key, repo, remote, past, delegates } => {
             let repo = Repo::told(repo.as_deref(), remote.as_deref());
-            answers.desk.hub.comes_of_repo(&key, repo.as_ref(), &past.cut());
+            answers.mirror.comes(&key, repo.as_ref(), past, delegates).await?;
             Ok(CopyReply::Noted)
         }
         CopyCall::Ahead(key) => ahead(answers, &key, None).await,

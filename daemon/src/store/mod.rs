@@ -29,7 +29,6 @@ use rrd_core::{
     fold::Fold,
     harness::ParserState,
     hook::Trail,
-    repo::Learnt,
 };
 use rrd_proto::{Body, Event, Harness, SessionKey, Status, Timestamp, WaitingFor};
 use serde::{Deserialize, Serialize};
@@ -213,8 +212,6 @@ pub struct Stored {
     pub databases: Vec<DatabaseState>,
     /// What hooks said.
     pub trails: Vec<(SessionKey, TrailState)>,
-    /// In which repositories sessions work, as far as that was known once.
-    pub repos: Vec<(SessionKey, Learnt)>,
     /// What an earlier release's reader took of transcripts: it counts where these are gone.
     pub earlier: Vec<Earlier>,
 }

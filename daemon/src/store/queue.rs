@@ -12,7 +12,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rrd_core::repo::Learnt;
 use rrd_proto::SessionKey;
 
 use super::{Commit, DatabaseState, Fill, TrailState, Turned};
@@ -57,7 +56,6 @@ struct Waiting {
     databases: BTreeMap<String, DatabaseState>,
     /// What hooks said; `None` where it is to be forgotten.
     trails: BTreeMap<SessionKey, Option<TrailState>>,
-    repos: BTreeMap<SessionKey, Learnt>,
     /// When what hooks said must be written.
     trails_until: Option<Instant>,
     barriers: Vec<SyncSender<()>>,
@@ -105,19 +103,17 @@ pub(super) struct Batch {
     pub(super) forgets: Vec<SessionKey>,
     pub(super) databases: Vec<DatabaseState>,
     pub(super) trails: BTreeMap<SessionKey, Option<TrailState>>,
-    pub(super) repos: BTreeMap<SessionKey, Learnt>,
 }
 
 impl Batch {
     pub(super) fn is_empty(&self) -> bool {
-        let Self { commits, fills, turned, forgets, databases, trails, repos } = self;
+        let Self { commits, fills, turned, forgets, databases, trails } = self;
         commits.is_empty()
             && fills.is_empty()
             && turned.is_empty()
             && forgets.is_empty()
             && databases.is_empty()
             && trails.is_empty()
-            && repos.is_empty()
     }
 }
 
@@ -219,19 +215,6 @@ impl Queue {
         }
     }
 
-    /// Adds what is known of a session's repository. Never waits.
-    pub(super) fn repo(&self, key: SessionKey, learnt: Learnt) {
-        let mut waiting = self.lock();
-        if waiting.abandoned {
-            return;
-        }
-        let was_empty = waiting.is_empty();
-        waiting.repos.insert(key, learnt);
-        if was_empty {
-            self.to_write.notify_one();
-        }
-    }
-
     /// `done` is told when everything added before is written.
     pub(super) fn barrier(&self, done: SyncSender<()>) {
         let mut waiting = self.lock();
@@ -273,7 +256,6 @@ impl Queue {
         waiting.forgets.clear();
         waiting.databases.clear();
         waiting.trails.clear();
-        waiting.repos.clear();
         waiting.barriers.clear();
         self.room.notify_all();
     }
@@ -325,7 +307,6 @@ impl Queue {
             forgets: std::mem::take(&mut waiting.forgets),
             databases: std::mem::take(&mut waiting.databases).into_values().collect(),
             trails: std::mem::take(&mut waiting.trails),
-            repos: std::mem::take(&mut waiting.repos),
         };
         Next::Write(batch, std::mem::take(&mut waiting.barriers))
     }
@@ -350,7 +331,6 @@ impl Waiting {
             && self.forgets.is_empty()
             && self.databases.is_empty()
             && self.trails.is_empty()
-            && self.repos.is_empty()
             && self.barriers.is_empty()
     }
 

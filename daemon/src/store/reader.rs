@@ -192,17 +192,6 @@ impl Reader {
                 stored.trails.push((key, state));
             }
         }
-        let mut repos = self.db.prepare("SELECT harness, session_id, repo, seal FROM repos")?;
-        let mut rows = repos.query([])?;
-        while let Some(row) = rows.next()? {
-            if let (Ok(key), Ok(text), Ok(seal)) =
-                (key(row, 0), row.get_ref(2)?.as_str(), row.get::<_, i64>(3))
-                && schema::seal(&[&key.to_string(), text]) == seal
-                && let Ok(learnt) = serde_json::from_str(text)
-            {
-                stored.repos.push((key, learnt));
-            }
-        }
         Ok(stored)
     }
 

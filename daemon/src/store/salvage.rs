@@ -30,7 +30,6 @@ pub(super) fn salvage(index: &Path, damaged: &Path) -> rusqlite::Result<(u64, u6
     let place =
         |path: &str| path.rsplit_once('#').map_or_else(|| path.to_owned(), |(db, _)| db.to_owned());
     let gone = |path: &String| !Path::new(path).exists() && !Path::new(&place(path)).exists();
-    repos(&db, &old)?;
     let (mut taken, mut lost) = (0, 0);
     for (id, paths) in places {
         if !paths.iter().all(gone) {
@@ -45,25 +44,6 @@ pub(super) fn salvage(index: &Path, damaged: &Path) -> rusqlite::Result<(u64, u6
         }
     }
     Ok((taken, lost))
-}
-
-/// In which repositories sessions worked: of those that are not lost, too, no transcript tells where it is gone.
-fn repos(db: &Connection, old: &Connection) -> rusqlite::Result<()> {
-    // An older index has none.
-    let Ok(mut repos) = old.prepare("SELECT harness, session_id, repo, seal FROM repos") else {
-        return Ok(());
-    };
-    let mut put = db.prepare("INSERT OR IGNORE INTO main.repos VALUES (?1, ?2, ?3, ?4)")?;
-    let mut rows = repos.query([])?;
-    while let Ok(Some(row)) = rows.next() {
-        let columns = (row.get(0), row.get(1), row.get(2), row.get::<_, i64>(3));
-        if let (Ok::<String, _>(harness), Ok::<String, _>(id), Ok::<String, _>(repo), Ok(seal)) =
-            columns
-        {
-            put.execute((harness, id, repo, seal))?;
-        }
-    }
-    Ok(())
 }
 
 /// The paths of each session's transcripts, as far as they can be read from either end.

@@ -132,6 +132,8 @@ const MIGRATIONS: &[&str] = &[
         PRIMARY KEY (harness, session_id)
     ) STRICT, WITHOUT ROWID;
 ",
+    // It is kept where nothing is set aside: in `keep.db`.
+    "DROP TABLE repos",
 ];
 
 /// What is read of each table: a name in the schema may be damaged, which no check of SQLite's finds.
@@ -149,7 +151,6 @@ const READ: &[&str] = &[
     "SELECT hash, session, seq FROM texts",
     "SELECT session, seq, of_session, of_seq FROM copies",
     "SELECT one FROM to_scrub",
-    "SELECT harness, session_id, repo, seal FROM repos",
 ];
 
 /// Whether every table is there with its columns.

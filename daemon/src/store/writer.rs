@@ -17,7 +17,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rrd_core::repo::Learnt;
 use rrd_proto::{Direction, EventKind, SessionKey, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use tokio::sync::watch;
@@ -159,11 +158,6 @@ impl Writer {
     /// for: it is durable in a moment.
     pub fn trail(&self, key: SessionKey, state: Option<TrailState>) {
         self.queue.trail(key, state);
-    }
-
-    /// Queues what is known of a session's repository; does not wait, and is not waited for.
-    pub fn repo(&self, key: SessionKey, learnt: Learnt) {
-        self.queue.repo(key, learnt);
     }
 
     /// Returns when everything queued before it is durable.
@@ -451,7 +445,7 @@ fn transact<'b>(
     forgotten: &HashSet<SessionKey>,
     batch: &'b Batch,
 ) -> rusqlite::Result<()> {
-    let Batch { commits, fills, turned, forgets: _, databases, trails, repos } = batch;
+    let Batch { commits, fills, turned, forgets: _, databases, trails } = batch;
     if batch.is_empty() {
         return Ok(());
     }
@@ -498,8 +492,6 @@ fn transact<'b>(
     databases.iter().try_for_each(|state| put_database(&transaction, state))?;
     let trails = trails.iter().filter(|(key, _)| !forgotten.contains(key));
     trails.into_iter().try_for_each(|(key, state)| put_trail(&transaction, key, state.as_ref()))?;
-    let repos = repos.iter().filter(|(key, _)| !forgotten.contains(key));
-    repos.into_iter().try_for_each(|(key, learnt)| put_repo(&transaction, key, learnt))?;
     let changes = transaction.total_changes();
     for key in &batch.forgets {
         remove(&transaction, key)?;
@@ -536,8 +528,6 @@ fn put_turned(db: &Transaction<'_>, turned: &Turned) -> rusqlite::Result<()> {
 /// Takes a session out.
 fn remove(db: &Transaction<'_>, key: &SessionKey) -> rusqlite::Result<()> {
     put_trail(db, key, None)?;
-    let sql = "DELETE FROM repos WHERE harness = ?1 AND session_id = ?2";
-    db.prepare_cached(sql)?.execute([key.harness.as_str(), &key.session_id])?;
     let known = db
         .prepare_cached("SELECT id FROM sessions WHERE harness = ?1 AND session_id = ?2")?
         .query_row([key.harness.as_str(), &key.session_id], |row| row.get::<_, i64>(0))
@@ -698,16 +688,6 @@ fn put_trail(
         "INSERT OR REPLACE INTO trails (harness, session_id, trail, seal) VALUES (?1, ?2, ?3, ?4)",
     )?
     .execute(params![harness, id, text, seal])?;
-    Ok(())
-}
-
-fn put_repo(db: &Transaction<'_>, key: &SessionKey, learnt: &Learnt) -> rusqlite::Result<()> {
-    let text = json(learnt)?;
-    let seal = schema::seal(&[&key.to_string(), &text]);
-    db.prepare_cached(
-        "INSERT OR REPLACE INTO repos (harness, session_id, repo, seal) VALUES (?1, ?2, ?3, ?4)",
-    )?
-    .execute(params![key.harness.as_str(), key.session_id, text, seal])?;
     Ok(())
 }
 

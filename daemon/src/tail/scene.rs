@@ -305,7 +305,8 @@ impl Scene {
             let written = last_written(path).map_or(now, |at| at.min(now));
             Arc::make_mut(&mut fold).no_later_than(written);
         }
-        let seen = self.repos.lock().unwrap_or_else(PoisonError::into_inner).of(&fold, path);
+        let new = self.hub.new_places(key, &fold);
+        let seen = self.repos.lock().unwrap_or_else(PoisonError::into_inner).of(&fold, path, &new);
         let repo = self.hub.learn_repo(key, seen);
         let is_archived = |path: &Path| {
             let role = role_of(&self.root, path, self.format);

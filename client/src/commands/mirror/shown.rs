@@ -105,9 +105,6 @@ fn words(one: &MirrorStatus, now: Timestamp) -> Vec<String> {
         if one.held > one.held_for.len() as u64 {
             lines.push("    …".to_owned());
         }
-        lines.push(
-            "    a directory counts as soon as it is there: mount it, or make it anew".to_owned(),
-        );
     }
     if one.redacted && one.raw_transcripts > 0 {
         lines.push(format!(

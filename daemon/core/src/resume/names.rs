@@ -167,6 +167,17 @@ impl Layout {
         }
     }
 
+    /// The session whose transcript the file is where [`Self::placed`] puts it; `None` of anything else.
+    #[must_use]
+    pub fn session_of(self, id: &str, name: &str, new: &str) -> Option<String> {
+        let placed = self.placed(id, name, new, "x")?;
+        if self.is_main(id, name) {
+            return Some(new.to_owned());
+        }
+        let agent = placed.rsplit('/').next()?.strip_prefix("agent-")?.strip_suffix(".jsonl")?;
+        Some(agent.to_owned())
+    }
+
     /// Whether `name` is the session's own transcript, not a subagent's.
     #[must_use]
     pub fn is_main(self, id: &str, name: &str) -> bool {
@@ -260,6 +271,13 @@ mod tests {
             assert_eq!(claude.told(ID, &path).as_deref(), Some(&*name));
             assert_eq!(claude.placed(ID, &name, NEW, "-v"), Some(place));
             assert_eq!(claude.is_main(ID, &name), !name.contains('/'));
+            let of = [ID, NEW].map(|id| claude.session_of(ID, &name, id));
+            let expected = match (name.contains('/'), name.ends_with(".jsonl")) {
+                (false, _) => [ID, NEW].map(|id| Some(id.to_owned())),
+                (true, true) => ["a9", &agent_of(NEW, "a9")].map(|id| Some(id.to_owned())),
+                (true, false) => [None, None],
+            };
+            assert_eq!(of, expected, "{name}");
         }
         let name = format!("rollout-2026-11-20T10-42-56-{ID}.jsonl");
         let place = format!("sessions/2026/11/20/rollout-2026-11-20T10-42-56-{NEW}.jsonl");
@@ -271,6 +289,8 @@ mod tests {
             assert_eq!(Layout::Codex.told(ID, &path).as_ref(), Some(&name));
         }
         assert_eq!(Layout::Codex.placed(ID, &name, NEW, "-v"), Some(place));
+        assert_eq!(Layout::Codex.session_of(ID, &name, NEW).as_deref(), Some(NEW));
+        assert_eq!(claude.session_of(ID, "../x.jsonl", NEW), None);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::{
 use rrd_core::{
     fold::Turn,
     mirror::{StreamName, due},
-    repo::{Learnt, is_called},
+    repo::{Learnt, Repo, is_called},
     roster::Entry,
 };
 use rrd_proto::{MirrorTarget, SessionKey};
@@ -55,11 +55,17 @@ impl fmt::Display for Where {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Own(Some(at)) | Self::At(Unknown::Place(at)) => {
-                write!(f, "it was in {at}, which is not here: nobody knows in which repository")
+                write!(
+                    f,
+                    "nobody knows in which repository {at} was, where it worked: that counts once it is there again, whole"
+                )
             }
             Self::Own(None) => write!(f, "no record of it names a directory"),
             Self::Kin => write!(f, "nobody knows where that was of which it is a fork or delegate"),
             Self::At(Unknown::More) => write!(f, "it was in more directories than are remembered"),
+            Self::At(Unknown::Before) => {
+                write!(f, "the host that it came from did not tell of all places where it was")
+            }
         }
     }
 }
@@ -215,16 +221,17 @@ impl Aim {
         };
         let kin: Vec<SessionKey> = kin.iter().map(|key| self.row(key)).collect();
         let known: Vec<Option<Learnt>> = kin.iter().map(|key| self.hub.repo_of(key)).collect();
-        let names = || known.iter().flatten().flat_map(Learnt::names);
-        if exclude_repo.iter().any(|name| names().any(|of| is_called(of, name))) {
+        let was_in = |name: &String| known.iter().flatten().any(|of| of.is_or_was_in(name));
+        if exclude_repo.iter().any(was_in) {
             return Choice::Out;
         }
+        let known: Vec<Option<Repo>> = known.into_iter().map(|it| it?.repo).collect();
         // A delegate is where they are that sent it if nothing is known of its own directory.
         let senders = &known[..lineage.len()];
         match senders.iter().flatten().next() {
             Some(of) if senders.last().is_some_and(Option::is_some) => {
                 let is_it = |of: &String| repo.iter().any(|name| is_called(name, of));
-                if !repo.is_empty() && !of.repo.name.as_ref().is_some_and(is_it) {
+                if !repo.is_empty() && !of.name.as_ref().is_some_and(is_it) {
                     return Choice::Out;
                 }
             }
@@ -249,7 +256,8 @@ impl Aim {
             if let Some(entry) = self.hub.entry(row)
                 && matches!(self.choice(row, &entry), Choice::Held(_))
             {
-                self.hub.relearn_repo(row, repos.of(&entry.fold, &entry.path));
+                let seen = repos.of(&entry.fold, &entry.path, &[]);
+                self.hub.relearn_repo(row, seen);
             }
         }
     }

@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use rrd_core::repo::is_called;
+use rrd_core::repo::{Learnt, is_called};
 use rrd_proto::{
     CoverageState, MirrorFailing, MirrorStatus, MirrorTarget, MirrorTrouble, Mirrored, SessionKey,
     Timestamp,
@@ -158,15 +158,13 @@ impl Aim {
         }
         let keys = self.hub.keys(None, None);
         let entries = keys.iter().filter_map(|key| self.hub.entry(key));
-        let mut known: HashSet<String> =
-            entries.filter_map(|entry| entry.repo.name.clone()).collect();
-        for learnt in keys.iter().filter_map(|key| self.hub.repo_of(key)) {
-            known.extend(learnt.names().map(str::to_owned));
-        }
-        let is_known = |name: &String| known.contains(name);
-        let is_left_out = |name: &String| known.iter().any(|of| is_called(of, name));
-        let unknown = repo.iter().filter(|name| !is_known(name));
-        unknown.chain(exclude_repo.iter().filter(|name| !is_left_out(name))).cloned().collect()
+        let shown: HashSet<String> = entries.filter_map(|entry| entry.repo.name.clone()).collect();
+        let known: Vec<Learnt> = keys.iter().filter_map(|key| self.hub.repo_of(key)).collect();
+        let is_known = |name: &String| {
+            shown.iter().any(|of| is_called(of, name))
+                || known.iter().any(|it| it.is_or_was_in(name))
+        };
+        repo.iter().chain(exclude_repo).filter(|name| !is_known(name)).cloned().collect()
     }
 
     /// A title, as it may be told.

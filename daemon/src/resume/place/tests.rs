@@ -30,7 +30,7 @@ fn announced(files: &[(&str, &[u8])]) -> Vec<CopyFile> {
     let file = |(name, bytes): &(&str, &[u8])| CopyFile {
         name: (*name).to_owned(),
         bytes: bytes.len() as u64,
-        zstd: false,
+        ..CopyFile::default()
     };
     files.iter().map(file).collect()
 }

@@ -5,7 +5,6 @@ use rrd_core::{
     fold::Fold,
     harness::ParserState,
     hook::{HookEvent, HookWord, Trail},
-    repo::Repo,
     roster::{Place, Roster},
 };
 use rrd_proto::{Body, Event, EventKind, Harness, Mark, Timestamp, WaitingFor};
@@ -539,48 +538,6 @@ fn what_hooks_said_is_read_back_until_it_is_forgotten() {
     assert_eq!(read_trails(dir.path()), [stored(&other, trail(4))]);
 }
 
-#[test]
-fn the_repository_of_a_session_is_read_back_until_it_is_forgotten() {
-    let dir = tempfile::tempdir().unwrap();
-    let read = || Reader::open(dir.path()).unwrap().load().unwrap().repos;
-    let learnt = |name: &str| Learnt {
-        repo: Repo { name: Some(name.into()), ..Repo::default() },
-        past: vec!["before".into()],
-        is_all: true,
-        places: [rrd_core::repo::place("/w")].into(),
-    };
-    let key = commit(0..0, 0).file.session;
-    let other = SessionKey { harness: Harness::Hermes, session_id: "s\0".into() };
-    let (writer, _) = open_store(dir.path()).unwrap();
-    writer.repo(key.clone(), learnt("a"));
-    writer.repo(key.clone(), learnt("b"));
-    writer.repo(other.clone(), learnt("c"));
-    writer.commit(commit(0..2, 10));
-    writer.barrier();
-    let both = [(key.clone(), learnt("b")), (other.clone(), learnt("c"))];
-    assert_eq!(read(), both);
-    // A session that begins anew, an older reader, another index: none of them says where it was.
-    writer.commit(Commit { reset: true, ..commit(0..1, 10) });
-    drop(writer);
-    let db = Connection::open(database(dir.path())).unwrap();
-    db.execute("UPDATE sessions SET reader = 0", []).unwrap();
-    drop(db);
-    assert_eq!(read(), both);
-    set_aside(dir.path()).unwrap();
-    let (writer, found) = open_store(dir.path()).unwrap();
-    assert_eq!(found.repos, both);
-    writer.forget(vec![key.clone()]);
-    writer.repo(key, learnt("d"));
-    drop(writer);
-    assert_eq!(read(), both[1..]);
-    let db = Connection::open(database(dir.path())).unwrap();
-    for damaged in ["replace(repo, 'before', 'after')", "CAST(x'7bff' AS TEXT)"] {
-        db.execute(&format!("UPDATE repos SET repo = {damaged}"), []).unwrap();
-        assert_eq!(read(), [], "{damaged}");
-    }
-}
-
-/// Nobody asks for it, and nothing else is to be written.
 #[test]
 fn what_hooks_said_is_durable_in_a_moment() {
     let key = commit(0..0, 0).file.session;
