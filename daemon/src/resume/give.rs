@@ -234,11 +234,14 @@ struct Given {
     session_id: Option<String>,
 }
 
+/// Numbers that are told of all delegates of a session, at most: 1.3 MB, and a frame has room for 8 MiB.
+const MOST_OF_DELEGATES: usize = 16 * Past::MOST;
+
 /// Where the sessions were of whom these are, the last of which is this one's: of the others that alone which is not
-/// this one's, too, and of all of them no more than may be told of one.
+/// this one's, too. Of one for which there is no room it is told that it is not known.
 fn pasts(hub: &Hub, key: &SessionKey, files: &[Given]) -> Vec<Past> {
     let Some((_, delegates)) = files.split_last() else { return Vec::new() };
-    let mut left = Past::MOST;
+    let mut left = MOST_OF_DELEGATES;
     let past = |file: &Given| {
         let session_id = file.session_id.clone()?;
         let past = hub.own_past_of(&SessionKey { harness: key.harness.clone(), session_id });
