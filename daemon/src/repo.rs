@@ -194,6 +194,10 @@ fn above(directory: &Path, users: &Users) -> io::Result<Option<Repo>> {
         Some(text) => real(&git.join(text.trim()))?,
         None => git.clone(),
     };
+    // Half of it is gone, or not there yet: what it was called nobody knows.
+    if !is_there(&git, "HEAD")? || !is_there(&common, "config")? {
+        return Err(io::ErrorKind::NotFound.into());
+    }
     let is_dot_git = common.file_name().is_some_and(|name| name == ".git");
     let root = match common.parent() {
         Some(parent) if is_dot_git && parent != checkout => parent,
@@ -228,20 +232,17 @@ fn plain(path: &str) -> Option<String> {
     }
 }
 
-/// The directory that `.git` in `directory` is, or names; or `directory`, where it is a repository without files.
+/// The directory that `.git` in `directory` is, or names; or `directory`, where it is a repository without files. Also
+/// where not all of it is there.
 fn git_dir(directory: &Path) -> io::Result<Option<PathBuf>> {
     let dot_git = directory.join(".git");
     let found = if_there(fs::metadata(&dot_git))?;
-    if found.as_ref().is_some_and(fs::Metadata::is_dir) {
-        let has = |name: &str| dot_git.join(name).try_exists();
-        match (has("HEAD")?, has("config")?) {
-            (true, true) => return Ok(Some(dot_git)),
-            (false, false) => {}
-            // Half of it is gone, or not there yet: what it was called nobody knows.
-            _ => return Err(io::ErrorKind::NotFound.into()),
-        }
-    }
     if found.is_none_or(|found| found.is_dir()) {
+        for name in ["HEAD", "config", "objects"] {
+            if is_there(&dot_git, name)? {
+                return Ok(Some(dot_git));
+            }
+        }
         return Ok(is_bare(directory)?.then(|| directory.to_owned()));
     }
     let text = read(&dot_git)?.unwrap_or_default();
@@ -254,7 +255,8 @@ fn git_dir(directory: &Path) -> io::Result<Option<PathBuf>> {
     }
 }
 
-/// Whether git takes it for a repository by what is in it; that of a clone is found from the clone.
+/// Whether git takes it for a repository by what is in it, or would if that had its `HEAD`; that of a clone is found from
+/// the clone.
 fn is_bare(directory: &Path) -> io::Result<bool> {
     let holds = |name: &str| directory.join(name).is_dir();
     let is_of_clone = directory.file_name().is_some_and(|name| name == ".git");
@@ -268,13 +270,18 @@ fn is_bare(directory: &Path) -> io::Result<bool> {
     }
     let text = match head.is_file() {
         true => read(&head)?.unwrap_or_default(),
-        false => return Ok(false),
+        false => return Ok(!is_there(directory, "HEAD")? && directory.join("config").is_file()),
     };
     let is_commit = |text: &str| text.len() >= 40 && text.bytes().all(|c| c.is_ascii_hexdigit());
     Ok(match text.strip_prefix("ref:") {
         Some(to) => to.trim_start().starts_with("refs/"),
         None => is_commit(text.trim_end()),
     })
+}
+
+/// Whether something is there, if only a link that leads nowhere.
+fn is_there(directory: &Path, name: &str) -> io::Result<bool> {
+    Ok(if_there(fs::symlink_metadata(directory.join(name)))?.is_some())
 }
 
 /// What is in a small file, where there is one.
@@ -347,6 +354,7 @@ mod tests {
             "[remote \"origin\"]\nurl = https://u:secret@h/acme/site.git\n",
         );
         write(main.join(".git/worktrees/x/commondir"), "../..\n");
+        write(main.join(".git/worktrees/x/HEAD"), "ref: refs/heads/x\n");
         write(
             top.join("trees/x/.git"),
             &format!("gitdir: {}\n", main.join(".git/worktrees/x").display()),
@@ -355,6 +363,7 @@ mod tests {
             main.join(".git/modules/lib/config"),
             "[remote \"origin\"]\nurl = git@h:acme/lib.git\n",
         );
+        write(main.join(".git/modules/lib/HEAD"), "ref: refs/heads/main\n");
         write(main.join("vendor/lib/.git"), "gitdir: ../../.git/modules/lib\n");
         write(main.join("src/deep/x"), "");
         fs::create_dir_all(top.join("plain")).unwrap();
@@ -374,10 +383,6 @@ mod tests {
         assert_eq!(look(&main.join("src/gone")), Found::Unknown(Some(Arc::new(site))));
         assert_eq!(look(&top.join("gone")), Found::Unknown(None));
         assert_eq!(look(Path::new("relative")), Found::Unknown(None));
-        for half in ["HEAD", "config"] {
-            write(top.join(half).join(".git").join(half), "");
-            assert_eq!(look(&top.join(half)), Found::Unknown(None), "{half} alone");
-        }
         fs::create_dir_all(top.join("empty/.git")).unwrap();
         assert_eq!(look(&top.join("empty")), Found::InNone);
         fs::rename(&main, top.join("not mounted")).unwrap();

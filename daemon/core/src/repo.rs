@@ -246,7 +246,8 @@ fn last(path: &str, in_remote: bool) -> Option<String> {
 /// Disks and forges may not tell upper case from lower.
 fn without_git(name: &str) -> &str {
     let mut name = name;
-    while let Some((before, end)) = name.len().checked_sub(4).and_then(|at| name.split_at_checked(at))
+    while let Some((before, end)) =
+        name.len().checked_sub(4).and_then(|at| name.split_at_checked(at))
         && end.eq_ignore_ascii_case(".git")
     {
         name = before;

@@ -183,6 +183,63 @@ fn what_a_clone_is_called_beside_what_is_shown() {
     assert_eq!(home.find(&place).unwrap().name.as_deref(), Some("secret"));
 }
 
+#[test]
+fn half_a_repository_is_not_known() {
+    let home = Home::new();
+    let secret = origin(SECRET);
+    let plain = home.clones("plain", &secret);
+    let bare = home.holds("bare", &secret);
+    let gone = home.holds("bare", &secret).join("gone");
+    home.holds("apart/gd", &secret);
+    home.write("apart/w/.git", "gitdir: ../gd\n");
+    home.holds("plain/.git/modules/lib", &secret);
+    home.write("plain/lib/.git", "gitdir: ../.git/modules/lib\n");
+    home.write("plain/.git/worktrees/x/commondir", "../..\n");
+    home.write("plain/.git/worktrees/x/HEAD", "ref: refs/heads/x\n");
+    home.write("x/.git", &format!("gitdir: {}\n", plain.join(".git/worktrees/x").display()));
+    let look = |place: &Path| look(place, &home.users());
+    for (place, half) in [
+        (&plain, "plain/.git/HEAD"),
+        (&plain, "plain/.git/config"),
+        (&bare, "bare/HEAD"),
+        (&bare, "bare/config"),
+        (&gone, "bare/config"),
+        (&home.path("apart/w"), "apart/gd/HEAD"),
+        (&home.path("apart/w"), "apart/gd/config"),
+        (&home.path("plain/lib"), "plain/.git/modules/lib/HEAD"),
+        (&home.path("plain/lib"), "plain/.git/modules/lib/config"),
+        (&home.path("x"), "plain/.git/worktrees/x/HEAD"),
+        (&home.path("x"), "plain/.git/config"),
+    ] {
+        let (half, aside) = (home.path(half), home.path("aside"));
+        let is_known = || !matches!(look(place), Found::Unknown(None) | Found::InNone);
+        assert!(is_known(), "{}", place.display());
+        fs::rename(&half, &aside).unwrap();
+        assert_eq!(
+            look(place),
+            Found::Unknown(None),
+            "{} without {}",
+            place.display(),
+            half.display()
+        );
+        fs::rename(&aside, &half).unwrap();
+    }
+    // Whoever takes a clone away takes what is small first.
+    ["HEAD", "config"]
+        .iter()
+        .for_each(|half| fs::remove_file(plain.join(".git").join(half)).unwrap());
+    assert_eq!(look(&plain), Found::Unknown(None));
+    fs::remove_dir(plain.join(".git/objects")).unwrap();
+    assert_eq!(look(&plain), Found::InNone);
+    // As git made it once: a link that leads nowhere while nothing is committed.
+    #[cfg(unix)]
+    {
+        fs::remove_file(bare.join("HEAD")).unwrap();
+        std::os::unix::fs::symlink("refs/heads/main", bare.join("HEAD")).unwrap();
+        assert_eq!(home.find(&bare).unwrap().name.as_deref(), Some("secret"));
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn a_link_leads_where_the_directory_is() {

@@ -252,7 +252,8 @@ mod tests {
                 format!("[branch \"a\"]\npushRemote = {value}"),
                 format!("[remote]\npushDefault = {value}"),
             ] {
-                let config = format!("{setting}\n[remote \"up\"]\nurl = x\n[url \"h:\"]\ninsteadOf = w:");
+                let config =
+                    format!("{setting}\n[remote \"up\"]\nurl = x\n[url \"h:\"]\ninsteadOf = w:");
                 let mut remotes = of(&[(&config, OWN), (&setting.replace(value, "users"), USERS)]);
                 remotes.take_file("old", "URL: y");
                 assert_eq!(remotes.shown().as_deref(), Some("x"), "{config}");
