@@ -163,10 +163,8 @@ impl Aim {
         for learnt in keys.iter().filter_map(|key| self.hub.repo_of(key)) {
             known.extend(learnt.names().map(str::to_owned));
         }
-        let is_known = |name: &String| known.contains(name);
-        let is_left_out = |name: &String| known.iter().any(|of| is_called(of, name));
-        let unknown = repo.iter().filter(|name| !is_known(name));
-        unknown.chain(exclude_repo.iter().filter(|name| !is_left_out(name))).cloned().collect()
+        let is_known = |name: &String| known.iter().any(|of| is_called(of, name));
+        repo.iter().chain(exclude_repo).filter(|name| !is_known(name)).cloned().collect()
     }
 
     /// A title, as it may be told.
