@@ -218,6 +218,8 @@ impl Aim {
                     records: total.records,
                     bytes_behind: match (&stream.state.theirs, is_new) {
                         (Some(_), _) => None,
+                        // Nothing of it is missed there.
+                        _ if !is_to_be_there(state) => None,
                         // Of a database only what is read of it tells.
                         _ if is_told || is_in_database => coverage.and_then(|it| it.bytes_behind),
                         (None, true) => Some(size + stream.state.missing()),
