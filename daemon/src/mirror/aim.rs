@@ -38,6 +38,7 @@ use super::{
     gather::At,
     is_alarming,
     outbox::{Outbox, OutboxError, Stream, StreamId, TargetId},
+    parts_of,
     stream::{Ask, Carrier, Failure},
     target::{Access, Fault, Kind, Target, TargetError, plain},
 };
