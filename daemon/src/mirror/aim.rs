@@ -41,6 +41,7 @@ use super::{
     parts_of,
     stream::{Ask, Carrier, Failure},
     target::{Access, Fault, Kind, Target, TargetError, plain},
+    twins::Twins,
 };
 use crate::{
     dirs::Dirs,
@@ -256,6 +257,7 @@ impl Aim {
             redacts: !settings.raw,
             yields: false,
             excluded: settings.exclude_repo.clone().into(),
+            twins: Arc::new(Twins::since(now())),
         });
         Self {
             id,

@@ -30,6 +30,7 @@ pub(crate) mod target;
 #[cfg(test)]
 mod tests;
 mod theirs;
+mod twins;
 
 use std::{
     path::Path,

@@ -34,8 +34,9 @@ use super::{
     parts_of,
     stream::{About, Ask, Carrier, Failure},
     target::{Access, Target},
+    twins::Twins,
 };
-use crate::{dirs::Dirs, edge::Edges};
+use crate::{dirs::Dirs, edge::Edges, hub::now};
 
 const TOKEN: &str = "ghp_16C7e42F292c6912E7710c838347Ae178B4a";
 
@@ -135,6 +136,7 @@ fn carrier(home: &Path, node: &str) -> Carrier {
         redacts: true,
         yields: false,
         excluded: Arc::default(),
+        twins: Arc::new(Twins::since(now())),
     }
 }
 

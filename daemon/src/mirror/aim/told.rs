@@ -13,7 +13,7 @@ use rrd_proto::{
 };
 
 use super::{Aim, OutboxError, Stream, TOLD, address, at, chosen::Where};
-use crate::hub::now;
+use crate::{hub::now, mirror::twins::TROUBLE};
 
 impl Aim {
     /// How it is with this place.
@@ -82,6 +82,13 @@ impl Aim {
                 error: self.told(&one.wrong()),
             }));
         }
+        let claimed = self.carrier.as_ref().map(|it| it.twins.claimed(now())).unwrap_or_default();
+        troubles.extend(
+            claimed.iter().map(|stream| MirrorTrouble {
+                stream: self.told(stream),
+                error: TROUBLE.to_owned(),
+            }),
+        );
         troubles.sort_by(|a, b| a.stream.cmp(&b.stream));
         troubles.truncate(TOLD);
         Ok(MirrorStatus {
