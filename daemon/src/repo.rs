@@ -7,6 +7,7 @@
 mod config;
 #[cfg(test)]
 mod layouts;
+mod origins;
 
 use std::{
     collections::HashMap,
@@ -189,11 +190,7 @@ fn above(directory: &Path, users: &Users) -> io::Result<Option<Repo>> {
         }
     }
     let Some((checkout, git)) = found else { return Ok(None) };
-    // A worktree's own directory names the repository's common one; a submodule has none.
-    let common = match read(&git.join("commondir"))? {
-        Some(text) => real(&git.join(text.trim()))?,
-        None => git.clone(),
-    };
+    let common = common_of(&git)?;
     // Half of it is gone, or not there yet: what it was called nobody knows.
     if !is_there(&git, "HEAD")? || !is_there(&common, "config")? {
         return Err(io::ErrorKind::NotFound.into());
@@ -204,9 +201,18 @@ fn above(directory: &Path, users: &Users) -> io::Result<Option<Repo>> {
         // As it is called by who works there.
         _ => place.ancestors().find(|it| is_at(it, checkout)).unwrap_or(checkout),
     };
-    let remotes = config::remotes(&git, &common, users)?;
+    let mut remotes = config::remotes(&git, &common, users)?;
+    origins::follow(&mut remotes, checkout, users)?;
     let repo = Repo::of(root.to_string_lossy().into_owned(), &remotes);
     repo.ok_or_else(|| io::ErrorKind::InvalidData.into()).map(Some)
+}
+
+/// Where what all worktrees share is: one's own directory names that; a submodule has none.
+fn common_of(git: &Path) -> io::Result<PathBuf> {
+    match read(&git.join("commondir"))? {
+        Some(text) => real(&git.join(text.trim())),
+        None => Ok(git.to_owned()),
+    }
 }
 
 /// Whether this path leads there, and only down to it.

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use super::config::Setting;
+use super::{config::Setting, decoded};
 
 /// More addresses than this are not looked at, and so many rules that change them; then nothing is known.
 const MOST: usize = 1000;
@@ -28,6 +28,8 @@ pub struct Remotes {
     addresses: Vec<Address>,
     /// What branches name as their remote: an address, where none is called so.
     of_branches: BTreeSet<String>,
+    /// Addresses of the repositories to which these lead.
+    of_others: BTreeSet<String>,
     rules: Vec<Rule>,
     worktrees_differ: bool,
     is_too_much: bool,
@@ -146,10 +148,31 @@ impl Remotes {
     pub(super) fn all(&self) -> impl Iterator<Item = String> {
         let is_one = |name: &&String| self.addresses.iter().any(|it| it.remote == **name);
         let unnamed = self.of_branches.iter().filter(move |name| !is_one(name));
-        self.addresses.iter().map(|it| &it.url).chain(unnamed).flat_map(|url| {
+        let own = self.addresses.iter().map(|it| &it.url).chain(unnamed).flat_map(|url| {
             let changed = self.rules.iter().filter_map(|rule| rule.changes(url));
             changed.chain([url.clone()])
-        })
+        });
+        own.chain(self.of_others.iter().cloned())
+    }
+
+    /// Those that are paths on this machine, as git tells them from addresses; they may be relative to the clone.
+    #[must_use]
+    pub fn paths(&self) -> BTreeSet<String> {
+        let path = |url: String| match (url.strip_prefix("file://"), url.find(':')) {
+            (Some(path), _) => Some(decoded(path)),
+            (None, Some(at)) => url[..at].contains('/').then_some(url),
+            (None, None) => Some(url),
+        };
+        self.all().filter_map(path).collect()
+    }
+
+    /// These count, too: they are those of a repository to which one of these leads.
+    pub fn count(&mut self, theirs: &Self) {
+        self.is_too_much |= theirs.is_too_much;
+        for url in theirs.all() {
+            self.of_others.insert(url);
+        }
+        self.is_too_much |= self.of_others.len() > MOST;
     }
 }
 
@@ -265,6 +288,23 @@ mod tests {
         // Every branch names one, and most the same.
         let branches = "[branch \"a\"]\nremote = origin\n".repeat(MOST + 1);
         assert!(!of(&[(&branches, OWN)]).is_too_much());
+    }
+
+    #[test]
+    fn paths_are_told_from_addresses_and_lead_to_others() {
+        let urls = "/srv/a\nurl = ../b\nurl = c\nurl = ./d:e\nurl = file:///srv/%66#\nurl = h:x\n\
+                    url = https://h/x\nurl = w:g\n[url \"/srv/\"]\ninsteadOf = w:\n";
+        let mut remotes =
+            of(&[(&format!("[remote \"origin\"]\nurl = {}", urls.replace('#', "")), OWN)]);
+        let paths = ["../b", "./d:e", "/srv/a", "/srv/f", "/srv/g", "c"];
+        assert_eq!(remotes.paths(), paths.map(str::to_owned).into());
+        let before = remotes.all().count();
+        remotes.count(&of(&[("[remote \"origin\"]\nurl = h:secret", OWN)]));
+        assert_eq!(remotes.shown().as_deref(), Some("/srv/a"));
+        assert_eq!(remotes.all().skip(before).collect::<Vec<_>>(), ["h:secret"]);
+        assert!(!remotes.is_too_much());
+        remotes.count(&of(&[(&"[remote \"a\"]\nurl = x\n".repeat(MOST + 1), OWN)]));
+        assert!(remotes.is_too_much());
     }
 
     #[test]
