@@ -189,8 +189,10 @@ fn what_was_in_a_chosen_repository_comes_also_when_its_directory_is_gone() {
     host.turns(&id, &clone, "work");
     host.turns(&late, &host.path("gone/before"), "nobody knows where");
     host.start();
-    host.mirrors_to(&bucket, &["--repo", "mine"]);
+    // Forges do not tell upper case from lower.
+    host.mirrors_to(&bucket, &["--repo", "Mine"]);
     assert!(host.brings(&bucket, &id).contains("work"));
+    assert_eq!(host.place().unknown_repos, [""; 0]);
     assert_eq!((there(&bucket, &late), host.place().held), (String::new(), 1));
     fs::remove_dir_all(&clone).unwrap();
     host.stop();

@@ -7,6 +7,7 @@
 mod config;
 #[cfg(test)]
 mod layouts;
+mod origins;
 
 use std::{
     collections::HashMap,
@@ -192,20 +193,29 @@ fn above(directory: &Path, users: &Users) -> io::Result<Option<Repo>> {
         }
     }
     let Some((checkout, git)) = found else { return Ok(None) };
-    // A worktree's own directory names the repository's common one; a submodule has none.
-    let common = match read(&git.join("commondir"))? {
-        Some(text) => real(&git.join(text.trim()))?,
-        None => git.clone(),
-    };
+    let common = common_of(&git)?;
+    // Half of it is gone, or not there yet: what it was called nobody knows.
+    if !is_there(&git, "HEAD")? || !is_there(&common, "config")? {
+        return Err(io::ErrorKind::NotFound.into());
+    }
     let is_dot_git = common.file_name().is_some_and(|name| name == ".git");
     let root = match common.parent() {
         Some(parent) if is_dot_git && parent != checkout => parent,
         // As it is called by who works there.
         _ => place.ancestors().find(|it| is_at(it, checkout)).unwrap_or(checkout),
     };
-    let remotes = config::remotes(&git, &common, users)?;
+    let mut remotes = config::remotes(&git, &common, users)?;
+    origins::follow(&mut remotes, checkout, users)?;
     let repo = Repo::of(root.to_string_lossy().into_owned(), &remotes);
     repo.ok_or_else(|| io::ErrorKind::InvalidData.into()).map(Some)
+}
+
+/// Where what all worktrees share is: one's own directory names that; a submodule has none.
+fn common_of(git: &Path) -> io::Result<PathBuf> {
+    match read(&git.join("commondir"))? {
+        Some(text) => real(&git.join(text.trim())),
+        None => Ok(git.to_owned()),
+    }
 }
 
 /// Whether this path leads there, and only down to it.
@@ -231,20 +241,17 @@ fn plain(path: &str) -> Option<String> {
     }
 }
 
-/// The directory that `.git` in `directory` is, or names; or `directory`, where it is a repository without files.
+/// The directory that `.git` in `directory` is, or names; or `directory`, where it is a repository without files. Also
+/// where not all of it is there.
 fn git_dir(directory: &Path) -> io::Result<Option<PathBuf>> {
     let dot_git = directory.join(".git");
     let found = if_there(fs::metadata(&dot_git))?;
-    if found.as_ref().is_some_and(fs::Metadata::is_dir) {
-        let has = |name: &str| dot_git.join(name).try_exists();
-        match (has("HEAD")?, has("config")?) {
-            (true, true) => return Ok(Some(dot_git)),
-            (false, false) => {}
-            // Half of it is gone, or not there yet: what it was called nobody knows.
-            _ => return Err(io::ErrorKind::NotFound.into()),
-        }
-    }
     if found.is_none_or(|found| found.is_dir()) {
+        for name in ["HEAD", "config", "objects"] {
+            if is_there(&dot_git, name)? {
+                return Ok(Some(dot_git));
+            }
+        }
         return Ok(is_bare(directory)?.then(|| directory.to_owned()));
     }
     let text = read(&dot_git)?.unwrap_or_default();
@@ -257,7 +264,8 @@ fn git_dir(directory: &Path) -> io::Result<Option<PathBuf>> {
     }
 }
 
-/// Whether git takes it for a repository by what is in it; that of a clone is found from the clone.
+/// Whether git takes it for a repository by what is in it, or would if that had its `HEAD`; that of a clone is found from
+/// the clone.
 fn is_bare(directory: &Path) -> io::Result<bool> {
     let holds = |name: &str| directory.join(name).is_dir();
     let is_of_clone = directory.file_name().is_some_and(|name| name == ".git");
@@ -271,13 +279,18 @@ fn is_bare(directory: &Path) -> io::Result<bool> {
     }
     let text = match head.is_file() {
         true => read(&head)?.unwrap_or_default(),
-        false => return Ok(false),
+        false => return Ok(!is_there(directory, "HEAD")? && directory.join("config").is_file()),
     };
     let is_commit = |text: &str| text.len() >= 40 && text.bytes().all(|c| c.is_ascii_hexdigit());
     Ok(match text.strip_prefix("ref:") {
         Some(to) => to.trim_start().starts_with("refs/"),
         None => is_commit(text.trim_end()),
     })
+}
+
+/// Whether something is there, if only a link that leads nowhere.
+fn is_there(directory: &Path, name: &str) -> io::Result<bool> {
+    Ok(if_there(fs::symlink_metadata(directory.join(name)))?.is_some())
 }
 
 /// What is in a small file, where there is one.
@@ -430,6 +443,7 @@ mod tests {
             "[remote \"origin\"]\nurl = https://u:secret@h/acme/site.git\n",
         );
         write(main.join(".git/worktrees/x/commondir"), "../..\n");
+        write(main.join(".git/worktrees/x/HEAD"), "ref: refs/heads/x\n");
         write(
             top.join("trees/x/.git"),
             &format!("gitdir: {}\n", main.join(".git/worktrees/x").display()),
@@ -438,6 +452,7 @@ mod tests {
             main.join(".git/modules/lib/config"),
             "[remote \"origin\"]\nurl = git@h:acme/lib.git\n",
         );
+        write(main.join(".git/modules/lib/HEAD"), "ref: refs/heads/main\n");
         write(main.join("vendor/lib/.git"), "gitdir: ../../.git/modules/lib\n");
         write(main.join("src/deep/x"), "");
         fs::create_dir_all(top.join("plain")).unwrap();
@@ -457,10 +472,6 @@ mod tests {
         assert_eq!(look(&main.join("src/gone")), Found::Unknown(Some(Arc::new(site))));
         assert_eq!(look(&top.join("gone")), Found::Unknown(None));
         assert_eq!(look(Path::new("relative")), Found::Unknown(None));
-        for half in ["HEAD", "config"] {
-            write(top.join(half).join(".git").join(half), "");
-            assert_eq!(look(&top.join(half)), Found::Unknown(None), "{half} alone");
-        }
         fs::create_dir_all(top.join("empty/.git")).unwrap();
         assert_eq!(look(&top.join("empty")), Found::InNone);
         fs::rename(&main, top.join("not mounted")).unwrap();

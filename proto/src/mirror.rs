@@ -401,7 +401,8 @@ pub struct Mirrored {
     pub uploaded_bytes: u64,
     /// Records in them.
     pub records: u64,
-    /// Bytes of the transcript that are not there; null where that is not known, since another host mirrors it.
+    /// Bytes of the transcript that are not there; null where that is not known, since another host mirrors it,
+    /// and where it is not to be there.
     pub bytes_behind: Option<u64>,
     /// When it took something last.
     pub last_uploaded_at: Option<Timestamp>,

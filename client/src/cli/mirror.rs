@@ -214,7 +214,11 @@ fn bare(text: &str) -> &str {
             continue;
         }
         let path = whole.trim_end_matches(['/', '\\']);
-        let path = path.strip_suffix(".git").unwrap_or(path);
+        let path =
+            match path.len().checked_sub(".git".len()).and_then(|at| path.split_at_checked(at)) {
+                Some((before, end)) if end.eq_ignore_ascii_case(".git") => before,
+                _ => path,
+            };
         let name = path.rsplit(['/', '\\', ':']).next().unwrap_or_default();
         if name.len() == rest.len() {
             return name;
@@ -231,7 +235,7 @@ mod tests {
     fn a_repository_is_named_by_its_name() {
         assert_eq!(repository("rrd.rs").as_deref(), Ok("rrd.rs"));
         for text in
-            ["acme/secret", "git@host:secret.git", "https://host/acme/secret/", "secret.git"]
+            ["acme/secret", "git@host:secret.git", "https://host/acme/secret/", "secret.GIT"]
         {
             assert!(repository(text).is_err_and(|why| why.ends_with(": write secret")), "{text}");
         }

@@ -141,7 +141,9 @@ fn go_on(args: &ResumeArgs) -> Result<(), CliError> {
         is_known_here(found)?;
     }
     let now = clock::now();
-    resume::may(&session, &copies, Wish { fork: args.fork, take_over: args.take_over }, now)?;
+    let from_bucket = args.from == Some(ResumeFrom::Bucket);
+    let wish = Wish { fork: args.fork, take_over: args.take_over, from_bucket };
+    resume::may(&session, &copies, wish, now)?;
     let mut answer = Answer {
         host: session.host.clone(),
         harness: session.harness.to_string(),

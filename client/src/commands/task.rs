@@ -9,13 +9,16 @@ use crate::{
     caller, cli, clock,
     connect::{self, Connection, Unreachable},
     error::{CliError, Kind},
-    grid::lines,
+    grid::{give_way, lines},
     local, output,
     text::{clean, fit_end},
 };
 
 /// Columns that a task's name may have in the list.
 const NAME: usize = 40;
+
+/// And what it and an id keep where there is no room: both are known by how they begin.
+const LEAST: usize = 12;
 
 pub(crate) fn run(task: &cli::Task) -> Result<(), CliError> {
     let config = local::config(None)?;
@@ -79,6 +82,7 @@ fn table(all: &[Task]) -> Result<(), CliError> {
         let name = fit_end(&clean(&task.task), NAME).into_owned();
         [name, harness, session, linked, by, task.history.len().to_string()]
     }));
+    [2, 0].iter().for_each(|at| give_way(&mut rows, *at, LEAST, columns));
     output::print_lines(&lines(&rows, columns))
 }
 
@@ -95,6 +99,7 @@ fn show(task: &Task) -> Result<(), CliError> {
             by,
         ]);
     }
+    give_way(&mut rows, 2, LEAST, columns);
     let title = [clean(&task.task).into_owned()];
     let lines: Vec<String> = title.into_iter().chain(lines(&rows, columns)).collect();
     output::print_lines(&lines)

@@ -224,6 +224,7 @@ fn a_worktree_belongs_to_its_repository() {
     fs::write(repo.join(".git/HEAD"), "ref: refs/heads/main\n").unwrap();
     fs::write(repo.join(".git/config"), "").unwrap();
     fs::write(repo.join(".git/worktrees/feat-x/commondir"), "../..\n").unwrap();
+    fs::write(repo.join(".git/worktrees/feat-x/HEAD"), "ref: refs/heads/feat-x\n").unwrap();
     let tree = repo.join(".claude/worktrees/feat-x");
     fs::create_dir_all(&tree).unwrap();
     fs::write(

@@ -23,6 +23,7 @@ fn an_excluded_repository_stays_out_however_its_clone_is_laid_out() {
     symlink(clone.join("app"), host.path("link")).unwrap();
     let bare = host.path("src/secret.git");
     append(&bare.join("HEAD"), "ref: refs/heads/main\n");
+    append(&bare.join("config"), "[core]\n\tbare = true\n");
     ["objects", "refs"].iter().for_each(|name| fs::create_dir(bare.join(name)).unwrap());
     append(&host.path("shared.inc"), &secret);
     append(&host.path(".gitconfig"), "[url \"git@example.com:acme/\"]\n\tinsteadOf = work:\n");

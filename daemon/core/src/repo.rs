@@ -66,8 +66,10 @@ impl Repo {
     /// What it is called by these remotes, and not by its name.
     fn others(&self, remotes: impl Iterator<Item = String>) -> BTreeSet<String> {
         let mut names = BTreeSet::new();
-        for name in remotes.flat_map(|remote| [named(&remote), named(&decoded(&remote))]).flatten()
-        {
+        let named = remotes.flat_map(|remote| [named(&remote), named(&decoded(&remote))]).flatten();
+        // A file that a clone was made of, which git calls without its end.
+        let unpacked = |name: &String| name.strip_suffix(".bundle").map(str::to_owned);
+        for name in named.flat_map(|name| [unpacked(&name), Some(name)]).flatten() {
             if name.len() <= LONGEST_NAME && self.name.as_ref() != Some(&name) {
                 names.insert(name);
             }
@@ -214,7 +216,9 @@ pub fn is_called(one: &str, other: &str) -> bool {
 /// hosts accept tokens in. `git@host:a/b` keeps its user: it is the same for everybody.
 #[must_use]
 pub fn strip_credentials(url: &str) -> String {
-    let end = url.find(['?', '#']).unwrap_or(url.len());
+    // A path is what it is: `/srv/c#/b`.
+    let is_path = url.starts_with(['/', '.', '~']) || url.starts_with("file://");
+    let end = url.find(['?', '#']).filter(|_| !is_path).unwrap_or(url.len());
     let url = &url[..end];
     let Some((scheme, rest)) = url.split_once("://") else {
         // scp form: `user@host:path`; a password cannot stand in it, but somebody may have tried, or
@@ -252,26 +256,51 @@ fn remote_name(remote: &str) -> Option<String> {
 }
 
 fn named(remote: &str) -> Option<String> {
-    last(remote, &['/', ':', '\\'])
+    last(remote, true)
 }
 
 fn directory_name(path: &str) -> Option<String> {
-    last(path, &['/', '\\'])
+    last(path, false)
 }
 
-/// The last segment, without the `.git` of a repository that has no files beside it.
-fn last(path: &str, between: &[char]) -> Option<String> {
-    let mut path = path;
-    loop {
-        let whole = path.trim_end_matches(['/', '\\']);
-        // Also of a clone that has its files beside it: `secret/.git`.
-        path = whole.strip_suffix(".git").unwrap_or(whole);
-        if path.len() == whole.len() {
+/// The segment to which a path leads, without the `.git` of a repository that has no files beside it. In a remote it
+/// may begin behind a colon.
+fn last(path: &str, in_remote: bool) -> Option<String> {
+    let mut up = 0;
+    for segment in path.rsplit(['/', '\\']) {
+        let (segment, begins) = match segment.rsplit_once(':').filter(|_| in_remote) {
+            Some((_, segment)) => (segment, true),
+            None => (segment, false),
+        };
+        match segment {
+            "" | "." => {}
+            ".." => up += 1,
+            _ if up > 0 => up -= 1,
+            segment => {
+                // Of a clone that has its files beside it nothing is left: `secret/.git`.
+                let name = without_git(segment);
+                if !matches!(name, "" | "." | "..") {
+                    return Some(name.to_owned());
+                }
+            }
+        }
+        if begins {
             break;
         }
     }
-    let name = path.rsplit(|c| between.contains(&c)).next();
-    name.filter(|name| !matches!(*name, "" | "." | "..")).map(str::to_owned)
+    None
+}
+
+/// Disks and forges may not tell upper case from lower.
+fn without_git(name: &str) -> &str {
+    let mut name = name;
+    while let Some((before, end)) =
+        name.len().checked_sub(4).and_then(|at| name.split_at_checked(at))
+        && end.eq_ignore_ascii_case(".git")
+    {
+        name = before;
+    }
+    name
 }
 
 /// `%73ecret` is `secret`.
@@ -310,6 +339,8 @@ mod tests {
             ("https://proxy/https://u:secret@github.com/a/b", "https://github.com/a/b", "b"),
             ("https://u:secret://x@host/a/b", "https://host/a/b", "b"),
             ("/srv/git/b.git", "/srv/git/b.git", "b"),
+            ("/srv/c#/b?.git", "/srv/c#/b?.git", "b?"),
+            ("file:///srv/c#/b", "file:///srv/c#/b", "b"),
             ("/srv/clones/b/.git/", "/srv/clones/b/.git/", "b"),
         ] {
             let repo = Repo::new(None, Some(url));
@@ -386,6 +417,18 @@ mod tests {
             ("ssh://git@h:2222/acme/secret.git", &["secret"]),
             ("https://dev.azure.com/o/p/_git/secret", &["secret"]),
             (r"C:\git\secret.git", &["secret"]),
+            ("git@h:acme/Secret.GIT", &["Secret"]),
+            ("/home/u/Secret.Git/", &["Secret"]),
+            ("/home/u/secret/.git", &["secret"]),
+            ("/home/u/secret/.", &["secret"]),
+            ("/home/u/secret/.git/./", &["secret"]),
+            ("/home/u/secret/sub/..", &["secret"]),
+            ("/home/u/secret/a/../.git/../b//./..", &["secret"]),
+            ("ssh://h/acme/secret.git/.", &["secret"]),
+            ("h:secret/x/..", &["secret"]),
+            ("h:secret/..", &[]),
+            ("/é.git", &["é"]),
+            ("/srv/secret.bundle", &["secret.bundle", "secret"]),
             ("h:~u/secret.git", &["secret"]),
             ("work:", &[]),
             ("..", &[]),

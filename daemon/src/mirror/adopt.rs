@@ -104,6 +104,8 @@ impl Carrier {
         source: &At,
         mut directory: Directory,
     ) -> Result<(), Failure> {
+        let known = self.outbox().epochs(stream.id)?;
+        self.twins.look(&stream.name.directory(), &self.node, &directory.owners, &known);
         let (mut found, mut reading, mut dropped) = self.read(&stream.name, &directory).await?;
         let replaced = |directory: &Directory| merge::replaced(&directory.parts, &directory.merges);
         if reading.has_gap(&replaced(&directory)) {

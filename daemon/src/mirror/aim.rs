@@ -38,8 +38,10 @@ use super::{
     gather::At,
     is_alarming,
     outbox::{Outbox, OutboxError, Stream, StreamId, TargetId},
+    parts_of,
     stream::{Ask, Carrier, Failure},
     target::{Access, Fault, Kind, Target, TargetError, plain},
+    twins::Twins,
 };
 use crate::{
     dirs::Dirs,
@@ -257,6 +259,7 @@ impl Aim {
             redacts: !settings.raw,
             yields: false,
             excluded: settings.exclude_repo.clone().into(),
+            twins: Arc::new(Twins::since(now())),
         });
         Self {
             id,

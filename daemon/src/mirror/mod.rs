@@ -30,6 +30,7 @@ pub(crate) mod target;
 #[cfg(test)]
 mod tests;
 mod theirs;
+mod twins;
 
 use std::{
     path::Path,
@@ -197,29 +198,27 @@ impl Mirror {
         if let Some(refusal) = self.refusal() {
             return Some(failed(refusal));
         }
-        let all: Result<Vec<MirrorStatus>, _> =
-            self.aims().iter().map(|aim| aim.status()).collect();
+        let now = now();
+        let all: Result<Vec<(MirrorStatus, bool)>, _> =
+            self.aims().iter().map(|aim| Ok((aim.status()?, aim.alarm(now).is_some()))).collect();
         let all = match all {
             Ok(all) => all,
             Err(error) => return Some(failed(calls::broken(error))),
         };
-        let is_late = |one: &MirrorStatus| {
-            is_alarming(one.failing.as_ref().map(|failing| failing.since), one.pending_parts, now())
-        };
-        let health = |one: &MirrorStatus| match one {
+        let health = |(one, is_late): &(MirrorStatus, bool)| match one {
             _ if one.stands_still => Health::Failed,
-            _ if is_late(one) || !one.troubles.is_empty() => Health::Degraded,
+            _ if *is_late || !one.troubles.is_empty() => Health::Degraded,
             _ => Health::Ok,
         };
-        let gravity = |one: &&MirrorStatus| match (health(one), &one.failing) {
+        let gravity = |of: &&(MirrorStatus, bool)| match (health(of), &of.0.failing) {
             (Health::Failed, _) => 0,
-            (Health::Degraded, _) => 1 + u8::from(!is_late(one)),
+            (Health::Degraded, _) => 1 + u8::from(!of.1),
             (_, Some(_)) => 3,
-            _ if one.diverged > 0 => 4,
+            _ if of.0.diverged > 0 => 4,
             _ => 5,
         };
         let worst = all.iter().min_by_key(gravity)?;
-        let state = health(worst);
+        let (state, worst) = (health(worst), &worst.0);
         let hint = (state != Health::Ok).then(|| "rrd mirror status shows all of it".to_owned());
         let place = format!("{}/{}", worst.url, worst.project);
         let detail = match &worst.failing {
@@ -414,7 +413,19 @@ const ALARM: i64 = 15 * 60_000;
 /// … and one that is so many parts behind.
 const MANY: u64 = 1_000;
 
-fn is_alarming(failing_since: Option<Timestamp>, pending_parts: u64, now: Timestamp) -> bool {
-    let for_long = |since: Timestamp| now.as_millis().saturating_sub(since.as_millis()) >= ALARM;
-    failing_since.is_some_and(for_long) || pending_parts >= MANY
+/// What is to become parts counts where a bucket fails for so long: few are made for that one. It has been tried again
+/// by then.
+const AGAIN: i64 = 60_000;
+
+/// `parts`: those that are made; `to_make`: what all that is behind would be.
+fn is_alarming(failing_since: Option<Timestamp>, parts: u64, to_make: u64, now: Timestamp) -> bool {
+    let fails_for = |long: i64| {
+        failing_since.is_some_and(|it| now.as_millis().saturating_sub(it.as_millis()) >= long)
+    };
+    fails_for(ALARM) || parts >= MANY || (to_make >= MANY && fails_for(AGAIN))
+}
+
+/// How many parts this makes, of sessions that lack so many bytes each: of each one at least, also where nobody knows.
+fn parts_of(behind: impl Iterator<Item = Option<u64>>) -> u64 {
+    behind.map(|bytes| bytes.unwrap_or_default().div_ceil(gather::PART).max(1)).sum()
 }

@@ -51,6 +51,7 @@ impl Carrier {
             let epoch = owner.epoch + 1;
             let name = Self::name(stream, &Owner::name(epoch));
             let body = serde_json::to_vec_pretty(&claim).unwrap_or_default();
+            self.twins.makes(epoch, &claim);
             if self.target.create(&name, &body.into()).await? == Created::Other {
                 return Ok(false);
             }

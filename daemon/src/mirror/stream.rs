@@ -23,6 +23,7 @@ use super::{
     outbox::{Epoch, Merge, Outbox, OutboxError, Part, State, Stream, StreamId},
     recognise::Found,
     target::{Ability, Created, Fault, Replaced, Target, Version},
+    twins::Twins,
 };
 use crate::{edge::Edges, hub::now, repo::Unwritten};
 
@@ -87,6 +88,8 @@ pub(crate) struct Carrier {
     pub(crate) yields: bool,
     /// Repositories in which nothing that goes out was done.
     pub(crate) excluded: Arc<[String]>,
+    /// Whether another daemon writes under this one's name.
+    pub(crate) twins: Arc<Twins>,
 }
 
 /// What a bucket is asked about a stream before anything is brought there.
@@ -297,6 +300,7 @@ impl Carrier {
     async fn claim(&self, stream: &Stream) -> Result<(), Failure> {
         let epochs = self.outbox().epochs(stream.id)?;
         for Epoch { epoch, claim, .. } in epochs.into_iter().filter(|epoch| !epoch.is_sent) {
+            self.twins.makes(epoch, &claim);
             let name = Self::name(stream, &Owner::name(epoch));
             let body = serde_json::to_vec_pretty(&claim).unwrap_or_default();
             match self.target.create(&name, &body.into()).await? {

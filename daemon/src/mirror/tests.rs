@@ -23,17 +23,20 @@ use rrd_core::{
     mirror::{Meta, Owner, PartName, StreamName, Why, order::Step},
     redact::Report,
 };
-use rrd_proto::{Harness, SessionKey};
+use rrd_proto::{Harness, SessionKey, Timestamp};
 use tempfile::TempDir;
 
 use super::{
-    fetch,
-    gather::At,
+    AGAIN, ALARM, MANY, fetch,
+    gather::{self, At},
+    is_alarming,
     outbox::{Outbox, State, Stream},
+    parts_of,
     stream::{About, Ask, Carrier, Failure},
     target::{Access, Target},
+    twins::Twins,
 };
-use crate::{dirs::Dirs, edge::Edges};
+use crate::{dirs::Dirs, edge::Edges, hub::now};
 
 const TOKEN: &str = "ghp_16C7e42F292c6912E7710c838347Ae178B4a";
 
@@ -133,13 +136,14 @@ fn carrier(home: &Path, node: &str) -> Carrier {
         redacts: true,
         yields: false,
         excluded: Arc::default(),
+        twins: Arc::new(Twins::since(now())),
     }
 }
 
 /// The stream as the outbox has it; a new one where it has none.
 fn stream(carrier: &Carrier) -> Stream {
     let outbox = carrier.outbox.lock().unwrap();
-    let now = rrd_proto::Timestamp::from_millis(0);
+    let now = Timestamp::from_millis(0);
     let target = outbox.set_target("file:///bucket", &(), now).unwrap();
     let known = outbox.streams(target).unwrap().pop();
     known.unwrap_or_else(|| outbox.add_stream(target, &name(), &key(), State::default()).unwrap())
@@ -221,7 +225,7 @@ impl Scene {
         // As the daemon does it: only what has been looked at, and is its own.
         if self.is_known && self.stream.state.epoch > 0 && self.stream.state.theirs.is_none() {
             let at = At::new(&key(), &self.path());
-            let now = rrd_proto::Timestamp::from_millis(self.hours * 3_600_000);
+            let now = Timestamp::from_millis(self.hours * 3_600_000);
             let about = About::default();
             let compact = self.carrier.compact(&mut self.stream, &at, &about, now);
             if !in_steps(steps, compact).await {
@@ -231,7 +235,7 @@ impl Scene {
     }
 
     async fn prune(&mut self, steps: u8) {
-        let last = rrd_proto::Timestamp::from_millis(1);
+        let last = Timestamp::from_millis(1);
         // From then on nobody may rely on what was there.
         self.brought.clear();
         let prune = async { self.carrier.prune(&mut self.stream, last).await.map(drop) };
@@ -397,7 +401,7 @@ fn what_is_deleted_is_there_whole_or_not_at_all() {
             scene.prune(steps).await;
             let (there, _) = scene.there().await;
             assert!(there.is_empty() || there == whole, "after {steps} steps: {there}");
-            let last = rrd_proto::Timestamp::from_millis(1);
+            let last = Timestamp::from_millis(1);
             let is_over = scene.stream.state.pruned == Some(last) && scene.stream.state.epoch == 0;
             assert!(scene.carrier.prune(&mut scene.stream, last).await.unwrap());
             let directory = scene.home.path().join("bucket/sessions/claude-code/s-1");
@@ -431,7 +435,7 @@ fn what_another_host_has_taken_over_is_not_deleted() {
         theirs.bring(&mut stream, &at, &About::default(), Ask::Names).await.unwrap();
         assert_eq!(stream.state.theirs, None);
         let before = scene.there().await;
-        let last = rrd_proto::Timestamp::from_millis(1);
+        let last = Timestamp::from_millis(1);
         assert!(!scene.carrier.prune(&mut scene.stream, last).await.unwrap());
         assert_eq!(scene.there().await, before);
         assert!(theirs.prune(&mut stream, last).await.unwrap());
@@ -443,7 +447,7 @@ fn what_another_host_has_taken_over_is_not_deleted() {
 fn a_stop_stands_by_its_place_until_it_is_taken_back() {
     use super::outbox::{EVERYWHERE, Stop};
     let home = tempfile::tempdir().unwrap();
-    let at = rrd_proto::Timestamp::from_millis(7);
+    let at = Timestamp::from_millis(7);
     let stops = |outbox: &Outbox| {
         let mut stops: Vec<String> = outbox.stops().unwrap().into_iter().map(|s| s.url).collect();
         stops.sort();
@@ -579,4 +583,24 @@ fn what_was_to_be_sent_and_is_lost_is_read_again() {
         });
     }
     assert!(lost.get() > 0, "it never broke off in between");
+}
+
+#[test]
+fn what_is_to_become_parts_counts_while_a_place_fails() {
+    let long = gather::PART;
+    assert_eq!(parts_of([None, Some(0), Some(1), Some(long), Some(long + 1)].into_iter()), 6);
+    let now = Timestamp::from_millis(ALARM);
+    for (since, parts, to_make, alarms) in [
+        (None, MANY - 1, 10 * MANY, false),
+        (None, MANY, 0, true),
+        (Some(0), 0, 0, true),
+        (Some(1), 0, 0, false),
+        (Some(ALARM - AGAIN), 0, MANY, true),
+        (Some(ALARM - AGAIN), MANY - 1, MANY - 1, false),
+        // It may be over with the next try.
+        (Some(ALARM - AGAIN + 1), 0, 10 * MANY, false),
+    ] {
+        let since = since.map(Timestamp::from_millis);
+        assert_eq!(is_alarming(since, parts, to_make, now), alarms, "{since:?} {parts} {to_make}");
+    }
 }

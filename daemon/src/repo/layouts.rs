@@ -185,6 +185,106 @@ fn what_a_clone_is_called_beside_what_is_shown() {
 
 #[cfg(unix)]
 #[test]
+fn a_clone_of_a_clone_is_called_by_what_that_one_is() {
+    let home = Home::new();
+    let named = |place: &Path| {
+        let repo = home.find(place).unwrap();
+        (repo.name.clone().unwrap(), repo.names().any(|name| name == "secret"))
+    };
+    home.clones("src/one", &origin(SECRET));
+    home.holds("src/bare.git", &format!("bare = true\n{}", origin(SECRET)));
+    home.write("src/tree/.git", "gitdir: ../one/.git/worktrees/x\n");
+    home.write("src/one/.git/worktrees/x/commondir", "../..\n");
+    home.write("src/one/.git/worktrees/x/HEAD", "ref: refs/heads/x\n");
+    for (url, name, is_secret) in [
+        (home.path("src/one").display().to_string(), "one", true),
+        (format!("file://{}", home.path("src/%6fne/.git").display()), "one", true),
+        (home.path("src/bare").display().to_string(), "bare", true),
+        (home.path("src/tree").display().to_string(), "tree", true),
+        ("../src/one/.".to_owned(), "one", true),
+        (home.path("src/gone").display().to_string(), "gone", false),
+        (home.path("src").display().to_string(), "src", false),
+        ("h:src/one".to_owned(), "one", false),
+    ] {
+        let place = home.clones("work", &origin(&url));
+        assert_eq!(named(&place), (name.to_owned(), is_secret), "{url}");
+    }
+    // One after the other, so far and not in a ring.
+    for (number, of) in [(1, "src/one"), (2, "n1"), (3, "n2"), (4, "n3"), (5, "n4")] {
+        let clone = home.clones(&format!("n{number}"), &origin(&format!("../{of}")));
+        assert_eq!(named(&clone).1, number < 5, "{number}");
+    }
+    home.clones("n1", &origin("../n2"));
+    assert_eq!(named(&home.path("n2")), ("n1".to_owned(), false));
+    // What cannot be read says no more than its path; and elsewhere nobody looks.
+    fs::remove_file(home.path("src/one/.git/config")).unwrap();
+    let place = home.clones("work", &origin("../src/one"));
+    assert_eq!(named(&place), ("one".to_owned(), false));
+    let other = Home::new();
+    let far = other.clones("far/one", &origin(SECRET));
+    let place = home.clones("work", &origin(&far.display().to_string()));
+    assert_eq!(named(&place), ("one".to_owned(), false));
+}
+
+#[test]
+fn half_a_repository_is_not_known() {
+    let home = Home::new();
+    let secret = origin(SECRET);
+    let plain = home.clones("plain", &secret);
+    let bare = home.holds("bare", &secret);
+    let gone = home.holds("bare", &secret).join("gone");
+    home.holds("apart/gd", &secret);
+    home.write("apart/w/.git", "gitdir: ../gd\n");
+    home.holds("plain/.git/modules/lib", &secret);
+    home.write("plain/lib/.git", "gitdir: ../.git/modules/lib\n");
+    home.write("plain/.git/worktrees/x/commondir", "../..\n");
+    home.write("plain/.git/worktrees/x/HEAD", "ref: refs/heads/x\n");
+    home.write("x/.git", &format!("gitdir: {}\n", plain.join(".git/worktrees/x").display()));
+    let look = |place: &Path| look(place, &home.users());
+    for (place, half) in [
+        (&plain, "plain/.git/HEAD"),
+        (&plain, "plain/.git/config"),
+        (&bare, "bare/HEAD"),
+        (&bare, "bare/config"),
+        (&gone, "bare/config"),
+        (&home.path("apart/w"), "apart/gd/HEAD"),
+        (&home.path("apart/w"), "apart/gd/config"),
+        (&home.path("plain/lib"), "plain/.git/modules/lib/HEAD"),
+        (&home.path("plain/lib"), "plain/.git/modules/lib/config"),
+        (&home.path("x"), "plain/.git/worktrees/x/HEAD"),
+        (&home.path("x"), "plain/.git/config"),
+    ] {
+        let (half, aside) = (home.path(half), home.path("aside"));
+        let is_known = || !matches!(look(place), Found::Unknown(None) | Found::InNone);
+        assert!(is_known(), "{}", place.display());
+        fs::rename(&half, &aside).unwrap();
+        assert_eq!(
+            look(place),
+            Found::Unknown(None),
+            "{} without {}",
+            place.display(),
+            half.display()
+        );
+        fs::rename(&aside, &half).unwrap();
+    }
+    // Whoever takes a clone away takes what is small first.
+    ["HEAD", "config"]
+        .iter()
+        .for_each(|half| fs::remove_file(plain.join(".git").join(half)).unwrap());
+    assert_eq!(look(&plain), Found::Unknown(None));
+    fs::remove_dir(plain.join(".git/objects")).unwrap();
+    assert_eq!(look(&plain), Found::InNone);
+    // As git made it once: a link that leads nowhere while nothing is committed.
+    #[cfg(unix)]
+    {
+        fs::remove_file(bare.join("HEAD")).unwrap();
+        std::os::unix::fs::symlink("refs/heads/main", bare.join("HEAD")).unwrap();
+        assert_eq!(home.find(&bare).unwrap().name.as_deref(), Some("secret"));
+    }
+}
+
+#[cfg(unix)]
+#[test]
 fn a_link_leads_where_the_directory_is() {
     use std::os::unix::fs::symlink;
 

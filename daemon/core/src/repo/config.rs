@@ -5,7 +5,7 @@
 use std::{iter::Peekable, str::Chars};
 
 /// Of other sections nothing is kept.
-const SECTIONS: [&str; 5] = ["extensions", "include", "includeif", "remote", "url"];
+const SECTIONS: [&str; 6] = ["branch", "extensions", "include", "includeif", "remote", "url"];
 
 /// `[section "name"] key = value`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,7 +2,9 @@
 //!
 //! Not here: in which files they stand, and what a remote is called ([`super`]).
 
-use super::config::Setting;
+use std::collections::BTreeSet;
+
+use super::{config::Setting, decoded};
 
 /// More addresses than this are not looked at, and so many rules that change them; then nothing is known.
 const MOST: usize = 1000;
@@ -24,6 +26,10 @@ pub struct Stands {
 #[derive(Debug, Default)]
 pub struct Remotes {
     addresses: Vec<Address>,
+    /// What branches name as their remote: an address, where none is called so.
+    of_branches: BTreeSet<String>,
+    /// Addresses of the repositories to which these lead.
+    of_others: BTreeSet<String>,
     rules: Vec<Rule>,
     worktrees_differ: bool,
     is_too_much: bool,
@@ -54,6 +60,15 @@ impl Remotes {
         match (section.as_str(), name, key.as_str()) {
             ("remote", Some(remote), "url" | "pushurl") if in_repository => {
                 self.address(remote, value, key == "pushurl", always);
+            }
+            ("branch", Some(_), "remote" | "pushremote") | ("remote", None, "pushdefault")
+                if in_repository && !matches!(value.as_str(), "" | ".") =>
+            {
+                if value.len() > LONGEST || self.of_branches.len() == MOST {
+                    self.is_too_much |= !self.of_branches.contains(&value);
+                    return;
+                }
+                self.of_branches.insert(value);
             }
             ("url", Some(to), "insteadof" | "pushinsteadof") if !value.is_empty() => {
                 let is_too_long = to.len() > LONGEST || value.len() > LONGEST;
@@ -131,10 +146,33 @@ impl Remotes {
 
     /// All addresses: as they are written, and as any rule changes them.
     pub(super) fn all(&self) -> impl Iterator<Item = String> {
-        self.addresses.iter().flat_map(|address| {
-            let changed = self.rules.iter().filter_map(|rule| rule.changes(&address.url));
-            changed.chain([address.url.clone()])
-        })
+        let is_one = |name: &&String| self.addresses.iter().any(|it| it.remote == **name);
+        let unnamed = self.of_branches.iter().filter(move |name| !is_one(name));
+        let own = self.addresses.iter().map(|it| &it.url).chain(unnamed).flat_map(|url| {
+            let changed = self.rules.iter().filter_map(|rule| rule.changes(url));
+            changed.chain([url.clone()])
+        });
+        own.chain(self.of_others.iter().cloned())
+    }
+
+    /// Those that are paths on this machine, as git tells them from addresses; they may be relative to the clone.
+    #[must_use]
+    pub fn paths(&self) -> BTreeSet<String> {
+        let path = |url: String| match (url.strip_prefix("file://"), url.find(':')) {
+            (Some(path), _) => Some(decoded(path)),
+            (None, Some(at)) => url[..at].contains('/').then_some(url),
+            (None, None) => Some(url),
+        };
+        self.all().filter_map(path).collect()
+    }
+
+    /// These count, too: they are those of a repository to which one of these leads.
+    pub fn count(&mut self, theirs: &Self) {
+        self.is_too_much |= theirs.is_too_much;
+        for url in theirs.all() {
+            self.of_others.insert(url);
+        }
+        self.is_too_much |= self.of_others.len() > MOST;
     }
 }
 
@@ -220,6 +258,56 @@ mod tests {
     }
 
     #[test]
+    fn a_branch_names_a_remote_or_an_address() {
+        for (value, all) in [
+            ("h:acme/secret.git", &["h:acme/secret.git"][..]),
+            ("../secret", &["../secret"]),
+            ("secret", &["secret"]),
+            ("w:secret", &["h:secret", "w:secret"]),
+            ("Up", &["Up"]),
+            ("up", &[]),
+            ("old", &[]),
+            (".", &[]),
+            ("", &[]),
+        ] {
+            for setting in [
+                format!("[branch \"a\"]\nremote = {value}"),
+                format!("[branch \"a\"]\npushRemote = {value}"),
+                format!("[remote]\npushDefault = {value}"),
+            ] {
+                let config =
+                    format!("{setting}\n[remote \"up\"]\nurl = x\n[url \"h:\"]\ninsteadOf = w:");
+                let mut remotes = of(&[(&config, OWN), (&setting.replace(value, "users"), USERS)]);
+                remotes.take_file("old", "URL: y");
+                assert_eq!(remotes.shown().as_deref(), Some("x"), "{config}");
+                let named: Vec<_> = remotes.all().skip(2).collect();
+                assert_eq!(named, all, "{config}");
+                assert_eq!(shown(&[(&setting, OWN)]), None, "{setting}");
+            }
+        }
+        // Every branch names one, and most the same.
+        let branches = "[branch \"a\"]\nremote = origin\n".repeat(MOST + 1);
+        assert!(!of(&[(&branches, OWN)]).is_too_much());
+    }
+
+    #[test]
+    fn paths_are_told_from_addresses_and_lead_to_others() {
+        let urls = "/srv/a\nurl = ../b\nurl = c\nurl = ./d:e\nurl = file:///srv/%66#\nurl = h:x\n\
+                    url = https://h/x\nurl = w:g\n[url \"/srv/\"]\ninsteadOf = w:\n";
+        let mut remotes =
+            of(&[(&format!("[remote \"origin\"]\nurl = {}", urls.replace('#', "")), OWN)]);
+        let paths = ["../b", "./d:e", "/srv/a", "/srv/f", "/srv/g", "c"];
+        assert_eq!(remotes.paths(), paths.map(str::to_owned).into());
+        let before = remotes.all().count();
+        remotes.count(&of(&[("[remote \"origin\"]\nurl = h:secret", OWN)]));
+        assert_eq!(remotes.shown().as_deref(), Some("/srv/a"));
+        assert_eq!(remotes.all().skip(before).collect::<Vec<_>>(), ["h:secret"]);
+        assert!(!remotes.is_too_much());
+        remotes.count(&of(&[(&"[remote \"a\"]\nurl = x\n".repeat(MOST + 1), OWN)]));
+        assert!(remotes.is_too_much());
+    }
+
+    #[test]
     fn files_of_old_are_read_where_nothing_newer_is() {
         let mut remotes = Remotes::default();
         remotes.take_file("origin", "Pull: refs/heads/a:b\nURL:  git@h:acme/secret.git \nURL: y\n");
@@ -246,6 +334,10 @@ mod tests {
     fn what_is_too_much_is_not_half_known() {
         let remote = |urls: usize| "[remote \"a\"]\n".to_owned() + &"url = x\n".repeat(urls);
         let rules = |rules: usize| "[url \"a\"]\n".to_owned() + &"insteadOf = x\n".repeat(rules);
+        let branches = |all: usize| {
+            let named = (0..all).map(|n| format!("[branch \"a\"]\nremote = {n}\nremote = 0\n"));
+            named.collect::<String>()
+        };
         let long = |key: &str, length| format!("{key} = {}", "x".repeat(length));
         for (most, is) in [(0, false), (1, true)] {
             for config in [
@@ -253,6 +345,8 @@ mod tests {
                 rules(MOST_RULES + most),
                 long("[remote \"a\"]\npushurl", LONGEST + most),
                 long("[url \"a\"]\ninsteadOf", LONGEST + most),
+                long("[remote]\npushDefault", LONGEST + most),
+                branches(MOST + most),
             ] {
                 assert_eq!(of(&[(&config, OWN)]).is_too_much(), is);
             }

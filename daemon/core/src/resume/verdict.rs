@@ -3,7 +3,10 @@
 //! Two agents that write one session under one name are the harm to avoid: their transcripts part, and no
 //! merge mends that. Not here: whether a copy can be had.
 
-use rrd_proto::{Harness, HostState, Issue, Session, Status, StatusSource, Timestamp, age};
+use rrd_proto::{
+    Coverage, CoverageState, Harness, HostState, Issue, Session, Status, StatusSource, Timestamp,
+    age,
+};
 
 use super::No;
 
@@ -19,6 +22,8 @@ pub struct Wish {
     /// It may still be open somewhere: its host is away, or its turn was left open and nothing tells of its
     /// process. That is taken into account.
     pub take_over: bool,
+    /// It comes out of a bucket, whoever tells of that.
+    pub from_bucket: bool,
 }
 
 /// Whether `session` may be resumed; `copies` are all rows with its harness and id, its own among them.
@@ -77,12 +82,29 @@ pub fn may(session: &Session, copies: &[Session], wish: Wish, now: Timestamp) ->
     }
     let away = copies.iter().find(|copy| copy.host_state == HostState::Away);
     if let Some(away) = away.filter(|_| !wish.take_over) {
+        if !wish.from_bucket && !copies.iter().any(may_be_had) {
+            return Err(No::new(
+                format!("{} is away, and as far as is known it is mirrored nowhere", away.host),
+                format!(
+                    "start {} and run it again; --take-over --from bucket looks into the buckets \
+                     of this host all the same",
+                    away.host
+                ),
+            ));
+        }
         return Err(No::new(
             format!("{} is away, and nobody knows whether it goes on there", away.host),
             format!("rrd resume {id} --take-over resumes it all the same"),
         ));
     }
     Ok(())
+}
+
+/// Whether there is something of it to go on with: its host gives it, or a bucket.
+fn may_be_had(copy: &Session) -> bool {
+    use CoverageState::{Excluded, Expired, Held, Unknown};
+    let is_there = |place: &Coverage| !matches!(place.state, Excluded | Expired | Held | Unknown);
+    copy.host_state != HostState::Away || copy.coverage.iter().any(is_there)
 }
 
 /// Of a copy that may be open somewhere although nothing says so: a person is to know, and may go on.
@@ -241,6 +263,22 @@ mod tests {
             );
             assert!(no.next.starts_with("end it there") && no.next.contains("--fork"), "{no:?}");
         }
+        // Where it is to be had from is told, too.
+        let mut away = row("a", "idle", None, "away");
+        let next = |row: &Session, copies: &[Session], from_bucket| {
+            let wish = Wish { from_bucket, ..Wish::default() };
+            may(row, copies, wish, NOW).unwrap_err().next
+        };
+        let takes_over = "rrd resume 7f2c --take-over resumes it all the same";
+        let here = row("b", "idle", Some(false), "here");
+        assert!(next(&away, std::slice::from_ref(&away), false).starts_with("start a and run"));
+        assert_eq!(next(&away, std::slice::from_ref(&away), true), takes_over);
+        assert_eq!(next(&away, &[away.clone(), here], false), takes_over);
+        for (state, is_there) in [(CoverageState::Mirrored, true), (CoverageState::Held, false)] {
+            let (url, bytes_behind, since, only_here) = ("b".to_owned(), None, None, 0);
+            away.coverage = vec![Coverage { url, state, bytes_behind, since, only_here }];
+            assert_eq!(next(&away, std::slice::from_ref(&away), false) == takes_over, is_there);
+        }
         // A copy of it that was resumed on a third host counts as well.
         let rows = [row("a", "ended", Some(false), "here"), row("b", "idle", Some(true), "live")];
         let no = may(&rows[0], &rows, over, NOW).unwrap_err();
@@ -293,7 +331,8 @@ mod tests {
         let mut row = row("a", "ended", Some(false), "live");
         row.parent_kind = Some(ParentKind::Subagent);
         row.parent_session_id = Some("0dd9".to_owned());
-        let no = may(&row, &[], Wish { fork: true, take_over: true }, NOW).unwrap_err();
+        let no = may(&row, &[], Wish { fork: true, take_over: true, ..Wish::default() }, NOW)
+            .unwrap_err();
         assert_eq!(no.next, "rrd resume 0dd9");
     }
 }

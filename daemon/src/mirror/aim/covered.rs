@@ -11,7 +11,7 @@ use std::{
 use rrd_core::roster::Entry;
 use rrd_proto::{Coverage, CoverageState, Harness, MirrorAlarm, SessionKey, Timestamp};
 
-use super::{Aim, LOOK, OutboxError, address, at, chosen::Choice, is_alarming};
+use super::{Aim, LOOK, OutboxError, address, at, chosen::Choice, is_alarming, parts_of};
 use crate::{
     hub::{Input, now},
     mirror::outbox::{EVERYWHERE, Outbox, State, Stop, StreamId},
@@ -300,7 +300,8 @@ impl Aim {
             bytes_behind: (bytes > 0 || !is_unknown).then_some(bytes),
             error,
         };
-        let is_alarming = is_alarming(alarm.since, alarm.pending_parts, now);
+        let to_make = parts_of(missing().map(|told| told.bytes_behind));
+        let is_alarming = is_alarming(alarm.since, alarm.pending_parts, to_make, now);
         (stands_still || is_alarming).then_some(alarm)
     }
 

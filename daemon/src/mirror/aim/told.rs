@@ -13,7 +13,7 @@ use rrd_proto::{
 };
 
 use super::{Aim, OutboxError, Stream, TOLD, address, at, chosen::Where};
-use crate::hub::now;
+use crate::{hub::now, mirror::twins::TROUBLE};
 
 impl Aim {
     /// How it is with this place.
@@ -82,6 +82,13 @@ impl Aim {
                 error: self.told(&one.wrong()),
             }));
         }
+        let claimed = self.carrier.as_ref().map(|it| it.twins.claimed(now())).unwrap_or_default();
+        troubles.extend(
+            claimed.iter().map(|stream| MirrorTrouble {
+                stream: self.told(stream),
+                error: TROUBLE.to_owned(),
+            }),
+        );
         troubles.sort_by(|a, b| a.stream.cmp(&b.stream));
         troubles.truncate(TOLD);
         Ok(MirrorStatus {
@@ -218,6 +225,8 @@ impl Aim {
                     records: total.records,
                     bytes_behind: match (&stream.state.theirs, is_new) {
                         (Some(_), _) => None,
+                        // Nothing of it is missed there.
+                        _ if !is_to_be_there(state) => None,
                         // Of a database only what is read of it tells.
                         _ if is_told || is_in_database => coverage.and_then(|it| it.bytes_behind),
                         (None, true) => Some(size + stream.state.missing()),

@@ -56,7 +56,7 @@ fn a_compaction_reads_no_more_than_it_knows_to_be_there() {
         // Somebody has put something large there: it is never in memory.
         fs::File::options().write(true).open(&part).unwrap().set_len(told + (64 << 20)).unwrap();
         let at = At::new(&key(), &scene.path());
-        let now = rrd_proto::Timestamp::from_millis(3_600_000);
+        let now = Timestamp::from_millis(3_600_000);
         let about = About::default();
         let failed = scene.carrier.compact(&mut scene.stream, &at, &about, now).await.unwrap_err();
         let Failure::Bucket(fault) = &failed else { panic!("{failed}") };

@@ -380,3 +380,28 @@ fn a_copy_of_what_was_taken_out_of_a_transcript_does_not_bring_that_back() {
         assert_eq!(as_resumed(&scene).await, [&older[..], &[line(7) + "\n"]].concat());
     });
 }
+
+#[test]
+fn a_copy_of_this_host_that_writes_under_its_name_is_told() {
+    run(async {
+        let mut scene = Scene::new().await;
+        scene.append(&[1]);
+        scene.bring().await.unwrap();
+        // On another machine, with all that says who this one is.
+        let mut twin = Other::of(&scene, "node-a");
+        twin.has(&[&scene.lines[..], &[line(7) + "\n"]].concat());
+        twin.bring().await;
+        let claimed = |carrier: &Carrier| carrier.twins.claimed(now());
+        assert_eq!(claimed(&twin.carrier), [""; 0], "it may have been its own");
+        scene.append(&[2]);
+        scene.bring().await.unwrap();
+        assert_eq!(claimed(&scene.carrier), [name().directory()]);
+        // A start, and that with nothing of what was known, tell of no other.
+        for action in [Action::Restart, Action::LoseOutbox] {
+            scene.act(&action).await;
+            scene.append(&[3]);
+            scene.bring().await.unwrap();
+            assert_eq!(claimed(&scene.carrier), [""; 0]);
+        }
+    });
+}
