@@ -61,3 +61,31 @@ fn what_is_lost_of_a_session_that_stays_out_is_not_said_to_be_brought_again() {
     let (is_good, said) = host.verifies(&[]);
     assert!(is_good, "{said}");
 }
+
+#[test]
+fn of_what_cannot_be_read_no_empty_transcript_is_made() {
+    let id = session(1);
+    let (mut host, bucket) = with_three(&id);
+    host.run(&["mirror", "compact", &id]);
+    host.stop();
+    let mut new = Host::new("new");
+    let cwd = new.path("work");
+    fs::create_dir_all(&cwd).unwrap();
+    new.start();
+    new.run(&["mirror", "enable", &format!("file://{}", bucket.display())]);
+    let resume = ["resume", &id, "--from", "bucket", "--fork", "--cwd", cwd.to_str().unwrap()];
+    // What one was made of is there in its place.
+    let mut parts = parts(&bucket, &id);
+    parts.sort_by_key(|part| fs::metadata(part).unwrap().len());
+    fs::write(parts.pop().unwrap(), "{}\n").unwrap();
+    let said = new.rrd(&resume).output().unwrap();
+    let told = String::from_utf8_lossy(&said.stderr);
+    assert!(said.status.success() && told.contains("read in its place"), "{told}");
+    // Then nothing is.
+    for part in parts {
+        fs::write(part, "{}\n").unwrap();
+    }
+    let refused = new.refuses(&resume);
+    assert!(refused.contains("has of it can be read") && refused.contains("hint: "), "{refused}");
+    assert!(refused.contains("part-00000-"), "{refused}");
+}

@@ -165,8 +165,7 @@ pub(super) async fn show(found: &Place<'_>, tail: u32) -> Result<Option<MirrorSh
         lines.drain(..lines.len().saturating_sub(TAIL));
     }
     let lines = String::from_utf8_lossy(&lines);
-    let mut dropped: Vec<MirrorTrouble> =
-        fetched.dropped.iter().map(|(name, why)| dropped(name, *why)).collect();
+    let mut dropped = std::mem::take(&mut fetched.troubles);
     if !fetched.is_sound {
         let error = UNFOLLOWED.to_owned();
         dropped.push(MirrorTrouble { stream: "an owner's word".to_owned(), error });
@@ -191,14 +190,6 @@ fn meta_of(carrier: &Carrier, meta: &Meta) -> Option<String> {
     let line = if carrier.redacts { carrier.edges.copied_text(&line) } else { line };
     let told: Meta = serde_json::from_str(&line).ok()?;
     serde_json::to_string_pretty(&told).ok()
-}
-
-pub(super) fn dropped(name: &PartName, why: Dropped) -> MirrorTrouble {
-    let error = match why {
-        Dropped::Deposed => "written by a host that was the owner no more",
-        Dropped::Damaged => "its content is not what its name says; no reader counts it",
-    };
-    MirrorTrouble { stream: name.to_string(), error: error.to_owned() }
 }
 
 /// Compares what was uploaded with what is there, and has brought again what is not. What another host mirrors is
@@ -351,7 +342,7 @@ async fn compare(aim: &Aim, carrier: &Carrier, stream: &Stream) -> Result<Mirror
         // it is brought again.
         let is_left = is_known(name) && (!is_theirs || here.is_none());
         if *why == Dropped::Damaged || is_left {
-            wrong.push(format!("{name}: {}", self::dropped(name, *why).error));
+            wrong.push(format!("{name}: {}", fetch::trouble(&directory, *name, *why).error));
         }
         is_broken |= is_known(name);
     }

@@ -14,6 +14,7 @@ mod calls;
 mod check;
 mod compact;
 mod delegate;
+mod directory;
 mod fetch;
 mod found;
 mod gather;

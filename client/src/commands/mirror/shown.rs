@@ -161,7 +161,7 @@ pub(super) fn one(shown: &MirrorShown) -> Result<(), CliError> {
     let place = format!("{}/{}", clean(&shown.url), clean(&shown.directory));
     output::remark(&format!("{place}: {}{earlier}", counted(shown.records, "record")));
     for part in &shown.dropped {
-        output::remark(&format!("{} does not count: {}", clean(&part.stream), clean(&part.error)));
+        output::remark(&format!("{}: {}", clean(&part.stream), clean(&part.error)));
     }
     if !shown.redacted {
         output::remark("NOT redacted: the place was enabled with --no-redact");

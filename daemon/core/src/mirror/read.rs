@@ -76,6 +76,14 @@ impl Reading {
         self.owners.iter().rev().find(|owner| owner.claim.first_seq <= seq)
     }
 
+    /// Whether a part's records would count.
+    #[must_use]
+    pub fn counts(&self, name: PartName, body: &[u8]) -> bool {
+        self.epoch_of(name.seq).is_none_or(|Owner { epoch, claim }| {
+            name == PartName::of(*epoch, &claim.node, name.seq, &Digest::of(body))
+        })
+    }
+
     /// Takes the next part; gives its epoch when its records count.
     ///
     /// A record is a line and counts where its newline is: a part that nobody owned may end within one. What is left
