@@ -150,6 +150,8 @@ impl Carrier {
         let is_theirs = !is_ours && (left || !own.may_go_on);
         let theirs = last.filter(|_| is_theirs).map(|owner| owner.claim.host.clone());
         let there = own.parts;
+        // One that is not whole stands for nothing.
+        let stands = |name: &PartName| there.iter().any(|part| part.name == *name);
         let epochs: Vec<Epoch> = owners
             .iter()
             .map(|Owner { epoch, claim }| Epoch {
@@ -170,7 +172,7 @@ impl Carrier {
             .map(|Merged { part, merge }| Merge {
                 name: *part,
                 of: merge.parts().collect(),
-                at: directory.parts.contains(part).then_some(merge.at),
+                at: stands(part).then_some(merge.at),
             })
             .collect();
         let (id, adopted) = (stream.id, state.clone());

@@ -78,3 +78,69 @@ fn what_a_damaged_part_was_made_of_is_read_in_its_place() {
         });
     }
 }
+
+/// As the daemon does it, once the hour is over.
+async fn compact_later(scene: &mut Scene) -> Result<(), Failure> {
+    scene.hours += 2;
+    let at = At::new(&key(), &scene.path());
+    let now = rrd_proto::Timestamp::from_millis(scene.hours * 3_600_000);
+    scene.carrier.compact(&mut scene.stream, &at, &About::default(), now).await
+}
+
+#[test]
+fn what_stands_for_others_is_made_again_of_them_before_they_are_deleted() {
+    for (damage, is_here) in DAMAGE.into_iter().flat_map(|damage| [(damage, true), (damage, false)])
+    {
+        run(async {
+            let (mut scene, small, made) = compacted().await;
+            let whole = fs::read(&made).unwrap();
+            damage(&made);
+            if !is_here {
+                fs::remove_file(scene.path()).unwrap();
+            }
+            compact_later(&mut scene).await.unwrap();
+            assert_eq!(fs::read(&made).unwrap(), whole);
+            assert_eq!(objects(&scene, "part-").len(), small.len() + 1, "for one more hour");
+            // Once that is over, too, they go.
+            compact_later(&mut scene).await.unwrap();
+            assert_eq!(objects(&scene, "part-").len(), 1);
+            assert_eq!((objects(&scene, "merge-"), fs::read(&made).unwrap()), (vec![], whole));
+            assert_eq!(fetched(&scene).await, (transcript(&scene), vec![]));
+        });
+    }
+}
+
+#[test]
+fn what_nothing_whole_stands_for_is_not_deleted() {
+    for is_here in [true, false] {
+        run(async {
+            let (mut scene, small, made) = compacted().await;
+            put(&made, b"");
+            put(&directory(&scene).join(&small[1]), b"");
+            if !is_here {
+                fs::remove_file(scene.path()).unwrap();
+            }
+            for _ in 0..2 {
+                let done = compact_later(&mut scene).await;
+                let why = done.map_err(|failure| failure.to_string());
+                match is_here {
+                    true => why.unwrap(),
+                    false => assert!(why.unwrap_err().contains("none of these is deleted")),
+                }
+                for name in [&small[0], &small[2]] {
+                    assert_ne!(fs::read(directory(&scene).join(name)).unwrap(), b"");
+                }
+                if is_here {
+                    break;
+                }
+            }
+            if is_here {
+                // What its transcript still has is brought again.
+                scene.bring().await.unwrap();
+                compact_later(&mut scene).await.unwrap();
+                compact_later(&mut scene).await.unwrap();
+                assert_eq!(fetched(&scene).await.0, transcript(&scene));
+            }
+        });
+    }
+}
