@@ -30,14 +30,27 @@ fn what_a_lost_part_was_made_of_is_no_strangers() {
     let small = parts(&bucket, &id);
     host.run(&["mirror", "compact", &id]);
     let large = parts(&bucket, &id).into_iter().find(|part| !small.contains(part)).unwrap();
-    fs::remove_file(&large).unwrap();
-    let (is_good, said) = host.verifies(&[]);
-    let name = large.file_name().unwrap().to_str().unwrap();
-    assert!(!is_good && said.contains(&format!("{name} is missing")), "{said}");
-    assert!(!said.contains("did not write it"), "{said}");
-    host.run(&["mirror", "run"]);
-    let (is_good, said) = host.verifies(&[]);
-    assert!(is_good, "{said}");
+    let (name, whole) = (large.file_name().unwrap().to_str().unwrap(), fs::read(&large).unwrap());
+    // Also of a transcript that is gone here.
+    for is_here in [true, false] {
+        for is_there in [true, false] {
+            fs::remove_file(&large).unwrap();
+            if is_there {
+                fs::write(&large, "{}\n").unwrap();
+            }
+            let (is_good, said) = host.verifies(&[]);
+            assert!(!is_good && said.contains("made of that again"), "{said}");
+            assert_eq!(said.contains(&format!("{name} is missing")), !is_there, "{said}");
+            assert!(!said.contains("did not") && !said.contains("nothing can bring"), "{said}");
+            host.run(&["mirror", "run"]);
+            let (is_good, said) = host.verifies(&[]);
+            assert!(is_good && said.contains("read 1 part"), "{is_here}: {said}");
+            assert_eq!(fs::read(&large).unwrap(), whole);
+        }
+        if is_here {
+            fs::remove_file(host.transcript(&id)).unwrap();
+        }
+    }
 }
 
 #[test]
@@ -88,4 +101,22 @@ fn of_what_cannot_be_read_no_empty_transcript_is_made() {
     let refused = new.refuses(&resume);
     assert!(refused.contains("has of it can be read") && refused.contains("hint: "), "{refused}");
     assert!(refused.contains("part-00000-"), "{refused}");
+}
+
+#[test]
+fn what_nobody_counts_is_told_with_what_ends_it() {
+    let id = session(1);
+    let (host, bucket) = with_three(&id);
+    let strange = parts(&bucket, &id)[0].with_file_name("part-00050-aaaaaaaa.jsonl");
+    fs::write(&strange, "{}\n").unwrap();
+    for _ in 0..2 {
+        let (is_good, said) = host.verifies(&[]);
+        let ends = format!("deleting file://{} ends this", strange.display());
+        assert!(!is_good && said.contains(&ends), "{said}");
+        assert!(said.contains("hint: ") && !said.contains("brought again"), "{said}");
+        host.run(&["mirror", "run"]);
+    }
+    fs::remove_file(&strange).unwrap();
+    let (is_good, said) = host.verifies(&[]);
+    assert!(is_good, "{said}");
 }

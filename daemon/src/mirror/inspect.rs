@@ -19,7 +19,7 @@ use super::{
     calls::failed,
     fetch, found,
     gather::{self, At},
-    outbox::{Part, Stream},
+    outbox::{Merge, Part, Stream},
     stream::{Carrier, Failure},
     target::Kind,
 };
@@ -290,6 +290,7 @@ fn say(aim: &Aim, directory: String, wrong: String, verified: &mut Vec<MirrorVer
             records: 0,
             wrong: vec![wrong],
             harmless: Vec::new(),
+            foreign: Vec::new(),
             stays_out: false,
         }),
     }
@@ -327,6 +328,19 @@ async fn compare(aim: &Aim, carrier: &Carrier, stream: &Stream) -> Result<Mirror
     let is_theirs =
         stream.state.theirs.is_some() || last.is_some_and(|last| *last.claim.node != *carrier.node);
     let (mut wrong, mut harmless, mut is_broken) = (Vec::new(), Vec::new(), false);
+    let mut foreign = Vec::new();
+    // Of what was made of others these may still be there, and whole.
+    let is_to_make = |merge: &&Merge| {
+        let is_sent = sent.iter().any(|part| part.name == merge.name);
+        let is_there = |of: &PartName| found.contains_key(of);
+        !is_theirs && is_sent && !is_there(&merge.name) && merge.of.iter().all(is_there)
+    };
+    let to_make: Vec<PartName> = merges.iter().filter(is_to_make).map(|merge| merge.name).collect();
+    let mut stays_out = aim.stays_out(&stream.key).filter(|_| !to_make.is_empty());
+    let again = match stays_out {
+        Some(_) => "",
+        None => ", and it is made of that again",
+    };
     let is_mended = |name: &PartName| !is_known(name) && !is_theirs && stream.state.lost == 0;
     let is_aside =
         |name: &PartName| is_mended(name) && stream.state.aside.contains(&name.to_string());
@@ -341,8 +355,21 @@ async fn compare(aim: &Aim, carrier: &Carrier, stream: &Stream) -> Result<Mirror
         // What somebody wrote when another one had claimed it is nobody's loss: that one has all that counts, or
         // it is brought again.
         let is_left = is_known(name) && (!is_theirs || here.is_none());
-        if *why == Dropped::Damaged || is_left {
-            wrong.push(format!("{name}: {}", fetch::trouble(&directory, *name, *why).error));
+        let trouble = fetch::trouble(&directory, *name, *why).error;
+        if to_make.contains(name) {
+            wrong.push(format!("{name}: {trouble}{again}"));
+            continue;
+        }
+        let is_foreign = !is_known(name) && !is_theirs && directory.made_of(*name).is_empty();
+        if *why == Dropped::Damaged && is_foreign {
+            let object = Carrier::name(stream, &name.to_string());
+            let object = format!("{}/{object}", address(&aim.settings));
+            wrong.push(format!(
+                "{name}: {trouble}; this host did not put it there: deleting {object} ends this"
+            ));
+            foreign.push(object);
+        } else if *why == Dropped::Damaged || is_left {
+            wrong.push(format!("{name}: {trouble}"));
         }
         is_broken |= is_known(name);
     }
@@ -358,7 +385,8 @@ async fn compare(aim: &Aim, carrier: &Carrier, stream: &Stream) -> Result<Mirror
         lost.extend(fewer(&sent, &found, &dropped));
     } else {
         // What a part was made of is there for a while, and read where that part is not.
-        let replaced: HashSet<PartName> = merges.into_iter().flat_map(|merge| merge.of).collect();
+        let replaced: HashSet<PartName> =
+            merges.iter().flat_map(|merge| merge.of.iter().copied()).collect();
         let strange = found.keys().filter(|name| !is_known(name) && !replaced.contains(name));
         let before = wrong.len();
         wrong
@@ -369,14 +397,31 @@ async fn compare(aim: &Aim, carrier: &Carrier, stream: &Stream) -> Result<Mirror
             !found.contains_key(&part.name) && dropped.iter().all(|(name, _)| *name != part.name)
         };
         for part in sent.iter().filter(is_missing) {
+            if to_make.contains(&part.name) {
+                let records = part.hashes.len();
+                wrong.push(format!(
+                    "{} is missing, with {records} records; what it was made of is there{again}",
+                    part.name
+                ));
+                continue;
+            }
             let (records, left) = (part.hashes.len(), still(&part.hashes, here.as_ref()));
-            lost.push(format!("{} is missing, with {records} records{left}", part.name));
+            let instead = match directory.made_of(part.name).is_empty() {
+                true => "",
+                false => "; what is left of what it was made of is read in its place",
+            };
+            lost.push(format!("{} is missing, with {records} records{left}{instead}", part.name));
         }
         if let Some(changed) = changed(carrier, stream, here.as_ref())? {
             lost.push(format!("{changed} records of the transcript are others than were uploaded"));
         }
     }
-    let mut stays_out = None;
+    if stays_out.is_none() && !to_make.is_empty() {
+        for name in &to_make {
+            carrier.outbox().set_merged_at(stream.id, *name, None)?;
+        }
+        aim.make_again(&stream.key);
+    }
     if here.is_some() && (is_broken || !lost.is_empty()) {
         stays_out = aim.stays_out(&stream.key);
         if stays_out.is_none() {
@@ -403,6 +448,7 @@ async fn compare(aim: &Aim, carrier: &Carrier, stream: &Stream) -> Result<Mirror
         records: found.values().map(|(_, records)| records).sum(),
         wrong,
         harmless,
+        foreign,
         stays_out: stays_out.is_some(),
     })
 }

@@ -203,6 +203,20 @@ pub(super) fn verified(all: &[MirrorVerified], is_all: bool) -> Result<(), CliEr
     Ok(())
 }
 
+/// What becomes of what is not as uploaded, and what helps.
+pub(super) fn mended(all: &[MirrorVerified]) -> &'static str {
+    let is_each =
+        |is: fn(&MirrorVerified) -> bool| all.iter().filter(|one| !one.wrong.is_empty()).all(is);
+    if is_each(|one| one.stays_out) {
+        "what stays out of a place is not brought there again: rrd mirror list tells how it is with each session"
+    } else if is_each(|one| one.wrong.len() == one.foreign.len()) {
+        "nothing of a transcript is missing: delete there what is named, then verify once more"
+    } else {
+        "what a transcript here still has, and this host mirrors, is being brought again: rrd mirror run waits for that, \
+         then verify once more"
+    }
+}
+
 pub(super) fn list(list: &[Mirrored]) -> Result<(), CliError> {
     if list.is_empty() {
         output::remark("nothing is mirrored; rrd mirror status says why");
