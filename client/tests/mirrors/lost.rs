@@ -120,3 +120,39 @@ fn what_nobody_counts_is_told_with_what_ends_it() {
     let (is_good, said) = host.verifies(&[]);
     assert!(is_good, "{said}");
 }
+
+#[test]
+fn who_reads_what_a_place_has_hears_what_it_has_not() {
+    let id = session(1);
+    let (mut host, bucket) = with_three(&id);
+    host.stop();
+    let mut new = Host::new("new");
+    let cwd = new.path("work");
+    fs::create_dir_all(&cwd).unwrap();
+    new.start();
+    new.run(&["mirror", "enable", &format!("file://{}", bucket.display())]);
+    let gone = parts(&bucket, &id).remove(1);
+    fs::remove_file(&gone).unwrap();
+    let told = format!("{}: it is not there", gone.file_name().unwrap().to_str().unwrap());
+    let owner = gone.with_file_name("owner-0001.json");
+    fs::remove_file(&owner).unwrap();
+    fs::write(&owner, "{").unwrap();
+    let resume = ["resume", &id, "--from", "bucket", "--fork", "--cwd", cwd.to_str().unwrap()];
+    for args in [&["mirror", "show", &id][..], &resume] {
+        let said = new.rrd(args).output().unwrap();
+        let said = String::from_utf8_lossy(&said.stderr).into_owned();
+        assert!(said.contains(&told) && said.contains("with 2 records"), "{said}");
+        assert!(said.contains("owner-0001.json: it cannot be read"), "{said}");
+    }
+    // The host that wrote it sets both right.
+    host.start();
+    let (is_good, said) = host.verifies(&[]);
+    assert!(!is_good && said.contains("is missing, with 2 records"), "{said}");
+    assert!(said.contains("owner-0001.json could not be read there, and was written"), "{said}");
+    host.run(&["mirror", "run"]);
+    let (is_good, said) = host.verifies(&[]);
+    assert!(is_good, "{said}");
+    let said = new.rrd(&["mirror", "show", &id]).output().unwrap();
+    let said = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(!said.contains("it is not there") && !said.contains("cannot be read"), "{said}");
+}

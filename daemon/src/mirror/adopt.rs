@@ -40,7 +40,7 @@ impl Carrier {
         if stream.state.left {
             return self.look_on(stream, source).await;
         }
-        let directory = fetch::directory(&self.target, &stream.name).await?;
+        let directory = self.directory(stream).await?;
         let parts: HashSet<PartName> = directory.parts.iter().copied().collect();
         let last_epoch = directory.owners.iter().map(|owner| owner.epoch).max().unwrap_or(0);
         let state = stream.state.clone();
@@ -107,7 +107,7 @@ impl Carrier {
         let (mut found, mut reading, mut dropped) = self.read(&stream.name, &directory).await?;
         let replaced = |directory: &Directory| merge::replaced(&directory.parts, &directory.merges);
         if reading.has_gap(&replaced(&directory)) {
-            directory = fetch::directory(&self.target, &stream.name).await?;
+            directory = self.directory(stream).await?;
             (found, reading, dropped) = self.read(&stream.name, &directory).await?;
         }
         let next_seq = reading.next_seq(&replaced(&directory));

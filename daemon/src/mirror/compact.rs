@@ -16,7 +16,6 @@ use rrd_proto::Timestamp;
 
 use super::{
     body::{Body, Draft},
-    fetch,
     gather::At,
     outbox::{Epoch, Merge, Part, Stream},
     stream::{About, Carrier, Failure, SMALL, TRIES},
@@ -147,8 +146,9 @@ impl Carrier {
         }
         for _ in 0..TRIES {
             let Some((body, version)) = self.target.get(object, SMALL).await? else { break };
+            // One that cannot be read says nothing.
             let there: mirror::Merge = serde_json::from_slice(&body)
-                .map_err(|error| Failure::Odd(format!("{object} cannot be read: {error}")))?;
+                .unwrap_or_else(|_| mirror::Merge { of: Vec::new(), at: now });
             let more: Vec<String> =
                 there.of.iter().filter(|of| !said.of.contains(of)).cloned().collect();
             said.of.extend(more);
@@ -321,7 +321,7 @@ impl Carrier {
         source: &At,
         part: PartName,
     ) -> Result<bool, Failure> {
-        let directory = fetch::directory(&self.target, &stream.name).await?;
+        let directory = self.directory(stream).await?;
         match self.adopt(stream, source, directory).await {
             Err(Failure::Source { source, .. }) if source.kind() == ErrorKind::NotFound => {
                 Err(Failure::Odd(format!(

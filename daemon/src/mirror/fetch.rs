@@ -19,7 +19,7 @@ use futures::{
 use rrd_core::{
     mirror::{
         Meta, PartName, StreamName, merge,
-        read::{Dropped, Reading},
+        read::{self, Dropped, Reading},
     },
     redact::{Report, Stream as Lines},
 };
@@ -194,6 +194,7 @@ pub(crate) async fn fetch(
             report: Report::default(),
             spooled: Spooled { spool, ends: Vec::new(), length: 0 },
             dropped: Vec::new(),
+            counted: Vec::new(),
             is_redacted: true,
             passed: 0,
         };
@@ -201,8 +202,7 @@ pub(crate) async fn fetch(
             spooling.take(name, &body)?;
         }
         spooling.finish()?;
-        let Spooling { reading, report, spooled, dropped, is_redacted, passed, .. } = spooling;
-        Ok::<_, io::Error>((reading, report, spooled, dropped, is_redacted, passed))
+        Ok::<_, io::Error>(Spooling { lines: None, ..spooling })
     });
     let mut bodies = pin!(bodies(target, stream, &directory, counting(&directory)));
     let asked = async move {
@@ -217,10 +217,19 @@ pub(crate) async fn fetch(
     let asked = asked.await;
     let spooled = spooled.await.map_err(io::Error::other)??;
     asked?;
-    let (reading, report, Spooled { spool, ends, length }, dropped, is_redacted, passed) = spooled;
+    let Spooling { reading, report, spooled, dropped, counted, is_redacted, passed, .. } = spooled;
+    let Spooled { spool, ends, length } = spooled;
     carrier.edges.count_copied(&report);
     let (stretches, is_sound) = reading.transcript();
-    let troubles = dropped.iter().map(|(name, why)| trouble(&directory, *name, *why)).collect();
+    let is_sound = is_sound && directory.is_in_order();
+    let mut troubles: Vec<MirrorTrouble> =
+        dropped.iter().map(|(name, why)| trouble(&directory, *name, *why)).collect();
+    let torn = directory.torn.iter().map(|torn| {
+        let stream = torn.name.rsplit('/').next().unwrap_or_default().to_owned();
+        MirrorTrouble { stream, error: torn.trouble() }
+    });
+    troubles.extend(torn);
+    troubles.extend(missing(target, stream, &directory, &counted, &dropped).await?);
     let Directory { meta, is_odd, .. } = directory;
     Ok(Some(Fetched {
         meta,
@@ -234,6 +243,34 @@ pub(crate) async fn fetch(
         length,
         stretches,
     }))
+}
+
+/// What `meta.json` tells of, and is not there.
+async fn missing(
+    target: &Target,
+    stream: &StreamName,
+    directory: &Directory,
+    counted: &[(PartName, u32, u64)],
+    dropped: &[(PartName, Dropped)],
+) -> Result<Vec<MirrorTrouble>, Failure> {
+    let Some(meta) = &directory.meta else { return Ok(Vec::new()) };
+    let dropped: Vec<PartName> = dropped.iter().map(|(name, _)| *name).collect();
+    let mut missing = read::missing(&meta.parts, counted, &dropped);
+    if !missing.is_empty() {
+        // It was read after the list was made: what came in between is in the next list.
+        let prefix = stream.directory();
+        let list = target.list(prefix.trim_end_matches('/')).await?;
+        let is_there = |name: &PartName| {
+            list.iter().any(|object| object.name.strip_prefix(&prefix) == Some(&name.to_string()))
+        };
+        missing.retain(|(name, _)| !is_there(name));
+    }
+    let trouble = |(name, records): (PartName, u64)| {
+        let count = if records == 1 { "1 record".to_owned() } else { format!("{records} records") };
+        let error = format!("it is not there, though meta.json tells of it, with {count}");
+        MirrorTrouble { stream: name.to_string(), error }
+    };
+    Ok(missing.into_iter().map(trouble).collect())
 }
 
 /// Why a part does not count, in words.
@@ -263,6 +300,8 @@ struct Spooling<'r> {
     report: Report,
     spooled: Spooled,
     dropped: Vec<(PartName, Dropped)>,
+    /// Parts that do, each with its epoch and its records.
+    counted: Vec<(PartName, u32, u64)>,
     /// As in [`Fetched`].
     is_redacted: bool,
     passed: u64,
@@ -284,6 +323,7 @@ impl Spooling<'_> {
                 return Ok(());
             }
         };
+        self.counted.push((name, epoch, memchr::memchr_iter(b'\n', body).count() as u64));
         if epoch > 0 {
             // Begins with a line, whatever another one left without its end.
             self.lines.iter_mut().for_each(Lines::drop_torn);

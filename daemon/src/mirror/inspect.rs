@@ -313,7 +313,10 @@ async fn compare(aim: &Aim, carrier: &Carrier, stream: &Stream) -> Result<Mirror
         carrier.target.head(&Carrier::name(stream, &first)).await?;
     }
     let mut found: HashMap<PartName, (u32, u64)> = HashMap::new();
-    let directory = fetch::directory(&carrier.target, &stream.name).await?;
+    let (directory, said) = match aim.stays_out(&stream.key) {
+        None => carrier.healed(stream).await?,
+        Some(_) => (fetch::directory(&carrier.target, &stream.name).await?, Vec::new()),
+    };
     let mut take = |name: PartName, epoch: u32, body: &[u8]| {
         found.insert(name, (epoch, memchr::memchr_iter(b'\n', body).count() as u64));
         Ok(())
@@ -327,7 +330,7 @@ async fn compare(aim: &Aim, carrier: &Carrier, stream: &Stream) -> Result<Mirror
     let last = directory.owners.iter().max_by_key(|owner| owner.epoch);
     let is_theirs =
         stream.state.theirs.is_some() || last.is_some_and(|last| *last.claim.node != *carrier.node);
-    let (mut wrong, mut harmless, mut is_broken) = (Vec::new(), Vec::new(), false);
+    let (mut wrong, mut harmless, mut is_broken) = (Vec::new(), said, false);
     let mut foreign = Vec::new();
     // Of what was made of others these may still be there, and whole.
     let is_to_make = |merge: &&Merge| {

@@ -19,6 +19,7 @@ mod fetch;
 mod found;
 mod gather;
 mod give;
+mod heal;
 mod inspect;
 mod left;
 mod outbox;

@@ -21,7 +21,6 @@ use rrd_core::{
 use rrd_proto::Harness;
 
 use super::{
-    fetch,
     gather::{self, At},
     outbox::{Part, Stream},
     stream::{Carrier, Failure},
@@ -243,7 +242,7 @@ impl Carrier {
         if !known.iter().any(was_touched) {
             return Ok(false);
         }
-        let directory = fetch::directory(&self.target, &stream.name).await?;
+        let directory = self.directory(stream).await?;
         let (mut found, reading, _) = self.read(&stream.name, &directory).await?;
         found.shown = reading.transcript().0;
         let (id, at) = (stream.id, source.clone());

@@ -1,5 +1,6 @@
 //! One transcript and a folder that stands for a bucket, and whatever may happen to either.
 
+mod heal;
 mod left;
 mod mended;
 mod merged;

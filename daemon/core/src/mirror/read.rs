@@ -7,6 +7,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::{
+    meta,
     name::{Digest, PartName},
     order::{self, Step},
     owner::Owner,
@@ -155,6 +156,34 @@ impl Reading {
     }
 }
 
+/// Parts that `meta.json` tells of and that are not there, with how many records each had; `counted`: what is there and
+/// counts, with its epoch and its records, `dropped`: what is there and does not.
+///
+/// Whoever wrote it may not know yet that others were made of them: what is told so are records that nothing has.
+#[must_use]
+pub fn missing(
+    told: &[meta::Part],
+    counted: &[(PartName, u32, u64)],
+    dropped: &[PartName],
+) -> Vec<(PartName, u64)> {
+    let told = told.iter().filter_map(|part| Some((part.name()?, part.epoch?, part.records?)));
+    let told: Vec<(PartName, u32, u64)> =
+        told.filter(|(name, ..)| !dropped.contains(name)).collect();
+    let has = |all: &[(PartName, u32, u64)], name| all.iter().any(|(other, ..)| *other == name);
+    let records = |all: &[(PartName, u32, u64)], epoch| {
+        all.iter().filter(|(_, of, _)| *of == epoch).map(|(.., records)| records).sum::<u64>()
+    };
+    let is_missing = |(name, epoch, _): &(PartName, u32, u64)| {
+        let may_have = |(other, of, _): &(PartName, u32, u64)| {
+            of == epoch && other.seq <= name.seq && !has(&told, *other)
+        };
+        !has(counted, *name)
+            && (!counted.iter().any(may_have) || records(counted, *epoch) < records(&told, *epoch))
+    };
+    let gone = told.iter().filter(|part| is_missing(part));
+    gone.map(|(name, _, records)| (*name, *records)).collect()
+}
+
 /// What a transcript is made of: by the orders of its epochs, in turn, and by how many records each of them
 /// has, of which 0 is what nobody owned. All of them, where an order that it goes by cannot be followed.
 #[must_use]
@@ -274,6 +303,36 @@ mod tests {
             let told = (reading.next_seq(&replaced), reading.has_gap(&replaced));
             assert_eq!(told, (next, has_gap), "{parts:?}");
         }
+    }
+
+    #[test]
+    fn what_is_told_and_nowhere_is_missing() {
+        let name = |seq, tag| PartName { seq, tag: [tag; 4] };
+        let told = |seq: u32, epoch: Option<u32>| meta::Part {
+            seq,
+            uuid: name(seq, 1).tag(),
+            epoch,
+            records: epoch.map(|_| 2),
+            ..meta::Part::default()
+        };
+        let told: Vec<meta::Part> = (0..4).map(|seq| told(seq, Some(1))).collect();
+        let part = |seq| (name(seq, 1), 1, 2);
+        let all: Vec<_> = (0..4).map(part).collect();
+        let seqs = |counted: &[_], dropped: &[_]| -> Vec<u32> {
+            missing(&told, counted, dropped).iter().map(|(name, _)| name.seq).collect()
+        };
+        assert_eq!(seqs(&all, &[]), [0; 0]);
+        assert_eq!(seqs(&all[1..], &[]), [0]);
+        assert_eq!(seqs(&[part(0), part(3)], &[]), [1, 2]);
+        assert_eq!(seqs(&[part(0), part(3)], &[name(2, 1)]), [1], "why that one is not is told");
+        // More came since it was told, which has nothing of that.
+        assert_eq!(seqs(&[part(0), part(1), part(2), part(4)], &[]), [3]);
+        // One was made of them, by a host that is not the one that told.
+        assert_eq!(seqs(&[(name(0, 9), 1, 8)], &[]), [0; 0]);
+        assert_eq!(seqs(&[(name(0, 9), 1, 4), part(3)], &[]), [0, 1, 2], "of some of them");
+        // Who else wrote there says nothing of that.
+        let theirs = [meta::Part { seq: 7, uuid: name(7, 1).tag(), ..meta::Part::default() }];
+        assert_eq!(missing(&theirs, &all, &[]), []);
     }
 
     #[test]

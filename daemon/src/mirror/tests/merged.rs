@@ -12,17 +12,17 @@ const DAMAGE: [fn(&Path); 3] = [
 ];
 
 /// A hard link may have the same bytes elsewhere.
-fn put(path: &Path, bytes: &[u8]) {
+pub(super) fn put(path: &Path, bytes: &[u8]) {
     fs::remove_file(path).unwrap();
     fs::write(path, bytes).unwrap();
 }
 
-fn directory(scene: &Scene) -> PathBuf {
+pub(super) fn directory(scene: &Scene) -> PathBuf {
     scene.home.path().join("bucket/sessions/claude-code/s-1")
 }
 
 /// The names that begin so, in order.
-fn objects(scene: &Scene, begins: &str) -> Vec<String> {
+pub(super) fn objects(scene: &Scene, begins: &str) -> Vec<String> {
     let entries = fs::read_dir(directory(scene)).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut names: Vec<String> = names.filter(|name| name.starts_with(begins)).collect();
@@ -31,7 +31,7 @@ fn objects(scene: &Scene, begins: &str) -> Vec<String> {
 }
 
 /// Three parts, and what was made of them.
-async fn compacted() -> (Scene, Vec<String>, PathBuf) {
+pub(super) async fn compacted() -> (Scene, Vec<String>, PathBuf) {
     let mut scene = Scene::new().await;
     for number in 0..3 {
         scene.append(&[number, 3]);
@@ -44,7 +44,7 @@ async fn compacted() -> (Scene, Vec<String>, PathBuf) {
     (scene, small, made)
 }
 
-async fn fetched(scene: &Scene) -> (String, Vec<MirrorTrouble>) {
+pub(super) async fn fetched(scene: &Scene) -> (String, Vec<MirrorTrouble>) {
     let spool = tempfile::tempfile().unwrap();
     let mut fetched = fetch::fetch(&scene.carrier, &name(), spool).await.unwrap().unwrap();
     let mut transcript = Vec::new();
@@ -52,7 +52,7 @@ async fn fetched(scene: &Scene) -> (String, Vec<MirrorTrouble>) {
     (String::from_utf8(transcript).unwrap(), fetched.troubles)
 }
 
-fn transcript(scene: &Scene) -> String {
+pub(super) fn transcript(scene: &Scene) -> String {
     scene.lines.iter().map(|line| scene.redacted(line)).collect()
 }
 
