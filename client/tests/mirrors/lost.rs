@@ -94,6 +94,7 @@ fn of_what_cannot_be_read_no_empty_transcript_is_made() {
     let said = new.rrd(&resume).output().unwrap();
     let told = String::from_utf8_lossy(&said.stderr);
     assert!(said.status.success() && told.contains("read in its place"), "{told}");
+    assert!(!told.contains("nobody knows whether they were redacted"), "{told}");
     // Then nothing is.
     for part in parts {
         fs::write(part, "{}\n").unwrap();
@@ -155,4 +156,33 @@ fn who_reads_what_a_place_has_hears_what_it_has_not() {
     let said = new.rrd(&["mirror", "show", &id]).output().unwrap();
     let said = String::from_utf8_lossy(&said.stderr).into_owned();
     assert!(!said.contains("it is not there") && !said.contains("cannot be read"), "{said}");
+}
+
+#[test]
+fn who_took_over_what_was_not_whole_makes_it_so() {
+    let id = session(1);
+    let (mut host, bucket) = with_three(&id);
+    let small = parts(&bucket, &id);
+    host.run(&["mirror", "compact", &id]);
+    host.stop();
+    let large = parts(&bucket, &id).into_iter().find(|part| !small.contains(part)).unwrap();
+    let whole = fs::read(&large).unwrap();
+    fs::remove_file(&large).unwrap();
+    fs::write(&large, "{}\n").unwrap();
+    let mut new = Host::new("new");
+    let cwd = new.path("work");
+    fs::create_dir_all(&cwd).unwrap();
+    new.start();
+    new.run(&["mirror", "enable", &format!("file://{}", bucket.display())]);
+    let take_over = ["resume", &id, "--from", "bucket", "--take-over", "--cwd"];
+    new.run(&[&take_over[..], &[cwd.to_str().unwrap()]].concat());
+    new.comes_to("it has taken it over", |place| place.transcripts == 1 && place.elsewhere == 0);
+    let (is_good, said) = new.verifies(&[]);
+    assert!(!is_good && said.contains("made of that again"), "{said}");
+    new.run(&["mirror", "run"]);
+    let (is_good, said) = new.verifies(&[]);
+    assert!(is_good && said.contains("read 1 part"), "{said}");
+    assert_eq!(fs::read(&large).unwrap(), whole);
+    let shown: serde_json::Value = new.json(&["mirror", "show", &id]);
+    assert!(shown["meta"].as_str().unwrap().contains("\"redactor\": \"rrd "), "{shown:#}");
 }

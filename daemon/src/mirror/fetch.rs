@@ -285,10 +285,17 @@ pub(super) fn trouble(directory: &Directory, name: PartName, why: Dropped) -> Mi
     MirrorTrouble { stream: name.to_string(), error: error.to_owned() }
 }
 
-/// Parts of which `meta.json` says that rrd redacted them.
+/// Parts of which `meta.json` says that rrd redacted them, and what those that it says it of were made of.
 pub(super) fn redacted(meta: Option<&Meta>) -> HashSet<(u32, String)> {
-    let parts = meta.into_iter().flat_map(|meta| &meta.parts);
-    parts.filter(|part| part.is_redacted()).map(|part| (part.seq, part.uuid.clone())).collect()
+    let Some(meta) = meta else { return HashSet::new() };
+    let parts = meta.parts.iter().filter(|part| part.is_redacted());
+    let parts: HashSet<(u32, String)> = parts.map(|part| (part.seq, part.uuid.clone())).collect();
+    let key = |name: &str| PartName::parse(name).map(|name| (name.seq, name.tag()));
+    let made = meta.replaces.iter();
+    let made = made.filter(|made| key(&made.part).is_some_and(|part| parts.contains(&part)));
+    let of: Vec<(u32, String)> =
+        made.flat_map(|made| made.of.iter().filter_map(|of| key(of))).collect();
+    parts.into_iter().chain(of).collect()
 }
 
 /// Records that count, one part after the other.

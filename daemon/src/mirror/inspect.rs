@@ -334,9 +334,11 @@ async fn compare(aim: &Aim, carrier: &Carrier, stream: &Stream) -> Result<Mirror
     let mut foreign = Vec::new();
     // Of what was made of others these may still be there, and whole.
     let is_to_make = |merge: &&Merge| {
-        let is_sent = sent.iter().any(|part| part.name == merge.name);
+        let is_sent = |name: &PartName| sent.iter().any(|part| part.name == *name);
         let is_there = |of: &PartName| found.contains_key(of);
-        !is_theirs && is_sent && !is_there(&merge.name) && merge.of.iter().all(is_there)
+        // Also by whoever took over what was not whole then.
+        let is_known = is_sent(&merge.name) || merge.of.iter().all(is_sent);
+        !is_theirs && is_known && !is_there(&merge.name) && merge.of.iter().all(is_there)
     };
     let to_make: Vec<PartName> = merges.iter().filter(is_to_make).map(|merge| merge.name).collect();
     let mut stays_out = aim.stays_out(&stream.key).filter(|_| !to_make.is_empty());

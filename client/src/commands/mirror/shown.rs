@@ -210,7 +210,7 @@ pub(super) fn mended(all: &[MirrorVerified]) -> &'static str {
     if is_each(|one| one.stays_out) {
         "what stays out of a place is not brought there again: rrd mirror list tells how it is with each session"
     } else if is_each(|one| one.wrong.len() == one.foreign.len()) {
-        "nothing of a transcript is missing: delete there what is named, then verify once more"
+        "what is named counts for nobody: delete it there, then verify once more"
     } else {
         "what a transcript here still has, and this host mirrors, is being brought again: rrd mirror run waits for that, \
          then verify once more"
