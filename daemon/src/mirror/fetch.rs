@@ -255,7 +255,7 @@ async fn missing(
 ) -> Result<Vec<MirrorTrouble>, Failure> {
     let Some(meta) = &directory.meta else { return Ok(Vec::new()) };
     let dropped: Vec<PartName> = dropped.iter().map(|(name, _)| *name).collect();
-    let mut missing = read::missing(&meta.parts, counted, &dropped);
+    let mut missing = read::missing(meta, counted, &dropped);
     if !missing.is_empty() {
         // It was read after the list was made: what came in between is in the next list.
         let prefix = stream.directory();

@@ -7,7 +7,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::{
-    meta,
+    meta::Meta,
     name::{Digest, PartName},
     order::{self, Step},
     owner::Owner,
@@ -162,11 +162,12 @@ impl Reading {
 /// Whoever wrote it may not know yet that others were made of them: what is told so are records that nothing has.
 #[must_use]
 pub fn missing(
-    told: &[meta::Part],
+    meta: &Meta,
     counted: &[(PartName, u32, u64)],
     dropped: &[PartName],
 ) -> Vec<(PartName, u64)> {
-    let told = told.iter().filter_map(|part| Some((part.name()?, part.epoch?, part.records?)));
+    let told =
+        meta.parts.iter().filter_map(|part| Some((part.name()?, part.epoch?, part.records?)));
     let told: Vec<(PartName, u32, u64)> =
         told.filter(|(name, ..)| !dropped.contains(name)).collect();
     let has = |all: &[(PartName, u32, u64)], name| all.iter().any(|(other, ..)| *other == name);
@@ -180,7 +181,13 @@ pub fn missing(
         !has(counted, *name)
             && (!counted.iter().any(may_have) || records(counted, *epoch) < records(&told, *epoch))
     };
-    let gone = told.iter().filter(|part| is_missing(part));
+    // All that one was made of may be there still.
+    let is_there = |of: &String| PartName::parse(of).is_some_and(|of| has(counted, of));
+    let is_in_others = |name: PartName| {
+        let made = meta.replaces.iter().filter(|made| made.part == name.to_string());
+        made.into_iter().any(|made| made.of.iter().all(is_there))
+    };
+    let gone = told.iter().filter(|part| is_missing(part) && !is_in_others(part.0));
     gone.map(|(name, _, records)| (*name, *records)).collect()
 }
 
@@ -225,7 +232,10 @@ mod tests {
     use rrd_proto::Timestamp;
 
     use super::{
-        super::owner::{Claim, Why},
+        super::{
+            meta,
+            owner::{Claim, Why},
+        },
         *,
     };
 
@@ -315,11 +325,12 @@ mod tests {
             records: epoch.map(|_| 2),
             ..meta::Part::default()
         };
-        let told: Vec<meta::Part> = (0..4).map(|seq| told(seq, Some(1))).collect();
+        let mut all_told =
+            Meta { parts: (0..4).map(|seq| told(seq, Some(1))).collect(), ..Meta::default() };
         let part = |seq| (name(seq, 1), 1, 2);
         let all: Vec<_> = (0..4).map(part).collect();
         let seqs = |counted: &[_], dropped: &[_]| -> Vec<u32> {
-            missing(&told, counted, dropped).iter().map(|(name, _)| name.seq).collect()
+            missing(&all_told, counted, dropped).iter().map(|(name, _)| name.seq).collect()
         };
         assert_eq!(seqs(&all, &[]), [0; 0]);
         assert_eq!(seqs(&all[1..], &[]), [0]);
@@ -331,8 +342,15 @@ mod tests {
         assert_eq!(seqs(&[(name(0, 9), 1, 8)], &[]), [0; 0]);
         assert_eq!(seqs(&[(name(0, 9), 1, 4), part(3)], &[]), [0, 1, 2], "of some of them");
         // Who else wrote there says nothing of that.
-        let theirs = [meta::Part { seq: 7, uuid: name(7, 1).tag(), ..meta::Part::default() }];
+        let theirs = Meta { parts: vec![told(7, None)], ..Meta::default() };
         assert_eq!(missing(&theirs, &all, &[]), []);
+        // What one was made of is there, whoever's it is.
+        let of = vec![name(0, 7).to_string(), name(1, 7).to_string()];
+        let at = Timestamp::from_millis(0);
+        all_told.replaces = vec![meta::Replaced { part: name(0, 1).to_string(), of, at }];
+        let others = [(name(0, 7), 0, 1), (name(1, 7), 0, 1)];
+        assert_eq!(missing(&all_told, &[&others, &all[1..]].concat(), &[]), []);
+        assert_eq!(missing(&all_told, &[&others[1..], &all[1..]].concat(), &[])[0].0, name(0, 1));
     }
 
     #[test]
