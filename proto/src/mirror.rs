@@ -233,6 +233,9 @@ pub struct MirrorVerified {
     /// What is not as it was uploaded, and loses nothing.
     #[serde(default)]
     pub harmless: Vec<String>,
+    /// Addresses of what counts for nobody and is named in `wrong` until it is deleted there.
+    #[serde(default)]
+    pub foreign: Vec<String>,
     /// Nothing of what is wrong is brought again, for nothing more of it goes out to this place.
     #[serde(default)]
     pub stays_out: bool,

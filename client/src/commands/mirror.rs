@@ -76,14 +76,16 @@ pub(crate) fn run(mirror: &Mirror) -> Result<(), CliError> {
             }
             match all.iter().filter(|one| !one.wrong.is_empty()).count() {
                 0 => asked_all(&unasked),
-                wrong => Err(unasked.iter().fold(CliError::new(
-                    Kind::NotFound,
-                    format!("{} not as uploaded", counted(wrong as u64, "transcript")),
-                ), |error, why| error.fact(clean(why).into_owned()))
-                .hint(match all.iter().filter(|one| !one.wrong.is_empty()).all(|one| one.stays_out) {
-                    true => "what stays out of a place is not brought there again: rrd mirror list tells how it is with each session",
-                    false => "what a transcript here still has, and this host mirrors, is being brought again: rrd mirror run waits for that, then verify once more",
-                })),
+                wrong => Err(unasked
+                    .iter()
+                    .fold(
+                        CliError::new(
+                            Kind::NotFound,
+                            format!("{} not as uploaded", counted(wrong as u64, "transcript")),
+                        ),
+                        |error, why| error.fact(clean(why).into_owned()),
+                    )
+                    .hint(shown::mended(&all))),
             }
         }
         Mirror::Compact(args) => done(&MirrorCall::Compact { id: args.id.clone() }, args.json),

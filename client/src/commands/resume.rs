@@ -402,7 +402,7 @@ fn says_redacted(answer: &mut Answer, source: &Source<'_>) {
             answer.remark(&format!("it may have more of it: {why}"));
         }
         for why in &bucket.dropped {
-            answer.remark(&format!("a part does not count: {why}"));
+            answer.remark(&format!("not all of it is as it was uploaded: {why}"));
         }
     }
     let passed = match source {

@@ -40,7 +40,7 @@ impl Carrier {
         if stream.state.left {
             return self.look_on(stream, source).await;
         }
-        let directory = fetch::directory(&self.target, &stream.name).await?;
+        let directory = self.directory(stream).await?;
         let parts: HashSet<PartName> = directory.parts.iter().copied().collect();
         let last_epoch = directory.owners.iter().map(|owner| owner.epoch).max().unwrap_or(0);
         let state = stream.state.clone();
@@ -109,7 +109,7 @@ impl Carrier {
         let (mut found, mut reading, mut dropped) = self.read(&stream.name, &directory).await?;
         let replaced = |directory: &Directory| merge::replaced(&directory.parts, &directory.merges);
         if reading.has_gap(&replaced(&directory)) {
-            directory = fetch::directory(&self.target, &stream.name).await?;
+            directory = self.directory(stream).await?;
             (found, reading, dropped) = self.read(&stream.name, &directory).await?;
         }
         let next_seq = reading.next_seq(&replaced(&directory));
@@ -152,6 +152,8 @@ impl Carrier {
         let is_theirs = !is_ours && (left || !own.may_go_on);
         let theirs = last.filter(|_| is_theirs).map(|owner| owner.claim.host.clone());
         let there = own.parts;
+        // One that is not whole stands for nothing.
+        let stands = |name: &PartName| there.iter().any(|part| part.name == *name);
         let epochs: Vec<Epoch> = owners
             .iter()
             .map(|Owner { epoch, claim }| Epoch {
@@ -172,7 +174,7 @@ impl Carrier {
             .map(|Merged { part, merge }| Merge {
                 name: *part,
                 of: merge.parts().collect(),
-                at: directory.parts.contains(part).then_some(merge.at),
+                at: stands(part).then_some(merge.at),
             })
             .collect();
         let (id, adopted) = (stream.id, state.clone());

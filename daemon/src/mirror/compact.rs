@@ -5,16 +5,21 @@
 //! readers see each record once throughout (`rrd_core::mirror::merge`); who only lists objects sees both for
 //! that hour. A merge that broke off is ended before any other is begun, so no record is ever in two.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    io::ErrorKind,
+};
 
+use bytes::Bytes;
 use rrd_core::mirror::{self, Digest, PartName, meta};
 use rrd_proto::Timestamp;
 
 use super::{
+    body::{Body, Draft},
     gather::At,
     outbox::{Epoch, Merge, Part, Stream},
     stream::{About, Carrier, Failure, SMALL, TRIES},
-    target::{Created, Replaced},
+    target::{Created, Kind, Replaced},
 };
 
 /// A part made of several is no larger than this: whoever sends or reads it has it in memory. What it is made of
@@ -33,7 +38,11 @@ impl Carrier {
         about: &About,
         now: Timestamp,
     ) -> Result<(), Failure> {
-        self.delete_replaced(stream, source, about, now).await?;
+        if !self.make_again(stream, source, about, now).await?
+            || !self.delete_replaced(stream, source, about, now).await?
+        {
+            return Ok(());
+        }
         let (parts, epochs, merges) = {
             let outbox = self.outbox();
             (outbox.parts(stream.id)?, outbox.epochs(stream.id)?, outbox.merges(stream.id)?)
@@ -88,20 +97,9 @@ impl Carrier {
             if !whole {
                 return Err(Failure::Odd(format!("{object} is not what was uploaded")));
             }
-            let write = move |_: &Self| {
-                draft.write(&bytes)?;
-                Ok(draft)
-            };
-            draft = self.on_disk(write).await?;
+            draft = self.write_on(draft, bytes).await?;
         }
-        let finish = move |carrier: &Self| {
-            let mut body = draft.finish()?;
-            // A folder gives that very file another name.
-            let bodies = carrier.outbox().bodies();
-            bodies.sync(std::iter::once(&mut body))?;
-            Ok(body)
-        };
-        let body = self.on_disk(finish).await?;
+        let body = self.finish(draft).await?;
         let (seq, content) = (group[0].name.seq, body.content());
         let name = PartName::of(epoch, node, seq, &content);
         let object = Self::name(stream, &name.to_string());
@@ -133,12 +131,7 @@ impl Carrier {
         let (id, planned, parts) = (stream.id, merged.clone(), of.clone());
         self.on_disk(move |carrier| Ok(carrier.outbox().plan_merge(id, &planned, &parts)?)).await?;
         self.say(&Self::merge_name(stream, name), &of, now).await?;
-        if self.create_of(&object, body.path()).await? == Created::Other {
-            return Err(Failure::Odd(format!("{object} has other content than its name says")));
-        }
-        if self.target.sum(&object).await? != Some(content) {
-            return Err(Failure::Odd(format!("{object} does not come back as it was written")));
-        }
+        self.put_made(&object, &body).await?;
         stream.state.meta_is_due = true;
         self.on_disk(move |carrier| Ok(carrier.outbox().merged(id, &merged, &of, now)?)).await
     }
@@ -153,8 +146,9 @@ impl Carrier {
         }
         for _ in 0..TRIES {
             let Some((body, version)) = self.target.get(object, SMALL).await? else { break };
+            // One that cannot be read says nothing.
             let there: mirror::Merge = serde_json::from_slice(&body)
-                .map_err(|error| Failure::Odd(format!("{object} cannot be read: {error}")))?;
+                .unwrap_or_else(|_| mirror::Merge { of: Vec::new(), at: now });
             let more: Vec<String> =
                 there.of.iter().filter(|of| !said.of.contains(of)).cloned().collect();
             said.of.extend(more);
@@ -169,30 +163,175 @@ impl Carrier {
         Err(Failure::Odd(format!("{object} is written by others all the time")))
     }
 
-    /// Deletes what was replaced long enough ago.
+    async fn write_on(&self, mut draft: Draft, bytes: Bytes) -> Result<Draft, Failure> {
+        let write = move |_: &Self| {
+            draft.write(&bytes)?;
+            Ok(draft)
+        };
+        self.on_disk(write).await
+    }
+
+    async fn finish(&self, draft: Draft) -> Result<Body, Failure> {
+        let finish = move |carrier: &Self| {
+            let mut body = draft.finish()?;
+            // A folder gives that very file another name.
+            let bodies = carrier.outbox().bodies();
+            bodies.sync(std::iter::once(&mut body))?;
+            Ok(body)
+        };
+        self.on_disk(finish).await
+    }
+
+    /// Puts what was made of several there, also over what has its name and is something else: the name says what is
+    /// in it.
+    async fn put_made(&self, object: &str, body: &Body) -> Result<(), Failure> {
+        if self.create_of(object, body.path()).await? == Created::Other {
+            let _room = self.room.acquire().await;
+            let path = body.path().to_owned();
+            let bytes = self.on_disk(move |_| Ok(std::fs::read(path)?)).await?;
+            self.target.replace(object, &bytes.into(), None).await?;
+        }
+        match self.target.sum(object).await? == Some(body.content()) {
+            true => Ok(()),
+            false => Err(Failure::Odd(format!("{object} does not come back as it was written"))),
+        }
+    }
+
+    /// Makes what was found not to be whole again, of what it was made of. False where the stream is not what it
+    /// was said to be.
+    async fn make_again(
+        &self,
+        stream: &mut Stream,
+        source: &At,
+        about: &About,
+        now: Timestamp,
+    ) -> Result<bool, Failure> {
+        let mut is_any = false;
+        let merges = self.outbox().merges(stream.id)?;
+        for merge in merges.into_iter().filter(|merge| merge.at.is_none()) {
+            // One that was never made is made below.
+            let Some(part) = self.made(stream, &merge)? else { continue };
+            if !self.is_made_again(stream, source, &merge, &part).await? {
+                return Ok(false);
+            }
+            self.outbox().set_merged_at(stream.id, merge.name, Some(now))?;
+            is_any = true;
+        }
+        if is_any {
+            self.tell(stream, source, about).await?;
+        }
+        Ok(true)
+    }
+
+    /// The part that a merge made, as it is known to be in the bucket.
+    fn made(&self, stream: &Stream, merge: &Merge) -> Result<Option<Part>, Failure> {
+        let parts = self.outbox().parts(stream.id)?.into_iter();
+        let mut made = parts.filter(|(part, is_sent)| *is_sent && part.name == merge.name);
+        Ok(made.next().map(|(part, _)| part))
+    }
+
+    /// Deletes what was replaced long enough ago, while what stands for it is whole. False where the stream is not
+    /// what it was said to be.
     async fn delete_replaced(
         &self,
         stream: &mut Stream,
         source: &At,
         about: &About,
         now: Timestamp,
-    ) -> Result<(), Failure> {
+    ) -> Result<bool, Failure> {
         let merges = self.outbox().merges(stream.id)?;
         let is_over = |at: Timestamp| now.as_millis() - at.as_millis() >= KEPT;
         let over: Vec<&Merge> =
             merges.iter().filter(|merge| merge.at.is_some_and(is_over)).collect();
         // First everybody is to know.
         if over.is_empty() || stream.state.meta_is_due {
-            return Ok(());
+            return Ok(true);
         }
         for merge in over {
+            let Some(part) = self.made(stream, merge)? else {
+                return self.look_anew(stream, source, merge.name).await;
+            };
+            let there = self.target.sum(&Self::name(stream, &merge.name.to_string())).await?;
+            if there.map(|there| there.to_string()) != part.about.sha256 {
+                if !self.is_made_again(stream, source, merge, &part).await? {
+                    return Ok(false);
+                }
+                // Whoever reads it now may have found the others.
+                self.outbox().set_merged_at(stream.id, merge.name, Some(now))?;
+                continue;
+            }
             for name in &merge.of {
                 self.target.delete(&Self::name(stream, &name.to_string())).await?;
             }
             self.target.delete(&Self::merge_name(stream, merge.name)).await?;
             self.outbox().merge_done(stream.id, merge.name)?;
         }
-        self.tell(stream, source, about).await
+        self.tell(stream, source, about).await?;
+        Ok(true)
+    }
+
+    /// Makes a part again of what it was made of, byte for byte. False where that is not what it was, either, and
+    /// what else there is was found out.
+    async fn is_made_again(
+        &self,
+        stream: &mut Stream,
+        source: &At,
+        merge: &Merge,
+        part: &Part,
+    ) -> Result<bool, Failure> {
+        let object = Self::name(stream, &merge.name.to_string());
+        let Some(body) = self.joined(stream, merge, part).await? else {
+            return self.look_anew(stream, source, merge.name).await;
+        };
+        tracing::warn!(object, "it was not what was uploaded, and is made again");
+        self.put_made(&object, &body).await?;
+        Ok(true)
+    }
+
+    /// What a part is made of, one after the other; nothing where that is not what the part was.
+    async fn joined(
+        &self,
+        stream: &Stream,
+        merge: &Merge,
+        part: &Part,
+    ) -> Result<Option<Body>, Failure> {
+        let mut draft = self.outbox().bodies().draft()?;
+        let mut left = part.about.uploaded_bytes;
+        for name in &merge.of {
+            let got = self.target.get(&Self::name(stream, &name.to_string()), left).await;
+            let bytes = match got {
+                Err(fault) if fault.kind == Kind::TooLarge => return Ok(None),
+                got => match got? {
+                    Some((bytes, _)) => bytes,
+                    None => return Ok(None),
+                },
+            };
+            left = left.saturating_sub(bytes.len() as u64);
+            draft = self.write_on(draft, bytes).await?;
+        }
+        let body = self.finish(draft).await?;
+        Ok((Some(body.content().to_string()) == part.about.sha256).then_some(body))
+    }
+
+    /// Finds out what there is, where neither a part nor what it was made of is what it was: what the transcript still
+    /// has is brought again then, and nothing is deleted.
+    async fn look_anew(
+        &self,
+        stream: &mut Stream,
+        source: &At,
+        part: PartName,
+    ) -> Result<bool, Failure> {
+        let directory = self.directory(stream).await?;
+        match self.adopt(stream, source, directory).await {
+            Err(Failure::Source { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                Err(Failure::Odd(format!(
+                    "{} is not what was uploaded, nor is all that it was made of, and its transcript is gone here: \
+                     none of these is deleted; rrd mirror verify says what is left",
+                    Self::name(stream, &part.to_string())
+                )))
+            }
+            done => done.map(|()| false),
+        }
     }
 
     fn merge_name(stream: &Stream, part: PartName) -> String {

@@ -5,53 +5,37 @@
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     fs::File,
+    future::ready,
     io::{self, Read, Seek, SeekFrom, Write},
     pin::pin,
+    sync::Arc,
 };
 
 use bytes::Bytes;
 use futures::{
     Stream, StreamExt, TryStreamExt,
-    future::try_join3,
     stream::{self, FuturesOrdered},
 };
 use rrd_core::{
     mirror::{
-        Merge, Merged, Meta, Owner, PartName, StreamName, merge,
-        read::{Dropped, Reading},
+        Meta, PartName, StreamName, merge,
+        read::{self, Dropped, Reading},
     },
     redact::{Report, Stream as Lines},
 };
-
-use serde::de::DeserializeOwned;
+use rrd_proto::MirrorTrouble;
 use tokio::sync::mpsc;
 
+pub(crate) use super::directory::{Directory, directory, directory_knowing, meta_name};
 use super::{
-    stream::{Carrier, Failure, LONGEST_PART, SMALL},
-    target::{Fault, Kind, Object, Target},
+    directory::AT_ONCE,
+    stream::{Carrier, Failure, LONGEST_PART},
+    target::Target,
 };
 
-/// Objects that are asked for at once, …
-const AT_ONCE: usize = 16;
-
-/// … and bytes of parts, by what the list says of them: as many as are held in memory. A longer part comes alone.
+/// Bytes of parts that are asked for at once, by what the list says of them: as many as are held in memory. A longer
+/// part comes alone.
 const BYTES_AT_ONCE: u64 = 64 << 20;
-
-/// What a stream's directory has.
-#[derive(Debug)]
-pub(crate) struct Directory {
-    pub(crate) owners: Vec<Owner>,
-    pub(crate) parts: Vec<PartName>,
-    /// So many bytes has each of them.
-    sizes: HashMap<PartName, u64>,
-    /// Parts that others are still there of.
-    pub(crate) merges: Vec<Merged>,
-    pub(crate) meta: Option<Meta>,
-    /// It is there, and cannot be understood.
-    pub(crate) is_odd: bool,
-    /// Why it cannot be there: something lies in its way.
-    pub(crate) in_the_way: Option<Fault>,
-}
 
 /// A stream that was read.
 #[derive(Debug)]
@@ -59,8 +43,8 @@ pub(crate) struct Fetched {
     pub(crate) meta: Option<Meta>,
     /// Its `meta.json` is there, and cannot be understood.
     pub(crate) is_odd: bool,
-    /// Parts that do not count, and why.
-    pub(crate) dropped: Vec<(PartName, Dropped)>,
+    /// Parts that do not count, and whatever else is not as it was put there, and why.
+    pub(crate) troubles: Vec<MirrorTrouble>,
     /// Every owner's word about the order of records could be followed; where not, the transcript is all of them.
     pub(crate) is_sound: bool,
     /// Nothing is in it that has not passed rrd's redactor, before it came into the bucket or on the way out.
@@ -80,101 +64,14 @@ pub(crate) struct Fetched {
 /// Takes a part that counts, its epoch, and its content.
 pub(crate) type Take<'a> = &'a mut (dyn FnMut(PartName, u32, &[u8]) -> io::Result<()> + Send);
 
-/// A delegate is no session of its own to whoever lists sessions by `meta.json`.
-pub(crate) fn meta_name(stream: &StreamName) -> String {
-    let name = if stream.agent.is_some() { "stream.json" } else { "meta.json" };
-    stream.directory() + name
-}
-
-/// What a stream's directory has, without its parts' content.
-pub(crate) async fn directory(target: &Target, stream: &StreamName) -> Result<Directory, Failure> {
-    directory_knowing(target, stream, &[]).await
-}
-
-/// The same, for whoever has read some of its claims, which nobody changes.
-pub(super) async fn directory_knowing(
-    target: &Target,
-    stream: &StreamName,
-    known: &[Owner],
-) -> Result<Directory, Failure> {
-    let directory = stream.directory();
-    let found = target.list(directory.trim_end_matches('/')).await?;
-    let names: Vec<&str> =
-        found.iter().filter_map(|object| object.name.strip_prefix(&directory)).collect();
-    let epochs: Vec<u32> = names.iter().filter_map(|name| Owner::epoch_of(name)).collect();
-    let known: Vec<Owner> =
-        known.iter().filter(|owner| epochs.contains(&owner.epoch)).cloned().collect();
-    let is_new = |epoch: &u32| !known.iter().any(|owner| owner.epoch == *epoch);
-    let epochs = epochs.into_iter().filter(is_new).collect();
-    let claims = said(target, &directory, epochs, Owner::name);
-    let parts: Vec<PartName> = names.iter().filter_map(|name| PartName::parse(name)).collect();
-    let size = |object: &Object| {
-        Some((PartName::parse(object.name.strip_prefix(&directory)?)?, object.size))
-    };
-    let sizes = found.iter().filter_map(size).collect();
-    let merges = said(target, &directory, may_be_merged(&names, &parts), Merge::name);
-    let name = meta_name(stream);
-    // A request to a bucket takes longer than what it brings.
-    let meta = async {
-        match target.get(&name, SMALL).await {
-            // It is derived: what it lies beside is what counts.
-            Err(fault) if fault.kind == Kind::Object => Ok((None, Some(fault))),
-            got => Ok((got?, None)),
-        }
-    };
-    let (claims, merges, (meta, in_the_way)) = try_join3(claims, merges, meta).await?;
-    let claims = claims.into_iter().map(|(epoch, claim)| Owner { epoch, claim });
-    let owners = claims.chain(known).collect();
-    let merges = merges.into_iter().map(|(part, merge)| Merged { part, merge }).collect();
-    // One that cannot be read says nothing.
-    let is_there = meta.is_some();
-    let meta: Option<Meta> = meta.and_then(|(body, _)| serde_json::from_slice(&body).ok());
-    let is_odd = is_there && meta.is_none() || in_the_way.is_some();
-    Ok(Directory { owners, parts, sizes, merges, meta, is_odd, in_the_way })
-}
-
-/// Parts that may have been made of several.
-fn may_be_merged(names: &[&str], parts: &[PartName]) -> Vec<PartName> {
-    // A list need not be of one moment. Where a part that was made of several has been seen, what it was made
-    // of has not all gone before that: so two have one number, and what came before the part is there.
-    let mut of_seq: HashMap<u32, usize> = HashMap::new();
-    parts.iter().for_each(|part| *of_seq.entry(part.seq).or_default() += 1);
-    let twins = parts.iter().filter(|part| of_seq[&part.seq] > 1).copied();
-    let mut of: Vec<PartName> = names.iter().filter_map(|name| Merge::part_of(name)).collect();
-    of.extend(twins);
-    of.sort();
-    of.dedup();
-    of
-}
-
-/// What small objects of a directory say, as far as they are there: each by what it is called after.
-async fn said<K: Copy, T: DeserializeOwned>(
-    target: &Target,
-    directory: &str,
-    of: Vec<K>,
-    name: impl Fn(K) -> String,
-) -> Result<Vec<(K, T)>, Failure> {
-    let get = |key: K| {
-        let name = directory.to_owned() + &name(key);
-        async move {
-            let Some((body, _)) = target.get(&name, SMALL).await? else { return Ok(None) };
-            let said = serde_json::from_slice(&body)
-                .map_err(|error| Failure::Odd(format!("{name} cannot be read: {error}")))?;
-            Ok::<_, Failure>(Some((key, said)))
-        }
-    };
-    let all: Vec<Option<(K, T)>> =
-        stream::iter(of).map(get).buffered(AT_ONCE).try_collect().await?;
-    Ok(all.into_iter().flatten().collect())
-}
-
 /// Every part that nothing stands for, in order.
 fn counting(directory: &Directory) -> Vec<PartName> {
     let replaced = merge::replaced(&directory.parts, &directory.merges);
     Reading::sorted(directory.parts.iter().copied(), &replaced)
 }
 
-/// These parts, with their content. Several are asked for at once.
+/// These parts, with their content; after one that was made of several, and is not what it was, what of those is still
+/// there.
 fn bodies<'a>(
     target: &'a Target,
     stream: &'a StreamName,
@@ -182,6 +79,32 @@ fn bodies<'a>(
     names: Vec<PartName>,
 ) -> impl Stream<Item = Result<(PartName, Bytes), Failure>> + Send + use<'a> {
     let sized = |name| (name, directory.sizes.get(&name).copied().unwrap_or(0));
+    let made = names.iter().map(|name| (*name, directory.made_of(*name)));
+    let made = made.map(|(name, of)| (name, of.into_iter().map(sized).collect::<VecDeque<_>>()));
+    let mut made: HashMap<PartName, _> = made.filter(|(_, of)| !of.is_empty()).collect();
+    let reading = Arc::new(Reading::new(directory.owners.clone()));
+    let first = asked(target, stream, names.into_iter().map(sized).collect());
+    let with_those = first.and_then(move |(name, body)| {
+        let (of, reading) = (made.remove(&name), Arc::clone(&reading));
+        async move {
+            let Some(of) = of else { return Ok(((name, body), VecDeque::new())) };
+            let compare = move || (reading.counts(name, &body), body);
+            let (is_whole, body) =
+                tokio::task::spawn_blocking(compare).await.map_err(io::Error::other)?;
+            Ok(((name, body), if is_whole { VecDeque::new() } else { of }))
+        }
+    });
+    with_those
+        .map_ok(move |(part, of)| stream::once(ready(Ok(part))).chain(asked(target, stream, of)))
+        .try_flatten()
+}
+
+/// These parts, whose sizes stand beside them, with their content. Several are asked for at once.
+fn asked<'a>(
+    target: &'a Target,
+    stream: &'a StreamName,
+    names: VecDeque<(PartName, u64)>,
+) -> impl Stream<Item = Result<(PartName, Bytes), Failure>> + Send + use<'a> {
     let get = move |name: PartName, size| async move {
         let object = stream.directory() + &name.to_string();
         // Deleted since the list was made: what stands for it is in the next list.
@@ -190,7 +113,7 @@ fn bodies<'a>(
         })?;
         Ok((size, (name, body)))
     };
-    at_once(names.into_iter().map(sized).collect(), get)
+    at_once(names, get)
 }
 
 /// What `get` brings of each of these, whose sizes stand beside them, in their order.
@@ -271,6 +194,7 @@ pub(crate) async fn fetch(
             report: Report::default(),
             spooled: Spooled { spool, ends: Vec::new(), length: 0 },
             dropped: Vec::new(),
+            counted: Vec::new(),
             is_redacted: true,
             passed: 0,
         };
@@ -278,8 +202,7 @@ pub(crate) async fn fetch(
             spooling.take(name, &body)?;
         }
         spooling.finish()?;
-        let Spooling { reading, report, spooled, dropped, is_redacted, passed, .. } = spooling;
-        Ok::<_, io::Error>((reading, report, spooled, dropped, is_redacted, passed))
+        Ok::<_, io::Error>(Spooling { lines: None, ..spooling })
     });
     let mut bodies = pin!(bodies(target, stream, &directory, counting(&directory)));
     let asked = async move {
@@ -294,14 +217,24 @@ pub(crate) async fn fetch(
     let asked = asked.await;
     let spooled = spooled.await.map_err(io::Error::other)??;
     asked?;
-    let (reading, report, Spooled { spool, ends, length }, dropped, is_redacted, passed) = spooled;
+    let Spooling { reading, report, spooled, dropped, counted, is_redacted, passed, .. } = spooled;
+    let Spooled { spool, ends, length } = spooled;
     carrier.edges.count_copied(&report);
     let (stretches, is_sound) = reading.transcript();
+    let is_sound = is_sound && directory.is_in_order();
+    let mut troubles: Vec<MirrorTrouble> =
+        dropped.iter().map(|(name, why)| trouble(&directory, *name, *why)).collect();
+    let torn = directory.torn.iter().map(|torn| {
+        let stream = torn.name.rsplit('/').next().unwrap_or_default().to_owned();
+        MirrorTrouble { stream, error: torn.trouble() }
+    });
+    troubles.extend(torn);
+    troubles.extend(missing(target, stream, &directory, &counted, &dropped).await?);
     let Directory { meta, is_odd, .. } = directory;
     Ok(Some(Fetched {
         meta,
         is_odd,
-        dropped,
+        troubles,
         is_sound,
         is_redacted,
         passed,
@@ -312,10 +245,57 @@ pub(crate) async fn fetch(
     }))
 }
 
-/// Parts of which `meta.json` says that rrd redacted them.
+/// What `meta.json` tells of, and is not there.
+async fn missing(
+    target: &Target,
+    stream: &StreamName,
+    directory: &Directory,
+    counted: &[(PartName, u32, u64)],
+    dropped: &[(PartName, Dropped)],
+) -> Result<Vec<MirrorTrouble>, Failure> {
+    let Some(meta) = &directory.meta else { return Ok(Vec::new()) };
+    let dropped: Vec<PartName> = dropped.iter().map(|(name, _)| *name).collect();
+    let mut missing = read::missing(meta, counted, &dropped);
+    if !missing.is_empty() {
+        // It was read after the list was made: what came in between is in the next list.
+        let prefix = stream.directory();
+        let list = target.list(prefix.trim_end_matches('/')).await?;
+        let is_there = |name: &PartName| {
+            list.iter().any(|object| object.name.strip_prefix(&prefix) == Some(&name.to_string()))
+        };
+        missing.retain(|(name, _)| !is_there(name));
+    }
+    let trouble = |(name, records): (PartName, u64)| {
+        let count = if records == 1 { "1 record".to_owned() } else { format!("{records} records") };
+        let error = format!("it is not there, though meta.json tells of it, with {count}");
+        MirrorTrouble { stream: name.to_string(), error }
+    };
+    Ok(missing.into_iter().map(trouble).collect())
+}
+
+/// Why a part does not count, in words.
+pub(super) fn trouble(directory: &Directory, name: PartName, why: Dropped) -> MirrorTrouble {
+    let error = match why {
+        Dropped::Deposed => "written by a host that was the owner no more",
+        Dropped::Damaged if !directory.made_of(name).is_empty() => {
+            "its content is not what its name says; what it was made of is read in its place"
+        }
+        Dropped::Damaged => "its content is not what its name says; no reader counts it",
+    };
+    MirrorTrouble { stream: name.to_string(), error: error.to_owned() }
+}
+
+/// Parts of which `meta.json` says that rrd redacted them, and what those that it says it of were made of.
 pub(super) fn redacted(meta: Option<&Meta>) -> HashSet<(u32, String)> {
-    let parts = meta.into_iter().flat_map(|meta| &meta.parts);
-    parts.filter(|part| part.is_redacted()).map(|part| (part.seq, part.uuid.clone())).collect()
+    let Some(meta) = meta else { return HashSet::new() };
+    let parts = meta.parts.iter().filter(|part| part.is_redacted());
+    let parts: HashSet<(u32, String)> = parts.map(|part| (part.seq, part.uuid.clone())).collect();
+    let key = |name: &str| PartName::parse(name).map(|name| (name.seq, name.tag()));
+    let made = meta.replaces.iter();
+    let made = made.filter(|made| key(&made.part).is_some_and(|part| parts.contains(&part)));
+    let of: Vec<(u32, String)> =
+        made.flat_map(|made| made.of.iter().filter_map(|of| key(of))).collect();
+    parts.into_iter().chain(of).collect()
 }
 
 /// Records that count, one part after the other.
@@ -326,8 +306,10 @@ struct Spooling<'r> {
     redacted: HashSet<(u32, String)>,
     report: Report,
     spooled: Spooled,
-    /// As in [`Fetched`].
     dropped: Vec<(PartName, Dropped)>,
+    /// Parts that do, each with its epoch and its records.
+    counted: Vec<(PartName, u32, u64)>,
+    /// As in [`Fetched`].
     is_redacted: bool,
     passed: u64,
 }
@@ -348,6 +330,7 @@ impl Spooling<'_> {
                 return Ok(());
             }
         };
+        self.counted.push((name, epoch, memchr::memchr_iter(b'\n', body).count() as u64));
         if epoch > 0 {
             // Begins with a line, whatever another one left without its end.
             self.lines.iter_mut().for_each(Lines::drop_torn);

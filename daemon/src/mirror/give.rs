@@ -25,7 +25,7 @@ use super::{
     delegate,
     fetch::{self, Fetched},
     found,
-    inspect::{Place, UNREACHED, dropped, newest},
+    inspect::{Place, UNREACHED, newest},
     stream::{Carrier, Failure},
 };
 use crate::{resume::give::Copies, store::owner_only};
@@ -95,12 +95,16 @@ async fn give(found: Place<'_>, copies: &Copies, id: &str) -> Result<Option<Buck
         let Some(mut fetched) = fetched.await.map_err(failed)? else { continue };
         redacted &= fetched.is_redacted;
         redacted_here += fetched.passed;
-        wrong.extend(fetched.dropped.iter().map(|(name, why)| dropped(name, *why).error));
+        let troubles = std::mem::take(&mut fetched.troubles).into_iter();
+        wrong.extend(troubles.map(|trouble| format!("{}: {}", trouble.stream, trouble.error)));
         if !fetched.is_sound {
             let why = "an owner's word about the order of its records cannot be followed";
             let hint = "rrd mirror verify on the host that mirrors it has it said anew; rrd mirror show ID \
                         --tail 10000 prints all records";
             return Err(refusal(why.to_owned(), hint));
+        }
+        if stream.agent.is_none() && fetched.records().0 == 0 {
+            return Err(refusal_of_nothing(aim, id, wrong));
         }
         let mut meta = fetched.meta.take().unwrap_or_default();
         let about = meta.delegate.take().filter(|_| stream.agent.is_some());
@@ -156,6 +160,19 @@ async fn give(found: Place<'_>, copies: &Copies, id: &str) -> Result<Option<Buck
         folder: place,
         files,
     }))
+}
+
+/// Of a session of which no record counts: whoever went on with that would begin with nothing.
+fn refusal_of_nothing(aim: &Aim, id: &str, wrong: Vec<String>) -> Refusal {
+    let message = format!("nothing that {} has of it can be read", address(&aim.settings));
+    let hint = match wrong.is_empty() {
+        true => "rrd mirror list --from-bucket shows what is there".to_owned(),
+        false => format!(
+            "rrd mirror verify on the host that mirrors it brings again what that still has; rrd resume {id} --from \
+             peer goes on with that host's own copy"
+        ),
+    };
+    Refusal { message, facts: wrong, hint: Some(hint) }
 }
 
 /// Which sessions begin so, and how a person tells them apart.

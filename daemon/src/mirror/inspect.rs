@@ -19,7 +19,7 @@ use super::{
     calls::failed,
     fetch, found,
     gather::{self, At},
-    outbox::{Part, Stream},
+    outbox::{Merge, Part, Stream},
     stream::{Carrier, Failure},
     target::Kind,
 };
@@ -165,8 +165,7 @@ pub(super) async fn show(found: &Place<'_>, tail: u32) -> Result<Option<MirrorSh
         lines.drain(..lines.len().saturating_sub(TAIL));
     }
     let lines = String::from_utf8_lossy(&lines);
-    let mut dropped: Vec<MirrorTrouble> =
-        fetched.dropped.iter().map(|(name, why)| dropped(name, *why)).collect();
+    let mut dropped = std::mem::take(&mut fetched.troubles);
     if !fetched.is_sound {
         let error = UNFOLLOWED.to_owned();
         dropped.push(MirrorTrouble { stream: "an owner's word".to_owned(), error });
@@ -191,14 +190,6 @@ fn meta_of(carrier: &Carrier, meta: &Meta) -> Option<String> {
     let line = if carrier.redacts { carrier.edges.copied_text(&line) } else { line };
     let told: Meta = serde_json::from_str(&line).ok()?;
     serde_json::to_string_pretty(&told).ok()
-}
-
-pub(super) fn dropped(name: &PartName, why: Dropped) -> MirrorTrouble {
-    let error = match why {
-        Dropped::Deposed => "written by a host that was the owner no more",
-        Dropped::Damaged => "its content is not what its name says; no reader counts it",
-    };
-    MirrorTrouble { stream: name.to_string(), error: error.to_owned() }
 }
 
 /// Compares what was uploaded with what is there, and has brought again what is not. What another host mirrors is
@@ -299,6 +290,7 @@ fn say(aim: &Aim, directory: String, wrong: String, verified: &mut Vec<MirrorVer
             records: 0,
             wrong: vec![wrong],
             harmless: Vec::new(),
+            foreign: Vec::new(),
             stays_out: false,
         }),
     }
@@ -321,7 +313,10 @@ async fn compare(aim: &Aim, carrier: &Carrier, stream: &Stream) -> Result<Mirror
         carrier.target.head(&Carrier::name(stream, &first)).await?;
     }
     let mut found: HashMap<PartName, (u32, u64)> = HashMap::new();
-    let directory = fetch::directory(&carrier.target, &stream.name).await?;
+    let (directory, said) = match aim.stays_out(&stream.key) {
+        None => carrier.healed(stream).await?,
+        Some(_) => (fetch::directory(&carrier.target, &stream.name).await?, Vec::new()),
+    };
     let mut take = |name: PartName, epoch: u32, body: &[u8]| {
         found.insert(name, (epoch, memchr::memchr_iter(b'\n', body).count() as u64));
         Ok(())
@@ -335,7 +330,22 @@ async fn compare(aim: &Aim, carrier: &Carrier, stream: &Stream) -> Result<Mirror
     let last = directory.owners.iter().max_by_key(|owner| owner.epoch);
     let is_theirs =
         stream.state.theirs.is_some() || last.is_some_and(|last| *last.claim.node != *carrier.node);
-    let (mut wrong, mut harmless, mut is_broken) = (Vec::new(), Vec::new(), false);
+    let (mut wrong, mut harmless, mut is_broken) = (Vec::new(), said, false);
+    let mut foreign = Vec::new();
+    // Of what was made of others these may still be there, and whole.
+    let is_to_make = |merge: &&Merge| {
+        let is_sent = |name: &PartName| sent.iter().any(|part| part.name == *name);
+        let is_there = |of: &PartName| found.contains_key(of);
+        // Also by whoever took over what was not whole then.
+        let is_known = is_sent(&merge.name) || merge.of.iter().all(is_sent);
+        !is_theirs && is_known && !is_there(&merge.name) && merge.of.iter().all(is_there)
+    };
+    let to_make: Vec<PartName> = merges.iter().filter(is_to_make).map(|merge| merge.name).collect();
+    let mut stays_out = aim.stays_out(&stream.key).filter(|_| !to_make.is_empty());
+    let again = match stays_out {
+        Some(_) => "",
+        None => ", and it is made of that again",
+    };
     let is_mended = |name: &PartName| !is_known(name) && !is_theirs && stream.state.lost == 0;
     let is_aside =
         |name: &PartName| is_mended(name) && stream.state.aside.contains(&name.to_string());
@@ -350,8 +360,21 @@ async fn compare(aim: &Aim, carrier: &Carrier, stream: &Stream) -> Result<Mirror
         // What somebody wrote when another one had claimed it is nobody's loss: that one has all that counts, or
         // it is brought again.
         let is_left = is_known(name) && (!is_theirs || here.is_none());
-        if *why == Dropped::Damaged || is_left {
-            wrong.push(format!("{name}: {}", self::dropped(name, *why).error));
+        let trouble = fetch::trouble(&directory, *name, *why).error;
+        if to_make.contains(name) {
+            wrong.push(format!("{name}: {trouble}{again}"));
+            continue;
+        }
+        let is_foreign = !is_known(name) && !is_theirs && directory.made_of(*name).is_empty();
+        if *why == Dropped::Damaged && is_foreign {
+            let object = Carrier::name(stream, &name.to_string());
+            let object = format!("{}/{object}", address(&aim.settings));
+            wrong.push(format!(
+                "{name}: {trouble}; this host did not put it there: deleting {object} ends this"
+            ));
+            foreign.push(object);
+        } else if *why == Dropped::Damaged || is_left {
+            wrong.push(format!("{name}: {trouble}"));
         }
         is_broken |= is_known(name);
     }
@@ -367,7 +390,8 @@ async fn compare(aim: &Aim, carrier: &Carrier, stream: &Stream) -> Result<Mirror
         lost.extend(fewer(&sent, &found, &dropped));
     } else {
         // What a part was made of is there for a while, and read where that part is not.
-        let replaced: HashSet<PartName> = merges.into_iter().flat_map(|merge| merge.of).collect();
+        let replaced: HashSet<PartName> =
+            merges.iter().flat_map(|merge| merge.of.iter().copied()).collect();
         let strange = found.keys().filter(|name| !is_known(name) && !replaced.contains(name));
         let before = wrong.len();
         wrong
@@ -378,14 +402,31 @@ async fn compare(aim: &Aim, carrier: &Carrier, stream: &Stream) -> Result<Mirror
             !found.contains_key(&part.name) && dropped.iter().all(|(name, _)| *name != part.name)
         };
         for part in sent.iter().filter(is_missing) {
+            if to_make.contains(&part.name) {
+                let records = part.hashes.len();
+                wrong.push(format!(
+                    "{} is missing, with {records} records; what it was made of is there{again}",
+                    part.name
+                ));
+                continue;
+            }
             let (records, left) = (part.hashes.len(), still(&part.hashes, here.as_ref()));
-            lost.push(format!("{} is missing, with {records} records{left}", part.name));
+            let instead = match directory.made_of(part.name).is_empty() {
+                true => "",
+                false => "; what is left of what it was made of is read in its place",
+            };
+            lost.push(format!("{} is missing, with {records} records{left}{instead}", part.name));
         }
         if let Some(changed) = changed(carrier, stream, here.as_ref())? {
             lost.push(format!("{changed} records of the transcript are others than were uploaded"));
         }
     }
-    let mut stays_out = None;
+    if stays_out.is_none() && !to_make.is_empty() {
+        for name in &to_make {
+            carrier.outbox().set_merged_at(stream.id, *name, None)?;
+        }
+        aim.make_again(&stream.key);
+    }
     if here.is_some() && (is_broken || !lost.is_empty()) {
         stays_out = aim.stays_out(&stream.key);
         if stays_out.is_none() {
@@ -412,6 +453,7 @@ async fn compare(aim: &Aim, carrier: &Carrier, stream: &Stream) -> Result<Mirror
         records: found.values().map(|(_, records)| records).sum(),
         wrong,
         harmless,
+        foreign,
         stays_out: stays_out.is_some(),
     })
 }

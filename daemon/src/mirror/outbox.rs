@@ -128,7 +128,7 @@ pub(crate) struct Total {
 pub(crate) struct Merge {
     pub(crate) name: PartName,
     pub(crate) of: Vec<PartName>,
-    /// When it took their place; nothing while it is being written.
+    /// When it took their place; nothing while it is being written, or is to be written again.
     pub(crate) at: Option<Timestamp>,
 }
 
@@ -580,6 +580,18 @@ impl Outbox {
             transaction.commit()
         };
         all().map_err(|source| OutboxError::Sqlite { path: self.path.clone(), source })
+    }
+
+    /// When it took the place of what it was made of; nothing where it is to be made again.
+    pub(crate) fn set_merged_at(
+        &self,
+        stream: StreamId,
+        name: PartName,
+        at: Option<Timestamp>,
+    ) -> Result<()> {
+        let sql = "UPDATE merges SET at = ?3 WHERE stream = ?1 AND name = ?2";
+        let values = params![stream, name.to_string(), at.map(|at| at.as_millis())];
+        self.db.execute(sql, values).map(drop).map_err(|error| self.sqlite(error))
     }
 
     /// What it was made of is gone.

@@ -26,7 +26,7 @@ impl Carrier {
         last: Timestamp,
     ) -> Result<bool, Failure> {
         self.ability.get_or_try_init(|| self.target.probe()).await?;
-        let mut directory = fetch::directory(&self.target, &stream.name).await?;
+        let mut directory = self.directory(stream).await?;
         if directory.owners.is_empty() && directory.parts.is_empty() {
             // Whoever deleted it, it is gone.
             self.forget_parts(stream, last).await?;

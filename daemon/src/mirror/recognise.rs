@@ -21,7 +21,6 @@ use rrd_core::{
 use rrd_proto::Harness;
 
 use super::{
-    fetch,
     gather::{self, At},
     outbox::{Part, Stream},
     stream::{Carrier, Failure},
@@ -196,6 +195,15 @@ pub(super) fn as_told(part: &mut Part, meta: &Meta) {
         about.redactions = told.redactions.clone();
         (about.uploaded_at, about.source_bytes) = (told.uploaded_at, told.source_bytes);
         about.cursor_range = told.cursor_range;
+        return;
+    }
+    // What one was made of passed what that did.
+    let name = part.name.to_string();
+    let made = meta.replaces.iter().find(|made| made.of.contains(&name));
+    let of = made.and_then(|made| PartName::parse(&made.part));
+    let of = of.and_then(|of| meta.parts.iter().find(|told| told.name() == Some(of)));
+    if let Some(told) = of {
+        part.about.redactor = told.redactor.clone();
     }
 }
 
@@ -243,7 +251,7 @@ impl Carrier {
         if !known.iter().any(was_touched) {
             return Ok(false);
         }
-        let directory = fetch::directory(&self.target, &stream.name).await?;
+        let directory = self.directory(stream).await?;
         let (mut found, reading, _) = self.read(&stream.name, &directory).await?;
         found.shown = reading.transcript().0;
         let (id, at) = (stream.id, source.clone());

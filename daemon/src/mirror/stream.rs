@@ -170,7 +170,7 @@ impl Carrier {
             }
             Ask::Names => self.look(stream, source).await?,
             Ask::Parts => {
-                let directory = fetch::directory(&self.target, &stream.name).await?;
+                let directory = self.directory(stream).await?;
                 self.adopt(stream, source, directory).await?;
             }
         }
@@ -243,7 +243,7 @@ impl Carrier {
         // A claim of a stream that begins goes with its first part.
         if stream.state.next_seq > 0 && !self.send(stream).await? {
             // What was to be sent is lost: what of it the bucket has not is read again.
-            let directory = fetch::directory(&self.target, &stream.name).await?;
+            let directory = self.directory(stream).await?;
             self.adopt(stream, source, directory).await?;
             if stream.state.theirs.is_some() {
                 return Ok(true);

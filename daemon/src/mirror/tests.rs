@@ -1,7 +1,9 @@
 //! One transcript and a folder that stands for a bucket, and whatever may happen to either.
 
+mod heal;
 mod left;
 mod mended;
+mod merged;
 mod owners;
 mod races;
 mod torn;
@@ -310,7 +312,7 @@ impl Scene {
         let fetched = fetch::fetch(&self.carrier, &name(), spool).await.unwrap();
         // Of a transcript that never had a record there is nothing.
         let Some(mut fetched) = fetched else { return (String::new(), Vec::new()) };
-        assert!(fetched.is_sound && fetched.dropped.is_empty(), "{:?}", fetched.dropped);
+        assert!(fetched.is_sound && fetched.troubles.is_empty(), "{:?}", fetched.troubles);
         let (mut transcript, mut all) = (Vec::new(), String::new());
         fetched.write(None, &mut transcript).unwrap();
         let target = &self.carrier.target;

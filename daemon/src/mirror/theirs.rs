@@ -11,7 +11,7 @@ use rrd_core::{
     repo::Repo,
     sdk::Key,
 };
-use rrd_proto::SessionKey;
+use rrd_proto::{MirrorTrouble, SessionKey};
 use tokio::time::timeout;
 
 use super::{
@@ -48,6 +48,16 @@ impl Mirror {
                     return Ok(None);
                 }
                 let found = fetch::fetch(&carrier, &name, spool(&carrier)?).await?;
+                for trouble in found.iter().flat_map(|found| &found.troubles) {
+                    let MirrorTrouble { stream, error } = trouble;
+                    let directory = name.directory();
+                    tracing::warn!(
+                        directory,
+                        stream,
+                        error,
+                        "not all of it is as it was put there"
+                    );
+                }
                 // Before what comes is read here.
                 if let (Some(meta), Some(_)) = (directory.meta, &found) {
                     self.comes_of_repo(&carrier, &name, meta);

@@ -158,7 +158,7 @@ pub(super) fn one(shown: &MirrorShown) -> Result<(), CliError> {
     let place = format!("{}/{}", clean(&shown.url), clean(&shown.directory));
     output::remark(&format!("{place}: {}{earlier}", counted(shown.records, "record")));
     for part in &shown.dropped {
-        output::remark(&format!("{} does not count: {}", clean(&part.stream), clean(&part.error)));
+        output::remark(&format!("{}: {}", clean(&part.stream), clean(&part.error)));
     }
     if !shown.redacted {
         output::remark("NOT redacted: the place was enabled with --no-redact");
@@ -198,6 +198,20 @@ pub(super) fn verified(all: &[MirrorVerified], is_all: bool) -> Result<(), CliEr
         }
     ));
     Ok(())
+}
+
+/// What becomes of what is not as uploaded, and what helps.
+pub(super) fn mended(all: &[MirrorVerified]) -> &'static str {
+    let is_each =
+        |is: fn(&MirrorVerified) -> bool| all.iter().filter(|one| !one.wrong.is_empty()).all(is);
+    if is_each(|one| one.stays_out) {
+        "what stays out of a place is not brought there again: rrd mirror list tells how it is with each session"
+    } else if is_each(|one| one.wrong.len() == one.foreign.len()) {
+        "what is named counts for nobody: delete it there, then verify once more"
+    } else {
+        "what a transcript here still has, and this host mirrors, is being brought again: rrd mirror run waits for that, \
+         then verify once more"
+    }
 }
 
 pub(super) fn list(list: &[Mirrored]) -> Result<(), CliError> {

@@ -8,6 +8,8 @@ use rrd_proto::{Timestamp, copy::Past};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::name::PartName;
+
 /// The version that is written.
 pub const SCHEMA_VERSION: u32 = 1;
 
@@ -85,6 +87,12 @@ pub const RAW: &str = "none";
 pub const REDACTOR: &str = concat!("rrd ", env!("CARGO_PKG_VERSION"));
 
 impl Part {
+    /// What it is called; nothing where rrd cannot have named it.
+    #[must_use]
+    pub fn name(&self) -> Option<PartName> {
+        PartName::parse(&format!("part-{:05}-{}.jsonl", self.seq, self.uuid))
+    }
+
     /// Every secret that rrd knew was taken out of it before it left its host.
     #[must_use]
     pub fn is_redacted(&self) -> bool {

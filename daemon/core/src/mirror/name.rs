@@ -106,6 +106,21 @@ pub fn unsegment(segment: &str) -> Option<String> {
 pub struct Digest([u8; 32]);
 
 impl Digest {
+    /// What is written so, in hexadecimal.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut bytes = [0; 32];
+        let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+        if pairs.len() != bytes.len() || !rest.is_empty() {
+            return None;
+        }
+        for (byte, pair) in bytes.iter_mut().zip(pairs) {
+            let digit = |at: usize| char::from(pair[at]).to_digit(16);
+            *byte = u8::try_from(digit(0)? * 16 + digit(1)?).ok()?;
+        }
+        Some(Self(bytes))
+    }
+
     /// Of these bytes.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
@@ -217,6 +232,9 @@ mod tests {
             let content = Digest::of(&body);
             let name = PartName::of(3, "node", seq, &content);
             prop_assert_eq!(PartName::parse(&name.to_string()), Some(name));
+            let written = content.to_string();
+            prop_assert_eq!(Digest::parse(&written), Some(content));
+            prop_assert_eq!(Digest::parse(&written[1..]), None);
             for other in [
                 PartName::of(4, "node", seq, &content),
                 PartName::of(3, "edon", seq, &content),

@@ -7,6 +7,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::{
+    meta::Meta,
     name::{Digest, PartName},
     order::{self, Step},
     owner::Owner,
@@ -74,6 +75,14 @@ impl Reading {
     #[must_use]
     pub fn epoch_of(&self, seq: u32) -> Option<&Owner> {
         self.owners.iter().rev().find(|owner| owner.claim.first_seq <= seq)
+    }
+
+    /// Whether a part's records would count.
+    #[must_use]
+    pub fn counts(&self, name: PartName, body: &[u8]) -> bool {
+        self.epoch_of(name.seq).is_none_or(|Owner { epoch, claim }| {
+            name == PartName::of(*epoch, &claim.node, name.seq, &Digest::of(body))
+        })
     }
 
     /// Takes the next part; gives its epoch when its records count.
@@ -147,6 +156,41 @@ impl Reading {
     }
 }
 
+/// Parts that `meta.json` tells of and that are not there, with how many records each had; `counted`: what is there and
+/// counts, with its epoch and its records, `dropped`: what is there and does not.
+///
+/// Whoever wrote it may not know yet that others were made of them: what is told so are records that nothing has.
+#[must_use]
+pub fn missing(
+    meta: &Meta,
+    counted: &[(PartName, u32, u64)],
+    dropped: &[PartName],
+) -> Vec<(PartName, u64)> {
+    let told =
+        meta.parts.iter().filter_map(|part| Some((part.name()?, part.epoch?, part.records?)));
+    let told: Vec<(PartName, u32, u64)> =
+        told.filter(|(name, ..)| !dropped.contains(name)).collect();
+    let has = |all: &[(PartName, u32, u64)], name| all.iter().any(|(other, ..)| *other == name);
+    let records = |all: &[(PartName, u32, u64)], epoch| {
+        all.iter().filter(|(_, of, _)| *of == epoch).map(|(.., records)| records).sum::<u64>()
+    };
+    let is_missing = |(name, epoch, _): &(PartName, u32, u64)| {
+        let may_have = |(other, of, _): &(PartName, u32, u64)| {
+            of == epoch && other.seq <= name.seq && !has(&told, *other)
+        };
+        !has(counted, *name)
+            && (!counted.iter().any(may_have) || records(counted, *epoch) < records(&told, *epoch))
+    };
+    // All that one was made of may be there still.
+    let is_there = |of: &String| PartName::parse(of).is_some_and(|of| has(counted, of));
+    let is_in_others = |name: PartName| {
+        let made = meta.replaces.iter().filter(|made| made.part == name.to_string());
+        made.into_iter().any(|made| made.of.iter().all(is_there))
+    };
+    let gone = told.iter().filter(|part| is_missing(part) && !is_in_others(part.0));
+    gone.map(|(name, _, records)| (*name, *records)).collect()
+}
+
 /// What a transcript is made of: by the orders of its epochs, in turn, and by how many records each of them
 /// has, of which 0 is what nobody owned. All of them, where an order that it goes by cannot be followed.
 #[must_use]
@@ -188,7 +232,10 @@ mod tests {
     use rrd_proto::Timestamp;
 
     use super::{
-        super::owner::{Claim, Why},
+        super::{
+            meta,
+            owner::{Claim, Why},
+        },
         *,
     };
 
@@ -266,6 +313,44 @@ mod tests {
             let told = (reading.next_seq(&replaced), reading.has_gap(&replaced));
             assert_eq!(told, (next, has_gap), "{parts:?}");
         }
+    }
+
+    #[test]
+    fn what_is_told_and_nowhere_is_missing() {
+        let name = |seq, tag| PartName { seq, tag: [tag; 4] };
+        let told = |seq: u32, epoch: Option<u32>| meta::Part {
+            seq,
+            uuid: name(seq, 1).tag(),
+            epoch,
+            records: epoch.map(|_| 2),
+            ..meta::Part::default()
+        };
+        let mut all_told =
+            Meta { parts: (0..4).map(|seq| told(seq, Some(1))).collect(), ..Meta::default() };
+        let part = |seq| (name(seq, 1), 1, 2);
+        let all: Vec<_> = (0..4).map(part).collect();
+        let seqs = |counted: &[_], dropped: &[_]| -> Vec<u32> {
+            missing(&all_told, counted, dropped).iter().map(|(name, _)| name.seq).collect()
+        };
+        assert_eq!(seqs(&all, &[]), [0; 0]);
+        assert_eq!(seqs(&all[1..], &[]), [0]);
+        assert_eq!(seqs(&[part(0), part(3)], &[]), [1, 2]);
+        assert_eq!(seqs(&[part(0), part(3)], &[name(2, 1)]), [1], "why that one is not is told");
+        // More came since it was told, which has nothing of that.
+        assert_eq!(seqs(&[part(0), part(1), part(2), part(4)], &[]), [3]);
+        // One was made of them, by a host that is not the one that told.
+        assert_eq!(seqs(&[(name(0, 9), 1, 8)], &[]), [0; 0]);
+        assert_eq!(seqs(&[(name(0, 9), 1, 4), part(3)], &[]), [0, 1, 2], "of some of them");
+        // Who else wrote there says nothing of that.
+        let theirs = Meta { parts: vec![told(7, None)], ..Meta::default() };
+        assert_eq!(missing(&theirs, &all, &[]), []);
+        // What one was made of is there, whoever's it is.
+        let of = vec![name(0, 7).to_string(), name(1, 7).to_string()];
+        let at = Timestamp::from_millis(0);
+        all_told.replaces = vec![meta::Replaced { part: name(0, 1).to_string(), of, at }];
+        let others = [(name(0, 7), 0, 1), (name(1, 7), 0, 1)];
+        assert_eq!(missing(&all_told, &[&others, &all[1..]].concat(), &[]), []);
+        assert_eq!(missing(&all_told, &[&others[1..], &all[1..]].concat(), &[])[0].0, name(0, 1));
     }
 
     #[test]

@@ -78,6 +78,12 @@ impl Aim {
         self.ours(Some(id)).find_map(|(_, stays_out)| stays_out)
     }
 
+    /// Has what is to be made again of what it was made of made so.
+    pub(in crate::mirror) fn make_again(&self, key: &SessionKey) {
+        self.known().to_compact.insert(key.clone());
+        self.wake.notify_one();
+    }
+
     /// Makes few parts of many now, of this session or of all.
     pub(in crate::mirror) async fn compact(&self, id: Option<&str>) {
         let ours = self.ours(id).filter(|(_, stays_out)| stays_out.is_none());
