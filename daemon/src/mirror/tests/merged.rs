@@ -83,7 +83,7 @@ fn what_a_damaged_part_was_made_of_is_read_in_its_place() {
 async fn compact_later(scene: &mut Scene) -> Result<(), Failure> {
     scene.hours += 2;
     let at = At::new(&key(), &scene.path());
-    let now = rrd_proto::Timestamp::from_millis(scene.hours * 3_600_000);
+    let now = Timestamp::from_millis(scene.hours * 3_600_000);
     scene.carrier.compact(&mut scene.stream, &at, &About::default(), now).await
 }
 
